@@ -1,0 +1,61 @@
+"""Augmentation of whole batches on the device (notebook 04).
+
+Ranges are kept anatomically plausible for a frontal chest radiograph: a patient stands slightly rotated, shifted, nearer or
+farther, and is exposed a little more or less. A horizontal flip is apart, because it moves the heart to the other side.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROTATION = 7.0  # degrees, either way
+SHIFT = 0.07  # of the image's width: about 2 of 28 pixels
+SCALE = 0.08  # relative
+CONTRAST = 0.15  # relative, about the middle grey
+BRIGHTNESS = 0.10  # of half the grey range
+
+
+def _uniform(n: int, half_width: float, like: Tensor) -> Tensor:
+    return (torch.rand(n, device=like.device) * 2 - 1) * half_width
+
+
+def geometry(images: Tensor) -> Tensor:
+    """Rotate, shift and scale each image of (N, 1, H, W) by its own small random amount; borders are continued."""
+    n = len(images)
+    angle = _uniform(n, math.radians(ROTATION), images)
+    zoom = 1 + _uniform(n, SCALE, images)
+    matrix = torch.zeros(n, 2, 3, device=images.device)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = torch.cos(angle) * zoom
+    matrix[:, 0, 1] = -torch.sin(angle) * zoom
+    matrix[:, 1, 0] = torch.sin(angle) * zoom
+    matrix[:, 0, 2] = _uniform(n, 2 * SHIFT, images)
+    matrix[:, 1, 2] = _uniform(n, 2 * SHIFT, images)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def exposure(images: Tensor) -> Tensor:
+    """Change contrast and brightness of each image of (N, 1, H, W), values in [-1, 1], and clip as a detector does."""
+    n = len(images)
+    gain = 1 + _uniform(n, CONTRAST, images).view(n, 1, 1, 1)
+    offset = _uniform(n, BRIGHTNESS, images).view(n, 1, 1, 1)
+    return (images * gain + offset).clamp(-1, 1)
+
+
+def flip(images: Tensor) -> Tensor:
+    """Mirror each image of (N, 1, H, W) left to right with probability one half."""
+    mirrored = torch.rand(len(images), device=images.device) < 0.5
+    return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+
+
+TRANSFORMS = {"geometry": geometry, "exposure": exposure, "flip": flip}
+
+
+def apply(images: Tensor, names: tuple[str, ...], only: Tensor | None = None) -> Tensor:
+    """Apply the named transforms in order to (N, 1, H, W); where `only` (N,) is False the image stays as it is."""
+    changed = images
+    for name in names:
+        changed = TRANSFORMS[name](changed)
+    return changed if only is None else torch.where(only.view(-1, 1, 1, 1), changed, images)

@@ -1,0 +1,507 @@
+"""Where images and labels come from: ChestMNIST, another MedMNIST 2D file, or the phantom (explained in notebook 02).
+
+`resolve` finds the file, `load` reads it through the medmnist package's own class and keeps two classes, `take` and `subset`
+cut it down, `to_tensor` makes the network's input. Nothing here draws, trains or writes results.
+
+MedMNIST: Yang et al., "MedMNIST v2", Scientific Data 10:41 (2023). An npz of MedMNIST holds, for train, val and test,
+`{split}_images` (N, H, W) or (N, H, W, 3) uint8 and `{split}_labels` (N, L): L = 1 class number, or one column 0/1 per finding.
+"""
+
+import hashlib
+import itertools
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import medmnist
+import numpy as np
+import torch
+from medmnist import INFO
+
+from cxr_helpers import results
+from cxr_helpers.download import DownloadError, Remote, fetch, locked
+from cxr_helpers.errors import InputError
+
+SPLITS = ("train", "val", "test")
+SIZES = (28, 64, 128, 224)  # pixels; what MedMNIST+ publishes
+FLAGS = tuple(flag for flag in INFO if not flag.endswith("3d"))
+DEFAULT_CLASSES = "cardiomegaly,pneumothorax"
+# In auto mode the phantom is at hand: less than this (bytes/s, 28×28 in about 5 minutes) is not worth waiting for.
+AUTO_SLOWEST = 250e3
+LUMINANCE = np.array([299, 587, 114], dtype=np.uint32)  # thousandths of red, green, blue; ITU-R BT.601
+INDONESIAN = {
+    "atelectasis": "Atelektasis",
+    "cardiomegaly": "Kardiomegali",
+    "effusion": "Efusi pleura",
+    "infiltration": "Infiltrat",
+    "mass": "Massa",
+    "nodule": "Nodul",
+    "pneumonia": "Pneumonia",
+    "pneumothorax": "Pneumotoraks",
+    "consolidation": "Konsolidasi",
+    "edema": "Edema paru",
+    "emphysema": "Emfisema",
+    "fibrosis": "Fibrosis",
+    "pleural": "Penebalan pleura",
+    "hernia": "Hernia",
+    "normal": "Normal",
+    "malignant": "Ganas",
+    "normal, benign": "Normal atau jinak",
+    "bladder": "Kandung kemih",
+    "femur-left": "Femur kiri",
+    "femur-right": "Femur kanan",
+    "heart": "Jantung",
+    "kidney-left": "Ginjal kiri",
+    "kidney-right": "Ginjal kanan",
+    "liver": "Hati",
+    "lung-left": "Paru kiri",
+    "lung-right": "Paru kanan",
+    "pancreas": "Pankreas",
+    "spleen": "Limpa",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that `load` can read, and how it was chosen.
+
+    kind: "chestmnist", "phantom", "medmnist" or "file"; flag: the medmnist data set whose layout and class names the file has;
+    size: pixels along a side; title and note: Indonesian, for the cover; truth: the phantom's ground truth (analysis only).
+    """
+
+    kind: str
+    flag: str
+    path: Path
+    size: int
+    title: str
+    note: str
+    truth: Path | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """images (N, H, W) uint8; labels (N,) uint8 in {0, 1}; rows (N,) int64, the images' place in the file's split.
+
+    truth: the phantom's ground truth of these images, {name: (N, …)}, or None. It is for analysis and never reaches a network.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+    truth: dict[str, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Two classes of one source. Label 0 is classes[0], label 1 is classes[1].
+
+    classes: as MedMNIST writes them; class_names_id: for display; fingerprint: 16 hexadecimal digits of SHA-256 over the images
+    and labels held here; counts: {split: {class: n}}; overlap: {"train-val": n, …}, how many images of the second split are
+    identical, pixel by pixel, to one of the first.
+    """
+
+    source: Source
+    classes: tuple[str, str]
+    class_names_id: tuple[str, str]
+    train: Split
+    val: Split
+    test: Split
+    fingerprint: str
+    counts: dict[str, dict[str, int]]
+    overlap: dict[str, int]
+
+
+# --- which file -----------------------------------------------------------------------------------------------------
+
+
+def resolve(
+    data: str = "auto",
+    size: int = 28,
+    folder: Path = Path("data"),
+    seed: int = 0,
+    timeout: float = 10.0,
+    remote: Remote | None = None,
+) -> Source:
+    """Find, fetch or draw the file that `data` names.
+
+    data: "auto" (the real ChestMNIST if it is in `folder` or can be fetched, else the phantom; one printed line says which),
+    "chestmnist" or another 2D set of MedMNIST (never anything else in its place), "phantom", or the path of an npz.
+    size: 28, 64, 128 or 224 pixels. folder: where downloads and the phantom are kept. seed: the phantom's patients.
+    timeout: seconds a server may be silent (see download.fetch; auto asks once, the others three times).
+    remote: another place for the download than medmnist's, for tests and mirrors.
+    A file already in `folder` is used as it is and never altered: with another MD5 than the published one it must still have
+    the right layout, and the note says so. Raises InputError with one line.
+    """
+    data, folder = str(data).strip(), Path(folder)
+    if size not in SIZES:
+        raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
+    name = data.lower()
+    if name == "auto":
+        return _auto(size, folder, seed, timeout, remote)
+    if name == "phantom":
+        return _phantom(size, folder, seed, "Dipilih dengan DATA=phantom; citranya digambar oleh model, bukan citra pasien.")
+    if name in FLAGS:
+        remote = remote or _published(name, size)
+        return _official(name, size, fetch(remote, _place(name, size, folder), timeout), remote)
+    if name in INFO:
+        raise InputError(f"DATA={data} berisi citra 3D, sedangkan jaringan ini membaca citra 2D: pilih {', '.join(FLAGS)}.")
+    path = Path(os.path.expanduser(data))
+    if not (name.endswith(".npz") or os.path.exists(path)):
+        raise InputError(
+            f"DATA={data} tidak dikenal: berikan auto, phantom, berkas .npz yang ada, atau salah satu dari {', '.join(FLAGS)}."
+        )
+    return _given(path, size)
+
+
+def _auto(size: int, folder: Path, seed: int, timeout: float, remote: Remote | None) -> Source:
+    remote = remote or _published("chestmnist", size)
+    try:
+        path = fetch(remote, _place("chestmnist", size, folder), timeout, retries=0, slowest=AUTO_SLOWEST)
+        source = _official("chestmnist", size, path, remote)
+    except DownloadError as error:
+        if size != 28:
+            raise
+        note = f"ChestMNIST tidak dapat diunduh ({error.reason}), maka dipakai fantom: citra gambaran model, bukan citra pasien."
+        source = _phantom(size, folder, seed, note)
+    print(f"Data: {source.title}. {source.note}", flush=True)
+    return source
+
+
+def _published(flag: str, size: int) -> Remote:
+    suffix = "" if size == 28 else f"_{size}"
+    return Remote(INFO[flag][f"url{suffix}"], INFO[flag][f"MD5{suffix}"])
+
+
+def _place(flag: str, size: int, folder: Path) -> Path:
+    return folder / f"{flag}{'' if size == 28 else f'_{size}'}.npz"
+
+
+def _official(flag: str, size: int, path: Path, remote: Remote) -> Source:
+    channels = _check_layout(path, flag, size)
+    title = f"{INFO[flag]['python_class']} {size}×{size}"
+    if _md5(path) == remote.md5:
+        note = "Berkas resmi MedMNIST; MD5-nya cocok dengan yang diterbitkan."
+    else:
+        note = f"Berkas {path.name} bukan berkas resmi: MD5-nya berbeda dari yang diterbitkan MedMNIST."
+    kind = "chestmnist" if flag == "chestmnist" else "medmnist"
+    return Source(kind, flag, path, size, title, note + _grey_note(channels))
+
+
+def _phantom(size: int, folder: Path, seed: int, note: str) -> Source:
+    from cxr_helpers import phantom  # drawing needs SciPy, which real data does not
+
+    if size != 28:
+        raise InputError(f"Fantom hanya ada pada ukuran 28, sedangkan SIZE={size}: pakai SIZE=28 atau DATA=chestmnist.")
+    with ExitStack() as stack:
+        # Where the folder cannot be written nothing needs guarding: ensure reads what is there, or says why it cannot.
+        with suppress(OSError):
+            stack.enter_context(locked(folder, "fantom"))
+        path, truth = phantom.ensure(folder, seed)
+    return Source("phantom", "chestmnist", path, size, "Fantom toraks sintetis 28×28", note, truth)
+
+
+def _given(path: Path, size: int) -> Source:
+    flag = _guess_flag(path)
+    channels = _check_layout(path, flag, size)
+    note = f"Berkas yang Anda berikan, dibaca dengan nama kelas {INFO[flag]['python_class']}." + _grey_note(channels)
+    return Source("file", flag, path, size, f"Berkas {path.name}, {size}×{size}", note)
+
+
+def _grey_note(channels: int) -> str:
+    return " Citra warna diubah menjadi skala keabuan (luminansi ITU-R BT.601)." if channels == 3 else ""
+
+
+def _guess_flag(path: Path) -> str:
+    shape, _ = _headers(path)["train_labels"]
+    if shape[1:] == (len(INFO["chestmnist"]["label"]),):
+        return "chestmnist"
+    named = re.fullmatch(r"([a-z]+)(_\d+)?", path.stem.lower())
+    if named and named[1] in FLAGS:
+        return named[1]
+    raise InputError(
+        f"Nama kelas {path.name} tidak dapat ditentukan: berikan berkas berkolom label 14 seperti ChestMNIST, "
+        f"atau beri nama seperti di MedMNIST, misalnya pneumoniamnist.npz ({', '.join(FLAGS)})."
+    )
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# --- is it whole, and of the right shape ----------------------------------------------------------------------------
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged or unreadable file raises into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise InputError(
+            f"Berkas {path} rusak, terpotong, atau bukan npz tanpa pickle: "
+            "hapus atau ganti dengan salinan yang utuh, lalu jalankan lagi."
+        ) from error
+    except OSError as error:
+        raise InputError(f"Berkas {path} tidak dapat dibaca ({error.strerror or error}): periksa izin bacanya.") from error
+    except MemoryError as error:
+        raise InputError(f"Berkas {path} tidak muat di memori: pakai SIZE yang lebih kecil.") from error
+
+
+def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """{array name: (shape, dtype)} of a MedMNIST npz, without reading the arrays themselves."""
+    if not os.path.exists(path):  # unlike Path.exists it answers for any text, a name too long for the disk included
+        raise InputError(f"Berkas {path} tidak ada: periksa nama dan foldernya.")
+    if not path.is_file():
+        raise InputError(f"{path} bukan berkas: berikan berkas .npz.")
+    wanted = [f"{split}_{what}" for split in SPLITS for what in ("images", "labels")]
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    found = {}
+    with _one_line(path), zipfile.ZipFile(path) as archive:
+        missing = [name for name in wanted if f"{name}.npy" not in archive.namelist()]
+        if missing:
+            raise InputError(f"Berkas {path} tidak memuat {', '.join(missing)}: berikan npz dengan susunan MedMNIST.")
+        for name in wanted:
+            with archive.open(f"{name}.npy") as stream:
+                version = np.lib.format.read_magic(stream)
+                if version not in read_header:
+                    raise ValueError(f"npy {version}")
+                shape, _, dtype = read_header[version](stream)
+            found[name] = shape, dtype
+    return found
+
+
+def _check_layout(path: Path, flag: str, size: int) -> int:
+    """The number of colour channels (1 or 3) of a file that has the layout of `flag` at `size`; InputError if it has not."""
+    headers = _headers(path)
+    columns = len(INFO[flag]["label"]) if _many_labels(flag) else 1
+    channels = set()
+    for split in SPLITS:
+        (images, pixel), (labels, label) = headers[f"{split}_images"], headers[f"{split}_labels"]
+        if pixel != np.uint8 or len(images) not in (3, 4) or (len(images) == 4 and images[3] != 3):
+            raise InputError(
+                f"{split}_images di {path} harus uint8 berbentuk (N, tinggi, lebar) atau (N, tinggi, lebar, 3), "
+                f"bukan {pixel} berbentuk {images}."
+            )
+        if images[1:3] != (size, size):
+            raise InputError(
+                f"{split}_images di {path} berukuran {images[1]}×{images[2]}, sedangkan SIZE={size}: "
+                "berikan SIZE yang sama dengan ukuran citranya."
+            )
+        if label.kind not in "uib" or labels[1:] != (columns,):
+            raise InputError(
+                f"{split}_labels di {path} harus bilangan bulat berbentuk (N, {columns}) untuk {INFO[flag]['python_class']}, "
+                f"bukan {label} berbentuk {labels}."
+            )
+        if images[0] != labels[0]:
+            raise InputError(f"{split} di {path} memuat {images[0]} citra tetapi {labels[0]} baris label: jumlahnya harus sama.")
+        channels.add(3 if len(images) == 4 else 1)
+    return max(channels)
+
+
+def _many_labels(flag: str) -> bool:
+    return INFO[flag]["task"].startswith("multi-label")
+
+
+# --- reading it -----------------------------------------------------------------------------------------------------
+
+
+def load(source: Source, classes: str = DEFAULT_CLASSES) -> Dataset:
+    """Read the two classes of `source`, every split, in the file's order.
+
+    classes: two names as MedMNIST writes them, any case, separated by a comma; the first becomes label 0, the second label 1.
+    Where an image may carry several labels (ChestMNIST) only those whose ONLY label is one of the two are kept.
+    Colour becomes grey by ITU-R BT.601 luminance, 0.299 R + 0.587 G + 0.114 B.
+    Raises InputError when the file has not the layout, a name is unknown, or a split has no image of a class.
+    """
+    _check_layout(source.path, source.flag, source.size)
+    names = [INFO[source.flag]["label"][str(i)] for i in range(len(INFO[source.flag]["label"]))]
+    pair = _parse_classes(classes, names)
+    splits = {}
+    with _one_line(source.path), _medmnist_root(source) as root:
+        for split in SPLITS:
+            splits[split] = _read_split(source, split, pair, names, root)
+    if source.truth is not None:
+        splits = {name: replace(part, truth=_read_truth(source, name, part.rows)) for name, part in splits.items()}
+    return _dataset(source, (names[pair[0]], names[pair[1]]), splits)
+
+
+def _parse_classes(classes: str, names: list[str]) -> tuple[int, int]:
+    known = {name.lower(): index for index, name in enumerate(names)}
+    words = str(classes).lower().split(",")
+    # Some names hold a comma themselves ("normal, benign"), so every comma is tried as the one between the two.
+    halves = [(",".join(words[:i]).strip(), ",".join(words[i:]).strip()) for i in range(1, len(words))]
+    for first, second in halves:
+        if first in known and second in known:
+            if first == second:
+                raise InputError(f"CLASSES={classes} menyebut kelas yang sama dua kali: berikan dua kelas yang berbeda.")
+            return known[first], known[second]
+    listed = "; ".join(names)
+    if len(words) != 2:
+        raise InputError(f"CLASSES={classes} harus berisi dua kelas yang dipisahkan koma. Kelas yang ada: {listed}.")
+    unknown = ", ".join(word.strip() or "(kosong)" for word in words if word.strip() not in known)
+    raise InputError(f"Kelas {unknown} pada CLASSES={classes} tidak dikenal. Kelas yang ada: {listed}.")
+
+
+@contextmanager
+def _medmnist_root(source: Source) -> Iterator[Path]:
+    """A folder in which the file bears the name that the medmnist class looks for."""
+    expected = _place(source.flag, source.size, source.path.parent)
+    if source.path == expected:
+        yield expected.parent
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
+        alias = Path(root) / expected.name
+        for give_name in (os.symlink, os.link, shutil.copyfile):  # Windows lets few users make links
+            try:
+                give_name(source.path.resolve(), alias)
+                break
+            except OSError:
+                if give_name is shutil.copyfile:
+                    raise
+        yield Path(root)
+
+
+def _read_split(source: Source, split: str, pair: tuple[int, int], names: list[str], root: Path) -> Split:
+    kind = getattr(medmnist, INFO[source.flag]["python_class"])
+    # Its len() and repr() assert the published number of images, so only its arrays are used.
+    whole = kind(split=split, root=str(root), size=source.size, download=False)
+    labels = np.asarray(whole.labels)
+    highest = 1 if _many_labels(source.flag) else len(names) - 1
+    if labels.size and (labels.min() < 0 or labels.max() > highest):
+        raise InputError(f"{split}_labels di {source.path} memuat nilai di luar 0 sampai {highest}: perbaiki berkasnya.")
+    if _many_labels(source.flag):
+        single = labels.sum(axis=1) == 1
+        member = [single & (labels[:, index] == 1) for index in pair]
+    else:
+        member = [labels[:, 0] == index for index in pair]
+    for index, chosen in zip(pair, member, strict=True):
+        if not chosen.any():
+            only = " dengan label itu saja" if _many_labels(source.flag) else ""
+            raise InputError(
+                f"Kelas {names[index]} tidak mempunyai citra{only} di split {split} pada {source.path}: pilih kelas lain."
+            )
+    rows = np.flatnonzero(member[0] | member[1]).astype(np.int64)
+    return Split(_grey(whole.imgs[rows]), member[1][rows].astype(np.uint8), rows)
+
+
+def _grey(images: np.ndarray) -> np.ndarray:
+    """uint8 (N, H, W[, 3]) → uint8 (N, H, W)."""
+    if images.ndim == 3:
+        return images
+    # Whole numbers, so that every machine rounds alike; one image at a time, since 32 bits a channel are four times the file.
+    return np.array([(image.astype(np.uint32) @ LUMINANCE + 500) // 1000 for image in images]).astype(np.uint8)
+
+
+def _read_truth(source: Source, split: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+    expected = _headers(source.path)[f"{split}_labels"][0][0]
+    with _one_line(source.truth), np.load(source.truth, allow_pickle=False) as arrays:
+        prefix = f"{split}_"
+        whole = {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}
+    if not whole or any(len(array) != expected for array in whole.values()):
+        raise InputError(f"Berkas {source.truth} tidak cocok dengan fantomnya: hapus berkas itu, lalu jalankan lagi.")
+    return {name: array[rows] for name, array in whole.items()}
+
+
+# --- the contract ---------------------------------------------------------------------------------------------------
+
+
+def _dataset(source: Source, classes: tuple[str, str], splits: dict[str, Split]) -> Dataset:
+    return Dataset(
+        source=source,
+        classes=classes,
+        class_names_id=tuple(INDONESIAN.get(name, name) for name in classes),
+        **splits,
+        fingerprint=_fingerprint(splits),
+        counts={
+            split: {name: int((part.labels == label).sum()) for label, name in enumerate(classes)}
+            for split, part in splits.items()
+        },
+        overlap=_overlap(splits),
+    )
+
+
+def _fingerprint(splits: dict[str, Split]) -> str:
+    digest = hashlib.sha256()
+    for name, part in splits.items():
+        digest.update(f"{name}{part.images.shape}".encode())
+        digest.update(np.ascontiguousarray(part.images))
+        digest.update(np.ascontiguousarray(part.labels))
+    return digest.hexdigest()[:16]
+
+
+def _overlap(splits: dict[str, Split]) -> dict[str, int]:
+    digests = {name: [hashlib.sha256(image).digest() for image in part.images] for name, part in splits.items()}
+    pairs = itertools.combinations(splits, 2)
+    seen = {name: set(each) for name, each in digests.items()}
+    return {f"{a}-{b}": sum(digest in seen[a] for digest in digests[b]) for a, b in pairs}
+
+
+def subset(split: Split, n: int | None, seed: int) -> Split:
+    """n images with the classes in the split's own proportion (at least one of each), in the split's order; None or n ≥ N: all.
+
+    The same seed gives the same images; of the same seed, a smaller subset lies within a larger one up to the rounding of the
+    proportion. Raises InputError when n < 2.
+    """
+    if n is None or n >= len(split):
+        return split
+    if n < 2:
+        raise InputError(f"{n} citra tidak cukup untuk dua kelas: berikan sedikitnya 2.")
+    positives = int((split.labels == 1).sum())
+    wanted = min(max(round(n * positives / len(split)), 1), n - 1)
+    chosen = []
+    for label, count in ((0, n - wanted), (1, wanted)):
+        candidates = np.flatnonzero(split.labels == label)
+        chosen.append(np.random.default_rng([seed, label]).permutation(candidates)[:count])
+    keep = np.sort(np.concatenate(chosen))
+    truth = split.truth and {name: array[keep] for name, array in split.truth.items()}
+    return Split(split.images[keep], split.labels[keep], split.rows[keep], truth)
+
+
+def take(dataset: Dataset, train: int | None, val: int | None, test: int | None, seed: int) -> Dataset:
+    """The data set with each split cut down by `subset`; fingerprint, counts and overlap are those of what is left."""
+    sizes = {"train": train, "val": val, "test": test}
+    if all(n is None or n >= len(getattr(dataset, name)) for name, n in sizes.items()):
+        return dataset
+    splits = {name: subset(getattr(dataset, name), n, seed) for name, n in sizes.items()}
+    return _dataset(dataset.source, dataset.classes, splits)
+
+
+def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
+    """uint8 (N, H, W) in 0…255 → float32 (N, 1, H, W) in −1…1 on `device`: (x/255 − 0.5)/0.5, the course's normalisation."""
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div(255).sub(0.5).div(0.5).unsqueeze(1)
+
+
+def describe(dataset: Dataset) -> list[tuple[str, str]]:
+    """The contract as (label, value) lines in Indonesian: classes and their order, counts, image range, fingerprint, overlap."""
+    splits = {name: getattr(dataset, name) for name in SPLITS}
+    shown = zip(dataset.classes, dataset.class_names_id, strict=True)
+    lines = [("Sumber data", dataset.source.title), ("Keterangan", dataset.source.note)]
+    lines += [(f"Label {label}", f"{name_id} ({name})") for label, (name, name_id) in enumerate(shown)]
+    for split, part in splits.items():
+        each = [
+            f"{name} {results.number(dataset.counts[split][key], 0)}"
+            for key, name in zip(dataset.classes, dataset.class_names_id, strict=True)
+        ]
+        lines.append((f"Citra {split}", f"{results.number(len(part), 0)} ({', '.join(each)})"))
+    low = min(int(part.images.min()) for part in splits.values())
+    high = max(int(part.images.max()) for part in splits.values())
+    lines.append(("Ukuran dan rentang piksel", f"{dataset.source.size}×{dataset.source.size}, {low} sampai {high} (uint8)"))
+    lines.append(("Citra identik antarsplit", ", ".join(f"{pair} {n}" for pair, n in dataset.overlap.items())))
+    lines.append(("Sidik jari data", dataset.fingerprint))
+    return lines

@@ -1,0 +1,223 @@
+"""Metrics with their 95% intervals, calibration and paired comparisons, from logits and labels (notebooks 02, 03 and 04).
+
+Class 1 is the positive class. Nothing here sees an image or a model.
+
+Intervals: Wilson (1927) for shares of images (accuracy, sensitivity, specificity), which stays honest near 0 and 1 and in small
+samples; for everything else the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each class so that the
+class counts stay as they are. Differences are paired: both models are resampled on the same images.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from scipy.stats import norm, rankdata
+
+REPEATS = 2000
+LEVEL = 0.95
+BINS = 15  # of the expected calibration error, as in Guo et al. 2017
+METRICS = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity", "ece")
+
+
+def resample(labels: np.ndarray, repeats: int = REPEATS, seed: int = 0) -> np.ndarray:
+    """(repeats, N) row numbers drawn with replacement within each class of labels (N,) in {0, 1}."""
+    generator = np.random.default_rng(seed)
+    columns = []
+    for value in (0, 1):
+        rows = np.flatnonzero(labels == value)
+        columns.append(rows[generator.integers(0, len(rows), (repeats, len(rows)))])
+    return np.concatenate(columns, axis=1)
+
+
+def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """ECE of the predicted class over 15 bins of equal width (Guo et al. 2017, eq. 3); arrays (..., N), result (...)."""
+    predicted = probability > 0.5
+    confidence = np.where(predicted, probability, 1 - probability)
+    correct = predicted == labels
+    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    error = np.zeros(probability.shape[:-1])
+    for one in range(BINS // 2, BINS):  # the confidence of a predicted class is at least 0.5
+        gap = np.where(which == one, correct - confidence, 0).sum(-1)
+        error += np.abs(gap) / probability.shape[-1]
+    return error
+
+
+def area_under_curve(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve by the rank sum (Hanley & McNeil 1982); ties count one half. Arrays (..., N), result (...)."""
+    positive = labels == 1
+    n_positive, n = positive.sum(-1), labels.shape[-1]
+    ranks = rankdata(score, axis=-1)
+    rank_sum = np.where(positive, ranks, 0).sum(-1)
+    return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive))
+
+
+def point_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Every metric of METRICS from logits and labels of the same shape (..., N); each result has shape (...).
+
+    The decision is p > 0.5. F1 is 0 where nothing is predicted positive. Both classes must be present.
+    """
+    positive, predicted = labels == 1, logits > 0
+    true_positive = (positive & predicted).sum(-1)
+    sensitivity = true_positive / positive.sum(-1)
+    specificity = (~positive & ~predicted).sum(-1) / (~positive).sum(-1)
+    return {
+        "acc": (positive == predicted).mean(-1),
+        "balanced_acc": (sensitivity + specificity) / 2,
+        "auc": area_under_curve(logits, labels),
+        "f1": 2 * true_positive / (positive.sum(-1) + predicted.sum(-1)),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "ece": expected_calibration_error(expit(logits), labels),
+    }
+
+
+def wilson(successes: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927)."""
+    z = norm.ppf((1 + level) / 2)
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def percentile(samples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """The percentile interval of bootstrap samples (repeats,)."""
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def majority_share(labels: np.ndarray) -> float:
+    """Accuracy of always guessing the more frequent class."""
+    return float(max(labels.mean(), 1 - labels.mean()))
+
+
+def metrics(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict:
+    """{"n": N, "majority": share, metric: {"value", "ci95"} for each of METRICS} of logits (N,) and labels (N,) in {0, 1}."""
+    rows = resample(labels, seed=seed)
+    samples = point_metrics(logits[rows], labels[rows])
+    point = point_metrics(logits, labels)
+    positive, right = labels == 1, (logits > 0) == (labels == 1)
+    shares = {"acc": right, "sensitivity": right[positive], "specificity": right[~positive]}
+    result = {"n": len(labels), "majority": majority_share(labels)}
+    for name in METRICS:
+        ci = wilson(int(shares[name].sum()), len(shares[name])) if name in shares else percentile(samples[name])
+        result[name] = {"value": float(point[name]), "ci95": list(ci)}
+    return result
+
+
+def paired_difference(logits: list[np.ndarray], baseline: list[np.ndarray], labels: np.ndarray, seed: int = 0) -> dict[str, dict]:
+    """Mean over seeds of metric(logits) − metric(baseline), {"value", "ci95", "p"} for each of METRICS.
+
+    logits and baseline hold one array (N,) a seed, in the same order of seeds and on the same images. Images are resampled within
+    each class, the same for both models; with three or more seeds the pairs of seeds are resampled too. p is the two-sided
+    bootstrap p-value: twice the smaller share of resamples on one side of zero (at least 1/(repeats+1)).
+    """
+    pairs = len(logits)
+    rows = resample(labels, seed=seed)
+    drawn = labels[rows]
+    generator = np.random.default_rng(seed + 1)
+    weight = np.full((REPEATS, pairs), 1 / pairs)
+    if pairs >= 3:
+        picks = generator.integers(0, pairs, (REPEATS, pairs))
+        weight = np.stack([(picks == one).mean(1) for one in range(pairs)], axis=1)
+    samples = {name: np.zeros(REPEATS) for name in METRICS}
+    point = {name: 0.0 for name in METRICS}
+    for index, (ours, theirs) in enumerate(zip(logits, baseline, strict=True)):
+        a, b = point_metrics(ours[rows], drawn), point_metrics(theirs[rows], drawn)
+        one, other = point_metrics(ours, labels), point_metrics(theirs, labels)
+        for name in METRICS:
+            samples[name] += weight[:, index] * (a[name] - b[name])
+            point[name] += float(one[name] - other[name]) / pairs
+    result = {}
+    for name in METRICS:
+        tail = min((samples[name] <= 0).mean(), (samples[name] >= 0).mean())
+        p = min(1.0, max(2 * tail, 1 / (REPEATS + 1)))
+        result[name] = {"value": point[name], "ci95": list(percentile(samples[name])), "p": float(p)}
+    return result
+
+
+def mean_over_seeds(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0) -> dict:
+    """As `metrics`, averaged over seeds; images are resampled and, from three seeds on, the seeds too."""
+    if len(logits) == 1:
+        return metrics(logits[0], labels, seed)
+    rows = resample(labels, seed=seed)
+    pairs = len(logits)
+    generator = np.random.default_rng(seed + 1)
+    picks = generator.integers(0, pairs, (REPEATS, pairs)) if pairs >= 3 else np.tile(np.arange(pairs), (REPEATS, 1))
+    samples = [point_metrics(one[rows], labels[rows]) for one in logits]
+    point = [point_metrics(one, labels) for one in logits]
+    result = {"n": len(labels), "majority": majority_share(labels)}
+    for name in METRICS:
+        every = np.stack([sample[name] for sample in samples])  # (seeds, repeats)
+        drawn = np.take_along_axis(every, picks.T, axis=0).mean(0)
+        result[name] = {"value": float(np.mean([p[name] for p in point])), "ci95": list(percentile(drawn))}
+    return result
+
+
+def accuracy_gap(
+    train: list[np.ndarray], train_labels: np.ndarray, val: list[np.ndarray], val_labels: np.ndarray, seed: int = 0
+) -> dict:
+    """Training minus validation accuracy, mean over seeds: {"value", "ci95"}; both splits are resampled, each within its classes.
+
+    train and val hold logits (N,) a seed; NaN logits (images that an epoch did not visit) are left out.
+    """
+
+    def shares(logits: list[np.ndarray], labels: np.ndarray, seed: int) -> tuple[float, np.ndarray]:
+        right = np.stack([np.where(np.isnan(one), np.nan, (one > 0) == (labels == 1)) for one in logits])
+        rows = resample(labels, seed=seed)
+        return float(np.nanmean(right)), np.nanmean([np.nanmean(one[rows], axis=1) for one in right], axis=0)
+
+    (a, a_samples), (b, b_samples) = shares(train, train_labels, seed), shares(val, val_labels, seed + 1)
+    return {"value": a - b, "ci95": list(percentile(a_samples - b_samples))}
+
+
+def mean_loss(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict:
+    """Mean binary cross-entropy of logits (N,): {"value", "ci95"}; NaN logits are left out."""
+    loss = np.logaddexp(0, np.where(labels == 1, -logits, logits))
+    return {"value": float(np.nanmean(loss)), "ci95": list(bootstrap(lambda rows: np.nanmean(loss[rows], axis=1), labels, seed))}
+
+
+def share(hits: np.ndarray) -> dict:
+    """The share of True in hits (N,) with Wilson's interval: {"value", "ci95"}; NaN where there is nothing to count."""
+    if len(hits) == 0:
+        return {"value": float("nan"), "ci95": [float("nan")] * 2}
+    return {"value": float(np.mean(hits)), "ci95": list(wilson(int(np.sum(hits)), len(hits)))}
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """p-values adjusted for their number by Holm's step-down procedure (Holm 1979), in the order given."""
+    order = np.argsort(p_values)
+    adjusted, running = np.empty(len(p_values)), 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted.tolist()
+
+
+def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95% interval of any statistic of row numbers: `statistic((repeats, N) rows) → (repeats,)`, stratified by labels (N,)."""
+    return percentile(statistic(resample(labels, seed=seed)))
+
+
+def confusion(logits: np.ndarray, labels: np.ndarray) -> list[list[int]]:
+    """[[true 0 predicted 0, true 0 predicted 1], [true 1 predicted 0, true 1 predicted 1]]."""
+    predicted = logits > 0
+    return [[int(((labels == t) & (predicted == p)).sum()) for p in (False, True)] for t in (0, 1)]
+
+
+def confidence(logits: np.ndarray) -> np.ndarray:
+    """Probability of the predicted class, in [0.5, 1]; shape as logits."""
+    return expit(np.abs(logits))
+
+
+def reliability(logits: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """Reliability diagram of the predicted class: one row a non-empty bin (confidence, accuracy, ci95 low and high, n)."""
+    sure, right = confidence(logits), (logits > 0) == (labels == 1)
+    which = np.minimum((sure * BINS).astype(int), BINS - 1)
+    table = []
+    for one in np.unique(which):
+        inside = which == one
+        low, high = wilson(int(right[inside].sum()), int(inside.sum()))
+        table.append((float(sure[inside].mean()), float(right[inside].mean()), low, high, int(inside.sum())))
+    return pd.DataFrame(table, columns=["confidence", "accuracy", "low", "high", "n"])

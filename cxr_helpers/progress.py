@@ -1,0 +1,24 @@
+"""One progress bar for the terminal, for JupyterLab and for headless runs."""
+
+import os
+import sys
+
+from tqdm import tqdm
+
+TERMINAL = "CXR_TERMINAL"  # set by report/execute.py: the terminal behind a headless notebook, or empty if there is none
+
+
+def bar(total: int, description: str, unit: str = "batch", initial: int = 0) -> tqdm:
+    """A tqdm bar. A headless notebook draws it on the terminal that started it, never into the notebook's outputs."""
+    common = dict(total=total, initial=initial, desc=description, unit=unit, leave=False, dynamic_ncols=True)
+    terminal = os.environ.get(TERMINAL)
+    if terminal:
+        stream = open(terminal, "w")  # noqa: SIM115 - tqdm writes until it is closed
+        return tqdm(file=stream, **common)
+    if terminal is not None:
+        return tqdm(disable=True, **common)
+    if "ipykernel" in sys.modules:
+        from tqdm.auto import tqdm as notebook_bar
+
+        return notebook_bar(**common)
+    return tqdm(disable=not sys.stderr.isatty(), **common)

@@ -1,0 +1,55 @@
+"""The settings of `make report` and of the notebooks' parameter cells, checked before any work begins; no heavy imports."""
+
+from dataclasses import dataclass
+
+from cxr_helpers.errors import InputError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much is computed. None means: every image of that split. `remedy_*` are the sizes of the study in notebook 04."""
+
+    name: str
+    train: int | None
+    val: int | None
+    test: int | None
+    epochs: int
+    seeds: int
+    remedy_train: int | None
+    remedy_val: int | None
+    remedy_test: int | None
+    remedy_epochs: int
+    remedy_seeds: int
+
+
+PRESETS = {
+    "smoke": Preset("smoke", 64, 24, 32, 2, 1, 32, 16, 24, 1, 1),
+    "quick": Preset("quick", 800, None, None, 8, 1, 300, 150, 300, 5, 1),
+    "full": Preset("full", None, None, None, 10, 5, None, None, None, 10, 5),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked settings; `preset` may still be "auto", which the device decides."""
+
+    data: str
+    weights: str
+    preset: str
+    seed: int
+    device: str
+
+
+def parse(data="auto", weights="auto", preset="auto", seed=0, device="auto") -> Settings:
+    """Check what a person gave. Raises InputError that names the setting and what it may be."""
+    preset, device, text = str(preset) or "auto", str(device) or "auto", str(seed).strip()
+    if preset not in ("auto", *PRESETS):
+        raise InputError(f"PRESET={preset} tidak dikenal: pilih {', '.join(PRESETS)}, atau auto.")
+    if device not in DEVICES:
+        raise InputError(f"DEVICE={device} tidak dikenal: pilih {', '.join(DEVICES)}.")
+    # int() would also take '1_000' and Arabic digits, which make and a shell do not mean.
+    if not (text.isascii() and text.isdigit() and int(text) < 2**31):
+        raise InputError(f"SEED={text} tidak dapat dipakai: berikan bilangan bulat dari 0 sampai 2147483647.")
+    return Settings(str(data) or "auto", str(weights) or "auto", preset, int(text), device)
