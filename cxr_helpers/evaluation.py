@@ -3,7 +3,7 @@
 Class 1 is the positive class. Nothing here sees an image or a model.
 
 Intervals: Wilson (1927) for shares of images (accuracy, sensitivity, specificity), which stays honest near 0 and 1 and in small
-samples; for everything else the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each class so that the
+samples; Newcombe (1998) for sums and differences of two shares (balanced accuracy, gap); for everything else the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each class so that the
 class counts stay as they are. Differences are paired: both models are resampled on the same images.
 """
 
@@ -72,7 +72,7 @@ def point_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarra
     }
 
 
-def wilson(successes: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+def wilson(successes: float, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Wilson's score interval of a share (Wilson 1927)."""
     z = norm.ppf((1 + level) / 2)
     share = successes / n
@@ -103,6 +103,9 @@ def metrics(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict:
     for name in METRICS:
         ci = wilson(int(shares[name].sum()), len(shares[name])) if name in shares else percentile(samples[name])
         result[name] = {"value": float(point[name]), "ci95": list(ci)}
+    halves = [[bound / 2 for bound in result[name]["ci95"]] for name in ("sensitivity", "specificity")]
+    ci = square_and_add(point["sensitivity"] / 2, halves[0], point["specificity"] / 2, halves[1])
+    result["balanced_acc"]["ci95"] = list(ci)
     return result
 
 
@@ -155,21 +158,28 @@ def mean_over_seeds(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0)
     return result
 
 
-def accuracy_gap(
-    train: list[np.ndarray], train_labels: np.ndarray, val: list[np.ndarray], val_labels: np.ndarray, seed: int = 0
-) -> dict:
-    """Training minus validation accuracy, mean over seeds: {"value", "ci95"}; both splits are resampled, each within its classes.
+def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) -> tuple[float, float]:
+    """95% interval of a + sign·b from those of two independent estimates (Newcombe 1998, method 10); it never collapses at 0 or 1."""
+    b, (b_low, b_high) = sign * b, sorted(sign * bound for bound in b_ci)
+    low = np.hypot(a - a_ci[0], b - b_low)
+    high = np.hypot(a_ci[1] - a, b_high - b)
+    return float(a + b - low), float(a + b + high)
 
-    train and val hold logits (N,) a seed; NaN logits (images that an epoch did not visit) are left out.
+
+def accuracy_gap(train: list[np.ndarray], train_labels: np.ndarray, val: list[np.ndarray], val_labels: np.ndarray) -> dict:
+    """Training minus validation accuracy, mean over seeds: {"value", "ci95"}, by Newcombe's interval for a difference of shares.
+
+    train and val hold logits (N,) a seed; NaN logits (images that an epoch did not visit) are left out. Seeds see the same images, so the
+    number of images, not of images times seeds, sets the width.
     """
 
-    def shares(logits: list[np.ndarray], labels: np.ndarray, seed: int) -> tuple[float, np.ndarray]:
+    def mean_share(logits: list[np.ndarray], labels: np.ndarray) -> tuple[float, tuple[float, float]]:
         right = np.stack([np.where(np.isnan(one), np.nan, (one > 0) == (labels == 1)) for one in logits])
-        rows = resample(labels, seed=seed)
-        return float(np.nanmean(right)), np.nanmean([np.nanmean(one[rows], axis=1) for one in right], axis=0)
+        value, n = float(np.nanmean(right)), int((~np.isnan(right)).any(0).sum())
+        return value, wilson(value * n, n)
 
-    (a, a_samples), (b, b_samples) = shares(train, train_labels, seed), shares(val, val_labels, seed + 1)
-    return {"value": a - b, "ci95": list(percentile(a_samples - b_samples))}
+    (a, a_ci), (b, b_ci) = mean_share(train, train_labels), mean_share(val, val_labels)
+    return {"value": a - b, "ci95": list(square_and_add(a, a_ci, b, b_ci, sign=-1))}
 
 
 def mean_loss(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict:

@@ -58,6 +58,7 @@ SINGLE_LABEL = {"train": (754, 1552), "val": (97, 208), "test": (242, 434)}
 EXTRA_SHARE = 1 / 3  # further images, relative to the above: no finding, one other finding, several findings
 FLIP_SHARE = 0.08  # written labels of the two classes that the anatomy contradicts
 
+# What is known of each image, see generate.
 TRUTH = tuple("ctr side size tension tube flipped exposure heart lungs pneumothorax tube_mask".split())
 
 SIZE, FINE = 28, 4  # pixels of an image, and how many fine pixels make one along each axis
@@ -65,10 +66,18 @@ BATCH = 16  # patients drawn together: the arrays of one step stay in the proces
 
 # Linear attenuation coefficients in 1/cm: mass coefficient (cm²/g) × density (g/cm³).
 MU_SOFT = 0.205 * 1.05
-MU_LUNG = 0.205 * 0.36  # between full inspiration (0.26 in ICRU-44) and the shallow breath of a bedside film
+MU_LUNG = 0.205 * 0.36  # 0.26 in ICRU-44; denser after the shallow breath of a bedside film
 MU_BONE = 0.28 * 1.45  # ribs and vertebrae: a shell of cortical bone (0.315 × 1.92) around marrow
-MU_TUBE = 3.0  # silicone with a stripe of barium sulphate, averaged over the tube
-MU_METAL = 8.0
+
+# Finding, thickness of the shadow in cm, its radius in cm, and the sharpness of its edge (1 a Gaussian, 8 a disc).
+SHADOWS = (
+    ("infiltration", (1.5, 4), (2.5, 5), (1, 1)),
+    ("infiltration", (1, 3), (2, 4), (1, 1)),
+    ("consolidation", (5, 9), (2.5, 4.5), (2, 3)),
+    ("pneumonia", (3, 7), (2, 4), (1, 2)),
+    ("mass", (4, 8), (1.8, 3), (5, 8)),
+    ("nodule", (2.5, 4), (0.8, 1.4), (5, 8)),
+)
 
 Arrays = dict[str, np.ndarray]
 
@@ -138,7 +147,7 @@ def _patients(rng: np.random.Generator, findings: np.ndarray) -> Arrays:
         breast_y=uniform(2, 7),
         arms=ap & chance(0.6),
         # Heart and mediastinum. Danzer's ratio separates the classes on average only.
-        ratio=np.where(has["cardiomegaly"], spread(0.585, 0.05, 0.47, 0.75), spread(0.465, 0.045, 0.34, 0.58)) + 0.02 * ap,
+        ratio=np.where(has["cardiomegaly"], spread(0.59, 0.05, 0.47, 0.75), spread(0.465, 0.045, 0.34, 0.58)) + 0.02 * ap,
         heart_tilt=np.deg2rad(uniform(15, 45)),
         heart_slim=uniform(0.68, 0.85),
         heart_left=spread(0.15, 0.03, 0.08, 0.22),  # centre of the heart left of the midline, in heart widths
@@ -146,15 +155,15 @@ def _patients(rng: np.random.Generator, findings: np.ndarray) -> Arrays:
         mediastinum=spread(2.4, 0.35, 1.7, 3.4),
         # Lung.
         lung=spread(1, 0.12, 0.7, 1.35) * np.where(has["emphysema"], 0.7, 1),
-        markings=uniform(0.15, 0.4) + 0.25 * (has["fibrosis"] | has["edema"]),
+        markings=uniform(0.1, 0.3) + 0.25 * (has["fibrosis"] | has["edema"]),
         hilum=uniform(0.6, 1.6) + 1.2 * has["edema"],
         haze=np.where(has["edema"], uniform(1.5, 4), np.where(has["cardiomegaly"] & chance(0.3), uniform(0, 1.5), 0)),
         # Pneumothorax.
         ptx=ptx,
         ptx_side=np.where(chance(0.5), 1, -1),  # +1 the right of the image, the patient's left
-        ptx_size=np.where(ptx, 0.1 + 0.7 * rng.beta(1.5, 2.8, n), 0),
+        ptx_size=np.where(ptx, 0.12 + 0.7 * rng.beta(1.6, 2.6, n), 0),
         ptx_apical=np.where(ap, uniform(-0.25, 0.3), uniform(0.2, 0.8)),  # upright, the air rises to the apex
-        ptx_depth=uniform(0.8, 1),  # share of the depth that is air where the lung has gone
+        ptx_depth=uniform(0.85, 1),  # share of the depth that is air where the lung has gone
         # Other findings.
         effusion=np.where(has["effusion"], uniform(2.5, 8), np.where(chance(0.12), uniform(0.3, 1.5), 0)),
         effusion_side=np.where(chance(0.5), 1, -1),
@@ -189,25 +198,14 @@ def _patients(rng: np.random.Generator, findings: np.ndarray) -> Arrays:
     # The shortcut: most tubes lie in a pneumothorax, some drain an effusion or were left in place.
     p["tube"] = chance(np.where(ptx, 0.4, np.where(has["effusion"], 0.25, 0.06)))
     p["tube_side"] = np.where(ptx, p["ptx_side"], p["effusion_side"])
-    # Round or cloudy shadows: up to three per patient (thickness in cm, radius, edge, position in the lung field).
-    spots = np.zeros((n, 3))
-    radius, edge = np.ones((n, 3)), np.ones((n, 3))
-    for name, column, thickness, radii, edges in (
-        ("infiltration", 0, (1.5, 4), (2.5, 5), (1, 1)),
-        ("consolidation", 0, (5, 9), (2.5, 4.5), (2, 3)),
-        ("pneumonia", 1, (3, 7), (2, 4), (1, 2)),
-        ("infiltration", 1, (1, 3), (2, 4), (1, 1)),
-        ("mass", 2, (4, 8), (1.8, 3), (5, 8)),
-        ("nodule", 2, (2.5, 4), (0.8, 1.4), (5, 8)),
-    ):
-        rows = has[name]
-        for target, (low, high) in ((spots, thickness), (radius, radii), (edge, edges)):
-            target[rows, column] = rng.uniform(low, high, rows.sum())
-    spot_side = np.where(rng.random((n, 3)) < 0.5, 1, -1)
-    spot_x, spot_y = spot_side * rng.uniform(4.5, 10, (n, 3)), rng.uniform(-8, 6, (n, 3))
-    for k in range(3):
-        p |= {f"spot{k}": spots[:, k], f"spot{k}_radius": radius[:, k], f"spot{k}_edge": edge[:, k]}
-        p |= {f"spot{k}_x": spot_x[:, k], f"spot{k}_y": spot_y[:, k]}
+    for k, (name, thickness, radius, edge) in enumerate(SHADOWS):
+        p |= {
+            f"spot{k}": np.where(has[name], uniform(*thickness), 0),
+            f"spot{k}_radius": uniform(*radius),
+            f"spot{k}_edge": uniform(*edge),
+            f"spot{k}_x": np.where(chance(0.5), 1, -1) * uniform(4.5, 10),
+            f"spot{k}_y": uniform(-8, 6),
+        }
     return {name: value.astype(np.float32) for name, value in p.items()}
 
 
@@ -297,7 +295,7 @@ def _draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
         air[i] = (reach < limit) * ptx_half[i]
         size[i] = np.searchsorted(inside, limit) / inside.size
         solid[i] += 1.0 * (np.abs(reach - limit) < 0.02) * hemi[i]  # the visceral pleura, seen edge-on
-    collapse = ptx_half * (np.power(1 / (1 - p["ptx_size"]), 0.7) - 1)  # the same tissue in less room
+    collapse = ptx_half * p["ptx_size"] / (1 - p["ptx_size"])  # the same tissue in less room
     density = p["lung"] * (1 + collapse) * (1 - air * p["ptx_depth"])
 
     # Lung markings fade towards the ribs and are absent where there is air only.
@@ -319,7 +317,7 @@ def _draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
     )
     _add(water, p["pleural"], lambda i: (lateral[i] > 0.86) * (0.5 + _enlarge(cloud[i])))
     _add(water, p["plate"], lambda i: plate_side[i] * _ramp(0.6 - np.abs(y[i] - p["plate_y"][i] - 0.15 * ax[i])))
-    for spot in ("spot0", "spot1", "spot2"):
+    for spot in (f"spot{k}" for k in range(len(SHADOWS))):
 
         def shadow(i, spot=spot):
             r2 = np.square(x[i] - p[spot + "_x"][i]) + np.square(y[i] - p[spot + "_y"][i])
@@ -386,7 +384,7 @@ def _draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
     def generator(i):
         case = np.square((x[i] - 8.5) / 2.2) + np.square((y[i] + 7.5) / 1.8) < 1
         lead = np.abs(x[i] - 1.5 - 0.1 * np.square(y[i] - 2)) < 0.25
-        return 0.4 * MU_METAL * case + 0.6 * lead * (np.abs(y[i] + 1) < 5)
+        return 3.2 * case + 0.6 * lead * (np.abs(y[i] + 1) < 5)
 
     def electrodes(i):
         wire = (np.abs(x[i] - p["lead_x"][i] - p["lead_slope"][i] * y[i]) < 0.2) * (y[i] > -9)
@@ -397,7 +395,7 @@ def _draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
         return beside_edge * (np.abs(down[i] - p["shift_y"][i] + 0.4 * p["field"][i]) < 0.9)
 
     _add(tube, p["tube"], drain)
-    foreign += MU_TUBE * 0.3 * tube
+    foreign += 0.9 * tube
     _add(foreign, p["line"], lambda i: 0.5 * (np.abs(mx[i] + 2.4 + 0.05 * y[i]) < 0.25) * (y[i] < 1))
     _add(foreign, p["leads"], electrodes)
     _add(foreign, p["pacemaker"], generator)
@@ -409,7 +407,7 @@ def _draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
         heart=_coarse((heart_r2 < 1) & (above > -1.5)) > 0.5,
         lungs=_coarse(chest) > 0.5,
         pneumothorax=_coarse(air * hemi) > 0.5,
-        tube_mask=_coarse(tube) >= 0.15,
+        tube_mask=_coarse(tube) > 0.1,
     )
     return images, masks | {"size": size}
 

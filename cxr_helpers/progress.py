@@ -8,9 +8,9 @@ from tqdm import tqdm
 TERMINAL = "CXR_TERMINAL"  # set by report/execute.py: the terminal behind a headless notebook, or empty if there is none
 
 
-def bar(total: int, description: str, unit: str = "batch", initial: int = 0) -> tqdm:
+def bar(total: int | None, description: str, unit: str = "batch", initial: int = 0) -> tqdm:
     """A tqdm bar. A headless notebook draws it on the terminal that started it, never into the notebook's outputs."""
-    common = dict(total=total, initial=initial, desc=description, unit=unit, leave=False, dynamic_ncols=True)
+    common = dict(total=total, initial=initial, desc=description, unit=unit, leave=False, dynamic_ncols=True, unit_scale=unit == "B")
     terminal = os.environ.get(TERMINAL)
     if terminal:
         stream = open(terminal, "w")  # noqa: SIM115 - tqdm writes until it is closed

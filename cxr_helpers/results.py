@@ -134,6 +134,8 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
 def read(name: str, build: Path | str = "build") -> dict:
     """Read build/results/{name}.json. Raises InputError if it is missing or of another schema."""
     path = ROOT / build / "results" / f"{name}.json"
+    if os.environ.get(STAGING) and (draft := Path(os.environ[STAGING]) / path.name).exists():
+        path = draft  # written by this very notebook, not yet moved into place
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

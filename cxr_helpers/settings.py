@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from cxr_helpers.errors import InputError
 
+SOURCES = "CXR_SOURCES"  # the file in which report/sources.py wrote what `auto` chose, once for all notebooks of a build
+DEFAULTS = {"data": "auto", "weights": "auto", "preset": "auto", "seed": "0", "device": "auto"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 

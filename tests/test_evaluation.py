@@ -114,6 +114,19 @@ def test_gap_is_training_minus_validation_accuracy():
     assert 0.1 < found["ci95"][0] < 0.2 < found["ci95"][1] < 0.3
 
 
+def test_newcombe_by_his_own_example():
+    """Newcombe 1998, table II, example (a): 56/70 against 48/80 gives 0.0524 to 0.3339."""
+    a, b = 56 / 70, 48 / 80
+    low, high = evaluation.square_and_add(a, evaluation.wilson(56, 70), b, evaluation.wilson(48, 80), sign=-1)
+    assert (round(low, 4), round(high, 4)) == (0.0524, 0.3339)
+
+
+def test_a_model_that_always_says_one_class_still_has_an_honest_interval():
+    labels = np.array([0] * 10 + [1] * 20)
+    low, high = evaluation.metrics(np.ones(30), labels)["balanced_acc"]["ci95"]
+    assert low < 0.45 < 0.5 < 0.6 < high
+
+
 def test_loss_matches_the_course_loss(case):
     import torch
 

@@ -1,0 +1,251 @@
+"""Every figure, in Indonesian, from plain data (all notebooks). Each function returns a Figure and shows nothing.
+
+Colours are the colour-blind safe palette of seaborn; lines and markers also differ in shape, so that grey print stays readable.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from cxr_helpers.results import number
+
+WIDTH = 6.3  # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
+BLUE, ORANGE, GREEN, RED, GREY = (*sns.color_palette("colorblind")[:4], (0.45, 0.45, 0.45))
+
+sns.set_theme(
+    context="paper",
+    style="ticks",
+    palette="colorblind",
+    rc={
+        "figure.constrained_layout.use": True,
+        "font.size": 8.5,
+        "axes.titlesize": 9,
+        "axes.labelsize": 8.5,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlelocation": "left",
+        "svg.hashsalt": "cxr",  # the same figure gives the same bytes
+    },
+)
+
+
+class _Comma(FuncFormatter):
+    """Tick labels with a decimal comma and as many digits as the largest tick needs."""
+
+    def __init__(self, digits: int):
+        super().__init__(lambda value, _: number(value, digits))
+
+
+def _percent_axis(axis) -> None:
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _images(axes, image: np.ndarray, title: str = "", colour=None, **kwargs) -> None:
+    axes.imshow(image, interpolation="none", **{"cmap": "gray", **kwargs})
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(colour is not None)
+        spine.set_color(colour or "none")
+        spine.set_linewidth(1.8)
+    if title:
+        axes.set_title(title, loc="center")
+
+
+def kernels(before: np.ndarray, after: np.ndarray) -> Figure:
+    """The first-layer kernels: before (n, 3, 7, 7) as colours, after (n, 1, 3, 3) as signed grey, each scaled by its own largest value."""
+    n = len(before)
+    columns = 16
+    rows = -(-n // columns)
+    figure, panels = plt.subplots(2, 1, figsize=(WIDTH, 0.42 * rows * 2 + 0.5))
+    limit_before = np.abs(before).max(axis=(1, 2, 3), keepdims=True)
+    limit_after = np.abs(after).max(axis=(1, 2, 3), keepdims=True)
+    colour = (before / np.where(limit_before > 0, limit_before, 1) + 1) / 2
+    signed = after[:, 0] / np.where(limit_after > 0, limit_after, 1)[:, 0]
+    panels[0].set_title(f"Kernel asal: {n} buah, {before.shape[1]}×{before.shape[2]}×{before.shape[3]} (RGB)")
+    panels[1].set_title(f"Setelah diadaptasi: {n} buah, {after.shape[1]}×{after.shape[2]}×{after.shape[3]} (keabuan)")
+    panels[0].imshow(_mosaic(np.moveaxis(colour, 1, -1), columns, 1.0), interpolation="none")
+    panels[1].imshow(_mosaic(signed, columns, np.nan), interpolation="none", cmap="RdBu_r", vmin=-1, vmax=1)
+    for panel in panels:
+        panel.set_axis_off()
+    return figure
+
+
+def _mosaic(tiles: np.ndarray, columns: int, gap: float) -> np.ndarray:
+    """Tiles (n, h, w[, 3]) in rows of `columns`, one pixel apart."""
+    n, h, w = tiles.shape[:3]
+    rows = -(-n // columns)
+    canvas = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1, *tiles.shape[3:]), gap)
+    for i, tile in enumerate(tiles):
+        y, x = (i // columns) * (h + 1), (i % columns) * (w + 1)
+        canvas[y : y + h, x : x + w] = tile
+    return canvas
+
+
+def samples(
+    images: np.ndarray, labels: np.ndarray, class_names: tuple[str, str], outlines: dict[str, np.ndarray] | None = None
+) -> Figure:
+    """Rows of example images (n, H, W), one row a class; `outlines` draws the contours of named masks (n, H, W) over them."""
+    per_class = max(int((labels == c).sum()) for c in (0, 1))
+    figure, panels = plt.subplots(2, per_class, figsize=(WIDTH, 2 * WIDTH / per_class + 0.3), squeeze=False)
+    colours = dict(zip(outlines or {}, (ORANGE, BLUE, RED, GREEN), strict=False))
+    for c in (0, 1):
+        rows = np.flatnonzero(labels == c)
+        for j, panel in enumerate(panels[c]):
+            panel.set_axis_off()
+            if j >= len(rows):
+                continue
+            panel.imshow(images[rows[j]], cmap="gray", vmin=0, vmax=255, interpolation="none")
+            for name, masks in (outlines or {}).items():
+                if masks[rows[j]].any():
+                    panel.contour(masks[rows[j]], levels=[0.5], colors=[colours[name]], linewidths=0.9)
+        panels[c][0].set_title(class_names[c])
+    if outlines:
+        handles = [plt.Line2D([], [], color=colours[name], label=name) for name in outlines]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def history(table: pd.DataFrame, best_epoch: int, majority: float) -> Figure:
+    """Loss and accuracy by epoch, training against validation; the chosen epoch and the majority line are marked.
+
+    table: epoch, train_loss, train_acc, val_loss, val_acc, one row an epoch (accuracies as shares).
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
+    for panel, quantity, title in ((left, "loss", "Loss (BCE)"), (right, "acc", "Akurasi")):
+        panel.plot(table["epoch"], table[f"train_{quantity}"], "o-", color=BLUE, ms=3.5, label="latih")
+        panel.plot(table["epoch"], table[f"val_{quantity}"], "s--", color=ORANGE, ms=3.5, label="validasi")
+        panel.axvline(best_epoch, color=GREY, lw=0.8, ls=":", label=f"epoch terpilih ({best_epoch})")
+        panel.set(xlabel="Epoch", title=title)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.yaxis.set_major_formatter(_Comma(2))
+    left.set_ylim(bottom=0)
+    right.axhline(majority, color=GREY, lw=0.8, ls="-.", label="tebakan mayoritas")
+    _percent_axis(right.yaxis)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def curves(tables: dict[str, pd.DataFrame], quantity: str, title: str) -> Figure:
+    """The same quantity ("loss" or "acc") of several runs side by side, training against validation, on one scale."""
+    figure, panels = plt.subplots(1, len(tables), figsize=(WIDTH, 2.5), sharey=True, squeeze=False)
+    for panel, (name, table) in zip(panels[0], tables.items(), strict=True):
+        panel.plot(table["epoch"], table[f"train_{quantity}"], "o-", color=BLUE, ms=3.5, label="latih")
+        panel.plot(table["epoch"], table[f"val_{quantity}"], "s--", color=ORANGE, ms=3.5, label="validasi")
+        panel.set(xlabel="Epoch", title=name)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if quantity == "acc":
+            _percent_axis(panel.yaxis)
+        else:
+            panel.yaxis.set_major_formatter(_Comma(2))
+    panels[0][0].set_ylabel(title)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def predictions(images: np.ndarray, labels: np.ndarray, probability: np.ndarray, class_names: tuple[str, str]) -> Figure:
+    """Images (n, H, W) with predicted class, its probability and the truth; a wrong prediction has a thick frame and a cross."""
+    n = len(images)
+    columns = min(5, n)
+    rows = -(-n // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, rows * (WIDTH / columns + 0.5)), squeeze=False)
+    for panel in panels.flat:
+        panel.set_axis_off()
+    for panel, image, label, p in zip(panels.flat, images, labels, probability, strict=False):
+        predicted = int(p > 0.5)
+        right = predicted == label
+        panel.set_axis_on()
+        sure = number(100 * (p if predicted else 1 - p), 0)
+        mark = "✓" if right else "✗"
+        _images(panel, image, f"{mark} {class_names[predicted]} {sure}%", BLUE if right else RED, vmin=0, vmax=255)
+        panel.title.set_fontsize(7.5)
+        panel.set_xlabel(f"label: {class_names[int(label)]}", fontsize=7.5)
+    return figure
+
+
+def confusion(matrix: list[list[int]], class_names: tuple[str, str]) -> Figure:
+    """Confusion matrix, rows the label, columns the prediction; counts and shares of the row."""
+    counts = np.asarray(matrix)
+    share = counts / counts.sum(1, keepdims=True)
+    text = [[f"{number(counts[i, j], 0)}\n({number(100 * share[i, j], 0)}%)" for j in (0, 1)] for i in (0, 1)]
+    figure, panel = plt.subplots(figsize=(WIDTH / 2, 2.4))
+    sns.heatmap(
+        share, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, linewidths=1,
+        xticklabels=class_names, yticklabels=class_names, ax=panel, annot_kws={"size": 9},
+    )  # fmt: skip
+    panel.set(xlabel="Prediksi", ylabel="Label")
+    return figure
+
+
+def leakage(epochs: list[int], test_acc: list[float], honest: tuple[int, float], course: tuple[int, float]) -> Figure:
+    """Test accuracy by epoch, with the epoch that validation chose (honest) and the one that the test itself would choose (course)."""
+    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
+    panel.plot(epochs, test_acc, "o-", color=GREY, ms=3.5, label="akurasi uji")
+    panel.plot(*honest, "D", color=BLUE, ms=8, label="dipilih oleh validasi")
+    panel.plot(*course, "*", color=RED, ms=12, label="dipilih oleh data uji sendiri")
+    panel.set(xlabel="Epoch", ylabel="Akurasi uji")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _percent_axis(panel.yaxis)
+    panel.legend(loc="best")
+    return figure
+
+
+def gap(table: pd.DataFrame) -> Figure:
+    """Training minus validation accuracy by epoch with its interval: columns epoch, gap, low, high (shares)."""
+    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.3))
+    panel.axhline(0, color=GREY, lw=0.8)
+    panel.fill_between(table["epoch"], 100 * table["low"], 100 * table["high"], color=BLUE, alpha=0.2, lw=0, label="IK 95%")
+    panel.plot(table["epoch"], 100 * table["gap"], "o-", color=BLUE, ms=3.5, label="latih − validasi")
+    panel.set(xlabel="Epoch", ylabel="Kesenjangan (poin persen)")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.legend(loc="best")
+    return figure
+
+
+def confidence(right: np.ndarray, wrong: np.ndarray) -> Figure:
+    """Histogram of the probability of the predicted class (0.5–1), for right and for wrong predictions."""
+    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.3))
+    bins = np.linspace(0.5, 1, 11)
+    panel.hist([right, wrong], bins=bins, stacked=True, color=[BLUE, RED], label=["benar", "salah"], edgecolor="white", lw=0.5)
+    panel.set(xlabel="Probabilitas kelas yang diprediksi", ylabel="Jumlah citra")
+    panel.xaxis.set_major_formatter(_Comma(1))
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.legend(loc="upper left")
+    return figure
+
+
+def reliability(table: pd.DataFrame) -> Figure:
+    """Reliability diagram: confidence, accuracy, low, high, n by bin; the diagonal is perfect calibration."""
+    figure, panel = plt.subplots(figsize=(WIDTH / 2, 2.7))
+    panel.plot([0.5, 1], [0.5, 1], color=GREY, lw=0.8, ls="--", label="kalibrasi sempurna")
+    error = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
+    panel.errorbar(
+        table["confidence"], table["accuracy"], yerr=np.abs(error), fmt="o", color=BLUE, ms=4, lw=1, label="model, IK 95%"
+    )
+    panel.set(xlabel="Probabilitas rata-rata", ylabel="Bagian yang benar", xlim=(0.48, 1.02), ylim=(-0.02, 1.04))
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter(_Comma(1))
+    panel.legend(loc="lower right")
+    return figure
+
+
+def forest(names: list[str], value: np.ndarray, low: np.ndarray, high: np.ndarray, label: str) -> Figure:
+    """Differences from the baseline with their intervals (percentage points), one row a remedy; zero is the baseline."""
+    figure, panel = plt.subplots(figsize=(WIDTH, 0.6 + 0.26 * len(names)))
+    y = np.arange(len(names))[::-1]
+    panel.axvline(0, color=GREY, lw=0.9)
+    for i in range(len(names)):
+        clear = low[i] > 0 or high[i] < 0
+        panel.plot([low[i], high[i]], [y[i], y[i]], color=BLUE, lw=1.4)
+        panel.plot(value[i], y[i], "o", color=BLUE, mfc=BLUE if clear else "white", ms=5)
+    panel.set_yticks(y, names)
+    panel.set(xlabel=label, ylim=(-0.6, len(names) - 0.4))
+    panel.xaxis.set_major_formatter(_Comma(0))
+    return figure

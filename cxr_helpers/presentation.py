@@ -1,0 +1,616 @@
+"""Tables, figures and computed sentences that a notebook and the report show alike, from results files only.
+
+Each `show_*` takes the content of one results file (see results.read) and shows one thing; each `read_*` returns a sentence in
+Indonesian whose wording follows from the values. Nothing is computed here that is not in the file.
+"""
+
+import numpy as np
+import pandas as pd
+
+from cxr_helpers import plots
+from cxr_helpers.display import escape, show_figure, show_table, show_text
+from cxr_helpers.results import date, duration, interval, join, number, percent, points
+
+METRIC_NAMES = {
+    "acc": "Akurasi",
+    "balanced_acc": "Akurasi seimbang",
+    "auc": "AUC",
+    "f1": "F1",
+    "sensitivity": "Sensitivitas",
+    "specificity": "Spesifisitas",
+    "ece": "ECE",
+}
+SPLIT_NAMES = {"train": "Latih", "val": "Validasi", "test": "Uji"}
+SHARES = ("acc", "balanced_acc", "sensitivity", "specificity")  # written in percent; the others as plain numbers
+
+
+def metric(name: str, value: dict) -> tuple[str, str]:
+    """A metric and its interval as text: ('83,1%', '80,1–85,8') or ('0,901', '0,877–0,925')."""
+    if name in SHARES:
+        return percent(value["value"]), interval(value["ci95"])
+    return number(value["value"]), interval(value["ci95"], digits=3, scale=1)
+
+
+def sure(name: str, value: dict) -> str:
+    """A metric with its interval inside a sentence."""
+    return "{} (IK 95% {})".format(*metric(name, value))
+
+
+# --- data and settings ----------------------------------------------------------------------------------------------
+
+
+def show_counts(result: dict, id: str = "tbl-data") -> None:
+    """Images per class and split: used, and available in the source."""
+    origin = result["provenance"]["data"]
+    rows = []
+    for split, name in SPLIT_NAMES.items():
+        used, there = origin["counts"][split], origin["counts_available"][split]
+        cells = [f"{number(used[c], 0)} dari {number(there[c], 0)}" for c in origin["classes"]]
+        rows.append((name, *cells, number(sum(used.values()), 0), percent(max(used.values()) / sum(used.values()))))
+    columns = ["Bagian", *(escape(name) for name in origin["class_names"]), "Jumlah", "Tebakan mayoritas"]
+    show_table(
+        pd.DataFrame(rows, columns=columns),
+        id,
+        "Banyaknya citra menurut kelas dan bagian: yang dipakai, dari yang tersedia pada sumber data. Kolom terakhir adalah akurasi "
+        "yang dicapai dengan selalu menebak kelas terbanyak.",
+    )
+
+
+def show_samples(result: dict, id: str = "fig-contoh") -> None:
+    """Example images of both classes, with the contours of the phantom's masks where they are known."""
+    shown = result["samples"]
+    names = result["provenance"]["data"]["class_names"]
+    outlines = {name: np.array(masks, bool) for name, masks in (shown["outlines"] or {}).items()}
+    figure = plots.samples(np.array(shown["images"], np.uint8), np.array(shown["labels"]), names, outlines)
+    caption = f"Contoh citra latih: {escape(names[0])} (atas) dan {escape(names[1])} (bawah)."
+    if outlines:
+        caption += " Garis menunjukkan topeng kebenaran fantom, yang tidak pernah dilihat oleh jaringan."
+    show_figure(figure, id, caption, f"Dua baris foto toraks berukuran kecil: kelas {names[0]} di atas dan {names[1]} di bawah.")
+
+
+def show_settings(result: dict, id: str = "tbl-resep") -> None:
+    """The training recipe as a table of settings."""
+    c = result["config"]
+    rows = [
+        ("Banyaknya epoch", number(c["epochs"], 0)),
+        ("Ukuran batch", number(c["batch_size"], 0)),
+        ("Pengoptimal", {"adam": "Adam", "adamw": "AdamW"}[c["optimizer"]]),
+        ("Learning rate", f"{c['lr']:g}".replace(".", ",")),
+        ("Weight decay", f"{c['weight_decay']:g}".replace(".", ",")),
+        ("Fungsi loss", "BCEWithLogitsLoss"),
+        ("Normalisasi citra", "(x/255 − 0,5)/0,5"),
+        ("Augmentasi", ", ".join(c["augment"]) or "tidak ada"),
+        ("Parameter jaringan", number(result["run"]["parameters"], 0)),
+    ]
+    show_table(pd.DataFrame(rows, columns=["Pengaturan", "Nilai"]), id, "Resep pelatihan mata kuliah, yang menjadi pembanding.")
+
+
+# --- adaptation -----------------------------------------------------------------------------------------------------
+
+REDUCE_NAMES = {"mean": "rata-rata", "sum": "jumlah", "luminance": "luminans"}
+RESIZE_NAMES = {
+    "bilinear": "bilinear",
+    "bilinear_antialias": "bilinear *antialias*",
+    "bicubic": "bikubik",
+    "area": "rata-rata area",
+    "crop": "potong tengah",
+    "pinv": "*pseudo-inverse*",
+}
+SCALE_NAMES = {"none": "tanpa", "dc": "tanggapan rata", "norm": "norma"}
+
+
+def show_architecture(result: dict, id: str = "tbl-arsitektur") -> None:
+    """Parameters, multiply-adds and output shape after each stage of the networks side by side."""
+    networks = result["architectures"]
+    rows = [(f"`{stage}`", *(n["stages"][stage]["output"] for n in networks)) for stage in networks[0]["stages"]]
+    rows.append(("Parameter", *(number(n["parameters"], 0) for n in networks)))
+    rows.append(("Kali-tambah per citra (juta)", *(number(n["multiply_adds"] / 1e6, 1) for n in networks)))
+    size = result["provenance"]["data"]["size"]
+    show_table(
+        pd.DataFrame(rows, columns=["Tahap", *(n["title"] for n in networks)]),
+        id,
+        f"Bentuk keluaran setiap tahap (kanal×tinggi×lebar) untuk citra {size}×{size} piksel, banyaknya parameter, dan banyaknya operasi "
+        "kali-tambah pada konvolusi dan lapisan linear.",
+        align="l" + "r" * len(networks),
+    )
+
+
+def read_architecture(result: dict) -> str:
+    """What removing the max-pool costs."""
+    _, pooled, ours = result["architectures"]
+    ratio = ours["multiply_adds"] / pooled["multiply_adds"]
+    return (
+        f"Meniadakan *max-pooling* tidak menambah parameter, tetapi menambah pekerjaan {number(ratio, 1)} kali lipat, karena setiap tahap "
+        "mengolah petak yang sisi-sisinya dua kali lebih panjang."
+    )
+
+
+def show_kernels(result: dict, id: str = "fig-kernel") -> None:
+    """The kernels of the first layer before and after adaptation."""
+    before, after = np.array(result["kernels"]["before"]), np.array(result["kernels"]["after"])
+    start = result["provenance"]["weights"]["title"]
+    show_figure(
+        plots.kernels(before, after),
+        id,
+        f"Kernel lapisan pertama sebelum dan sesudah adaptasi cara mata kuliah. Bobot asal: {escape(start)}.",
+        f"Dua mosaik dari {len(before)} kernel: berwarna {before.shape[-1]}×{before.shape[-1]} di atas, keabuan "
+        f"{after.shape[-1]}×{after.shape[-1]} di bawah; merah berarti positif dan biru negatif.",
+    )
+
+
+def show_strategies(result: dict, id: str = "tbl-strategi") -> None:
+    """How well each way of adapting keeps the response of the original stem."""
+    rows = [
+        (
+            f"{REDUCE_NAMES[s['reduce']]}, {RESIZE_NAMES[s['resize']]}, {SCALE_NAMES[s['scale']]}",
+            number(s["correlation"]),
+            number(s["gain"]),
+            number(s["error"]),
+            number(s["error_bn"]),
+        )
+        for s in result["strategies"]
+    ]
+    rows[0] = (f"**{rows[0][0]}** (mata kuliah)", *rows[0][1:])
+    show_table(
+        pd.DataFrame(rows, columns=["Kanal, ukuran, skala", "Korelasi", "Perbandingan skala", "Galat", "Galat sesudah BN"]),
+        id,
+        f"Tanggapan lapisan pertama yang diadaptasi terhadap tanggapan kernel asal, pada {number(result['n_images'], 0)} citra latih. Citra untuk "
+        "kernel asal diperbesar dua kali, disalin ke tiga kanal, dan dinormalisasi seperti ImageNet. Korelasi dan perbandingan skala paling baik "
+        "pada 1; galat nisbi paling baik pada 0. BN: *batch normalization* dengan statistik batch.",
+    )
+
+
+def read_strategies(result: dict) -> str:
+    """Which strategy keeps most, and where the course's stands."""
+    course = result["strategies"][0]
+    best = max(result["strategies"], key=lambda s: s["correlation"])
+    name = f"{REDUCE_NAMES[best['reduce']]}, {RESIZE_NAMES[best['resize']]}, skala {SCALE_NAMES[best['scale']]}"
+    text = f"Cara mata kuliah mempertahankan tanggapan dengan korelasi {number(course['correlation'])}; yang terbaik dari cara yang dicoba adalah {name} ({number(best['correlation'])}). "
+    if result["provenance"]["weights"]["kind"] == "random":
+        text += (
+            "Bobot asal di sini acak, sehingga tabel ini memperlihatkan perilaku aritmetika adaptasi, bukan seberapa banyak pengetahuan "
+            "ImageNet yang bertahan; untuk itu diperlukan bobot ImageNet."
+        )
+    return text
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def read_history(result: dict) -> str:
+    """What the training history says: where both losses go and where validation turns."""
+    table = pd.DataFrame(result["history"])
+    first, last, best = table.iloc[0], table.iloc[-1], table.iloc[result["best_epoch"] - 1]
+    text = (
+        f"Selama {number(len(table), 0)} epoch, *loss* latih bergerak dari {number(first.train_loss)} ke {number(last.train_loss)} dan "
+        f"akurasi latih dari {percent(first.train_acc)} ke {percent(last.train_acc)}. "
+        f"*Loss* validasi terendah, {number(best.val_loss)}, tercapai pada epoch {number(best.epoch, 0)}"
+    )
+    if best.epoch < last.epoch:
+        rise = last.val_loss - best.val_loss
+        text += (
+            f", lalu naik {number(rise)} hingga epoch terakhir ({number(last.val_loss)}): sejak epoch itu jaringan makin cocok dengan "
+            "data latih tanpa menjadi lebih baik pada data yang belum dilihatnya."
+        )
+    else:
+        text += ", yakni epoch terakhir: pada panjang pelatihan ini *loss* validasi belum berbalik naik."
+    return text
+
+
+def show_history(result: dict, id: str = "fig-riwayat") -> None:
+    """The figure of loss and accuracy by epoch."""
+    origin, table = result["provenance"], pd.DataFrame(result["history"])
+    n = {split: sum(origin["data"]["counts"][split].values()) for split in SPLIT_NAMES}
+    show_figure(
+        plots.history(table, result["best_epoch"], result["majority"]["val"]),
+        id,
+        f"Riwayat pelatihan, seed {origin['seed']}: *loss* (kiri) dan akurasi (kanan) pada {number(n['train'], 0)} citra latih dan "
+        f"{number(n['val'], 0)} citra validasi. Akurasi latih dicatat selama pelatihan berlangsung, seperti pada mata kuliah.",
+        f"Dua grafik garis menurut epoch. Loss latih berakhir pada {number(table.train_loss.iloc[-1])} dan loss validasi pada "
+        f"{number(table.val_loss.iloc[-1])}; akurasi latih berakhir pada {percent(table.train_acc.iloc[-1])} dan akurasi validasi "
+        f"pada {percent(table.val_acc.iloc[-1])}.",
+    )
+
+
+def show_predictions(result: dict, id: str = "fig-prediksi") -> None:
+    """Ten validation images with prediction, probability and label."""
+    shown, names = result["val_examples"], result["provenance"]["data"]["class_names"]
+    labels, p = np.array(shown["labels"]), np.array(shown["probability"])
+    wrong = int(((p > 0.5) != (labels == 1)).sum())
+    show_figure(
+        plots.predictions(np.array(shown["images"], np.uint8), labels, p, names),
+        id,
+        f"{number(len(p), 0)} citra validasi pertama: kelas yang diprediksi, probabilitasnya, dan labelnya. "
+        "Bingkai merah dan tanda ✗ berarti prediksi berbeda dari label.",
+        f"{len(p)} foto toraks kecil dengan prediksi di atas dan label di bawahnya; {wrong} di antaranya diprediksi salah.",
+    )
+
+
+def show_test(result: dict, id: str = "tbl-uji") -> None:
+    """The test metrics of the chosen and of the last epoch with their intervals."""
+    rows = []
+    for name, label in METRIC_NAMES.items():
+        cells = []
+        for which in ("test", "test_last"):
+            cells += metric(name, result[which][name])
+        rows.append((label, *cells))
+    show_table(
+        pd.DataFrame(rows, columns=["Metrik", "Epoch terpilih", "IK 95%", "Epoch terakhir", "IK 95% "]),
+        id,
+        f"Hasil pada {number(result['test']['n'], 0)} citra uji, dibuka sekali setelah semua pilihan ditetapkan: epoch "
+        f"{result['best_epoch']} (dipilih oleh *loss* validasi) dan epoch terakhir. Selalu menebak kelas terbanyak memberi akurasi "
+        f"{percent(result['test']['majority'])}. Sensitivitas dan spesifisitas dihitung dengan "
+        f"{escape(result['provenance']['data']['class_names'][1])} sebagai kelas positif; persentase dan IK-nya dalam persen.",
+    )
+
+
+def read_test(result: dict) -> str:
+    """The honest headline: test accuracy beside the majority guess, and how sure."""
+    test = result["test"]
+    low = test["acc"]["ci95"][0]
+    beats = low > test["majority"]
+    text = (
+        f"Pada data uji, akurasi epoch terpilih adalah {sure('acc', test['acc'])} dan AUC {sure('auc', test['auc'])}. "
+        f"Tebakan mayoritas mencapai {percent(test['majority'])}; "
+    )
+    return text + (
+        "seluruh interval kepercayaan berada di atasnya, jadi jaringan memang belajar lebih dari sekadar perbandingan kelas."
+        if beats
+        else "interval kepercayaan belum seluruhnya berada di atasnya, jadi dari data sebanyak ini keunggulan atas tebakan mayoritas "
+        "belum dapat dipastikan."
+    )
+
+
+def show_confusion(result: dict, id: str = "fig-kebingungan") -> None:
+    """The confusion matrix of the test split at the chosen epoch."""
+    names, counts = result["provenance"]["data"]["class_names"], result["confusion"]
+    show_figure(
+        plots.confusion(counts, names),
+        id,
+        "Matriks kebingungan pada data uji (epoch terpilih): banyaknya citra dan bagiannya dari setiap baris label.",
+        f"Matriks dua kali dua. Dari {sum(counts[0])} citra berlabel {names[0]}, {counts[0][0]} diprediksi benar; dari "
+        f"{sum(counts[1])} citra berlabel {names[1]}, {counts[1][1]} diprediksi benar.",
+        width="50%",
+    )
+
+
+def show_leakage(result: dict, id: str = "fig-kebocoran") -> None:
+    """The lesson on leakage: test accuracy by epoch, and which epoch either protocol would choose."""
+    lesson = result["leakage"]
+    show_figure(
+        plots.leakage(list(range(1, len(lesson["test_acc"]) + 1)), lesson["test_acc"], lesson["honest"], lesson["course"]),
+        id,
+        "Akurasi uji setelah setiap epoch, direkam hanya untuk pelajaran ini. Memilih epoch dengan melihat data uji (bintang) selalu memberi "
+        "angka yang sama atau lebih tinggi daripada memilih dengan data validasi (belah ketupat).",
+        f"Grafik akurasi uji per epoch; epoch {lesson['honest'][0]} dipilih oleh validasi, epoch {lesson['course'][0]} oleh data uji.",
+        width="72%",
+    )
+
+
+def read_leakage(result: dict) -> str:
+    """How much the course's protocol (test used as validation) flatters this very run."""
+    lesson = result["leakage"]
+    flattery = lesson["course"][1] - lesson["honest"][1]
+    text = (
+        f"Protokol mata kuliah memakai bagian `test` sebagai “validasi” dan melaporkan nilai terbaiknya: di sini {percent(lesson['course'][1])} "
+        f"pada epoch {lesson['course'][0]}. Protokol yang jujur memilih epoch {lesson['honest'][0]} dengan data validasi dan mendapat "
+        f"{percent(lesson['honest'][1])}. "
+    )
+    if flattery > 0:
+        return text + (
+            f"Selisih {points(flattery)} poin persen itu bukan kemampuan jaringan, melainkan upah mengintip: pilihan telah disesuaikan "
+            "dengan data yang seharusnya menilainya [@kaufman2012]."
+        )
+    return text + (
+        "Pada pelatihan ini keduanya kebetulan sama, tetapi protokol mata kuliah tidak pernah dapat memberi nilai yang lebih rendah: "
+        "itulah sebabnya nilainya tidak dapat dipercaya sebagai taksiran [@kaufman2012]."
+    )
+
+
+def read_cost(result: dict) -> str:
+    """Time and memory of the run."""
+    run, device = result["run"], result["provenance"]["device"]["name"]
+    return (
+        f"Pelatihan ini memakan waktu {duration(run['seconds'])} pada {escape(device)} ({number(run['images_per_second'], 0)} citra per detik, "
+        f"termasuk evaluasi setiap epoch) dengan memori puncak {number(run['peak_memory_mb'] / 1024, 1)} GiB. Hasilnya tersimpan dengan kunci "
+        f"`{run['key']}`; menjalankan notebook lagi dengan pengaturan yang sama membacanya tanpa melatih ulang."
+    )
+
+
+# --- overfitting ----------------------------------------------------------------------------------------------------
+
+
+def show_gap(result: dict, id: str = "fig-kesenjangan") -> None:
+    """Training minus validation accuracy by epoch with its interval."""
+    table = pd.DataFrame(result["gap"])
+    last = table.iloc[-1]
+    show_figure(
+        plots.gap(table),
+        id,
+        "Kesenjangan akurasi (latih dikurangi validasi) menurut epoch, dengan interval kepercayaan 95% dari *bootstrap* berstrata.",
+        f"Grafik garis; pada epoch {int(last.epoch)} kesenjangannya {number(100 * last.gap, 1)} poin persen.",
+        width="72%",
+    )
+
+
+def read_gap(result: dict) -> str:
+    """How large the gap is at the last epoch and whether it is clear of zero."""
+    last = result["gap"][-1]
+    size = f"{number(100 * last['gap'], 1)} poin persen (IK 95% {interval((last['low'], last['high']))})"
+    if last["low"] > 0:
+        verdict = "seluruh intervalnya di atas nol, jadi *overfitting* itu nyata dan bukan kebetulan pengambilan sampel"
+    elif last["high"] < 0:
+        verdict = "akurasi validasi justru lebih tinggi daripada akurasi latih"
+    else:
+        verdict = "intervalnya memuat nol, jadi dari data sebanyak ini *overfitting* belum dapat dipastikan"
+    return f"Pada epoch terakhir kesenjangan antara akurasi latih dan akurasi validasi adalah {size}; {verdict}."
+
+
+def show_confidence(result: dict, id: str = "fig-keyakinan") -> None:
+    """Histogram of the confidence of right and wrong test predictions."""
+    c = result["confidence"]
+    show_figure(
+        plots.confidence(np.array(c["right"]), np.array(c["wrong"])),
+        id,
+        f"Probabilitas kelas yang diprediksi pada {number(len(c['right']) + len(c['wrong']), 0)} citra validasi (epoch terakhir), "
+        "untuk prediksi yang benar dan yang salah.",
+        f"Histogram bertumpuk; {percent(c['above_90']['value'])} prediksi memiliki probabilitas di atas 0,9.",
+        width="72%",
+    )
+
+
+def read_confidence(result: dict) -> str:
+    """How sure the net is, and how often it is wrong while sure."""
+    c = result["confidence"]
+    return (
+        f"{percent(c['above_90']['value'])} prediksi (IK 95% {interval(c['above_90']['ci95'])}) memiliki probabilitas di atas 0,9. Di antara prediksi "
+        f"yang seyakin itu, {number(c['confident_errors'], 0)} salah ({percent(c['confident_error_share'])}). Galat kalibrasi (ECE) adalah "
+        f"{number(c['ece']['value'])} (IK 95% {interval(c['ece']['ci95'], 3, 1)}): rata-rata sejauh itu keyakinan jaringan meleset dari "
+        "kenyataannya [@guo2017]."
+    )
+
+
+def show_reliability(result: dict, id: str = "fig-kalibrasi") -> None:
+    """Reliability diagram."""
+    table = pd.DataFrame(result["reliability"])
+    show_figure(
+        plots.reliability(table),
+        id,
+        "Diagram keandalan pada data validasi (epoch terakhir): bagian prediksi yang benar terhadap probabilitas rata-rata setiap kelompok. "
+        "Titik di bawah garis putus-putus berarti jaringan terlalu yakin.",
+        f"Diagram dengan {len(table)} titik dan interval; titik di bawah diagonal menunjukkan keyakinan yang berlebihan.",
+        width="50%",
+    )
+
+
+def show_memorisation(result: dict, id: str = "tbl-hafalan") -> None:
+    """How fast correctly labelled and flipped training images are fitted (phantom only)."""
+    rows = [
+        (number(row["epoch"], 0), percent(row["correct"]), percent(row["flipped"])) for row in result["memorisation"]["by_epoch"]
+    ]
+    show_table(
+        pd.DataFrame(rows, columns=["Epoch", "Label benar", "Label terbalik"]),
+        id,
+        f"Bagian citra latih yang prediksinya sesuai dengan label tertulis, untuk {number(result['memorisation']['n_correct'], 0)} citra "
+        f"berlabel benar dan {number(result['memorisation']['n_flipped'], 0)} citra yang labelnya sengaja dibalik pada fantom.",
+    )
+
+
+def read_memorisation(result: dict) -> str:
+    """What fitting the flipped labels means."""
+    m = result["memorisation"]
+    if m is None:
+        return "Sumber data ini tidak menyimpan kebenaran di balik label, jadi hafalan atas label yang salah tidak dapat diukur di sini."
+    first, last = m["by_epoch"][0], m["by_epoch"][-1]
+    text = (
+        f"Label terbalik tidak dapat dipelajari dari anatomi; satu-satunya cara mencocokkannya ialah menghafal citranya. Bagian label terbalik "
+        f"yang dicocokkan bergerak dari {percent(first['flipped'])} pada epoch 1 ke {percent(last['flipped'])} pada epoch terakhir, sedangkan "
+        f"label benar dari {percent(first['correct'])} ke {percent(last['correct'])}. "
+    )
+    late = first["flipped"] < first["correct"] and last["flipped"] - first["flipped"] > last["correct"] - first["correct"]
+    if late:
+        return text + (
+            "Pola yang umum dipelajari lebih dahulu dan hafalan menyusul, sejalan dengan temuan pada jaringan dan data lain [@arpit2017]."
+        )
+    return text + (
+        "Pada pelatihan ini belum tampak bahwa hafalan menyusul pembelajaran, seperti yang ditemukan pada jaringan dan data lain [@arpit2017]."
+    )
+
+
+def show_claims(result: dict, id: str = "tbl-klaim") -> None:
+    """The ledger: each claim of the course's report, what was measured here, and the verdict."""
+    rows = [(c["claim"], c["measured"], c["verdict"]) for c in result["claims"]]
+    show_table(
+        pd.DataFrame(rows, columns=["Klaim laporan mata kuliah", "Terukur di sini", "Putusan"]),
+        id,
+        "Klaim-klaim laporan mata kuliah dan nilai yang terukur di sini dengan resep yang sama. Putusan dihitung dari interval kepercayaan, bukan "
+        f"ditulis. Sumber data: {escape(result['provenance']['data']['title'])}.",
+    )
+
+
+# --- remedies -------------------------------------------------------------------------------------------------------
+
+
+def show_remedies(result: dict, id: str = "tbl-perbaikan") -> None:
+    """One row a remedy: gap, test metrics, paired difference from the baseline and verdict."""
+    rows = []
+    for v in result["variants"]:
+        difference = v["difference"]
+        rows.append(
+            (
+                v["title"],
+                points(v["gap"]["value"]),
+                *(metric(name, v["test"][name])[0] for name in ("acc", "balanced_acc", "auc", "ece")),
+                "–" if difference is None else f"{points(difference['acc']['value'])} ({interval(difference['acc']['ci95'])})",
+                v["verdict"],
+            )
+        )
+    first = result["variants"][0]
+    show_table(
+        pd.DataFrame(
+            rows,
+            columns=[
+                "Perbaikan",
+                "Kesenjangan",
+                "Akurasi",
+                "Akurasi seimbang",
+                "AUC",
+                "ECE",
+                "Selisih akurasi (IK 95%)",
+                "Putusan",
+            ],
+        ),
+        id,
+        f"Hasil pada {number(first['test']['n'], 0)} citra uji setelah {number(first['epochs'], 0)} epoch dengan {number(first['n_train'], 0)} citra "
+        f"latih dan {number(len(first['seeds']), 0)} seed (preset {result['provenance']['preset']['name']}). Kesenjangan dan selisih dalam poin "
+        "persen; selisih terhadap pembanding dihitung berpasangan pada citra yang sama, dan putusan memakai koreksi Holm.",
+    )
+
+
+def show_forest(result: dict, id: str = "fig-selisih") -> None:
+    """Forest plot of the differences in accuracy."""
+    rows = [v for v in result["variants"] if v["difference"] is not None]
+    value = np.array([v["difference"]["acc"]["value"] for v in rows])
+    low, high = np.array([v["difference"]["acc"]["ci95"] for v in rows]).T
+    show_figure(
+        plots.forest(
+            [v["title"] for v in rows],
+            100 * value,
+            100 * low,
+            100 * high,
+            "Selisih akurasi uji terhadap pembanding (poin persen)",
+        ),
+        id,
+        "Selisih akurasi uji setiap perbaikan terhadap pembanding dengan interval kepercayaan 95% berpasangan. Titik berisi: interval tidak "
+        "memuat nol (sebelum koreksi banyaknya perbandingan).",
+        "Diagram hutan; " + "; ".join(f"{v['title']}: {points(v['difference']['acc']['value'])} poin" for v in rows) + ".",
+    )
+
+
+def read_remedies(result: dict) -> str:
+    """Which remedies helped, which hurt, and which cannot be told apart from the baseline."""
+    groups: dict[str, list[str]] = {}
+    for v in result["variants"][1:]:
+        groups.setdefault(v["verdict"], []).append(v["title"])
+    n = len(result["variants"]) - 1
+    sentences = [f"Dari {number(n, 0)} percobaan perbaikan:"]
+    for verdict, text in (
+        ("lebih baik", "lebih baik daripada pembanding"),
+        ("lebih buruk", "lebih buruk daripada pembanding"),
+        ("tidak terbedakan", "tidak terbedakan dari pembanding dengan data sebanyak ini"),
+    ):
+        if verdict in groups:
+            sentences.append(f"{number(len(groups[verdict]), 0)} {text} ({join(groups[verdict])});")
+    return " ".join(sentences)[:-1] + "."
+
+
+def read_unmeasured(result: dict) -> str:
+    """Which recommendations have no row yet."""
+    missing = result["unmeasured"]
+    if not missing:
+        return "Kesebelas rekomendasi laporan mata kuliah telah diukur."
+    return f"Rekomendasi laporan mata kuliah yang belum diukur di sini: {join([f'*{m}*' for m in missing])}."
+
+
+def best_variant(result: dict) -> dict:
+    """The remedy with the largest difference in test accuracy (its verdict says whether that is more than chance)."""
+    return max(result["variants"][1:], key=lambda v: v["difference"]["acc"]["value"])
+
+
+def show_best_curves(result: dict, id: str = "fig-kurva") -> None:
+    """Accuracy by epoch of the baseline and of the remedy with the largest difference, side by side."""
+    best = best_variant(result)
+    tables = {v["title"]: pd.DataFrame(v["history"]) for v in (result["variants"][0], best)}
+    show_figure(
+        plots.curves(tables, "acc", "Akurasi"),
+        id,
+        f"Akurasi latih dan validasi menurut epoch: pembanding (kiri) dan perbaikan dengan selisih terbesar, {best['title']} (kanan).",
+        f"Dua grafik garis berdampingan dengan skala yang sama: pembanding dan {best['title']}.",
+    )
+
+
+def show_readings(*sentences: str) -> None:
+    """Show computed sentences as one paragraph."""
+    show_text(" ".join(sentences))
+
+
+# --- the report as a whole ------------------------------------------------------------------------------------------
+
+
+def cover_facts(result: dict) -> list[tuple[str, str]]:
+    """What the box on the cover says: data, weights, preset, sizes, seeds, device, time, version; from 02_pelatihan.json."""
+    origin = result["provenance"]
+    counts, preset = origin["data"]["counts"], origin["preset"]
+    sizes = [f"{number(sum(counts[split].values()), 0)} {name.lower()}" for split, name in SPLIT_NAMES.items()]
+    first, last = origin["seed"], origin["seed"] + preset["seeds"] - 1
+    return [
+        ("Data", f"{origin['data']['title']}. {origin['data']['note']}"),
+        ("Bobot awal", f"{origin['weights']['title']}. {origin['weights']['note']}"),
+        ("Preset", f"{preset['name']}: {number(preset['epochs'], 0)} epoch, {number(preset['seeds'], 0)} seed"),
+        ("Citra", join(sizes)),
+        ("Seed", number(first, 0) if first == last else f"{first}–{last}"),
+        ("Perangkat", origin["device"]["name"]),
+        ("Waktu", f"{date(origin['started'])}; notebook pelatihan {duration(origin['seconds'])}"),
+        ("Versi", f"{origin['commit']}; PyTorch {origin['packages']['torch']}, Python {origin['packages']['python']}"),
+    ]
+
+
+def abstract(training: dict, overfitting: dict, remedies: dict) -> str:
+    """The abstract: what was done on what, the test result, the gap, calibration and what the remedies did."""
+    origin, names = training["provenance"], training["provenance"]["data"]["class_names"]
+    n = {split: sum(origin["data"]["counts"][split].values()) for split in SPLIT_NAMES}
+    start = {"imagenet": "bobot ImageNet", "random": "bobot acak"}.get(origin["weights"]["kind"], "bobot dari berkas")
+    opening = (
+        f"ResNet-18 yang diadaptasi untuk citra keabuan {origin['data']['size']}×{origin['data']['size']} piksel dilatih dari {start} untuk "
+        f"membedakan {escape(names[0])} dan {escape(names[1])} pada {number(n['train'], 0)} citra latih "
+        f"({escape(origin['data']['title'])})."
+    )
+    if origin["data"]["kind"] == "phantom":
+        opening += " Citra itu buatan, sehingga angka-angka di sini menjelaskan cara jaringan belajar, bukan kinerjanya pada pasien."
+    claims = [claim["verdict"] for claim in overfitting["claims"]]
+    ledger = (
+        f"Dari {number(len(claims), 0)} klaim laporan mata kuliah, {number(claims.count('didukung'), 0)} didukung, "
+        f"{number(claims.count('tidak didukung'), 0)} tidak didukung, dan {number(claims.count('tidak dapat diuji'), 0)} tidak dapat diuji."
+    )
+    return " ".join([opening, read_test(training), read_gap(overfitting), read_confidence(overfitting), ledger, read_remedies(remedies)])
+
+
+def conclusion(training: dict, overfitting: dict, remedies: dict) -> str:
+    """The closing paragraphs, computed from the results: is there overfitting, what does the test say, what to do."""
+    last, best = overfitting["gap"][-1], best_variant(remedies)
+    first = (
+        "Dengan resep mata kuliah, jaringan mengalami *overfitting* yang terukur"
+        if last["low"] > 0
+        else "Dengan resep mata kuliah, *overfitting* tidak dapat dipastikan dari data sebanyak ini"
+    )
+    first += f": kesenjangan akhir {number(100 * last['gap'], 1)} poin persen (IK 95% {interval((last['low'], last['high']))})."
+    change = best["difference"]["acc"]
+    size = f"{points(change['value'])} poin persen (IK 95% {interval(change['ci95'])})"
+    if best["verdict"] == "lebih baik":
+        advice = f"Perbaikan yang terbukti paling membantu adalah {best['title']}, dengan selisih akurasi uji {size}."
+    else:
+        advice = (
+            f"Tidak satu pun perbaikan terbukti menaikkan akurasi uji; selisih terbesar, {best['title']}, sebesar {size}, "
+            "tidak terbedakan dari kebetulan. Ini bukan bukti bahwa perbaikan itu tidak berguna: ukuran percobaannya belum cukup "
+            "untuk memutuskan."
+        )
+    return f"{first} {read_test(training)}\n\n{advice}"
+
+
+def show_provenance(results: list[dict], id: str = "tbl-asal") -> None:
+    """Where the numbers of each notebook come from."""
+    rows = []
+    for name, result in results:
+        p = result["provenance"]
+        rows.append((name, p["data"]["fingerprint"], str(p["seed"]), p["device"]["name"], duration(p["seconds"]), p["commit"]))
+    show_table(
+        pd.DataFrame(rows, columns=["Notebook", "Sidik data", "Seed", "Perangkat", "Waktu", "Versi kode"]),
+        id,
+        "Asal-usul angka setiap notebook. Sidik data adalah ringkasan kriptografis atas citra dan label yang benar-benar dipakai.",
+    )
+
+
+def show_packages(result: dict, id: str = "tbl-paket") -> None:
+    """Package versions."""
+    rows = list(result["provenance"]["packages"].items())
+    show_table(pd.DataFrame(rows, columns=["Paket", "Versi"]), id, "Versi paket yang dipakai.")

@@ -1,0 +1,238 @@
+"""The run store: runs/<key>/ holds what one fit gave, once, and survives being killed (notebook 02).
+
+key = digest of everything that decides the numbers. Equal key, equal run: it is read, not trained again.
+"""
+
+import ast
+import hashlib
+import inspect
+import io
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+    import psutil
+
+from cxr_helpers import augment, data, model, training
+from cxr_helpers.errors import InputError
+from cxr_helpers.results import ROOT
+
+STORE = "CXR_RUNS"  # another place for the store than <project>/runs
+DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished fit, read from its folder.
+
+    history: one row an epoch (epoch, train_loss, train_acc, val_loss, val_acc[, test_loss, test_acc]), accuracies as shares.
+    logits: "train", "val"[, "test"] (epochs, N) as recorded epoch by epoch, and "{split}_best", "{split}_last" (N,) in eval mode.
+    info: best_epoch, parameters, trained_parameters, seconds, images_per_second, peak_memory_mb.
+    """
+
+    key: str
+    folder: Path
+    config: training.TrainConfig
+    history: pd.DataFrame
+    logits: dict[str, np.ndarray]
+    info: dict[str, float]
+
+    def weights(self, which: str = "best") -> dict[str, torch.Tensor]:
+        """The state dict of the "best" or "last" epoch."""
+        return load_file(self.folder / f"{which}.safetensors")
+
+
+def store_folder() -> Path:
+    return Path(os.environ.get(STORE) or ROOT / "runs")
+
+
+def _without_docstrings(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)  # drops comments and layout too
+
+
+def _code() -> str:
+    """The code that decides a run's numbers, without comments, docstrings and layout: prose must not retrain anything."""
+    sources = [inspect.getsource(module) for module in (training, model, augment)] + [inspect.getsource(data.to_tensor)]
+    return "\n".join(map(_without_docstrings, sources))
+
+
+def identity(config: training.TrainConfig, dataset: data.Dataset, weights: model.Weights, device: str | torch.device) -> dict:
+    """Everything that decides the numbers of a run, as JSON can hold it. The key is its digest."""
+    return {
+        "config": asdict(config),
+        "data": dataset.fingerprint,
+        "weights": weights.digest,
+        "device": torch.device(device).type,
+        "threads": torch.get_num_threads() if torch.device(device).type == "cpu" else None,
+        "torch": torch.__version__,
+        "code": hashlib.sha256(_code().encode()).hexdigest(),
+    }
+
+
+def run_key(what: dict) -> str:
+    """16 hexadecimal digits of SHA-256 over the identity."""
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, also through a power cut: temporary file, fsync, rename."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with open(partial, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def save_checkpoint(folder: Path, state: dict) -> None:
+    """Write the state after a whole epoch and keep the one before it; a full disk is said and training goes on."""
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    content = stream.getvalue()
+    epoch = len(state["progress"]["history"])
+    try:
+        _write(folder / f"checkpoint-{epoch:04d}.pt", content + hashlib.sha256(content).digest())
+    except OSError as error:
+        _say(f"Titik simpan epoch {epoch} tidak dapat ditulis ({error.strerror}): pelatihan tetap berjalan tanpa titik itu.")
+        return
+    for old in sorted(folder.glob("checkpoint-*.pt"))[:-2]:
+        old.unlink()
+
+
+def load_checkpoint(folder: Path) -> dict | None:
+    """The newest whole checkpoint, or None. One cut short or altered is said, deleted, and the one before it is used."""
+    for path in sorted(folder.glob("checkpoint-*.pt"), reverse=True):
+        content = path.read_bytes()
+        body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+        if hashlib.sha256(body).digest() == digest:
+            return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        _say(f"Titik simpan {path.name} rusak dan tidak dipakai: pelatihan dilanjutkan dari titik simpan sebelumnya.")
+        path.unlink()
+    return None
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    """Largest memory of this process so far: of the GPU if it trained there, else resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if resource is None:
+        return psutil.Process().memory_info().peak_wset / 2**20
+    scale = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss: bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def _save(folder: Path, outcome: training.Outcome, n_train: int, device: torch.device, keep_weights: bool) -> None:
+    progress = outcome.progress
+    arrays = {name: torch.stack(epochs) for name, epochs in progress.logits.items() if epochs} | outcome.final
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{name: tensor.numpy() for name, tensor in arrays.items()})
+    _write(folder / "predictions.npz", stream.getvalue())
+    _write(folder / "history.csv", pd.DataFrame(progress.history).to_csv(index=False).encode())
+    if keep_weights:
+        _write(folder / "best.safetensors", save(progress.best_weights))
+        _write(folder / "last.safetensors", save(outcome.last_weights))
+    seconds = sum(progress.seconds)
+    info = {
+        "best_epoch": progress.best_epoch,
+        "parameters": outcome.parameters,
+        "trained_parameters": outcome.trained_parameters,
+        "seconds": seconds,
+        "images_per_second": n_train * progress.epoch / seconds,
+        "peak_memory_mb": _peak_memory_mb(device),
+    }
+    _write(folder / "info.json", json.dumps(info, indent=1).encode())  # last: its presence says that the run is whole
+    for checkpoint in folder.glob("checkpoint-*.pt"):
+        checkpoint.unlink()
+
+
+def _read(key: str, folder: Path, config: training.TrainConfig) -> Run | None:
+    """The finished run in `folder`, or None when it is missing, unfinished or damaged."""
+    try:
+        info = json.loads((folder / "info.json").read_text())
+        with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+            logits = {name: arrays[name] for name in arrays.files}
+        # round_trip: the csv gives back the very floats that were written
+        history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError) as error:
+        _say(f"Hasil tersimpan {folder.name} rusak ({type(error).__name__}): pelatihannya diulang.")
+        return None
+    return Run(key, folder, config, history, logits, info)
+
+
+def get(
+    config: training.TrainConfig,
+    dataset: data.Dataset,
+    weights: model.Weights,
+    device: str | torch.device = "cpu",
+    keep_weights: bool = True,
+) -> Run:
+    """Read the run if it is in the store, else train it, going on from its last whole epoch if there is one.
+
+    Two processes that ask for one run: one trains, the other waits and reads. `keep_weights=False` keeps the predictions only
+    (a ResNet-18 takes 90 MB a run). Raises InputError from `fit`, and when the store cannot be written.
+    """
+    what = identity(config, dataset, weights, device)
+    key = run_key(what)
+    folder = store_folder() / key
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _say(f"Proses lain sedang mengerjakan pelatihan {key}: menunggu hasilnya.")
+            lock.acquire()
+    except OSError as error:
+        raise InputError(f"Folder {folder} tidak dapat ditulis ({error.strerror}): beri izin tulis atau ruang.") from None
+    with lock:
+        run = _read(key, folder, config)
+        if run is None or (keep_weights and not (folder / "last.safetensors").exists()):
+            try:
+                _write(folder / "config.json", json.dumps(what, indent=1).encode())
+                outcome = training.fit(
+                    config,
+                    dataset,
+                    weights,
+                    device,
+                    resume=load_checkpoint(folder),
+                    checkpoint=lambda state: save_checkpoint(folder, state),
+                )
+                _save(folder, outcome, len(dataset.train.labels), torch.device(device), keep_weights)
+            except OSError as error:
+                raise InputError(
+                    f"Hasil pelatihan tidak dapat disimpan di {folder} ({error.strerror}): "
+                    "sediakan ruang atau izin tulis, lalu jalankan lagi; pelatihan dilanjutkan dari titik simpan terakhir."
+                ) from None
+            run = _read(key, folder, config)
+    return run
+
+
+def size(folder: Path | None = None) -> int:
+    """Bytes that the run store takes on the disk."""
+    return sum(path.stat().st_size for path in (folder or store_folder()).rglob("*") if path.is_file())

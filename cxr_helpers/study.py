@@ -1,0 +1,151 @@
+"""What every notebook begins with: settings → device, data, weights, preset and provenance."""
+
+import dataclasses
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from cxr_helpers import data as datasets
+from cxr_helpers import model, results, runs, settings
+from cxr_helpers.errors import InputError
+from cxr_helpers.training import TrainConfig
+
+DATA_FOLDER = "CXR_DATA"  # another place for downloads and the phantom than <project>/data
+
+
+@dataclass(frozen=True)
+class Study:
+    """One set of settings, ready to work with.
+
+    data: the whole filtered data set; baseline_data: what notebooks 02 and 03 train on; remedy_data: what notebook 04 trains on
+    (both cut down by the preset, stratified by class, the same images for the same seed).
+    """
+
+    data: datasets.Dataset
+    baseline_data: datasets.Dataset
+    remedy_data: datasets.Dataset
+    weights: model.Weights
+    preset: settings.Preset
+    seed: int
+    device: torch.device
+    build: Path
+    started: str
+    clock: float
+
+    def config(self, **changes) -> TrainConfig:
+        """The course's recipe at this preset's length and this study's seed, with the given changes."""
+        return TrainConfig(**{"epochs": self.preset.epochs, "seed": self.seed, **changes})
+
+    def baseline(self, **changes) -> list[runs.Run]:
+        """The course's recipe on baseline_data, one run a seed of the preset; notebooks 02 and 03 share these runs."""
+        first = self.config(watch_test=True, **changes)
+        configs = [replace(first, seed=self.seed + i) for i in range(self.preset.seeds)]
+        return [runs.get(config, self.baseline_data, self.weights, self.device) for config in configs]
+
+    def provenance(self, used: datasets.Dataset | None = None) -> dict:
+        """Where numbers come from; results.write completes it. `used` is the data they rest on (default: baseline_data)."""
+        used = used or self.baseline_data
+        return {
+            "data": {
+                "kind": used.source.kind,
+                "title": used.source.title,
+                "note": used.source.note,
+                "size": used.source.size,
+                "classes": list(used.classes),
+                "class_names": list(used.class_names_id),
+                "fingerprint": used.fingerprint,
+                "counts": used.counts,
+                "counts_available": self.data.counts,
+                "overlap": self.data.overlap,
+            },
+            "weights": {"kind": self.weights.kind, "title": self.weights.title, "note": self.weights.note},
+            "preset": dataclasses.asdict(self.preset),
+            "seed": self.seed,
+            "device": {"type": self.device.type, "threads": torch.get_num_threads(), "name": device_name(self.device)},
+            "started": self.started,
+            "clock": self.clock,
+        }
+
+
+def device_name(device: torch.device) -> str:
+    """'CPU (2 thread)' or the GPU's own name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({torch.get_num_threads()} thread)" if device.type == "cpu" else "GPU Apple (MPS)"
+
+
+def pick_device(name: str) -> torch.device:
+    """auto: CUDA, then MPS, then the CPU. Raises InputError when the named device is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+    if not there[name]:
+        raise InputError(f"DEVICE={name} tidak tersedia pada komputer ini: pakai DEVICE=cpu atau DEVICE=auto.")
+    return torch.device(name)
+
+
+def _make_deterministic() -> None:
+    # A fixed number of threads fixes the order of sums; more threads than real cores only slow a CPU down.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(int(os.environ.get("CXR_THREADS") or cores))
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for before it promises equal sums on CUDA
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _decided() -> dict | None:
+    path = os.environ.get(settings.SOURCES)
+    return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+
+
+def _source(data: str, folder: Path) -> datasets.Source:
+    decided = _decided()
+    if decided is None:
+        return datasets.resolve(data, folder=folder)  # SEED draws trainings, not patients: the data stays the same
+    fields = decided["source"]
+    return datasets.Source(**{**fields, "path": Path(fields["path"]), "truth": fields["truth"] and Path(fields["truth"])})
+
+
+def _weights(weights: str, folder: Path) -> model.Weights:
+    decided = _decided()
+    if decided is None or weights != "auto":
+        return model.resolve_weights(weights, folder=folder)
+    return replace(model.resolve_weights(decided["weights"], folder=folder), note=decided["weights_note"])
+
+
+def open_study(data="auto", weights="auto", preset="auto", seed=0, device="auto", build="build") -> Study:
+    """Check the settings, find data and weights, and set the number of threads. Raises InputError with one line for the person.
+
+    data, weights, preset, seed, device, build: as for `make report`; every notebook passes its parameter cell on. A relative
+    path is taken from the project's root when it does not exist in the working folder.
+    """
+    started, clock = results.now(), time.time()
+    given = settings.parse(data, weights, preset, seed, device)
+    where = pick_device(given.device)
+    _make_deterministic()
+    size = settings.PRESETS["full" if where.type != "cpu" else "quick"] if given.preset == "auto" else settings.PRESETS[given.preset]
+    folder = Path(os.environ.get(DATA_FOLDER) or results.ROOT / "data")
+    everything = datasets.load(_source(_from_root(given.data), folder))
+    return Study(
+        data=everything,
+        baseline_data=datasets.take(everything, size.train, size.val, size.test, given.seed),
+        remedy_data=datasets.take(everything, size.remedy_train, size.remedy_val, size.remedy_test, given.seed),
+        weights=_weights(_from_root(given.weights), folder),
+        preset=size,
+        seed=given.seed,
+        device=where,
+        build=Path(build),
+        started=started,
+        clock=clock,
+    )
+
+
+def _from_root(given: str) -> str:
+    """A notebook runs in notebooks/, a person thinks of the project's root: look there too."""
+    there = results.ROOT / given
+    return str(there) if not os.path.exists(given) and there.is_file() else given

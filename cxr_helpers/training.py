@@ -1,0 +1,314 @@
+"""TrainConfig and the three functions of training: epoch, evaluation, fit (explained in notebook 02).
+
+Nothing here knows of files: `runs.py` keeps what `fit` returns and hands back its checkpoints.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cxr_helpers import augment, model
+from cxr_helpers.data import Dataset, to_tensor
+from cxr_helpers.errors import InputError
+from cxr_helpers.progress import bar
+
+EVALUATION_BATCH = 256  # no gradient is kept, so a large batch costs little memory
+CHOICES = {
+    "optimizer": ("adam", "adamw"),
+    "schedule": ("constant", "cosine", "onecycle"),
+    "architecture": ("resnet18", "resnet18_layer2", "small_cnn"),
+    "trainable": ("all", "layer4+head", "head"),
+    "balance": ("none", "pos_weight", "sampler"),
+    "augment_target": ("all", "minority"),
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a person may set about a run; the defaults are the course's recipe.
+
+    epochs, batch_size ≥ 1; lr > 0 (the peak, where a schedule moves it); weight_decay ≥ 0; 0 ≤ dropout < 1; `augment` names
+    transforms of augment.py; `augment_target="minority"` repeats the rarer class to the size of the other and augments it
+    alone; `patience` stops after that many epochs without a lower validation loss (None: never). `watch_test` also records the
+    test split after each epoch, as the course did: for the lesson on leakage only, nothing is chosen by it.
+    Raises InputError on a value outside its range.
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    optimizer: str = "adam"
+    lr: float = 4e-4
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    dropout: float = 0.0
+    architecture: str = "resnet18"
+    trainable: str = "all"
+    augment: tuple[str, ...] = ()
+    augment_target: str = "all"
+    balance: str = "none"
+    patience: int | None = None
+    watch_test: bool = False
+    adaptation: dict[str, str] = field(default_factory=lambda: dict(reduce="mean", resize="bilinear", scale="none"))
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise InputError(f"{name}={getattr(self, name)!r} tidak dikenal: pilih {', '.join(known)}.")
+        unknown = [name for name in self.augment if name not in augment.TRANSFORMS]
+        if unknown:
+            raise InputError(f"Augmentasi {', '.join(unknown)} tidak dikenal: pilih {', '.join(augment.TRANSFORMS)}.")
+        for name, holds, rule in (
+            ("epochs", self.epochs >= 1, "bilangan bulat mulai dari 1"),
+            ("batch_size", self.batch_size >= 1, "bilangan bulat mulai dari 1"),
+            ("lr", 0 < self.lr < math.inf, "lebih besar dari 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 atau lebih"),
+            ("dropout", 0 <= self.dropout < 1, "antara 0 dan 1 (1 tidak termasuk)"),
+            ("patience", self.patience is None or self.patience >= 1, "bilangan bulat mulai dari 1"),
+            ("seed", 0 <= self.seed < 2**31, "bilangan bulat dari 0 sampai 2147483647"),
+        ):
+            if not holds:
+                raise InputError(f"{name}={getattr(self, name)!r} tidak dapat dipakai: nilainya harus {rule}.")
+
+    def changed(self) -> dict:
+        """The settings that differ from the course's recipe (the seed and watch_test are not settings of the recipe)."""
+        recipe = asdict(TrainConfig())
+        return {k: v for k, v in asdict(self).items() if v != recipe[k] and k not in ("seed", "watch_test")}
+
+
+@dataclass
+class Progress:
+    """Where a fit stands after a whole epoch: plain data that a checkpoint can hold. Logits are (epochs, N) float32."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    logits: dict[str, list[Tensor]] = field(default_factory=lambda: {"train": [], "val": [], "test": []})
+    seconds: list[float] = field(default_factory=list)
+    best_epoch: int = 0  # counted from 1; 0 before the first epoch
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        return len(self.history)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What fit returns: progress, the last weights, and the logits (N,) of both chosen states on every split, in eval mode."""
+
+    progress: Progress
+    last_weights: dict[str, Tensor]
+    final: dict[str, Tensor]  # "train_best", "train_last", "val_best", …, "test_last"
+    parameters: int
+    trained_parameters: int
+
+
+def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean BCE and share of right decisions at p = 0.5 over logits and labels (N,); NaN logits (never visited) are left out."""
+    seen = ~torch.isnan(logits)
+    logits, labels = logits[seen], labels[seen]
+    loss = F.binary_cross_entropy_with_logits(logits, labels)
+    return loss.item(), ((logits > 0) == (labels > 0.5)).float().mean().item()
+
+
+def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
+    """The learning rate of optimisation step `step` of `steps`: a pure function, so that a resumed run needs no scheduler state.
+
+    cosine: Loshchilov & Hutter 2017 without restarts. onecycle: Smith & Topin 2018, a warm-up over 30% of the steps from lr/25,
+    then a cosine down to lr/10⁴, the shape of torch.optim.lr_scheduler.OneCycleLR.
+    """
+
+    def fall(high: float, low: float, done: float) -> float:
+        return low + (high - low) * (1 + math.cos(math.pi * done)) / 2
+
+    if config.schedule == "cosine":
+        return fall(config.lr, 0.0, step / steps)
+    if config.schedule == "onecycle":
+        warm_up = max(1, round(0.3 * steps))
+        if step < warm_up:
+            return fall(config.lr, config.lr / 25, 1 - step / warm_up)
+        return fall(config.lr, config.lr / 1e4, (step - warm_up) / max(1, steps - warm_up))
+    return config.lr
+
+
+def draw_batches(config: TrainConfig, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Row numbers of one epoch's batches, drawn on the CPU so that every device sees the same order. labels: (N,)."""
+    positive = labels > 0.5
+    minority = positive if positive.sum() <= (~positive).sum() else ~positive
+    if config.balance == "sampler":
+        share = torch.where(minority, 1 / minority.sum(), 1 / (~minority).sum())
+        rows = torch.multinomial(share, len(labels), replacement=True, generator=generator)
+    elif config.augment_target == "minority":
+        rare, common = minority.nonzero().flatten(), (~minority).nonzero().flatten()
+        repeated = rare.repeat(math.ceil(len(common) / len(rare)))[: len(common)]
+        rows = torch.cat([common, repeated])
+        rows = rows[torch.randperm(len(rows), generator=generator)]
+    else:
+        rows = torch.randperm(len(labels), generator=generator)
+    return rows.split(config.batch_size)
+
+
+def train_epoch(
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    batches: tuple[Tensor, ...],
+    optimizer: torch.optim.Optimizer,
+    criterion: nn.Module,
+    rates: list[float],
+    transform: Callable[[Tensor, Tensor], Tensor],
+    tick: Callable[[], None],
+) -> Tensor:
+    """One pass over the batches; returns the logits (N,) as they were while training (the course's "train accuracy").
+
+    inputs (N, …) and labels (N, 1) lie on the device; `rates` holds the learning rate of each batch; `transform(x, y)` augments.
+    """
+    network.train()
+    logits = torch.full((len(labels),), math.nan, device=inputs.device)
+    for rows, rate in zip(batches, rates, strict=True):
+        rows = rows.to(inputs.device)
+        x, y = inputs[rows], labels[rows]
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        output = network(transform(x, y))
+        criterion(output, y).backward()
+        optimizer.step()
+        logits[rows] = output.detach().squeeze(1)
+        tick()
+    return logits.cpu()
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
+    """Logits (N,) on the CPU of inputs (N, …), in eval mode and without gradient."""
+    network.eval()
+    return torch.cat([network(part).squeeze(1) for part in inputs.split(EVALUATION_BATCH)]).cpu()
+
+
+def _seed(config: TrainConfig, epoch: int) -> int:
+    return config.seed * 10_007 + epoch + 1  # +1: epoch 0 must not reuse the seed that drew the weights
+
+
+def _optimizer(config: TrainConfig, network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    trained = [p for p in network.parameters() if p.requires_grad]
+    # The fused step is the same arithmetic in one pass over the parameters.
+    return kind(trained, lr=config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda"))
+
+
+def _criterion(config: TrainConfig, labels: Tensor) -> nn.Module:
+    if config.balance != "pos_weight":
+        return nn.BCEWithLogitsLoss()
+    return nn.BCEWithLogitsLoss(pos_weight=(labels < 0.5).sum() / (labels > 0.5).sum())
+
+
+def _transform(config: TrainConfig, labels: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    if config.augment_target == "all":
+        return lambda x, y: augment.apply(x, config.augment)
+    minority = float(labels.mean() <= 0.5)
+    return lambda x, y: augment.apply(x, config.augment, only=y.squeeze(1) == minority)
+
+
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in state.items()}
+
+
+def fit(
+    config: TrainConfig,
+    data: Dataset,
+    weights: model.Weights,
+    device: str | torch.device = "cpu",
+    resume: dict | None = None,
+    checkpoint: Callable[[dict], None] | None = None,
+) -> Outcome:
+    """Train as `config` says and return plain data (notebook 02).
+
+    After each epoch `checkpoint(state)` is called with everything needed to go on; `resume=state` goes on from there, bit for
+    bit on the same machine: every epoch draws its random numbers from (seed, epoch) alone. The best epoch has the lowest
+    validation loss. The test split is read after the last epoch only, unless `watch_test` (see TrainConfig).
+    Raises InputError when the loss is no longer finite.
+    """
+    device = torch.device(device)
+    network = model.build(weights, config.seed, data.source.size, config.dropout, config.architecture, **config.adaptation)
+    network = network.to(device, memory_format=torch.channels_last)  # the faster layout for convolutions, same numbers
+    model.freeze(network, config.trainable)
+    splits = {name: getattr(data, name) for name in ("train", "val", "test")}
+    inputs = {name: to_tensor(s.images, device).contiguous(memory_format=torch.channels_last) for name, s in splits.items()}
+    labels = {name: torch.from_numpy(s.labels.astype(np.float32)) for name, s in splits.items()}
+    part = network
+    if config.trainable != "all" and not config.augment:
+        # What never changes is computed once: the frozen part's output becomes the input.
+        frozen, part = model.split_frozen(network, config.trainable)
+        inputs = {name: model.features(frozen, x) for name, x in inputs.items()}
+
+    optimizer = _optimizer(config, part, device)
+    criterion = _criterion(config, labels["train"]).to(device)
+    transform = _transform(config, labels["train"])
+    target = labels["train"].unsqueeze(1).to(device)
+    state = Progress()
+    if resume is not None:
+        network.load_state_dict(resume["network"])
+        optimizer.load_state_dict(resume["optimizer"])
+        state = Progress(**resume["progress"])
+
+    def stopped() -> bool:
+        waited = state.epoch - state.best_epoch
+        return state.epoch >= config.epochs or (config.patience is not None and waited >= config.patience)
+
+    per_epoch = len(draw_batches(config, labels["train"], torch.Generator().manual_seed(0)))
+    steps = per_epoch * config.epochs
+    with bar(steps, f"Melatih {config.architecture}, seed {config.seed}", initial=state.epoch * per_epoch) as progress:
+        while not stopped():
+            epoch, started = state.epoch, time.perf_counter()
+            batches = draw_batches(config, labels["train"], torch.Generator().manual_seed(_seed(config, epoch)))
+            rates = [learning_rate(config, epoch * per_epoch + i, steps) for i in range(per_epoch)]
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                torch.manual_seed(_seed(config, epoch))
+                train = train_epoch(
+                    part, inputs["train"], target, batches, optimizer, criterion, rates, transform, progress.update
+                )
+            val = evaluate(part, inputs["val"])
+            state.logits["train"].append(train)
+            state.logits["val"].append(val)
+            row = dict(zip(("train_loss", "train_acc"), loss_and_accuracy(train, labels["train"]), strict=True))
+            row |= dict(zip(("val_loss", "val_acc"), loss_and_accuracy(val, labels["val"]), strict=True))
+            if config.watch_test:
+                state.logits["test"].append(evaluate(part, inputs["test"]))
+                watched = loss_and_accuracy(state.logits["test"][-1], labels["test"])
+                row |= dict(zip(("test_loss", "test_acc"), watched, strict=True))
+            if not all(math.isfinite(value) for value in row.values()):
+                raise InputError(
+                    f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan terhingga. "
+                    f"Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
+                )
+            state.history.append({"epoch": epoch + 1, **row})
+            if row["val_loss"] <= min(h["val_loss"] for h in state.history):
+                state.best_epoch, state.best_weights = epoch + 1, _copy(network.state_dict())
+            state.seconds.append(time.perf_counter() - started)
+            progress.set_postfix(epoch=epoch + 1, val_acc=f"{row['val_acc']:.3f}")
+            if checkpoint is not None:
+                checkpoint(
+                    {
+                        "network": network.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "progress": dict(vars(state)),
+                    }
+                )
+
+    last_weights, final = _copy(network.state_dict()), {}
+    for which, chosen in (("last", last_weights), ("best", state.best_weights)):
+        network.load_state_dict(chosen)
+        final |= {f"{name}_{which}": evaluate(part, x) for name, x in inputs.items()}
+    return Outcome(
+        progress=state,
+        last_weights=last_weights,
+        final=final,
+        parameters=sum(p.numel() for p in network.parameters()),
+        trained_parameters=sum(p.numel() for p in part.parameters() if p.requires_grad),
+    )

@@ -1,0 +1,77 @@
+"""Check the settings of `make report` and note them, so that make rebuilds only what a changed setting touches.
+
+`python report/check.py settings|cover` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, NAME, NIM and BUILD from the environment and
+writes BUILD/.settings or BUILD/.cover, only if its content changed. Wrong settings: one line, exit 2, nothing written.
+It runs at every make, so it imports nothing heavy.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from cxr_helpers import settings  # noqa: E402
+from cxr_helpers.errors import InputError  # noqa: E402
+
+
+def _file(name: str, path: str, endings: tuple[str, ...]) -> list | None:
+    """Path, size and time of a file that a setting names; None if the setting is a word such as 'auto'."""
+    if not (path.endswith(endings) or os.sep in path):
+        return None
+    try:
+        state = os.stat(path)
+    except OSError:
+        raise InputError(f"{name}={path}: berkas tidak ditemukan. Periksa letak dan ejaannya.") from None
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+        raise InputError(f"{name}={path}: berkas tidak dapat dibaca. Periksa izin berkas itu.")
+    return [os.path.abspath(path), state.st_size, state.st_mtime_ns]
+
+
+def _real_files() -> list[str]:
+    """The real data and weights that are already here: their arrival is a change for DATA=auto and WEIGHTS=auto."""
+    data = Path(os.environ.get("CXR_DATA") or ROOT / "data")
+    cache = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch")
+    found = [*data.glob("chestmnist*.npz"), *data.rglob("resnet18-*.pth"), *(cache / "hub/checkpoints").glob("resnet18-*.pth")]
+    return sorted(path.name for path in found)
+
+
+def wanted(what: str) -> dict:
+    """The content of BUILD/.settings or BUILD/.cover. Raises InputError."""
+    get = os.environ.get
+    if what == "cover":
+        return {"name": get("NAME", ""), "nim": get("NIM", "")}
+    given = settings.parse(
+        get("DATA") or "auto", get("WEIGHTS") or "auto", get("PRESET") or "auto", get("SEED") or 0, get("DEVICE") or "auto"
+    )
+    return {
+        **vars(given),
+        "data_file": _file("DATA", given.data, (".npz",)),
+        "weights_file": _file("WEIGHTS", given.weights, (".pth", ".pt", ".safetensors")),
+        "real_files": _real_files() if "auto" in (given.data, given.weights) else None,
+    }
+
+
+def note(folder: Path, what: str) -> None:
+    """Write folder/.{what} if its content changed. Raises InputError."""
+    text = json.dumps(wanted(what), indent=1, ensure_ascii=False)
+    path = folder / f".{what}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"BUILD={folder} tidak dapat ditulisi ({error.strerror}): pilih folder lain dengan BUILD=…") from None
+
+
+if __name__ == "__main__":
+    try:
+        note(Path(os.environ.get("BUILD") or "build"), sys.argv[1])
+    except InputError as error:
+        print(f"Galat: {error}", file=sys.stderr)
+        sys.exit(2)

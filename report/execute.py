@@ -1,0 +1,101 @@
+"""Execute one notebook headless by papermill: `python -m report.execute NOTEBOOK OUTPUT`.
+
+The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, NAME, NIM, BUILD); a notebook gets those that its
+cell tagged `parameters` declares. The executed notebook and the results it wrote are moved into place only when every cell has
+ended well; otherwise one line says what failed, and everything that was there before stays.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from cxr_helpers import progress, results, settings
+from cxr_helpers.errors import InputError
+
+DEFAULTS = {**settings.DEFAULTS, "name": "", "nim": "", "build": "build"}
+
+
+def parameters(notebook: Path) -> dict:
+    """The values for the parameters that the notebook declares. Raises InputError if it declares none or an unknown one."""
+    declared = papermill.inspect_notebook(str(notebook))
+    unknown = sorted(set(declared) - set(DEFAULTS))
+    if not declared or unknown:
+        what = f"parameter {', '.join(unknown)} tidak dikenal" if unknown else "tidak ada sel bertanda `parameters`"
+        raise InputError(f"{notebook.name}: {what}. Samakan sel itu dengan notebook 01.")
+    given = {name: os.environ.get(name.upper()) or DEFAULTS[name] for name in declared}
+    for name in ("data", "weights", "build"):  # the notebook runs in another folder
+        if name in given and (name == "build" or os.path.exists(given[name])):
+            given[name] = os.path.abspath(given[name])
+    if "seed" in given:
+        given["seed"] = int(given["seed"])
+    return given
+
+
+def _terminal() -> str:
+    return os.ttyname(2) if hasattr(os, "ttyname") and sys.stderr.isatty() else ""
+
+
+def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
+    if error.ename == "InputError":
+        return error.evalue
+    first = next((line for line in error.source.splitlines() if line.strip()), "")
+    why = (error.evalue.splitlines() or [""])[0]
+    return f"{notebook.name} gagal pada sel ke-{error.cell_index + 1} ({first.strip()[:60]}): {error.ename}: {why} — lihat {kept}"
+
+
+def execute(notebook: Path, output: Path) -> None:
+    """Run the notebook; move output and results into place. Raises InputError with one line on failure."""
+    given = parameters(notebook)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    build = Path(given["build"])
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".sementara-") as staging:
+        draft, collected = Path(staging) / notebook.name, Path(staging) / "results"
+        sources = build / ".sources"
+        os.environ |= {results.STAGING: str(collected), progress.TERMINAL: _terminal()}
+        os.environ |= {settings.SOURCES: str(sources)} if sources.exists() else {}
+        started = time.monotonic()
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(draft),
+                given,
+                kernel_name="python3",
+                language="python",
+                cwd=str(results.ROOT / "notebooks"),
+                progress_bar=False,
+                # The kernel's own remarks (it listens on the loopback address only) are nothing that a reader can act on.
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            )
+        except PapermillExecutionError as error:
+            kept = build / "gagal" / notebook.name
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(draft, kept)
+            raise InputError(_explain(notebook, error, kept)) from None
+        for path in sorted(collected.glob("*.json")):
+            (build / "results").mkdir(parents=True, exist_ok=True)
+            os.replace(path, build / "results" / path.name)
+        os.replace(draft, output)
+    print(f"{notebook.stem}: selesai dalam {results.duration(time.monotonic() - started)}.", flush=True)
+
+
+def main() -> int:
+    notebook, output = map(Path, sys.argv[1:3])
+    print(f"{notebook.stem}: dijalankan …", flush=True)
+    try:
+        execute(notebook, output)
+    except InputError as error:
+        print(f"Galat: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Dihentikan. Jalankan perintah yang sama untuk melanjutkan dari epoch utuh terakhir.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

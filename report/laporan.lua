@@ -1,0 +1,160 @@
+-- Figures, tables and cross-references of the report, for HTML and Typst alike.
+--
+-- A Div .figure (attributes alt, berkas, lebar; content: the caption) and a Div .table (content: a table and a Div .keterangan)
+-- become numbered blocks; a link to #fig-…, #tbl-… or #sec-… gets the number of its target. An id that is unknown or given
+-- twice is an error.
+
+local html = FORMAT:match("html") ~= nil
+local NAMES = { figure = "Gambar", table = "Tabel" }
+local PREFIX = { figure = "fig-", table = "tbl-" }
+local number, seen, counts = {}, {}, { figure = 0, table = 0 }
+local levels = { 0, 0, 0, 0, 0, 0 }
+
+local function claim(id)
+  if seen[id] then error("id #" .. id .. " dipakai dua kali") end
+  seen[id] = true
+end
+
+local function quoted(text)
+  return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("\n", " ") .. '"'
+end
+
+local function attribute(text)
+  return (text:gsub("&", "&amp;"):gsub('"', "&quot;"):gsub("<", "&lt;"):gsub(">", "&gt;"))
+end
+
+-- Pass 1: give every figure, table and section its number, in reading order.
+local count = {
+  traverse = "topdown",
+  Header = function(header)
+    if header.identifier ~= "" then claim(header.identifier) end
+    if header.classes:includes("unnumbered") then return nil end
+    levels[header.level] = levels[header.level] + 1
+    for deeper = header.level + 1, 6 do levels[deeper] = 0 end
+    number[header.identifier] = table.concat(levels, ".", 1, header.level)
+  end,
+  Div = function(div)
+    for kind in pairs(NAMES) do
+      if div.classes:includes(kind) then
+        claim(div.identifier)
+        if div.identifier:sub(1, 4) ~= PREFIX[kind] then
+          error("id #" .. div.identifier .. " harus diawali " .. PREFIX[kind])
+        end
+        counts[kind] = counts[kind] + 1
+        number[div.identifier] = tostring(counts[kind])
+      end
+    end
+  end,
+}
+
+local function caption_html(kind, id, caption)
+  local lead = pandoc.Span({ pandoc.Str(NAMES[kind] .. " " .. number[id] .. ".") }, { class = "nomor" })
+  local inlines = pandoc.utils.blocks_to_inlines(caption)
+  inlines:insert(1, pandoc.Space())
+  inlines:insert(1, lead)
+  return pandoc.Plain(inlines)
+end
+
+local function figure(div)
+  local id, file, alt = div.identifier, div.attributes.berkas, div.attributes.alt
+  local width = div.attributes.lebar or "100%"
+  if html then
+    return {
+      pandoc.RawBlock("html", '<figure id="' .. id .. '"><img src="' .. file .. '" alt="' .. attribute(alt)
+        .. '" style="width:' .. width .. '"><figcaption>'),
+      caption_html("figure", id, div.content),
+      pandoc.RawBlock("html", "</figcaption></figure>"),
+    }
+  end
+  return {
+    pandoc.RawBlock("typst", "#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), caption: ["),
+    pandoc.Plain(pandoc.utils.blocks_to_inlines(div.content)),
+    pandoc.RawBlock("typst", "]) <" .. id .. ">"),
+  }
+end
+
+local function tabular(div)
+  local id, grid, caption = div.identifier, nil, nil
+  for _, block in ipairs(div.content) do
+    if block.t == "Table" then grid = block end
+    if block.t == "Div" and block.classes:includes("keterangan") then caption = block.content end
+  end
+  if not (grid and caption) then error("tabel #" .. id .. " tanpa isi atau keterangan") end
+  if html then
+    -- The first cell of a row names it; a screen reader says it with each number.
+    for _, body in ipairs(grid.bodies) do body.row_head_columns = 1 end
+    grid.caption = { long = { caption_html("table", id, caption) } }
+    grid.identifier = id
+    return {
+      pandoc.RawBlock("html", '<div class="gulir" role="region" tabindex="0" aria-label="Tabel ' .. number[id] .. '">'),
+      grid,
+      pandoc.RawBlock("html", "</div>"),
+    }
+  end
+  grid.caption = { long = { pandoc.Plain(pandoc.utils.blocks_to_inlines(caption)) } }
+  grid.identifier = id
+  return grid
+end
+
+local function code(block)
+  if not block.classes:includes("kode") then return nil end
+  if html then
+    return {
+      pandoc.RawBlock("html", '<details class="kode"><summary>Kode</summary>'),
+      pandoc.CodeBlock(block.text),
+      pandoc.RawBlock("html", "</details>"),
+    }
+  end
+  return pandoc.CodeBlock(block.text)
+end
+
+local function reference(link)
+  local id = link.target:match("^#([a-z]+%-.+)$")
+  if not id or not id:match("^fig%-") and not id:match("^tbl%-") and not id:match("^sec%-") then return nil end
+  if not number[id] then error("rujukan ke #" .. id .. " tidak bertujuan") end
+  local text = link.content:clone()
+  text:insert(pandoc.Str("\u{a0}" .. number[id]))
+  return pandoc.Link(text, link.target)
+end
+
+-- PDF/UA wants a text for each formula; its TeX source is what a reader of formulas knows.
+local function formula(math)
+  if html then return nil end
+  local source = pandoc.write(pandoc.Pandoc({ pandoc.Plain({ math }) }), "typst"):gsub("%s+$", "")
+  return pandoc.RawInline("typst", "#{ set math.equation(alt: " .. quoted(math.text) .. "); " .. source .. " }")
+end
+
+local function no_remote_image(image)
+  if image.src:match("^%a+://") then error("gambar dari jaringan tidak boleh dipakai: " .. image.src) end
+end
+
+-- A notebook's first heading is the document's title and stands in the template.
+local function drop_title(doc)
+  if doc.meta.report then return doc end
+  local kept, dropped = pandoc.Blocks({}), false
+  for _, block in ipairs(doc.blocks) do
+    if not dropped and block.t == "Header" and block.level == 1 then
+      dropped = true
+    else
+      if block.t == "Header" then block.level = math.max(1, block.level - 1) end
+      kept:insert(block)
+    end
+  end
+  doc.blocks = kept
+  return doc
+end
+
+return {
+  { Pandoc = drop_title },
+  count,
+  {
+    Div = function(div)
+      if div.classes:includes("figure") then return figure(div) end
+      if div.classes:includes("table") then return tabular(div) end
+    end,
+    CodeBlock = code,
+    Link = reference,
+    Math = formula,
+    Image = no_remote_image,
+  },
+}

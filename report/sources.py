@@ -1,0 +1,43 @@
+"""Decide once per build which data and weights are used: `python -m report.sources OUTPUT`.
+
+`auto` may ask the network; asking once, before the first notebook, keeps all notebooks on the same answer and tells the person at
+once. The choice is written as JSON, which `open_study` reads (see settings.SOURCES). Wrong input: one line, exit 2, nothing written.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from cxr_helpers import settings, study
+from cxr_helpers.errors import InputError
+
+
+def decide(output: Path) -> None:
+    """Open the study as the notebooks will, say what was found, and write the choice. Raises InputError."""
+    given = {name: os.environ.get(name.upper()) or value for name, value in settings.DEFAULTS.items()}
+    opened = study.open_study(**given)
+    source = opened.data.source
+    print(f"  Data  : {source.title}. {source.note}")
+    print(f"  Bobot : {opened.weights.title}. {opened.weights.note}")
+    print(f"  Preset: {opened.preset.name} pada {study.device_name(opened.device)}, seed {opened.seed}.", flush=True)
+    fields = {name: str(value) if isinstance(value, Path) else value for name, value in vars(source).items()}
+    choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}
+    partial = output.with_name(output.name + ".part")
+    partial.write_text(json.dumps(choice, ensure_ascii=False, indent=1), encoding="utf-8")
+    os.replace(partial, output)
+
+
+def main() -> int:
+    try:
+        decide(Path(sys.argv[1]))
+    except InputError as error:
+        print(f"Galat: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
