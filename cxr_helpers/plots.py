@@ -43,6 +43,12 @@ class _Comma(FuncFormatter):
         super().__init__(lambda value, _: number(value, digits))
 
 
+def _epoch_axis(panel, epochs) -> None:
+    """Whole epochs only, also when there is just one."""
+    panel.set(xlabel="Epoch", xlim=(min(epochs) - 0.3, max(epochs) + 0.3))
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def _percent_axis(axis) -> None:
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
@@ -123,8 +129,8 @@ def history(table: pd.DataFrame, best_epoch: int, majority: float) -> Figure:
         panel.plot(table["epoch"], table[f"train_{quantity}"], "o-", color=BLUE, ms=3.5, label="latih")
         panel.plot(table["epoch"], table[f"val_{quantity}"], "s--", color=ORANGE, ms=3.5, label="validasi")
         panel.axvline(best_epoch, color=GREY, lw=0.8, ls=":", label=f"epoch terpilih ({best_epoch})")
-        panel.set(xlabel="Epoch", title=title)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set_title(title)
+        _epoch_axis(panel, table["epoch"])
     left.yaxis.set_major_formatter(_Comma(2))
     left.set_ylim(bottom=0)
     right.axhline(majority, color=GREY, lw=0.8, ls="-.", label="tebakan mayoritas")
@@ -139,8 +145,8 @@ def curves(tables: dict[str, pd.DataFrame], quantity: str, title: str) -> Figure
     for panel, (name, table) in zip(panels[0], tables.items(), strict=True):
         panel.plot(table["epoch"], table[f"train_{quantity}"], "o-", color=BLUE, ms=3.5, label="latih")
         panel.plot(table["epoch"], table[f"val_{quantity}"], "s--", color=ORANGE, ms=3.5, label="validasi")
-        panel.set(xlabel="Epoch", title=name)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set_title(name)
+        _epoch_axis(panel, table["epoch"])
         if quantity == "acc":
             _percent_axis(panel.yaxis)
         else:
@@ -190,8 +196,8 @@ def leakage(epochs: list[int], test_acc: list[float], honest: tuple[int, float],
     panel.plot(epochs, test_acc, "o-", color=GREY, ms=3.5, label="akurasi uji")
     panel.plot(*honest, "D", color=BLUE, ms=8, label="dipilih oleh validasi")
     panel.plot(*course, "*", color=RED, ms=12, label="dipilih oleh data uji sendiri")
-    panel.set(xlabel="Epoch", ylabel="Akurasi uji")
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.set_ylabel("Akurasi uji")
+    _epoch_axis(panel, epochs)
     _percent_axis(panel.yaxis)
     panel.legend(loc="best")
     return figure
@@ -203,8 +209,8 @@ def gap(table: pd.DataFrame) -> Figure:
     panel.axhline(0, color=GREY, lw=0.8)
     panel.fill_between(table["epoch"], 100 * table["low"], 100 * table["high"], color=BLUE, alpha=0.2, lw=0, label="IK 95%")
     panel.plot(table["epoch"], 100 * table["gap"], "o-", color=BLUE, ms=3.5, label="latih − validasi")
-    panel.set(xlabel="Epoch", ylabel="Kesenjangan (poin persen)")
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.set_ylabel("Kesenjangan (poin persen)")
+    _epoch_axis(panel, table["epoch"])
     panel.legend(loc="best")
     return figure
 

@@ -361,13 +361,20 @@ def show_confidence(result: dict, id: str = "fig-keyakinan") -> None:
 
 def read_confidence(result: dict) -> str:
     """How sure the net is, and how often it is wrong while sure."""
+    return f"{_sure_predictions(result)} {_calibration_error(result)}: rata-rata sejauh itu keyakinan jaringan meleset dari kenyataannya [@guo2017]."
+
+
+def _sure_predictions(result: dict) -> str:
     c = result["confidence"]
-    return (
-        f"{percent(c['above_90']['value'])} prediksi (IK 95% {interval(c['above_90']['ci95'])}) memiliki probabilitas di atas 0,9. Di antara prediksi "
-        f"yang seyakin itu, {number(c['confident_errors'], 0)} salah ({percent(c['confident_error_share'])}). Galat kalibrasi (ECE) adalah "
-        f"{number(c['ece']['value'])} (IK 95% {interval(c['ece']['ci95'], 3, 1)}): rata-rata sejauh itu keyakinan jaringan meleset dari "
-        "kenyataannya [@guo2017]."
-    )
+    text = f"Sebanyak {percent(c['above_90']['value'])} prediksi validasi (IK 95% {interval(c['above_90']['ci95'])}) memiliki probabilitas di atas 0,9"
+    if not c["above_90"]["value"]:
+        return text + "."
+    return text + f"; di antara prediksi seyakin itu, {number(c['confident_errors'], 0)} salah ({percent(c['confident_error_share'])})."
+
+
+def _calibration_error(result: dict) -> str:
+    ece = result["confidence"]["ece"]
+    return f"Galat kalibrasi (ECE) adalah {number(ece['value'])} (IK 95% {interval(ece['ci95'], 3, 1)})"
 
 
 def show_reliability(result: dict, id: str = "fig-kalibrasi") -> None:
@@ -572,7 +579,7 @@ def abstract(training: dict, overfitting: dict, remedies: dict) -> str:
         f"Dari {number(len(claims), 0)} klaim laporan mata kuliah, {number(claims.count('didukung'), 0)} didukung, "
         f"{number(claims.count('tidak didukung'), 0)} tidak didukung, dan {number(claims.count('tidak dapat diuji'), 0)} tidak dapat diuji."
     )
-    return " ".join([opening, read_test(training), read_gap(overfitting), read_confidence(overfitting), ledger, read_remedies(remedies)])
+    return " ".join([opening, read_test(training), read_gap(overfitting), _sure_predictions(overfitting), ledger, read_remedies(remedies)])
 
 
 def conclusion(training: dict, overfitting: dict, remedies: dict) -> str:

@@ -7,6 +7,7 @@
 local html = FORMAT:match("html") ~= nil
 local NAMES = { figure = "Gambar", table = "Tabel" }
 local PREFIX = { figure = "fig-", table = "tbl-" }
+local LONGEST_WHOLE = 25 -- rows; only a longer table may be broken over two pages
 local number, seen, counts = {}, {}, { figure = 0, table = 0 }
 local levels = { 0, 0, 0, 0, 0, 0 }
 
@@ -67,7 +68,7 @@ local function figure(div)
     }
   end
   return {
-    pandoc.RawBlock("typst", "#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), caption: ["),
+    pandoc.RawBlock("typst", "#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), placement: auto, caption: ["),
     pandoc.Plain(pandoc.utils.blocks_to_inlines(div.content)),
     pandoc.RawBlock("typst", "]) <" .. id .. ">"),
   }
@@ -93,7 +94,14 @@ local function tabular(div)
   end
   grid.caption = { long = { pandoc.Plain(pandoc.utils.blocks_to_inlines(caption)) } }
   grid.identifier = id
-  return grid
+  local rows = 0
+  for _, body in ipairs(grid.bodies) do rows = rows + #body.body end
+  if rows <= LONGEST_WHOLE then return grid end
+  return {
+    pandoc.RawBlock("typst", "#[\n#show figure.where(kind: table): set block(breakable: true)"),
+    grid,
+    pandoc.RawBlock("typst", "]"),
+  }
 end
 
 local function code(block)
