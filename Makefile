@@ -24,6 +24,7 @@ override DATA := $(value DATA)
 override WEIGHTS := $(value WEIGHTS)
 export BUILD DATA WEIGHTS PRESET SEED DEVICE NAME NIM
 export PYTHONUTF8 := 1
+export PYTHONPATH := $(CURDIR)
 
 ifneq ($(words $(BUILD)),1)
 $(error BUILD tidak boleh kosong atau memuat spasi)
@@ -44,16 +45,16 @@ endif
 NOTEBOOKS := 01_adaptasi_bobot 02_pelatihan 03_analisis_overfitting 04_perbaikan
 EXECUTED := $(NOTEBOOKS:%=$(BUILD)/notebooks/%.ipynb)
 REPORT := $(BUILD)/report/laporan.html $(BUILD)/report/laporan.pdf
-PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
-# Which helpers each notebook rests on; tests/test_make.py compares these lists with the imports.
+# Which helpers each step rests on; tests/test_make.py compares these lists with the imports.
 helpers = $(1:%=cxr_helpers/%.py)
-SHARED := $(call helpers,__init__ augment data display download errors model phantom plots progress results runs settings study training)
+USES_sources := $(call helpers,__init__ augment data download errors model phantom progress results runs settings study training)
+USES_notebooks := $(USES_sources) $(call helpers,display plots presentation)
 USES_01 := $(call helpers,adaptation)
-USES_02 := $(call helpers,evaluation presentation)
-USES_03 := $(call helpers,evaluation presentation)
-USES_04 := $(call helpers,evaluation presentation remedies)
-USES_laporan := $(call helpers,__init__ display errors presentation plots results)
+USES_02 := $(call helpers,evaluation)
+USES_03 := $(call helpers,claims evaluation)
+USES_04 := $(call helpers,evaluation remedies)
+USES_laporan := $(call helpers,__init__ display errors plots presentation results)
 TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/*.csl report/templates/* report/templates/*/*)
 
 .PHONY: help setup lab report test bench clean distclean FORCE
@@ -102,9 +103,9 @@ setup: $(READY)
 
 # An environment that is not ours is checked, and completed only by `make setup`.
 $(BUILD)/.environment: pyproject.toml
-	@mkdir -p $(BUILD)
-	@$(PY) report/check.py environment || { [ '$(filter setup,$(MAKECMDGOALS))' ] && $(PY) -m pip install -e '.[test]'; }
-	@touch $@
+	@if [ '$(filter setup,$(MAKECMDGOALS))' ] && ! $(PY) report/check.py environment 2>/dev/null; then \
+	  $(PY) -m pip install -e '.[test]'; fi
+	@$(PY) report/check.py environment
 
 lab: $(READY)
 	@$(PY) -m jupyterlab --notebook-dir=. notebooks/01_adaptasi_bobot.ipynb
@@ -113,10 +114,10 @@ $(BUILD)/.settings $(BUILD)/.cover: $(BUILD)/.%: FORCE | $(READY)
 	@$(PY) report/check.py $*
 
 # What `auto` means is decided once, before the first notebook, and said.
-$(BUILD)/.sources: $(BUILD)/.settings $(SHARED) report/sources.py $(READY)
+$(BUILD)/.sources: $(BUILD)/.settings $(USES_sources) report/sources.py $(READY)
 	@$(PY) -m report.sources $@
 
-$(BUILD)/notebooks/%.ipynb: notebooks/%.ipynb $(BUILD)/.sources $(SHARED) report/execute.py $(READY)
+$(BUILD)/notebooks/%.ipynb: notebooks/%.ipynb $(BUILD)/.sources $(USES_notebooks) report/execute.py $(READY)
 	@$(PY) -m report.execute $< $@
 $(BUILD)/notebooks/01_adaptasi_bobot.ipynb: $(USES_01)
 $(BUILD)/notebooks/02_pelatihan.ipynb: $(USES_02)

@@ -1,13 +1,15 @@
 """Check the settings of `make report` and note them, so that make rebuilds only what a changed setting touches.
 
-`python report/check.py settings|cover` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, NAME, NIM and BUILD from the environment and
-writes BUILD/.settings or BUILD/.cover, only if its content changed. Wrong settings: one line, exit 2, nothing written.
-It runs at every make, so it imports nothing heavy.
+`python report/check.py settings|cover|environment` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, NAME, NIM and BUILD from the
+environment and writes BUILD/.settings, BUILD/.cover, or (with the versions found) BUILD/.environment, only if its content changed.
+Wrong settings or a missing package: one line, exit 2, nothing written. It runs at every make, so it imports nothing heavy.
 """
 
 import json
 import os
+import re
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,9 +40,32 @@ def _real_files() -> list[str]:
     return sorted(path.name for path in found)
 
 
+def _environment() -> dict:
+    """The installed version of each package in pyproject.toml. Raises InputError for one that is missing or too old."""
+    block = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M | re.S)[1]
+    found, wrong = {}, []
+    for name, least in re.findall(r'"([\w-]+)>=([\d.]+)', block):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            wrong.append(name)
+            continue
+        if _numbers(found[name]) < _numbers(least):
+            wrong.append(f"{name}>={least}")
+    if wrong:
+        raise InputError(f"{sys.executable} belum memiliki paket {', '.join(wrong)}: jalankan `make setup` di lingkungan yang sama.")
+    return found
+
+
+def _numbers(written: str) -> list[int]:
+    return [int(part) for part in re.match(r"[\d.]+", written)[0].strip(".").split(".")]
+
+
 def wanted(what: str) -> dict:
-    """The content of BUILD/.settings or BUILD/.cover. Raises InputError."""
+    """The content of BUILD/.settings, BUILD/.cover or BUILD/.environment. Raises InputError."""
     get = os.environ.get
+    if what == "environment":
+        return _environment()
     if what == "cover":
         return {"name": get("NAME", ""), "nim": get("NIM", "")}
     given = settings.parse(
@@ -63,6 +88,8 @@ def note(folder: Path, what: str) -> None:
         probe = folder / ".probe"
         probe.touch()
         probe.unlink()
+        if what == "settings":
+            (folder / ".begin").touch()  # what is newer than this was made by the make now running
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
     except OSError as error:
