@@ -57,7 +57,7 @@ def execute(notebook: Path, output: Path) -> None:
         draft, collected = Path(staging) / notebook.name, Path(staging) / "results"
         sources = build / ".sources"
         os.environ |= {results.STAGING: str(collected), progress.TERMINAL: _terminal()}
-        os.environ |= {settings.SOURCES: str(sources)} if sources.exists() else {}
+        os.environ |= {settings.SOURCES: str(sources.resolve())} if sources.exists() else {}
         started = time.monotonic()
         try:
             papermill.execute_notebook(
@@ -84,7 +84,7 @@ def execute(notebook: Path, output: Path) -> None:
 
 
 def main() -> int:
-    notebook, output = map(Path, sys.argv[1:3])
+    notebook, output = (Path(path).resolve() for path in sys.argv[1:3])  # the notebook runs in another folder
     print(f"{notebook.stem}: dijalankan …", flush=True)
     try:
         execute(notebook, output)
