@@ -26,6 +26,11 @@ export BUILD DATA WEIGHTS PRESET SEED DEVICE NAME NIM
 export PYTHONUTF8 := 1
 export PYTHONPATH := $(CURDIR)
 
+# Two notebooks at a time: much of a notebook is loading packages, which uses one core. Several goals run one after the other.
+ifeq ($(words $(MAKECMDGOALS)),1)
+MAKEFLAGS += -j2
+endif
+
 ifneq ($(words $(BUILD)),1)
 $(error BUILD tidak boleh kosong atau memuat spasi)
 endif
@@ -112,10 +117,11 @@ lab: $(READY)
 
 $(BUILD)/.settings $(BUILD)/.cover: $(BUILD)/.%: FORCE | $(READY)
 	@$(PY) report/check.py $*
+$(BUILD)/.cover: | $(BUILD)/.settings
 
 # What `auto` means is decided once, before the first notebook, and said.
 $(BUILD)/.sources: $(BUILD)/.settings $(USES_sources) report/sources.py $(READY)
-	@$(PY) -m report.sources $@
+	@$(PY) -m report.sources $@ || { mv -f $(BUILD)/.settings.old $(BUILD)/.settings 2>/dev/null; exit 2; }
 
 $(BUILD)/notebooks/%.ipynb: notebooks/%.ipynb $(BUILD)/.sources $(USES_notebooks) report/execute.py $(READY)
 	@$(PY) -m report.execute $< $@
@@ -138,13 +144,13 @@ report: $(REPORT)
 	else echo 'Tidak ada yang perlu dikerjakan: laporan di $(BUILD)/report/ sudah mutakhir.'; fi
 
 test: $(READY)
-	@$(PY) -m pytest
+	@$(PY) -m pytest $(PYTEST)
 
 bench: $(READY)
 	@$(PY) -m bench
 
 clean:
-	@rm -rf $(addprefix $(BUILD)/,notebooks results report gagal .settings .cover .sources .begin .environment)
+	@rm -rf $(addprefix $(BUILD)/,notebooks results report gagal .settings .settings.old .cover.old .environment.old .cover .sources .begin .environment)
 	@rmdir $(BUILD) 2>/dev/null || true
 	@echo 'Folder $(BUILD)/ dihapus; pelatihan tersimpan di runs/ tetap ada.'
 

@@ -90,7 +90,12 @@ def note(folder: Path, what: str) -> None:
         probe.unlink()
         if what == "settings":
             (folder / ".begin").touch()  # what is newer than this was made by the make now running
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        old = folder / f".{what}.old"
+        old.unlink(missing_ok=True)
+        if not path.exists():
+            path.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
+            os.replace(path, old)  # put back by make if these settings turn out to be unusable: the old outputs stay valid
             path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"BUILD={folder} tidak dapat ditulisi ({error.strerror}): pilih folder lain dengan BUILD=…") from None

@@ -18,7 +18,9 @@ def decide(output: Path) -> None:
     given = {name: os.environ.get(name.upper()) or value for name, value in settings.DEFAULTS.items()}
     opened = study.open_study(**given)
     source = opened.data.source
-    print(f"Bobot: {opened.weights.title}. {opened.weights.note}")  # the data have been said by data.resolve
+    if given["data"] != "auto":  # what auto found has been said by data.resolve
+        print(f"Data: {source.title}. {source.note}")
+    print(f"Bobot: {opened.weights.title}. {opened.weights.note}")
     print(f"Preset: {opened.preset.name} pada {study.device_name(opened.device)}, seed {opened.seed}.", flush=True)
     fields = {name: str(value) if isinstance(value, Path) else value for name, value in vars(source).items()}
     choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}

@@ -1,0 +1,54 @@
+"""A copy of the project in which the tests run make, and the smoke report that many of them read."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("Makefile", "pyproject.toml", "requirements.txt", "cxr_helpers", "notebooks", "report")
+OURS = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "BUILD", "DATA", "WEIGHTS", "PRESET", "SEED", "DEVICE", "NAME", "NIM", "MAKEOVERRIDES")
+
+
+class Project:
+    """A project folder of its own and the commands that a person types there."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        for name in COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+            copy(ROOT / name, folder / name, **({"ignore": ignored} if copy is shutil.copytree else {}))
+
+    def make(self, *words: str) -> subprocess.CompletedProcess:
+        """`make WORDS` with the interpreter of the tests, as text, stdout and stderr together."""
+        environment = {name: value for name, value in os.environ.items() if name not in OURS and not name.startswith("CXR_")}
+        return subprocess.run(
+            ["make", *words, f"PYTHON={sys.executable}"],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+        )
+
+    def outputs(self) -> dict[str, tuple[int, int]]:
+        """{path: (time, size)} of everything a person would miss: notebooks, results and report."""
+        found = [path for part in ("notebooks", "results", "report") for path in (self.folder / "build" / part).rglob("*")]
+        return {str(p.relative_to(self.folder)): (p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(found) if p.is_file()}
+
+
+SETTINGS = ("report", "PRESET=smoke", "DATA=phantom", "WEIGHTS=random", "NAME=Siti <b>Rahma</b> & Co $x", "NIM=13_22*01")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Project:
+    """The project with its smoke report made by `make report`."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    done = project.make(*SETTINGS)
+    assert done.returncode == 0, done.stdout
+    return project

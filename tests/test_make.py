@@ -1,0 +1,172 @@
+"""make as a person uses it: what it rebuilds, what it says, and what it leaves alone when something is wrong."""
+
+import ast
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from cxr_helpers import presentation, results
+from tests.conftest import ROOT, SETTINGS
+
+
+def changed(before: dict, after: dict) -> set[str]:
+    """Names (without folder and ending) of the outputs that are new or written anew."""
+    return {os.path.basename(path) for path in after if after[path] != before.get(path)}
+
+
+def galat(text: str) -> str:
+    """The one line for the person; fails if there are more, or a traceback."""
+    lines = [line for line in text.splitlines() if line.startswith("Galat:")]
+    assert len(lines) == 1 and "Traceback" not in text, text
+    return lines[0]
+
+
+# --- what is rebuilt ------------------------------------------------------------------------------------------------
+
+
+def test_help_is_indonesian_and_the_default(built):
+    done = built.make()
+    assert done.returncode == 0 and "make report" in done.stdout and "menjalankan keempat notebook" in done.stdout
+
+
+def test_second_report_does_no_work(built):
+    before = built.outputs()
+    done = built.make(*SETTINGS)
+    assert done.returncode == 0 and "Tidak ada yang perlu dikerjakan" in done.stdout
+    assert built.outputs() == before
+
+
+def test_a_changed_template_typesets_only(built):
+    before = built.outputs()
+    (built.folder / "report/templates/laporan.css").touch()
+    assert built.make(*SETTINGS).returncode == 0
+    assert changed(before, built.outputs()) == {"laporan.html", "laporan.pdf"}
+
+
+def test_a_changed_helper_runs_its_notebook_only(built):
+    before = built.outputs()
+    (built.folder / "cxr_helpers/remedies.py").touch()
+    done = built.make(*SETTINGS)
+    assert done.returncode == 0, done.stdout
+    expected = {"04_perbaikan.ipynb", "04_perbaikan.json", "laporan.ipynb", "laporan.html", "laporan.pdf"}
+    assert changed(before, built.outputs()) == expected
+
+
+def test_a_changed_name_makes_the_report_again_but_no_notebook(built):
+    before = built.outputs()
+    done = built.make(*(word.replace("Siti", "Sari") for word in SETTINGS))
+    assert done.returncode == 0, done.stdout
+    assert changed(before, built.outputs()) == {"laporan.ipynb", "laporan.html", "laporan.pdf"}
+    assert built.make(*SETTINGS).returncode == 0
+
+
+def imports(source: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxr_helpers"):
+            found |= {alias.name for alias in node.names} if node.module == "cxr_helpers" else {node.module.split(".")[1]}
+    return {name for name in found if (ROOT / f"cxr_helpers/{name}.py").exists()}
+
+
+def closure(names: set[str]) -> set[str]:
+    """The helpers and all helpers that they import."""
+    names = names | {"__init__"}
+    more = names.union(*(imports((ROOT / f"cxr_helpers/{name}.py").read_text("utf-8")) for name in names))
+    return names if more == names else closure(more)
+
+
+def code_of(notebook) -> str:
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def test_makefile_lists_the_helpers_that_each_step_imports(built):
+    dump = built.make("-pn", "help").stdout
+    listed = {name: set(re.findall(r"cxr_helpers/(\w+)\.py", text)) for name, text in re.findall(r"^USES_(\w+) := (.*)$", dump, re.M)}
+    common = listed["notebooks"]
+    assert listed["sources"] == closure(imports((ROOT / "report/sources.py").read_text("utf-8")))
+    assert listed["laporan"] == closure(imports(code_of(ROOT / "report/laporan.ipynb")))
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        assert common | listed[notebook.stem[:2]] == closure(imports(code_of(notebook))), notebook.stem
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_notebook_is_named_with_its_cell_and_nothing_is_lost(built):
+    path = built.folder / "notebooks/03_analisis_overfitting.ipynb"
+    good, state = path.read_text("utf-8"), path.stat()
+    notebook = json.loads(good)
+    notebook["cells"][-1] = {"cell_type": "code", "id": "rusak", "metadata": {}, "source": ["1 / 0"], "outputs": [], "execution_count": None}
+    before = built.outputs()
+    path.write_text(json.dumps(notebook), "utf-8")
+    done = built.make(*SETTINGS)
+    path.write_text(good, "utf-8")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    line = galat(done.stdout)
+    assert done.returncode != 0
+    assert "03_analisis_overfitting" in line and "1 / 0" in line and "ZeroDivisionError" in line
+    assert f"sel ke-{len(notebook['cells'])}" in line
+    assert built.outputs() == before
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("PRESET=besar", "PRESET"),
+        ("SEED=abc", "SEED"),
+        ("SEED=-1", "SEED"),
+        ("DEVICE=tpu", "DEVICE"),
+        ("DATA=tidak-ada.npz", "tidak-ada.npz"),
+        ("DATA=entah", "DATA"),
+        ("WEIGHTS=tidak-ada.pth", "tidak-ada.pth"),
+        ("BUILD=Makefile", "BUILD"),
+        ("BUILD=/proc/1/baru", "BUILD"),
+    ],
+)
+def test_bad_settings_get_one_line_and_leave_everything(built, word, says):
+    before = built.outputs()
+    done = built.make(*SETTINGS, word)
+    assert done.returncode != 0 and says in galat(done.stdout)
+    assert built.outputs() == before
+
+
+def bad_files(folder, phantom):
+    with np.load(phantom) as arrays:
+        whole = dict(arrays)
+    rows = whole["val_labels"][:, 1] == 1
+    broken = {
+        "tanpa-kunci.npz": {name: value for name, value in whole.items() if name != "test_labels"},
+        "tanpa-kelas.npz": {**whole, "val_images": whole["val_images"][~rows], "val_labels": whole["val_labels"][~rows]},
+    }
+    for name, arrays in broken.items():
+        np.savez(folder / name, **arrays)
+    content = phantom.read_bytes()
+    (folder / "terpotong.npz").write_bytes(content[: len(content) // 2])
+    return ("terpotong.npz", *broken)
+
+
+def test_bad_files_get_one_line_and_cost_nothing(built):
+    phantom = next(p for p in (built.folder / "data").glob("phantom*.npz") if "truth" not in p.name)
+    before = built.outputs()
+    for name in bad_files(built.folder, phantom):
+        done = built.make(*SETTINGS, f"DATA={name}")
+        assert done.returncode != 0 and name in galat(done.stdout)
+        assert built.outputs() == before
+    # and the good settings still find their work done
+    assert "Tidak ada yang perlu dikerjakan" in built.make(*SETTINGS).stdout
+
+
+def test_a_file_of_ones_own_is_used_and_named_on_the_cover(built):
+    phantom = next(p for p in (built.folder / "data").glob("phantom*.npz") if "truth" not in p.name)
+    shutil.copy(phantom, built.folder / "rumah sakit.npz")
+    words = ("BUILD=lain", "DATA=rumah sakit.npz", "PRESET=smoke", "WEIGHTS=random")
+    done = built.make("lain/notebooks/02_pelatihan.ipynb", *words)
+    assert done.returncode == 0, done.stdout
+    result = results.read("02_pelatihan", built.folder / "lain")
+    assert result["provenance"]["data"]["kind"] == "file"
+    assert "rumah sakit.npz" in dict(presentation.cover_facts(result))["Data"]
