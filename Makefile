@@ -10,6 +10,8 @@ WEIGHTS ?= auto
 PRESET ?= auto
 SEED ?= 0
 DEVICE ?= auto
+SIZE ?= 28
+CLASSES ?= auto
 # NAME from the environment is not taken: under WSL it holds the name of the computer.
 ifneq ($(origin NAME),command line)
 NAME :=
@@ -22,7 +24,8 @@ override NAME := $(value NAME)
 override NIM := $(value NIM)
 override DATA := $(value DATA)
 override WEIGHTS := $(value WEIGHTS)
-export BUILD DATA WEIGHTS PRESET SEED DEVICE NAME NIM
+override CLASSES := $(value CLASSES)
+export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES NAME NIM
 export PYTHONUTF8 := 1
 export PYTHONPATH := $(CURDIR)
 
@@ -62,7 +65,7 @@ USES_04 := $(call helpers,evaluation remedies)
 USES_laporan := $(call helpers,__init__ display errors plots presentation results)
 TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/*.csl report/templates/* report/templates/*/*)
 
-.PHONY: help setup lab report test bench clean distclean FORCE
+.PHONY: help setup lab report compare test bench clean distclean FORCE
 FORCE:
 
 help:
@@ -72,6 +75,7 @@ help:
 	@echo '  make report    menjalankan keempat notebook dan menyusun laporan HTML dan PDF'
 	@echo '  make lab       membuka notebook di JupyterLab'
 	@echo '  make test      menjalankan pengujian'
+	@echo '  make compare   membandingkan angka dua hasil: make compare A=build B=build-lain'
 	@echo '  make bench     mengukur kecepatan dan kalibrasi'
 	@echo '  make clean     menghapus hasil di $(BUILD)/ (pelatihan tersimpan di runs/ tetap ada)'
 	@echo '  make distclean menghapus juga runs/, data/, dan .venv'
@@ -79,6 +83,7 @@ help:
 	@echo 'Pilihan untuk make report (yang pertama adalah nilai baku):'
 	@echo '  DATA=auto|chestmnist|phantom|BERKAS.npz    WEIGHTS=auto|imagenet|random|BERKAS'
 	@echo '  PRESET=auto|smoke|quick|full               DEVICE=auto|cpu|cuda|mps'
+	@echo '  SIZE=28|64|128|224                         CLASSES=cardiomegaly,pneumothorax'
 	@echo '  SEED=0   NAME="Nama Anda"   NIM="…"        BUILD=build'
 	@echo
 	@echo 'Contoh: make report NAME="Nama Anda" NIM="12345"'
@@ -142,6 +147,9 @@ report: $(REPORT)
 	@if [ -n "$$(find $(REPORT) -newer $(BUILD)/.begin 2>/dev/null)" ]; then \
 	  echo 'Laporan selesai: $(BUILD)/report/laporan.html dan $(BUILD)/report/laporan.pdf'; \
 	else echo 'Tidak ada yang perlu dikerjakan: laporan di $(BUILD)/report/ sudah mutakhir.'; fi
+
+compare: $(READY)
+	@$(PY) -m report.compare $(A) $(B)
 
 test: $(READY)
 	@$(PY) -m pytest $(PYTEST)

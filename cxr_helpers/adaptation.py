@@ -89,22 +89,22 @@ def describe_architectures(size: int = 28) -> list[dict]:
 
 
 @torch.no_grad()
-def original_response(weight: Tensor, images: np.ndarray) -> Tensor:
+def original_response(weight: Tensor, images: np.ndarray, enlarge: int = 2) -> Tensor:
     """Response (N, 64, H, W) of the original 7×7, stride-2 kernels to the same content brought to their input.
 
-    Each grey image (N, H, W) uint8 is enlarged twice (bilinear), copied to three channels and normalised as ImageNet's images were,
-    so that a stride of 2 gives one response for each pixel of the small image.
+    Each grey image (N, H, W) uint8 is enlarged (bilinear), copied to three channels and normalised as ImageNet's images were,
+    with enlarge=2 a stride of 2 gives one response for each pixel of the small image; enlarge=1 leaves the image as it is.
     """
     grey = torch.from_numpy(images).float().div(255).unsqueeze(1)
-    large = F.interpolate(grey, scale_factor=2, mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
+    large = F.interpolate(grey, scale_factor=enlarge, mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return F.conv2d((large - mean) / std, weight, stride=2, padding=weight.shape[-1] // 2)
 
 
 @torch.no_grad()
-def adapted_response(weight: Tensor, images: np.ndarray) -> Tensor:
+def adapted_response(weight: Tensor, images: np.ndarray, stride: int = 1) -> Tensor:
     """Response (N, 64, H, W) of adapted kernels (64, 1, k, k) to grey images (N, H, W) uint8, normalised as in the course."""
-    return F.conv2d(to_tensor(images), weight, padding=weight.shape[-1] // 2)
+    return F.conv2d(to_tensor(images), weight, stride=stride, padding=weight.shape[-1] // 2)
 
 
 def _batch_norm(response: Tensor) -> Tensor:
@@ -127,10 +127,11 @@ def compare_strategies(weight: Tensor, images: np.ndarray, kernel: int = 3) -> p
     BatchNorm, which moves and scales each channel only), error (relative, before BatchNorm), error_bn (after it), gain (ratio of the
     responses' standard deviations, 1 is best).
     """
-    target = original_response(weight, images)
+    same = kernel == weight.shape[-1]  # the stem of larger images keeps kernel and stride: only the channels are reduced
+    target = original_response(weight, images, 1 if same else 2)
     rows = []
-    for strategy in STRATEGIES:
-        ours = adapted_response(adapt_conv1(weight, kernel=kernel, **strategy), images)
+    for strategy in [s for s in STRATEGIES if not same or s["resize"] == "bilinear"]:
+        ours = adapted_response(adapt_conv1(weight, kernel=kernel, **strategy), images, 2 if same else 1)
         correlation, error = _agreement(ours, target)
         _, error_bn = _agreement(_batch_norm(ours), _batch_norm(target))
         gain = (ours.std((0, 2, 3)) / target.std((0, 2, 3)).clamp_min(1e-12)).median().item()

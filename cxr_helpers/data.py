@@ -28,9 +28,9 @@ from medmnist import INFO
 from cxr_helpers import results
 from cxr_helpers.download import DownloadError, Remote, fetch, locked
 from cxr_helpers.errors import InputError
+from cxr_helpers.settings import SIZES
 
 SPLITS = ("train", "val", "test")
-SIZES = (28, 64, 128, 224)  # pixels; what MedMNIST+ publishes
 FLAGS = tuple(flag for flag in INFO if not flag.endswith("3d"))
 DEFAULT_CLASSES = "cardiomegaly,pneumothorax"
 # In auto mode the phantom is at hand: less than this (bytes/s, 28×28 in about 5 minutes) is not worth waiting for.
@@ -83,6 +83,16 @@ class Source:
     title: str
     note: str
     truth: Path | None = None
+
+    @property
+    def collection(self) -> str:
+        """'ChestMNIST', 'PneumoniaMNIST', …"""
+        return INFO[self.flag]["python_class"]
+
+    @property
+    def many_labels(self) -> bool:
+        """Whether an image may carry several labels, so that the single-label filter has work to do."""
+        return _many_labels(self.flag)
 
 
 @dataclass(frozen=True)
@@ -321,17 +331,17 @@ def _many_labels(flag: str) -> bool:
 # --- reading it -----------------------------------------------------------------------------------------------------
 
 
-def load(source: Source, classes: str = DEFAULT_CLASSES) -> Dataset:
+def load(source: Source, classes: str = "auto") -> Dataset:
     """Read the two classes of `source`, every split, in the file's order.
 
     classes: two names as MedMNIST writes them, any case, separated by a comma; the first becomes label 0, the second label 1.
-    Where an image may carry several labels (ChestMNIST) only those whose ONLY label is one of the two are kept.
+    "auto": the course's two classes for ChestMNIST, both classes of a set that has two. Where an image may carry several labels (ChestMNIST) only those whose ONLY label is one of the two are kept.
     Colour becomes grey by ITU-R BT.601 luminance, 0.299 R + 0.587 G + 0.114 B.
     Raises InputError when the file has not the layout, a name is unknown, or a split has no image of a class.
     """
     _check_layout(source.path, source.flag, source.size)
     names = [INFO[source.flag]["label"][str(i)] for i in range(len(INFO[source.flag]["label"]))]
-    pair = _parse_classes(classes, names)
+    pair = _parse_classes(_default_classes(source, names) if classes == "auto" else classes, names)
     splits = {}
     with _one_line(source.path), _medmnist_root(source) as root:
         for split in SPLITS:
@@ -339,6 +349,16 @@ def load(source: Source, classes: str = DEFAULT_CLASSES) -> Dataset:
     if source.truth is not None:
         splits = {name: replace(part, truth=_read_truth(source, name, part.rows)) for name, part in splits.items()}
     return _dataset(source, (names[pair[0]], names[pair[1]]), splits)
+
+
+def _default_classes(source: Source, names: list[str]) -> str:
+    if source.flag == "chestmnist":
+        return DEFAULT_CLASSES
+    if len(names) == 2:
+        return ",".join(names)
+    raise InputError(
+        f"{source.title} mempunyai {len(names)} kelas: pilih dua dengan CLASSES=a,b. Kelas yang ada: {'; '.join(names)}."
+    )
 
 
 def _parse_classes(classes: str, names: list[str]) -> tuple[int, int]:

@@ -78,7 +78,12 @@ def show_table(frame: pd.DataFrame, id: str, caption: str, align: str | None = N
         f'<table><caption style="text-align: left">{html.escape(_plain(caption))}</caption>'
         f"<thead><tr>{cells('th', names)}</tr></thead><tbody>{body}</tbody></table>"
     )
-    _emit({"text/html": shown, "text/markdown": markdown, "text/plain": frame.to_string(index=False)}, "table", id=id, caption=caption)
+    _emit(
+        {"text/html": shown, "text/markdown": markdown, "text/plain": frame.to_string(index=False)},
+        "table",
+        id=id,
+        caption=caption,
+    )
 
 
 def show_text(markdown: str) -> None:
@@ -100,5 +105,10 @@ def show_cover(
         "date": escape(date),
         "moment": moment,
     }
-    lines = [f"# {title}", subtitle, *(f"**{k}:** {escape(v)}" for k, v in [*author.items(), ("Tanggal", date), *facts]), abstract]
+    lines = [
+        f"# {title}",
+        subtitle,
+        *(f"**{k}:** {escape(v)}" for k, v in [*author.items(), ("Tanggal", date), *facts]),
+        abstract,
+    ]
     _emit({COVER: json.dumps(content), "text/markdown": "\n\n".join(lines), "text/plain": title}, "cover")

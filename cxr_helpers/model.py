@@ -99,6 +99,11 @@ def adapt_conv1(
 # --- the network ----------------------------------------------------------------------------------------------------
 
 
+def stem_kernel(size: int) -> int:
+    """Side of the first layer's kernels for images of `size` pixels."""
+    return 3 if size <= SMALL_IMAGE else 7
+
+
 def course_resnet18(size: int = 28, channels: int = 1, dropout: float = 0.0, architecture: str = "resnet18") -> nn.Module:
     """ResNet-18 with the stem that `size` asks for and one logit: (N, channels, size, size) → (N, 1). Randomly initialised.
 

@@ -39,6 +39,28 @@ def sure(name: str, value: dict) -> str:
 # --- data and settings ----------------------------------------------------------------------------------------------
 
 
+def read_filter(result: dict) -> str:
+    """Which images of the source are used."""
+    origin = result["provenance"]["data"]
+    names = " atau ".join(escape(name) for name in origin["class_names"])
+    if origin["single_label_filter"]:
+        return f"Hanya citra yang satu-satunya labelnya adalah {names} yang dipakai, menurut susunan {origin['collection']} [@wang2017; @yang2023]."
+    return (
+        f"Setiap citra {origin['collection']} mempunyai tepat satu label [@yang2023]; yang dipakai adalah citra berlabel {names}."
+    )
+
+
+def read_overlap(result: dict) -> str:
+    """Whether the splits share identical images."""
+    shared = {pair: n for pair, n in result["provenance"]["data"]["overlap"].items() if n}
+    if not shared:
+        return "Tidak ada citra yang sama persis pada dua bagian data."
+    listed = [
+        f"{number(n, 0)} citra {' dan '.join(SPLIT_NAMES[s].lower() for s in pair.split('-'))}" for pair, n in shared.items()
+    ]
+    return f"**Perhatian:** ada citra yang sama persis pada dua bagian data ({join(listed)}), sehingga hasil pada bagian itu dapat terlalu baik."
+
+
 def show_counts(result: dict, id: str = "tbl-data") -> None:
     """Images per class and split: used, and available in the source."""
     origin = result["provenance"]["data"]
@@ -65,7 +87,7 @@ def show_samples(result: dict, id: str = "fig-contoh") -> None:
     caption = f"Contoh citra latih: {escape(names[0])} (atas) dan {escape(names[1])} (bawah)."
     if outlines:
         caption += " Garis menunjukkan topeng kebenaran fantom, yang tidak pernah dilihat oleh jaringan."
-    show_figure(figure, id, caption, f"Dua baris foto toraks berukuran kecil: kelas {names[0]} di atas dan {names[1]} di bawah.")
+    show_figure(figure, id, caption, f"Dua baris citra berukuran kecil: kelas {names[0]} di atas dan {names[1]} di bawah.")
 
 
 def show_settings(result: dict, id: str = "tbl-resep") -> None:
@@ -99,6 +121,30 @@ RESIZE_NAMES = {
 SCALE_NAMES = {"none": "tanpa", "dc": "tanggapan rata", "norm": "norma"}
 
 
+def read_changes(result: dict) -> str:
+    """What was changed in the network for these images, as a list."""
+    original, _, ours = result["architectures"]
+    size, channels = result["provenance"]["data"]["size"], ours["stages"]["conv1"]["output"].split("×")[0]
+    kept = ours["stages"]["maxpool"]["output"] == ours["stages"]["conv1"]["output"]
+    lines = [
+        f"Citra di sini berukuran {size}×{size} piksel dengan satu kanal, dan jawabannya satu: kelas mana dari dua. Yang diubah:",
+        "",
+    ]
+    if kept:
+        lines += [
+            f"1. **Lapisan pertama.** Konvolusi 7×7 berlangkah 2 atas tiga kanal menjadi konvolusi 3×3 berlangkah 1 atas satu kanal, tetap dengan "
+            f"{channels} kernel. Kernel RGB dirata-ratakan antarkanal, lalu diinterpolasi bilinear dari 7×7 ke 3×3.",
+            "2. **Max-pooling** sesudahnya ditiadakan, agar citra sekecil ini tidak segera kehilangan rincian ruangnya.",
+        ]
+    else:
+        lines += [
+            "1. **Lapisan pertama** tetap konvolusi 7×7 berlangkah 2, tetapi atas satu kanal: kernel RGB dirata-ratakan antarkanal.",
+            "2. **Max-pooling** dipertahankan, karena citra sebesar ini masih menyisakan petak yang cukup sesudahnya.",
+        ]
+    outputs = number(int(original["stages"]["fc"]["output"]), 0)
+    return "\n".join([*lines, f"3. **Lapisan terakhir** menghasilkan satu *logit* sebagai ganti {outputs} kelas."])
+
+
 def show_architecture(result: dict, id: str = "tbl-arsitektur") -> None:
     """Parameters, multiply-adds and output shape after each stage of the networks side by side."""
     networks = result["architectures"]
@@ -119,6 +165,8 @@ def read_architecture(result: dict) -> str:
     """What removing the max-pool costs."""
     _, pooled, ours = result["architectures"]
     ratio = ours["multiply_adds"] / pooled["multiply_adds"]
+    if ratio == 1:
+        return "*Max-pooling* dipertahankan, sehingga pekerjaan setiap tahap sama dengan pada batang aslinya."
     return (
         f"Meniadakan *max-pooling* tidak menambah parameter, tetapi menambah pekerjaan {number(ratio, 1)} kali lipat, karena setiap tahap "
         "mengolah petak yang sisi-sisinya dua kali lebih panjang."
@@ -151,11 +199,13 @@ def show_strategies(result: dict, id: str = "tbl-strategi") -> None:
         for s in result["strategies"]
     ]
     rows[0] = (f"**{rows[0][0]}** (mata kuliah)", *rows[0][1:])
+    same_size = len(result["kernels"]["before"][0][0]) == len(result["kernels"]["after"][0][0])
+    enlarged = "" if same_size else "diperbesar dua kali, "
     show_table(
         pd.DataFrame(rows, columns=["Kanal, ukuran, skala", "Korelasi", "Perbandingan skala", "Galat", "Galat sesudah BN"]),
         id,
         f"Tanggapan lapisan pertama yang diadaptasi terhadap tanggapan kernel asal, pada {number(result['n_images'], 0)} citra latih. Citra untuk "
-        "kernel asal diperbesar dua kali, disalin ke tiga kanal, dan dinormalisasi seperti ImageNet. Korelasi dan perbandingan skala paling baik "
+        f"kernel asal {enlarged}disalin ke tiga kanal, dan dinormalisasi seperti ImageNet. Korelasi dan perbandingan skala paling baik "
         "pada 1; galat nisbi paling baik pada 0. BN: *batch normalization* dengan statistik batch.",
     )
 
@@ -222,7 +272,7 @@ def show_predictions(result: dict, id: str = "fig-prediksi") -> None:
         id,
         f"{number(len(p), 0)} citra validasi pertama: kelas yang diprediksi, probabilitasnya, dan labelnya. "
         "Bingkai merah dan tanda ✗ berarti prediksi berbeda dari label.",
-        f"{len(p)} foto toraks kecil dengan prediksi di atas dan label di bawahnya; {wrong} di antaranya diprediksi salah.",
+        f"{len(p)} citra kecil dengan prediksi di atas dan label di bawahnya; {wrong} di antaranya diprediksi salah.",
     )
 
 
@@ -327,7 +377,7 @@ def show_gap(result: dict, id: str = "fig-kesenjangan") -> None:
     show_figure(
         plots.gap(table),
         id,
-        "Kesenjangan akurasi (latih dikurangi validasi) menurut epoch, dengan interval kepercayaan 95% dari *bootstrap* berstrata.",
+        "Kesenjangan akurasi (latih dikurangi validasi) menurut epoch, dengan interval kepercayaan 95% cara Newcombe.",
         f"Grafik garis; pada epoch {int(last.epoch)} kesenjangannya {number(100 * last.gap, 1)} poin persen.",
         width="72%",
     )
@@ -369,7 +419,10 @@ def _sure_predictions(result: dict) -> str:
     text = f"Sebanyak {percent(c['above_90']['value'])} prediksi validasi (IK 95% {interval(c['above_90']['ci95'])}) memiliki probabilitas di atas 0,9"
     if not c["above_90"]["value"]:
         return text + "."
-    return text + f"; di antara prediksi seyakin itu, {number(c['confident_errors'], 0)} salah ({percent(c['confident_error_share'])})."
+    return (
+        text
+        + f"; di antara prediksi seyakin itu, {number(c['confident_errors'], 0)} salah ({percent(c['confident_error_share'])})."
+    )
 
 
 def _calibration_error(result: dict) -> str:
@@ -544,14 +597,23 @@ def show_readings(*sentences: str) -> None:
 # --- the report as a whole ------------------------------------------------------------------------------------------
 
 
+def title(result: dict) -> str:
+    """The report's title."""
+    collection = result["provenance"]["data"]["collection"]
+    return "Transfer Learning pada " + (
+        "Foto Toraks" if collection in ("ChestMNIST", "PneumoniaMNIST") else f"Citra {collection}"
+    )
+
+
 def cover_facts(result: dict) -> list[tuple[str, str]]:
     """What the box on the cover says: data, weights, preset, sizes, seeds, device, time, version; from 02_pelatihan.json."""
     origin = result["provenance"]
     counts, preset = origin["data"]["counts"], origin["preset"]
     sizes = [f"{number(sum(counts[split].values()), 0)} {name.lower()}" for split, name in SPLIT_NAMES.items()]
-    first, last = origin["seed"], origin["seed"] + preset["seeds"] - 1
+    first, last, names = origin["seed"], origin["seed"] + preset["seeds"] - 1, origin["data"]["class_names"]
     return [
         ("Data", f"{origin['data']['title']}. {origin['data']['note']}"),
+        ("Kelas", f"{names[0]} (label 0) dan {names[1]} (label 1)"),
         ("Bobot awal", f"{origin['weights']['title']}. {origin['weights']['note']}"),
         ("Preset", f"{preset['name']}: {number(preset['epochs'], 0)} epoch, {number(preset['seeds'], 0)} seed"),
         ("Citra", join(sizes)),
@@ -573,13 +635,17 @@ def abstract(training: dict, overfitting: dict, remedies: dict) -> str:
         f"({escape(origin['data']['title'])})."
     )
     if origin["data"]["kind"] == "phantom":
-        opening += " Citra itu buatan, sehingga angka-angka di sini menjelaskan cara jaringan belajar, bukan kinerjanya pada pasien."
+        opening += (
+            " Citra itu buatan, sehingga angka-angka di sini menjelaskan cara jaringan belajar, bukan kinerjanya pada pasien."
+        )
     claims = [claim["verdict"] for claim in overfitting["claims"]]
     ledger = (
         f"Dari {number(len(claims), 0)} klaim laporan mata kuliah, {number(claims.count('didukung'), 0)} didukung, "
         f"{number(claims.count('tidak didukung'), 0)} tidak didukung, dan {number(claims.count('tidak dapat diuji'), 0)} tidak dapat diuji."
     )
-    return " ".join([opening, read_test(training), read_gap(overfitting), _sure_predictions(overfitting), ledger, read_remedies(remedies)])
+    return " ".join(
+        [opening, read_test(training), read_gap(overfitting), _sure_predictions(overfitting), ledger, read_remedies(remedies)]
+    )
 
 
 def conclusion(training: dict, overfitting: dict, remedies: dict) -> str:

@@ -10,7 +10,9 @@ TERMINAL = "CXR_TERMINAL"  # set by report/execute.py: the terminal behind a hea
 
 def bar(total: int | None, description: str, unit: str = "batch", initial: int = 0) -> tqdm:
     """A tqdm bar. A headless notebook draws it on the terminal that started it, never into the notebook's outputs."""
-    common = dict(total=total, initial=initial, desc=description, unit=unit, leave=False, dynamic_ncols=True, unit_scale=unit == "B")
+    common = dict(
+        total=total, initial=initial, desc=description, unit=unit, leave=False, dynamic_ncols=True, unit_scale=unit == "B"
+    )
     terminal = os.environ.get(TERMINAL)
     if terminal:
         stream = open(terminal, "w")  # noqa: SIM115 - tqdm writes until it is closed

@@ -4,12 +4,14 @@ key = digest of everything that decides the numbers. Equal key, equal run: it is
 """
 
 import ast
+import csv
 import hashlib
 import inspect
 import io
 import json
 import os
 import sys
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -175,11 +177,12 @@ def _read(key: str, folder: Path, config: training.TrainConfig) -> Run | None:
         info = json.loads((folder / "info.json").read_text())
         with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
             logits = {name: arrays[name] for name in arrays.files}
-        # round_trip: the csv gives back the very floats that were written
-        history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
+        with open(folder / "history.csv", encoding="utf-8", newline="") as lines:  # float() gives back the very numbers written
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+        history = pd.DataFrame(rows).astype({"epoch": int})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         _say(f"Hasil tersimpan {folder.name} rusak ({type(error).__name__}): pelatihannya diulang.")
         return None
     return Run(key, folder, config, history, logits, info)

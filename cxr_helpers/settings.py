@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from cxr_helpers.errors import InputError
 
 SOURCES = "CXR_SOURCES"  # the file in which report/sources.py wrote what `auto` chose, once for all notebooks of a build
-DEFAULTS = {"data": "auto", "weights": "auto", "preset": "auto", "seed": "0", "device": "auto"}
+DEFAULTS = {"data": "auto", "weights": "auto", "preset": "auto", "seed": "0", "device": "auto", "size": "28", "classes": "auto"}
+SIZES = (28, 64, 128, 224)  # MedMNIST and MedMNIST+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -42,9 +43,11 @@ class Settings:
     preset: str
     seed: int
     device: str
+    size: int
+    classes: str
 
 
-def parse(data="auto", weights="auto", preset="auto", seed=0, device="auto") -> Settings:
+def parse(data="auto", weights="auto", preset="auto", seed=0, device="auto", size=28, classes="auto") -> Settings:
     """Check what a person gave. Raises InputError that names the setting and what it may be."""
     preset, device, text = str(preset) or "auto", str(device) or "auto", str(seed).strip()
     if preset not in ("auto", *PRESETS):
@@ -54,4 +57,7 @@ def parse(data="auto", weights="auto", preset="auto", seed=0, device="auto") -> 
     # int() would also take '1_000' and Arabic digits, which make and a shell do not mean.
     if not (text.isascii() and text.isdigit() and int(text) < 2**31):
         raise InputError(f"SEED={text} tidak dapat dipakai: berikan bilangan bulat dari 0 sampai 2147483647.")
-    return Settings(str(data) or "auto", str(weights) or "auto", preset, int(text), device)
+    if str(size).strip() not in map(str, SIZES):
+        raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
+    words = {"data": str(data) or "auto", "weights": str(weights) or "auto", "classes": str(classes).strip() or "auto"}
+    return Settings(preset=preset, seed=int(text), device=device, size=int(size), **words)

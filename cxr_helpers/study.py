@@ -54,6 +54,8 @@ class Study:
                 "kind": used.source.kind,
                 "title": used.source.title,
                 "note": used.source.note,
+                "collection": used.source.collection,
+                "single_label_filter": used.source.many_labels,
                 "size": used.source.size,
                 "classes": list(used.classes),
                 "class_names": list(used.class_names_id),
@@ -103,10 +105,10 @@ def _decided() -> dict | None:
     return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
 
 
-def _source(data: str, folder: Path) -> datasets.Source:
+def _source(data: str, size: int, folder: Path) -> datasets.Source:
     decided = _decided()
     if decided is None:
-        return datasets.resolve(data, folder=folder)  # SEED draws trainings, not patients: the data stays the same
+        return datasets.resolve(data, size, folder)  # SEED draws trainings, not patients: the data stays the same
     fields = decided["source"]
     return datasets.Source(**{**fields, "path": Path(fields["path"]), "truth": fields["truth"] and Path(fields["truth"])})
 
@@ -118,25 +120,28 @@ def _weights(weights: str, folder: Path) -> model.Weights:
     return replace(model.resolve_weights(decided["weights"], folder=folder), note=decided["weights_note"])
 
 
-def open_study(data="auto", weights="auto", preset="auto", seed=0, device="auto", build="build") -> Study:
+def open_study(
+    data="auto", weights="auto", preset="auto", seed=0, device="auto", size=28, classes="auto", build="build"
+) -> Study:
     """Check the settings, find data and weights, and set the number of threads. Raises InputError with one line for the person.
 
-    data, weights, preset, seed, device, build: as for `make report`; every notebook passes its parameter cell on. A relative
+    data, weights, preset, seed, device, size, classes, build: as for `make report`; every notebook passes its parameter cell on. A relative
     path is taken from the project's root when it does not exist in the working folder.
     """
     started, clock = results.now(), time.time()
-    given = settings.parse(data, weights, preset, seed, device)
+    given = settings.parse(data, weights, preset, seed, device, size, classes)
     where = pick_device(given.device)
     _make_deterministic()
-    size = settings.PRESETS["full" if where.type != "cpu" else "quick"] if given.preset == "auto" else settings.PRESETS[given.preset]
+    usual = "quick" if where.type == "cpu" else "full"
+    amount = settings.PRESETS[usual if given.preset == "auto" else given.preset]
     folder = Path(os.environ.get(DATA_FOLDER) or results.ROOT / "data")
-    everything = datasets.load(_source(_from_root(given.data), folder))
+    everything = datasets.load(_source(_from_root(given.data), given.size, folder), given.classes)
     return Study(
         data=everything,
-        baseline_data=datasets.take(everything, size.train, size.val, size.test, given.seed),
-        remedy_data=datasets.take(everything, size.remedy_train, size.remedy_val, size.remedy_test, given.seed),
+        baseline_data=datasets.take(everything, amount.train, amount.val, amount.test, given.seed),
+        remedy_data=datasets.take(everything, amount.remedy_train, amount.remedy_val, amount.remedy_test, given.seed),
         weights=_weights(_from_root(given.weights), folder),
-        preset=size,
+        preset=amount,
         seed=given.seed,
         device=where,
         build=Path(build),

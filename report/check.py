@@ -1,6 +1,6 @@
 """Check the settings of `make report` and note them, so that make rebuilds only what a changed setting touches.
 
-`python report/check.py settings|cover|environment` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, NAME, NIM and BUILD from the
+`python report/check.py settings|cover|environment` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, NAME, NIM and BUILD from the
 environment and writes BUILD/.settings, BUILD/.cover, or (with the versions found) BUILD/.environment, only if its content changed.
 Wrong settings or a missing package: one line, exit 2, nothing written. It runs at every make, so it imports nothing heavy.
 """
@@ -53,7 +53,9 @@ def _environment() -> dict:
         if _numbers(found[name]) < _numbers(least):
             wrong.append(f"{name}>={least}")
     if wrong:
-        raise InputError(f"{sys.executable} belum memiliki paket {', '.join(wrong)}: jalankan `make setup` di lingkungan yang sama.")
+        raise InputError(
+            f"{sys.executable} belum memiliki paket {', '.join(wrong)}: jalankan `make setup` di lingkungan yang sama."
+        )
     return found
 
 
@@ -69,7 +71,13 @@ def wanted(what: str) -> dict:
     if what == "cover":
         return {"name": get("NAME", ""), "nim": get("NIM", "")}
     given = settings.parse(
-        get("DATA") or "auto", get("WEIGHTS") or "auto", get("PRESET") or "auto", get("SEED") or 0, get("DEVICE") or "auto"
+        get("DATA") or "auto",
+        get("WEIGHTS") or "auto",
+        get("PRESET") or "auto",
+        get("SEED") or 0,
+        get("DEVICE") or "auto",
+        get("SIZE") or 28,
+        get("CLASSES") or "auto",
     )
     return {
         **vars(given),

@@ -1,4 +1,4 @@
-"""Compare the numbers of two builds: `python -m report.compare BUILD_A BUILD_B` prints each that differs; exit 1 if any does.
+"""Compare the numbers of two builds: `make compare A=BUILD_A B=BUILD_B` prints each that differs; exit 1 if any does.
 
 What a re-run may change (times, the commit, package versions, memory) is left out; everything else must be equal.
 """
@@ -29,7 +29,7 @@ def _short(value) -> str:
 
 def main() -> int:
     if len(sys.argv) != 3:
-        print("Galat: berikan dua folder hasil, misalnya: python -m report.compare build build-mahasiswa", file=sys.stderr)
+        print("Galat: berikan dua folder hasil, misalnya: make compare A=build B=build-mahasiswa", file=sys.stderr)
         return 2
     a, b = (Path(path).resolve() for path in sys.argv[1:])
     names = sorted({path.stem for build in (a, b) for path in (build / "results").glob("*.json")})

@@ -1,6 +1,6 @@
 """Execute one notebook headless by papermill: `python -m report.execute NOTEBOOK OUTPUT`.
 
-The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, NAME, NIM, BUILD); a notebook gets those that its
+The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, NAME, NIM, BUILD); a notebook gets those that its
 cell tagged `parameters` declares. The executed notebook and the results it wrote are moved into place only when every cell has
 ended well; otherwise one line says what failed, and everything that was there before stays.
 """
@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
@@ -31,8 +32,7 @@ def parameters(notebook: Path) -> dict:
     for name in ("data", "weights", "build"):  # the notebook runs in another folder
         if name in given and (name == "build" or os.path.exists(given[name])):
             given[name] = os.path.abspath(given[name])
-    if "seed" in given:
-        given["seed"] = int(given["seed"])
+    given |= {name: int(given[name]) for name in ("seed", "size") if name in given}
     return given
 
 
@@ -43,9 +43,11 @@ def _terminal() -> str:
 def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
     if error.ename == "InputError":
         return error.evalue
+    cells = nbformat.read(kept, as_version=4).cells[: error.cell_index + 1]
+    cell = sum("injected-parameters" not in cell.metadata.get("tags", []) for cell in cells)  # as the person's notebook counts
     first = next((line for line in error.source.splitlines() if line.strip()), "")
     why = (error.evalue.splitlines() or [""])[0]
-    return f"{notebook.name} gagal pada sel ke-{error.cell_index + 1} ({first.strip()[:60]}): {error.ename}: {why} — lihat {kept}"
+    return f"{notebook.name} gagal pada sel ke-{cell} ({first.strip()[:60]}): {error.ename}: {why} — lihat {kept}"
 
 
 def execute(notebook: Path, output: Path) -> None:

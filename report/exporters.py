@@ -30,7 +30,16 @@ TEMPLATES = HERE / "templates"
 # The wheel's own pandoc, not whatever is on PATH: the output must not depend on the machine.
 PANDOC = Path(pypandoc.__file__).parent / "files" / ("pandoc.exe" if os.name == "nt" else "pandoc")
 READER = "markdown+lists_without_preceding_blankline-markdown_in_html_blocks-raw_html-raw_tex"
-COMMON = ["--wrap=preserve", "--columns=10000", "--fail-if-warnings", "-M", "lang=id", "-M", "link-citations=true", "--syntax-highlighting=none"]
+COMMON = [
+    "--wrap=preserve",
+    "--columns=10000",
+    "--fail-if-warnings",
+    "-M",
+    "lang=id",
+    "-M",
+    "link-citations=true",
+    "--syntax-highlighting=none",
+]
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
 # What Typst's embedded fonts can draw; anything else (emoji, Arabic, CJK) becomes a visible box in the PDF.
 DRAWABLE = re.compile(r"[^\n\t -~ -ʯͰ-ϿЀ-ӿḀ-ỿ‐-‧‰-⁞₠-₿℀-⅏←-⇿∀-⋿■-◿✓✗]")
@@ -45,7 +54,7 @@ class _Laporan(TemplateExporter):
     """Notebook → one Pandoc Markdown document (the Jinja template) → `typeset`."""
 
     export_from_notebook = None
-    template_data_paths: list = []
+    template_data_paths = ()
 
     @property
     def template_paths(self):
@@ -137,7 +146,11 @@ class LaporanHTML(_Laporan):
     def typeset(self, markdown: str, meta: dict) -> str:
         with tempfile.TemporaryDirectory() as folder:
             options = ["-s", "-t", "html5", "--mathml", "--toc", "--toc-depth=2", "-N", "--section-divs"]
-            options += [f"--template={TEMPLATES / 'laporan.html'}", "-V", f"style={(TEMPLATES / 'laporan.css').read_text('utf-8')}"]
+            options += [
+                f"--template={TEMPLATES / 'laporan.html'}",
+                "-V",
+                f"style={(TEMPLATES / 'laporan.css').read_text('utf-8')}",
+            ]
             return self._pandoc(Path(folder), markdown, meta, options)
 
 

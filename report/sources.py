@@ -21,8 +21,10 @@ def decide(output: Path) -> None:
     if given["data"] != "auto":  # what auto found has been said by data.resolve
         print(f"Data: {source.title}. {source.note}")
     print(f"Bobot: {opened.weights.title}. {opened.weights.note}")
+    classes = opened.data.classes
+    print(f"Kelas: {classes[0]} (label 0) dan {classes[1]} (label 1).")
     print(f"Preset: {opened.preset.name} pada {study.device_name(opened.device)}, seed {opened.seed}.", flush=True)
-    fields = {name: str(value) if isinstance(value, Path) else value for name, value in vars(source).items()}
+    fields = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in vars(source).items()}
     choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}
     partial = output.with_name(output.name + ".part")
     partial.write_text(json.dumps(choice, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -10,7 +10,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("Makefile", "pyproject.toml", "requirements.txt", "cxr_helpers", "notebooks", "report")
-OURS = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "BUILD", "DATA", "WEIGHTS", "PRESET", "SEED", "DEVICE", "NAME", "NIM", "MAKEOVERRIDES")
+OURS = (
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "BUILD",
+    "DATA",
+    "WEIGHTS",
+    "PRESET",
+    "SEED",
+    "DEVICE",
+    "NAME",
+    "NIM",
+    "MAKEOVERRIDES",
+)
 
 
 class Project:

@@ -86,7 +86,9 @@ def code_of(notebook) -> str:
 
 def test_makefile_lists_the_helpers_that_each_step_imports(built):
     dump = built.make("-pn", "help").stdout
-    listed = {name: set(re.findall(r"cxr_helpers/(\w+)\.py", text)) for name, text in re.findall(r"^USES_(\w+) := (.*)$", dump, re.M)}
+    listed = {
+        name: set(re.findall(r"cxr_helpers/(\w+)\.py", text)) for name, text in re.findall(r"^USES_(\w+) := (.*)$", dump, re.M)
+    }
     common = listed["notebooks"]
     assert listed["sources"] == closure(imports((ROOT / "report/sources.py").read_text("utf-8")))
     assert listed["laporan"] == closure(imports(code_of(ROOT / "report/laporan.ipynb")))
@@ -101,7 +103,14 @@ def test_a_failed_notebook_is_named_with_its_cell_and_nothing_is_lost(built):
     path = built.folder / "notebooks/03_analisis_overfitting.ipynb"
     good, state = path.read_text("utf-8"), path.stat()
     notebook = json.loads(good)
-    notebook["cells"][-1] = {"cell_type": "code", "id": "rusak", "metadata": {}, "source": ["1 / 0"], "outputs": [], "execution_count": None}
+    notebook["cells"][-1] = {
+        "cell_type": "code",
+        "id": "rusak",
+        "metadata": {},
+        "source": ["1 / 0"],
+        "outputs": [],
+        "execution_count": None,
+    }
     before = built.outputs()
     path.write_text(json.dumps(notebook), "utf-8")
     done = built.make(*SETTINGS)

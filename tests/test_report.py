@@ -114,7 +114,9 @@ def numbers_of(value) -> set[str]:
     if isinstance(value, list):
         return numbers_of(len(value)) | set().union(set(), *map(numbers_of, value))
     if isinstance(value, str):
-        return {found[0] for found in NUMBER.finditer(value)} | {found[0].replace(".", ",") for found in re.finditer(r"\d+\.\d+", value)}
+        return {found[0] for found in NUMBER.finditer(value)} | {
+            found[0].replace(".", ",") for found in re.finditer(r"\d+\.\d+", value)
+        }
     if isinstance(value, bool) or value is None:
         return set()
     sums = [scale * value for scale in (1, 100, 1e-6)]
@@ -133,7 +135,7 @@ def test_every_number_in_a_table_is_in_the_results(html, results):
         skip = 1 if table["id"] in ("tbl-resep",) else 0  # its last but one row is the formula of the normalisation
         for row in table.tbody.find_all("tr"):
             text = row.get_text(" ", strip=True)
-            if skip and "Normalisasi" in text or table["id"] == "tbl-paket":
+            if (skip and "Normalisasi" in text) or table["id"] == "tbl-paket":
                 continue
             for found in NUMBER.finditer(text):
                 checked += 1

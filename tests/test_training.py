@@ -1,8 +1,7 @@
 """The recipe against a plain loop, exact resume, the settings' limits, and the run store."""
 
-import json
-import subprocess
-import sys
+import multiprocessing
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +13,11 @@ from cxr_helpers import augment, data, model, runs, training
 from cxr_helpers.errors import InputError
 from cxr_helpers.training import TrainConfig
 
+EPOCHS = 400  # of the run that is killed: long enough to be killed often
 SMALL = TrainConfig(epochs=3, batch_size=16, architecture="small_cnn", seed=5)
 
 
-@pytest.fixture(scope="module")
-def dataset() -> data.Dataset:
+def made() -> data.Dataset:
     """48 + 16 + 16 images whose class shows as a bright half, in the very dataclasses that data.py gives."""
     generator = np.random.default_rng(0)
 
@@ -31,6 +30,11 @@ def dataset() -> data.Dataset:
     splits = {"train": split(48), "val": split(16), "test": split(16)}
     source = data.Source("file", "chestmnist", None, 28, "uji", "uji")
     return data.Dataset(source, ("a", "b"), ("A", "B"), **splits, fingerprint="uji", counts={}, overlap={})
+
+
+@pytest.fixture(scope="module")
+def dataset() -> data.Dataset:
+    return made()
 
 
 @pytest.fixture(scope="module")
@@ -297,43 +301,36 @@ def test_a_damaged_result_is_trained_again(dataset, weights, store, capsys):
     assert "rusak" in capsys.readouterr().err
 
 
-KILLED = """
-import sys
-sys.path.insert(0, {tests!r})
-import test_training as t
-from cxr_helpers import model, runs
-print("mulai", flush=True)
-run = runs.get(t.replace(t.SMALL, epochs=60), t.dataset.__wrapped__(), model.resolve_weights("random"))
-print(run.history.to_json(), flush=True)
-"""
+def train_long(folder: str) -> None:
+    """What the killed process does."""
+    os.environ[runs.STORE] = folder
+    torch.set_num_threads(1)
+    runs.get(replace(SMALL, epochs=EPOCHS), made(), model.resolve_weights("random"))
 
 
 def test_killed_at_random_moments_it_ends_with_the_very_same_numbers(tmp_path):
-    """A real process is killed 20 times while it trains and writes checkpoints; the result equals an undisturbed one."""
-    from pathlib import Path
-
+    """A real process is killed 24 times while it trains and writes checkpoints; history, logits and weights equal an undisturbed one's."""
+    fresh = multiprocessing.get_context("forkserver")  # its server has torch loaded, so a process is there at once
+    fresh.set_forkserver_preload(["tests.test_training"])
     generator = np.random.default_rng(4)
-    script = KILLED.format(tests=str(Path(__file__).parent))
-    import os
 
-    def start(folder: str) -> subprocess.Popen:
-        environment = {**os.environ, runs.STORE: str(tmp_path / folder), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment, text=True)
+    def run(name: str, patience: float | None = None) -> bool:
+        """Whether the process ended by itself within `patience` seconds of its first sign of life."""
+        process = fresh.Process(target=train_long, args=(str(tmp_path / name),))
+        process.start()
+        process.join(patience)
+        ended = process.exitcode is not None
+        process.kill()
+        process.join()
+        return ended and process.exitcode == 0
 
-    undisturbed = json.loads(start("whole").communicate()[0].splitlines()[1])
+    assert run("whole")
     kills = 0
-    while kills < 20:
-        process = start("killed")
-        assert process.stdout.readline() == "mulai\n"
-        try:
-            out, _ = process.communicate(timeout=float(generator.uniform(0.02, 0.6)))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-            continue
-        assert process.returncode == 0
-        break
-    out = start("killed").communicate()[0] if kills == 20 else out
-    assert kills >= 5
-    assert json.loads(out.splitlines()[-1]) == undisturbed
+    while kills < 24:
+        assert not run("killed", float(generator.uniform(0.05, 0.4))), "too short to be killed so often"
+        kills += 1
+    assert run("killed")
+    whole, killed = (next((tmp_path / name).iterdir()) for name in ("whole", "killed"))
+    for file in ("history.csv", "predictions.npz", "best.safetensors", "last.safetensors"):
+        assert (whole / file).read_bytes() == (killed / file).read_bytes(), file
+    assert not list(killed.glob("*.part")) and not list(killed.glob("checkpoint-*"))
