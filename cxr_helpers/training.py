@@ -179,7 +179,7 @@ def train_epoch(
         output = network(transform(x, y))
         criterion(output, y).backward()
         optimizer.step()
-        logits[rows] = output.detach().squeeze(1)
+        logits[rows] = output.detach().squeeze(1).float()
         tick()
     return logits.cpu()
 

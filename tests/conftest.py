@@ -20,6 +20,8 @@ OURS = (
     "PRESET",
     "SEED",
     "DEVICE",
+    "SIZE",
+    "CLASSES",
     "NAME",
     "NIM",
     "MAKEOVERRIDES",

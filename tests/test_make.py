@@ -4,13 +4,14 @@ import ast
 import json
 import os
 import re
-import shutil
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 
-from cxr_helpers import presentation, results
+from cxr_helpers import results
 from tests.conftest import ROOT, SETTINGS
+from tests.test_data import made
 
 
 def changed(before: dict, after: dict) -> set[str]:
@@ -133,6 +134,9 @@ def test_a_failed_notebook_is_named_with_its_cell_and_nothing_is_lost(built):
         ("DATA=tidak-ada.npz", "tidak-ada.npz"),
         ("DATA=entah", "DATA"),
         ("WEIGHTS=tidak-ada.pth", "tidak-ada.pth"),
+        ("SIZE=30", "SIZE"),
+        ("CLASSES=cardiomegaly", "CLASSES"),
+        ("CLASSES=cardiomegaly,pneumotorax", "pneumotorax"),
         ("BUILD=Makefile", "BUILD"),
         ("BUILD=/proc/1/baru", "BUILD"),
     ],
@@ -170,12 +174,16 @@ def test_bad_files_get_one_line_and_cost_nothing(built):
     assert "Tidak ada yang perlu dikerjakan" in built.make(*SETTINGS).stdout
 
 
-def test_a_file_of_ones_own_is_used_and_named_on_the_cover(built):
-    phantom = next(p for p in (built.folder / "data").glob("phantom*.npz") if "truth" not in p.name)
-    shutil.copy(phantom, built.folder / "rumah sakit.npz")
-    words = ("BUILD=lain", "DATA=rumah sakit.npz", "PRESET=smoke", "WEIGHTS=random")
-    done = built.make("lain/notebooks/02_pelatihan.ipynb", *words)
+def test_a_file_of_ones_own_makes_its_own_report(built):
+    folder = built.folder / "rumah sakit"
+    folder.mkdir()
+    np.savez(folder / "bloodmnist.npz", **made("bloodmnist"))
+    words = ("BUILD=lain", "DATA=rumah sakit/bloodmnist.npz", "CLASSES=Platelet, eosinophil", "PRESET=smoke", "WEIGHTS=random")
+    done = built.make("report", *words)
     assert done.returncode == 0, done.stdout
     result = results.read("02_pelatihan", built.folder / "lain")
-    assert result["provenance"]["data"]["kind"] == "file"
-    assert "rumah sakit.npz" in dict(presentation.cover_facts(result))["Data"]
+    assert result["provenance"]["data"]["classes"] == ["platelet", "eosinophil"]
+    page = BeautifulSoup((built.folder / "lain/report/laporan.html").read_text("utf-8"), "html.parser")
+    cover, body = page.find("header").get_text(" "), page.main.get_text(" ")
+    assert "bloodmnist.npz" in cover and "platelet (label 0)" in cover and "BloodMNIST" in cover
+    assert "tepat satu label" in body and "Kardiomegali" not in body and "toraks" not in page.find("h1").get_text().lower()
