@@ -1,0 +1,82 @@
+"""The notebooks as they are kept in git: valid, without outputs, with parameters, telling a story and defining nothing."""
+
+import ast
+import json
+import re
+
+import nbformat
+import pytest
+
+from report import execute
+from tests.conftest import ROOT
+
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+REPORT = ROOT / "report/laporan.ipynb"
+KEYS = set(re.findall(r"@\w+\{(\w+),", (ROOT / "report/pustaka.bib").read_text("utf-8")))
+
+
+def code(notebook) -> str:
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+
+
+def prose(notebook) -> str:
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+@pytest.fixture(params=[*CHAPTERS, REPORT], ids=lambda path: path.stem)
+def notebook(request):
+    found = nbformat.read(request.param, as_version=4)
+    nbformat.validate(found)
+    return found
+
+
+def test_no_outputs_are_kept(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+
+
+def test_one_parameters_cell_with_known_names(notebook):
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    names = {node.targets[0].id for node in ast.parse(tagged[0].source).body}
+    assert names and names <= set(execute.DEFAULTS)
+
+
+def test_helpers_define_and_notebooks_call(notebook):
+    defined = [node.name for node in ast.walk(ast.parse(code(notebook))) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    assert not defined
+
+
+def test_every_citation_is_in_the_bibliography(notebook):
+    cited = set(re.findall(r"@([a-z]+\d{4})", prose(notebook)))
+    assert cited <= KEYS
+
+
+def test_the_chapters_share_their_parameters():
+    cells = [next(c.source for c in nbformat.read(p, 4).cells if "parameters" in c.metadata.get("tags", [])) for p in CHAPTERS]
+    assert len(CHAPTERS) == 4 and len(set(cells)) == 1
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_each_chapter_writes_the_results_of_its_own_name(path):
+    assert re.findall(r'results\.write\(\s*"(\w+)"', code(nbformat.read(path, 4))) == [path.stem]
+
+
+def test_no_measured_number_is_typed_into_the_report():
+    """The prose may give sizes of the architecture and the level of the intervals, nothing that was measured."""
+    text = re.sub(r"\d+×\d+(×\d+)*|95%|\[@[^\]]*\]|ResNet-18", "", prose(nbformat.read(REPORT, 4)))
+    assert not re.findall(r"\d+,\d+|\d+\s?%|\d{2,}", text)
+
+
+def test_cited_helpers_sources_exist():
+    used = set()
+    for path in (ROOT / "cxr_helpers").glob("*.py"):
+        used |= set(re.findall(r"\[@([a-z]+\d{4})", path.read_text("utf-8")))
+    assert used <= KEYS
+
+
+def test_notebooks_are_plain_json_with_stable_ids():
+    for path in (*CHAPTERS, REPORT):
+        ids = [cell["id"] for cell in json.loads(path.read_text("utf-8"))["cells"]]
+        assert len(ids) == len(set(ids))
