@@ -502,6 +502,11 @@ def take(dataset: Dataset, train: int | None, val: int | None, test: int | None,
     return _dataset(dataset.source, dataset.classes, splits)
 
 
+def with_splits(dataset: Dataset, **splits: Split) -> Dataset:
+    """The data set with other splits (train=, val=, test=); fingerprint, counts and overlap follow."""
+    return _dataset(dataset.source, dataset.classes, {name: splits.get(name, getattr(dataset, name)) for name in SPLITS})
+
+
 def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
     """uint8 (N, H, W) in 0…255 → float32 (N, 1, H, W) in −1…1 on `device`: (x/255 − 0.5)/0.5, the course's normalisation."""
     return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div(255).sub(0.5).div(0.5).unsqueeze(1)

@@ -20,6 +20,7 @@ METRIC_NAMES = {
     "specificity": "Spesifisitas",
     "ece": "ECE",
 }
+LISTED = 6  # rows that a sentence still names one by one; the table names them all
 SPLIT_NAMES = {"train": "Latih", "val": "Validasi", "test": "Uji"}
 SHARES = ("acc", "balanced_acc", "sensitivity", "specificity")  # written in percent; the others as plain numbers
 
@@ -553,23 +554,48 @@ def read_remedies(result: dict) -> str:
     for v in result["variants"][1:]:
         groups.setdefault(v["verdict"], []).append(v["title"])
     n = len(result["variants"]) - 1
-    sentences = [f"Dari {number(n, 0)} percobaan perbaikan:"]
+    sentences = [f"Dari {number(n, 0)} percobaan:"]
     for verdict, text in (
         ("lebih baik", "lebih baik daripada pembanding"),
         ("lebih buruk", "lebih buruk daripada pembanding"),
         ("tidak terbedakan", "tidak terbedakan dari pembanding dengan data sebanyak ini"),
     ):
         if verdict in groups:
-            sentences.append(f"{number(len(groups[verdict]), 0)} {text} ({join(groups[verdict])});")
+            listed = f" ({join(groups[verdict])})" if len(groups[verdict]) <= LISTED else ""
+            sentences.append(f"{number(len(groups[verdict]), 0)} {text}{listed};")
     return " ".join(sentences)[:-1] + "."
 
 
-def read_unmeasured(result: dict) -> str:
-    """Which recommendations have no row yet."""
-    missing = result["unmeasured"]
-    if not missing:
-        return "Kesebelas rekomendasi laporan mata kuliah telah diukur."
-    return f"Rekomendasi laporan mata kuliah yang belum diukur di sini: {join([f'*{m}*' for m in missing])}."
+def read_sizes(result: dict) -> str:
+    """How many parameters the rows train that do not train as many as the baseline."""
+    full = result["variants"][0]["trained_parameters"]
+    others = [v for v in result["variants"] if v["trained_parameters"] != full]
+    listed = [f"{v['title']} {number(v['trained_parameters'], 0)}" for v in others]
+    return f"Pembanding melatih {number(full, 0)} parameter; yang melatih lebih sedikit: {join(listed)}."
+
+
+def read_cross_validation(result: dict) -> str:
+    """The spread of the validation accuracy over the folds."""
+    row = next(v for v in result["variants"] if v["name"] == "cross_validation")
+    f = row["folds"]
+    return (
+        f"Validasi silang bukan perbaikan, melainkan ukuran sebaran: pada {number(len(f['val_acc']), 0)} lipatan akurasi validasi berkisar dari "
+        f"{percent(min(f['val_acc']))} hingga {percent(max(f['val_acc']))} (rata-rata {percent(f['mean'])}, simpangan baku "
+        f"{number(100 * f['sd'], 1)} poin persen). Selisih antara dua pelatihan yang lebih kecil daripada sebaran itu belum berarti apa-apa."
+    )
+
+
+def read_combination(result: dict) -> str:
+    """Which combination validation chose and what the test split says of it."""
+    row = next((v for v in result["variants"] if v["name"] == "combination"), None)
+    if row is None:
+        return "Data validasi tidak menunjuk sedikitnya dua perbaikan yang *loss*-nya di bawah pembanding, jadi tidak ada gabungan yang diuji."
+    change, gap = row["difference"]["acc"], row["gap"]["value"]
+    return (
+        f"Data validasi memilih gabungan {join(row['parts'])}. Pada data uji gabungan itu berbeda "
+        f"{points(change['value'])} poin persen dari pembanding (IK 95% {interval(change['ci95'])}; {row['verdict']}), dengan kesenjangan "
+        f"{points(gap)} poin persen; kesenjangan pembanding {points(result['variants'][0]['gap']['value'])}."
+    )
 
 
 def best_variant(result: dict) -> dict:

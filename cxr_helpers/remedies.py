@@ -1,14 +1,24 @@
-"""The remedies that the course's report recommends, each as a change of the recipe, and their measurement (notebook 04)."""
+"""The remedies that the course's report recommends, each as a change of the recipe, and their measurement (notebook 04).
+
+Validation chooses (the combination), the test split judges, and every row is compared with the baseline on the same test images.
+"""
 
 from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
 
 from cxr_helpers import evaluation, runs
+from cxr_helpers.data import Dataset, Split, with_splits
 from cxr_helpers.progress import bar
 from cxr_helpers.study import Study
 
 BETTER, WORSE, SAME = "lebih baik", "lebih buruk", "tidak terbedakan"
 SIGNIFICANCE = 0.05
-# The eleven recommendations in the course's order; REMEDIES says which are measured.
+FOLDS = 5
+COMBINED = 3  # at most so many remedies in the combination: each more makes it harder to say what helped
+# The eleven recommendations in the course's order.
 RECOMMENDED = {
     "dropout": "dropout",
     "weight_decay": "weight decay",
@@ -35,47 +45,145 @@ class Remedy:
     which: str = "last"
 
 
+@dataclass(frozen=True)
+class Combination(Remedy):
+    """Several remedies at once; `parts` are their titles."""
+
+    parts: tuple[str, ...] = ()
+
+
+ANATOMICAL = ("geometry", "exposure")
 BASELINE = Remedy("baseline", "", "Pembanding (resep mata kuliah)")
 REMEDIES = (
     Remedy("dropout", "dropout", "Dropout 0,5", {"dropout": 0.5}),
     Remedy("weight_decay", "weight_decay", "Weight decay 0,05 (AdamW)", {"optimizer": "adamw", "weight_decay": 0.05}),
-    Remedy("augmentation", "augmentation", "Augmentasi geometri dan pencahayaan", {"augment": ("geometry", "exposure")}),
+    Remedy("augmentation", "augmentation", "Augmentasi geometri dan pencahayaan", {"augment": ANATOMICAL}),
+    Remedy("flip", "augmentation", "Augmentasi cermin kiri-kanan", {"augment": ("flip",)}),
+    Remedy("small_cnn", "simpler_architecture", "CNN kecil", {"architecture": "small_cnn"}),
+    Remedy("resnet18_layer2", "simpler_architecture", "ResNet-18 hingga layer2", {"architecture": "resnet18_layer2"}),
+    Remedy("head_only", "fewer_layers", "Hanya kepala", {"trainable": "head"}),
+    Remedy("layer4_and_head", "fewer_layers", "Layer4 dan kepala", {"trainable": "layer4+head"}),
+    Remedy("cosine", "schedule", "Jadwal kosinus", {"schedule": "cosine"}),
+    Remedy("onecycle", "schedule", "Jadwal one-cycle", {"schedule": "onecycle"}),
+    Remedy("batch_8", "batch_size", "Batch 8", {"batch_size": 8}),
+    Remedy("batch_128", "batch_size", "Batch 128", {"batch_size": 128}),
     Remedy("early_stopping", "early_stopping", "Early stopping (sabar 2 epoch)", {"patience": 2}, which="best"),
+    Remedy("pos_weight", "balancing", "Bobot kelas pada loss", {"balance": "pos_weight"}),
+    Remedy("weighted_sampler", "balancing", "Pengambilan berimbang", {"balance": "sampler"}),
+    Remedy(
+        "minority_augmentation",
+        "minority_augmentation",
+        "Augmentasi kelas minoritas",
+        {"augment": ANATOMICAL, "augment_target": "minority"},
+    ),
 )
+CROSS_VALIDATION = Remedy("cross_validation", "cross_validation", f"Validasi silang {FOLDS} lipatan")
 
 
-def _fits(study: Study, remedy: Remedy) -> list[runs.Run]:
+@dataclass(frozen=True)
+class Measured:
+    """A remedy with its runs and the data of each run (folds differ in training and validation images, never in test images)."""
+
+    remedy: Remedy
+    fits: list[runs.Run]
+    data: list[Dataset]
+
+    def logits(self, split: str) -> list[np.ndarray]:
+        return [fit.logits[f"{split}_{self.remedy.which}"] for fit in self.fits]
+
+    def labels(self, split: str) -> list[np.ndarray]:
+        return [getattr(data, split).labels for data in self.data]
+
+
+def folds(data: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
+    """n data sets over the pooled training and validation images: stratified folds, one for validation each; test untouched."""
+    pool = [np.concatenate([getattr(data.train, name), getattr(data.val, name)]) for name in ("images", "labels", "rows")]
+    splitter = StratifiedKFold(n, shuffle=True, random_state=seed)
+    made = []
+    for train, val in splitter.split(pool[0], pool[1]):
+        made.append(with_splits(data, train=Split(*(part[train] for part in pool)), val=Split(*(part[val] for part in pool))))
+    return made
+
+
+def _measure(study: Study, remedy: Remedy) -> Measured:
     config = study.config(epochs=study.preset.remedy_epochs, **remedy.changes)
-    configs = [replace(config, seed=study.seed + i) for i in range(study.preset.remedy_seeds)]
-    return [runs.get(one, study.remedy_data, study.weights, study.device, keep_weights=False) for one in configs]
+    if remedy is CROSS_VALIDATION:
+        pairs = [(config, data) for data in folds(study.remedy_data, study.seed)]
+    else:
+        pairs = [(replace(config, seed=study.seed + i), study.remedy_data) for i in range(study.preset.remedy_seeds)]
+    fits = [runs.get(one, data, study.weights, study.device, keep_weights=False) for one, data in pairs]
+    return Measured(remedy, fits, [data for _, data in pairs])
 
 
-def _variant(study: Study, remedy: Remedy, fits: list[runs.Run], baseline: list[runs.Run]) -> dict:
-    data, which = study.remedy_data, remedy.which
-    test = [run.logits[f"test_{which}"] for run in fits]
-    gap = evaluation.accuracy_gap(
-        [run.logits[f"train_{which}"] for run in fits],
-        data.train.labels,
-        [run.logits[f"val_{which}"] for run in fits],
-        data.val.labels,
-    )
-    return {
-        "name": remedy.name,
-        "title": remedy.title,
-        "changed": fits[0].config.changed(),
-        "epoch_judged": which,
-        "seeds": [run.config.seed for run in fits],
-        "n_train": len(data.train),
+def _validation_loss(measured: Measured) -> float:
+    each = zip(measured.logits("val"), measured.labels("val"), strict=True)
+    return float(np.mean([evaluation.mean_loss(logits, labels)["value"] for logits, labels in each]))
+
+
+def combine(losses: dict[str, float]) -> Combination | None:
+    """The remedies with the lowest validation loss, lower than the baseline's, as one; at most COMBINED, one a recommendation.
+
+    losses: {name: validation loss} of the baseline and the remedies; the test split has no say. Of two remedies that change the same
+    setting the better one stays. None when no remedy, or a single one, has a lower validation loss than the baseline.
+    """
+    better = sorted((r for r in REMEDIES if losses[r.name] < losses["baseline"]), key=lambda r: losses[r.name])
+    chosen: list[Remedy] = []
+    for remedy in better:
+        taken = {key for one in chosen for key in one.changes}
+        if (
+            len(chosen) < COMBINED
+            and not taken & set(remedy.changes)
+            and remedy.recommendation not in {r.recommendation for r in chosen}
+        ):
+            chosen.append(remedy)
+    if len(chosen) < 2:
+        return None
+    changes = {key: value for one in chosen for key, value in one.changes.items()}
+    which = "best" if any(one.which == "best" for one in chosen) else "last"
+    return Combination("combination", "", "Gabungan pilihan validasi", changes, which, tuple(one.title for one in chosen))
+
+
+def _gap(measured: Measured) -> dict:
+    train, val = measured.labels("train"), measured.labels("val")
+    if measured.remedy is not CROSS_VALIDATION:
+        return evaluation.accuracy_gap(measured.logits("train"), train[0], measured.logits("val"), val[0])
+    # Every fold has other images: all of them together are one sample of training and one of validation images.
+    pooled = [np.concatenate(each) for each in (measured.logits("train"), train, measured.logits("val"), val)]
+    return evaluation.accuracy_gap([pooled[0]], pooled[1], [pooled[2]], pooled[3])
+
+
+def _variant(study: Study, measured: Measured, baseline: Measured) -> dict:
+    labels, first = study.remedy_data.test.labels, measured.fits[0]
+    test = measured.logits("test")
+    compared = list(islice(cycle(baseline.logits("test")), len(test)))
+    row = {
+        "name": measured.remedy.name,
+        "recommendation": measured.remedy.recommendation,
+        "title": measured.remedy.title,
+        "changed": first.config.changed(),
+        "epoch_judged": measured.remedy.which,
+        "seeds": [run.config.seed for run in measured.fits],
+        "n_train": len(measured.data[0].train),
         "epochs": study.preset.remedy_epochs,
-        "seconds": sum(run.info["seconds"] for run in fits),
-        "parameters": fits[0].info["parameters"],
-        "gap": gap,
-        "test": evaluation.mean_over_seeds(test, data.test.labels),
-        "difference": None
-        if remedy is BASELINE
-        else evaluation.paired_difference(test, [run.logits["test_last"] for run in baseline], data.test.labels),
-        "history": fits[0].history.to_dict("records"),
+        "seconds": sum(run.info["seconds"] for run in measured.fits),
+        "parameters": first.info["parameters"],
+        "trained_parameters": first.info["trained_parameters"],
+        "gap": _gap(measured),
+        "val_loss": _validation_loss(measured),
+        "test": evaluation.mean_over_seeds(test, labels),
+        "difference": None if measured is baseline else evaluation.paired_difference(test, compared, labels),
+        "history": first.history.to_dict("records"),
     }
+    truth = study.remedy_data.test.truth
+    if truth is not None:  # the phantom knows which labels were flipped
+        row["truth_acc"] = evaluation.mean_over_seeds(test, labels ^ truth["flipped"].astype(labels.dtype))["acc"]
+    if isinstance(measured.remedy, Combination):
+        row["parts"] = list(measured.remedy.parts)
+    if measured.remedy is CROSS_VALIDATION:
+        each = zip(measured.logits("val"), measured.labels("val"), strict=True)
+        accuracies = [float(((logits > 0) == (y == 1)).mean()) for logits, y in each]
+        row["folds"] = {"val_acc": accuracies, "mean": float(np.mean(accuracies)), "sd": float(np.std(accuracies, ddof=1))}
+    return row
 
 
 def verdict(difference: float, adjusted_p: float) -> str:
@@ -86,22 +194,24 @@ def verdict(difference: float, adjusted_p: float) -> str:
 
 
 def measure(study: Study) -> list[dict]:
-    """Run baseline and remedies (or read them from the store); one dict a row as 04_perbaikan.json holds them, baseline first."""
-    fits = {}
-    with bar(len(REMEDIES) + 1, "Perbaikan", unit="baris") as progress:
-        for remedy in (BASELINE, *REMEDIES):
-            fits[remedy.name] = _fits(study, remedy)
+    """Run baseline, remedies, folds and combination (or read them from the store).
+
+    One dict a row as 04_perbaikan.json holds them, baseline first.
+    """
+    planned = (BASELINE, *REMEDIES, CROSS_VALIDATION)
+    measured = []
+    with bar(len(planned) + 1, "Perbaikan", unit="baris") as progress:
+        for remedy in planned:
+            measured.append(_measure(study, remedy))
             progress.update()
-    rows = [_variant(study, remedy, fits[remedy.name], fits["baseline"]) for remedy in (BASELINE, *REMEDIES)]
+        combination = combine({one.remedy.name: _validation_loss(one) for one in measured})
+        if combination is not None:
+            measured.append(_measure(study, combination))
+        progress.update()
+    rows = [_variant(study, one, measured[0]) for one in measured]
     adjusted = evaluation.holm([row["difference"]["acc"]["p"] for row in rows[1:]])
     rows[0]["verdict"] = "pembanding"
     for row, p in zip(rows[1:], adjusted, strict=True):
         row["p_adjusted"] = p
         row["verdict"] = verdict(row["difference"]["acc"]["value"], p)
     return rows
-
-
-def unmeasured() -> list[str]:
-    """Recommendations that no row of REMEDIES measures yet."""
-    measured = {remedy.recommendation for remedy in REMEDIES}
-    return [title for name, title in RECOMMENDED.items() if name not in measured]

@@ -28,8 +28,8 @@ class Preset:
 
 
 PRESETS = {
-    "smoke": Preset("smoke", 64, 24, 32, 2, 1, 32, 16, 24, 1, 1),
-    "quick": Preset("quick", 800, None, None, 8, 1, 300, 150, 300, 5, 1),
+    "smoke": Preset("smoke", 64, 24, 32, 2, 1, 16, 12, 16, 1, 1),
+    "quick": Preset("quick", 800, None, None, 8, 1, 200, 100, 300, 4, 1),
     "full": Preset("full", None, None, None, 10, 5, None, None, None, 10, 5),
 }
 

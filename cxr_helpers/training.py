@@ -292,7 +292,7 @@ def fit(
                 state.best_epoch, state.best_weights = epoch + 1, _copy(network.state_dict())
             state.seconds.append(time.perf_counter() - started)
             progress.set_postfix(epoch=epoch + 1, val_acc=f"{row['val_acc']:.3f}")
-            if checkpoint is not None:
+            if checkpoint is not None and not stopped():  # after the last epoch the whole run is kept at once
                 checkpoint(
                     {
                         "network": network.state_dict(),

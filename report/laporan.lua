@@ -7,7 +7,7 @@
 local html = FORMAT:match("html") ~= nil
 local NAMES = { figure = "Gambar", table = "Tabel" }
 local PREFIX = { figure = "fig-", table = "tbl-" }
-local LONGEST_WHOLE = 25 -- rows; only a longer table may be broken over two pages
+local LONGEST_WHOLE = 16 -- rows; only a longer table may be broken over two pages
 local number, seen, counts = {}, {}, { figure = 0, table = 0 }
 local levels = { 0, 0, 0, 0, 0, 0 }
 
