@@ -502,7 +502,11 @@ def show_remedies(result: dict, id: str = "tbl-perbaikan") -> None:
                 v["title"],
                 points(v["gap"]["value"]),
                 *(metric(name, v["test"][name])[0] for name in ("acc", "balanced_acc", "auc", "ece")),
-                "–" if difference is None else f"{points(difference['acc']['value'])} ({interval(difference['acc']['ci95'])})",
+                *(
+                    ("–", "–")
+                    if difference is None
+                    else (points(difference["acc"]["value"]), interval(difference["acc"]["ci95"]))
+                ),
                 v["verdict"],
             )
         )
@@ -514,17 +518,18 @@ def show_remedies(result: dict, id: str = "tbl-perbaikan") -> None:
                 "Perbaikan",
                 "Kesenjangan",
                 "Akurasi",
-                "Akurasi seimbang",
+                "Seimbang",
                 "AUC",
                 "ECE",
-                "Selisih akurasi (IK 95%)",
+                "Selisih",
+                "IK 95%",
                 "Putusan",
             ],
         ),
         id,
         f"Hasil pada {number(first['test']['n'], 0)} citra uji setelah {number(first['epochs'], 0)} epoch dengan {number(first['n_train'], 0)} citra "
         f"latih dan {number(len(first['seeds']), 0)} seed (preset {result['provenance']['preset']['name']}). Kesenjangan dan selisih dalam poin "
-        "persen; selisih terhadap pembanding dihitung berpasangan pada citra yang sama, dan putusan memakai koreksi Holm.",
+        "persen; Seimbang: akurasi seimbang. Selisih akurasi terhadap pembanding dihitung berpasangan pada citra yang sama, dan putusan memakai koreksi Holm.",
     )
 
 
@@ -589,7 +594,10 @@ def read_combination(result: dict) -> str:
     """Which combination validation chose and what the test split says of it."""
     row = next((v for v in result["variants"] if v["name"] == "combination"), None)
     if row is None:
-        return "Data validasi tidak menunjuk sedikitnya dua perbaikan yang *loss*-nya di bawah pembanding, jadi tidak ada gabungan yang diuji."
+        return (
+            "Data validasi tidak menunjuk sedikitnya dua perbaikan yang *loss*-nya lebih rendah dan AUC-nya lebih tinggi daripada "
+            "pembanding, jadi tidak ada gabungan yang diuji."
+        )
     change, gap = row["difference"]["acc"], row["gap"]["value"]
     return (
         f"Data validasi memilih gabungan {join(row['parts'])}. Pada data uji gabungan itu berbeda "

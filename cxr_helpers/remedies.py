@@ -115,18 +115,26 @@ def _measure(study: Study, remedy: Remedy) -> Measured:
     return Measured(remedy, fits, [data for _, data in pairs])
 
 
-def _validation_loss(measured: Measured) -> float:
-    each = zip(measured.logits("val"), measured.labels("val"), strict=True)
-    return float(np.mean([evaluation.mean_loss(logits, labels)["value"] for logits, labels in each]))
+def _validation(measured: Measured) -> dict[str, float]:
+    """Mean validation loss and AUC over the runs."""
+    pairs = list(zip(measured.logits("val"), measured.labels("val"), strict=True))
+    return {
+        "loss": float(np.mean([evaluation.mean_loss(logits, labels)["value"] for logits, labels in pairs])),
+        "auc": float(np.mean([evaluation.area_under_curve(logits, labels) for logits, labels in pairs])),
+    }
 
 
-def combine(losses: dict[str, float]) -> Combination | None:
-    """The remedies with the lowest validation loss, lower than the baseline's, as one; at most COMBINED, one a recommendation.
+def combine(validation: dict[str, dict[str, float]]) -> Combination | None:
+    """The remedies that help most on validation as one; at most COMBINED, one a recommendation. The test split has no say.
 
-    losses: {name: validation loss} of the baseline and the remedies; the test split has no say. Of two remedies that change the same
-    setting the better one stays. None when no remedy, or a single one, has a lower validation loss than the baseline.
+    validation: {name: {"loss", "auc"}} of the baseline and the remedies. A candidate has a lower loss and a higher AUC than the
+    baseline (loss alone would choose networks that learned too little to be wrong with confidence); the highest AUC goes first.
+    Of two remedies that change the same setting the better one stays. None when fewer than two remain.
     """
-    better = sorted((r for r in REMEDIES if losses[r.name] < losses["baseline"]), key=lambda r: losses[r.name])
+    base = validation["baseline"]
+    found = [(r, validation[r.name]) for r in REMEDIES]
+    better = [r for r, value in found if value["loss"] < base["loss"] and value["auc"] > base["auc"]]
+    better.sort(key=lambda r: -validation[r.name]["auc"])
     chosen: list[Remedy] = []
     for remedy in better:
         taken = {key for one in chosen for key in one.changes}
@@ -169,7 +177,7 @@ def _variant(study: Study, measured: Measured, baseline: Measured) -> dict:
         "parameters": first.info["parameters"],
         "trained_parameters": first.info["trained_parameters"],
         "gap": _gap(measured),
-        "val_loss": _validation_loss(measured),
+        "validation": _validation(measured),
         "test": evaluation.mean_over_seeds(test, labels),
         "difference": None if measured is baseline else evaluation.paired_difference(test, compared, labels),
         "history": first.history.to_dict("records"),
@@ -204,7 +212,7 @@ def measure(study: Study) -> list[dict]:
         for remedy in planned:
             measured.append(_measure(study, remedy))
             progress.update()
-        combination = combine({one.remedy.name: _validation_loss(one) for one in measured})
+        combination = combine({one.remedy.name: _validation(one) for one in measured})
         if combination is not None:
             measured.append(_measure(study, combination))
         progress.update()

@@ -142,6 +142,6 @@ def read(name: str, build: Path | str = "build") -> dict:
         raise InputError(f"Berkas hasil {path} belum ada: jalankan `make report` atau notebook {name} dahulu.") from None
     except (OSError, ValueError):
         raise InputError(f"Berkas hasil {path} rusak: hapus berkas itu, lalu jalankan `make report` lagi.") from None
-    if body.get("schema") != SCHEMA:
+    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
         raise InputError(f"Berkas hasil {path} dibuat oleh versi lain: jalankan `make report` lagi.")
     return body

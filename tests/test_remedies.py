@@ -1,0 +1,216 @@
+"""The study of remedies: every recommendation is measured, validation alone chooses, and the prose follows the numbers."""
+
+import copy
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cxr_helpers import presentation, remedies, runs, settings
+from cxr_helpers.results import points
+from cxr_helpers.study import open_study
+
+
+@pytest.fixture
+def study(monkeypatch, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "study"
+    monkeypatch.setenv("CXR_DATA", str(folder / "data"))
+    monkeypatch.setenv(runs.STORE, str(folder / "runs"))
+    return open_study(data="phantom", weights="random", preset="smoke", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def result(built) -> dict:
+    return json.loads((built.folder / "build/results/04_perbaikan.json").read_text(encoding="utf-8"))
+
+
+# --- the rows -------------------------------------------------------------------------------------------------------
+
+
+def test_each_of_the_eleven_recommendations_has_a_measured_row(result):
+    assert len(remedies.RECOMMENDED) == 11
+    measured = {row["recommendation"] for row in result["variants"][1:]}
+    assert measured - {""} == set(remedies.RECOMMENDED)
+    for row in result["variants"]:
+        assert np.isfinite(row["test"]["acc"]["value"]) and row["seconds"] > 0
+        assert {"acc", "balanced_acc", "auc", "ece"} <= set(row["test"])
+        assert len(row["history"]) >= 1
+
+
+def test_each_remedy_changes_one_thing_the_recipe_does_not_have(result):
+    for remedy in remedies.REMEDIES:
+        row = next(r for r in result["variants"] if r["name"] == remedy.name)
+        # A change that the recipe already has would be the baseline under another name.
+        assert row["changed"].keys() == remedy.changes.keys() | {"epochs"}
+
+
+def test_fewer_trained_layers_train_fewer_parameters(result):
+    size = {row["name"]: row["trained_parameters"] for row in result["variants"]}
+    assert size["head_only"] < size["layer4_and_head"] < size["baseline"]
+    assert size["small_cnn"] < size["resnet18_layer2"] < size["baseline"]
+
+
+def test_a_row_is_computed_from_the_stored_predictions(study, monkeypatch):
+    """Recomputed here with plain NumPy from the run that the store holds."""
+    monkeypatch.setattr(remedies, "REMEDIES", remedies.REMEDIES[:1])
+    rows = remedies.measure(study)
+    config = study.config(epochs=study.preset.remedy_epochs)
+    labels = study.remedy_data.test.labels
+    accuracies = []
+    for changed in ({}, {"dropout": 0.5}):
+        run = runs.get(replace(config, **changed), study.remedy_data, study.weights, study.device, keep_weights=False)
+        accuracies.append(np.mean((run.logits["test_last"] > 0) == labels))
+    assert [row["name"] for row in rows[:2]] == ["baseline", "dropout"]
+    assert rows[1]["difference"]["acc"]["value"] == pytest.approx(accuracies[1] - accuracies[0])
+    assert rows[1]["test"]["acc"]["value"] == pytest.approx(accuracies[1])
+
+
+def test_early_stopping_is_judged_at_its_best_epoch():
+    assert {r.name: r.which for r in remedies.REMEDIES if r.which != "last"} == {"early_stopping": "best"}
+
+
+def test_truth_accuracy_counts_flipped_labels_back(study, monkeypatch):
+    monkeypatch.setattr(remedies, "REMEDIES", ())
+    row = remedies.measure(study)[0]
+    test = study.remedy_data.test
+    run = runs.get(
+        study.config(epochs=study.preset.remedy_epochs), study.remedy_data, study.weights, study.device, keep_weights=False
+    )
+    drawn = test.labels ^ test.truth["flipped"].astype(test.labels.dtype)
+    assert row["truth_acc"]["value"] == pytest.approx(np.mean((run.logits["test_last"] > 0) == drawn))
+
+
+# --- cross-validation -----------------------------------------------------------------------------------------------
+
+
+def test_folds_are_stratified_share_nothing_and_leave_the_test_split_alone(study):
+    data = study.remedy_data
+    pool = {*map(bytes, data.train.images), *map(bytes, data.val.images)}
+    share = np.concatenate([data.train.labels, data.val.labels]).mean()
+    seen = []
+    for fold in remedies.folds(data, seed=3):
+        train, val = {*map(bytes, fold.train.images)}, {*map(bytes, fold.val.images)}
+        assert not train & val
+        assert train | val == pool
+        assert abs(fold.val.labels.mean() - share) <= 1 / len(fold.val)
+        assert fold.test is data.test
+        assert fold.fingerprint != data.fingerprint  # else the run store would take one fold for another
+        seen += map(bytes, fold.val.images)
+    assert len(seen) == len(pool) == len(set(seen))
+
+
+def test_cross_validation_trains_one_run_a_fold_and_states_the_spread(result):
+    row = next(r for r in result["variants"] if r["name"] == "cross_validation")
+    assert len(row["folds"]["val_acc"]) == remedies.FOLDS == len(row["seeds"])
+    assert row["folds"]["sd"] == pytest.approx(np.std(row["folds"]["val_acc"], ddof=1))
+    assert presentation.read_cross_validation(result).count("lipatan") == 1
+
+
+# --- the combination ------------------------------------------------------------------------------------------------
+
+
+def validation(**auc: float) -> dict[str, dict[str, float]]:
+    """Of the named remedies the AUC, all with a lower loss than the baseline; the others are worse than the baseline in both."""
+    others = {r.name: {"loss": 0.6, "auc": 0.6} for r in remedies.REMEDIES}
+    return {"baseline": {"loss": 0.5, "auc": 0.7}} | others | {name: {"loss": 0.4, "auc": value} for name, value in auc.items()}
+
+
+def test_the_combination_takes_the_highest_validation_auc_one_a_recommendation():
+    chosen = remedies.combine(
+        validation(pos_weight=0.95, weighted_sampler=0.94, cosine=0.88, onecycle=0.9, dropout=0.85, batch_8=0.8)
+    )
+    assert chosen.changes == {"balance": "pos_weight", "schedule": "onecycle", "dropout": 0.5}
+    assert chosen.parts == ("Bobot kelas pada loss", "Jadwal one-cycle", "Dropout 0,5")
+    assert chosen.which == "last"
+
+
+def test_two_remedies_that_change_one_setting_are_not_combined():
+    chosen = remedies.combine(validation(augmentation=0.9, minority_augmentation=0.8, dropout=0.75))
+    assert chosen.changes == {"augment": remedies.ANATOMICAL, "dropout": 0.5}
+
+
+def test_early_stopping_in_the_combination_judges_the_best_epoch():
+    assert remedies.combine(validation(early_stopping=0.9, dropout=0.8)).which == "best"
+
+
+@pytest.mark.parametrize("given", [{}, {"dropout": 0.8}, {"dropout": 0.7, "cosine": 0.8}])
+def test_no_combination_of_fewer_than_two_that_beat_the_baseline(given):
+    assert remedies.combine(validation(**given)) is None
+
+
+def test_a_remedy_that_only_avoids_confident_errors_is_no_candidate():
+    """A lower loss with a lower AUC (a network that learned little), or the reverse, does not qualify."""
+    given = validation(dropout=0.8, cosine=0.9)
+    given["head_only"] = {"loss": 0.1, "auc": 0.55}
+    given["batch_8"] = {"loss": 0.55, "auc": 0.99}
+    assert remedies.combine(given).changes == {"schedule": "cosine", "dropout": 0.5}
+
+
+def test_the_test_split_has_no_say_in_the_choice(study, monkeypatch):
+    """With every test label turned round the same combination is chosen."""
+    monkeypatch.setattr(remedies, "COMBINED", 2)
+    monkeypatch.setattr(remedies, "REMEDIES", remedies.REMEDIES[:4])
+    chosen = []
+    real = remedies.combine
+    monkeypatch.setattr(remedies, "combine", lambda given: chosen.append(given) or real(given))
+    remedies.measure(study)
+    data = study.remedy_data
+    turned = replace(data, test=replace(data.test, labels=1 - data.test.labels))
+    remedies.measure(replace(study, remedy_data=turned))
+    assert chosen[0] == chosen[1]
+
+
+# --- verdicts and prose ---------------------------------------------------------------------------------------------
+
+
+def test_a_verdict_needs_an_adjusted_p_below_the_level():
+    assert remedies.verdict(0.1, 0.01) == remedies.BETTER
+    assert remedies.verdict(-0.1, 0.01) == remedies.WORSE
+    assert remedies.verdict(0.1, 0.05) == remedies.verdict(-0.1, 0.9) == remedies.SAME
+
+
+def test_the_conclusion_follows_the_numbers(built, result):
+    results = [
+        json.loads((built.folder / f"build/results/{name}.json").read_text())
+        for name in ("02_pelatihan", "03_analisis_overfitting")
+    ]
+    changed = copy.deepcopy(result)
+    row = changed["variants"][3]
+    row["verdict"] = remedies.BETTER
+    row["difference"]["acc"] |= {"value": 0.123, "ci95": [0.071, 0.175]}
+    for other in changed["variants"][1:]:
+        if other is not row:
+            other["verdict"], other["difference"]["acc"]["value"] = remedies.SAME, 0.0
+    text = presentation.conclusion(*results, changed)
+    assert f"paling membantu adalah {row['title']}" in text and "+12,3 poin persen (IK 95% 7,1–17,5)" in text
+    row["verdict"] = remedies.SAME
+    assert "Tidak satu pun perbaikan terbukti" in presentation.conclusion(*results, changed)
+    overfitting = copy.deepcopy(results[1])
+    overfitting["gap"][-1] |= {"gap": 0.02, "low": -0.01, "high": 0.05}
+    assert "tidak dapat dipastikan" in presentation.conclusion(results[0], overfitting, changed)
+
+
+def test_the_reading_counts_every_row_once(result):
+    changed = copy.deepcopy(result)
+    for row, verdict in zip(changed["variants"][1:], [remedies.BETTER, remedies.WORSE] + [remedies.SAME] * 99, strict=False):
+        row["verdict"] = verdict
+    text = presentation.read_remedies(changed)
+    n = len(changed["variants"]) - 1
+    assert f"Dari {n} percobaan: 1 lebih baik" in text and "1 lebih buruk" in text and f"{n - 2} tidak terbedakan" in text
+
+
+def test_the_combination_is_told_from_its_row_or_its_absence(result):
+    without = copy.deepcopy(result)
+    without["variants"] = [row for row in without["variants"] if row["name"] != "combination"]
+    assert "tidak ada gabungan yang diuji" in presentation.read_combination(without)
+    row = copy.deepcopy(without["variants"][1]) | {"name": "combination", "parts": ["Dropout 0,5", "Jadwal kosinus"]}
+    without["variants"].append(row)
+    text = presentation.read_combination(without)
+    assert "Dropout 0,5 dan Jadwal kosinus" in text and points(row["difference"]["acc"]["value"]) in text
+
+
+def test_quick_and_full_measure_the_same_rows():
+    """A preset changes how much is computed, never what."""
+    assert settings.PRESETS["full"].remedy_seeds >= 5
+    assert settings.PRESETS["quick"].remedy_train >= 200
