@@ -3,8 +3,8 @@
 Class 1 is the positive class. Nothing here sees an image or a model.
 
 Intervals: Wilson (1927) for shares of images (accuracy, sensitivity, specificity), which stays honest near 0 and 1 and in small
-samples; Newcombe (1998) for sums and differences of two shares (balanced accuracy, gap); for everything else the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each class so that the
-class counts stay as they are. Differences are paired: both models are resampled on the same images.
+samples; Newcombe (1998) for sums and differences of two shares (balanced accuracy, gap); for everything else
+the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each class so that the class counts stay as they are. Differences are paired: both models are resampled on the same images.
 """
 
 from collections.abc import Callable
@@ -78,7 +78,8 @@ def wilson(successes: float, n: int, level: float = LEVEL) -> tuple[float, float
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # At 0 and 1 a bound is the share itself, which rounding would miss.
+    return min(share, max(0.0, float(centre - half))), max(share, min(1.0, float(centre + half)))
 
 
 def percentile(samples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:

@@ -53,6 +53,13 @@ def test_resampling_keeps_the_class_counts(case):
     assert len(np.unique(rows[0])) < len(labels)
 
 
+def test_wilson_holds_the_share_itself_for_every_sample_size():
+    for n in range(1, 700):
+        for successes in (0, 1, n - 1, n):
+            low, high = evaluation.wilson(successes, n)
+            assert 0 <= low <= successes / n <= high <= 1, (successes, n)
+
+
 def test_wilson_stays_honest_at_the_ends():
     low, high = evaluation.wilson(20, 20)
     assert high == 1.0
