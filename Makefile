@@ -12,6 +12,8 @@ SEED ?= 0
 DEVICE ?= auto
 SIZE ?= 28
 CLASSES ?= auto
+N_JOBS ?= 1
+CLUSTER ?=
 # NAME from the environment is not taken: under WSL it holds the name of the computer.
 ifneq ($(origin NAME),command line)
 NAME :=
@@ -25,7 +27,7 @@ override NIM := $(value NIM)
 override DATA := $(value DATA)
 override WEIGHTS := $(value WEIGHTS)
 override CLASSES := $(value CLASSES)
-export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES NAME NIM
+export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES N_JOBS CLUSTER NAME NIM
 export PYTHONUTF8 := 1
 export PYTHONPATH := $(CURDIR)
 
@@ -56,12 +58,12 @@ REPORT := $(BUILD)/report/laporan.html $(BUILD)/report/laporan.pdf
 
 # Which helpers each step rests on; tests/test_make.py compares these lists with the imports.
 helpers = $(1:%=cxr_helpers/%.py)
-USES_sources := $(call helpers,__init__ augment data download errors model phantom progress results runs settings study training)
+USES_sources := $(call helpers,__init__ augment data determinism download errors model phantom progress results runs settings study training)
 USES_notebooks := $(USES_sources) $(call helpers,display plots presentation)
 USES_01 := $(call helpers,adaptation)
 USES_02 := $(call helpers,evaluation)
 USES_03 := $(call helpers,claims evaluation)
-USES_04 := $(call helpers,evaluation remedies)
+USES_04 := $(call helpers,evaluation parallel remedies)
 USES_laporan := $(call helpers,__init__ display errors plots presentation results)
 TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/*.csl report/templates/* report/templates/*/*)
 
@@ -84,6 +86,7 @@ help:
 	@echo '  DATA=auto|chestmnist|phantom|BERKAS.npz    WEIGHTS=auto|imagenet|random|BERKAS'
 	@echo '  PRESET=auto|smoke|quick|full               DEVICE=auto|cpu|cuda|mps'
 	@echo '  SIZE=28|64|128|224                         CLASSES=cardiomegaly,pneumothorax'
+	@echo '  N_JOBS=1 (proses notebook 04)               CLUSTER=dask://host:port'
 	@echo '  SEED=0   NAME="Nama Anda"   NIM="…"        BUILD=build'
 	@echo
 	@echo 'Contoh: make report NAME="Nama Anda" NIM="12345"'

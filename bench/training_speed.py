@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from bench import plain_loop
 from cxr_helpers import adaptation, data, model, phantom, training
+from cxr_helpers.results import number
 from cxr_helpers.training import TrainConfig
 
 BATCH, LEARNING_RATE = 32, 4e-4
@@ -169,14 +170,14 @@ def main() -> int:
     print(f"\nPerangkat: {device}, {torch.get_num_threads()} thread; {len(labels)} citra tiap epoch, {options.rounds} putaran\n")
     print("| Percobaan | citra/s | terhadap putaran biasa |\n|---|---:|---:|")
     for name, rate in middle.items():
-        print(f"| {name} | {rate:.1f} | {rate / plain:.2f}× |".replace(".", ","))
+        print(f"| {name} | {number(rate, 1)} | {number(rate / plain, 2)}× |")
     work = adaptation.describe_architectures()[-1]["multiply_adds"]
     peak = gemm_peak(device)
     used = 3 * work * middle["cxr_helpers"]  # backward costs about twice the forward pass
     print(f"\nPuncak GEMM float32: {2 * peak / 1e9:.0f} GFLOP/s; dipakai pelatihan: {100 * used / peak:.0f}%.")
     ratio = middle["cxr_helpers"] / plain
     if device.type == "cpu" and ratio < 1.25:
-        print(f"Sasaran ≥ 1,25× tidak tercapai ({ratio:.2f}×).".replace(".", ","))
+        print(f"Sasaran ≥ 1,25× tidak tercapai ({number(ratio, 2)}×).")
         return 1
     return 0
 

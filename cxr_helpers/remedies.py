@@ -3,14 +3,17 @@
 Validation chooses (the combination), the test split judges, and every row is compared with the baseline on the same test images.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 
 import numpy as np
+import torch
 from sklearn.model_selection import StratifiedKFold
 
-from cxr_helpers import evaluation, runs
+from cxr_helpers import evaluation, parallel, runs, settings
 from cxr_helpers.data import Dataset, Split, with_splits
+from cxr_helpers.determinism import cores
 from cxr_helpers.progress import bar
 from cxr_helpers.study import Study
 
@@ -105,14 +108,23 @@ def folds(data: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
     return made
 
 
-def _measure(study: Study, remedy: Remedy) -> Measured:
+def _tasks(study: Study, remedy: Remedy) -> list[parallel.Task]:
+    """The trainings that a row rests on: one a seed, or one a fold."""
     config = study.config(epochs=study.preset.remedy_epochs, **remedy.changes)
     if remedy is CROSS_VALIDATION:
-        pairs = [(config, data) for data in folds(study.remedy_data, study.seed)]
-    else:
-        pairs = [(replace(config, seed=study.seed + i), study.remedy_data) for i in range(study.preset.remedy_seeds)]
-    fits = [runs.get(one, data, study.weights, study.device, keep_weights=False) for one, data in pairs]
-    return Measured(remedy, fits, [data for _, data in pairs])
+        return [(config, data) for data in folds(study.remedy_data, study.seed)]
+    return [(replace(config, seed=study.seed + i), study.remedy_data) for i in range(study.preset.remedy_seeds)]
+
+
+def _measure(study: Study, planned: Sequence[Remedy], n_jobs: int, cluster: str) -> list[Measured]:
+    """Train what the planned rows rest on, under one bar that counts trainings and shows the time left."""
+    each = [_tasks(study, remedy) for remedy in planned]
+    tasks = [task for row in each for task in row]
+    with bar(len(tasks), f"Perbaikan ({len(planned)} baris)", unit="pelatihan") as progress:
+        found = iter(parallel.train(tasks, study.weights, study.device, n_jobs, cluster, progress.update))
+    return [
+        Measured(remedy, [next(found) for _ in row], [data for _, data in row]) for remedy, row in zip(planned, each, strict=True)
+    ]
 
 
 def _validation(measured: Measured) -> dict[str, float]:
@@ -201,21 +213,19 @@ def verdict(difference: float, adjusted_p: float) -> str:
     return BETTER if difference > 0 else WORSE
 
 
-def measure(study: Study) -> list[dict]:
+def measure(study: Study, n_jobs: int | str = 1, cluster: str = "") -> list[dict]:
     """Run baseline, remedies, folds and combination (or read them from the store).
 
-    One dict a row as 04_perbaikan.json holds them, baseline first.
+    One dict a row as 04_perbaikan.json holds them, baseline first. n_jobs processes share the cores of this computer, or the workers of
+    `cluster` ("dask://host:port") do the work; on a CPU the number of threads of a training, cores // n_jobs, is part of a run's identity.
     """
-    planned = (BASELINE, *REMEDIES, CROSS_VALIDATION)
-    measured = []
-    with bar(len(planned) + 1, "Perbaikan", unit="baris") as progress:
-        for remedy in planned:
-            measured.append(_measure(study, remedy))
-            progress.update()
-        combination = combine({one.remedy.name: _validation(one) for one in measured})
-        if combination is not None:
-            measured.append(_measure(study, combination))
-        progress.update()
+    n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
+    if n_jobs > 1 and study.device.type == "cpu":
+        torch.set_num_threads(max(1, cores() // n_jobs))
+    measured = _measure(study, (BASELINE, *REMEDIES, CROSS_VALIDATION), n_jobs, cluster)
+    combination = combine({one.remedy.name: _validation(one) for one in measured})
+    if combination is not None:
+        measured += _measure(study, [combination], n_jobs, cluster)
     rows = [_variant(study, one, measured[0]) for one in measured]
     adjusted = evaluation.holm([row["difference"]["acc"]["p"] for row in rows[1:]])
     rows[0]["verdict"] = "pembanding"

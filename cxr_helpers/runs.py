@@ -33,6 +33,7 @@ from cxr_helpers.results import ROOT
 
 STORE = "CXR_RUNS"  # another place for the store than <project>/runs
 DIGEST_BYTES = 32
+FILES = ("config.json", "history.csv", "predictions.npz", "info.json")  # a finished run without its weights; info.json last
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def get(
             lock.acquire()
     except OSError as error:
         raise InputError(f"Folder {folder} tidak dapat ditulis ({error.strerror}): beri izin tulis atau ruang.") from None
-    with lock:
+    try:  # not `with lock`: that would count a second hold, which nothing gives back
         run = _read(key, folder, config)
         if run is None or (keep_weights and not (folder / "last.safetensors").exists()):
             try:
@@ -233,7 +234,24 @@ def get(
                     "sediakan ruang atau izin tulis, lalu jalankan lagi; pelatihan dilanjutkan dari titik simpan terakhir."
                 ) from None
             run = _read(key, folder, config)
+    finally:
+        lock.release()
     return run
+
+
+def finished(key: str) -> bool:
+    """Whether the store holds the whole run."""
+    return (store_folder() / key / "info.json").exists()
+
+
+def put(key: str, files: dict[str, bytes]) -> None:
+    """Keep the files (named in FILES) of a run that was trained elsewhere; a run that is already here stays as it is."""
+    if finished(key):
+        return
+    folder = store_folder() / key
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        _write(folder / name, files[name])
 
 
 def size(folder: Path | None = None) -> int:

@@ -1,5 +1,6 @@
 """The settings of `make report` and of the notebooks' parameter cells, checked before any work begins; no heavy imports."""
 
+import re
 from dataclasses import dataclass
 
 from cxr_helpers.errors import InputError
@@ -61,3 +62,13 @@ def parse(data="auto", weights="auto", preset="auto", seed=0, device="auto", siz
         raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
     words = {"data": str(data) or "auto", "weights": str(weights) or "auto", "classes": str(classes).strip() or "auto"}
     return Settings(preset=preset, seed=int(text), device=device, size=int(size), **words)
+
+
+def parse_jobs(n_jobs=1, cluster="") -> tuple[int, str]:
+    """Check N_JOBS (processes of notebook 04) and CLUSTER ("" or "dask://host:port"). Raises InputError."""
+    text, cluster = str(n_jobs or 1).strip(), str(cluster).strip()
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
+        raise InputError(f"N_JOBS={text} tidak dapat dipakai: berikan banyaknya proses, mulai dari 1.")
+    if cluster and not re.fullmatch(r"dask://[^/:\s]+:\d+", cluster):
+        raise InputError(f"CLUSTER={cluster} tidak dapat dipakai: tulis dask://host:port.")
+    return int(text), cluster

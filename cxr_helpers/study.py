@@ -11,6 +11,7 @@ import torch
 
 from cxr_helpers import data as datasets
 from cxr_helpers import model, results, runs, settings
+from cxr_helpers.determinism import make_deterministic
 from cxr_helpers.errors import InputError
 from cxr_helpers.training import TrainConfig
 
@@ -90,16 +91,6 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _make_deterministic() -> None:
-    # A fixed number of threads fixes the order of sums; more threads than real cores only slow a CPU down.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(int(os.environ.get("CXR_THREADS") or cores))
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for before it promises equal sums on CUDA
-    torch.use_deterministic_algorithms(True, warn_only=True)
-
-
 def _decided() -> dict | None:
     path = os.environ.get(settings.SOURCES)
     return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
@@ -131,7 +122,7 @@ def open_study(
     started, clock = results.now(), time.time()
     given = settings.parse(data, weights, preset, seed, device, size, classes)
     where = pick_device(given.device)
-    _make_deterministic()
+    make_deterministic()
     usual = "quick" if where.type == "cpu" else "full"
     amount = settings.PRESETS[usual if given.preset == "auto" else given.preset]
     folder = Path(os.environ.get(DATA_FOLDER) or results.ROOT / "data")

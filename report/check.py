@@ -79,6 +79,8 @@ def wanted(what: str) -> dict:
         get("SIZE") or 28,
         get("CLASSES") or "auto",
     )
+    # How many processes and where is not what: it is checked, but its change rebuilds nothing.
+    settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")
     return {
         **vars(given),
         "data_file": _file("DATA", given.data, (".npz",)),

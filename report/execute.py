@@ -1,7 +1,7 @@
 """Execute one notebook headless by papermill: `python -m report.execute NOTEBOOK OUTPUT`.
 
-The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, NAME, NIM, BUILD); a notebook gets those that its
-cell tagged `parameters` declares. The executed notebook and the results it wrote are moved into place only when every cell has
+The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, N_JOBS, CLUSTER, NAME, NIM, BUILD); a notebook
+gets those that its cell tagged `parameters` declares. The executed notebook and the results it wrote are moved into place only when every cell has
 ended well; otherwise one line says what failed, and everything that was there before stays.
 """
 
@@ -18,7 +18,7 @@ from papermill.exceptions import PapermillExecutionError
 from cxr_helpers import progress, results, settings
 from cxr_helpers.errors import InputError
 
-DEFAULTS = {**settings.DEFAULTS, "name": "", "nim": "", "build": "build"}
+DEFAULTS = {**settings.DEFAULTS, "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
 
 
 def parameters(notebook: Path) -> dict:
@@ -32,7 +32,7 @@ def parameters(notebook: Path) -> dict:
     for name in ("data", "weights", "build"):  # the notebook runs in another folder
         if name in given and (name == "build" or os.path.exists(given[name])):
             given[name] = os.path.abspath(given[name])
-    given |= {name: int(given[name]) for name in ("seed", "size") if name in given}
+    given |= {name: int(given[name]) for name in ("seed", "size", "n_jobs") if name in given}
     return given
 
 

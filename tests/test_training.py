@@ -12,24 +12,10 @@ from torch import nn
 from cxr_helpers import augment, data, model, runs, training
 from cxr_helpers.errors import InputError
 from cxr_helpers.training import TrainConfig
+from tests.conftest import made
 
 EPOCHS = 400  # of the run that is killed: long enough to be killed often
 SMALL = TrainConfig(epochs=3, batch_size=16, architecture="small_cnn", seed=5)
-
-
-def made() -> data.Dataset:
-    """48 + 16 + 16 images whose class shows as a bright half, in the very dataclasses that data.py gives."""
-    generator = np.random.default_rng(0)
-
-    def split(n: int) -> data.Split:
-        labels = (np.arange(n) % 3 > 0).astype(np.uint8)
-        images = generator.integers(60, 140, (n, 28, 28))
-        images[labels == 1, :, :14] += 40
-        return data.Split(images.astype(np.uint8), labels, np.arange(n))
-
-    splits = {"train": split(48), "val": split(16), "test": split(16)}
-    source = data.Source("file", "chestmnist", None, 28, "uji", "uji")
-    return data.Dataset(source, ("a", "b"), ("A", "B"), **splits, fingerprint="uji", counts={}, overlap={})
 
 
 @pytest.fixture(scope="module")
