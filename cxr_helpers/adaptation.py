@@ -139,11 +139,15 @@ def _batch_norm(response: Tensor) -> Tensor:
 
 
 def _agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
-    """(mean correlation over channels, relative error ‖a−b‖/‖b‖) of two responses (N, C, H, W); the border pixel is left out."""
+    """(mean correlation over channels, relative error ‖a−b‖/‖b‖) of two responses (N, C, H, W); the border pixel is left out.
+
+    A channel whose target does not vary (a colour kernel on a grey image) has nothing to correlate with and does not count.
+    """
     a, b = (r[..., 1:-1, 1:-1].transpose(0, 1).flatten(1) for r in (ours, theirs))
     a0, b0 = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    varied = b0.norm(dim=1) > 1e-4 * b0.norm(dim=1).max()
     correlation = (a0 * b0).sum(1) / (a0.norm(dim=1) * b0.norm(dim=1)).clamp_min(1e-12)
-    return correlation.mean().item(), ((a - b).norm() / b.norm()).item()
+    return correlation[varied].mean().item(), ((a - b).norm() / b.norm()).item()
 
 
 def compare_strategies(weight: Tensor, images: np.ndarray, kernel: int = 3) -> pd.DataFrame:
