@@ -60,7 +60,7 @@ REPORT := $(BUILD)/report/laporan.html $(BUILD)/report/laporan.pdf
 helpers = $(1:%=cxr_helpers/%.py)
 USES_sources := $(call helpers,__init__ augment data determinism download errors model phantom progress results runs settings study training)
 USES_notebooks := $(USES_sources) $(call helpers,display plots presentation)
-USES_01 := $(call helpers,adaptation)
+USES_01 := $(call helpers,adaptation evaluation widgets)
 USES_02 := $(call helpers,evaluation)
 USES_03 := $(call helpers,claims evaluation)
 USES_04 := $(call helpers,evaluation parallel remedies)
@@ -83,7 +83,7 @@ help:
 	@echo '  make distclean menghapus juga runs/, data/, dan .venv'
 	@echo
 	@echo 'Pilihan untuk make report (yang pertama adalah nilai baku):'
-	@echo '  DATA=auto|chestmnist|phantom|BERKAS.npz    WEIGHTS=auto|imagenet|random|BERKAS'
+	@echo '  DATA=auto|chestmnist|phantom|BERKAS.npz    WEIGHTS=auto|imagenet|gabor|random|BERKAS'
 	@echo '  PRESET=auto|smoke|quick|full               DEVICE=auto|cpu|cuda|mps'
 	@echo '  SIZE=28|64|128|224                         CLASSES=cardiomegaly,pneumothorax'
 	@echo '  N_JOBS=1 (proses notebook 04)               CLUSTER=dask://host:port'

@@ -1,14 +1,23 @@
 """What weight adaptation preserves, measured on the images at hand, and the architectures side by side (notebook 01)."""
 
+import copy
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from cxr_helpers.data import to_tensor
-from cxr_helpers.model import adapt_conv1, course_resnet18
+from cxr_helpers import evaluation, runs
+from cxr_helpers.data import Split, to_tensor
+from cxr_helpers.model import Weights, adapt_conv1, build, course_resnet18, gabor_bank, resolve_weights, split_frozen
+from cxr_helpers.model import features as frozen_features
+from cxr_helpers.study import Study
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's normalisation of the RGB values in [0, 1] for IMAGENET1K_V1
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -26,6 +35,23 @@ STRATEGIES = (
     {"reduce": "sum", "resize": "bilinear_antialias", "scale": "dc"},
     {"reduce": "sum", "resize": "bilinear_antialias", "scale": "norm"},
 )
+PINV = 7  # the place of the least-squares strategy
+
+
+def _has_rgb_kernels(weights: Weights) -> bool:
+    given = None if weights.state is None else weights.state.get("conv1.weight")
+    return given is not None and given.shape[1:] == (3, 7, 7)
+
+
+def source_kernels(weights: Weights, seed: int) -> tuple[Tensor, str]:
+    """The RGB 7×7 kernels (64, 3, 7, 7) that the notebook adapts, and what they are (Indonesian, for captions).
+
+    Where the weights have none (random, or a network of one's own with 3×3 kernels), the Gabor bank stands in, so that the arithmetic
+    has something to show.
+    """
+    if _has_rgb_kernels(weights):
+        return weights.state["conv1.weight"], weights.title
+    return gabor_bank(), "Bank Gabor sebagai contoh, karena bobot awal pelatihan tidak mempunyai kernel RGB 7×7"
 
 
 # --- architecture ---------------------------------------------------------------------------------------------------
@@ -113,11 +139,15 @@ def _batch_norm(response: Tensor) -> Tensor:
 
 
 def _agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
-    """(mean correlation over channels, relative error ‖a−b‖/‖b‖) of two responses (N, C, H, W); the border pixel is left out."""
+    """(mean correlation over channels, relative error ‖a−b‖/‖b‖) of two responses (N, C, H, W); the border pixel is left out.
+
+    A channel whose target does not vary (a colour kernel on a grey image) has nothing to correlate with and does not count.
+    """
     a, b = (r[..., 1:-1, 1:-1].transpose(0, 1).flatten(1) for r in (ours, theirs))
     a0, b0 = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    varied = b0.norm(dim=1) > 1e-4 * b0.norm(dim=1).max()
     correlation = (a0 * b0).sum(1) / (a0.norm(dim=1) * b0.norm(dim=1)).clamp_min(1e-12)
-    return correlation.mean().item(), ((a - b).norm() / b.norm()).item()
+    return correlation[varied].mean().item(), ((a - b).norm() / b.norm()).item()
 
 
 def compare_strategies(weight: Tensor, images: np.ndarray, kernel: int = 3) -> pd.DataFrame:
@@ -137,3 +167,120 @@ def compare_strategies(weight: Tensor, images: np.ndarray, kernel: int = 3) -> p
         gain = (ours.std((0, 2, 3)) / target.std((0, 2, 3)).clamp_min(1e-12)).median().item()
         rows.append({**strategy, "correlation": correlation, "error": error, "error_bn": error_bn, "gain": gain})
     return pd.DataFrame(rows)
+
+
+# --- the statistics of batch normalisation --------------------------------------------------------------------------
+
+
+def _norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+
+
+@torch.no_grad()
+def batch_norm_drift(network: nn.Module, images: np.ndarray) -> list[dict]:
+    """How far each BatchNorm's stored statistics are from those of these images (N, H, W) uint8, in eval mode.
+
+    One dict a layer, in order: layer, shift (median over the channels of |mean − stored mean| in stored standard deviations; 0 is none)
+    and scale (median ratio of the standard deviations; 1 is none). A later layer also suffers from the drift of those before it.
+    """
+    found: dict[str, dict] = {}
+
+    def note(name: str):
+        def hook(layer: nn.BatchNorm2d, args: tuple) -> None:
+            deviation, stored = args[0].std((0, 2, 3)), (layer.running_var + layer.eps).sqrt()
+            shift = ((args[0].mean((0, 2, 3)) - layer.running_mean) / stored).abs().median().item()
+            found[name] = {"layer": name, "shift": shift, "scale": (deviation / stored).median().item()}
+
+        return hook
+
+    handles = [layer.register_forward_pre_hook(note(name)) for name, layer in _norms(network).items()]
+    network.eval()(to_tensor(images))
+    for handle in handles:
+        handle.remove()
+    return list(found.values())
+
+
+@torch.no_grad()
+def reestimate_batch_norm(network: nn.Module, images: np.ndarray, batch: int = 64) -> nn.Module:
+    """A copy whose BatchNorm statistics are those of these images (N, H, W) uint8: no label is needed (Li et al. 2017, AdaBN)."""
+    network = copy.deepcopy(network)
+    for layer in _norms(network).values():
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over the batches
+    network.train()
+    for part in to_tensor(images).split(batch):
+        network(part)
+    return network.eval()
+
+
+def probe(network: nn.Module, train: Split, test: Split, seed: int = 0) -> dict:
+    """Accuracy on `test` of a logistic regression on the frozen features before fc: {"value", "ci95"}.
+
+    What the features are worth as they are, before any training of the network.
+    """
+    backbone, _ = split_frozen(network, "head")
+    known, unknown = (frozen_features(backbone, to_tensor(part.images)).flatten(1).numpy() for part in (train, test))
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, random_state=seed))
+    classifier.fit(known, train.labels)
+    return evaluation.share(classifier.predict(unknown) == test.labels)
+
+
+def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **adapt: str) -> dict:
+    """What re-estimating BatchNorm on the unlabelled training images repairs: {"drift", "before", "after"}.
+
+    drift: `batch_norm_drift` of the adapted network before; before and after: {"value", "ci95"} of `probe` on validation.
+    """
+    network = build(weights, seed, size, **adapt)
+    repaired = reestimate_batch_norm(network, train.images)
+    return {
+        "drift": batch_norm_drift(network, train.images),
+        "before": probe(network, train, val, seed),
+        "after": probe(repaired, train, val, seed),
+    }
+
+
+# --- what a start is worth ------------------------------------------------------------------------------------------
+
+
+def _starts(weights: Weights) -> list[tuple[str, Weights, dict]]:
+    """(title, weights, strategy) of each start; the first is random and the others are compared with it."""
+    random = ("Bobot acak", resolve_weights("random"), STRATEGIES[0])
+    if weights.state is not None and not _has_rgb_kernels(weights):
+        return [random, (weights.title, weights, STRATEGIES[0])]
+    source = weights if _has_rgb_kernels(weights) else resolve_weights("gabor")
+    return [
+        random,
+        (f"{source.title}, cara mata kuliah", source, STRATEGIES[0]),
+        (f"{source.title}, jumlah dan pseudo-inverse", source, STRATEGIES[PINV]),
+    ]
+
+
+def measure_starts(study: Study) -> list[dict]:
+    """The course's recipe on study.remedy_data from each start, over the preset's seeds (read from the run store if it is there).
+
+    One dict a start, random first: title, seeds, n_train, epochs, first (validation accuracy after one epoch: {"value", "ci95"}), test
+    (metrics after the last epoch) and difference (paired with the random start on the same test images, None for itself).
+    """
+    data, preset = study.remedy_data, study.preset
+    rows, baseline = [], None
+    for title, weights, strategy in _starts(study.weights):
+        config = study.config(epochs=preset.remedy_epochs, adaptation=dict(strategy))
+        fits = [
+            runs.get(dataclasses.replace(config, seed=study.seed + i), data, weights, study.device, keep_weights=False)
+            for i in range(preset.remedy_seeds)
+        ]
+        test = [fit.logits["test_last"] for fit in fits]
+        first = [fit.logits["val"][0] for fit in fits]
+        rows.append(
+            {
+                "title": title,
+                "seeds": [fit.config.seed for fit in fits],
+                "n_train": len(data.train),
+                "epochs": preset.remedy_epochs,
+                "first": evaluation.mean_over_seeds(first, data.val.labels)["acc"],
+                "test": evaluation.mean_over_seeds(test, data.test.labels),
+                "difference": baseline and evaluation.paired_difference(test, baseline, data.test.labels),
+            }
+        )
+        baseline = baseline or test
+    return rows

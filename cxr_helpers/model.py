@@ -5,6 +5,7 @@ of at most 32 pixels: conv1 64×1×3×3, stride 1, padding 1, no bias, and no ma
 """
 
 import hashlib
+import math
 import socket
 import sys
 from collections import OrderedDict
@@ -96,6 +97,31 @@ def adapt_conv1(
     return small.expand(-1, channels, -1, -1) / channels
 
 
+def gabor_bank() -> Tensor:
+    """(64, 3, 7, 7) oriented filters by formula, shaped like a trained first layer: a start that needs no download.
+
+    48 are grey: Gabor functions (Daugman 1985, eq. 1 on a square grid) of 8 orientations, wavelengths of 3, 4.5 and 7 pixels, even
+    and odd; 16 weigh the colours against each other (red–green, blue–yellow) over 8 orientations, as trained first layers do
+    (Krizhevsky et al. 2012, fig. 3). Each has zero mean in every channel pair that it compares and the norm that He et al. 2015
+    draw on average for this layer.
+    """
+    y, x = torch.meshgrid(torch.arange(-3.0, 4.0), torch.arange(-3.0, 4.0), indexing="ij")
+    angles = [math.pi * i / 8 for i in range(8)]
+
+    def gabor(angle: float, wavelength: float, phase: float) -> Tensor:
+        along = x * math.cos(angle) + y * math.sin(angle)
+        envelope = torch.exp(-(x**2 + y**2) / (2 * (0.5 * wavelength) ** 2))
+        wave = envelope * torch.cos(2 * math.pi * along / wavelength + phase)
+        return wave - envelope * wave.sum() / envelope.sum()  # no answer to a flat image
+
+    grey = [gabor(a, w, p).expand(3, -1, -1) for w in (3.0, 4.5, 7.0) for a in angles for p in (0.0, math.pi / 2)]
+    opponents = torch.tensor([[1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
+    colour = [c.view(3, 1, 1) * gabor(a, 7.0, math.pi / 2) for c in opponents for a in angles]
+    bank = torch.stack([*grey, *colour])
+    norm = math.sqrt(2 / (64 * 49)) * math.sqrt(3 * 49)  # torchvision draws with variance 2 / (output channels × taps)
+    return bank * (norm / bank.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
+
+
 # --- the network ----------------------------------------------------------------------------------------------------
 
 
@@ -142,9 +168,10 @@ def small_cnn(channels: int = 1, dropout: float = 0.0) -> nn.Module:
 
 @dataclass(frozen=True)
 class Weights:
-    """Initial weights. kind: "imagenet", "random" or "file"; title, note: Indonesian, for the cover; digest: for the run's key.
+    """Initial weights. kind: "imagenet", "gabor", "random" or "file"; title, note: Indonesian, for the cover; digest: for the run's key.
 
-    state: a ResNet-18 state dict with any head (it is replaced), or None for random initialisation.
+    state: a ResNet-18 state dict with any head (it is replaced), or None for random initialisation. partial: what `state` lacks stays
+    random.
     """
 
     kind: str
@@ -152,6 +179,7 @@ class Weights:
     note: str
     state: dict[str, Tensor] | None
     digest: str
+    partial: bool = False
 
 
 def _digest(state: dict[str, Tensor]) -> str:
@@ -221,7 +249,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def resolve_weights(weights: str = "auto", folder: Path = Path("data"), timeout: float = 10.0) -> Weights:
-    """auto (ImageNet if it can be had within the time-out, else random, said in one line), imagenet, random, or a file's path."""
+    """auto (ImageNet if it can be had within the time-out, else random, said in one line), imagenet, gabor, random, or a file's path."""
+    if weights == "gabor":
+        state = {"conv1.weight": gabor_bank()}
+        note = "Lapisan pertama berisi saringan berarah yang dihitung dengan rumus; lapisan lainnya acak."
+        return Weights("gabor", "Bank Gabor", note, state, _digest(state), partial=True)
     if weights == "random":
         return Weights("random", "Bobot acak", "Jaringan belum pernah melihat citra apa pun.", None, "random")
     if weights in ("auto", "imagenet"):
@@ -236,17 +268,22 @@ def resolve_weights(weights: str = "auto", folder: Path = Path("data"), timeout:
         return Weights("imagenet", "Bobot ImageNet (IMAGENET1K_V1)", note, state, _digest(state))
     path = Path(weights).expanduser()
     if path.suffix not in (".pth", ".pt", ".safetensors"):
-        raise InputError(f"WEIGHTS={weights} tidak dikenal: pilih auto, imagenet, random, atau berkas .pth, .pt, .safetensors.")
+        raise InputError(
+            f"WEIGHTS={weights} tidak dikenal: pilih auto, imagenet, gabor, random, atau berkas .pth, .pt, .safetensors."
+        )
     state = read_weights(path)
-    fit_state(state, course_resnet18())  # what does not fit is said now, not after the first notebook
+    fit_state(state, course_resnet18(), reset_head=True)  # what does not fit is said now, not after the first notebook
     return Weights("file", f"Bobot dari {path.name}", "Berkas dari pengguna; kepala klasifikasi diganti.", state, _digest(state))
 
 
-def fit_state(state: dict[str, Tensor], network: nn.Module, **adapt: str) -> dict[str, Tensor]:
-    """The tensors of `state` that `network` needs, conv1 adapted if it differs, the head left out unless it has one logit.
+def fit_state(
+    state: dict[str, Tensor], network: nn.Module, reset_head: bool = False, partial: bool = False, **adapt: str
+) -> dict[str, Tensor]:
+    """The tensors of `state` that `network` needs; conv1 is adapted (`adapt` goes to adapt_conv1) if its shape differs.
 
-    Raises InputError that lists every tensor that is missing or of another shape. Tensors of stages that a truncated network lacks
-    are not needed.
+    reset_head: a head of another shape, or none, is left out, so that the network keeps its own; else it does not fit. partial: tensors may
+    be missing. Raises InputError that lists every tensor that is missing, of another shape or unknown. Tensors of stages that a
+    truncated network lacks are not needed.
     """
     wanted, given = network.state_dict(), dict(state)
     conv1 = given.get("conv1.weight")
@@ -254,11 +291,10 @@ def fit_state(state: dict[str, Tensor], network: nn.Module, **adapt: str) -> dic
         given["conv1.weight"] = adapt_conv1(conv1, *wanted["conv1.weight"].shape[1:3], **adapt)
     fitting, wrong = {}, []
     for name, tensor in wanted.items():
-        if name.startswith("fc."):
-            if name in given and given[name].shape == tensor.shape:
-                fitting[name] = given[name]
-        elif name not in given:
-            if not name.endswith("num_batches_tracked"):
+        if name.startswith("fc.") and reset_head and (name not in given or given[name].shape != tensor.shape):
+            continue
+        if name not in given:
+            if not partial and not name.endswith("num_batches_tracked"):
                 wrong.append(f"{name} tidak ada")
         elif given[name].shape != tensor.shape:
             wrong.append(f"{name} {tuple(given[name].shape)} seharusnya {tuple(tensor.shape)}")
@@ -285,7 +321,9 @@ def build(
             return small_cnn(dropout=dropout)
         network = course_resnet18(size, dropout=dropout, architecture=architecture)
     if weights.state is not None:
-        network.load_state_dict({**network.state_dict(), **fit_state(weights.state, network, **adapt)}, strict=True)
+        # The course's head is new whatever the weights were trained for.
+        fitting = fit_state(weights.state, network, reset_head=True, partial=weights.partial, **adapt)
+        network.load_state_dict({**network.state_dict(), **fitting}, strict=True)
     return network
 
 

@@ -95,6 +95,37 @@ def _mosaic(tiles: np.ndarray, columns: int, gap: float) -> np.ndarray:
     return canvas
 
 
+def drift(layers: list[str], shift: np.ndarray, scale: np.ndarray) -> Figure:
+    """How far the images' statistics are from those stored in each BatchNorm: shift (0 is none) and scale (1 is none) by layer."""
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.4))
+    place = np.arange(1, len(layers) + 1)
+    for panel, values, title, none in (
+        (panels[0], shift, "Pergeseran rata-rata", 0),
+        (panels[1], scale, "Perbandingan simpangan baku", 1),
+    ):
+        panel.axhline(none, color=GREY, linewidth=0.8)
+        panel.plot(place, values, marker="o", markersize=3.5, color=BLUE)
+        panel.set(title=title, xlabel="Lapisan BatchNorm ke-")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[1].set_yscale("log")
+    panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace(".", ",")))
+    return figure
+
+
+def responses(before: np.ndarray, after: np.ndarray, image: np.ndarray, target: np.ndarray, ours: np.ndarray) -> Figure:
+    """One kernel before (3, 7, 7) and after (k, k) adaptation, an image (H, W), and what either kernel answers to it."""
+    figure, panels = plt.subplots(1, 5, figsize=(WIDTH * 1.3, 1.9))
+    shown = (np.moveaxis(before, 0, -1) / max(np.abs(before).max(), 1e-12) + 1) / 2
+    _images(panels[0], shown, "Kernel asal")
+    _images(
+        panels[1], after, "Diadaptasi", cmap="RdBu_r", vmin=-max(np.abs(after).max(), 1e-12), vmax=max(np.abs(after).max(), 1e-12)
+    )
+    _images(panels[2], image, "Citra", vmin=0, vmax=255)
+    _images(panels[3], target, "Tanggapan asal", cmap="RdBu_r")
+    _images(panels[4], ours, "Tanggapan adaptasi", cmap="RdBu_r")
+    return figure
+
+
 def samples(
     images: np.ndarray, labels: np.ndarray, class_names: tuple[str, str], outlines: dict[str, np.ndarray] | None = None
 ) -> Figure:

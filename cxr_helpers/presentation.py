@@ -177,11 +177,10 @@ def read_architecture(result: dict) -> str:
 def show_kernels(result: dict, id: str = "fig-kernel") -> None:
     """The kernels of the first layer before and after adaptation."""
     before, after = np.array(result["kernels"]["before"]), np.array(result["kernels"]["after"])
-    start = result["provenance"]["weights"]["title"]
     show_figure(
         plots.kernels(before, after),
         id,
-        f"Kernel lapisan pertama sebelum dan sesudah adaptasi cara mata kuliah. Bobot asal: {escape(start)}.",
+        f"Kernel lapisan pertama sebelum dan sesudah adaptasi cara mata kuliah. Kernel asal: {escape(result['kernels']['source'])}.",
         f"Dua mosaik dari {len(before)} kernel: berwarna {before.shape[-1]}×{before.shape[-1]} di atas, keabuan "
         f"{after.shape[-1]}×{after.shape[-1]} di bawah; merah berarti positif dan biru negatif.",
     )
@@ -217,12 +216,85 @@ def read_strategies(result: dict) -> str:
     best = max(result["strategies"], key=lambda s: s["correlation"])
     name = f"{REDUCE_NAMES[best['reduce']]}, {RESIZE_NAMES[best['resize']]}, skala {SCALE_NAMES[best['scale']]}"
     text = f"Cara mata kuliah mempertahankan tanggapan dengan korelasi {number(course['correlation'])}; yang terbaik dari cara yang dicoba adalah {name} ({number(best['correlation'])}). "
-    if result["provenance"]["weights"]["kind"] == "random":
+    if result["provenance"]["weights"]["kind"] != "imagenet":
         text += (
-            "Bobot asal di sini acak, sehingga tabel ini memperlihatkan perilaku aritmetika adaptasi, bukan seberapa banyak pengetahuan "
-            "ImageNet yang bertahan; untuk itu diperlukan bobot ImageNet."
+            f"Kernel asal di sini bukan hasil ImageNet ({escape(result['kernels']['source'])}), sehingga tabel ini memperlihatkan perilaku "
+            "aritmetika adaptasi, bukan seberapa banyak pengetahuan ImageNet yang bertahan; untuk itu diperlukan bobot ImageNet."
         )
     return text
+
+
+def show_drift(result: dict, id: str = "fig-pergeseran") -> None:
+    """The drift of the BatchNorm statistics by layer."""
+    layers = result["batch_norm"]["drift"]
+    show_figure(
+        plots.drift([d["layer"] for d in layers], np.array([d["shift"] for d in layers]), np.array([d["scale"] for d in layers])),
+        id,
+        "Jarak statistik citra latih dari statistik yang tersimpan di setiap lapisan *batch normalization* tepat setelah adaptasi: pergeseran "
+        "rata-rata dalam simpangan baku tersimpan (0: tidak bergeser) dan perbandingan simpangan baku (1: sama), median antarkanal.",
+        f"Dua grafik menurut lapisan; lapisan pertama bergeser {number(layers[0]['shift'], 2)} simpangan baku dengan perbandingan simpangan baku "
+        f"{number(layers[0]['scale'], 2)}.",
+    )
+
+
+def read_drift(result: dict) -> str:
+    """How far the first BatchNorm drifts, and what re-estimating all of them on unlabelled images repairs."""
+    b, first = result["batch_norm"], result["batch_norm"]["drift"][0]
+    text = (
+        f"Tepat setelah adaptasi, tanggapan lapisan pertama pada citra latih bergeser {number(first['shift'], 2)} simpangan baku dari statistik "
+        f"*batch normalization* yang tersimpan, dan simpangan bakunya {number(first['scale'], 2)} kali yang tersimpan. Menaksir ulang statistik semua "
+        "lapisan pada citra latih tanpa label [@li2017] mengubah akurasi validasi regresi logistik atas fitur beku dari "
+        f"{sure('acc', b['before'])} menjadi {sure('acc', b['after'])}"
+    )
+    (low, high), (low_after, high_after) = b["before"]["ci95"], b["after"]["ci95"]
+    if low_after > high:
+        return text + "; perbaikannya melampaui ketidakpastian kedua angka itu."
+    if high_after < low:
+        return text + "; di sini penaksiran ulang justru merugikan."
+    return text + "; intervalnya bertumpang tindih, jadi perbaikan itu belum dapat dipastikan dari data sebanyak ini."
+
+
+def show_starts(result: dict, id: str = "tbl-awal") -> None:
+    """Accuracy after one and after all epochs from each start."""
+    rows = []
+    for s in result["starts"]:
+        change = s["difference"]
+        rows.append(
+            (
+                escape(s["title"]),
+                *metric("acc", s["first"]),
+                *metric("acc", s["test"]["acc"]),
+                *(("–", "–") if change is None else (points(change["acc"]["value"]), interval(change["acc"]["ci95"]))),
+            )
+        )
+    first = result["starts"][0]
+    show_table(
+        pd.DataFrame(rows, columns=["Bobot awal", "Validasi, epoch 1", "IK 95%", "Uji, akhir", "IK 95% ", "Selisih", "IK 95%  "]),
+        id,
+        f"Akurasi resep mata kuliah dari setiap bobot awal: pada data validasi setelah satu epoch dan pada data uji setelah {number(first['epochs'], 0)} "
+        f"epoch, dengan {number(first['n_train'], 0)} citra latih dan {number(len(first['seeds']), 0)} seed. Selisih (poin persen) terhadap bobot acak, "
+        "berpasangan pada citra uji yang sama.",
+    )
+
+
+def read_starts(result: dict) -> str:
+    """Whether any start is better than a random one."""
+    others = result["starts"][1:]
+    better = [s["title"] for s in others if s["difference"]["acc"]["ci95"][0] > 0]
+    worse = [s["title"] for s in others if s["difference"]["acc"]["ci95"][1] < 0]
+    parts = []
+    if better:
+        parts.append(f"Terbukti lebih baik daripada bobot acak: {join([escape(t) for t in better])}.")
+    if worse:
+        parts.append(f"Terbukti lebih buruk daripada bobot acak: {join([escape(t) for t in worse])}.")
+    if not parts:
+        return (
+            "Tidak satu pun bobot awal di sini terbedakan dari bobot acak pada data uji: interval setiap selisih memuat nol. Yang diadaptasi "
+            "baru lapisan pertama bila sumbernya bank Gabor; pengetahuan di lapisan-lapisan berikutnya hanya ada pada bobot terlatih."
+            if any("Gabor" in s["title"] for s in others)
+            else "Tidak satu pun bobot awal di sini terbedakan dari bobot acak pada data uji: interval setiap selisih memuat nol."
+        )
+    return " ".join(parts)
 
 
 # --- training -------------------------------------------------------------------------------------------------------
@@ -662,7 +734,9 @@ def abstract(training: dict, overfitting: dict, remedies: dict) -> str:
     """The abstract: what was done on what, the test result, the gap, calibration and what the remedies did."""
     origin, names = training["provenance"], training["provenance"]["data"]["class_names"]
     n = {split: sum(origin["data"]["counts"][split].values()) for split in SPLIT_NAMES}
-    start = {"imagenet": "bobot ImageNet", "random": "bobot acak"}.get(origin["weights"]["kind"], "bobot dari berkas")
+    start = {"imagenet": "bobot ImageNet", "random": "bobot acak", "gabor": "bank Gabor"}.get(
+        origin["weights"]["kind"], "bobot dari berkas"
+    )
     opening = (
         f"ResNet-18 yang diadaptasi untuk citra keabuan {origin['data']['size']}×{origin['data']['size']} piksel dilatih dari {start} untuk "
         f"membedakan {escape(names[0])} dan {escape(names[1])} pada {number(n['train'], 0)} citra latih "

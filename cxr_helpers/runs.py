@@ -5,6 +5,7 @@ key = digest of everything that decides the numbers. Equal key, equal run: it is
 
 import ast
 import csv
+import functools
 import hashlib
 import inspect
 import io
@@ -69,6 +70,7 @@ def _without_docstrings(source: str) -> str:
     return ast.unparse(tree)  # drops comments and layout too
 
 
+@functools.cache
 def _code() -> str:
     """The code that decides a run's numbers, without comments, docstrings and layout: prose must not retrain anything."""
     sources = [inspect.getsource(module) for module in (training, model, augment)] + [inspect.getsource(data.to_tensor)]

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
 
 from cxr_helpers import adaptation, model
+from cxr_helpers.data import Split, to_tensor
 from cxr_helpers.errors import InputError
 
 
@@ -155,6 +156,67 @@ def test_same_kernels_on_same_images_answer_alike():
     assert (summed["correlation"] > 0.8).all() and len(table) == 3
 
 
+def test_gabor_bank_is_oriented_blind_to_flat_images_and_scaled_like_a_random_start():
+    bank = model.gabor_bank()
+    assert bank.shape == (64, 3, 7, 7)
+    assert bank.sum((2, 3)).abs().max() < 1e-6
+    torch.manual_seed(0)
+    assert bank.flatten(1).norm(dim=1).mean() == pytest.approx(
+        resnet18().conv1.weight.flatten(1).norm(dim=1).mean().item(), rel=0.05
+    )
+    grey, colour = bank[:48], bank[48:]
+    assert torch.allclose(grey[:, 0], grey[:, 2]) and colour.sum(1).abs().max() < 1e-6
+    # Each grey filter answers best to a grating of its own orientation.
+    y, x = torch.meshgrid(torch.arange(-3.0, 4.0), torch.arange(-3.0, 4.0), indexing="ij")
+    for i, kernel in enumerate(grey[32:48:2, 0]):
+        answers = []
+        for j in range(8):
+            along = x * np.cos(np.pi * j / 8) + y * np.sin(np.pi * j / 8)
+            answers.append(float((kernel * torch.cos(2 * np.pi * along / 7)).sum().abs()))
+        assert int(np.argmax(answers)) == i
+
+
+def test_gabor_start_leaves_every_other_layer_as_drawn():
+    random, gabor = (model.build(model.resolve_weights(name), 4).state_dict() for name in ("random", "gabor"))
+    assert [name for name in random if not torch.equal(random[name], gabor[name])] == ["conv1.weight"]
+    assert torch.equal(gabor["conv1.weight"], model.adapt_conv1(model.gabor_bank()))
+
+
+def test_a_network_without_rgb_kernels_has_the_bank_to_show():
+    own = model.Weights("file", "Bobot dari own.pt", "", model.course_resnet18().state_dict(), "x")
+    kernels, said = adaptation.source_kernels(own, 0)
+    assert torch.equal(kernels, model.gabor_bank()) and "Gabor" in said
+
+
+# --- batch normalisation --------------------------------------------------------------------------------------------
+
+
+def images(n: int = 96) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, 28, 28)).astype(np.uint8)
+
+
+def test_reestimated_statistics_are_those_of_the_images():
+    network = model.build(model.resolve_weights("random"), 0)
+    drift = adaptation.batch_norm_drift(network, images())
+    assert len(drift) == 20 and drift[0]["layer"] == "bn1"
+    assert abs(drift[0]["scale"] - 1) > 0.1
+    repaired = adaptation.reestimate_batch_norm(network, images())
+    assert network.bn1.running_mean.abs().max() == 0  # the network itself is left alone
+    after = adaptation.batch_norm_drift(repaired, images())[0]
+    assert after["shift"] < 0.02 and after["scale"] == pytest.approx(1, abs=0.02)
+    response = repaired.conv1(to_tensor(images()))
+    assert torch.allclose(repaired.bn1.running_mean, response.mean((0, 2, 3)), atol=0.01)
+
+
+def test_probe_reads_what_the_features_hold():
+    labels = (np.arange(96) % 2).astype(np.uint8)
+    told = images()
+    told[labels == 1] //= 3
+    split = Split(told, labels, np.arange(96))
+    network = adaptation.reestimate_batch_norm(model.build(model.resolve_weights("random"), 0), told)
+    assert adaptation.probe(network, split, split)["value"] > 0.95
+
+
 # --- weights --------------------------------------------------------------------------------------------------------
 
 
@@ -186,13 +248,25 @@ def test_what_does_not_fit_is_listed_by_name_and_shape(stock):
     broken = {**stock, "layer1.0.conv1.weight": torch.zeros(64, 64, 5, 5), "kepala.weight": torch.zeros(2, 2)}
     del broken["bn1.weight"]
     with pytest.raises(InputError) as caught:
-        model.fit_state(broken, model.course_resnet18())
+        model.fit_state(broken, model.course_resnet18(), reset_head=True)
     for words in (
         "bn1.weight tidak ada",
         "layer1.0.conv1.weight (64, 64, 5, 5) seharusnya (64, 64, 3, 3)",
         "kepala.weight (2, 2)",
     ):
         assert words in str(caught.value)
+
+
+def test_another_head_is_reset_only_when_asked(stock):
+    network = model.course_resnet18()
+    with pytest.raises(InputError, match=r"fc\.weight \(1000, 512\) seharusnya \(1, 512\)"):
+        model.fit_state(stock, network)
+    assert "fc.weight" not in model.fit_state(stock, network, reset_head=True)
+
+
+def test_a_one_channel_conv1_is_taken_as_is(tmp_path):
+    own = {**model.course_resnet18(28).state_dict(), "fc.weight": torch.zeros(1, 512)}
+    assert torch.equal(model.fit_state(own, model.course_resnet18())["conv1.weight"], own["conv1.weight"])
 
 
 class Evil:
