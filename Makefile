@@ -31,11 +31,6 @@ export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES N_JOBS CLUSTER NAME NI
 export PYTHONUTF8 := 1
 export PYTHONPATH := $(CURDIR)
 
-# Two notebooks at a time: much of a notebook is loading packages, which uses one core. Several goals run one after the other.
-ifeq ($(words $(MAKECMDGOALS)),1)
-MAKEFLAGS += -j2
-endif
-
 ifneq ($(words $(BUILD)),1)
 $(error BUILD tidak boleh kosong atau memuat spasi)
 endif
@@ -137,8 +132,10 @@ $(BUILD)/notebooks/01_adaptasi_bobot.ipynb: $(USES_01)
 $(BUILD)/notebooks/02_pelatihan.ipynb: $(USES_02)
 $(BUILD)/notebooks/03_analisis_overfitting.ipynb: $(USES_03)
 $(BUILD)/notebooks/04_perbaikan.ipynb: $(USES_04)
-# 03 and 04 read the run that 02 trains: one after the other, so that its progress is seen where it belongs.
-$(BUILD)/notebooks/03_analisis_overfitting.ipynb $(BUILD)/notebooks/04_perbaikan.ipynb: | $(BUILD)/notebooks/02_pelatihan.ipynb
+# One after the other, also under make -j: a training uses every core, and two at once slow each other down.
+$(BUILD)/notebooks/02_pelatihan.ipynb: | $(BUILD)/notebooks/01_adaptasi_bobot.ipynb
+$(BUILD)/notebooks/03_analisis_overfitting.ipynb: | $(BUILD)/notebooks/02_pelatihan.ipynb
+$(BUILD)/notebooks/04_perbaikan.ipynb: | $(BUILD)/notebooks/03_analisis_overfitting.ipynb
 
 $(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb $(EXECUTED) $(BUILD)/.cover $(USES_laporan) report/execute.py $(READY)
 	@$(PY) -m report.execute $< $@

@@ -30,7 +30,7 @@ class Preset:
 
 PRESETS = {
     "smoke": Preset("smoke", 64, 24, 32, 2, 1, 16, 12, 16, 1, 1),
-    "quick": Preset("quick", 800, None, None, 8, 1, 200, 100, 300, 4, 1),
+    "quick": Preset("quick", 640, None, None, 8, 1, 160, 100, 250, 4, 1),
     "full": Preset("full", None, None, None, 10, 5, None, None, None, 10, 5),
 }
 
