@@ -167,26 +167,38 @@ def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) 
     return float(a + b - low), float(a + b + high)
 
 
+def mean_accuracy(logits: list[np.ndarray], labels: np.ndarray) -> dict:
+    """Mean over seeds of the share of right decisions: {"value", "ci95"}, by Wilson's interval.
+
+    logits hold one array (N,) a seed; NaN logits (images that an epoch did not visit) are left out. Seeds see the same images, so the
+    number of images, not of images times seeds, sets the width.
+    """
+    right = np.stack([np.where(np.isnan(one), np.nan, (one > 0) == (labels == 1)) for one in logits])
+    value, n = float(np.nanmean(right)), int((~np.isnan(right)).any(0).sum())
+    return {"value": value, "ci95": list(wilson(value * n, n))}
+
+
 def accuracy_gap(train: list[np.ndarray], train_labels: np.ndarray, val: list[np.ndarray], val_labels: np.ndarray) -> dict:
     """Training minus validation accuracy, mean over seeds: {"value", "ci95"}, by Newcombe's interval for a difference of shares.
 
-    train and val hold logits (N,) a seed; NaN logits (images that an epoch did not visit) are left out. Seeds see the same images, so the
-    number of images, not of images times seeds, sets the width.
+    train and val hold logits (N,) a seed, as for mean_accuracy.
     """
-
-    def mean_share(logits: list[np.ndarray], labels: np.ndarray) -> tuple[float, tuple[float, float]]:
-        right = np.stack([np.where(np.isnan(one), np.nan, (one > 0) == (labels == 1)) for one in logits])
-        value, n = float(np.nanmean(right)), int((~np.isnan(right)).any(0).sum())
-        return value, wilson(value * n, n)
-
-    (a, a_ci), (b, b_ci) = mean_share(train, train_labels), mean_share(val, val_labels)
-    return {"value": a - b, "ci95": list(square_and_add(a, a_ci, b, b_ci, sign=-1))}
+    a, b = mean_accuracy(train, train_labels), mean_accuracy(val, val_labels)
+    ci = square_and_add(a["value"], a["ci95"], b["value"], b["ci95"], sign=-1)
+    return {"value": a["value"] - b["value"], "ci95": list(ci)}
 
 
-def mean_loss(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict:
-    """Mean binary cross-entropy of logits (N,): {"value", "ci95"}; NaN logits are left out."""
-    loss = np.logaddexp(0, np.where(labels == 1, -logits, logits))
-    return {"value": float(np.nanmean(loss)), "ci95": list(bootstrap(lambda rows: np.nanmean(loss[rows], axis=1), labels, seed))}
+def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Binary cross-entropy of each image, shape as logits (..., N)."""
+    return np.logaddexp(0, np.where(labels == 1, -logits, logits))
+
+
+def mean_loss(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0) -> dict:
+    """Mean over seeds of the mean binary cross-entropy of logits (N,): {"value", "ci95"}; NaN logits are left out."""
+    each = np.stack([loss(one, labels) for one in logits])
+    known = ~np.isnan(each).all(0)
+    mean, labels = np.nanmean(each[:, known], axis=0), labels[known]
+    return {"value": float(mean.mean()), "ci95": list(bootstrap(lambda rows: mean[rows].mean(axis=1), labels, seed))}
 
 
 def share(hits: np.ndarray) -> dict:

@@ -187,15 +187,18 @@ def curves(tables: dict[str, pd.DataFrame], quantity: str, title: str) -> Figure
     return figure
 
 
-def predictions(images: np.ndarray, labels: np.ndarray, probability: np.ndarray, class_names: tuple[str, str]) -> Figure:
-    """Images (n, H, W) with predicted class, its probability and the truth; a wrong prediction has a thick frame and a cross."""
+def predictions(
+    images: np.ndarray, labels: np.ndarray, probability: np.ndarray, class_names: tuple[str, str], remarks: list[str] = ()
+) -> Figure:
+    """Images (n, H, W) with predicted class, its probability, the truth and a remark; a wrong prediction has a red frame and a cross."""
     n = len(images)
     columns = min(5, n)
     rows = -(-n // columns)
     figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, rows * (WIDTH / columns + 0.5)), squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()
-    for panel, image, label, p in zip(panels.flat, images, labels, probability, strict=False):
+    remarks = remarks or [""] * n
+    for panel, image, label, p, remark in zip(panels.flat, images, labels, probability, remarks, strict=False):
         predicted = int(p > 0.5)
         right = predicted == label
         panel.set_axis_on()
@@ -203,7 +206,7 @@ def predictions(images: np.ndarray, labels: np.ndarray, probability: np.ndarray,
         mark = "✓" if right else "✗"
         _images(panel, image, f"{mark} {class_names[predicted]} {sure}%", BLUE if right else RED, vmin=0, vmax=255)
         panel.title.set_fontsize(7.5)
-        panel.set_xlabel(f"label: {class_names[int(label)]}", fontsize=7.5)
+        panel.set_xlabel(f"label: {class_names[int(label)]}" + f"\n{remark}" * bool(remark), fontsize=7.5)
     return figure
 
 
@@ -234,15 +237,89 @@ def leakage(epochs: list[int], test_acc: list[float], honest: tuple[int, float],
     return figure
 
 
-def gap(table: pd.DataFrame) -> Figure:
-    """Training minus validation accuracy by epoch with its interval: columns epoch, gap, low, high (shares)."""
-    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.3))
-    panel.axhline(0, color=GREY, lw=0.8)
-    panel.fill_between(table["epoch"], 100 * table["low"], 100 * table["high"], color=BLUE, alpha=0.2, lw=0, label="IK 95%")
-    panel.plot(table["epoch"], 100 * table["gap"], "o-", color=BLUE, ms=3.5, label="latih − validasi")
-    panel.set_ylabel("Kesenjangan (poin persen)")
-    _epoch_axis(panel, table["epoch"])
+def gap(epochs: list[int], panels: dict[str, list[tuple[list[float], list[float], list[float], str]]], mark: int) -> Figure:
+    """Curves with their intervals by epoch, one panel a title; `mark` is an epoch to point out.
+
+    panels: {title: [(values, low, high, name), …]}, at most two curves a panel.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.5))
+    for panel, (title, curves) in zip(axes, panels.items(), strict=True):
+        for (value, low, high, name), (colour, style) in zip(curves, ((BLUE, "o-"), (ORANGE, "s--")), strict=False):
+            panel.fill_between(epochs, low, high, color=colour, alpha=0.2, lw=0)
+            panel.plot(epochs, value, style, color=colour, ms=3.5, label=name)
+        panel.axvline(mark, color=GREY, lw=0.8, ls=":")
+        panel.set_title(title)
+        _epoch_axis(panel, epochs)
+        if len(curves) == 1:
+            panel.axhline(0, color=GREY, lw=0.8)
+        else:
+            panel.legend(loc="best")
+    axes[0].yaxis.set_major_formatter(_Comma(2))
+    return figure
+
+
+def selection(epochs: list[int], test_acc: list[float], chosen: dict[str, int]) -> Figure:
+    """Test accuracy by epoch and the epoch that each rule chooses: {rule: epoch}."""
+    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
+    panel.plot(epochs, test_acc, "-", color=GREY, lw=1)
+    for (name, epoch), (marker, colour, size) in zip(
+        chosen.items(), (("o", BLUE, 11), ("D", ORANGE, 7), ("x", "black", 6)), strict=True
+    ):
+        face = "none" if marker == "o" else colour
+        panel.plot(epoch, test_acc[epoch - 1], marker, color=colour, mfc=face, ms=size, label=f"{name}: epoch {epoch}", ls="")
+    panel.set_ylabel("Akurasi uji")
+    _epoch_axis(panel, epochs)
+    _percent_axis(panel.yaxis)
     panel.legend(loc="best")
+    return figure
+
+
+def against_size(n: list[int], curves: dict[str, tuple[list[float], list[float], list[float]]]) -> Figure:
+    """Learning curves: accuracies (value, low, high) over the number of training images n, on a logarithmic axis."""
+    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
+    for (name, (value, low, high)), (colour, style) in zip(curves.items(), ((BLUE, "o-"), (ORANGE, "s--")), strict=True):
+        panel.fill_between(n, low, high, color=colour, alpha=0.2, lw=0)
+        panel.plot(n, value, style, color=colour, ms=4, label=name)
+    panel.set(xscale="log", xlabel="Banyaknya citra latih", ylabel="Akurasi, epoch terakhir")
+    panel.set_xticks(n, [number(one, 0) for one in n])
+    panel.minorticks_off()
+    _percent_axis(panel.yaxis)
+    panel.legend(loc="best")
+    return figure
+
+
+def memorisation(epochs: list[int], curves: dict[str, tuple[list[float], list[float], list[float]]]) -> Figure:
+    """Share of labels fitted by epoch (value, low, high), for correct and for flipped labels."""
+    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
+    for (name, (value, low, high)), (colour, style) in zip(curves.items(), ((BLUE, "o-"), (RED, "s--")), strict=True):
+        panel.fill_between(epochs, low, high, color=colour, alpha=0.2, lw=0)
+        panel.plot(epochs, value, style, color=colour, ms=4, label=name)
+    panel.set(ylabel="Label yang dicocokkan", ylim=(-0.02, 1.02))
+    _epoch_axis(panel, epochs)
+    _percent_axis(panel.yaxis)
+    panel.legend(loc="best")
+    return figure
+
+
+def attributions(
+    images: np.ndarray, maps: np.ndarray, titles: list[str], right: np.ndarray, outlines: dict[str, np.ndarray] | None = None
+) -> Figure:
+    """Images (n, H, W) above their signed attribution maps (n, H, W), each map on its own scale; contours of named masks over both."""
+    n = len(images)
+    figure, panels = plt.subplots(2, n, figsize=(WIDTH, 2 * WIDTH / n + 0.5), squeeze=False)
+    colours = dict(zip(outlines or {}, (ORANGE, GREEN, "black"), strict=False))
+    for j in range(n):
+        limit = max(float(np.abs(maps[j]).max()), 1e-12)
+        _images(panels[0][j], images[j], titles[j], BLUE if right[j] else RED, vmin=0, vmax=255)
+        panels[0][j].title.set_fontsize(7)
+        _images(panels[1][j], maps[j], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        for panel in panels[:, j]:
+            for name, masks in (outlines or {}).items():
+                if masks[j].any():
+                    panel.contour(masks[j], levels=[0.5], colors=[colours[name]], linewidths=0.8)
+    if outlines:
+        handles = [plt.Line2D([], [], color=colours[name], label=name) for name in outlines]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
@@ -258,18 +335,20 @@ def confidence(right: np.ndarray, wrong: np.ndarray) -> Figure:
     return figure
 
 
-def reliability(table: pd.DataFrame) -> Figure:
-    """Reliability diagram: confidence, accuracy, low, high, n by bin; the diagonal is perfect calibration."""
-    figure, panel = plt.subplots(figsize=(WIDTH / 2, 2.7))
-    panel.plot([0.5, 1], [0.5, 1], color=GREY, lw=0.8, ls="--", label="kalibrasi sempurna")
-    error = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
-    panel.errorbar(
-        table["confidence"], table["accuracy"], yerr=np.abs(error), fmt="o", color=BLUE, ms=4, lw=1, label="model, IK 95%"
-    )
-    panel.set(xlabel="Probabilitas rata-rata", ylabel="Bagian yang benar", xlim=(0.48, 1.02), ylim=(-0.02, 1.04))
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_formatter(_Comma(1))
-    panel.legend(loc="lower right")
+def reliability(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Reliability diagrams side by side: confidence, accuracy, low, high, n by bin; the diagonal is perfect calibration."""
+    figure, panels = plt.subplots(1, len(tables), figsize=(WIDTH, 2.7), sharey=True, squeeze=False)
+    for panel, (title, table) in zip(panels[0], tables.items(), strict=True):
+        panel.plot([0.5, 1], [0.5, 1], color=GREY, lw=0.8, ls="--", label="kalibrasi sempurna")
+        error = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
+        panel.errorbar(
+            table["confidence"], table["accuracy"], yerr=np.abs(error), fmt="o", color=BLUE, ms=4, lw=1, label="model, IK 95%"
+        )
+        panel.set(title=title, xlabel="Probabilitas rata-rata", xlim=(0.48, 1.02), ylim=(-0.02, 1.04))
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_formatter(_Comma(1))
+    panels[0][0].set_ylabel("Bagian yang benar")
+    panels[0][0].legend(loc="lower right")
     return figure
 
 

@@ -443,34 +443,149 @@ def read_cost(result: dict) -> str:
 # --- overfitting ----------------------------------------------------------------------------------------------------
 
 
+def _band(estimates: list[dict], scale: float = 1) -> tuple[list[float], list[float], list[float]]:
+    """(values, low, high) of estimates, for a curve with its interval."""
+    return tuple([scale * each for each in column] for column in zip(*((e["value"], *e["ci95"]) for e in estimates), strict=True))
+
+
+def _over_seeds(result: dict) -> str:
+    seeds = result["provenance"]["preset"]["seeds"]
+    return "" if seeds == 1 else f", rata-rata {number(seeds, 0)} seed"
+
+
 def show_gap(result: dict, id: str = "fig-kesenjangan") -> None:
-    """Training minus validation accuracy by epoch with its interval."""
-    table = pd.DataFrame(result["gap"])
-    last = table.iloc[-1]
+    """Loss of both splits and the gap in accuracy by epoch, with intervals."""
+    rows = result["epochs"]
+    last = rows[-1]
+    losses = [(*_band([r[f"{split}_loss"] for r in rows]), name) for split, name in (("train", "latih"), ("val", "validasi"))]
+    gap = [(*_band([r["gap"] for r in rows], 100), "latih − validasi")]
     show_figure(
-        plots.gap(table),
+        plots.gap(
+            [r["epoch"] for r in rows],
+            {"Loss (BCE)": losses, "Kesenjangan akurasi (poin persen)": gap},
+            result["turn"]["epoch"],
+        ),
         id,
-        "Kesenjangan akurasi (latih dikurangi validasi) menurut epoch, dengan interval kepercayaan 95% cara Newcombe.",
-        f"Grafik garis; pada epoch {int(last.epoch)} kesenjangannya {number(100 * last.gap, 1)} poin persen.",
-        width="72%",
+        f"*Loss* latih dan validasi (kiri) dan kesenjangan akurasi, latih dikurangi validasi (kanan), menurut epoch{_over_seeds(result)}, dengan interval "
+        "kepercayaan 95%. Garis titik-titik: epoch dengan *loss* validasi terendah.",
+        f"Dua grafik garis; pada epoch {last['epoch']} kesenjangan akurasinya {number(100 * last['gap']['value'], 1)} poin persen.",
     )
 
 
 def read_gap(result: dict) -> str:
     """How large the gap is at the last epoch and whether it is clear of zero."""
-    last = result["gap"][-1]
-    size = f"{number(100 * last['gap'], 1)} poin persen (IK 95% {interval((last['low'], last['high']))})"
-    if last["low"] > 0:
+    last = result["epochs"][-1]["gap"]
+    low, high = last["ci95"]
+    size = f"{number(100 * last['value'], 1)} poin persen (IK 95% {interval(last['ci95'])})"
+    if low > 0:
         verdict = "seluruh intervalnya di atas nol, jadi *overfitting* itu nyata dan bukan kebetulan pengambilan sampel"
-    elif last["high"] < 0:
+    elif high < 0:
         verdict = "akurasi validasi justru lebih tinggi daripada akurasi latih"
     else:
         verdict = "intervalnya memuat nol, jadi dari data sebanyak ini *overfitting* belum dapat dipastikan"
     return f"Pada epoch terakhir kesenjangan antara akurasi latih dan akurasi validasi adalah {size}; {verdict}."
 
 
+def read_turn(result: dict) -> str:
+    """Where validation loss turns and how much it rises."""
+    t = result["turn"]
+    lowest = f"*Loss* validasi paling rendah pada epoch {number(t['epoch'], 0)} dari {number(t['epochs'], 0)}"
+    if len(t["each_seed"]) > 1:
+        lowest += f" (menurut seed: epoch {join([str(e) for e in t['each_seed']])})"
+    if t["epoch"] == t["epochs"]:
+        return f"{lowest}: selama pelatihan ini ia belum berbalik naik."
+    rise = f"{number(t['rise']['value'])} (IK 95% {interval(t['rise']['ci95'], 3, 1)})"
+    if t["rise"]["ci95"][0] > 0:
+        return (
+            f"{lowest}, lalu naik {rise} hingga epoch terakhir. Kenaikan itu melampaui ketidakpastiannya: sejak epoch tersebut jaringan makin "
+            "yakin pada jawaban yang salah, meskipun akurasinya belum tentu turun."
+        )
+    return f"{lowest}; kenaikan sesudahnya, {rise}, belum dapat dibedakan dari nol."
+
+
+RULES = {"last": "epoch terakhir", "loss": "*loss* validasi", "auc": "AUC validasi"}
+
+
+def show_selection(result: dict, id: str = "tbl-pemilihan") -> None:
+    """What each rule of choosing the epoch gives on the test split."""
+    rows = []
+    for rule in result["selection"]:
+        change = rule["difference"]
+        rows.append(
+            (
+                RULES[rule["rule"]],
+                join([str(epoch) for epoch in rule["epochs"]]),
+                *metric("acc", rule["acc"]),
+                *metric("auc", rule["auc"]),
+                *(("–", "–") if change is None else (points(change["acc"]["value"]), interval(change["acc"]["ci95"]))),
+            )
+        )
+    show_table(
+        pd.DataFrame(
+            rows, columns=["Dipilih menurut", "Epoch", "Akurasi uji", "IK 95%", "AUC uji", "IK 95% ", "Selisih", "IK 95%  "]
+        ),
+        id,
+        f"Hasil uji menurut aturan pemilihan epoch{_over_seeds(result)}. Selisih akurasi (poin persen) terhadap epoch terakhir, berpasangan pada citra uji yang sama.",
+    )
+
+
+def read_selection(result: dict) -> str:
+    """Whether the rule matters."""
+    others = [rule for rule in result["selection"] if rule["difference"]]
+    clear = [r for r in others if r["difference"]["acc"]["ci95"][0] > 0 or r["difference"]["acc"]["ci95"][1] < 0]
+    if not clear:
+        return (
+            "Memilih epoch menurut *loss* atau AUC validasi tidak terbedakan dari memakai epoch terakhir: interval kedua selisih akurasinya "
+            "memuat nol. Yang berbeda adalah keyakinannya, seperti tampak pada bagian kalibrasi."
+        )
+    return " ".join(
+        f"Memilih epoch menurut {RULES[r['rule']]} mengubah akurasi uji sebesar {points(r['difference']['acc']['value'])} poin persen "
+        f"(IK 95% {interval(r['difference']['acc']['ci95'])})."
+        for r in clear
+    )
+
+
+def show_learning_curve(result: dict, id: str = "fig-belajar") -> None:
+    """Accuracy over the number of training images."""
+    rows = result["learning_curve"]
+    show_figure(
+        plots.against_size(
+            [r["n"] for r in rows],
+            {name: _band([r[key] for r in rows]) for key, name in (("train_acc", "latih"), ("val_acc", "validasi"))},
+        ),
+        id,
+        "Kurva belajar: akurasi latih dan validasi setelah epoch terakhir menurut banyaknya citra latih, dengan interval kepercayaan 95%. "
+        "Citra validasinya selalu sama. Jarak kedua kurva adalah kesenjangan.",
+        "Dua kurva menurut banyaknya citra latih; "
+        + "; ".join(
+            f"{number(r['n'], 0)} citra: latih {percent(r['train_acc']['value'])}, validasi {percent(r['val_acc']['value'])}"
+            for r in rows
+        )
+        + ".",
+        width="72%",
+    )
+
+
+def read_learning_curve(result: dict) -> str:
+    """What more data gave, and whether that is more than chance."""
+    first, last = result["learning_curve"][0], result["learning_curve"][-1]
+    text = (
+        f"Dari {number(first['n'], 0)} ke {number(last['n'], 0)} citra latih, akurasi validasi bergerak dari {sure('acc', first['val_acc'])} ke "
+        f"{sure('acc', last['val_acc'])} dan kesenjangannya dari {number(100 * first['gap']['value'], 1)} ke {number(100 * last['gap']['value'], 1)} poin persen. "
+    )
+    if last["val_acc"]["ci95"][0] > first["val_acc"]["ci95"][1]:
+        return (
+            text
+            + "Kedua interval akurasi validasi terpisah: tambahan data memang membantu, dan kurvanya menunjukkan apakah masih menanjak."
+        )
+    return (
+        text
+        + "Kedua interval akurasi validasi bertumpang tindih, jadi manfaat tambahan data belum dapat dipastikan pada ukuran ini."
+    )
+
+
 def show_confidence(result: dict, id: str = "fig-keyakinan") -> None:
-    """Histogram of the confidence of right and wrong test predictions."""
+    """Histogram of the confidence of right and wrong validation predictions."""
     c = result["confidence"]
     show_figure(
         plots.confidence(np.array(c["right"]), np.array(c["wrong"])),
@@ -483,8 +598,8 @@ def show_confidence(result: dict, id: str = "fig-keyakinan") -> None:
 
 
 def read_confidence(result: dict) -> str:
-    """How sure the net is, and how often it is wrong while sure."""
-    return f"{_sure_predictions(result)} {_calibration_error(result)}: rata-rata sejauh itu keyakinan jaringan meleset dari kenyataannya [@guo2017]."
+    """Sure predictions, and the calibration error."""
+    return f"{_sure_predictions(result)} {_calibration_error(result)}."
 
 
 def _sure_predictions(result: dict) -> str:
@@ -494,7 +609,7 @@ def _sure_predictions(result: dict) -> str:
         return text + "."
     return (
         text
-        + f"; di antara prediksi seyakin itu, {number(c['confident_errors'], 0)} salah ({percent(c['confident_error_share'])})."
+        + f"; di antara prediksi seyakin itu, {number(c['confident_errors'], 0)} salah ({percent(c['confident_error_share']['value'])}, IK 95% {interval(c['confident_error_share']['ci95'])})."
     )
 
 
@@ -504,28 +619,103 @@ def _calibration_error(result: dict) -> str:
 
 
 def show_reliability(result: dict, id: str = "fig-kalibrasi") -> None:
-    """Reliability diagram."""
-    table = pd.DataFrame(result["reliability"])
+    """Reliability diagrams on the test split before and after temperature scaling."""
+    t = result["temperature"]
+    tables = {
+        "Sebelum penskalaan suhu": pd.DataFrame(t["reliability_before"]),
+        "Sesudah penskalaan suhu": pd.DataFrame(t["reliability_after"]),
+    }
     show_figure(
-        plots.reliability(table),
+        plots.reliability(tables),
         id,
-        "Diagram keandalan pada data validasi (epoch terakhir): bagian prediksi yang benar terhadap probabilitas rata-rata setiap kelompok. "
-        "Titik di bawah garis putus-putus berarti jaringan terlalu yakin.",
-        f"Diagram dengan {len(table)} titik dan interval; titik di bawah diagonal menunjukkan keyakinan yang berlebihan.",
-        width="50%",
+        "Diagram keandalan pada data uji (epoch terakhir), sebelum dan sesudah penskalaan suhu: bagian prediksi yang benar terhadap probabilitas "
+        "rata-rata setiap kelompok. Titik di bawah garis putus-putus berarti jaringan terlalu yakin.",
+        "Dua diagram titik dengan interval; titik di bawah diagonal menunjukkan keyakinan yang berlebihan.",
     )
 
 
-def show_memorisation(result: dict, id: str = "tbl-hafalan") -> None:
-    """How fast correctly labelled and flipped training images are fitted (phantom only)."""
-    rows = [
-        (number(row["epoch"], 0), percent(row["correct"]), percent(row["flipped"])) for row in result["memorisation"]["by_epoch"]
-    ]
-    show_table(
-        pd.DataFrame(rows, columns=["Epoch", "Label benar", "Label terbalik"]),
+def read_temperature(result: dict) -> str:
+    """What temperature scaling does to calibration error and loss on the test split."""
+    t = result["temperature"]
+    change = t["difference"]["ece"]
+    low, high = change["ci95"]
+    text = (
+        f"Suhu yang dipilih data validasi adalah {number(t['temperature'], 2)}"
+        f" ({'di atas 1: keyakinan dikurangi' if t['temperature'] > 1 else 'tidak di atas 1: keyakinan tidak dikurangi'}) [@guo2017]. Pada data uji ECE bergerak "
+        f"dari {sure('ece', t['before']['ece'])} ke {sure('ece', t['after']['ece'])} dan *loss* dari {number(t['before']['loss']['value'])} ke "
+        f"{number(t['after']['loss']['value'])}; akurasi tidak berubah, karena tanda *logit* tetap. "
+    )
+    if high < 0:
+        return text + f"Perbaikan ECE itu ({number(change['value'])}, IK 95% {interval(change['ci95'], 3, 1)}) jelas dari nol."
+    if low > 0:
+        return text + f"ECE justru memburuk ({number(change['value'])}, IK 95% {interval(change['ci95'], 3, 1)})."
+    return (
+        text
+        + f"Perubahan ECE itu ({number(change['value'])}, IK 95% {interval(change['ci95'], 3, 1)}) belum terbedakan dari nol."
+    )
+
+
+def show_confident_errors(result: dict, id: str = "fig-salah-yakin") -> None:
+    """The wrong predictions of highest confidence, with what the truth says of them."""
+    shown, names = result["confident_errors"], result["provenance"]["data"]["class_names"]
+    if not len(shown["labels"]):
+        return
+    known = shown["n_flipped"] is not None
+    show_figure(
+        plots.predictions(
+            np.array(shown["images"], np.uint8),
+            np.array(shown["labels"]),
+            np.array(shown["probability"]),
+            names,
+            shown["remarks"],
+        ),
         id,
-        f"Bagian citra latih yang prediksinya sesuai dengan label tertulis, untuk {number(result['memorisation']['n_correct'], 0)} citra "
-        f"berlabel benar dan {number(result['memorisation']['n_flipped'], 0)} citra yang labelnya sengaja dibalik pada fantom.",
+        f"{number(len(shown['labels']), 0)} prediksi salah yang paling yakin pada data validasi (epoch terakhir)"
+        + (". Baris terbawah: apa yang diketahui fantom tentang citra itu." if known else "."),
+        "Galeri citra dengan prediksi, keyakinan, dan label: "
+        + "; ".join(
+            f"{names[int(p > 0.5)]}, label {names[y]}{f', {r}' if r else ''}"
+            for p, y, r in zip(shown["probability"], shown["labels"], shown["remarks"], strict=True)
+        )
+        + ".",
+    )
+
+
+def read_confident_errors(result: dict) -> str:
+    """How many of the confident errors are errors of the label."""
+    shown = result["confident_errors"]
+    if not shown["n"]:
+        return "Tidak ada prediksi salah dengan keyakinan di atas 0,9."
+    if shown["n_flipped"] is None:
+        return (
+            f"Ada {number(shown['n'], 0)} prediksi salah dengan keyakinan di atas 0,9. Sumber data ini tidak menyimpan kebenaran di balik label, jadi "
+            "tidak dapat dikatakan berapa di antaranya kesalahan label."
+        )
+    return (
+        f"Dari {number(shown['n'], 0)} prediksi salah dengan keyakinan di atas 0,9, {number(shown['n_flipped'], 0)} adalah citra yang labelnya sengaja "
+        "dibalik: di situ jaringan benar dan labelnya yang salah. Kesalahan yang yakin karena itu patut diperiksa oleh manusia sebelum "
+        "disebut kegagalan jaringan."
+    )
+
+
+def show_memorisation(result: dict, id: str = "fig-hafalan") -> None:
+    """How fast correctly labelled and flipped training images are fitted (phantom only)."""
+    m = result["memorisation"]
+    rows = m["by_epoch"]
+    show_figure(
+        plots.memorisation(
+            [row["epoch"] for row in rows],
+            {
+                name: _band([row[key] for row in rows])
+                for key, name in (("correct", "label benar"), ("flipped", "label terbalik"))
+            },
+        ),
+        id,
+        f"Bagian citra latih yang prediksinya sesuai dengan label tertulis, menurut epoch: {number(m['n_correct'], 0)} citra berlabel benar dan "
+        f"{number(m['n_flipped'], 0)} citra yang labelnya sengaja dibalik pada fantom. Pita: interval kepercayaan 95%.",
+        f"Dua kurva; pada epoch terakhir {percent(rows[-1]['correct']['value'])} label benar dan {percent(rows[-1]['flipped']['value'])} label "
+        "terbalik dicocokkan.",
+        width="72%",
     )
 
 
@@ -537,17 +727,155 @@ def read_memorisation(result: dict) -> str:
     first, last = m["by_epoch"][0], m["by_epoch"][-1]
     text = (
         f"Label terbalik tidak dapat dipelajari dari anatomi; satu-satunya cara mencocokkannya ialah menghafal citranya. Bagian label terbalik "
-        f"yang dicocokkan bergerak dari {percent(first['flipped'])} pada epoch 1 ke {percent(last['flipped'])} pada epoch terakhir, sedangkan "
-        f"label benar dari {percent(first['correct'])} ke {percent(last['correct'])}. "
+        f"yang dicocokkan bergerak dari {sure('acc', first['flipped'])} pada epoch 1 ke {sure('acc', last['flipped'])} pada epoch terakhir, "
+        f"sedangkan label benar dari {sure('acc', first['correct'])} ke {sure('acc', last['correct'])}. "
     )
-    late = first["flipped"] < first["correct"] and last["flipped"] - first["flipped"] > last["correct"] - first["correct"]
-    if late:
+    if last["flipped"]["ci95"][0] > first["flipped"]["ci95"][1]:
         return text + (
-            "Pola yang umum dipelajari lebih dahulu dan hafalan menyusul, sejalan dengan temuan pada jaringan dan data lain [@arpit2017]."
+            "Hafalan itu nyata dan datang sesudah pola umum dipelajari, sejalan dengan temuan pada jaringan dan data lain [@arpit2017]."
         )
     return text + (
         "Pada pelatihan ini belum tampak bahwa hafalan menyusul pembelajaran, seperti yang ditemukan pada jaringan dan data lain [@arpit2017]."
     )
+
+
+def show_attribution(result: dict, id: str = "fig-atribusi") -> None:
+    """Attribution maps of right and wrong predictions."""
+    shown, names = result["attribution"]["examples"], result["provenance"]["data"]["class_names"]
+    p, labels = np.array(shown["probability"]), np.array(shown["labels"])
+    right = (p > 0.5) == (labels == 1)
+    titles = [f"{'✓' if ok else '✗'} {names[int(value > 0.5)]}" for ok, value in zip(right, p, strict=True)]
+    outlines = shown["outlines"] and {name: np.array(masks, bool) for name, masks in shown["outlines"].items()}
+    show_figure(
+        plots.attributions(np.array(shown["images"], np.uint8), np.array(shown["maps"]), titles, right, outlines),
+        id,
+        "Peta atribusi (*integrated gradients*) jaringan epoch terpilih pada citra validasi yang diprediksi benar (✓) dan salah (✗). Merah: piksel "
+        f"yang mendorong jawaban ke {escape(names[1])}; biru: ke {escape(names[0])}."
+        + (" Garis: topeng kebenaran fantom." if outlines else ""),
+        f"{len(p)} citra di atas dan peta atribusinya di bawah, {int(right.sum())} diprediksi benar dan {int((~right).sum())} salah.",
+    )
+
+
+REGION_NAMES = {"heart": "Jantung", "pneumothorax": "Pneumotoraks", "tube_mask": "Selang dada"}
+
+
+def show_regions(result: dict, id: str = "tbl-atribusi") -> None:
+    """Share of the attribution inside each region of the ground truth."""
+    rows = [
+        (
+            REGION_NAMES[name],
+            number(r["n"], 0),
+            percent(r["share"]),
+            percent(r["area"]),
+            number(r["ratio"]["value"], 2),
+            interval(r["ratio"]["ci95"], 2, 1),
+        )
+        for name, r in result["attribution"]["regions"].items()
+        if r
+    ]
+    show_table(
+        pd.DataFrame(rows, columns=["Daerah", "Citra", "Bagian atribusi", "Bagian luas", "Perbandingan", "IK 95%"]),
+        id,
+        f"Bagian besar atribusi yang jatuh di dalam topeng kebenaran, dari {number(result['attribution']['n'], 0)} citra validasi yang diambil acak; setiap baris "
+        "memakai citra yang memiliki daerah itu. Perbandingan 1 berarti sama dengan menyebarkan atribusi secara merata.",
+    )
+
+
+def read_attribution(result: dict) -> str:
+    """Where the network looks more than chance would."""
+    a = result["attribution"]
+    text = (
+        f"Jumlah peta menyimpang rata-rata {percent(a['missing'])} dari selisih *logit* yang harus dijelaskannya, ukuran ketelitian integralnya "
+        "[@sundararajan2017]. "
+    )
+    if a["regions"] is None:
+        return (
+            text + "Sumber data ini tidak memiliki topeng anatomi, jadi letak atribusi hanya dapat dilihat, tidak dapat dinilai."
+        )
+    groups: dict[str, list[str]] = {}
+    for name, r in a["regions"].items():
+        if r:
+            low, high = r["ratio"]["ci95"]
+            groups.setdefault("more" if low > 1 else "less" if high < 1 else "same", []).append(REGION_NAMES[name].lower())
+    sentences = []
+    for key, words in (
+        ("more", "Jaringan memperhatikan {} lebih daripada luasnya."),
+        ("less", "Jaringan memperhatikan {} kurang daripada luasnya."),
+        ("same", "Perhatian pada {} tidak terbedakan dari sebaran merata."),
+    ):
+        if key in groups:
+            sentences.append(words.format(join(groups[key])))
+    return text + " ".join(sentences)
+
+
+def show_tube(result: dict, id: str = "tbl-selang") -> None:
+    """How often images with and without a tube are given class 1, by anatomy."""
+    rows = [
+        (
+            "dengan pneumotoraks" if r["pneumothorax"] else "tanpa pneumotoraks",
+            f"{number(r['n_with'], 0)} dan {number(r['n_without'], 0)}",
+            percent(r["with"]["value"]),
+            percent(r["without"]["value"]),
+            points(r["difference"]["value"]),
+            interval(r["difference"]["ci95"]),
+        )
+        for r in result["tube"]
+    ]
+    name = escape(result["provenance"]["data"]["class_names"][1])
+    show_table(
+        pd.DataFrame(rows, columns=["Anatomi", "Citra dengan dan tanpa selang", "Dengan", "Tanpa", "Selisih", "IK 95%"]),
+        id,
+        f"Bagian citra uji yang diprediksi {name} (epoch terpilih), dengan dan tanpa selang dada, menurut anatomi yang digambar fantom. Selisih dalam poin persen.",
+    )
+
+
+def read_tube(result: dict) -> str:
+    """Is the tube a shortcut?"""
+    if not result["tube"]:
+        return "Pengaruh selang dada tidak dapat diukur dengan data ini."
+    positive = [r for r in result["tube"] if r["difference"]["ci95"][0] > 0]
+    if positive:
+        return (
+            "Pada anatomi yang sama, citra berselang lebih sering diprediksi positif dan selisihnya jelas dari nol: selang dada menjadi jalan "
+            "pintas, seperti yang pernah ditemukan pada citra klinis [@oakdenrayner2020b]. Jaringan semacam itu akan melewatkan pasien yang "
+            "belum dipasangi selang, justru pasien yang paling perlu ditemukan."
+        )
+    return (
+        "Pada anatomi yang sama, perbedaan antara citra berselang dan tanpa selang tidak terbukti, jadi dari data sebanyak ini tidak dapat "
+        "dikatakan bahwa selang dada menjadi jalan pintas [@oakdenrayner2020b]."
+    )
+
+
+def show_subgroups(result: dict, id: str = "tbl-kelompok") -> None:
+    """Test accuracy in groups of the ground truth."""
+    rows, before = [], None
+    for r in result["subgroups"]:
+        rows.append(("" if r["divides"] == before else r["divides"], r["group"], number(r["n"], 0), *metric("acc", r["acc"])))
+        before = r["divides"]
+    show_table(
+        pd.DataFrame(rows, columns=["Pembagi", "Kelompok", "Citra", "Akurasi", "IK 95%"]),
+        id,
+        "Akurasi uji (epoch terpilih) menurut kebenaran fantom. Citra berlabel terbalik hanya dihitung pada dua baris terakhir; akurasinya di sana "
+        "terhadap label tertulis.",
+    )
+
+
+def read_subgroups(result: dict) -> str:
+    """The group that fares worst, and whether its interval is apart from the best one of the same division."""
+    rows = result["subgroups"]
+    if rows is None:
+        return "Sumber data ini tidak menyimpan anatomi setiap citra, jadi kinerja menurut kelompok tidak dapat diukur."
+    apart = []
+    for divides in dict.fromkeys(r["divides"] for r in rows if r["divides"] != "Label"):
+        same = sorted((r for r in rows if r["divides"] == divides), key=lambda r: r["acc"]["value"])
+        if same[0]["acc"]["ci95"][1] < same[-1]["acc"]["ci95"][0]:
+            apart.append(
+                f"{divides.lower()} {same[0]['group']} ({percent(same[0]['acc']['value'])}) lebih sering salah daripada {same[-1]['group']} "
+                f"({percent(same[-1]['acc']['value'])})"
+            )
+    if not apart:
+        return "Tidak ada dua kelompok dari pembagi yang sama yang intervalnya terpisah; perbedaan yang tampak dapat berupa kebetulan."
+    return f"Yang intervalnya terpisah: {'; '.join(apart)}. Akurasi keseluruhan menyembunyikan perbedaan seperti ini."
 
 
 def show_claims(result: dict, id: str = "tbl-klaim") -> None:
@@ -556,8 +884,9 @@ def show_claims(result: dict, id: str = "tbl-klaim") -> None:
     show_table(
         pd.DataFrame(rows, columns=["Klaim laporan mata kuliah", "Terukur di sini", "Putusan"]),
         id,
-        "Klaim-klaim laporan mata kuliah dan nilai yang terukur di sini dengan resep yang sama. Putusan dihitung dari interval kepercayaan, bukan "
-        f"ditulis. Sumber data: {escape(result['provenance']['data']['title'])}.",
+        f"Klaim-klaim laporan mata kuliah dan nilai yang terukur di sini dengan resep yang sama selama {number(len(result['epochs']), 0)} epoch pada "
+        f"{number(sum(result['provenance']['data']['counts']['train'].values()), 0)} citra latih. Putusan dihitung dari interval kepercayaan, bukan ditulis. "
+        f"Sumber data: {escape(result['provenance']['data']['title'])}.",
     )
 
 
@@ -758,13 +1087,13 @@ def abstract(training: dict, overfitting: dict, remedies: dict) -> str:
 
 def conclusion(training: dict, overfitting: dict, remedies: dict) -> str:
     """The closing paragraphs, computed from the results: is there overfitting, what does the test say, what to do."""
-    last, best = overfitting["gap"][-1], best_variant(remedies)
+    last, best = overfitting["epochs"][-1]["gap"], best_variant(remedies)
     first = (
         "Dengan resep mata kuliah, jaringan mengalami *overfitting* yang terukur"
-        if last["low"] > 0
+        if last["ci95"][0] > 0
         else "Dengan resep mata kuliah, *overfitting* tidak dapat dipastikan dari data sebanyak ini"
     )
-    first += f": kesenjangan akhir {number(100 * last['gap'], 1)} poin persen (IK 95% {interval((last['low'], last['high']))})."
+    first += f": kesenjangan akhir {number(100 * last['value'], 1)} poin persen (IK 95% {interval(last['ci95'])})."
     change = best["difference"]["acc"]
     size = f"{points(change['value'])} poin persen (IK 95% {interval(change['ci95'])})"
     if best["verdict"] == "lebih baik":

@@ -131,7 +131,7 @@ def _validation(measured: Measured) -> dict[str, float]:
     """Mean validation loss and AUC over the runs."""
     pairs = list(zip(measured.logits("val"), measured.labels("val"), strict=True))
     return {
-        "loss": float(np.mean([evaluation.mean_loss(logits, labels)["value"] for logits, labels in pairs])),
+        "loss": float(np.mean([evaluation.mean_loss([logits], labels)["value"] for logits, labels in pairs])),
         "auc": float(np.mean([evaluation.area_under_curve(logits, labels) for logits, labels in pairs])),
     }
 

@@ -139,4 +139,4 @@ def test_loss_matches_the_course_loss(case):
 
     labels, logits = case
     course = torch.nn.BCEWithLogitsLoss()(torch.from_numpy(logits), torch.from_numpy(labels.astype(float)))
-    assert evaluation.mean_loss(logits, labels)["value"] == pytest.approx(course.item())
+    assert evaluation.mean_loss([logits], labels)["value"] == pytest.approx(course.item())

@@ -1,0 +1,393 @@
+"""What overfitting is, how large, and how sure: the measurements of notebook 03, from stored runs and the phantom's ground truth.
+
+Everything reads what a run recorded; only `learning_curve` trains, through the run store, and only `attribution` looks into a network.
+"""
+
+import numpy as np
+import torch
+from captum.attr import IntegratedGradients
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
+from torch import nn
+
+from cxr_helpers import data as datasets
+from cxr_helpers import evaluation, model, runs
+from cxr_helpers.data import Dataset, Split, to_tensor
+from cxr_helpers.runs import Run
+from cxr_helpers.study import Study
+
+CONFIDENT = 0.9  # the course's report calls a prediction above it confident
+PARTS = (1 / 8, 1 / 4, 1 / 2)  # of the training images, for the learning curve
+SHOWN = 10  # images in a gallery
+ATTRIBUTED, STEPS = 48, 20  # images with an attribution map, and points of the integral of each
+BORDERLINE = (0.47, 0.53)  # cardiothoracic ratios near the threshold of 0.50
+SMALL = 0.10  # of the hemithorax's area: a small pneumothorax
+REGIONS = {"heart": "jantung", "pneumothorax": "pneumotoraks", "tube_mask": "selang dada"}
+
+
+# --- the gap --------------------------------------------------------------------------------------------------------
+
+
+def by_epoch(fits: list[Run], data: Dataset) -> list[dict]:
+    """One dict an epoch: epoch, train_loss, val_loss, train_acc, val_acc, loss_gap, gap, each but the first {"value", "ci95"} over the seeds."""
+    rows = []
+    for i in range(min(len(fit.history) for fit in fits)):
+        row = {"epoch": i + 1}
+        train, val = ([fit.logits[split][i] for fit in fits] for split in ("train", "val"))
+        for split, logits, labels in (("train", train, data.train.labels), ("val", val, data.val.labels)):
+            row[f"{split}_loss"] = evaluation.mean_loss(logits, labels)
+            row[f"{split}_acc"] = evaluation.mean_accuracy(logits, labels)
+        a, b = row["val_loss"], row["train_loss"]
+        ci = evaluation.square_and_add(a["value"], a["ci95"], b["value"], b["ci95"], sign=-1)
+        row["loss_gap"] = {"value": a["value"] - b["value"], "ci95": list(ci)}
+        row["gap"] = evaluation.accuracy_gap(train, data.train.labels, val, data.val.labels)
+        rows.append(row)
+    return rows
+
+
+def turn(fits: list[Run], data: Dataset) -> dict:
+    """Where validation loss turns: epoch of its lowest mean over the seeds, epochs of each seed, and how much it rises until the end.
+
+    rise: {"value", "ci95"}, the mean loss of the last epoch minus that of the lowest, paired by image.
+    """
+    epochs = min(len(fit.history) for fit in fits)
+    loss = np.mean([[evaluation.loss(fit.logits["val"][i], data.val.labels) for i in range(epochs)] for fit in fits], axis=0)
+    lowest = int(loss.mean(1).argmin())
+    rise = loss[-1] - loss[lowest]
+    return {
+        "epoch": lowest + 1,
+        "epochs": epochs,
+        "each_seed": [int(fit.info["best_epoch"]) for fit in fits],
+        "rise": {"value": rise.mean(), "ci95": list(evaluation.bootstrap(lambda rows: rise[rows].mean(1), data.val.labels))},
+    }
+
+
+def selection(fits: list[Run], data: Dataset) -> list[dict]:
+    """What choosing the epoch by validation loss, by validation AUC, or not at all (last) does to the test result.
+
+    One dict a rule: rule ("last", "loss", "auc"), epochs (one a seed), acc and auc {"value", "ci95"}, difference of both from "last"
+    (paired on the same test images; None for "last").
+    """
+    val, test = data.val.labels, data.test.labels
+
+    def chosen(fit: Run, rule: str) -> int:
+        if rule == "last":
+            return len(fit.history) - 1
+        logits = fit.logits["val"]
+        if rule == "loss":
+            return int(fit.history["val_loss"].argmin())
+        return int(np.argmax(evaluation.area_under_curve(logits, np.broadcast_to(val, logits.shape))))
+
+    found, last = [], None
+    for rule in ("last", "loss", "auc"):
+        epochs = [chosen(fit, rule) for fit in fits]
+        logits = [fit.logits["test"][epoch] for fit, epoch in zip(fits, epochs, strict=True)]
+        whole = evaluation.mean_over_seeds(logits, test)
+        difference = evaluation.paired_difference(logits, last, test) if last else None
+        last = last or logits
+        found.append(
+            {
+                "rule": rule,
+                "epochs": [epoch + 1 for epoch in epochs],
+                **{name: whole[name] for name in ("acc", "auc")},
+                "difference": difference and {name: difference[name] for name in ("acc", "auc")},
+            }
+        )
+    return found
+
+
+def learning_curve(study: Study, fits: list[Run]) -> list[dict]:
+    """The course's recipe on ever more training images, over the same seeds; the last point is `fits`, the whole training split.
+
+    One dict a size: n, train_acc, val_acc, gap, each but the first {"value", "ci95"} after the last epoch. A smaller split is a
+    stratified part of the whole; validation images are the same everywhere.
+    """
+    whole, points = study.baseline_data, []
+    short_test = study.remedy_data.test  # not read here: as few as a run may hold
+    for part in PARTS:
+        n = round(part * len(whole.train))
+        if n < 4:
+            continue
+        data = datasets.with_splits(whole, train=datasets.subset(whole.train, n, study.seed), test=short_test)
+        part_fits = [
+            runs.get(study.config(seed=fit.config.seed), data, study.weights, study.device, keep_weights=False) for fit in fits
+        ]
+        points.append((data, part_fits))
+    points.append((whole, fits))
+    rows = []
+    for data, each in points:
+        train, val = ([fit.logits[f"{split}_last"] for fit in each] for split in ("train", "val"))
+        rows.append(
+            {
+                "n": len(data.train),
+                "train_acc": evaluation.mean_accuracy(train, data.train.labels),
+                "val_acc": evaluation.mean_accuracy(val, data.val.labels),
+                "gap": evaluation.accuracy_gap(train, data.train.labels, val, data.val.labels),
+            }
+        )
+    return rows
+
+
+def memorisation(fits: list[Run], train: Split) -> dict | None:
+    """How fast correct and flipped labels are fitted; None where the truth behind the labels is not known.
+
+    {"n_correct", "n_flipped", "by_epoch": [{"epoch", "correct", "flipped": {"value", "ci95"}}]}: shares of training images whose prediction,
+    as recorded while training, agrees with the label as written.
+    """
+    if train.truth is None or not train.truth["flipped"].any():
+        return None
+    flipped = train.truth["flipped"].astype(bool)
+    rows = []
+    for i in range(min(len(fit.history) for fit in fits)):
+        logits = [fit.logits["train"][i] for fit in fits]
+        share = {
+            name: evaluation.mean_accuracy([one[which] for one in logits], train.labels[which])
+            for name, which in (("correct", ~flipped), ("flipped", flipped))
+        }
+        rows.append({"epoch": i + 1, **share})
+    return {"n_correct": int((~flipped).sum()), "n_flipped": int(flipped.sum()), "by_epoch": rows}
+
+
+# --- confidence -----------------------------------------------------------------------------------------------------
+
+
+def confidence(logits: np.ndarray, labels: np.ndarray) -> dict:
+    """Probability of the predicted class of right and wrong predictions, the share above 0.9, the errors among those, and the ECE.
+
+    logits, labels: (N,).
+    """
+    sure, right = evaluation.confidence(logits), (logits > 0) == (labels == 1)
+    above = sure > CONFIDENT
+    return {
+        "right": sure[right],
+        "wrong": sure[~right],
+        "above_90": evaluation.share(above),
+        "n_above_90": int(above.sum()),
+        "confident_errors": int((above & ~right).sum()),
+        "confident_error_share": evaluation.share(~right[above]),
+        "ece": evaluation.metrics(logits, labels)["ece"],
+    }
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The T > 0 by which logits (N,) are divided so that their mean cross-entropy is lowest (Guo et al. 2017, sec. 4.2)."""
+    found = minimize_scalar(
+        lambda log_t: evaluation.loss(logits / np.exp(log_t), labels).mean(), bounds=(-3, 5), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def temperature(val: np.ndarray, val_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> dict:
+    """Temperature scaling: fitted on validation logits, judged on test logits (N,).
+
+    {"temperature", "before", "after", "difference"}: ece and loss {"value", "ci95"}; the difference after − before is paired. "reliability_before"
+    and "reliability_after" are the diagrams on the test split. The decisions, and so the accuracy, do not change.
+    """
+    t = fit_temperature(val, val_labels)
+    rows = evaluation.resample(test_labels)
+    drawn = test_labels[rows]
+
+    def judged(logits: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+        return {"ece": evaluation.expected_calibration_error(expit(logits), y), "loss": evaluation.loss(logits, y).mean(-1)}
+
+    points = {name: judged(logits, test_labels) for name, logits in (("before", test), ("after", test / t))}
+    samples = {name: judged(logits[rows], drawn) for name, logits in (("before", test), ("after", test / t))}
+    for store in (points, samples):
+        store["difference"] = {name: store["after"][name] - store["before"][name] for name in ("ece", "loss")}
+    body = {
+        which: {
+            name: {"value": float(points[which][name]), "ci95": list(evaluation.percentile(samples[which][name]))}
+            for name in ("ece", "loss")
+        }
+        for which in ("before", "after", "difference")
+    }
+    return {
+        "temperature": t,
+        **body,
+        "reliability_before": evaluation.reliability(test, test_labels).to_dict("records"),
+        "reliability_after": evaluation.reliability(test / t, test_labels).to_dict("records"),
+    }
+
+
+def _remark(truth: dict[str, np.ndarray] | None, row: int) -> str:
+    """What the ground truth says about one image, in Indonesian; "" where nothing is known."""
+    if truth is None:
+        return ""
+    notes = []
+    if truth["flipped"][row]:
+        notes.append("label terbalik")
+    if 0 < truth["size"][row] < SMALL:
+        notes.append("pneumotoraks kecil")
+    if BORDERLINE[0] <= truth["ctr"][row] <= BORDERLINE[1]:
+        notes.append("rasio di ambang")
+    return ", ".join(notes) or "label benar"
+
+
+def confident_errors(logits: np.ndarray, split: Split) -> dict:
+    """The wrong predictions of highest confidence: images, labels, probability (of class 1) and remarks; {"n", "n_flipped"} of all above 0.9.
+
+    n_flipped is None where the truth is not known.
+    """
+    sure, wrong = evaluation.confidence(logits), (logits > 0) != (split.labels == 1)
+    rows = np.flatnonzero(wrong)[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
+    confident = wrong & (sure > CONFIDENT)
+    return {
+        "n": int(confident.sum()),
+        "n_flipped": None if split.truth is None else int((confident & split.truth["flipped"].astype(bool)).sum()),
+        "images": split.images[rows],
+        "labels": split.labels[rows],
+        "probability": expit(logits[rows]),
+        "remarks": [_remark(split.truth, row) for row in rows],
+    }
+
+
+# --- where it looks -------------------------------------------------------------------------------------------------
+
+
+def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, float]:
+    """Integrated gradients (Sundararajan et al. 2017) of the logit for uint8 images (N, H, W) against a reference image (H, W).
+
+    Returns the maps (N, H, W), whose sum approximates logit(image) − logit(reference), and the mean size of what is missing from that
+    sum, relative to the mean size of the difference.
+    """
+    network.eval()
+    inputs, start = to_tensor(images), to_tensor(reference[None])
+    method = IntegratedGradients(lambda x: network(x).squeeze(1))
+    maps, missing = method.attribute(
+        inputs, start, n_steps=STEPS, method="gausslegendre", internal_batch_size=64, return_convergence_delta=True
+    )
+    with torch.no_grad():
+        moved = (network(inputs) - network(start)).abs().mean()
+    return maps.squeeze(1).detach().numpy().astype(np.float32), float(missing.abs().mean() / moved)
+
+
+def inside(maps: np.ndarray, masks: np.ndarray, labels: np.ndarray) -> dict | None:
+    """How much of |attribution| (N, H, W) lies inside masks (N, H, W), over the images that have the region at all (None if fewer than 3).
+
+    n; share and area: mean shares of the attribution and of the image; ratio of both {"value", "ci95"}: 1 is what scattering the
+    attribution evenly would give. Images are resampled within each label.
+    """
+    has = masks.any((1, 2))
+    if has.sum() < 3:
+        return None
+    size, masks, labels = np.abs(maps[has]), masks[has], labels[has]
+    share = (size * masks).sum((1, 2)) / np.maximum(size.sum((1, 2)), 1e-30)
+    area = masks.mean((1, 2))
+    ci = evaluation.bootstrap(lambda rows: share[rows].mean(1) / area[rows].mean(1), labels)
+    return {
+        "n": int(has.sum()),
+        "share": share.mean(),
+        "area": area.mean(),
+        "ratio": {"value": share.mean() / area.mean(), "ci95": list(ci)},
+    }
+
+
+def attribution(run: Run, study: Study) -> dict:
+    """Attribution maps of the chosen epoch's network on validation images, and what they say against the ground truth.
+
+    "examples": images, maps, labels, probability, outlines of up to three right and three wrong predictions; "regions": `inside` of each
+    region of REGIONS, or None where the truth is not known; "missing": see `attribute`; "n" images were explained.
+    """
+    data = study.baseline_data
+    network = model.build(study.weights, run.config.seed, data.source.size, **run.config.adaptation)
+    network.load_state_dict(run.weights("best"))
+    logits, labels = run.logits["val_best"], data.val.labels
+    right = (logits > 0) == (labels == 1)
+    generator = np.random.default_rng(run.config.seed)
+    drawn = generator.permutation(len(labels))
+    examples = np.concatenate([drawn[right[drawn]][:3], drawn[~right[drawn]][:3]])
+    rows = np.unique(np.concatenate([examples, drawn[:ATTRIBUTED]]))
+    maps, missing = attribute(network, data.val.images[rows], data.train.images.mean(0).round().astype(np.uint8))
+    at = np.searchsorted(rows, examples)
+    truth = data.val.truth
+    regions = outlines = None
+    if truth is not None:
+        fair = np.isin(rows, drawn[:ATTRIBUTED])  # the examples favour errors
+        regions = {name: inside(maps[fair], truth[name][rows[fair]].astype(bool), labels[rows[fair]]) for name in REGIONS}
+        outlines = {title: truth[name][examples].astype(bool) for name, title in REGIONS.items()}
+    return {
+        "n": int(min(ATTRIBUTED, len(labels))),
+        "missing": missing,
+        "regions": regions,
+        "examples": {
+            "images": data.val.images[examples],
+            "maps": maps[at].round(5),
+            "labels": labels[examples],
+            "probability": expit(logits[examples]),
+            "outlines": outlines,
+        },
+    }
+
+
+# --- who it fails ---------------------------------------------------------------------------------------------------
+
+
+def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
+    """Is the tube a shortcut? For each anatomy (without, with pneumothorax): how much more often images with a tube are given class 1.
+
+    Test images, chosen epoch. Rows: pneumothorax, n_with, n_without, with and without (shares, {"value", "ci95"}), difference (Newcombe);
+    groups with fewer than 3 images are left out. None where the truth is not known.
+    """
+    if data.test.truth is None:
+        return None
+    positive = np.ones(len(data.test), np.uint8)
+    tube, air = data.test.truth["tube"].astype(bool), data.test.truth["side"] > 0
+    rows = []
+    for sick in (False, True):
+        groups = [(air == sick) & tube, (air == sick) & ~tube]
+        if min(group.sum() for group in groups) < 3:
+            continue
+        shares = [evaluation.mean_accuracy([fit.logits["test_best"][g] for fit in fits], positive[g]) for g in groups]
+        (a, a_ci), (b, b_ci) = ((s["value"], s["ci95"]) for s in shares)
+        rows.append(
+            {
+                "pneumothorax": sick,
+                "n_with": int(groups[0].sum()),
+                "n_without": int(groups[1].sum()),
+                "with": shares[0],
+                "without": shares[1],
+                "difference": {"value": a - b, "ci95": list(evaluation.square_and_add(a, a_ci, b, b_ci, sign=-1))},
+            }
+        )
+    return rows
+
+
+def _groups(truth: dict[str, np.ndarray]) -> list[tuple[str, str, np.ndarray]]:
+    """(what divides, group, mask (N,)) of the subgroups."""
+    ctr, size, side = truth["ctr"], truth["size"], truth["side"]
+    air, tube, exposure = side > 0, truth["tube"].astype(bool), truth["exposure"]
+    return [
+        ("Rasio kardiotoraks", "di bawah 0,47", ctr < BORDERLINE[0]),
+        ("Rasio kardiotoraks", "0,47 sampai 0,53", (ctr >= BORDERLINE[0]) & (ctr <= BORDERLINE[1])),
+        ("Rasio kardiotoraks", "di atas 0,53", ctr > BORDERLINE[1]),
+        ("Luas pneumotoraks", "di bawah 10% hemitoraks", air & (size < SMALL)),
+        ("Luas pneumotoraks", "10 sampai 25%", air & (size >= SMALL) & (size <= 0.25)),
+        ("Luas pneumotoraks", "di atas 25%", air & (size > 0.25)),
+        ("Sisi pneumotoraks", "kiri pasien", side == 1),
+        ("Sisi pneumotoraks", "kanan pasien", side == 2),
+        ("Selang dada", "ada", tube),
+        ("Selang dada", "tidak ada", ~tube),
+        ("Paparan sinar", "kurang (di bawah 0,8)", exposure < 0.8),
+        ("Paparan sinar", "wajar (0,8 sampai 1,25)", (exposure >= 0.8) & (exposure <= 1.25)),
+        ("Paparan sinar", "lebih (di atas 1,25)", exposure > 1.25),
+        ("Label", "benar", ~truth["flipped"].astype(bool)),
+        ("Label", "terbalik", truth["flipped"].astype(bool)),
+    ]
+
+
+def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
+    """Test accuracy of the chosen epoch in groups of the ground truth: divides, group, n, acc {"value", "ci95"}; None where it is not known.
+
+    Flipped labels are left out of all groups but those of the last division; empty groups are left out.
+    """
+    truth = data.test.truth
+    if truth is None:
+        return None
+    kept = ~truth["flipped"].astype(bool)
+    rows = []
+    for divides, group, mask in _groups(truth):
+        which = mask if divides == "Label" else mask & kept
+        if which.any():
+            acc = evaluation.mean_accuracy([fit.logits["test_best"][which] for fit in fits], data.test.labels[which])
+            rows.append({"divides": divides, "group": group, "n": int(which.sum()), "acc": acc})
+    return rows
