@@ -57,7 +57,7 @@ def turn(fits: list[Run], data: Dataset) -> dict:
     return {
         "epoch": lowest + 1,
         "epochs": epochs,
-        "each_seed": [int(fit.info["best_epoch"]) for fit in fits],
+        "each_seed": [int(fit.history["val_loss"].argmin()) + 1 for fit in fits],
         "rise": {"value": rise.mean(), "ci95": list(evaluation.bootstrap(lambda rows: rise[rows].mean(1), data.val.labels))},
     }
 
@@ -220,7 +220,7 @@ def _remark(truth: dict[str, np.ndarray] | None, row: int) -> str:
         notes.append("pneumotoraks kecil")
     if BORDERLINE[0] <= truth["ctr"][row] <= BORDERLINE[1]:
         notes.append("rasio di ambang")
-    return ", ".join(notes) or "label benar"
+    return ",\n".join(notes) or "label benar"
 
 
 def confident_errors(logits: np.ndarray, split: Split) -> dict:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from cxr_helpers.results import number
 
@@ -108,7 +108,9 @@ def drift(layers: list[str], shift: np.ndarray, scale: np.ndarray) -> Figure:
         panel.set(title=title, xlabel="Lapisan BatchNorm ke-")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[1].set_yscale("log")
+    panels[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace(".", ",")))
+    panels[1].yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 

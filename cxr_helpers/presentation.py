@@ -303,7 +303,8 @@ def read_starts(result: dict) -> str:
 def read_history(result: dict) -> str:
     """What the training history says: where both losses go and where validation turns."""
     table = pd.DataFrame(result["history"])
-    first, last, best = table.iloc[0], table.iloc[-1], table.iloc[result["best_epoch"] - 1]
+    first, last, best = table.iloc[0], table.iloc[-1], table.iloc[table.val_loss.argmin()]
+    chosen = table.iloc[result["best_epoch"] - 1]
     text = (
         f"Selama {number(len(table), 0)} epoch, *loss* latih bergerak dari {number(first.train_loss)} ke {number(last.train_loss)} dan "
         f"akurasi latih dari {percent(first.train_acc)} ke {percent(last.train_acc)}. "
@@ -317,7 +318,10 @@ def read_history(result: dict) -> str:
         )
     else:
         text += ", yakni epoch terakhir: pada panjang pelatihan ini *loss* validasi belum berbalik naik."
-    return text
+    return text + (
+        f" Epoch yang terpilih adalah epoch {number(chosen.epoch, 0)}, dengan AUC validasi tertinggi ({number(chosen.val_auc)}) dan akurasi validasi "
+        f"{percent(chosen.val_acc)}."
+    )
 
 
 def show_history(result: dict, id: str = "fig-riwayat") -> None:
@@ -361,7 +365,7 @@ def show_test(result: dict, id: str = "tbl-uji") -> None:
         pd.DataFrame(rows, columns=["Metrik", "Epoch terpilih", "IK 95%", "Epoch terakhir", "IK 95% "]),
         id,
         f"Hasil pada {number(result['test']['n'], 0)} citra uji, dibuka sekali setelah semua pilihan ditetapkan: epoch "
-        f"{result['best_epoch']} (dipilih oleh *loss* validasi) dan epoch terakhir. Selalu menebak kelas terbanyak memberi akurasi "
+        f"{result['best_epoch']} (dipilih oleh AUC validasi) dan epoch terakhir. Selalu menebak kelas terbanyak memberi akurasi "
         f"{percent(result['test']['majority'])}. Sensitivitas dan spesifisitas dihitung dengan "
         f"{escape(result['provenance']['data']['class_names'][1])} sebagai kelas positif; persentase dan IK-nya dalam persen.",
     )
@@ -404,7 +408,7 @@ def show_leakage(result: dict, id: str = "fig-kebocoran") -> None:
         plots.leakage(list(range(1, len(lesson["test_acc"]) + 1)), lesson["test_acc"], lesson["honest"], lesson["course"]),
         id,
         "Akurasi uji setelah setiap epoch, direkam hanya untuk pelajaran ini. Memilih epoch dengan melihat data uji (bintang) selalu memberi "
-        "angka yang sama atau lebih tinggi daripada memilih dengan data validasi (belah ketupat).",
+        "angka yang sama atau lebih tinggi daripada memilih epoch berakurasi validasi tertinggi (belah ketupat).",
         f"Grafik akurasi uji per epoch; epoch {lesson['honest'][0]} dipilih oleh validasi, epoch {lesson['course'][0]} oleh data uji.",
         width="72%",
     )
@@ -416,7 +420,7 @@ def read_leakage(result: dict) -> str:
     flattery = lesson["course"][1] - lesson["honest"][1]
     text = (
         f"Protokol mata kuliah memakai bagian `test` sebagai “validasi” dan melaporkan nilai terbaiknya: di sini {percent(lesson['course'][1])} "
-        f"pada epoch {lesson['course'][0]}. Protokol yang jujur memilih epoch {lesson['honest'][0]} dengan data validasi dan mendapat "
+        f"pada epoch {lesson['course'][0]}. Protokol yang jujur, dengan aturan yang sama, memilih epoch {lesson['honest'][0]} menurut akurasi validasi dan mendapat "
         f"{percent(lesson['honest'][1])}. "
     )
     if flattery > 0:
@@ -674,7 +678,7 @@ def show_confident_errors(result: dict, id: str = "fig-salah-yakin") -> None:
         + (". Baris terbawah: apa yang diketahui fantom tentang citra itu." if known else "."),
         "Galeri citra dengan prediksi, keyakinan, dan label: "
         + "; ".join(
-            f"{names[int(p > 0.5)]}, label {names[y]}{f', {r}' if r else ''}"
+            f"{names[int(p > 0.5)]}, label {names[y]}{', ' + ' '.join(r.split()) if r else ''}"
             for p, y, r in zip(shown["probability"], shown["labels"], shown["remarks"], strict=True)
         )
         + ".",

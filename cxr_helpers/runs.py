@@ -28,7 +28,7 @@ except ImportError:  # Windows
     resource = None
     import psutil
 
-from cxr_helpers import augment, data, model, training
+from cxr_helpers import augment, data, evaluation, model, training
 from cxr_helpers.errors import InputError
 from cxr_helpers.results import ROOT
 
@@ -41,7 +41,7 @@ FILES = ("config.json", "history.csv", "predictions.npz", "info.json")  # a fini
 class Run:
     """One finished fit, read from its folder.
 
-    history: one row an epoch (epoch, train_loss, train_acc, val_loss, val_acc[, test_loss, test_acc]), accuracies as shares.
+    history: one row an epoch (epoch, train_loss, train_acc, val_loss, val_acc, val_auc[, test_loss, test_acc]), accuracies as shares.
     logits: "train", "val"[, "test"] (epochs, N) as recorded epoch by epoch, and "{split}_best", "{split}_last" (N,) in eval mode.
     info: best_epoch, parameters, trained_parameters, seconds, images_per_second, peak_memory_mb.
     """
@@ -73,7 +73,9 @@ def _without_docstrings(source: str) -> str:
 @functools.cache
 def _code() -> str:
     """The code that decides a run's numbers, without comments, docstrings and layout: prose must not retrain anything."""
-    sources = [inspect.getsource(module) for module in (training, model, augment)] + [inspect.getsource(data.to_tensor)]
+    sources = [inspect.getsource(module) for module in (training, model, augment)] + [
+        inspect.getsource(part) for part in (data.to_tensor, evaluation.area_under_curve)
+    ]
     return "\n".join(map(_without_docstrings, sources))
 
 

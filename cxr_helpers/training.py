@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cxr_helpers import augment, model
 from cxr_helpers.data import Dataset, to_tensor
 from cxr_helpers.errors import InputError
+from cxr_helpers.evaluation import area_under_curve
 from cxr_helpers.progress import bar
 
 EVALUATION_BATCH = 64  # its activations still fit the cache of a laptop: measured faster than 16 and than 256
@@ -26,6 +27,7 @@ CHOICES = {
     "trainable": ("all", "layer4+head", "head"),
     "balance": ("none", "pos_weight", "sampler"),
     "augment_target": ("all", "minority"),
+    "monitor": ("auc", "loss"),
 }
 
 
@@ -35,7 +37,9 @@ class TrainConfig:
 
     epochs, batch_size ≥ 1; lr > 0 (the peak, where a schedule moves it); weight_decay ≥ 0; 0 ≤ dropout < 1; `augment` names
     transforms of augment.py; `augment_target="minority"` repeats the rarer class to the size of the other and augments it
-    alone; `patience` stops after that many epochs without a lower validation loss (None: never). `watch_test` also records the
+    alone; `monitor` is the validation metric that chooses the best epoch: the
+    highest AUC (which sees the order of the predictions, not how sure they are) or the lowest loss; `patience` stops after that many
+    epochs without a better one (None: never). `watch_test` also records the
     test split after each epoch, as the course did: for the lesson on leakage only, nothing is chosen by it.
     Raises InputError on a value outside its range.
     """
@@ -52,6 +56,7 @@ class TrainConfig:
     augment: tuple[str, ...] = ()
     augment_target: str = "all"
     balance: str = "none"
+    monitor: str = "auc"
     patience: int | None = None
     watch_test: bool = False
     adaptation: dict[str, str] = field(default_factory=lambda: dict(reduce="mean", resize="bilinear", scale="none"))
@@ -215,6 +220,11 @@ def _transform(config: TrainConfig, labels: Tensor) -> Callable[[Tensor, Tensor]
     return lambda x, y: augment.apply(x, config.augment, only=y.squeeze(1) == minority)
 
 
+def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
+    """What makes an epoch (a row of the history) better than another: validation AUC, of equal ones the lower loss; or the loss alone."""
+    return (row["val_auc"], -row["val_loss"]) if config.monitor == "auc" else (-row["val_loss"],)
+
+
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in state.items()}
 
@@ -230,8 +240,7 @@ def fit(
     """Train as `config` says and return plain data (notebook 02).
 
     After each epoch `checkpoint(state)` is called with everything needed to go on; `resume=state` goes on from there, bit for
-    bit on the same machine: every epoch draws its random numbers from (seed, epoch) alone. The best epoch has the lowest
-    validation loss. The test split is read after the last epoch only, unless `watch_test` (see TrainConfig).
+    bit on the same machine: every epoch draws its random numbers from (seed, epoch) alone. The best epoch is the one that `monitor` names. The test split is read after the last epoch only, unless `watch_test` (see TrainConfig).
     Raises InputError when the loss is no longer finite.
     """
     device = torch.device(device)
@@ -278,6 +287,7 @@ def fit(
             state.logits["val"].append(val)
             row = dict(zip(("train_loss", "train_acc"), loss_and_accuracy(train, labels["train"]), strict=True))
             row |= dict(zip(("val_loss", "val_acc"), loss_and_accuracy(val, labels["val"]), strict=True))
+            row["val_auc"] = float(area_under_curve(val.numpy(), labels["val"].numpy()))
             if config.watch_test:
                 state.logits["test"].append(evaluate(part, inputs["test"]))
                 watched = loss_and_accuracy(state.logits["test"][-1], labels["test"])
@@ -288,7 +298,7 @@ def fit(
                     f"Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
                 )
             state.history.append({"epoch": epoch + 1, **row})
-            if row["val_loss"] <= min(h["val_loss"] for h in state.history):
+            if merit(config, row) >= max(merit(config, h) for h in state.history):
                 state.best_epoch, state.best_weights = epoch + 1, _copy(network.state_dict())
             state.seconds.append(time.perf_counter() - started)
             progress.set_postfix(epoch=epoch + 1, val_acc=f"{row['val_acc']:.3f}")

@@ -99,7 +99,7 @@ def test_confident_errors_come_surest_first_with_what_is_known(case):
     n = len(logits)
     truth = {"flipped": np.arange(n) == n - 1, "size": np.full(n, 0.05), "ctr": np.full(n, 0.4)}
     found = overfitting.confident_errors(logits, Split(data.val.images, data.val.labels, data.val.rows, truth))
-    assert len(found["labels"]) == 4 and found["remarks"] == ["label terbalik, pneumotoraks kecil"] + ["pneumotoraks kecil"] * 3
+    assert len(found["labels"]) == 4 and found["remarks"] == ["label terbalik,\npneumotoraks kecil"] + ["pneumotoraks kecil"] * 3
     assert found["n"] == 1 and found["n_flipped"] == 1  # σ(2) is below 0.9, σ(6) is above
     unknown = overfitting.confident_errors(logits, data.val)
     assert unknown["n_flipped"] is None and set(unknown["remarks"]) == {""}

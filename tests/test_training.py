@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from cxr_helpers import augment, data, model, runs, training
@@ -79,8 +80,11 @@ def test_the_loss_falls_and_the_history_is_whole(dataset, weights):
     history = outcome.progress.history
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
     assert history[-1]["train_loss"] < 0.8 * history[0]["train_loss"]
-    assert set(history[0]) == {"epoch", "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"}
-    assert outcome.progress.best_epoch == 1 + int(np.argmin([row["val_loss"] for row in history]))
+    assert set(history[0]) == {"epoch", "train_loss", "train_acc", "val_loss", "val_acc", "val_auc", "test_loss", "test_acc"}
+    best = max(range(6), key=lambda i: (history[i]["val_auc"], -history[i]["val_loss"]))
+    assert outcome.progress.best_epoch == 1 + best
+    val = outcome.progress.logits["val"][best].numpy()
+    assert history[best]["val_auc"] == pytest.approx(roc_auc_score(dataset.val.labels, val))
     assert set(outcome.final) == {f"{s}_{w}" for s in ("train", "val", "test") for w in ("best", "last")}
     network = model.build(weights, SMALL.seed, 28, 0.0, "small_cnn", **SMALL.adaptation)
     for which, kept in (("best", outcome.progress.best_weights), ("last", outcome.last_weights)):
@@ -144,7 +148,7 @@ def test_training_leaves_the_global_random_state_alone(dataset, weights):
 
 def test_early_stopping_stops_when_validation_no_longer_falls(dataset, weights):
     noise = replace(dataset, val=replace(dataset.val, labels=1 - dataset.val.labels))
-    outcome = training.fit(replace(SMALL, epochs=20, patience=2), noise, weights)
+    outcome = training.fit(replace(SMALL, epochs=20, patience=2, monitor="loss"), noise, weights)
     losses = [row["val_loss"] for row in outcome.progress.history]
     assert len(losses) == outcome.progress.best_epoch + 2 < 20
     assert min(losses) == losses[outcome.progress.best_epoch - 1]
