@@ -50,15 +50,16 @@ endif
 NOTEBOOKS := 01_adaptasi_bobot 02_pelatihan 03_analisis_overfitting 04_perbaikan
 EXECUTED := $(NOTEBOOKS:%=$(BUILD)/notebooks/%.ipynb)
 REPORT := $(BUILD)/report/laporan.html $(BUILD)/report/laporan.pdf
+PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
 # Which helpers each step rests on; tests/test_make.py compares these lists with the imports.
 helpers = $(1:%=cxr_helpers/%.py)
-USES_sources := $(call helpers,__init__ augment data determinism download errors model phantom progress results runs settings study training)
+USES_sources := $(call helpers,__init__ augment data determinism download errors evaluation model phantom progress results runs settings study training)
 USES_notebooks := $(USES_sources) $(call helpers,display plots presentation)
-USES_01 := $(call helpers,adaptation evaluation widgets)
-USES_02 := $(call helpers,evaluation)
-USES_03 := $(call helpers,adaptation claims evaluation overfitting)
-USES_04 := $(call helpers,evaluation parallel remedies)
+USES_01 := $(call helpers,adaptation widgets)
+USES_02 := $(call helpers,adaptation widgets)
+USES_03 := $(call helpers,adaptation claims overfitting)
+USES_04 := $(call helpers,adaptation parallel remedies widgets)
 USES_laporan := $(call helpers,__init__ display errors plots presentation results)
 TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/*.csl report/templates/* report/templates/*/*)
 
@@ -143,7 +144,11 @@ $(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb $(EXECUTED) $(BUILD)/.cov
 $(BUILD)/report/laporan.%: $(BUILD)/notebooks/laporan.ipynb $(TYPESETTER)
 	@$(PY) -m report.exporters $< --$* $@
 
-report: $(REPORT)
+# The executed notebooks, to be read beside the report, which links to them.
+$(PAGES): $(BUILD)/report/%.html: $(BUILD)/notebooks/%.ipynb $(TYPESETTER)
+	@$(PY) -m report.exporters $< --html $@
+
+report: $(PAGES) $(REPORT)
 	@if [ -n "$$(find $(REPORT) -newer $(BUILD)/.begin 2>/dev/null)" ]; then \
 	  echo 'Laporan selesai: $(BUILD)/report/laporan.html dan $(BUILD)/report/laporan.pdf'; \
 	else echo 'Tidak ada yang perlu dikerjakan: laporan di $(BUILD)/report/ sudah mutakhir.'; fi

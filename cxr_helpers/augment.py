@@ -6,9 +6,12 @@ farther, and is exposed a little more or less. A horizontal flip is apart, becau
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from cxr_helpers.data import to_tensor
 
 ROTATION = 7.0  # degrees, either way
 SHIFT = 0.07  # of the image's width: about 2 of 28 pixels
@@ -59,3 +62,11 @@ def apply(images: Tensor, names: tuple[str, ...], only: Tensor | None = None) ->
     for name in names:
         changed = TRANSFORMS[name](changed)
     return changed if only is None else torch.where(only.view(-1, 1, 1, 1), changed, images)
+
+
+def preview(image: np.ndarray, names: tuple[str, ...], n: int, seed: int = 0) -> np.ndarray:
+    """n versions (n, H, W) uint8 of one image (H, W) uint8 under the named transforms, to be looked at; the global random state is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = apply(to_tensor(np.repeat(image[None], n, axis=0)), names)
+    return ((made.squeeze(1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

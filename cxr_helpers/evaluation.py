@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 from scipy.stats import norm, rankdata
+from sklearn.metrics import roc_curve
 
 REPEATS = 2000
 LEVEL = 0.95
@@ -223,10 +224,16 @@ def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], labels: np.ndarray,
     return percentile(statistic(resample(labels, seed=seed)))
 
 
-def confusion(logits: np.ndarray, labels: np.ndarray) -> list[list[int]]:
-    """[[true 0 predicted 0, true 0 predicted 1], [true 1 predicted 0, true 1 predicted 1]]."""
-    predicted = logits > 0
+def confusion(logits: np.ndarray, labels: np.ndarray, threshold: float = 0.0) -> list[list[int]]:
+    """[[true 0 predicted 0, true 0 predicted 1], [true 1 predicted 0, true 1 predicted 1]]; class 1 is predicted above `threshold`."""
+    predicted = logits > threshold
     return [[int(((labels == t) & (predicted == p)).sum()) for p in (False, True)] for t in (0, 1)]
+
+
+def roc(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The ROC curve of logits (N,): {"false_positive", "true_positive"} rates from threshold +∞ down to −∞."""
+    false_positive, true_positive, _ = roc_curve(labels, logits)
+    return {"false_positive": false_positive, "true_positive": true_positive}
 
 
 def confidence(logits: np.ndarray) -> np.ndarray:

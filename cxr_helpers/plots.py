@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from cxr_helpers.results import number
 
@@ -46,7 +46,8 @@ class _Comma(FuncFormatter):
 def _epoch_axis(panel, epochs) -> None:
     """Whole epochs only, also when there is just one."""
     panel.set(xlabel="Epoch", xlim=(min(epochs) - 0.3, max(epochs) + 0.3))
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole = MaxNLocator(integer=True) if len(epochs) > 12 else FixedLocator(list(epochs))
+    panel.xaxis.set_major_locator(whole)
 
 
 def _percent_axis(axis) -> None:
@@ -212,17 +213,54 @@ def predictions(
     return figure
 
 
-def confusion(matrix: list[list[int]], class_names: tuple[str, str]) -> Figure:
-    """Confusion matrix, rows the label, columns the prediction; counts and shares of the row."""
+def roc(
+    false_positive: np.ndarray,
+    true_positive: np.ndarray,
+    point: tuple[float, float],
+    matrix: list[list[int]],
+    class_names: tuple[str, str],
+    area: float,
+) -> Figure:
+    """ROC curve with the operating point (false, true positive rate) of a threshold, beside its confusion matrix."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7), width_ratios=(1, 1))
+    left.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--", label="menebak")
+    left.plot(false_positive, true_positive, color=BLUE, lw=1.4, label=f"jaringan, AUC {number(area)}")
+    left.plot(*point, "D", color=ORANGE, ms=7, label="ambang yang dipakai")
+    left.set(xlabel="1 − spesifisitas", ylabel="Sensitivitas", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_formatter(_Comma(1))
+    left.legend(loc="lower right")
+    _matrix(right, matrix, class_names)
+    return figure
+
+
+def _matrix(panel, matrix: list[list[int]], class_names: tuple[str, str]) -> None:
     counts = np.asarray(matrix)
-    share = counts / counts.sum(1, keepdims=True)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     text = [[f"{number(counts[i, j], 0)}\n({number(100 * share[i, j], 0)}%)" for j in (0, 1)] for i in (0, 1)]
-    figure, panel = plt.subplots(figsize=(WIDTH / 2, 2.4))
     sns.heatmap(
         share, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, linewidths=1,
         xticklabels=class_names, yticklabels=class_names, ax=panel, annot_kws={"size": 9},
     )  # fmt: skip
     panel.set(xlabel="Prediksi", ylabel="Label")
+
+
+def confusion(matrix: list[list[int]], class_names: tuple[str, str]) -> Figure:
+    """Confusion matrix, rows the label, columns the prediction; counts and shares of the row."""
+    figure, panel = plt.subplots(figsize=(WIDTH / 2, 2.4))
+    _matrix(panel, matrix, class_names)
+    return figure
+
+
+def augmentations(image: np.ndarray, examples: dict[str, np.ndarray]) -> Figure:
+    """An image (H, W) and, one row a transform, what it makes of it: {title: (n, H, W)}, all in grey values 0–255."""
+    n = max(len(made) for made in examples.values())
+    figure, panels = plt.subplots(len(examples), n + 1, figsize=(WIDTH, len(examples) * (WIDTH / (n + 1) + 0.25)), squeeze=False)
+    for row, (title, made) in zip(panels, examples.items(), strict=True):
+        _images(row[0], image, "asal", vmin=0, vmax=255)
+        for panel, one in zip(row[1:], made, strict=True):
+            _images(panel, one, vmin=0, vmax=255)
+        row[1].set_title(title)
     return figure
 
 

@@ -401,6 +401,20 @@ def show_confusion(result: dict, id: str = "fig-kebingungan") -> None:
     )
 
 
+def show_roc(result: dict, id: str = "fig-roc") -> None:
+    """ROC curve and confusion matrix on validation at the usual threshold."""
+    r, names = result["roc"], result["provenance"]["data"]["class_names"]
+    (tn, fp), (fn, tp) = r["confusion"]
+    point = (fp / (tn + fp), tp / (fn + tp))
+    show_figure(
+        plots.roc(np.array(r["false_positive"]), np.array(r["true_positive"]), point, r["confusion"], names, r["auc"]),
+        id,
+        "Kurva ROC pada data validasi (epoch terpilih) dan matriks kebingungan pada ambang probabilitas 0,5. Menggeser ambang berarti berjalan di "
+        "sepanjang kurva; ambang lain hanya boleh dipilih pada data validasi, sebelum data uji dibuka.",
+        f"Kurva ROC dengan AUC {number(r['auc'])}; pada ambang 0,5 sensitivitasnya {percent(point[1])} dan spesifisitasnya {percent(1 - point[0])}.",
+    )
+
+
 def show_leakage(result: dict, id: str = "fig-kebocoran") -> None:
     """The lesson on leakage: test accuracy by epoch, and which epoch either protocol would choose."""
     lesson = result["leakage"]
@@ -984,6 +998,24 @@ def read_sizes(result: dict) -> str:
     return f"Pembanding melatih {number(full, 0)} parameter; yang melatih lebih sedikit: {join(listed)}."
 
 
+TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "pencahayaan", "flip": "cermin kiri-kanan"}
+
+
+def show_augmentations(result: dict, id: str = "fig-augmentasi") -> None:
+    """What each transform makes of one training image."""
+    shown = result["augmentations"]
+    show_figure(
+        plots.augmentations(
+            np.array(shown["image"], np.uint8),
+            {TRANSFORM_NAMES[name]: np.array(made, np.uint8) for name, made in shown["examples"].items()},
+        ),
+        id,
+        "Satu citra latih dan beberapa hasil acak setiap augmentasi. Perubahannya sengaja kecil, sebesar yang wajar terjadi ketika foto diambil; "
+        "pencerminan memindahkan jantung ke sisi lain, sehingga diuji tersendiri.",
+        f"{len(shown['examples'])} baris citra kecil: di kiri citra asalnya, lalu versi-versi yang diubah.",
+    )
+
+
 def read_cross_validation(result: dict) -> str:
     """The spread of the validation accuracy over the folds."""
     row = next(v for v in result["variants"] if v["name"] == "cross_validation")
@@ -1109,6 +1141,24 @@ def conclusion(training: dict, overfitting: dict, remedies: dict) -> str:
             "untuk memutuskan."
         )
     return f"{first} {read_test(training)}\n\n{advice}"
+
+
+NOTEBOOKS = (
+    ("01_adaptasi_bobot", "Adaptasi bobot"),
+    ("02_pelatihan", "Pelatihan"),
+    ("03_analisis_overfitting", "Analisis *overfitting*"),
+    ("04_perbaikan", "Perbaikan"),
+)
+
+
+def show_notebooks(id: str = "tbl-notebook") -> None:
+    """Each notebook, its executed form, the page beside the report and the results file."""
+    rows = [(f"[{title}]({name}.html)", f"`notebooks/{name}.ipynb`", f"`results/{name}.json`") for name, title in NOTEBOOKS]
+    show_table(
+        pd.DataFrame(rows, columns=["Notebook", "Bentuk yang dijalankan", "Angka yang diserahkan"]),
+        id,
+        "Notebook di balik laporan ini. Letak berkas dihitung dari folder hasil (`build/`); halaman HTML setiap notebook ada di samping laporan.",
+    )
 
 
 def show_provenance(results: list[dict], id: str = "tbl-asal") -> None:

@@ -10,15 +10,17 @@ import numpy as np
 from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from scipy.special import expit, logit
 from torch import Tensor
 
-from cxr_helpers import adaptation, plots, progress
+from cxr_helpers import adaptation, augment, evaluation, plots, progress
 from cxr_helpers.errors import InputError
 from cxr_helpers.model import REDUCTIONS, RESIZES, SCALES, adapt_conv1
-from cxr_helpers.presentation import REDUCE_NAMES, RESIZE_NAMES, SCALE_NAMES
-from cxr_helpers.results import number
+from cxr_helpers.presentation import REDUCE_NAMES, RESIZE_NAMES, SCALE_NAMES, TRANSFORM_NAMES
+from cxr_helpers.results import join, number, percent
 
 DPI = 100
+PER_PAGE = 10  # images
 
 
 def _someone_watches() -> bool:
@@ -79,6 +81,66 @@ def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidge
             _choice("Skala", SCALES, SCALE_NAMES),
             ipywidgets.IntSlider(0, 0, len(kernels) - 1, description="Kernel"),
             ipywidgets.IntSlider(0, 0, len(images) - 1, description="Citra"),
+        ],
+        draw,
+    )
+
+
+def threshold_panel(logits: np.ndarray, labels: np.ndarray, class_names: tuple[str, str]) -> ipywidgets.VBox:
+    """Move the threshold of the probability; see the point on the ROC curve, the confusion matrix, sensitivity and specificity move along."""
+    curve, area = evaluation.roc(logits, labels), float(evaluation.area_under_curve(logits, labels))
+
+    def draw(threshold: float) -> tuple[Figure, str]:
+        matrix = evaluation.confusion(logits, labels, logit(threshold))
+        (tn, fp), (fn, tp) = matrix
+        point = (fp / (tn + fp), tp / (fn + tp))
+        figure = plots.roc(curve["false_positive"], curve["true_positive"], point, matrix, class_names, area)
+        return figure, f"Ambang {number(threshold, 2)}: sensitivitas {percent(point[1])}, spesifisitas {percent(1 - point[0])}."
+
+    slider = ipywidgets.FloatSlider(0.5, min=0.01, max=0.99, step=0.01, description="Ambang", continuous_update=False)
+    return panel([slider], draw)
+
+
+def image_browser(images: np.ndarray, labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, str]) -> ipywidgets.VBox:
+    """Leaf through predictions on images (N, H, W): all, right, wrong, wrong and confident (above 0.9), or in doubt (below 0.6)."""
+    right, sure = (logits > 0) == (labels == 1), evaluation.confidence(logits)
+    kinds = {
+        "semua": np.ones(len(labels), bool),
+        "benar": right,
+        "salah": ~right,
+        "salah dan yakin": ~right & (sure > 0.9),
+        "ragu": sure < 0.6,
+    }
+
+    def draw(kind: str, page: int) -> tuple[Figure, str]:
+        rows = np.flatnonzero(kinds[kind])
+        if not len(rows):
+            raise InputError(f"Tidak ada citra dengan prediksi {kind}.")
+        pages = -(-len(rows) // PER_PAGE)
+        at = min(page, pages) - 1
+        picked = rows[at * PER_PAGE : (at + 1) * PER_PAGE]
+        figure = plots.predictions(images[picked], labels[picked], expit(logits[picked]), class_names)
+        return figure, f"{number(len(rows), 0)} citra; halaman {at + 1} dari {pages}."
+
+    choice = ipywidgets.Dropdown(options=list(kinds), description="Prediksi")
+    leaf = ipywidgets.IntSlider(1, 1, -(-len(labels) // PER_PAGE), description="Halaman", continuous_update=False)
+    return panel([choice, leaf], draw)
+
+
+def augmentation_panel(images: np.ndarray) -> ipywidgets.VBox:
+    """Choose a transform, one of the images (N, H, W) uint8 and a draw; see what training would see."""
+
+    def draw(names: tuple[str, ...], image: int, seed: int) -> tuple[Figure, str]:
+        title = join([TRANSFORM_NAMES[name] for name in names])
+        made = augment.preview(images[image], names, 6, seed)
+        return plots.augmentations(images[image], {title: made}), f"Enam hasil acak: {title}."
+
+    options = [(TRANSFORM_NAMES[name], (name,)) for name in augment.TRANSFORMS] + [("semuanya", tuple(augment.TRANSFORMS))]
+    return panel(
+        [
+            ipywidgets.Dropdown(options=options, description="Augmentasi"),
+            ipywidgets.IntSlider(0, 0, len(images) - 1, description="Citra"),
+            ipywidgets.IntSlider(0, 0, 99, description="Undian"),
         ],
         draw,
     )

@@ -40,6 +40,7 @@ COMMON = [
     "link-citations=true",
     "--syntax-highlighting=none",
 ]
+FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.S)
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
 # What Typst's embedded fonts can draw; anything else (emoji, Arabic, CJK) becomes a visible box in the PDF.
 DRAWABLE = re.compile(r"[^\n\t -~ -ʯͰ-ϿЀ-ӿḀ-ỿ‐-‧‰-⁞₠-₿℀-⅏←-⇿∀-⋿■-◿✓✗]")
@@ -73,6 +74,8 @@ class _Laporan(TemplateExporter):
         for index, cell in enumerate(nb.cells):
             _check(index, cell)
             cell.metadata["laporan_index"] = index
+            if cell.cell_type == "markdown":  # the only HTML that JupyterLab needs and that we typeset
+                cell.source = FOLDED.sub(r'::: {.lipat judul="\1"}\n\2\n:::', cell.source)
             tags = set(cell.metadata.get("tags", []))
             cell.metadata["laporan_drop"] = bool(tags & DROPPED_TAGS)
             cell.metadata["laporan_code"] = "hide-input" not in tags and self._with_code(cover)

@@ -116,7 +116,25 @@ local function code(block)
   return pandoc.CodeBlock(block.text)
 end
 
+-- An answer or a hint: folded on the screen, set apart on paper.
+local function fold(div)
+  local title = div.attributes.judul
+  if html then
+    local blocks = pandoc.Blocks({ pandoc.RawBlock("html", '<details class="lipat"><summary>' .. attribute(title) .. "</summary>") })
+    blocks:extend(div.content)
+    blocks:insert(pandoc.RawBlock("html", "</details>"))
+    return blocks
+  end
+  local blocks = pandoc.Blocks({ pandoc.RawBlock("typst", "#block(inset: (left: 4mm), stroke: (left: 0.8pt + luma(75%)))[") })
+  blocks:insert(pandoc.Para({ pandoc.Strong({ pandoc.Str(title .. ".") }) }))
+  blocks:extend(div.content)
+  blocks:insert(pandoc.RawBlock("typst", "]"))
+  return blocks
+end
+
 local function reference(link)
+  -- A file beside the HTML is not beside a printed page.
+  if not html and not link.target:match("^#") and not link.target:match("^%a+:") then return link.content end
   local id = link.target:match("^#([a-z]+%-.+)$")
   if not id or not id:match("^fig%-") and not id:match("^tbl%-") and not id:match("^sec%-") then return nil end
   if not number[id] then error("rujukan ke #" .. id .. " tidak bertujuan") end
@@ -159,6 +177,7 @@ return {
     Div = function(div)
       if div.classes:includes("figure") then return figure(div) end
       if div.classes:includes("table") then return tabular(div) end
+      if div.classes:includes("lipat") then return fold(div) end
     end,
     CodeBlock = code,
     Link = reference,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cxr_helpers import data
+from tests import browser
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("Makefile", "pyproject.toml", "requirements.txt", "cxr_helpers", "notebooks", "report")
@@ -70,6 +71,16 @@ def built(tmp_path_factory) -> Project:
     done = project.make(*SETTINGS)
     assert done.returncode == 0, done.stdout
     return project
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    if browser.find() is None:
+        if os.environ.get("CXR_NEED_BROWSER"):
+            pytest.fail("Chromium is not installed")
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with browser.Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
 
 
 def made() -> data.Dataset:

@@ -1,7 +1,6 @@
 """The smoke report, made by real make, papermill, nbconvert, pandoc and typst: is it whole, honest and legible?"""
 
 import json
-import os
 import re
 
 import pytest
@@ -9,7 +8,6 @@ from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
 from cxr_helpers import presentation
-from tests import browser
 
 FILES = ("01_adaptasi_bobot", "02_pelatihan", "03_analisis_overfitting", "04_perbaikan")
 SECTIONS = ("Perubahan Arsitektur", "Perubahan Pelatihan", "Analisis Hasil", "Perbaikan", "Kesimpulan")
@@ -30,16 +28,6 @@ def html(built) -> BeautifulSoup:
 @pytest.fixture(scope="module")
 def pdf(built) -> PdfReader:
     return PdfReader(built.folder / "build/report/laporan.pdf")
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    if browser.find() is None:
-        if os.environ.get("CXR_NEED_BROWSER"):
-            pytest.fail("Chromium is not installed")
-        pytest.skip("Chromium is not installed")
-    with browser.Browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 def comma(value: float, digits: int) -> str:

@@ -1,0 +1,247 @@
+"""The pages that people look at, in a real browser: the report and the notebooks as HTML, JupyterLab itself, and the PDF beside them."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from pypdf import PdfReader
+
+from cxr_helpers import display
+from report import exporters
+from tests.conftest import ROOT
+
+AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+PAGES = ["laporan", *NOTEBOOKS]
+NASTY = (
+    r"""O'"Hara" \n <script>alert(1)</script> #let x = 1 $y$ \textbf{a} *m* _e_ [l](http://x) @he2016 {{ 7*7 }} `c` ]) // %d"""
+)
+
+
+def page(built, name: str) -> Path:
+    return built.folder / f"build/report/{name}.html"
+
+
+# --- HTML -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_alone_and_quiet(built, chromium, name):
+    for width, dark, media in ((1280, False, "screen"), (360, True, "screen"), (800, False, "print")):
+        chromium.open(page(built, name), width, dark, media)
+        assert chromium.run("[...document.images].every(i => i.complete && i.naturalWidth > 50)")
+        assert chromium.run("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+        assert not [url for url in chromium.requests if not url.startswith(("file:", "data:"))]
+        assert not chromium.errors
+    assert chromium.run("getComputedStyle(document.querySelector('nav')).display") == "none", "the contents are printed"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(built, chromium, name):
+    chromium.open(page(built, name), 1280)
+    assert chromium.run("document.querySelectorAll('nav a[href^=\"#\"]').length") >= 5
+    missing = "[...document.querySelectorAll('a[href^=\"#\"]')].filter(a => !document.getElementById(decodeURIComponent(a.hash.slice(1))))"
+    assert chromium.run(f"{missing}.map(a => a.hash)") == []
+    beside = chromium.run(
+        "[...document.querySelectorAll('a')].map(a => a.getAttribute('href')).filter(h => /^[\\w]+\\.html/.test(h))"
+    )
+    assert set(beside) == ({f"{n}.html" for n in NOTEBOOKS} if name == "laporan" else {"laporan.html"})
+    assert all((page(built, name).parent / link).exists() for link in beside)
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_no_violation(built, chromium, name, dark):
+    if not AXE.exists():
+        if os.environ.get("CXR_NEED_AXE"):
+            pytest.fail("axe-core is not installed: npm ci --prefix tests")
+        pytest.skip("axe-core is not installed (npm ci --prefix tests)")
+    chromium.open(page(built, name), 1280, dark)
+    chromium.run(AXE.read_text("utf-8") + "; true")
+    chromium.run("document.querySelectorAll('details').forEach(d => { d.open = true }); true")
+    found = chromium.run(
+        "axe.run().then(r => JSON.stringify(r.violations.map(v => [v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 200))])))"
+    )
+    assert json.loads(found) == []
+
+
+def test_a_folded_answer_opens_without_a_script(built, chromium):
+    chromium.open(page(built, "03_analisis_overfitting"), 1280)
+    answer = "document.querySelector('details.lipat')"
+    assert not chromium.run(f"{answer}.open")
+    chromium.run(f"{answer}.querySelector('summary').click()")
+    assert chromium.run(f"{answer}.open") and len(chromium.run(f"{answer}.innerText")) > 100
+
+
+# --- free text ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nasty(monkeypatch):
+    """A notebook whose cover and prose carry what people may type."""
+    shown = []
+    monkeypatch.setattr(display, "display", lambda data, raw, metadata: shown.append((data, metadata)))
+    text = NASTY + " 😀 محمد"
+    display.show_cover(
+        text, "Uji", {"Nama": text, "NIM": text}, [("Data", text)], "Ringkasan.", "1 Januari 2026", "2026-01-01T00:00:00"
+    )
+    outputs = [nbformat.v4.new_output("display_data", data=data, metadata=metadata) for data, metadata in shown]
+    cells = [nbformat.v4.new_code_cell("", outputs=outputs), nbformat.v4.new_markdown_cell("# Bagian\n\nIsi.")]
+    return nbformat.v4.new_notebook(cells=cells), text
+
+
+def test_free_text_stays_text_in_html(nasty):
+    notebook, text = nasty
+    html = BeautifulSoup(exporters.LaporanHTML().from_notebook_node(notebook)[0], "html.parser")
+    assert not html.find_all("script") and not html.main.find_all(["strong", "em", "math"])
+    assert not [a for a in html.find_all("a") if "http://x" in a["href"]]
+    for shown in (html.find("h1"), *html.header.find_all("dd")[:2], html.title):
+        assert " ".join(shown.get_text().split()) == " ".join(text.split())
+
+
+def test_free_text_stays_text_in_pdf(nasty, tmp_path):
+    (tmp_path / "nasty.pdf").write_bytes(exporters.LaporanPDF().from_notebook_node(nasty[0])[0])
+    whole = "".join(" ".join(p.extract_text() for p in PdfReader(tmp_path / "nasty.pdf").pages).split())
+    assert whole.count("".join(NASTY.split())) >= 3
+
+
+# --- the PDF beside the HTML ----------------------------------------------------------------------------------------
+
+
+def test_the_same_notebook_gives_the_same_bytes(built):
+    notebook = built.folder / "build/notebooks/laporan.ipynb"
+    for kind in ("html", "pdf"):
+        exporters.export(notebook, built.folder / f"again.{kind}", kind)
+        assert (built.folder / f"again.{kind}").read_bytes() == (built.folder / f"build/report/laporan.{kind}").read_bytes()
+
+
+def test_pdf_and_html_say_the_same(built):
+    html = BeautifulSoup(page(built, "laporan").read_text("utf-8"), "html.parser")
+    paper = PdfReader(built.folder / "build/report/laporan.pdf")
+    squeezed = "".join("".join(p.extract_text() for p in paper.pages).split())
+    for said in [*html.main.find_all("figcaption"), *html.main.find_all("caption"), *html.main.find_all("p", class_=False)]:
+        if not said.find("math"):
+            words = said.get_text(" ", strip=True)
+            for part in re.split(r"(?<=\.) ", words):  # a page may end between two sentences
+                squeezed_part = "".join(part.split())
+                assert squeezed_part in squeezed or len(squeezed_part) > 200, part
+    for kind, tags in (("Gambar", html.main.find_all("figcaption")), ("Tabel", html.main.find_all("caption"))):
+        numbers = [int(re.match(rf"{kind} (\d+)\.", tag.get_text(" ", strip=True))[1]) for tag in tags]
+        assert numbers == list(range(1, len(tags) + 1))
+    number = re.compile(r"\d+,\d+")
+    in_tables = Counter(number.findall(" ".join(c.get_text(" ", strip=True) for c in html.main.find_all(["td", "th"]))))
+    on_paper = Counter(number.findall(" ".join(p.extract_text() for p in paper.pages)))
+    assert in_tables and not in_tables - on_paper
+
+
+def test_nbconvert_itself_typesets_any_notebook(built):
+    folder = built.folder / "build/notebooks"
+    command = [
+        sys.executable,
+        "-m",
+        "nbconvert",
+        "--to",
+        "report.exporters.LaporanPDF",
+        "--output-dir",
+        str(built.folder / "alone"),
+    ]
+    done = subprocess.run([*command, str(folder / "02_pelatihan.ipynb")], cwd=built.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(PdfReader(built.folder / "alone/02_pelatihan.pdf").pages) >= 5
+
+
+# --- JupyterLab -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(built, tmp_path):
+    """JupyterLab on the loopback address over the project whose runs are there already; gives the address of a notebook."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folders = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
+    folders |= {f"JUPYTERLAB_{name}_DIR": str(tmp_path / name) for name in ("SETTINGS", "WORKSPACES")}
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--IdentityProvider.token=uji",
+        "--expose-app-in-browser",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *options, "--notebook-dir=."],
+        cwd=built.folder,
+        env={**os.environ, **folders, "PYTHONPATH": str(built.folder)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token=uji", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield lambda name: f"http://127.0.0.1:{port}/lab/tree/notebooks/{name}?token=uji"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(chromium, expression: str, seconds: float):
+    for _ in range(round(seconds / 0.5)):
+        found = chromium.run(expression)
+        if found:
+            return found
+        time.sleep(0.5)
+    pytest.fail(f"never true: {expression}")
+
+
+def test_notebook_01_runs_in_jupyterlab_and_its_widgets_answer(built, lab, chromium):
+    notebook = nbformat.read(built.folder / "notebooks/01_adaptasi_bobot.ipynb", 4)
+    cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    for name, value in (("data", "phantom"), ("weights", "random"), ("preset", "smoke"), ("build", "build-lab")):
+        cell.source = re.sub(rf'^{name} = "\w+"', f'{name} = "{value}"', cell.source, flags=re.M)
+    nbformat.write(notebook, built.folder / "notebooks/coba.ipynb")
+    chromium.open(lab("coba.ipynb"), 1280)
+    content = "window.jupyterapp && jupyterapp.shell.currentWidget && jupyterapp.shell.currentWidget.content"
+    wait_for(chromium, f"!!({content} && {content}.model && {content}.model.cells && {content}.model.cells.length > 10)", 60)
+    wait_for(chromium, "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'", 60)
+    assert chromium.run("jupyterapp.shell.currentWidget.sessionContext.kernelDisplayName").startswith("Python 3")
+    chromium.run("jupyterapp.commands.execute('notebook:run-all-cells'); true")
+    cells = f"JSON.stringify({content}.model.toJSON().cells.filter(c => c.cell_type === 'code'))"
+    for _ in range(480):
+        done = json.loads(chromium.run(cells))
+        failed = [o for c in done for o in c["outputs"] if o["output_type"] == "error"]
+        assert not failed, failed[0]["evalue"]
+        if all(c["execution_count"] for c in done):
+            break
+        time.sleep(0.5)
+    assert all(c["execution_count"] for c in done)
+    at = next(i for i, c in enumerate(notebook.cells) if "widgets.show" in c.source)
+    chromium.run(f"{content}.activeCellIndex = {at}; {content}.scrollToItem({at}, 'center').then(() => true)")
+    wait_for(
+        chromium,
+        "!!document.querySelector('.jupyter-widgets select') && !!document.querySelector('.jupyter-widgets img, img.jupyter-widgets')",
+        30,
+    )
+    picture = "document.querySelector('img.jupyter-widgets, .jupyter-widgets img').src"
+    before = chromium.run(picture)
+    chromium.run(
+        "(() => { const s = document.querySelector('.jupyter-widgets select'); s.selectedIndex = 1;"
+        " s.dispatchEvent(new Event('change', {bubbles: true})); return true; })()"
+    )
+    wait_for(chromium, f"{picture} !== {json.dumps(before)}", 30)
+    if os.environ.get("CXR_PICTURES"):
+        chromium.picture(Path(os.environ["CXR_PICTURES"]) / "lab.png")
