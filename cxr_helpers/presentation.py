@@ -866,12 +866,9 @@ def read_tube(result: dict) -> str:
 
 def show_subgroups(result: dict, id: str = "tbl-kelompok") -> None:
     """Test accuracy in groups of the ground truth."""
-    rows, before = [], None
-    for r in result["subgroups"]:
-        rows.append(("" if r["divides"] == before else r["divides"], r["group"], number(r["n"], 0), *metric("acc", r["acc"])))
-        before = r["divides"]
+    rows = [(f"{r['divides']}: {r['group']}", number(r["n"], 0), *metric("acc", r["acc"])) for r in result["subgroups"]]
     show_table(
-        pd.DataFrame(rows, columns=["Pembagi", "Kelompok", "Citra", "Akurasi", "IK 95%"]),
+        pd.DataFrame(rows, columns=["Kelompok", "Citra", "Akurasi", "IK 95%"]),
         id,
         "Akurasi uji (epoch terpilih) menurut kebenaran fantom. Citra berlabel terbalik hanya dihitung pada dua baris terakhir; akurasinya di sana "
         "terhadap label tertulis.",

@@ -125,6 +125,8 @@ class _Laporan(TemplateExporter):
 
     def _pandoc(self, folder: Path, markdown: str, meta: dict, options: list[str]) -> str:
         (folder / "document.md").write_text(markdown, encoding="utf-8")
+        # pandoc reads metadata as Markdown; the plain name of the author goes in as a variable, literally.
+        meta = {name: value for name, value in meta.items() if name != "author_plain"}
         (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
         for name, svg in self._figures.items():
             (folder / name).write_text(svg, encoding="utf-8")

@@ -150,6 +150,16 @@ local function formula(math)
   return pandoc.RawInline("typst", "#{ set math.equation(alt: " .. quoted(math.text) .. "); " .. source .. " }")
 end
 
+-- A formula of its own may be wider than a phone: it scrolls in a region that the keyboard reaches.
+local function display_formula(para)
+  if not html or #para.content ~= 1 or para.content[1].t ~= "Math" or para.content[1].mathtype ~= "DisplayMath" then return nil end
+  return {
+    pandoc.RawBlock("html", '<div class="gulir rumus" role="region" tabindex="0" aria-label="Rumus">'),
+    pandoc.Plain(para.content),
+    pandoc.RawBlock("html", "</div>"),
+  }
+end
+
 local function no_remote_image(image)
   if image.src:match("^%a+://") then error("gambar dari jaringan tidak boleh dipakai: " .. image.src) end
 end
@@ -179,6 +189,7 @@ return {
       if div.classes:includes("table") then return tabular(div) end
       if div.classes:includes("lipat") then return fold(div) end
     end,
+    Para = display_formula,
     CodeBlock = code,
     Link = reference,
     Math = formula,
