@@ -151,6 +151,7 @@ $(PAGES): $(BUILD)/report/%.html: $(BUILD)/notebooks/%.ipynb $(TYPESETTER)
 report: $(PAGES) $(REPORT)
 	@if [ -n "$$(find $(REPORT) -newer $(BUILD)/.begin 2>/dev/null)" ]; then \
 	  echo 'Laporan selesai: $(BUILD)/report/laporan.html dan $(BUILD)/report/laporan.pdf'; \
+	  if [ -d runs ]; then echo "Pelatihan tersimpan: runs/, $$(du -sh runs | cut -f1)."; fi; \
 	else echo 'Tidak ada yang perlu dikerjakan: laporan di $(BUILD)/report/ sudah mutakhir.'; fi
 
 compare: $(READY)
@@ -165,7 +166,7 @@ bench: $(READY)
 clean:
 	@rm -rf $(addprefix $(BUILD)/,notebooks results report gagal .settings .settings.old .cover.old .environment.old .cover .sources .begin .environment)
 	@rmdir $(BUILD) 2>/dev/null || true
-	@echo 'Folder $(BUILD)/ dihapus; pelatihan tersimpan di runs/ tetap ada.'
+	@echo "Folder $(BUILD)/ dihapus; pelatihan tersimpan di runs/ tetap ada ($$(du -sh runs 2>/dev/null | cut -f1 | grep . || echo 0))."
 
 distclean: clean
 	@rm -rf runs data .venv *.egg-info

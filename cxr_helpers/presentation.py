@@ -949,6 +949,37 @@ def show_remedies(result: dict, id: str = "tbl-perbaikan") -> None:
     )
 
 
+def show_remedy_details(result: dict, id: str = "tbl-rincian") -> None:
+    """What each row changed, and what it took: images, seeds, time and trained parameters."""
+
+    def written(changed: dict) -> str:
+        return (
+            ", ".join(f"`{name}={'+'.join(value) if isinstance(value, list) else value}`" for name, value in changed.items())
+            or "–"
+        )
+
+    rows = [
+        (
+            v["title"],
+            written(v["changed"]),
+            number(v["n_train"], 0),
+            number(len(v["seeds"]), 0),
+            number(v["trained_parameters"], 0),
+            duration(v["seconds"]),
+        )
+        for v in result["variants"]
+    ]
+    show_table(
+        pd.DataFrame(
+            rows, columns=["Perbaikan", "Pengaturan yang diubah", "Citra latih", "Pelatihan", "Parameter dilatih", "Waktu"]
+        ),
+        id,
+        f"Rincian setiap baris: pengaturan `TrainConfig` yang berbeda dari resep, citra latih, banyaknya pelatihan, dan waktunya; semuanya {number(result['variants'][0]['epochs'], 0)} "
+        f"epoch pada {escape(result['provenance']['device']['name'])}, kecuali bila dihentikan lebih awal.",
+        align="llrrrl",
+    )
+
+
 def show_forest(result: dict, id: str = "fig-selisih") -> None:
     """Forest plot of the differences in accuracy."""
     rows = [v for v in result["variants"] if v["difference"] is not None]

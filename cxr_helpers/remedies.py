@@ -20,7 +20,11 @@ from cxr_helpers.study import Study
 BETTER, WORSE, SAME = "lebih baik", "lebih buruk", "tidak terbedakan"
 SIGNIFICANCE = 0.05
 FOLDS = 5
-COMBINED = 3  # at most so many remedies in the combination: each more makes it harder to say what helped
+COMBINED = 4  # at most so many remedies in the combination: each more makes it harder to say what helped
+EXCLUSIVE = {
+    "simpler_architecture",
+    "fewer_layers",
+}  # both take capacity away; a smaller network may not have the layers to freeze
 # The eleven recommendations in the course's order.
 RECOMMENDED = {
     "dropout": "dropout",
@@ -67,7 +71,8 @@ REMEDIES = (
     Remedy("head_only", "fewer_layers", "Hanya kepala", {"trainable": "head"}),
     Remedy("layer4_and_head", "fewer_layers", "Layer4 dan kepala", {"trainable": "layer4+head"}),
     Remedy("cosine", "schedule", "Jadwal kosinus", {"schedule": "cosine"}),
-    Remedy("onecycle", "schedule", "Jadwal one-cycle", {"schedule": "onecycle"}),
+    # Its point is a peak far above the constant rate (Smith & Topin 2018).
+    Remedy("onecycle", "schedule", "Jadwal one-cycle, puncak 0,0015", {"schedule": "onecycle", "lr": 1.5e-3}),
     Remedy("batch_8", "batch_size", "Batch 8", {"batch_size": 8}),
     Remedy("batch_128", "batch_size", "Batch 128", {"batch_size": 128}),
     Remedy("early_stopping", "early_stopping", "Early stopping (sabar 2 epoch)", {"patience": 2}, which="best"),
@@ -150,10 +155,12 @@ def combine(validation: dict[str, dict[str, float]]) -> Combination | None:
     chosen: list[Remedy] = []
     for remedy in better:
         taken = {key for one in chosen for key in one.changes}
+        advice = {one.recommendation for one in chosen}
         if (
             len(chosen) < COMBINED
             and not taken & set(remedy.changes)
-            and remedy.recommendation not in {r.recommendation for r in chosen}
+            and remedy.recommendation not in advice
+            and len(EXCLUSIVE & (advice | {remedy.recommendation})) < 2
         ):
             chosen.append(remedy)
     if len(chosen) < 2:

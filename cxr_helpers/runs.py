@@ -256,8 +256,3 @@ def put(key: str, files: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         _write(folder / name, files[name])
-
-
-def size(folder: Path | None = None) -> int:
-    """Bytes that the run store takes on the disk."""
-    return sum(path.stat().st_size for path in (folder or store_folder()).rglob("*") if path.is_file())

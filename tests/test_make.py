@@ -1,16 +1,22 @@
 """make as a person uses it: what it rebuilds, what it says, and what it leaves alone when something is wrong."""
 
 import ast
+import contextlib
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
 from cxr_helpers import results
-from tests.conftest import ROOT, SETTINGS
+from tests.conftest import OURS, ROOT, SETTINGS
 from tests.test_data import made
 
 
@@ -45,7 +51,8 @@ def test_a_changed_template_typesets_only(built):
     before = built.outputs()
     (built.folder / "report/templates/laporan.css").touch()
     assert built.make(*SETTINGS).returncode == 0
-    assert changed(before, built.outputs()) == {"laporan.html", "laporan.pdf"}
+    pages = {f"{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert len(pages) == 4 and changed(before, built.outputs()) == {"laporan.html", "laporan.pdf", *pages}
 
 
 def test_a_changed_helper_runs_its_notebook_only(built):
@@ -53,7 +60,7 @@ def test_a_changed_helper_runs_its_notebook_only(built):
     (built.folder / "cxr_helpers/remedies.py").touch()
     done = built.make(*SETTINGS)
     assert done.returncode == 0, done.stdout
-    expected = {"04_perbaikan.ipynb", "04_perbaikan.json", "laporan.ipynb", "laporan.html", "laporan.pdf"}
+    expected = {"04_perbaikan.ipynb", "04_perbaikan.json", "04_perbaikan.html", "laporan.ipynb", "laporan.html", "laporan.pdf"}
     assert changed(before, built.outputs()) == expected
 
 
@@ -98,6 +105,42 @@ def test_makefile_lists_the_helpers_that_each_step_imports(built):
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Command lines of the processes that work in a folder or below it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if Path(os.readlink(entry / "cwd")).is_relative_to(folder):
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+    return [line for line in found if line]
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for orphans in /proc")
+def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(built):
+    before = built.outputs()
+    words = [*SETTINGS, "SEED=7", "BUILD=build-berhenti"]  # another seed: its trainings are not in the store
+    environment = {name: value for name, value in os.environ.items() if name not in OURS and not name.startswith("CXR_")}
+    process = subprocess.Popen(
+        ["make", *words, f"PYTHON={sys.executable}"],
+        cwd=built.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    runs = {path.name for path in (built.folder / "runs").iterdir()}
+    for _ in range(1200):  # until a training has begun
+        if {path.name for path in (built.folder / "runs").iterdir()} - runs:
+            break
+        time.sleep(0.1)
+    assert processes_in(built.folder)
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0 and "Traceback" not in said and "Jalankan perintah yang sama" in said, said
+    for _ in range(100):
+        if not processes_in(built.folder):
+            break
+        time.sleep(0.1)
+    assert not processes_in(built.folder)
+    assert built.outputs() == before and not list((built.folder / "build-berhenti").rglob("*.sementara*"))
 
 
 def test_a_failed_notebook_is_named_with_its_cell_and_nothing_is_lost(built):

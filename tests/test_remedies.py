@@ -118,16 +118,23 @@ def validation(**auc: float) -> dict[str, dict[str, float]]:
 
 def test_the_combination_takes_the_highest_validation_auc_one_a_recommendation():
     chosen = remedies.combine(
-        validation(pos_weight=0.95, weighted_sampler=0.94, cosine=0.88, onecycle=0.9, dropout=0.85, batch_8=0.8)
+        validation(
+            pos_weight=0.95, weighted_sampler=0.94, cosine=0.88, onecycle=0.9, dropout=0.85, batch_8=0.8, weight_decay=0.79
+        )
     )
-    assert chosen.changes == {"balance": "pos_weight", "schedule": "onecycle", "dropout": 0.5}
-    assert chosen.parts == ("Bobot kelas pada loss", "Jadwal one-cycle", "Dropout 0,5")
+    assert chosen.changes == {"balance": "pos_weight", "schedule": "onecycle", "lr": 1.5e-3, "dropout": 0.5, "batch_size": 8}
+    assert chosen.parts == ("Bobot kelas pada loss", "Jadwal one-cycle, puncak 0,0015", "Dropout 0,5", "Batch 8")
     assert chosen.which == "last"
 
 
 def test_two_remedies_that_change_one_setting_are_not_combined():
     chosen = remedies.combine(validation(augmentation=0.9, minority_augmentation=0.8, dropout=0.75))
     assert chosen.changes == {"augment": remedies.ANATOMICAL, "dropout": 0.5}
+
+
+def test_a_smaller_network_is_not_frozen_too():
+    chosen = remedies.combine(validation(small_cnn=0.9, layer4_and_head=0.85, dropout=0.8))
+    assert chosen.changes == {"architecture": "small_cnn", "dropout": 0.5}
 
 
 def test_early_stopping_in_the_combination_judges_the_best_epoch():
@@ -187,7 +194,7 @@ def test_the_conclusion_follows_the_numbers(built, result):
     row["verdict"] = remedies.SAME
     assert "Tidak satu pun perbaikan terbukti" in presentation.conclusion(*results, changed)
     overfitting = copy.deepcopy(results[1])
-    overfitting["gap"][-1] |= {"gap": 0.02, "low": -0.01, "high": 0.05}
+    overfitting["epochs"][-1]["gap"] = {"value": 0.02, "ci95": [-0.01, 0.05]}
     assert "tidak dapat dipastikan" in presentation.conclusion(results[0], overfitting, changed)
 
 

@@ -250,7 +250,6 @@ def test_an_equal_run_is_read_and_not_trained_again(dataset, weights, store, mon
     assert second.history.equals(first.history)
     assert second.info == first.info
     assert all(np.array_equal(second.logits[k], v, equal_nan=True) for k, v in first.logits.items())
-    assert runs.size(store) > 0
 
 
 def test_the_key_follows_what_decides_the_numbers(dataset, weights):
@@ -293,6 +292,33 @@ def test_a_damaged_result_is_trained_again(dataset, weights, store, capsys):
     second = runs.get(SMALL, dataset, weights, keep_weights=False)
     assert second.history.equals(first.history)
     assert "rusak" in capsys.readouterr().err
+
+
+@pytest.fixture
+def limited():
+    """limited(n): a file of this process may hold n bytes at most, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda n: resource.setrlimit(resource.RLIMIT_FSIZE, (n, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_too_full_for_checkpoints_is_said_and_training_goes_on(dataset, weights, store, limited, capsys):
+    config = replace(SMALL, epochs=3)
+    whole = training.fit(config, dataset, weights).progress.history
+    limited(600_000)  # enough for the weights, not for weights and optimizer
+    run = runs.get(config, dataset, weights)
+    assert run.history.to_dict("records") == whole
+    assert "Titik simpan epoch 1 tidak dapat ditulis" in capsys.readouterr().err
+    assert not list(run.folder.glob("*.part"))
+
+
+def test_a_disk_too_full_for_the_result_is_one_line_and_the_run_can_be_had_later(dataset, weights, store, limited):
+    limited(20)
+    with pytest.raises(InputError, match="sediakan ruang"):
+        runs.get(SMALL, dataset, weights)
+    limited(10**9)
+    assert len(runs.get(SMALL, dataset, weights).history) == SMALL.epochs
 
 
 def train_long(folder: str) -> None:
