@@ -124,8 +124,9 @@ def responses(before: np.ndarray, after: np.ndarray, image: np.ndarray, target: 
         panels[1], after, "Diadaptasi", cmap="RdBu_r", vmin=-max(np.abs(after).max(), 1e-12), vmax=max(np.abs(after).max(), 1e-12)
     )
     _images(panels[2], image, "Citra", vmin=0, vmax=255)
-    _images(panels[3], target, "Tanggapan asal", cmap="RdBu_r")
-    _images(panels[4], ours, "Tanggapan adaptasi", cmap="RdBu_r")
+    for panel, response, title in ((panels[3], target, "Tanggapan asal"), (panels[4], ours, "Tanggapan adaptasi")):
+        limit = max(float(np.abs(response[2:-2, 2:-2]).max()), 1e-12)  # the border answers to the padding, not to the image
+        _images(panel, response, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
     return figure
 
 
