@@ -157,8 +157,9 @@ report: $(PAGES) $(REPORT)
 compare: $(READY)
 	@$(PY) -m report.compare $(A) $(B)
 
+# Two tests at a time, a thread each: more threads than cores would wait for each other.
 test: $(READY)
-	@$(PY) -m pytest $(PYTEST)
+	@OMP_NUM_THREADS=1 CXR_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 bench: $(READY)
 	@$(PY) -m bench

@@ -32,6 +32,22 @@ OURS = (
 )
 
 
+def pytest_collection_modifyitems(items):
+    """The tests that share the smoke report go to one worker, and first, for they take longest; those of one file stay together."""
+
+    def group(item) -> str:
+        return "report" if "built" in item.fixturenames else item.nodeid.split("::")[0]
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: group(item) != "report")
+
+
+def environment() -> dict[str, str]:
+    """Our own settings do not reach a person's make, except the number of threads, which tests that run side by side share."""
+    return {n: value for n, value in os.environ.items() if n not in OURS and (n == "CXR_THREADS" or not n.startswith("CXR_"))}
+
+
 class Project:
     """A project folder of its own and the commands that a person types there."""
 
@@ -44,11 +60,10 @@ class Project:
 
     def make(self, *words: str) -> subprocess.CompletedProcess:
         """`make WORDS` with the interpreter of the tests, as text, stdout and stderr together."""
-        environment = {name: value for name, value in os.environ.items() if name not in OURS and not name.startswith("CXR_")}
         return subprocess.run(
             ["make", *words, f"PYTHON={sys.executable}"],
             cwd=self.folder,
-            env=environment,
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -16,7 +16,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from cxr_helpers import results
-from tests.conftest import OURS, ROOT, SETTINGS
+from tests.conftest import ROOT, SETTINGS, environment
 from tests.test_data import made
 
 
@@ -121,10 +121,9 @@ def processes_in(folder: Path) -> list[str]:
 def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(built):
     before = built.outputs()
     words = [*SETTINGS, "SEED=7", "BUILD=build-berhenti"]  # another seed: its trainings are not in the store
-    environment = {name: value for name, value in os.environ.items() if name not in OURS and not name.startswith("CXR_")}
     process = subprocess.Popen(
         ["make", *words, f"PYTHON={sys.executable}"],
-        cwd=built.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        cwd=built.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     runs = {path.name for path in (built.folder / "runs").iterdir()}
     for _ in range(1200):  # until a training has begun
