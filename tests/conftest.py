@@ -32,6 +32,7 @@ OURS = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
     """The tests that share the smoke report go to one worker, and first, for they take longest; those of one file stay together."""
 

@@ -13,11 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bs4 import BeautifulSoup
 
-from cxr_helpers import results
 from tests.conftest import ROOT, SETTINGS, environment
-from tests.test_data import made
 
 
 def changed(before: dict, after: dict) -> set[str]:
@@ -214,18 +211,3 @@ def test_bad_files_get_one_line_and_cost_nothing(built):
         assert built.outputs() == before
     # and the good settings still find their work done
     assert "Tidak ada yang perlu dikerjakan" in built.make(*SETTINGS).stdout
-
-
-def test_a_file_of_ones_own_makes_its_own_report(built):
-    folder = built.folder / "rumah sakit"
-    folder.mkdir()
-    np.savez(folder / "bloodmnist.npz", **made("bloodmnist"))
-    words = ("BUILD=lain", "DATA=rumah sakit/bloodmnist.npz", "CLASSES=Platelet, eosinophil", "PRESET=smoke", "WEIGHTS=random")
-    done = built.make("report", *words)
-    assert done.returncode == 0, done.stdout
-    result = results.read("02_pelatihan", built.folder / "lain")
-    assert result["provenance"]["data"]["classes"] == ["platelet", "eosinophil"]
-    page = BeautifulSoup((built.folder / "lain/report/laporan.html").read_text("utf-8"), "html.parser")
-    cover, body = page.find("header").get_text(" "), page.main.get_text(" ")
-    assert "bloodmnist.npz" in cover and "platelet (label 0)" in cover and "BloodMNIST" in cover
-    assert "tepat satu label" in body and "Kardiomegali" not in body and "toraks" not in page.find("h1").get_text().lower()
