@@ -274,7 +274,7 @@ def leakage(epochs: list[int], test_acc: list[float], honest: tuple[int, float],
     panel.set_ylabel("Akurasi uji")
     _epoch_axis(panel, epochs)
     _percent_axis(panel.yaxis)
-    panel.legend(loc="best")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -296,22 +296,6 @@ def gap(epochs: list[int], panels: dict[str, list[tuple[list[float], list[float]
         else:
             panel.legend(loc="best")
     axes[0].yaxis.set_major_formatter(_Comma(2))
-    return figure
-
-
-def selection(epochs: list[int], test_acc: list[float], chosen: dict[str, int]) -> Figure:
-    """Test accuracy by epoch and the epoch that each rule chooses: {rule: epoch}."""
-    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
-    panel.plot(epochs, test_acc, "-", color=GREY, lw=1)
-    for (name, epoch), (marker, colour, size) in zip(
-        chosen.items(), (("o", BLUE, 11), ("D", ORANGE, 7), ("x", "black", 6)), strict=True
-    ):
-        face = "none" if marker == "o" else colour
-        panel.plot(epoch, test_acc[epoch - 1], marker, color=colour, mfc=face, ms=size, label=f"{name}: epoch {epoch}", ls="")
-    panel.set_ylabel("Akurasi uji")
-    _epoch_axis(panel, epochs)
-    _percent_axis(panel.yaxis)
-    panel.legend(loc="best")
     return figure
 
 
