@@ -15,6 +15,8 @@ from cxr_helpers.results import number
 WIDTH = 6.3  # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
 BLUE, ORANGE, GREEN, RED, GREY = (*sns.color_palette("colorblind")[:4], (0.45, 0.45, 0.45))
 
+Band = tuple[list[float], list[float], list[float]]  # values of a curve, and the low and high ends of their intervals
+
 sns.set_theme(
     context="paper",
     style="ticks",
@@ -278,51 +280,47 @@ def leakage(epochs: list[int], test_acc: list[float], honest: tuple[int, float],
     return figure
 
 
-def gap(epochs: list[int], panels: dict[str, list[tuple[list[float], list[float], list[float], str]]], mark: int) -> Figure:
-    """Curves with their intervals by epoch, one panel a title; `mark` is an epoch to point out.
+def _bands(panel, x: list[int], curves: dict[str, Band]) -> None:
+    """One or two curves with their intervals as bands."""
+    for (name, (value, low, high)), (colour, style) in zip(curves.items(), ((BLUE, "o-"), (ORANGE, "s--")), strict=False):
+        panel.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+        panel.plot(x, value, style, color=colour, ms=3.5, label=name)
+    if len(curves) > 1:
+        panel.legend(loc="best")
 
-    panels: {title: [(values, low, high, name), …]}, at most two curves a panel.
-    """
+
+def gap(epochs: list[int], panels: dict[str, dict[str, Band]], mark: int) -> Figure:
+    """Curves with their intervals by epoch, one panel a title; `mark` is an epoch to point out."""
     figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.5))
     for panel, (title, curves) in zip(axes, panels.items(), strict=True):
-        for (value, low, high, name), (colour, style) in zip(curves, ((BLUE, "o-"), (ORANGE, "s--")), strict=False):
-            panel.fill_between(epochs, low, high, color=colour, alpha=0.2, lw=0)
-            panel.plot(epochs, value, style, color=colour, ms=3.5, label=name)
+        _bands(panel, epochs, curves)
         panel.axvline(mark, color=GREY, lw=0.8, ls=":")
         panel.set_title(title)
         _epoch_axis(panel, epochs)
         if len(curves) == 1:
             panel.axhline(0, color=GREY, lw=0.8)
-        else:
-            panel.legend(loc="best")
     axes[0].yaxis.set_major_formatter(_Comma(2))
     return figure
 
 
-def against_size(n: list[int], curves: dict[str, tuple[list[float], list[float], list[float]]]) -> Figure:
-    """Learning curves: accuracies (value, low, high) over the number of training images n, on a logarithmic axis."""
+def against_size(n: list[int], curves: dict[str, Band]) -> Figure:
+    """Learning curves: accuracies over the number of training images n, on a logarithmic axis."""
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
-    for (name, (value, low, high)), (colour, style) in zip(curves.items(), ((BLUE, "o-"), (ORANGE, "s--")), strict=True):
-        panel.fill_between(n, low, high, color=colour, alpha=0.2, lw=0)
-        panel.plot(n, value, style, color=colour, ms=4, label=name)
+    _bands(panel, n, curves)
     panel.set(xscale="log", xlabel="Banyaknya citra latih", ylabel="Akurasi, epoch terakhir")
     panel.set_xticks(n, [number(one, 0) for one in n])
     panel.minorticks_off()
     _percent_axis(panel.yaxis)
-    panel.legend(loc="best")
     return figure
 
 
-def memorisation(epochs: list[int], curves: dict[str, tuple[list[float], list[float], list[float]]]) -> Figure:
-    """Share of labels fitted by epoch (value, low, high), for correct and for flipped labels."""
+def memorisation(epochs: list[int], curves: dict[str, Band]) -> Figure:
+    """Share of labels fitted by epoch, for correct and for flipped labels."""
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
-    for (name, (value, low, high)), (colour, style) in zip(curves.items(), ((BLUE, "o-"), (RED, "s--")), strict=True):
-        panel.fill_between(epochs, low, high, color=colour, alpha=0.2, lw=0)
-        panel.plot(epochs, value, style, color=colour, ms=4, label=name)
+    _bands(panel, epochs, curves)
     panel.set(ylabel="Label yang dicocokkan", ylim=(-0.02, 1.02))
     _epoch_axis(panel, epochs)
     _percent_axis(panel.yaxis)
-    panel.legend(loc="best")
     return figure
 
 

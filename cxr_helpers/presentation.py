@@ -461,7 +461,7 @@ def read_cost(result: dict) -> str:
 # --- overfitting ----------------------------------------------------------------------------------------------------
 
 
-def _band(estimates: list[dict], scale: float = 1) -> tuple[list[float], list[float], list[float]]:
+def _band(estimates: list[dict], scale: float = 1) -> plots.Band:
     """(values, low, high) of estimates, for a curve with its interval."""
     return tuple([scale * each for each in column] for column in zip(*((e["value"], *e["ci95"]) for e in estimates), strict=True))
 
@@ -475,8 +475,8 @@ def show_gap(result: dict, id: str = "fig-kesenjangan") -> None:
     """Loss of both splits and the gap in accuracy by epoch, with intervals."""
     rows = result["epochs"]
     last = rows[-1]
-    losses = [(*_band([r[f"{split}_loss"] for r in rows]), name) for split, name in (("train", "latih"), ("val", "validasi"))]
-    gap = [(*_band([r["gap"] for r in rows], 100), "latih − validasi")]
+    losses = {name: _band([r[f"{split}_loss"] for r in rows]) for split, name in (("train", "latih"), ("val", "validasi"))}
+    gap = {"latih − validasi": _band([r["gap"] for r in rows], 100)}
     show_figure(
         plots.gap(
             [r["epoch"] for r in rows],
