@@ -132,6 +132,29 @@ def test_every_number_in_a_table_is_in_the_results(html, results):
     assert checked > 150
 
 
+def test_every_decimal_in_the_prose_is_in_the_results(html, results):
+    known = numbers_of(list(results.values()))
+    _, pooled, ours = results["01_adaptasi_bobot"]["architectures"]
+    history, lesson = results["02_pelatihan"]["history"], results["02_pelatihan"]["leakage"]
+    losses = [row["val_loss"] for row in history]
+    known |= {
+        comma(ours["multiply_adds"] / pooled["multiply_adds"], 1),
+        comma(losses[-1] - min(losses), 3),
+        comma(100 * (lesson["course"][1] - lesson["honest"][1]), 1),
+        comma(results["02_pelatihan"]["run"]["peak_memory_mb"] / 1024, 1),
+        comma(0.5, 1),  # the threshold of a decision
+        comma(0.9, 1),  # what the course calls confident
+        comma(0.05, 2),  # the weight decay in a row's title
+    }
+    assert len(known) > 1000
+    checked = 0
+    for said in [*html.main.find_all("p"), *html.main.find_all("figcaption"), *html.main.find_all("caption")]:
+        for found in re.finditer(r"(?<![\w.,])\d{1,3}(?:\.\d{3})*,\d+", said.get_text(" ", strip=True)):
+            checked += 1
+            assert found[0] in known or f"−{found[0]}" in known, f"{found[0]} in {said.get_text(' ', strip=True)[:200]!r}"
+    assert checked > 60
+
+
 # --- HTML -----------------------------------------------------------------------------------------------------------
 
 
