@@ -1,6 +1,7 @@
 """A copy of the project in which the tests run make, and the smoke report that many of them read."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,16 +33,21 @@ OURS = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items):
-    """The tests that share the smoke report go to one worker, and first, for they take longest; those of one file stay together."""
+# The files whose tests share the smoke report.
+SHARING = {path.name for path in Path(__file__).parent.glob("test_*.py") if re.search(r"\bbuilt\b", path.read_text("utf-8"))}
 
-    def group(item) -> str:
-        return "report" if "built" in item.fixturenames else item.nodeid.split("::")[0]
 
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: group(item) != "report")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `-n`: the tests of a file stay on one worker, and so do all files that share the smoke report, which is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByReport(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(nodeid.split("::")[0]).name
+            return "report" if file in SHARING else file
+
+    return ByReport(config, log)
 
 
 def environment() -> dict[str, str]:
