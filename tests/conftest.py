@@ -1,7 +1,6 @@
 """A copy of the project in which the tests run make, and the smoke report that many of them read."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from cxr_helpers import data
 from tests import browser
@@ -31,23 +31,6 @@ OURS = (
     "NIM",
     "MAKEOVERRIDES",
 )
-
-
-# The files whose tests share the smoke report.
-SHARING = {path.name for path in Path(__file__).parent.glob("test_*.py") if re.search(r"\bbuilt\b", path.read_text("utf-8"))}
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """With `-n`: the tests of a file stay on one worker, and so do all files that share the smoke report, which is made once."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByReport(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = Path(nodeid.split("::")[0]).name
-            return "report" if file in SHARING else file
-
-    return ByReport(config, log)
 
 
 def environment() -> dict[str, str]:
@@ -88,10 +71,18 @@ SETTINGS = ("report", "PRESET=smoke", "DATA=phantom", "WEIGHTS=random", "NAME=Si
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Project:
-    """The project with its smoke report made by `make report`."""
+    """A project with its smoke report made by `make report`: made once, and copied for each worker of xdist with its times."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            draft = Project(tmp_path_factory.mktemp("draft"))
+            done = draft.make(*SETTINGS)
+            assert done.returncode == 0, done.stdout
+            draft.folder.rename(shared)
     project = Project(tmp_path_factory.mktemp("project"))
-    done = project.make(*SETTINGS)
-    assert done.returncode == 0, done.stdout
+    shutil.rmtree(project.folder)
+    shutil.copytree(shared, project.folder)
     return project
 
 
