@@ -159,7 +159,7 @@ compare: $(READY)
 
 # Two tests at a time, a thread each: more threads than cores would wait for each other.
 test: $(READY)
-	@OMP_NUM_THREADS=1 CXR_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile $(PYTEST)
+	@OMP_NUM_THREADS=1 CXR_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 bench: $(READY)
 	@$(PY) -m bench

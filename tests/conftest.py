@@ -33,6 +33,15 @@ OURS = (
 )
 
 
+LONGEST = ("test_make.py", "test_own_file.py", "test_pages.py", "test_parallel.py", "test_training.py")
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest come first, so that two workers end together."""
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
 def environment() -> dict[str, str]:
     """Our own settings do not reach a person's make, except the number of threads, which tests that run side by side share."""
     return {n: value for n, value in os.environ.items() if n not in OURS and (n == "CXR_THREADS" or not n.startswith("CXR_"))}
