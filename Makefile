@@ -116,8 +116,9 @@ $(BUILD)/.environment: pyproject.toml
 	  $(PY) -m pip install -e '.[test]'; fi
 	@$(PY) report/check.py environment
 
+# In a container people are often root, which JupyterLab refuses without being told; it listens on the loopback address only.
 lab: $(READY)
-	@$(PY) -m jupyterlab --notebook-dir=. notebooks/01_adaptasi_bobot.ipynb
+	@$(PY) -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. notebooks/01_adaptasi_bobot.ipynb
 
 $(BUILD)/.settings $(BUILD)/.cover: $(BUILD)/.%: FORCE | $(READY)
 	@$(PY) report/check.py $*
