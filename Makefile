@@ -54,7 +54,7 @@ PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
 # Which helpers each step rests on; tests/test_make.py compares these lists with the imports.
 helpers = $(1:%=cxr_helpers/%.py)
-USES_sources := $(call helpers,__init__ augment data determinism download errors evaluation model phantom progress results runs settings study training)
+USES_sources := $(call helpers,__init__ augment data determinism download errors evaluation memory model phantom progress results runs settings study training)
 USES_notebooks := $(USES_sources) $(call helpers,display plots presentation)
 USES_01 := $(call helpers,adaptation widgets)
 USES_02 := $(call helpers,adaptation widgets)

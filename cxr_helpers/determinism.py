@@ -21,3 +21,5 @@ def make_deterministic(threads: int | None = None) -> None:
     torch.backends.cudnn.deterministic = True
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for before it promises equal sums on CUDA
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # It would also fill every new tensor with NaN, to expose a read before the first write: a search for faults, not a part of equal sums.
+    torch.utils.deterministic.fill_uninitialized_memory = False

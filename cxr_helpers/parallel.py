@@ -17,6 +17,7 @@ from cxr_helpers import progress, runs
 from cxr_helpers.data import Dataset
 from cxr_helpers.determinism import cores, make_deterministic
 from cxr_helpers.errors import InputError
+from cxr_helpers.memory import keep_freed_memory
 from cxr_helpers.model import Weights
 from cxr_helpers.training import TrainConfig
 
@@ -46,6 +47,7 @@ def _work(
         if store is not None:
             os.environ[runs.STORE] = store
         make_deterministic(threads)
+        keep_freed_memory()
         if device == "cuda":  # one GPU a worker where several can be seen; a cluster shows each worker its own
             device = f"cuda:{number % torch.cuda.device_count()}"
         run = runs.get(config, data, weights, device, keep_weights=False)

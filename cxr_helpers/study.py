@@ -13,6 +13,7 @@ from cxr_helpers import data as datasets
 from cxr_helpers import model, results, runs, settings
 from cxr_helpers.determinism import make_deterministic
 from cxr_helpers.errors import InputError
+from cxr_helpers.memory import keep_freed_memory
 from cxr_helpers.training import TrainConfig
 
 DATA_FOLDER = "CXR_DATA"  # another place for downloads and the phantom than <project>/data
@@ -123,6 +124,7 @@ def open_study(
     given = settings.parse(data, weights, preset, seed, device, size, classes)
     where = pick_device(given.device)
     make_deterministic()
+    keep_freed_memory()
     usual = "quick" if where.type == "cpu" else "full"
     amount = settings.PRESETS[usual if given.preset == "auto" else given.preset]
     folder = Path(os.environ.get(DATA_FOLDER) or results.ROOT / "data")

@@ -225,8 +225,53 @@ def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
     return (row["val_auc"], -row["val_loss"]) if config.monitor == "auc" else (-row["val_loss"],)
 
 
+def stopped(config: TrainConfig, state: Progress) -> bool:
+    """Whether every epoch is done, or `patience` epochs have passed without a better one."""
+    return state.epoch >= config.epochs or (config.patience is not None and state.epoch - state.best_epoch >= config.patience)
+
+
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in state.items()}
+
+
+def _prepare(config: TrainConfig, data: Dataset, weights: model.Weights, device: torch.device) -> tuple:
+    """(network, the part of it that is trained, that part's inputs on the device, labels (N,) on the CPU), the last two by split."""
+    network = model.build(weights, config.seed, data.source.size, config.dropout, config.architecture, **config.adaptation)
+    network = part = model.lay_out(network, device)
+    model.freeze(network, config.trainable)
+    splits = {name: getattr(data, name) for name in ("train", "val", "test")}
+    inputs = {name: to_tensor(s.images, device).contiguous(memory_format=torch.channels_last) for name, s in splits.items()}
+    labels = {name: torch.from_numpy(s.labels.astype(np.float32)) for name, s in splits.items()}
+    if config.trainable != "all" and not config.augment:
+        # What never changes is computed once: the frozen part's output becomes the input.
+        frozen, part = model.split_frozen(network, config.trainable)
+        inputs = {name: model.features(frozen, x) for name, x in inputs.items()}
+    return network, part, inputs, labels
+
+
+def _measure(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, float]:
+    """A row of the history from one epoch's logits (N,) by split."""
+    row = {}
+    for name, values in logits.items():
+        row[f"{name}_loss"], row[f"{name}_acc"] = loss_and_accuracy(values, labels[name])
+        if name == "val":
+            row["val_auc"] = float(area_under_curve(values.numpy(), labels["val"].numpy()))
+    return row
+
+
+def _final_logits(
+    network: nn.Module, part: nn.Module, inputs: dict[str, Tensor], states: dict, recorded: dict
+) -> dict[str, Tensor]:
+    """Eval-mode logits of each of `states` ({"last" or "best": (epoch, weights)}) on every split; recorded ones are not computed twice."""
+    final, of_epoch = {}, {}
+    for which, (epoch, weights) in states.items():
+        if epoch not in of_epoch:
+            network.load_state_dict(weights)
+            # The recorded training logits are those of the training mode, so they are computed here.
+            known = {name: recorded[name][epoch - 1] for name in inputs if name != "train" and recorded[name]}
+            of_epoch[epoch] = {name: known[name] if name in known else evaluate(part, x) for name, x in inputs.items()}
+        final |= {f"{name}_{which}": logits for name, logits in of_epoch[epoch].items()}
+    return final
 
 
 def fit(
@@ -239,41 +284,28 @@ def fit(
 ) -> Outcome:
     """Train as `config` says and return plain data (notebook 02).
 
-    After each epoch `checkpoint(state)` is called with everything needed to go on; `resume=state` goes on from there, bit for
-    bit on the same machine: every epoch draws its random numbers from (seed, epoch) alone. The best epoch is the one that `monitor` names. The test split is read after the last epoch only, unless `watch_test` (see TrainConfig).
+    After each epoch `checkpoint(state)` is called with everything needed to go on; `resume=state` goes on from there, bit for bit
+    on the same machine: every epoch draws its random numbers from (seed, epoch) alone. The best epoch is the one that `monitor`
+    names. The test split is read after the last epoch only, unless `watch_test` (see TrainConfig).
     Raises InputError when the loss is no longer finite.
     """
     device = torch.device(device)
-    network = model.build(weights, config.seed, data.source.size, config.dropout, config.architecture, **config.adaptation)
-    network = network.to(device, memory_format=torch.channels_last)  # the faster layout for convolutions, same numbers
-    model.freeze(network, config.trainable)
-    splits = {name: getattr(data, name) for name in ("train", "val", "test")}
-    inputs = {name: to_tensor(s.images, device).contiguous(memory_format=torch.channels_last) for name, s in splits.items()}
-    labels = {name: torch.from_numpy(s.labels.astype(np.float32)) for name, s in splits.items()}
-    part = network
-    if config.trainable != "all" and not config.augment:
-        # What never changes is computed once: the frozen part's output becomes the input.
-        frozen, part = model.split_frozen(network, config.trainable)
-        inputs = {name: model.features(frozen, x) for name, x in inputs.items()}
-
+    network, part, inputs, labels = _prepare(config, data, weights, device)
     optimizer = _optimizer(config, part, device)
     criterion = _criterion(config, labels["train"]).to(device)
     transform = _transform(config, labels["train"])
     target = labels["train"].unsqueeze(1).to(device)
+    watched = ("val", "test") if config.watch_test else ("val",)
     state = Progress()
     if resume is not None:
         network.load_state_dict(resume["network"])
         optimizer.load_state_dict(resume["optimizer"])
         state = Progress(**resume["progress"])
 
-    def stopped() -> bool:
-        waited = state.epoch - state.best_epoch
-        return state.epoch >= config.epochs or (config.patience is not None and waited >= config.patience)
-
     per_epoch = len(draw_batches(config, labels["train"], torch.Generator().manual_seed(0)))
     steps = per_epoch * config.epochs
     with bar(steps, f"Melatih {config.architecture}, seed {config.seed}", initial=state.epoch * per_epoch) as progress:
-        while not stopped():
+        while not stopped(config, state):
             epoch, started = state.epoch, time.perf_counter()
             batches = draw_batches(config, labels["train"], torch.Generator().manual_seed(_seed(config, epoch)))
             rates = [learning_rate(config, epoch * per_epoch + i, steps) for i in range(per_epoch)]
@@ -282,48 +314,30 @@ def fit(
                 train = train_epoch(
                     part, inputs["train"], target, batches, optimizer, criterion, rates, transform, progress.update
                 )
-            val = evaluate(part, inputs["val"])
-            state.logits["train"].append(train)
-            state.logits["val"].append(val)
-            row = dict(zip(("train_loss", "train_acc"), loss_and_accuracy(train, labels["train"]), strict=True))
-            row |= dict(zip(("val_loss", "val_acc"), loss_and_accuracy(val, labels["val"]), strict=True))
-            row["val_auc"] = float(area_under_curve(val.numpy(), labels["val"].numpy()))
-            if config.watch_test:
-                state.logits["test"].append(evaluate(part, inputs["test"]))
-                watched = loss_and_accuracy(state.logits["test"][-1], labels["test"])
-                row |= dict(zip(("test_loss", "test_acc"), watched, strict=True))
+            logits = {"train": train} | {name: evaluate(part, inputs[name]) for name in watched}
+            row = _measure(logits, labels)
             if not all(math.isfinite(value) for value in row.values()):
                 raise InputError(
                     f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan terhingga. "
                     f"Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
                 )
             state.history.append({"epoch": epoch + 1, **row})
+            for name, values in logits.items():
+                state.logits[name].append(values)
             if merit(config, row) >= max(merit(config, h) for h in state.history):
                 state.best_epoch, state.best_weights = epoch + 1, _copy(network.state_dict())
             state.seconds.append(time.perf_counter() - started)
             progress.set_postfix(epoch=epoch + 1, val_acc=f"{row['val_acc']:.3f}")
-            if checkpoint is not None and not stopped():  # after the last epoch the whole run is kept at once
-                checkpoint(
-                    {
-                        "network": network.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "progress": dict(vars(state)),
-                    }
-                )
+            if checkpoint is not None and not stopped(config, state):  # after the last epoch the whole run is kept at once
+                kept = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "progress": dict(vars(state))}
+                checkpoint(kept)
 
-    last_weights, final = _copy(network.state_dict()), {}
-    for which, chosen, epoch in (("last", last_weights, state.epoch), ("best", state.best_weights, state.best_epoch)):
-        if which == "best" and epoch == state.epoch:
-            final |= {f"{name}_best": final[f"{name}_last"] for name in inputs}
-            continue
-        network.load_state_dict(chosen)
-        for name, x in inputs.items():
-            known = [] if name == "train" else state.logits[name]  # the training logits are those of the training mode
-            final[f"{name}_{which}"] = known[epoch - 1] if known else evaluate(part, x)
+    last_weights = _copy(network.state_dict())
+    states = {"last": (state.epoch, last_weights), "best": (state.best_epoch, state.best_weights)}
     return Outcome(
         progress=state,
         last_weights=last_weights,
-        final=final,
+        final=_final_logits(network, part, inputs, states, state.logits),
         parameters=sum(p.numel() for p in network.parameters()),
         trained_parameters=sum(p.numel() for p in part.parameters() if p.requires_grad),
     )

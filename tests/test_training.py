@@ -108,6 +108,8 @@ REMEDIES = {
     "pos_weight": {"balance": "pos_weight"},
     "sampler": {"balance": "sampler"},
     "minority": {"augment": ("geometry",), "augment_target": "minority"},
+    "resnet18": {"architecture": "resnet18"},
+    "resnet18, frozen part": {"architecture": "resnet18", "trainable": "layer4+head"},
 }
 
 
