@@ -59,7 +59,7 @@ USES_notebooks := $(USES_sources) $(call helpers,display plots presentation)
 USES_01 := $(call helpers,adaptation widgets)
 USES_02 := $(call helpers,adaptation widgets)
 USES_03 := $(call helpers,adaptation claims overfitting)
-USES_04 := $(call helpers,adaptation parallel remedies widgets)
+USES_04 := $(call helpers,adaptation parallel remedies widgets worker)
 USES_laporan := $(call helpers,__init__ display errors plots presentation results)
 TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/*.csl report/templates/* report/templates/*/*)
 

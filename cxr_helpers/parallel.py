@@ -13,7 +13,7 @@ from pathlib import Path
 import joblib
 import torch
 
-from cxr_helpers import progress, runs
+from cxr_helpers import progress, runs, worker
 from cxr_helpers.data import Dataset
 from cxr_helpers.determinism import cores, make_deterministic
 from cxr_helpers.errors import InputError
@@ -58,7 +58,8 @@ def _work(
 def _backend(n_jobs: int, cluster: str, shared: list):
     """joblib's processes on this computer, or the workers of a dask scheduler, which get `shared` once and not with every task."""
     if not cluster:
-        with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=max(1, cores() // n_jobs)):
+        threads = max(1, cores() // n_jobs)
+        with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=threads, initializer=worker.begin):
             yield
         return
     try:

@@ -5,6 +5,7 @@ gets those that its cell tagged `parameters` declares. The executed notebook and
 ended well; otherwise one line says what failed, and everything that was there before stays.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from cxr_helpers import progress, results, settings
@@ -61,6 +63,7 @@ def execute(notebook: Path, output: Path) -> None:
         os.environ |= {results.STAGING: str(collected), progress.TERMINAL: _terminal()}
         os.environ |= {settings.SOURCES: str(sources.resolve())} if sources.exists() else {}
         started = time.monotonic()
+        logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what went wrong comes as an exception, and is said once
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -78,6 +81,11 @@ def execute(notebook: Path, output: Path) -> None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             os.replace(draft, kept)
             raise InputError(_explain(notebook, error, kept)) from None
+        except DeadKernelError:
+            raise InputError(
+                f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. Tutup program lain (atau kurangi N_JOBS), lalu "
+                "jalankan perintah yang sama; pelatihan dilanjutkan dari epoch utuh terakhir."
+            ) from None
         for path in sorted(collected.glob("*.json")):
             (build / "results").mkdir(parents=True, exist_ok=True)
             os.replace(path, build / "results" / path.name)
@@ -94,6 +102,7 @@ def main() -> int:
         print(f"Galat: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").disabled = True  # it would list the kernel's abandoned answers, with their tracebacks
         print("Dihentikan. Jalankan perintah yang sama untuk melanjutkan dari epoch utuh terakhir.", file=sys.stderr)
         return 130
     return 0

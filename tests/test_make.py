@@ -104,14 +104,14 @@ def test_makefile_lists_the_helpers_that_each_step_imports(built):
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
-def processes_in(folder: Path) -> list[str]:
-    """Command lines of the processes that work in a folder or below it."""
-    found = []
+def processes_in(folder: Path) -> dict[int, str]:
+    """{number: command line} of the processes that work in a folder or below it."""
+    found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if Path(os.readlink(entry / "cwd")).is_relative_to(folder):
-                found.append((entry / "cmdline").read_text().replace("\0", " "))
-    return [line for line in found if line]
+                found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+    return {pid: line for pid, line in found.items() if line}
 
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for orphans in /proc")
@@ -137,6 +137,35 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(built):
         time.sleep(0.1)
     assert not processes_in(built.folder)
     assert built.outputs() == before and not list((built.folder / "build-berhenti").rglob("*.sementara*"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for orphans in /proc")
+@pytest.mark.parametrize(("how", "says"), [("Ctrl-C", "Jalankan perintah yang sama"), ("killed", "memori habis")])
+def test_the_processes_of_notebook_04_end_with_it(built, tmp_path, how, says):
+    """N_JOBS=2, stopped by Ctrl-C, or its kernel killed as a system without memory does it."""
+    before, notebook, store = built.outputs(), built.folder / "notebooks/04_perbaikan.ipynb", tmp_path / "runs"
+    state = notebook.stat()
+    os.utime(notebook)  # this notebook is to be made again, with nothing in the store
+    process = subprocess.Popen(
+        ["make", *SETTINGS, "N_JOBS=2", f"PYTHON={sys.executable}"],
+        cwd=built.folder, env=environment() | {"CXR_RUNS": str(store)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    for _ in range(1200):  # until both processes train
+        if len(list(store.glob("*/config.json"))) >= 2:
+            break
+        time.sleep(0.1)
+    working = processes_in(built.folder)
+    assert sum("popen_loky" in line for line in working.values()) == 2
+    if how == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        os.kill(next(pid for pid, line in working.items() if "ipykernel_launcher" in line), signal.SIGKILL)
+    said, _ = process.communicate(timeout=90)  # its pipe is open until the last process has ended
+    assert process.returncode != 0 and "Traceback" not in said and says in said, said
+    assert not processes_in(built.folder)
+    assert built.outputs() == before
+    os.utime(notebook, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 def test_a_failed_notebook_is_named_with_its_cell_and_nothing_is_lost(built):
