@@ -512,6 +512,20 @@ def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.T
     return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div(255).sub(0.5).div(0.5).unsqueeze(1)
 
 
+def intensity(split: Split, bins: int = 32) -> dict:
+    """Grey values of a split by class: {"edges": (bins + 1,) in 0…256, "pixels", "images": (2, bins)}.
+
+    "pixels" and "images" are the shares of a class's pixels, and of its images by their mean, in each bin (notebook 02).
+    """
+    edges = np.linspace(0, 256, bins + 1)
+
+    def by_class(values: np.ndarray) -> list[np.ndarray]:
+        counts = [np.histogram(values[split.labels == c], edges)[0] for c in (0, 1)]
+        return [n / n.sum() for n in counts]
+
+    return {"edges": edges, "pixels": by_class(split.images), "images": by_class(split.images.mean(axis=(1, 2)))}
+
+
 def describe(dataset: Dataset) -> list[tuple[str, str]]:
     """The contract as (label, value) lines in Indonesian: classes and their order, counts, image range, fingerprint, overlap."""
     splits = {name: getattr(dataset, name) for name in SPLITS}

@@ -156,6 +156,20 @@ def samples(
     return figure
 
 
+def intensity(edges: np.ndarray, pixels: np.ndarray, images: np.ndarray, class_names: tuple[str, str]) -> Figure:
+    """Shares (2, bins) of pixels, and of images by their mean, by grey value and class; edges (bins + 1,) in 0…256."""
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
+    for panel, shares, title in ((panels[0], pixels, "Setiap piksel"), (panels[1], images, "Rerata setiap citra")):
+        for share, name, colour, style in zip(shares, class_names, (BLUE, ORANGE), ("-", "--"), strict=True):
+            panel.stairs(share, edges, color=colour, ls=style, lw=1.3, label=name)
+        panel.set(title=title, xlabel="Nilai keabuan", xlim=(0, 256), ylim=(0, None), xticks=range(0, 257, 64))
+        panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))  # whole percents
+        _percent_axis(panel.yaxis)
+    panels[0].set_ylabel("Bagian dari kelasnya")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
 def history(table: pd.DataFrame, best_epoch: int, majority: float) -> Figure:
     """Loss and accuracy by epoch, training against validation; the chosen epoch and the majority line are marked.
 

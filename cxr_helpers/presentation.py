@@ -91,6 +91,37 @@ def show_samples(result: dict, id: str = "fig-contoh") -> None:
     show_figure(figure, id, caption, f"Dua baris citra berukuran kecil: kelas {names[0]} di atas dan {names[1]} di bawah.")
 
 
+def show_intensity(result: dict, id: str = "fig-intensitas") -> None:
+    """Grey values of the training images by class."""
+    i, names = result["intensity"], result["provenance"]["data"]["class_names"]
+    show_figure(
+        plots.intensity(np.array(i["edges"]), np.array(i["pixels"]), np.array(i["images"]), names),
+        id,
+        "Sebaran nilai keabuan citra latih (0 hitam, 255 putih) menurut kelas: setiap piksel (kiri) dan rerata setiap citra (kanan).",
+        f"Dua histogram dengan satu garis untuk {names[0]} dan satu untuk {names[1]}: nilai keabuan setiap piksel dan rerata setiap citra.",
+    )
+
+
+def read_intensity(result: dict) -> str:
+    """Whether brightness alone tells the classes apart."""
+    auc = result["intensity"]["auc"]
+    low, high = auc["ci95"]
+    text = (
+        f"Bila citra latih diurutkan menurut rerata keabuannya saja, AUC-nya {number(auc['value'])} (IK 95% {interval(auc['ci95'], 3, 1)}; "
+        "0,5 berarti menebak). "
+    )
+    if low <= 0.5 <= high:
+        return (
+            text
+            + "Interval itu memuat 0,5: tidak terlihat bahwa kecerahan saja membedakan kedua kelas, jadi yang harus dipelajari adalah bentuk."
+        )
+    brighter = result["provenance"]["data"]["class_names"][int(low > 0.5)]
+    return text + (
+        f"Interval itu tidak memuat 0,5: citra {escape(brighter)} cenderung lebih terang. Sebagian dari kemampuan jaringan dapat berasal dari kecerahan, "
+        "bukan dari bentuk."
+    )
+
+
 def show_settings(result: dict, id: str = "tbl-resep") -> None:
     """The training recipe as a table of settings."""
     c = result["config"]
@@ -304,7 +335,7 @@ def read_history(result: dict) -> str:
     """What the training history says: where both losses go and where validation turns."""
     table = pd.DataFrame(result["history"])
     first, last, best = table.iloc[0], table.iloc[-1], table.iloc[table.val_loss.argmin()]
-    chosen = table.iloc[result["best_epoch"] - 1]
+    chosen, validation = table.iloc[result["best_epoch"] - 1], result["validation"]
     text = (
         f"Selama {number(len(table), 0)} epoch, *loss* latih bergerak dari {number(first.train_loss)} ke {number(last.train_loss)} dan "
         f"akurasi latih dari {percent(first.train_acc)} ke {percent(last.train_acc)}. "
@@ -319,8 +350,9 @@ def read_history(result: dict) -> str:
     else:
         text += ", yakni epoch terakhir: pada panjang pelatihan ini *loss* validasi belum berbalik naik."
     return text + (
-        f" Epoch yang terpilih adalah epoch {number(chosen.epoch, 0)}, dengan AUC validasi tertinggi ({number(chosen.val_auc)}) dan akurasi validasi "
-        f"{percent(chosen.val_acc)}."
+        f" Epoch yang terpilih adalah epoch {number(chosen.epoch, 0)}, dengan AUC validasi tertinggi ({number(validation['auc']['value'])}, "
+        f"IK 95% {interval(validation['auc']['ci95'], 3, 1)}) dan akurasi validasi {percent(validation['acc']['value'])} "
+        f"(IK 95% {interval(validation['acc']['ci95'])}; tebakan mayoritas {percent(result['majority']['val'])})."
     )
 
 
@@ -434,12 +466,12 @@ def read_leakage(result: dict) -> str:
     flattery = lesson["course"][1] - lesson["honest"][1]
     text = (
         f"Protokol mata kuliah memakai bagian `test` sebagai “validasi” dan melaporkan nilai terbaiknya: di sini {percent(lesson['course'][1])} "
-        f"pada epoch {lesson['course'][0]}. Protokol yang jujur, dengan aturan yang sama, memilih epoch {lesson['honest'][0]} menurut akurasi validasi dan mendapat "
-        f"{percent(lesson['honest'][1])}. "
+        f"(IK 95% {interval(lesson['course_ci95'])}) pada epoch {lesson['course'][0]}. Protokol yang jujur, dengan aturan yang sama, memilih epoch {lesson['honest'][0]} menurut akurasi validasi dan mendapat "
+        f"{percent(lesson['honest'][1])} (IK 95% {interval(lesson['honest_ci95'])}). "
     )
     if flattery > 0:
         return text + (
-            f"Selisih {points(flattery)} poin persen itu bukan kemampuan jaringan, melainkan upah mengintip: pilihan telah disesuaikan "
+            f"Selisih {points(flattery)} poin persen (IK 95% berpasangan {interval(lesson['flattery_ci95'])}) itu bukan kemampuan jaringan, melainkan upah mengintip: pilihan telah disesuaikan "
             "dengan data yang seharusnya menilainya [@kaufman2012]."
         )
     return text + (

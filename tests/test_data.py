@@ -560,6 +560,15 @@ def test_the_tensor_is_normalised_as_in_the_course():
     assert images.flatten().tolist() == [0, 51, 255]  # not a view of the images
 
 
+def test_grey_values_are_counted_within_each_class():
+    images = np.zeros((3, 28, 28), np.uint8)
+    images[0, :14] = 255  # class 0: half black, half white, mean 127.5; class 1: all black
+    found = data.intensity(data.Split(images, np.array([0, 1, 1], np.uint8), np.arange(3)), bins=4)
+    assert found["edges"].tolist() == [0, 64, 128, 192, 256]
+    assert np.array(found["pixels"]).tolist() == [[0.5, 0, 0, 0.5], [1, 0, 0, 0]]
+    assert np.array(found["images"]).tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
+
+
 def test_the_printed_contract(dataset):
     lines = dict(data.describe(dataset))
     counts = dataset.counts["val"]

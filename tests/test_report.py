@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
@@ -85,6 +86,17 @@ def test_the_test_table_says_what_the_results_say(html, results):
             metric = body[which][name]
             assert value == comma(scale * metric["value"], digits) + "%" * percent
             assert ci == "–".join(comma(scale * bound, digits) for bound in metric["ci95"])
+
+
+def test_the_lesson_on_leakage_takes_the_best_epoch_of_either_split(results):
+    body = results["02_pelatihan"]
+    lesson, val_acc = body["leakage"], [row["val_acc"] for row in body["history"]]
+    for which, epoch in (("honest", int(np.argmax(val_acc))), ("course", int(np.argmax(lesson["test_acc"])))):
+        assert lesson[which] == [epoch + 1, lesson["test_acc"][epoch]]
+        low, high = lesson[f"{which}_ci95"]
+        assert low <= lesson["test_acc"][epoch] <= high
+    low, high = lesson["flattery_ci95"]
+    assert low <= lesson["course"][1] - lesson["honest"][1] <= high
 
 
 def test_the_remedies_table_says_what_the_results_say(html, results):
