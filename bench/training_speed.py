@@ -5,7 +5,12 @@ runs it: a process of its own with torch as it comes. Every other trial has its 
 epoch by epoch, so that another load on the machine meets both; the median of the paired ratios counts. Exit status 1 when training
 on a CPU is less than 1.25 times as fast as the yardstick.
 
-What cxr_helpers does is what won here. `TRIALS` holds the losers beside it, each with its reason.
+What cxr_helpers does is what won. `TRIALS` holds the losers beside it. November 2026, two cores of an AMD EPYC (AVX-512), PyTorch 2.15,
+256 images, 5 rounds, against the yardstick's 105 images/s: cxr_helpers 1.29× (91% of the float32 peak); without keeping freed memory
+1.24×, and the yardstick with it 1.12×; layer4 in channels_last too 1.29×, in an earlier run 1.26× where cxr_helpers had 1.31×; all in
+NCHW 1.13×; torch.compile 1.24×; bfloat16 2.19×, with other numbers; two processes of one thread 145 images/s together, against 143.
+Tried by hand and left out: transparent huge pages (no gain beyond chance), threads bound to cores (half the speed), threads that wait
+actively (they starve every other process), layer3 in the plain layout too (slower), plain kernels under channels_last images (slower).
 """
 
 import argparse

@@ -2,6 +2,9 @@
 
 import multiprocessing
 import os
+import platform
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +16,7 @@ from torch import nn
 from cxr_helpers import augment, data, model, runs, training
 from cxr_helpers.errors import InputError
 from cxr_helpers.training import TrainConfig
-from tests.conftest import made
+from tests.conftest import ROOT, made
 
 EPOCHS = 400  # of the run that is killed: long enough to be killed often
 SMALL = TrainConfig(epochs=3, batch_size=16, architecture="small_cnn", seed=5)
@@ -140,6 +143,26 @@ def training_bytes(state: dict):
     torch.save(state, stream)
     stream.seek(0)
     return stream
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep memory")
+def test_freed_memory_is_kept_when_asked():
+    """Page faults of a process that frees 160 MB and asks for them again, five times."""
+    code = (
+        "import resource, numpy; from cxr_helpers.memory import keep_freed_memory\n"
+        "def work(): blocks = [numpy.ones(2_500_000) for _ in range(8)]\n"
+        "{}work()\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(5): work()\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    faults = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code.format(first)], capture_output=True, text=True, check=True, cwd=ROOT
+            ).stdout
+        )
+        for first in ("", "keep_freed_memory()\n")
+    ]
+    assert faults[1] < 0.1 * faults[0], faults
 
 
 def test_training_leaves_the_global_random_state_alone(dataset, weights):
