@@ -168,6 +168,22 @@ def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) 
     return float(a + b - low), float(a + b + high)
 
 
+def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray) -> dict:
+    """What choosing the epoch by the test itself ("course") reports, beside choosing it by validation accuracy ("honest") (notebook 02).
+
+    val_acc: (epochs,); test_logits: (epochs, N); labels: (N,). Gives "test_acc" (epochs,), for either protocol [epoch from 1, test
+    accuracy] and its "…_ci95", and "flattery_ci95", the paired interval of course − honest.
+    """
+    test_acc = ((test_logits > 0) == (labels == 1)).mean(axis=1)
+    chosen = {"honest": int(np.argmax(val_acc)), "course": int(np.argmax(test_acc))}
+    lesson = {"test_acc": test_acc}
+    for name, epoch in chosen.items():
+        lesson[name] = [epoch + 1, float(test_acc[epoch])]
+        lesson[f"{name}_ci95"] = metrics(test_logits[epoch], labels)["acc"]["ci95"]
+    difference = paired_difference([test_logits[chosen["course"]]], [test_logits[chosen["honest"]]], labels)
+    return lesson | {"flattery_ci95": difference["acc"]["ci95"]}
+
+
 def mean_accuracy(logits: list[np.ndarray], labels: np.ndarray) -> dict:
     """Mean over seeds of the share of right decisions: {"value", "ci95"}, by Wilson's interval.
 

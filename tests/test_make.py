@@ -114,14 +114,19 @@ def processes_in(folder: Path) -> dict[int, str]:
     return {pid: line for pid, line in found.items() if line}
 
 
+def start(folder: Path, words: list[str], **variables: str) -> subprocess.Popen:
+    """`make WORDS` in a process group of its own, as a terminal starts it."""
+    return subprocess.Popen(
+        ["make", *words, f"PYTHON={sys.executable}"],
+        cwd=folder, env=environment() | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for orphans in /proc")
 def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(built):
     before = built.outputs()
     words = [*SETTINGS, "SEED=7", "BUILD=build-berhenti"]  # another seed: its trainings are not in the store
-    process = subprocess.Popen(
-        ["make", *words, f"PYTHON={sys.executable}"],
-        cwd=built.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+    process = start(built.folder, words)
     runs = {path.name for path in (built.folder / "runs").iterdir()}
     for _ in range(1200):  # until a training has begun
         if {path.name for path in (built.folder / "runs").iterdir()} - runs:
@@ -146,11 +151,7 @@ def test_the_processes_of_notebook_04_end_with_it(built, tmp_path, how, says):
     before, notebook, store = built.outputs(), built.folder / "notebooks/04_perbaikan.ipynb", tmp_path / "runs"
     state = notebook.stat()
     os.utime(notebook)  # this notebook is to be made again, with nothing in the store
-    process = subprocess.Popen(
-        ["make", *SETTINGS, "N_JOBS=2", f"PYTHON={sys.executable}"],
-        cwd=built.folder, env=environment() | {"CXR_RUNS": str(store)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    process = start(built.folder, [*SETTINGS, "N_JOBS=2"], CXR_RUNS=str(store))
     for _ in range(1200):  # until both processes train
         if len(list(store.glob("*/config.json"))) >= 2:
             break
