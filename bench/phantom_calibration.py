@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torchvision.models import resnet18
 
-from cxr_helpers import phantom
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine import phantom
+from cxr_helpers.engine.errors import InputError
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 10, 32, 4e-4  # the course's recipe
 

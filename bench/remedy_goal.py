@@ -8,8 +8,9 @@ accuracy against the unflipped labels up by at least 5 points; the AUC's paired 
 import argparse
 import sys
 
-from cxr_helpers import evaluation, remedies, runs
-from cxr_helpers.results import interval, number, points
+from cxr_helpers import evaluation, remedies
+from cxr_helpers.engine import runs
+from cxr_helpers.engine.indonesian import interval, number, points
 from cxr_helpers.study import open_study
 
 PARTS = ("weight_decay", "augmentation", "resnet18_layer2", "onecycle")  # remedies of notebook 04 by name

@@ -29,10 +29,10 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from bench import plain_loop
-from cxr_helpers import adaptation, data, model, phantom, training
-from cxr_helpers.determinism import make_deterministic
-from cxr_helpers.memory import keep_freed_memory
-from cxr_helpers.results import number
+from cxr_helpers import adaptation, data, model, training
+from cxr_helpers.engine import phantom
+from cxr_helpers.engine.indonesian import number
+from cxr_helpers.engine.runtime import keep_freed_memory, make_deterministic
 from cxr_helpers.training import TrainConfig
 
 BATCH, LEARNING_RATE, TARGET = 32, 4e-4, 1.25

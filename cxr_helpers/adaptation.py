@@ -13,15 +13,16 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from cxr_helpers import evaluation, runs
+from cxr_helpers import evaluation
 from cxr_helpers.data import Split, to_tensor
-from cxr_helpers.model import Weights, adapt_conv1, build, course_resnet18, gabor_bank, resolve_weights, split_frozen
+from cxr_helpers.engine import runs
+from cxr_helpers.model import build, course_resnet18, split_frozen
 from cxr_helpers.model import features as frozen_features
 from cxr_helpers.study import Study
+from cxr_helpers.weights import STAGES, Weights, adapt_conv1, gabor_bank, resolve_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's normalisation of the RGB values in [0, 1] for IMAGENET1K_V1
 IMAGENET_STD = (0.229, 0.224, 0.225)
-STAGES = ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "fc")
 # The course's choice first; then one thing changed at a time, then the combinations that theory favours.
 STRATEGIES = (
     {"reduce": "mean", "resize": "bilinear", "scale": "none"},

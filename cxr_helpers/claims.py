@@ -3,9 +3,9 @@
 import numpy as np
 
 from cxr_helpers import adaptation, evaluation, overfitting
+from cxr_helpers.engine.indonesian import interval, number, percent, points
+from cxr_helpers.engine.runs import Run
 from cxr_helpers.model import build
-from cxr_helpers.results import interval, number, percent, points
-from cxr_helpers.runs import Run
 from cxr_helpers.study import Study
 
 SUPPORTED, UNSUPPORTED, UNTESTABLE = "didukung", "tidak didukung", "tidak dapat diuji"

@@ -1,22 +1,16 @@
-"""Where images and labels come from: ChestMNIST, another MedMNIST 2D file, or the phantom (explained in notebook 02).
+"""Two classes of a MedMNIST file as arrays: images, labels, splits (explained in notebook 02).
 
-`resolve` finds the file, `load` reads it through the medmnist package's own class and keeps two classes, `take` and `subset`
-cut it down, `to_tensor` makes the network's input. Nothing here draws, trains or writes results.
-
-MedMNIST: Yang et al., "MedMNIST v2", Scientific Data 10:41 (2023). An npz of MedMNIST holds, for train, val and test,
-`{split}_images` (N, H, W) or (N, H, W, 3) uint8 and `{split}_labels` (N, L): L = 1 class number, or one column 0/1 per finding.
+`load` reads the file through the medmnist package's own class and keeps two classes, `take` and `subset` cut it down, `to_tensor`
+makes the network's input. Which file it is, engine/sources.py decides. MedMNIST: Yang et al., Scientific Data 10:41 (2023).
 """
 
 import hashlib
 import itertools
 import os
-import re
 import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,17 +19,12 @@ import numpy as np
 import torch
 from medmnist import INFO
 
-from cxr_helpers import results
-from cxr_helpers.download import DownloadError, Remote, fetch, locked
-from cxr_helpers.errors import InputError
-from cxr_helpers.settings import SIZES
+from cxr_helpers.engine import indonesian
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.sources import SPLITS, Source, check_layout, headers, many_labels, one_line, place
 
-SPLITS = ("train", "val", "test")
-FLAGS = tuple(flag for flag in INFO if not flag.endswith("3d"))
 DEFAULT_CLASSES = "cardiomegaly,pneumothorax"
-# In auto mode the phantom is at hand: less than this (bytes/s, 28×28 in about 5 minutes) is not worth waiting for.
-AUTO_SLOWEST = 250e3
-LUMINANCE = np.array([299, 587, 114], dtype=np.uint32)  # thousandths of red, green, blue; ITU-R BT.601
+LUMINANCE = (299, 587, 114)  # thousandths of red, green, blue: ITU-R BT.601
 INDONESIAN = {
     "atelectasis": "Atelektasis",
     "cardiomegaly": "Kardiomegali",
@@ -66,33 +55,6 @@ INDONESIAN = {
     "pancreas": "Pankreas",
     "spleen": "Limpa",
 }
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file that `load` can read, and how it was chosen.
-
-    kind: "chestmnist", "phantom", "medmnist" or "file"; flag: the medmnist data set whose layout and class names the file has;
-    size: pixels along a side; title and note: Indonesian, for the cover; truth: the phantom's ground truth (analysis only).
-    """
-
-    kind: str
-    flag: str
-    path: Path
-    size: int
-    title: str
-    note: str
-    truth: Path | None = None
-
-    @property
-    def collection(self) -> str:
-        """'ChestMNIST', 'PneumoniaMNIST', …"""
-        return INFO[self.flag]["python_class"]
-
-    @property
-    def many_labels(self) -> bool:
-        """Whether an image may carry several labels, so that the single-label filter has work to do."""
-        return _many_labels(self.flag)
 
 
 @dataclass(frozen=True)
@@ -131,203 +93,6 @@ class Dataset:
     overlap: dict[str, int]
 
 
-# --- which file -----------------------------------------------------------------------------------------------------
-
-
-def resolve(
-    data: str = "auto",
-    size: int = 28,
-    folder: Path = Path("data"),
-    seed: int = 0,
-    timeout: float = 10.0,
-    remote: Remote | None = None,
-) -> Source:
-    """Find, fetch or draw the file that `data` names.
-
-    data: "auto" (the real ChestMNIST if it is in `folder` or can be fetched, else the phantom; one printed line says which),
-    "chestmnist" or another 2D set of MedMNIST (never anything else in its place), "phantom", or the path of an npz.
-    size: 28, 64, 128 or 224 pixels. folder: where downloads and the phantom are kept. seed: the phantom's patients.
-    timeout: seconds a server may be silent (see download.fetch; auto asks once, the others three times).
-    remote: another place for the download than medmnist's, for tests and mirrors.
-    A file already in `folder` is used as it is and never altered: with another MD5 than the published one it must still have
-    the right layout, and the note says so. Raises InputError with one line.
-    """
-    data, folder = str(data).strip(), Path(folder)
-    if size not in SIZES:
-        raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
-    name = data.lower()
-    if name == "auto":
-        return _auto(size, folder, seed, timeout, remote)
-    if name == "phantom":
-        return _phantom(size, folder, seed, "Dipilih dengan DATA=phantom; citranya digambar oleh model, bukan citra pasien.")
-    if name in FLAGS:
-        remote = remote or _published(name, size)
-        return _official(name, size, fetch(remote, _place(name, size, folder), timeout), remote)
-    if name in INFO:
-        raise InputError(f"DATA={data} berisi citra 3D, sedangkan jaringan ini membaca citra 2D: pilih {', '.join(FLAGS)}.")
-    path = Path(os.path.expanduser(data))
-    if not (name.endswith(".npz") or os.path.exists(path)):
-        raise InputError(
-            f"DATA={data} tidak dikenal: berikan auto, phantom, berkas .npz yang ada, atau salah satu dari {', '.join(FLAGS)}."
-        )
-    return _given(path, size)
-
-
-def _auto(size: int, folder: Path, seed: int, timeout: float, remote: Remote | None) -> Source:
-    remote = remote or _published("chestmnist", size)
-    try:
-        path = fetch(remote, _place("chestmnist", size, folder), timeout, retries=0, slowest=AUTO_SLOWEST)
-        source = _official("chestmnist", size, path, remote)
-    except DownloadError as error:
-        if size != 28:
-            raise
-        note = f"ChestMNIST tidak dapat diunduh ({error.reason}), maka dipakai fantom: citra gambaran model, bukan citra pasien."
-        source = _phantom(size, folder, seed, note)
-    print(f"Data: {source.title}. {source.note}", flush=True)
-    return source
-
-
-def _published(flag: str, size: int) -> Remote:
-    suffix = "" if size == 28 else f"_{size}"
-    return Remote(INFO[flag][f"url{suffix}"], INFO[flag][f"MD5{suffix}"])
-
-
-def _place(flag: str, size: int, folder: Path) -> Path:
-    return folder / f"{flag}{'' if size == 28 else f'_{size}'}.npz"
-
-
-def _official(flag: str, size: int, path: Path, remote: Remote) -> Source:
-    channels = _check_layout(path, flag, size)
-    title = f"{INFO[flag]['python_class']} {size}×{size}"
-    if _md5(path) == remote.md5:
-        note = "Berkas resmi MedMNIST; MD5-nya cocok dengan yang diterbitkan."
-    else:
-        note = f"Berkas {path.name} bukan berkas resmi: MD5-nya berbeda dari yang diterbitkan MedMNIST."
-    kind = "chestmnist" if flag == "chestmnist" else "medmnist"
-    return Source(kind, flag, path, size, title, note + _grey_note(channels))
-
-
-def _phantom(size: int, folder: Path, seed: int, note: str) -> Source:
-    from cxr_helpers import phantom  # drawing needs SciPy, which real data does not
-
-    if size != 28:
-        raise InputError(f"Fantom hanya ada pada ukuran 28, sedangkan SIZE={size}: pakai SIZE=28 atau DATA=chestmnist.")
-    with ExitStack() as stack:
-        # Where the folder cannot be written nothing needs guarding: ensure reads what is there, or says why it cannot.
-        with suppress(OSError):
-            stack.enter_context(locked(folder, "fantom"))
-        path, truth = phantom.ensure(folder, seed)
-    return Source("phantom", "chestmnist", path, size, "Fantom toraks sintetis 28×28", note, truth)
-
-
-def _given(path: Path, size: int) -> Source:
-    flag = _guess_flag(path)
-    channels = _check_layout(path, flag, size)
-    note = f"Berkas yang Anda berikan, dibaca dengan nama kelas {INFO[flag]['python_class']}." + _grey_note(channels)
-    return Source("file", flag, path, size, f"Berkas {path.name}, {size}×{size}", note)
-
-
-def _grey_note(channels: int) -> str:
-    return " Citra warna diubah menjadi skala keabuan (luminansi ITU-R BT.601)." if channels == 3 else ""
-
-
-def _guess_flag(path: Path) -> str:
-    shape, _ = _headers(path)["train_labels"]
-    if shape[1:] == (len(INFO["chestmnist"]["label"]),):
-        return "chestmnist"
-    named = re.fullmatch(r"([a-z]+)(_\d+)?", path.stem.lower())
-    if named and named[1] in FLAGS:
-        return named[1]
-    raise InputError(
-        f"Nama kelas {path.name} tidak dapat ditentukan: berikan berkas berkolom label 14 seperti ChestMNIST, "
-        f"atau beri nama seperti di MedMNIST, misalnya pneumoniamnist.npz ({', '.join(FLAGS)})."
-    )
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-# --- is it whole, and of the right shape ----------------------------------------------------------------------------
-
-
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged or unreadable file raises into one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise InputError(
-            f"Berkas {path} rusak, terpotong, atau bukan npz tanpa pickle: "
-            "hapus atau ganti dengan salinan yang utuh, lalu jalankan lagi."
-        ) from error
-    except OSError as error:
-        raise InputError(f"Berkas {path} tidak dapat dibaca ({error.strerror or error}): periksa izin bacanya.") from error
-    except MemoryError as error:
-        raise InputError(f"Berkas {path} tidak muat di memori: pakai SIZE yang lebih kecil.") from error
-
-
-def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """{array name: (shape, dtype)} of a MedMNIST npz, without reading the arrays themselves."""
-    if not os.path.exists(path):  # unlike Path.exists it answers for any text, a name too long for the disk included
-        raise InputError(f"Berkas {path} tidak ada: periksa nama dan foldernya.")
-    if not path.is_file():
-        raise InputError(f"{path} bukan berkas: berikan berkas .npz.")
-    wanted = [f"{split}_{what}" for split in SPLITS for what in ("images", "labels")]
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    found = {}
-    with _one_line(path), zipfile.ZipFile(path) as archive:
-        missing = [name for name in wanted if f"{name}.npy" not in archive.namelist()]
-        if missing:
-            raise InputError(f"Berkas {path} tidak memuat {', '.join(missing)}: berikan npz dengan susunan MedMNIST.")
-        for name in wanted:
-            with archive.open(f"{name}.npy") as stream:
-                version = np.lib.format.read_magic(stream)
-                if version not in read_header:
-                    raise ValueError(f"npy {version}")
-                shape, _, dtype = read_header[version](stream)
-            found[name] = shape, dtype
-    return found
-
-
-def _check_layout(path: Path, flag: str, size: int) -> int:
-    """The number of colour channels (1 or 3) of a file that has the layout of `flag` at `size`; InputError if it has not."""
-    headers = _headers(path)
-    columns = len(INFO[flag]["label"]) if _many_labels(flag) else 1
-    channels = set()
-    for split in SPLITS:
-        (images, pixel), (labels, label) = headers[f"{split}_images"], headers[f"{split}_labels"]
-        if pixel != np.uint8 or len(images) not in (3, 4) or (len(images) == 4 and images[3] != 3):
-            raise InputError(
-                f"{split}_images di {path} harus uint8 berbentuk (N, tinggi, lebar) atau (N, tinggi, lebar, 3), "
-                f"bukan {pixel} berbentuk {images}."
-            )
-        if images[1:3] != (size, size):
-            raise InputError(
-                f"{split}_images di {path} berukuran {images[1]}×{images[2]}, sedangkan SIZE={size}: "
-                "berikan SIZE yang sama dengan ukuran citranya."
-            )
-        if label.kind not in "uib" or labels[1:] != (columns,):
-            raise InputError(
-                f"{split}_labels di {path} harus bilangan bulat berbentuk (N, {columns}) untuk {INFO[flag]['python_class']}, "
-                f"bukan {label} berbentuk {labels}."
-            )
-        if images[0] != labels[0]:
-            raise InputError(f"{split} di {path} memuat {images[0]} citra tetapi {labels[0]} baris label: jumlahnya harus sama.")
-        channels.add(3 if len(images) == 4 else 1)
-    return max(channels)
-
-
-def _many_labels(flag: str) -> bool:
-    return INFO[flag]["task"].startswith("multi-label")
-
-
 # --- reading it -----------------------------------------------------------------------------------------------------
 
 
@@ -339,11 +104,11 @@ def load(source: Source, classes: str = "auto") -> Dataset:
     Colour becomes grey by ITU-R BT.601 luminance, 0.299 R + 0.587 G + 0.114 B.
     Raises InputError when the file has not the layout, a name is unknown, or a split has no image of a class.
     """
-    _check_layout(source.path, source.flag, source.size)
+    check_layout(source.path, source.flag, source.size)
     names = [INFO[source.flag]["label"][str(i)] for i in range(len(INFO[source.flag]["label"]))]
     pair = _parse_classes(_default_classes(source, names) if classes == "auto" else classes, names)
     splits = {}
-    with _one_line(source.path), _medmnist_root(source) as root:
+    with one_line(source.path), _medmnist_root(source) as root:
         for split in SPLITS:
             splits[split] = _read_split(source, split, pair, names, root)
     if source.truth is not None:
@@ -381,7 +146,7 @@ def _parse_classes(classes: str, names: list[str]) -> tuple[int, int]:
 @contextmanager
 def _medmnist_root(source: Source) -> Iterator[Path]:
     """A folder in which the file bears the name that the medmnist class looks for."""
-    expected = _place(source.flag, source.size, source.path.parent)
+    expected = place(source.flag, source.size, source.path.parent)
     if source.path == expected:
         yield expected.parent
         return
@@ -402,17 +167,17 @@ def _read_split(source: Source, split: str, pair: tuple[int, int], names: list[s
     # Its len() and repr() assert the published number of images, so only its arrays are used.
     whole = kind(split=split, root=str(root), size=source.size, download=False)
     labels = np.asarray(whole.labels)
-    highest = 1 if _many_labels(source.flag) else len(names) - 1
+    highest = 1 if many_labels(source.flag) else len(names) - 1
     if labels.size and (labels.min() < 0 or labels.max() > highest):
         raise InputError(f"{split}_labels di {source.path} memuat nilai di luar 0 sampai {highest}: perbaiki berkasnya.")
-    if _many_labels(source.flag):
+    if many_labels(source.flag):
         single = labels.sum(axis=1) == 1
         member = [single & (labels[:, index] == 1) for index in pair]
     else:
         member = [labels[:, 0] == index for index in pair]
     for index, chosen in zip(pair, member, strict=True):
         if not chosen.any():
-            only = " dengan label itu saja" if _many_labels(source.flag) else ""
+            only = " dengan label itu saja" if many_labels(source.flag) else ""
             raise InputError(
                 f"Kelas {names[index]} tidak mempunyai citra{only} di split {split} pada {source.path}: pilih kelas lain."
             )
@@ -424,13 +189,14 @@ def _grey(images: np.ndarray) -> np.ndarray:
     """uint8 (N, H, W[, 3]) → uint8 (N, H, W)."""
     if images.ndim == 3:
         return images
+    weights = np.array(LUMINANCE, np.uint32)
     # Whole numbers, so that every machine rounds alike; one image at a time, since 32 bits a channel are four times the file.
-    return np.array([(image.astype(np.uint32) @ LUMINANCE + 500) // 1000 for image in images]).astype(np.uint8)
+    return np.array([(image.astype(np.uint32) @ weights + 500) // 1000 for image in images]).astype(np.uint8)
 
 
 def _read_truth(source: Source, split: str, rows: np.ndarray) -> dict[str, np.ndarray]:
-    expected = _headers(source.path)[f"{split}_labels"][0][0]
-    with _one_line(source.truth), np.load(source.truth, allow_pickle=False) as arrays:
+    expected = headers(source.path)[f"{split}_labels"][0][0]
+    with one_line(source.truth), np.load(source.truth, allow_pickle=False) as arrays:
         prefix = f"{split}_"
         whole = {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}
     if not whole or any(len(array) != expected for array in whole.values()):
@@ -534,10 +300,10 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
     lines += [(f"Label {label}", f"{name_id} ({name})") for label, (name, name_id) in enumerate(shown)]
     for split, part in splits.items():
         each = [
-            f"{name} {results.number(dataset.counts[split][key], 0)}"
+            f"{name} {indonesian.number(dataset.counts[split][key], 0)}"
             for key, name in zip(dataset.classes, dataset.class_names_id, strict=True)
         ]
-        lines.append((f"Citra {split}", f"{results.number(len(part), 0)} ({', '.join(each)})"))
+        lines.append((f"Citra {split}", f"{indonesian.number(len(part), 0)} ({', '.join(each)})"))
     low = min(int(part.images.min()) for part in splits.values())
     high = max(int(part.images.max()) for part in splits.values())
     lines.append(("Ukuran dan rentang piksel", f"{dataset.source.size}×{dataset.source.size}, {low} sampai {high} (uint8)"))

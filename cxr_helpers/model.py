@@ -1,125 +1,20 @@
-"""ResNet-18 for one-channel 28×28 images: stem, head, weight adaptation, loading weights (explained in notebook 01).
+"""The networks: ResNet-18 for one-channel images, and a small CNN; all of it trained, or a part (explained in notebooks 01 and 02).
 
 ResNet-18: He et al. 2016, table 1. Stock stem: conv1 64×3×7×7, stride 2, padding 3, then a 3×3 max-pool of stride 2. For images
 of at most 32 pixels: conv1 64×1×3×3, stride 1, padding 1, no bias, and no max-pool, as for CIFAR in He et al. 2016, section 4.2.
 """
 
-import hashlib
-import math
-import socket
-import sys
 from collections import OrderedDict
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, resnet18
+from torchvision.models import resnet18
 
-from cxr_helpers.errors import InputError
+from cxr_helpers.weights import Weights, fit_state
 
 SMALL_IMAGE = 32  # pixels; up to here the stem keeps the resolution
-REDUCTIONS = ("mean", "sum", "luminance")
-RESIZES = ("bilinear", "bilinear_antialias", "bicubic", "area", "crop", "pinv")
-SCALES = ("none", "dc", "norm")
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 TRAINABLE = {"all": None, "layer4+head": ("layer4", "fc"), "head": ("fc",)}
-STAGES = ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "fc")
-
-
-# --- weight adaptation ----------------------------------------------------------------------------------------------
-
-
-def _interpolation_matrix(source: int, target: int) -> Tensor:
-    """(target, source): bilinear resize of a line of `source` points, as a matrix."""
-    lines = torch.eye(source, dtype=torch.float64).unsqueeze(1)
-    return F.interpolate(lines, size=target, mode="linear", align_corners=False)[:, 0].T
-
-
-def _resize(weight: Tensor, kernel: int, method: str) -> Tensor:
-    source = weight.shape[-1]
-    if source == kernel:
-        return weight.clone()
-    if method == "crop":
-        if kernel > source or (source - kernel) % 2:
-            raise InputError(
-                f"resize='crop' tidak dapat mengambil kernel {kernel}×{kernel} dari tengah kernel {source}×{source}."
-            )
-        margin = (source - kernel) // 2
-        return weight[..., margin : margin + kernel, margin : margin + kernel].clone()
-    if method == "area":
-        return F.adaptive_avg_pool2d(weight, kernel)
-    if method == "pinv":
-        # FlexiViT (Beyer et al. 2023, eq. 4): the small kernel whose dot product with a resized patch is nearest to that of the
-        # large kernel with the patch; B enlarges nothing here but shrinks patches, so w' = pinv(B)ᵀ w on either axis.
-        inverse = torch.linalg.pinv(_interpolation_matrix(source, kernel))  # (source, kernel)
-        return torch.einsum("oiyx,ya,xb->oiab", weight.double(), inverse, inverse).to(weight.dtype)
-    mode = "bicubic" if method == "bicubic" else "bilinear"
-    return F.interpolate(weight, size=(kernel, kernel), mode=mode, align_corners=False, antialias=method == "bilinear_antialias")
-
-
-def adapt_conv1(
-    weight: Tensor, channels: int = 1, kernel: int = 3, reduce: str = "mean", resize: str = "bilinear", scale: str = "none"
-) -> Tensor:
-    """Adapt first-layer kernels (O, I, K, K) to (O, channels, kernel, kernel); the defaults are the course's (notebook 01).
-
-    reduce: "mean" (the course), "sum" (keeps the response to a grey image copied to every channel) or "luminance" (ITU-R BT.601,
-    three channels only). With channels > 1 the reduced kernel is shared equally among them, so that equal channels give its response.
-    resize: "bilinear" (the course: torch's bilinear without antialiasing, which reads only some of the taps),
-    "bilinear_antialias", "bicubic", "area", "crop" (the centre) or "pinv" (least squares, Beyer et al. 2023).
-    scale: "none" (the course), "dc" (each kernel keeps its sum, that is its response to a constant image) or "norm" (each kernel
-    keeps its L2 norm). dc leaves a kernel alone whose resized sum is nearly zero.
-    Raises InputError on an unknown choice or a weight of another shape.
-    """
-    for name, value, known in (("reduce", reduce, REDUCTIONS), ("resize", resize, RESIZES), ("scale", scale, SCALES)):
-        if value not in known:
-            raise InputError(f"{name}={value!r} tidak dikenal: pilih {', '.join(known)}.")
-    if weight.ndim != 4 or weight.shape[2] != weight.shape[3]:
-        raise InputError(f"Bobot conv1 berbentuk {tuple(weight.shape)}; yang diperlukan (keluaran, masukan, K, K).")
-    if reduce == "luminance":
-        if weight.shape[1] != 3:
-            raise InputError(f"reduce='luminance' memerlukan 3 kanal, sedangkan bobotnya {weight.shape[1]} kanal.")
-        reduced = torch.einsum("ocyx,c->oyx", weight, weight.new_tensor(LUMINANCE)).unsqueeze(1)
-    else:
-        reduced = getattr(weight, reduce)(dim=1, keepdim=True)
-    small = _resize(reduced, kernel, resize)
-    if scale == "dc":
-        before, after = reduced.sum((1, 2, 3), keepdim=True), small.sum((1, 2, 3), keepdim=True)
-        usable = after.abs() > 1e-6 * small.abs().sum((1, 2, 3), keepdim=True)
-        small = torch.where(usable, small * before / torch.where(usable, after, 1.0), small)
-    elif scale == "norm":
-        small = (
-            small
-            * reduced.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-            / small.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-        )
-    return small.expand(-1, channels, -1, -1) / channels
-
-
-def gabor_bank() -> Tensor:
-    """(64, 3, 7, 7) oriented filters by formula, shaped like a trained first layer: a start that needs no download.
-
-    48 are grey: Gabor functions (Daugman 1985, eq. 1 on a square grid) of 8 orientations, wavelengths of 3, 4.5 and 7 pixels, even
-    and odd; 16 weigh the colours against each other (red–green, blue–yellow) over 8 orientations, as trained first layers do
-    (Krizhevsky et al. 2012, fig. 3). Each has zero mean in every channel pair that it compares and the norm that He et al. 2015
-    draw on average for this layer.
-    """
-    y, x = torch.meshgrid(torch.arange(-3.0, 4.0), torch.arange(-3.0, 4.0), indexing="ij")
-    angles = [math.pi * i / 8 for i in range(8)]
-
-    def gabor(angle: float, wavelength: float, phase: float) -> Tensor:
-        along = x * math.cos(angle) + y * math.sin(angle)
-        envelope = torch.exp(-(x**2 + y**2) / (2 * (0.5 * wavelength) ** 2))
-        wave = envelope * torch.cos(2 * math.pi * along / wavelength + phase)
-        return wave - envelope * wave.sum() / envelope.sum()  # no answer to a flat image
-
-    grey = [gabor(a, w, p).expand(3, -1, -1) for w in (3.0, 4.5, 7.0) for a in angles for p in (0.0, math.pi / 2)]
-    opponents = torch.tensor([[1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
-    colour = [c.view(3, 1, 1) * gabor(a, 7.0, math.pi / 2) for c in opponents for a in angles]
-    bank = torch.stack([*grey, *colour])
-    norm = math.sqrt(2 / (64 * 49)) * math.sqrt(3 * 49)  # torchvision draws with variance 2 / (output channels × taps)
-    return bank * (norm / bank.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
 
 
 # --- the network ----------------------------------------------------------------------------------------------------
@@ -128,6 +23,13 @@ def gabor_bank() -> Tensor:
 def stem_kernel(size: int) -> int:
     """Side of the first layer's kernels for images of `size` pixels."""
     return 3 if size <= SMALL_IMAGE else 7
+
+
+class PlainOnCPU(nn.Sequential):
+    """layer4, which on a CPU takes its images in the plain (NCHW) layout: see `lay_out`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.contiguous() if x.device.type == "cpu" else x)
 
 
 def course_resnet18(size: int = 28, channels: int = 1, dropout: float = 0.0, architecture: str = "resnet18") -> nn.Module:
@@ -143,6 +45,8 @@ def course_resnet18(size: int = 28, channels: int = 1, dropout: float = 0.0, arc
         network.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
     if architecture == "resnet18_layer2":
         network.layer3, network.layer4, network.fc = nn.Identity(), nn.Identity(), nn.Linear(128, 1)
+    else:
+        network.layer4 = PlainOnCPU(*network.layer4)
     if dropout > 0:
         # A hook keeps the name fc.weight, so that weights with and without dropout are one format.
         network.fc.register_forward_pre_hook(lambda layer, args: F.dropout(args[0], dropout, layer.training))
@@ -161,151 +65,6 @@ def small_cnn(channels: int = 1, dropout: float = 0.0) -> nn.Module:
         ]
     layers += [("flatten", nn.Flatten()), ("dropout", nn.Dropout(dropout)), ("fc", nn.Linear(128, 1))]
     return nn.Sequential(OrderedDict(layers))
-
-
-# --- weights --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Initial weights. kind: "imagenet", "gabor", "random" or "file"; title, note: Indonesian, for the cover; digest: for the run's key.
-
-    state: a ResNet-18 state dict with any head (it is replaced), or None for random initialisation. partial: what `state` lacks stays
-    random.
-    """
-
-    kind: str
-    title: str
-    note: str
-    state: dict[str, Tensor] | None
-    digest: str
-    partial: bool = False
-
-
-def _digest(state: dict[str, Tensor]) -> str:
-    summary = hashlib.sha256()
-    for name in sorted(state):
-        summary.update(name.encode())
-        summary.update(state[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return summary.hexdigest()[:16]
-
-
-def _reachable(url: str, timeout: float) -> bool:
-    host = url.split("/")[2]
-    try:
-        socket.create_connection((host, 443), timeout=timeout).close()
-    except OSError:
-        return False
-    return True
-
-
-def _imagenet(timeout: float) -> dict[str, Tensor]:
-    """torchvision's IMAGENET1K_V1 from torch's cache, or downloaded with its hash checked. Raises InputError if it can't be had."""
-    entry = ResNet18_Weights.IMAGENET1K_V1
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
-    failed = InputError(
-        "Bobot ImageNet tidak dapat diunduh: periksa jaringan, letakkan "
-        f"{cached.name} di {cached.parent}, atau pakai WEIGHTS=random."
-    )
-    if not cached.exists() and not _reachable(entry.url, timeout):
-        raise failed
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(timeout)  # torch's loader has no time-out of its own
-    try:
-        return entry.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
-    except Exception as error:
-        if cached.exists():
-            raise InputError(f"Berkas {cached} rusak: hapus berkas itu, lalu ulangi.") from error
-        raise failed from error
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors, .pth or .pt: bare, or under "state_dict" or "model"; "module." prefixes are removed.
-
-    Only tensors are read: a file that would run code is refused. Raises InputError with one line.
-    """
-    if not path.is_file():
-        raise InputError(f"WEIGHTS={path}: berkas tidak ditemukan. Periksa letak dan ejaannya.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            found = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:
-        raise InputError(
-            f"WEIGHTS={path}: bukan berkas bobot yang utuh dan aman (hanya tensor yang dibaca, kode tidak pernah dijalankan). "
-            "Simpan ulang dengan torch.save(model.state_dict(), …) atau sebagai .safetensors."
-        ) from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise InputError(f"WEIGHTS={path}: isinya bukan state dict. Simpan dengan torch.save(model.state_dict(), …).")
-    return {name.removeprefix("module."): value for name, value in found.items()}
-
-
-def resolve_weights(weights: str = "auto", folder: Path = Path("data"), timeout: float = 10.0) -> Weights:
-    """auto (ImageNet if it can be had within the time-out, else random, said in one line), imagenet, gabor, random, or a file's path."""
-    if weights == "gabor":
-        state = {"conv1.weight": gabor_bank()}
-        note = "Lapisan pertama berisi saringan berarah yang dihitung dengan rumus; lapisan lainnya acak."
-        return Weights("gabor", "Bank Gabor", note, state, _digest(state), partial=True)
-    if weights == "random":
-        return Weights("random", "Bobot acak", "Jaringan belum pernah melihat citra apa pun.", None, "random")
-    if weights in ("auto", "imagenet"):
-        try:
-            state = _imagenet(timeout)
-        except InputError:
-            if weights == "imagenet":
-                raise
-            note = "Bobot ImageNet tidak dapat diperoleh (tanpa jaringan), jadi pelatihan mulai dari bobot acak."
-            return Weights("random", "Bobot acak", note, None, "random")
-        note = "Dari torchvision, dilatih pada ImageNet-1K; lapisan pertama diadaptasi ke satu kanal."
-        return Weights("imagenet", "Bobot ImageNet (IMAGENET1K_V1)", note, state, _digest(state))
-    path = Path(weights).expanduser()
-    if path.suffix not in (".pth", ".pt", ".safetensors"):
-        raise InputError(
-            f"WEIGHTS={weights} tidak dikenal: pilih auto, imagenet, gabor, random, atau berkas .pth, .pt, .safetensors."
-        )
-    state = read_weights(path)
-    fit_state(state, course_resnet18(), reset_head=True)  # what does not fit is said now, not after the first notebook
-    return Weights("file", f"Bobot dari {path.name}", "Berkas dari pengguna; kepala klasifikasi diganti.", state, _digest(state))
-
-
-def fit_state(
-    state: dict[str, Tensor], network: nn.Module, reset_head: bool = False, partial: bool = False, **adapt: str
-) -> dict[str, Tensor]:
-    """The tensors of `state` that `network` needs; conv1 is adapted (`adapt` goes to adapt_conv1) if its shape differs.
-
-    reset_head: a head of another shape, or none, is left out, so that the network keeps its own; else it does not fit. partial: tensors may
-    be missing. Raises InputError that lists every tensor that is missing, of another shape or unknown. Tensors of stages that a
-    truncated network lacks are not needed.
-    """
-    wanted, given = network.state_dict(), dict(state)
-    conv1 = given.get("conv1.weight")
-    if conv1 is not None and conv1.shape != wanted["conv1.weight"].shape:
-        given["conv1.weight"] = adapt_conv1(conv1, *wanted["conv1.weight"].shape[1:3], **adapt)
-    fitting, wrong = {}, []
-    for name, tensor in wanted.items():
-        if name.startswith("fc.") and reset_head and (name not in given or given[name].shape != tensor.shape):
-            continue
-        if name not in given:
-            if not partial and not name.endswith("num_batches_tracked"):
-                wrong.append(f"{name} tidak ada")
-        elif given[name].shape != tensor.shape:
-            wrong.append(f"{name} {tuple(given[name].shape)} seharusnya {tuple(tensor.shape)}")
-        else:
-            fitting[name] = given[name]
-    foreign = [name for name in given if name.split(".")[0] not in (*STAGES, "bn1")]
-    wrong += [f"{name} {tuple(given[name].shape)} tidak dikenal" for name in foreign]
-    if wrong:
-        more = f", dan {len(wrong) - 6} lagi" if len(wrong) > 6 else ""
-        raise InputError(f"Bobot itu tidak cocok dengan ResNet-18: {'; '.join(wrong[:6])}{more}.")
-    return fitting
 
 
 def build(
@@ -337,10 +96,9 @@ def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
     quarters of all weights, and torch reorders the gradient of a channels_last kernel twice in every step.
     """
     network = network.to(device, memory_format=torch.channels_last)
-    layer4 = getattr(network, "layer4", None)
-    if device.type == "cpu" and isinstance(layer4, nn.Sequential):  # a truncated network has an Identity there
-        layer4.to(memory_format=torch.contiguous_format)
-        layer4.register_forward_pre_hook(lambda layer, args: (args[0].contiguous(),))
+    for part in network.modules():
+        if isinstance(part, PlainOnCPU) and device.type == "cpu":
+            part.to(memory_format=torch.contiguous_format)
     return network
 
 

@@ -11,9 +11,10 @@ from scipy.special import expit
 from torch import nn
 
 from cxr_helpers import data as datasets
-from cxr_helpers import evaluation, model, runs
+from cxr_helpers import evaluation, model
 from cxr_helpers.data import Dataset, Split, to_tensor
-from cxr_helpers.runs import Run
+from cxr_helpers.engine import runs
+from cxr_helpers.engine.runs import Run
 from cxr_helpers.study import Study
 
 CONFIDENT = 0.9  # the course's report calls a prediction above it confident

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from cxr_helpers.results import number
+from cxr_helpers.engine.indonesian import number
 
 WIDTH = 6.3  # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
 BLUE, ORANGE, GREEN, RED, GREY = (*sns.color_palette("colorblind")[:4], (0.45, 0.45, 0.45))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cxr_helpers import plots
 from cxr_helpers.display import escape, show_figure, show_table, show_text
-from cxr_helpers.results import date, duration, interval, join, number, percent, points
+from cxr_helpers.engine.indonesian import date, duration, interval, join, number, percent, points
 
 METRIC_NAMES = {
     "acc": "Akurasi",

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from sklearn.model_selection import StratifiedKFold
 
-from cxr_helpers import evaluation, parallel, runs, settings
+from cxr_helpers import evaluation
 from cxr_helpers.data import Dataset, Split, with_splits
-from cxr_helpers.determinism import cores
-from cxr_helpers.progress import bar
+from cxr_helpers.engine import parallel, runs, settings
+from cxr_helpers.engine.progress import bar
+from cxr_helpers.engine.runtime import cores
 from cxr_helpers.study import Study
 
 BETTER, WORSE, SAME = "lebih baik", "lebih buruk", "tidak terbedakan"

@@ -10,13 +10,10 @@ from pathlib import Path
 import torch
 
 from cxr_helpers import data as datasets
-from cxr_helpers import model, results, runs, settings
-from cxr_helpers.determinism import make_deterministic
-from cxr_helpers.errors import InputError
-from cxr_helpers.memory import keep_freed_memory
+from cxr_helpers.engine import files, results, runs, runtime, settings, sources
+from cxr_helpers.engine.errors import InputError
 from cxr_helpers.training import TrainConfig
-
-DATA_FOLDER = "CXR_DATA"  # another place for downloads and the phantom than <project>/data
+from cxr_helpers.weights import Weights, resolve_weights
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Study:
     data: datasets.Dataset
     baseline_data: datasets.Dataset
     remedy_data: datasets.Dataset
-    weights: model.Weights
+    weights: Weights
     preset: settings.Preset
     seed: int
     device: torch.device
@@ -44,7 +41,7 @@ class Study:
 
     def baseline(self, **changes) -> list[runs.Run]:
         """The course's recipe on baseline_data, one run a seed of the preset; notebooks 02 and 03 share these runs."""
-        first = self.config(watch_test=True, **changes)
+        first = self.config(**changes)
         configs = [replace(first, seed=self.seed + i) for i in range(self.preset.seeds)]
         return [runs.get(config, self.baseline_data, self.weights, self.device) for config in configs]
 
@@ -93,23 +90,23 @@ def pick_device(name: str) -> torch.device:
 
 
 def _decided() -> dict | None:
-    path = os.environ.get(settings.SOURCES)
+    path = os.environ.get(files.SOURCES)
     return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
 
 
-def _source(data: str, size: int, folder: Path) -> datasets.Source:
+def _source(data: str, size: int, folder: Path) -> sources.Source:
     decided = _decided()
     if decided is None:
-        return datasets.resolve(data, size, folder)  # SEED draws trainings, not patients: the data stays the same
+        return sources.resolve(data, size, folder)  # SEED draws trainings, not patients: the data stays the same
     fields = decided["source"]
-    return datasets.Source(**{**fields, "path": Path(fields["path"]), "truth": fields["truth"] and Path(fields["truth"])})
+    return sources.Source(**{**fields, "path": Path(fields["path"]), "truth": fields["truth"] and Path(fields["truth"])})
 
 
-def _weights(weights: str, folder: Path) -> model.Weights:
+def _weights(weights: str, folder: Path) -> Weights:
     decided = _decided()
     if decided is None or weights != "auto":
-        return model.resolve_weights(weights, folder=folder)
-    return replace(model.resolve_weights(decided["weights"], folder=folder), note=decided["weights_note"])
+        return resolve_weights(weights, folder=folder)
+    return replace(resolve_weights(decided["weights"], folder=folder), note=decided["weights_note"])
 
 
 def open_study(
@@ -123,11 +120,10 @@ def open_study(
     started, clock = results.now(), time.time()
     given = settings.parse(data, weights, preset, seed, device, size, classes)
     where = pick_device(given.device)
-    make_deterministic()
-    keep_freed_memory()
+    runtime.prepare()
     usual = "quick" if where.type == "cpu" else "full"
     amount = settings.PRESETS[usual if given.preset == "auto" else given.preset]
-    folder = Path(os.environ.get(DATA_FOLDER) or results.ROOT / "data")
+    folder = files.data_folder()
     everything = datasets.load(_source(_from_root(given.data), given.size, folder), given.classes)
     return Study(
         data=everything,
@@ -145,5 +141,5 @@ def open_study(
 
 def _from_root(given: str) -> str:
     """A notebook runs in notebooks/, a person thinks of the project's root: look there too."""
-    there = results.ROOT / given
+    there = files.ROOT / given
     return str(there) if not os.path.exists(given) and there.is_file() else given

@@ -1,6 +1,6 @@
 """TrainConfig and the three functions of training: epoch, evaluation, fit (explained in notebook 02).
 
-Nothing here knows of files: `runs.py` keeps what `fit` returns and hands back its checkpoints.
+Nothing here knows of files: engine/runs.py keeps what `fit` returns and hands back its checkpoints.
 """
 
 import math
@@ -12,12 +12,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
 from cxr_helpers import augment, model
 from cxr_helpers.data import Dataset, to_tensor
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.progress import bar
 from cxr_helpers.evaluation import area_under_curve
-from cxr_helpers.progress import bar
+from cxr_helpers.weights import Weights
 
 EVALUATION_BATCH = 64  # its activations still fit the cache of a laptop: measured faster than 16 and than 256
 CHOICES = {
@@ -39,8 +41,7 @@ class TrainConfig:
     transforms of augment.py; `augment_target="minority"` repeats the rarer class to the size of the other and augments it
     alone; `monitor` is the validation metric that chooses the best epoch: the
     highest AUC (which sees the order of the predictions, not how sure they are) or the lowest loss; `patience` stops after that many
-    epochs without a better one (None: never). `watch_test` also records the
-    test split after each epoch, as the course did: for the lesson on leakage only, nothing is chosen by it.
+    epochs without a better one (None: never).
     Raises InputError on a value outside its range.
     """
 
@@ -58,7 +59,6 @@ class TrainConfig:
     balance: str = "none"
     monitor: str = "auc"
     patience: int | None = None
-    watch_test: bool = False
     adaptation: dict[str, str] = field(default_factory=lambda: dict(reduce="mean", resize="bilinear", scale="none"))
     seed: int = 0
 
@@ -82,9 +82,9 @@ class TrainConfig:
                 raise InputError(f"{name}={getattr(self, name)!r} tidak dapat dipakai: nilainya harus {rule}.")
 
     def changed(self) -> dict:
-        """The settings that differ from the course's recipe (the seed and watch_test are not settings of the recipe)."""
+        """The settings that differ from the course's recipe (the seed is not a setting of the recipe)."""
         recipe = asdict(TrainConfig())
-        return {k: v for k, v in asdict(self).items() if v != recipe[k] and k not in ("seed", "watch_test")}
+        return {k: v for k, v in asdict(self).items() if v != recipe[k] and k != "seed"}
 
 
 @dataclass
@@ -121,26 +121,6 @@ def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     return loss.item(), ((logits > 0) == (labels > 0.5)).float().mean().item()
 
 
-def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """The learning rate of optimisation step `step` of `steps`: a pure function, so that a resumed run needs no scheduler state.
-
-    cosine: Loshchilov & Hutter 2017 without restarts. onecycle: Smith & Topin 2018, a warm-up over 30% of the steps from lr/25,
-    then a cosine down to lr/10⁴, the shape of torch.optim.lr_scheduler.OneCycleLR.
-    """
-
-    def fall(high: float, low: float, done: float) -> float:
-        return low + (high - low) * (1 + math.cos(math.pi * done)) / 2
-
-    if config.schedule == "cosine":
-        return fall(config.lr, 0.0, step / steps)
-    if config.schedule == "onecycle":
-        warm_up = max(1, round(0.3 * steps))
-        if step < warm_up:
-            return fall(config.lr, config.lr / 25, 1 - step / warm_up)
-        return fall(config.lr, config.lr / 1e4, (step - warm_up) / max(1, steps - warm_up))
-    return config.lr
-
-
 def draw_batches(config: TrainConfig, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Row numbers of one epoch's batches, drawn on the CPU so that every device sees the same order. labels: (N,)."""
     positive = labels > 0.5
@@ -165,25 +145,25 @@ def train_epoch(
     batches: tuple[Tensor, ...],
     optimizer: torch.optim.Optimizer,
     criterion: nn.Module,
-    rates: list[float],
+    schedule: LRScheduler,
     transform: Callable[[Tensor, Tensor], Tensor],
     tick: Callable[[], None],
 ) -> Tensor:
     """One pass over the batches; returns the logits (N,) as they were while training (the course's "train accuracy").
 
-    inputs (N, …) and labels (N, 1) lie on the device; `rates` holds the learning rate of each batch; `transform(x, y)` augments.
+    inputs (N, …) and labels (N, 1) lie on the device; `schedule` moves the learning rate after each batch; `transform(x, y)`
+    augments.
     """
     network.train()
     logits = torch.full((len(labels),), math.nan, device=inputs.device)
-    for rows, rate in zip(batches, rates, strict=True):
+    for rows in batches:
         rows = rows.to(inputs.device)
         x, y = inputs[rows], labels[rows]
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
         output = network(transform(x, y))
         criterion(output, y).backward()
         optimizer.step()
+        schedule.step()
         logits[rows] = output.detach().squeeze(1).float()
         tick()
     return logits.cpu()
@@ -205,6 +185,16 @@ def _optimizer(config: TrainConfig, network: nn.Module, device: torch.device) ->
     trained = [p for p in network.parameters() if p.requires_grad]
     # The fused step is the same arithmetic in one pass over the parameters.
     return kind(trained, lr=config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda"))
+
+
+def _schedule(config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+    """The learning rate of each of `steps` optimisation steps: cosine (Loshchilov & Hutter 2017) without restarts, or one-cycle
+    (Smith & Topin 2018), a warm-up over 30% of the steps from lr/25, then a cosine down to lr/10⁴."""
+    if config.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=steps)
+    if config.schedule == "onecycle":
+        return OneCycleLR(optimizer, config.lr, total_steps=steps, final_div_factor=400, cycle_momentum=False)
+    return LambdaLR(optimizer, lambda step: 1.0)
 
 
 def _criterion(config: TrainConfig, labels: Tensor) -> nn.Module:
@@ -234,7 +224,7 @@ def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in state.items()}
 
 
-def _prepare(config: TrainConfig, data: Dataset, weights: model.Weights, device: torch.device) -> tuple:
+def _prepare(config: TrainConfig, data: Dataset, weights: Weights, device: torch.device) -> tuple:
     """(network, the part of it that is trained, that part's inputs on the device, labels (N,) on the CPU), the last two by split."""
     network = model.build(weights, config.seed, data.source.size, config.dropout, config.architecture, **config.adaptation)
     network = part = model.lay_out(network, device)
@@ -249,7 +239,7 @@ def _prepare(config: TrainConfig, data: Dataset, weights: model.Weights, device:
     return network, part, inputs, labels
 
 
-def _measure(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, float]:
+def _history_row(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, float]:
     """A row of the history from one epoch's logits (N,) by split."""
     row = {}
     for name, values in logits.items():
@@ -268,8 +258,8 @@ def _final_logits(
         if epoch not in of_epoch:
             network.load_state_dict(weights)
             # The recorded training logits are those of the training mode, so they are computed here.
-            known = {name: recorded[name][epoch - 1] for name in inputs if name != "train" and recorded[name]}
-            of_epoch[epoch] = {name: known[name] if name in known else evaluate(part, x) for name, x in inputs.items()}
+            known = {name: recorded[name][epoch - 1] for name in ("val", "test")}
+            of_epoch[epoch] = {"train": evaluate(part, inputs["train"]), **known}
         final |= {f"{name}_{which}": logits for name, logits in of_epoch[epoch].items()}
     return final
 
@@ -277,7 +267,7 @@ def _final_logits(
 def fit(
     config: TrainConfig,
     data: Dataset,
-    weights: model.Weights,
+    weights: Weights,
     device: str | torch.device = "cpu",
     resume: dict | None = None,
     checkpoint: Callable[[dict], None] | None = None,
@@ -286,7 +276,7 @@ def fit(
 
     After each epoch `checkpoint(state)` is called with everything needed to go on; `resume=state` goes on from there, bit for bit
     on the same machine: every epoch draws its random numbers from (seed, epoch) alone. The best epoch is the one that `monitor`
-    names. The test split is read after the last epoch only, unless `watch_test` (see TrainConfig).
+    names. The logits of the test split are recorded after each epoch, and nothing here looks at them.
     Raises InputError when the loss is no longer finite.
     """
     device = torch.device(device)
@@ -295,42 +285,41 @@ def fit(
     criterion = _criterion(config, labels["train"]).to(device)
     transform = _transform(config, labels["train"])
     target = labels["train"].unsqueeze(1).to(device)
-    watched = ("val", "test") if config.watch_test else ("val",)
-    state = Progress()
-    if resume is not None:
-        network.load_state_dict(resume["network"])
-        optimizer.load_state_dict(resume["optimizer"])
-        state = Progress(**resume["progress"])
-
     per_epoch = len(draw_batches(config, labels["train"], torch.Generator().manual_seed(0)))
     steps = per_epoch * config.epochs
+    schedule = _schedule(config, optimizer, steps)
+    state = Progress()
+    if resume is not None:
+        for name, part_of_state in (("network", network), ("optimizer", optimizer), ("schedule", schedule)):
+            part_of_state.load_state_dict(resume[name])
+        state = Progress(**resume["progress"])
+
     with bar(steps, f"Melatih {config.architecture}, seed {config.seed}", initial=state.epoch * per_epoch) as progress:
         while not stopped(config, state):
             epoch, started = state.epoch, time.perf_counter()
             batches = draw_batches(config, labels["train"], torch.Generator().manual_seed(_seed(config, epoch)))
-            rates = [learning_rate(config, epoch * per_epoch + i, steps) for i in range(per_epoch)]
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(_seed(config, epoch))
                 train = train_epoch(
-                    part, inputs["train"], target, batches, optimizer, criterion, rates, transform, progress.update
+                    part, inputs["train"], target, batches, optimizer, criterion, schedule, transform, progress.update
                 )
-            logits = {"train": train} | {name: evaluate(part, inputs[name]) for name in watched}
-            row = _measure(logits, labels)
+            recorded = {"train": train} | {name: evaluate(part, inputs[name]) for name in ("val", "test")}
+            row = _history_row({"train": train, "val": recorded["val"]}, labels)
             if not all(math.isfinite(value) for value in row.values()):
                 raise InputError(
                     f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan terhingga. "
                     f"Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
                 )
             state.history.append({"epoch": epoch + 1, **row})
-            for name, values in logits.items():
+            for name, values in recorded.items():
                 state.logits[name].append(values)
             if merit(config, row) >= max(merit(config, h) for h in state.history):
                 state.best_epoch, state.best_weights = epoch + 1, _copy(network.state_dict())
             state.seconds.append(time.perf_counter() - started)
             progress.set_postfix(epoch=epoch + 1, val_acc=f"{row['val_acc']:.3f}")
             if checkpoint is not None and not stopped(config, state):  # after the last epoch the whole run is kept at once
-                kept = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "progress": dict(vars(state))}
-                checkpoint(kept)
+                kept = {"network": network, "optimizer": optimizer, "schedule": schedule}
+                checkpoint({name: each.state_dict() for name, each in kept.items()} | {"progress": dict(vars(state))})
 
     last_weights = _copy(network.state_dict())
     states = {"last": (state.epoch, last_weights), "best": (state.best_epoch, state.best_weights)}

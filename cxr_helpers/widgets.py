@@ -13,18 +13,19 @@ from matplotlib.figure import Figure
 from scipy.special import expit, logit
 from torch import Tensor
 
-from cxr_helpers import adaptation, augment, evaluation, plots, progress
-from cxr_helpers.errors import InputError
-from cxr_helpers.model import REDUCTIONS, RESIZES, SCALES, adapt_conv1
+from cxr_helpers import adaptation, augment, evaluation, plots
+from cxr_helpers.engine import files
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.indonesian import join, number, percent
 from cxr_helpers.presentation import REDUCE_NAMES, RESIZE_NAMES, SCALE_NAMES, TRANSFORM_NAMES
-from cxr_helpers.results import join, number, percent
+from cxr_helpers.weights import REDUCTIONS, RESIZES, SCALES, adapt_conv1
 
 DPI = 100
 PER_PAGE = 10  # images
 
 
 def _someone_watches() -> bool:
-    return "ipykernel" in sys.modules and progress.TERMINAL not in os.environ
+    return "ipykernel" in sys.modules and files.TERMINAL not in os.environ
 
 
 def _png(figure: Figure) -> bytes:

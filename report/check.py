@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from cxr_helpers import settings  # noqa: E402
-from cxr_helpers.errors import InputError  # noqa: E402
+from cxr_helpers.engine import settings  # noqa: E402
+from cxr_helpers.engine.errors import InputError  # noqa: E402
 
 
 def _file(name: str, path: str, endings: tuple[str, ...]) -> list | None:

@@ -6,8 +6,8 @@ What a re-run may change (times, the commit, package versions, memory) is left o
 import sys
 from pathlib import Path
 
-from cxr_helpers import results
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine import results
+from cxr_helpers.engine.errors import InputError
 
 OWN_TO_A_RUN = ("started", "seconds", "commit", "packages", "images_per_second", "peak_memory_mb")
 

@@ -17,8 +17,8 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from cxr_helpers import progress, results, settings
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine import files, indonesian, settings
+from cxr_helpers.engine.errors import InputError
 
 DEFAULTS = {**settings.DEFAULTS, "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
 
@@ -60,8 +60,8 @@ def execute(notebook: Path, output: Path) -> None:
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".sementara-") as staging:
         draft, collected = Path(staging) / notebook.name, Path(staging) / "results"
         sources = build / ".sources"
-        os.environ |= {results.STAGING: str(collected), progress.TERMINAL: _terminal()}
-        os.environ |= {settings.SOURCES: str(sources.resolve())} if sources.exists() else {}
+        os.environ |= {files.RESULTS: str(collected), files.TERMINAL: _terminal()}
+        os.environ |= {files.SOURCES: str(sources.resolve())} if sources.exists() else {}
         started = time.monotonic()
         logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what went wrong comes as an exception, and is said once
         try:
@@ -71,7 +71,7 @@ def execute(notebook: Path, output: Path) -> None:
                 given,
                 kernel_name="python3",
                 language="python",
-                cwd=str(results.ROOT / "notebooks"),
+                cwd=str(files.ROOT / "notebooks"),
                 progress_bar=False,
                 # The kernel's own remarks (it listens on the loopback address only) are nothing that a reader can act on.
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
@@ -90,7 +90,7 @@ def execute(notebook: Path, output: Path) -> None:
             (build / "results").mkdir(parents=True, exist_ok=True)
             os.replace(path, build / "results" / path.name)
         os.replace(draft, output)
-    print(f"{notebook.stem}: selesai dalam {results.duration(time.monotonic() - started)}.", flush=True)
+    print(f"{notebook.stem}: selesai dalam {indonesian.duration(time.monotonic() - started)}.", flush=True)
 
 
 def main() -> int:

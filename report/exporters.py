@@ -23,7 +23,8 @@ import typst
 from nbconvert.exporters import TemplateExporter
 
 from cxr_helpers.display import COVER, KEY
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine import files
+from cxr_helpers.engine.errors import InputError
 
 HERE = Path(__file__).resolve().parent
 TEMPLATES = HERE / "templates"
@@ -239,9 +240,7 @@ def export(notebook: Path, output: Path, kind: str) -> None:
         raise InputError(f"{notebook} tidak dapat dibaca sebagai notebook ({type(error).__name__}).") from None
     content, _ = {"html": LaporanHTML, "pdf": LaporanPDF}[kind]().from_notebook_node(nb)
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.part")
-    partial.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-    os.replace(partial, output)
+    files.write(output, content if isinstance(content, bytes) else content.encode("utf-8"))
 
 
 def main() -> int:

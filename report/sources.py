@@ -1,7 +1,7 @@
 """Decide once per build which data and weights are used: `python -m report.sources OUTPUT`.
 
 `auto` may ask the network; asking once, before the first notebook, keeps all notebooks on the same answer and tells the person at
-once. The choice is written as JSON, which `open_study` reads (see settings.SOURCES). Wrong input: one line, exit 2, nothing written.
+once. The choice is written as JSON, which `open_study` reads (see files.SOURCES). Wrong input: one line, exit 2, nothing written.
 """
 
 import json
@@ -9,8 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from cxr_helpers import settings, study
-from cxr_helpers.errors import InputError
+from cxr_helpers import study
+from cxr_helpers.engine import files, settings
+from cxr_helpers.engine.errors import InputError
 
 
 def decide(output: Path) -> None:
@@ -26,9 +27,7 @@ def decide(output: Path) -> None:
     print(f"Preset: {opened.preset.name} pada {study.device_name(opened.device)}, seed {opened.seed}.", flush=True)
     fields = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in vars(source).items()}
     choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}
-    partial = output.with_name(output.name + ".part")
-    partial.write_text(json.dumps(choice, ensure_ascii=False, indent=1), encoding="utf-8")
-    os.replace(partial, output)
+    files.write(output, json.dumps(choice, ensure_ascii=False, indent=1).encode())
 
 
 def main() -> int:

@@ -2,7 +2,8 @@
 
 import os
 
-from cxr_helpers import runs, training
+from cxr_helpers import training
+from cxr_helpers.engine import runs
 
 
 def logged(fit):

@@ -18,8 +18,8 @@ import torch
 from medmnist import INFO
 
 from cxr_helpers import data
-from cxr_helpers.download import DownloadError, Remote
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine.download import DownloadError, Remote
+from cxr_helpers.engine.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNTS = {"train": 240, "val": 120, "test": 160}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_helpers.download import DownloadError, Remote, fetch
+from cxr_helpers.engine.download import DownloadError, Remote, fetch
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTENT = bytes(range(256)) * 2000  # 512 kB
@@ -20,7 +20,7 @@ MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 FETCH = """
 import signal, sys
 from pathlib import Path
-from cxr_helpers.download import Remote, fetch
+from cxr_helpers.engine.download import Remote, fetch
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with SIGINT ignored
 print(fetch(Remote(sys.argv[1], sys.argv[2]), Path(sys.argv[3]), timeout=20, retries=0, slowest=0))
 """

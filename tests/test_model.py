@@ -10,7 +10,7 @@ from torchvision.models import resnet18
 
 from cxr_helpers import adaptation, model
 from cxr_helpers.data import Split, to_tensor
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine.errors import InputError
 
 
 @pytest.fixture(scope="module")

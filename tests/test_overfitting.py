@@ -10,9 +10,10 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from cxr_helpers import claims, model, overfitting, settings
+from cxr_helpers import claims, model, overfitting
 from cxr_helpers.data import Split
-from cxr_helpers.runs import Run
+from cxr_helpers.engine import settings
+from cxr_helpers.engine.runs import Run
 from cxr_helpers.training import TrainConfig
 from tests.conftest import made
 

@@ -3,7 +3,7 @@
 import numpy as np
 from bs4 import BeautifulSoup
 
-from cxr_helpers import results
+from cxr_helpers.engine import results
 from tests.conftest import Project
 from tests.test_data import made
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_helpers import model, parallel, runs, settings
-from cxr_helpers.errors import InputError
+from cxr_helpers import model
+from cxr_helpers.engine import parallel, runs, settings
+from cxr_helpers.engine.errors import InputError
 from cxr_helpers.training import TrainConfig
 from tests.conftest import ROOT, made
 

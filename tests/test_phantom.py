@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cxr_helpers import phantom
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine import phantom
+from cxr_helpers.engine.errors import InputError
 
 SPLITS = tuple(phantom.SINGLE_LABEL)
 

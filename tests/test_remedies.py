@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxr_helpers import presentation, remedies, runs, settings
-from cxr_helpers.results import points
+from cxr_helpers import presentation, remedies
+from cxr_helpers.engine import runs, settings
+from cxr_helpers.engine.indonesian import points
 from cxr_helpers.study import open_study
 
 

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from cxr_helpers import results
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine import results
+from cxr_helpers.engine.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from cxr_helpers import augment, data, model, runs, training
-from cxr_helpers.errors import InputError
+from cxr_helpers import augment, data, model, training
+from cxr_helpers.engine import runs
+from cxr_helpers.engine.errors import InputError
 from cxr_helpers.training import TrainConfig
 from tests.conftest import ROOT, made
 
@@ -149,7 +150,7 @@ def training_bytes(state: dict):
 def test_freed_memory_is_kept_when_asked():
     """Page faults of a process that frees 160 MB and asks for them again, five times."""
     code = (
-        "import resource, numpy; from cxr_helpers.memory import keep_freed_memory\n"
+        "import resource, numpy; from cxr_helpers.engine.runtime import keep_freed_memory\n"
         "def work(): blocks = [numpy.ones(2_500_000) for _ in range(8)]\n"
         "{}work()\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "for _ in range(5): work()\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"

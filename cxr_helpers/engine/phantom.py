@@ -23,16 +23,16 @@ The spreads of size, shape and position are our choice, calibrated by bench/phan
 Image side: column 0 is the patient's right, as a radiograph is hung; the heart points to the right of the image.
 """
 
-import os
-import tempfile
+import io
 import zipfile
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
-from cxr_helpers.errors import InputError
-from cxr_helpers.progress import bar
+from cxr_helpers.engine import files
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.progress import bar
 
 VERSION = 1  # raise when the pixels change
 LABELS = (
@@ -474,18 +474,13 @@ def generate(seed: int, progress: bool = True) -> tuple[Arrays, Arrays]:
 
 def _write(path: Path, arrays: Arrays) -> None:
     """An .npz with fixed timestamps and no compression: equal arrays, equal bytes. The old file stays until it is whole."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            for name, value in arrays.items():
-                entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-                with archive.open(entry, "w") as member:
-                    np.lib.format.write_array(member, np.ascontiguousarray(value), allow_pickle=False)
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would lock out the other users of a shared folder
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, value in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(entry, "w") as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(value), allow_pickle=False)
+    files.write(path, content.getvalue())
 
 
 def _whole(path: Path, kinds: tuple[str, ...]) -> bool:

@@ -13,13 +13,11 @@ from pathlib import Path
 import joblib
 import torch
 
-from cxr_helpers import progress, runs, worker
 from cxr_helpers.data import Dataset
-from cxr_helpers.determinism import cores, make_deterministic
-from cxr_helpers.errors import InputError
-from cxr_helpers.memory import keep_freed_memory
-from cxr_helpers.model import Weights
+from cxr_helpers.engine import files, runs, runtime, worker
+from cxr_helpers.engine.errors import InputError
 from cxr_helpers.training import TrainConfig
+from cxr_helpers.weights import Weights
 
 Task = tuple[TrainConfig, Dataset]
 CONNECT_SECONDS = 15
@@ -43,11 +41,10 @@ def _work(
 ) -> tuple:
     """In a worker: train one run there (or read it) and send back its key and its files."""
     with _one_at_a_time:
-        os.environ[progress.TERMINAL] = ""  # the bar of the whole study is drawn by the process that asked
+        os.environ[files.TERMINAL] = ""  # the bar of the whole study is drawn by the process that asked
         if store is not None:
-            os.environ[runs.STORE] = store
-        make_deterministic(threads)
-        keep_freed_memory()
+            os.environ[files.RUNS] = store
+        runtime.prepare(threads)
         if device == "cuda":  # one GPU a worker where several can be seen; a cluster shows each worker its own
             device = f"cuda:{number % torch.cuda.device_count()}"
         run = runs.get(config, data, weights, device, keep_weights=False)
@@ -58,7 +55,7 @@ def _work(
 def _backend(n_jobs: int, cluster: str, shared: list):
     """joblib's processes on this computer, or the workers of a dask scheduler, which get `shared` once and not with every task."""
     if not cluster:
-        threads = max(1, cores() // n_jobs)
+        threads = max(1, runtime.cores() // n_jobs)
         with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=threads, initializer=worker.begin):
             yield
         return
@@ -111,7 +108,7 @@ def train(
             done(1)
         return found
     # On a cluster the store may lie elsewhere; processes of this computer use this very one.
-    store = None if cluster else str(Path(runs.store_folder()).resolve())
+    store = None if cluster else str(Path(files.runs_folder()).resolve())
     missing = {}
     for config, data in tasks:
         key = runs.run_key(runs.identity(config, data, weights, device))
@@ -135,10 +132,10 @@ def train(
                     f"Sebuah proses pekerja mati ({type(error).__name__}), biasanya karena memori habis: kurangi N_JOBS, lalu "
                     "jalankan lagi; pelatihan yang sudah selesai tidak diulang."
                 ) from error
-        for key, (there, files) in zip(missing, sent, strict=True):
+        for key, (there, sent_files) in zip(missing, sent, strict=True):
             if there != key:
                 raise InputError(
                     f"Pekerja di {cluster} memakai versi kode atau paket yang lain: samakan git commit dan lingkungannya."
                 )
-            runs.put(key, files)
+            runs.put(key, sent_files)
     return [runs.get(config, data, weights, device, keep_weights=False) for config, data in tasks]

@@ -3,9 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine.errors import InputError
 
-SOURCES = "CXR_SOURCES"  # the file in which report/sources.py wrote what `auto` chose, once for all notebooks of a build
 DEFAULTS = {"data": "auto", "weights": "auto", "preset": "auto", "seed": "0", "device": "auto", "size": "28", "classes": "auto"}
 SIZES = (28, 64, 128, 224)  # MedMNIST and MedMNIST+
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -8,19 +8,19 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
 import requests
 import urllib3
-from filelock import FileLock, Timeout
 
-from cxr_helpers.errors import InputError
-from cxr_helpers.progress import bar
+from cxr_helpers.engine import files
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.progress import bar
 
 CHUNK = 1 << 18  # bytes asked for at a time; read1 hands over whatever has arrived, up to this
+WAITING = "Proses lain sedang menyiapkan {}: menunggu hasilnya."
 CONNECT_LIMIT = 5.0  # seconds; requests applies it to each address of a host in turn, so it must be short
 
 
@@ -38,29 +38,10 @@ class _TooSlow(requests.Timeout):
 
 @dataclass(frozen=True)
 class Remote:
-    """A published file: its address and the MD5 (32 hexadecimal digits) its publisher gives."""
+    """A published file: its address and the digest that its publisher gives, "md5:…" or "sha256:…"."""
 
     url: str
-    md5: str
-
-
-@contextmanager
-def locked(folder: Path, name: str):
-    """Hold `folder`/.`name`.lock, so that of several processes one works and the others wait and then find the file.
-
-    Creates the folder. Raises OSError where it cannot be written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f".{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"Proses lain sedang menyiapkan {name}: menunggu hasilnya.", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    digest: str
 
 
 def _downloader(timeout: float, slowest: float, name: str) -> Callable[[str, str, object], None]:
@@ -108,7 +89,7 @@ def _explained(error: Exception, name: str, url: str) -> DownloadError:
     if isinstance(error, OSError):
         reason = f"berkas tidak dapat ditulis: {error.strerror or error}"
         return DownloadError(reason, "periksa izin tulis dan ruang disk", name)
-    return DownloadError("isi yang diterima tidak cocok dengan MD5 resminya", retry, name)
+    return DownloadError("isi yang diterima tidak cocok dengan sidik jari resminya", retry, name)
 
 
 def fetch(remote: Remote, path: Path, timeout: float = 10.0, retries: int = 2, slowest: float = 16e3) -> Path:
@@ -117,7 +98,7 @@ def fetch(remote: Remote, path: Path, timeout: float = 10.0, retries: int = 2, s
     timeout: seconds without a connection (at most 5 for each address of the host) or without a byte. slowest: bytes/s; a server
     that sends less over `timeout` seconds is given up. retries: further attempts after any failure, 1, 2, … s apart.
     A file that is already there is never opened, checked or replaced. The download lies in a folder of its own beside `path`
-    and is renamed only once its MD5 is right; Ctrl-C ends it at once and removes it. Several processes may ask at once.
+    and is renamed only once its digest is right; Ctrl-C ends it at once and removes it. Several processes may ask at once.
     Raises DownloadError with one line.
     """
     path = Path(path)
@@ -126,14 +107,14 @@ def fetch(remote: Remote, path: Path, timeout: float = 10.0, retries: int = 2, s
     pooch.get_logger().setLevel("ERROR")  # its English lines are not for the person at the terminal
     partial = path.with_name(f".{path.name}.part")
     try:
-        with locked(path.parent, path.name):
+        with files.locked(path.with_name(f".{path.name}.lock"), WAITING.format(path.name)):
             if path.exists():
                 return path
             shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
             store = pooch.create(
                 path=partial,
                 base_url="",
-                registry={path.name: f"md5:{remote.md5}"},
+                registry={path.name: remote.digest},
                 urls={path.name: remote.url},
                 retry_if_failed=retries,
             )

@@ -5,7 +5,7 @@ import sys
 
 from tqdm import tqdm
 
-TERMINAL = "CXR_TERMINAL"  # set by report/execute.py: the terminal behind a headless notebook, or empty if there is none
+from cxr_helpers.engine import files
 
 
 def bar(total: int | None, description: str, unit: str = "batch", initial: int = 0) -> tqdm:
@@ -13,7 +13,7 @@ def bar(total: int | None, description: str, unit: str = "batch", initial: int =
     common = dict(
         total=total, initial=initial, desc=description, unit=unit, leave=False, dynamic_ncols=True, unit_scale=unit == "B"
     )
-    terminal = os.environ.get(TERMINAL)
+    terminal = os.environ.get(files.TERMINAL)
     if terminal:
         stream = open(terminal, "w")  # noqa: SIM115 - tqdm writes until it is closed
         return tqdm(file=stream, **common)

@@ -10,7 +10,6 @@ import hashlib
 import inspect
 import io
 import json
-import os
 import sys
 import zipfile
 from dataclasses import asdict, dataclass
@@ -19,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save
 
 try:
@@ -29,10 +27,10 @@ except ImportError:  # Windows
     import psutil
 
 from cxr_helpers import augment, data, evaluation, model, training
-from cxr_helpers.errors import InputError
-from cxr_helpers.results import ROOT
+from cxr_helpers import weights as weight_code
+from cxr_helpers.engine import files
+from cxr_helpers.engine.errors import InputError
 
-STORE = "CXR_RUNS"  # another place for the store than <project>/runs
 DIGEST_BYTES = 32
 FILES = ("config.json", "history.csv", "predictions.npz", "info.json")  # a finished run without its weights; info.json last
 
@@ -41,8 +39,9 @@ FILES = ("config.json", "history.csv", "predictions.npz", "info.json")  # a fini
 class Run:
     """One finished fit, read from its folder.
 
-    history: one row an epoch (epoch, train_loss, train_acc, val_loss, val_acc, val_auc[, test_loss, test_acc]), accuracies as shares.
-    logits: "train", "val"[, "test"] (epochs, N) as recorded epoch by epoch, and "{split}_best", "{split}_last" (N,) in eval mode.
+    history: one row an epoch (epoch, train_loss, train_acc, val_loss, val_acc, val_auc), accuracies as shares.
+    logits: "train", "val" (epochs, N) as recorded epoch by epoch, and "{split}_best", "{split}_last" (N,) in eval mode. Those of the
+    test split are kept too, but only `open_test` hands them out.
     info: best_epoch, parameters, trained_parameters, seconds, images_per_second, peak_memory_mb.
     """
 
@@ -53,13 +52,14 @@ class Run:
     logits: dict[str, np.ndarray]
     info: dict[str, float]
 
+    def open_test(self) -> dict[str, np.ndarray]:
+        """The logits of the test split: "epochs" (epochs, N), "best" and "last" (N,). To be called once every choice has been made."""
+        with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
+            return {"epochs": arrays["test"], "best": arrays["test_best"], "last": arrays["test_last"]}
+
     def weights(self, which: str = "best") -> dict[str, torch.Tensor]:
         """The state dict of the "best" or "last" epoch."""
         return load_file(self.folder / f"{which}.safetensors")
-
-
-def store_folder() -> Path:
-    return Path(os.environ.get(STORE) or ROOT / "runs")
 
 
 def _without_docstrings(source: str) -> str:
@@ -73,13 +73,15 @@ def _without_docstrings(source: str) -> str:
 @functools.cache
 def _code() -> str:
     """The code that decides a run's numbers, without comments, docstrings and layout: prose must not retrain anything."""
-    sources = [inspect.getsource(module) for module in (training, model, augment)] + [
+    sources = [inspect.getsource(module) for module in (training, model, weight_code, augment)] + [
         inspect.getsource(part) for part in (data.to_tensor, evaluation.area_under_curve)
     ]
     return "\n".join(map(_without_docstrings, sources))
 
 
-def identity(config: training.TrainConfig, dataset: data.Dataset, weights: model.Weights, device: str | torch.device) -> dict:
+def identity(
+    config: training.TrainConfig, dataset: data.Dataset, weights: weight_code.Weights, device: str | torch.device
+) -> dict:
     """Everything that decides the numbers of a run, as JSON can hold it. The key is its digest."""
     return {
         "config": asdict(config),
@@ -97,20 +99,6 @@ def run_key(what: dict) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also through a power cut: temporary file, fsync, rename."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        with open(partial, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -122,7 +110,7 @@ def save_checkpoint(folder: Path, state: dict) -> None:
     content = stream.getvalue()
     epoch = len(state["progress"]["history"])
     try:
-        _write(folder / f"checkpoint-{epoch:04d}.pt", content + hashlib.sha256(content).digest())
+        files.write(folder / f"checkpoint-{epoch:04d}.pt", content + hashlib.sha256(content).digest())
     except OSError as error:
         _say(f"Titik simpan epoch {epoch} tidak dapat ditulis ({error.strerror}): pelatihan tetap berjalan tanpa titik itu.")
         return
@@ -157,11 +145,11 @@ def _save(folder: Path, outcome: training.Outcome, n_train: int, device: torch.d
     arrays = {name: torch.stack(epochs) for name, epochs in progress.logits.items() if epochs} | outcome.final
     stream = io.BytesIO()
     np.savez_compressed(stream, **{name: tensor.numpy() for name, tensor in arrays.items()})
-    _write(folder / "predictions.npz", stream.getvalue())
-    _write(folder / "history.csv", pd.DataFrame(progress.history).to_csv(index=False).encode())
+    files.write(folder / "predictions.npz", stream.getvalue())
+    files.write(folder / "history.csv", pd.DataFrame(progress.history).to_csv(index=False).encode())
     if keep_weights:
-        _write(folder / "best.safetensors", save(progress.best_weights))
-        _write(folder / "last.safetensors", save(outcome.last_weights))
+        files.write(folder / "best.safetensors", save(progress.best_weights))
+        files.write(folder / "last.safetensors", save(outcome.last_weights))
     seconds = sum(progress.seconds)
     info = {
         "best_epoch": progress.best_epoch,
@@ -171,7 +159,7 @@ def _save(folder: Path, outcome: training.Outcome, n_train: int, device: torch.d
         "images_per_second": n_train * progress.epoch / seconds,
         "peak_memory_mb": _peak_memory_mb(device),
     }
-    _write(folder / "info.json", json.dumps(info, indent=1).encode())  # last: its presence says that the run is whole
+    files.write(folder / "info.json", json.dumps(info, indent=1).encode())  # last: its presence says that the run is whole
     for checkpoint in folder.glob("checkpoint-*.pt"):
         checkpoint.unlink()
 
@@ -181,7 +169,8 @@ def _read(key: str, folder: Path, config: training.TrainConfig) -> Run | None:
     try:
         info = json.loads((folder / "info.json").read_text())
         with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
-            logits = {name: arrays[name] for name in arrays.files}
+            every = {name: arrays[name] for name in arrays.files}  # all of them, so that damage is noticed here
+        logits = {name: array for name, array in every.items() if not name.startswith("test")}
         with open(folder / "history.csv", encoding="utf-8", newline="") as lines:  # float() gives back the very numbers written
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
         history = pd.DataFrame(rows).astype({"epoch": int})
@@ -196,7 +185,7 @@ def _read(key: str, folder: Path, config: training.TrainConfig) -> Run | None:
 def get(
     config: training.TrainConfig,
     dataset: data.Dataset,
-    weights: model.Weights,
+    weights: weight_code.Weights,
     device: str | torch.device = "cpu",
     keep_weights: bool = True,
 ) -> Run:
@@ -207,22 +196,12 @@ def get(
     """
     what = identity(config, dataset, weights, device)
     key = run_key(what)
-    folder = store_folder() / key
+    folder = files.runs_folder() / key
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            _say(f"Proses lain sedang mengerjakan pelatihan {key}: menunggu hasilnya.")
-            lock.acquire()
-    except OSError as error:
-        raise InputError(f"Folder {folder} tidak dapat ditulis ({error.strerror}): beri izin tulis atau ruang.") from None
-    try:  # not `with lock`: that would count a second hold, which nothing gives back
-        run = _read(key, folder, config)
-        if run is None or (keep_weights and not (folder / "last.safetensors").exists()):
-            try:
-                _write(folder / "config.json", json.dumps(what, indent=1).encode())
+        with files.locked(folder / "lock", f"Proses lain sedang mengerjakan pelatihan {key}: menunggu hasilnya."):
+            run = _read(key, folder, config)
+            if run is None or (keep_weights and not (folder / "last.safetensors").exists()):
+                files.write(folder / "config.json", json.dumps(what, indent=1).encode())
                 outcome = training.fit(
                     config,
                     dataset,
@@ -232,27 +211,25 @@ def get(
                     checkpoint=lambda state: save_checkpoint(folder, state),
                 )
                 _save(folder, outcome, len(dataset.train.labels), torch.device(device), keep_weights)
-            except OSError as error:
-                raise InputError(
-                    f"Hasil pelatihan tidak dapat disimpan di {folder} ({error.strerror}): "
-                    "sediakan ruang atau izin tulis, lalu jalankan lagi; pelatihan dilanjutkan dari titik simpan terakhir."
-                ) from None
-            run = _read(key, folder, config)
-    finally:
-        lock.release()
+                run = _read(key, folder, config)
+    except OSError as error:
+        raise InputError(
+            f"Hasil pelatihan tidak dapat disimpan di {folder} ({error.strerror}): sediakan ruang atau izin tulis, lalu jalankan "
+            "lagi; pelatihan dilanjutkan dari titik simpan terakhir."
+        ) from None
     return run
 
 
 def finished(key: str) -> bool:
     """Whether the store holds the whole run."""
-    return (store_folder() / key / "info.json").exists()
+    return (files.runs_folder() / key / "info.json").exists()
 
 
-def put(key: str, files: dict[str, bytes]) -> None:
-    """Keep the files (named in FILES) of a run that was trained elsewhere; a run that is already here stays as it is."""
+def put(key: str, contents: dict[str, bytes]) -> None:
+    """Keep the contents of the files named in FILES of a run that was trained elsewhere; a run that is already here stays as it is."""
     if finished(key):
         return
-    folder = store_folder() / key
+    folder = files.runs_folder() / key
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        _write(folder / name, files[name])
+        files.write(folder / name, contents[name])

@@ -1,4 +1,4 @@
-"""What a notebook hands on: build/results/*.json, and numbers written the Indonesian way."""
+"""What a notebook hands on: build/results/*.json, written whole and read back with one line for what is wrong."""
 
 import json
 import math
@@ -12,67 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_helpers.errors import InputError
+from cxr_helpers.engine import files
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.files import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = 1
-STAGING = "CXR_RESULTS"  # report/execute.py collects results here and moves them into place once the notebook has ended well
 PACKAGES = (
     "torch torchvision medmnist numpy scipy scikit-learn pandas matplotlib seaborn papermill nbconvert pypandoc_binary typst"
 ).split()
-MONTHS = "Januari Februari Maret April Mei Juni Juli Agustus September Oktober November Desember".split()
-
-
-# --- numbers and dates as an Indonesian reader expects them ---------------------------------------------------------
-
-
-def number(value: float, digits: int = 3) -> str:
-    """1234.5 → '1.234,5' (digits=1). A missing value (None, NaN) is '–'."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    text = f"{value:,.{digits}f}".translate(str.maketrans(",.", ".,"))
-    return "−" + text[1:] if text.startswith("-") else text
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """0.853 → '85,3%'."""
-    return number(None if value is None else 100 * value, digits) + ("" if value is None else "%")
-
-
-def points(value: float, digits: int = 1) -> str:
-    """A difference of shares in percentage points with its sign: 0.021 → '+2,1'."""
-    text = number(100 * value, digits)
-    return text if text.startswith("−") else "+" + text
-
-
-def interval(ci: tuple[float, float], digits: int = 1, scale: float = 100) -> str:
-    """(0.81, 0.88) → '81,0–88,0'; an interval that holds negative numbers is written with 'hingga'."""
-    low, high = (number(scale * bound, digits) for bound in ci)
-    return f"{low} hingga {high}" if "−" in low + high else f"{low}–{high}"
-
-
-def duration(seconds: float) -> str:
-    """75 → '1 menit 15 detik'."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [f"{hours} jam"] * bool(hours) + [f"{minutes} menit"] * bool(minutes)
-    return " ".join(parts + ([f"{rest} detik"] if rest or not parts else []))
-
-
-def date(iso: str) -> str:
-    """'2026-11-23T18:00:00+00:00' → '23 November 2026'."""
-    moment = datetime.fromisoformat(iso)
-    return f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"
-
-
-def join(words: list[str]) -> str:
-    """['a', 'b', 'c'] → 'a, b, dan c'."""
-    if len(words) < 3:
-        return " dan ".join(words)
-    return ", ".join(words[:-1]) + ", dan " + words[-1]
-
-
-# --- the files ------------------------------------------------------------------------------------------------------
 
 
 def _commit() -> str:
@@ -122,19 +69,18 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
         "packages": packages(),
     }
     finished.pop("clock")
-    folder = Path(os.environ.get(STAGING) or ROOT / build / "results")
+    folder = Path(os.environ.get(files.RESULTS) or ROOT / build / "results")
     folder.mkdir(parents=True, exist_ok=True)
-    path, partial = folder / f"{name}.json", folder / f".{name}.json.part"
+    path = folder / f"{name}.json"
     text = json.dumps(_plain({"schema": SCHEMA, "provenance": finished, **body}), ensure_ascii=False, indent=1, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    files.write(path, (text + "\n").encode())
     return path
 
 
 def read(name: str, build: Path | str = "build") -> dict:
     """Read build/results/{name}.json. Raises InputError if it is missing or of another schema."""
     path = ROOT / build / "results" / f"{name}.json"
-    if os.environ.get(STAGING) and (draft := Path(os.environ[STAGING]) / path.name).exists():
+    if os.environ.get(files.RESULTS) and (draft := Path(os.environ[files.RESULTS]) / path.name).exists():
         path = draft  # written by this very notebook, not yet moved into place
     try:
         body = json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,61 @@
+"""Where the project keeps its files, and how they are written: whole or not at all, by one process at a time.
+
+The names of every environment variable that moves a place or passes something on to a notebook's process stand here.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Other places than <project>/runs and <project>/data.
+RUNS, DATA = "CXR_RUNS", "CXR_DATA"
+# Set by report/execute.py: the folder that collects the results of a notebook until it has ended well, the file in which
+# report/sources.py wrote what `auto` chose, and the terminal behind the notebook ("" if there is none).
+RESULTS, SOURCES, TERMINAL = "CXR_RESULTS", "CXR_SOURCES", "CXR_TERMINAL"
+THREADS = "CXR_THREADS"  # threads of a training on a CPU
+
+
+def runs_folder() -> Path:
+    return Path(os.environ.get(RUNS) or ROOT / "runs")
+
+
+def data_folder() -> Path:
+    return Path(os.environ.get(DATA) or ROOT / "data")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Whole or not at all, also through a power cut: temporary file beside `path`, fsync, rename. Raises OSError."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with open(partial, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def locked(path: Path, waiting: str) -> Iterator[None]:
+    """Hold the lock file `path`; while another process holds it, say `waiting` (Indonesian) and wait.
+
+    Creates the folder. Raises OSError where it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(waiting, file=sys.stderr, flush=True)
+        lock.acquire()
+    try:  # not `with lock`: that would count a second hold, which nothing gives back
+        yield
+    finally:
+        lock.release()

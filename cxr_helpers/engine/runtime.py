@@ -1,0 +1,54 @@
+"""Threads, memory and torch's switches that make two trainings of one computer give the same numbers, fast."""
+
+import ctypes
+import os
+import sys
+
+import torch
+
+from cxr_helpers.engine import files
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3) of the GNU C library
+LARGE = 32 * 2**20  # bytes; the most that every glibc accepts, and more than any tensor of a 28×28 batch
+NEVER = 2**31 - 1
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def prepare(threads: int | None = None) -> None:
+    """What every process that trains does first."""
+    make_deterministic(threads)
+    keep_freed_memory()
+
+
+def make_deterministic(threads: int | None = None) -> None:
+    """Fix the number of threads (default: CXR_THREADS, else every core) and ask torch for its deterministic algorithms.
+
+    A fixed number of threads fixes the order of sums; more threads than cores only slow a CPU down. On CUDA torch warns where an
+    operation has no deterministic form.
+    """
+    torch.set_num_threads(threads or int(os.environ.get(files.THREADS) or cores()))
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for before it promises equal sums on CUDA
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # It would also fill every new tensor with NaN, to expose a read before the first write: a search for faults only.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def keep_freed_memory() -> None:
+    """Let glibc's malloc hold freed blocks of up to 32 MiB instead of returning them to the system; elsewhere do nothing.
+
+    A batch frees and asks again for hundreds of megabytes; what went back to the system must be mapped and zeroed anew, tens of
+    thousands of page faults a batch (bench/training_speed.py). The largest memory of the process stays the same, only the valleys
+    between are filled.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE)
+        mallopt(M_TRIM_THRESHOLD, NEVER)

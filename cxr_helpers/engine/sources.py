@@ -1,0 +1,251 @@
+"""Which file the images come from: ChestMNIST, another MedMNIST 2D file, one of a person's own, or the phantom.
+
+`resolve` finds, fetches or draws it and says how it was chosen; `check_layout` looks at its headers. data.py reads it.
+MedMNIST: Yang et al., "MedMNIST v2", Scientific Data 10:41 (2023). An npz of MedMNIST holds, for train, val and test,
+`{split}_images` (N, H, W) or (N, H, W, 3) uint8 and `{split}_labels` (N, L): L = 1 class number, or one column 0/1 per finding.
+"""
+
+import hashlib
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from medmnist import INFO
+
+from cxr_helpers.engine import files, phantom
+from cxr_helpers.engine.download import WAITING, DownloadError, Remote, fetch
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.settings import SIZES
+
+SPLITS = ("train", "val", "test")
+FLAGS = tuple(flag for flag in INFO if not flag.endswith("3d"))
+# In auto mode the phantom is at hand: less than this (bytes/s, 28×28 in about 5 minutes) is not worth waiting for.
+AUTO_SLOWEST = 250e3
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that `load` can read, and how it was chosen.
+
+    kind: "chestmnist", "phantom", "medmnist" or "file"; flag: the medmnist data set whose layout and class names the file has;
+    size: pixels along a side; title and note: Indonesian, for the cover; truth: the phantom's ground truth (analysis only).
+    """
+
+    kind: str
+    flag: str
+    path: Path
+    size: int
+    title: str
+    note: str
+    truth: Path | None = None
+
+    @property
+    def collection(self) -> str:
+        """'ChestMNIST', 'PneumoniaMNIST', …"""
+        return INFO[self.flag]["python_class"]
+
+    @property
+    def many_labels(self) -> bool:
+        """Whether an image may carry several labels, so that the single-label filter has work to do."""
+        return many_labels(self.flag)
+
+
+# --- which file -----------------------------------------------------------------------------------------------------
+
+
+def resolve(
+    data: str = "auto",
+    size: int = 28,
+    folder: Path = Path("data"),
+    seed: int = 0,
+    timeout: float = 10.0,
+    remote: Remote | None = None,
+) -> Source:
+    """Find, fetch or draw the file that `data` names.
+
+    data: "auto" (the real ChestMNIST if it is in `folder` or can be fetched, else the phantom; one printed line says which),
+    "chestmnist" or another 2D set of MedMNIST (never anything else in its place), "phantom", or the path of an npz.
+    size: 28, 64, 128 or 224 pixels. folder: where downloads and the phantom are kept. seed: the phantom's patients.
+    timeout: seconds a server may be silent (see download.fetch; auto asks once, the others three times).
+    remote: another place for the download than medmnist's, for tests and mirrors.
+    A file already in `folder` is used as it is and never altered: with another MD5 than the published one it must still have
+    the right layout, and the note says so. Raises InputError with one line.
+    """
+    data, folder = str(data).strip(), Path(folder)
+    if size not in SIZES:
+        raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
+    name = data.lower()
+    if name == "auto":
+        return _auto(size, folder, seed, timeout, remote)
+    if name == "phantom":
+        return _phantom(size, folder, seed, "Dipilih dengan DATA=phantom; citranya digambar oleh model, bukan citra pasien.")
+    if name in FLAGS:
+        remote = remote or _published(name, size)
+        return _official(name, size, fetch(remote, place(name, size, folder), timeout), remote)
+    if name in INFO:
+        raise InputError(f"DATA={data} berisi citra 3D, sedangkan jaringan ini membaca citra 2D: pilih {', '.join(FLAGS)}.")
+    path = Path(os.path.expanduser(data))
+    if not (name.endswith(".npz") or os.path.exists(path)):
+        raise InputError(
+            f"DATA={data} tidak dikenal: berikan auto, phantom, berkas .npz yang ada, atau salah satu dari {', '.join(FLAGS)}."
+        )
+    return _given(path, size)
+
+
+def _auto(size: int, folder: Path, seed: int, timeout: float, remote: Remote | None) -> Source:
+    remote = remote or _published("chestmnist", size)
+    try:
+        path = fetch(remote, place("chestmnist", size, folder), timeout, retries=0, slowest=AUTO_SLOWEST)
+        source = _official("chestmnist", size, path, remote)
+    except DownloadError as error:
+        if size != 28:
+            raise
+        note = f"ChestMNIST tidak dapat diunduh ({error.reason}), maka dipakai fantom: citra gambaran model, bukan citra pasien."
+        source = _phantom(size, folder, seed, note)
+    print(f"Data: {source.title}. {source.note}", flush=True)
+    return source
+
+
+def _published(flag: str, size: int) -> Remote:
+    suffix = "" if size == 28 else f"_{size}"
+    return Remote(INFO[flag][f"url{suffix}"], f"md5:{INFO[flag][f'MD5{suffix}']}")
+
+
+def place(flag: str, size: int, folder: Path) -> Path:
+    return folder / f"{flag}{'' if size == 28 else f'_{size}'}.npz"
+
+
+def _official(flag: str, size: int, path: Path, remote: Remote) -> Source:
+    channels = check_layout(path, flag, size)
+    title = f"{INFO[flag]['python_class']} {size}×{size}"
+    if f"md5:{_md5(path)}" == remote.digest:
+        note = "Berkas resmi MedMNIST; MD5-nya cocok dengan yang diterbitkan."
+    else:
+        note = f"Berkas {path.name} bukan berkas resmi: MD5-nya berbeda dari yang diterbitkan MedMNIST."
+    kind = "chestmnist" if flag == "chestmnist" else "medmnist"
+    return Source(kind, flag, path, size, title, note + _grey_note(channels))
+
+
+def _phantom(size: int, folder: Path, seed: int, note: str) -> Source:
+    if size != 28:
+        raise InputError(f"Fantom hanya ada pada ukuran 28, sedangkan SIZE={size}: pakai SIZE=28 atau DATA=chestmnist.")
+    with ExitStack() as stack:
+        # Where the folder cannot be written nothing needs guarding: ensure reads what is there, or says why it cannot.
+        with suppress(OSError):
+            stack.enter_context(files.locked(folder / ".fantom.lock", WAITING.format("fantom")))
+        path, truth = phantom.ensure(folder, seed)
+    return Source("phantom", "chestmnist", path, size, "Fantom toraks sintetis 28×28", note, truth)
+
+
+def _given(path: Path, size: int) -> Source:
+    flag = _guess_flag(path)
+    channels = check_layout(path, flag, size)
+    note = f"Berkas yang Anda berikan, dibaca dengan nama kelas {INFO[flag]['python_class']}." + _grey_note(channels)
+    return Source("file", flag, path, size, f"Berkas {path.name}, {size}×{size}", note)
+
+
+def _grey_note(channels: int) -> str:
+    return " Citra warna diubah menjadi skala keabuan (luminansi ITU-R BT.601)." if channels == 3 else ""
+
+
+def _guess_flag(path: Path) -> str:
+    shape, _ = headers(path)["train_labels"]
+    if shape[1:] == (len(INFO["chestmnist"]["label"]),):
+        return "chestmnist"
+    named = re.fullmatch(r"([a-z]+)(_\d+)?", path.stem.lower())
+    if named and named[1] in FLAGS:
+        return named[1]
+    raise InputError(
+        f"Nama kelas {path.name} tidak dapat ditentukan: berikan berkas berkolom label 14 seperti ChestMNIST, "
+        f"atau beri nama seperti di MedMNIST, misalnya pneumoniamnist.npz ({', '.join(FLAGS)})."
+    )
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# --- is it whole, and of the right shape ----------------------------------------------------------------------------
+
+
+@contextmanager
+def one_line(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged or unreadable file raises into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise InputError(
+            f"Berkas {path} rusak, terpotong, atau bukan npz tanpa pickle: "
+            "hapus atau ganti dengan salinan yang utuh, lalu jalankan lagi."
+        ) from error
+    except OSError as error:
+        raise InputError(f"Berkas {path} tidak dapat dibaca ({error.strerror or error}): periksa izin bacanya.") from error
+    except MemoryError as error:
+        raise InputError(f"Berkas {path} tidak muat di memori: pakai SIZE yang lebih kecil.") from error
+
+
+def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """{array name: (shape, dtype)} of a MedMNIST npz, without reading the arrays themselves."""
+    if not os.path.exists(path):  # unlike Path.exists it answers for any text, a name too long for the disk included
+        raise InputError(f"Berkas {path} tidak ada: periksa nama dan foldernya.")
+    if not path.is_file():
+        raise InputError(f"{path} bukan berkas: berikan berkas .npz.")
+    wanted = [f"{split}_{what}" for split in SPLITS for what in ("images", "labels")]
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    found = {}
+    with one_line(path), zipfile.ZipFile(path) as archive:
+        missing = [name for name in wanted if f"{name}.npy" not in archive.namelist()]
+        if missing:
+            raise InputError(f"Berkas {path} tidak memuat {', '.join(missing)}: berikan npz dengan susunan MedMNIST.")
+        for name in wanted:
+            with archive.open(f"{name}.npy") as stream:
+                version = np.lib.format.read_magic(stream)
+                if version not in read_header:
+                    raise ValueError(f"npy {version}")
+                shape, _, dtype = read_header[version](stream)
+            found[name] = shape, dtype
+    return found
+
+
+def check_layout(path: Path, flag: str, size: int) -> int:
+    """The number of colour channels (1 or 3) of a file that has the layout of `flag` at `size`; InputError if it has not."""
+    found = headers(path)
+    columns = len(INFO[flag]["label"]) if many_labels(flag) else 1
+    channels = set()
+    for split in SPLITS:
+        (images, pixel), (labels, label) = found[f"{split}_images"], found[f"{split}_labels"]
+        if pixel != np.uint8 or len(images) not in (3, 4) or (len(images) == 4 and images[3] != 3):
+            raise InputError(
+                f"{split}_images di {path} harus uint8 berbentuk (N, tinggi, lebar) atau (N, tinggi, lebar, 3), "
+                f"bukan {pixel} berbentuk {images}."
+            )
+        if images[1:3] != (size, size):
+            raise InputError(
+                f"{split}_images di {path} berukuran {images[1]}×{images[2]}, sedangkan SIZE={size}: "
+                "berikan SIZE yang sama dengan ukuran citranya."
+            )
+        if label.kind not in "uib" or labels[1:] != (columns,):
+            raise InputError(
+                f"{split}_labels di {path} harus bilangan bulat berbentuk (N, {columns}) untuk {INFO[flag]['python_class']}, "
+                f"bukan {label} berbentuk {labels}."
+            )
+        if images[0] != labels[0]:
+            raise InputError(f"{split} di {path} memuat {images[0]} citra tetapi {labels[0]} baris label: jumlahnya harus sama.")
+        channels.add(3 if len(images) == 4 else 1)
+    return max(channels)
+
+
+def many_labels(flag: str) -> bool:
+    return INFO[flag]["task"].startswith("multi-label")
