@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from medmnist import INFO
 
+from cxr_helpers import evaluation
 from cxr_helpers.engine import indonesian
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.sources import SPLITS, Source, check_layout, headers, many_labels, one_line, place
@@ -279,9 +280,10 @@ def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.T
 
 
 def intensity(split: Split, bins: int = 32) -> dict:
-    """Grey values of a split by class: {"edges": (bins + 1,) in 0…256, "pixels", "images": (2, bins)}.
+    """Grey values of a split by class: {"edges": (bins + 1,) in 0…256, "pixels", "images": (2, bins), "auc", "brighter"} (notebook 02).
 
-    "pixels" and "images" are the shares of a class's pixels, and of its images by their mean, in each bin (notebook 02).
+    "pixels" and "images" are the shares of a class's pixels, and of its images by their mean, in each bin; "auc" is the estimate of
+    how well the mean alone tells the classes apart, "brighter" the label of the brighter class where its interval leaves out 0.5, else None.
     """
     edges = np.linspace(0, 256, bins + 1)
 
@@ -289,7 +291,16 @@ def intensity(split: Split, bins: int = 32) -> dict:
         counts = [np.histogram(values[split.labels == c], edges)[0] for c in (0, 1)]
         return [n / n.sum() for n in counts]
 
-    return {"edges": edges, "pixels": by_class(split.images), "images": by_class(split.images.mean(axis=(1, 2)))}
+    brightness = split.images.mean(axis=(1, 2))
+    auc = evaluation.metrics(brightness, split.labels)["auc"]
+    low, high = auc["ci95"]
+    return {
+        "edges": edges,
+        "pixels": by_class(split.images),
+        "images": by_class(brightness),
+        "auc": auc,
+        "brighter": None if low <= 0.5 <= high else int(low > 0.5),
+    }
 
 
 def describe(dataset: Dataset) -> list[tuple[str, str]]:

@@ -3,8 +3,9 @@
 Class 1 is the positive class. Nothing here sees an image or a model.
 
 Intervals: Wilson (1927) for shares of images (accuracy, sensitivity, specificity), which stays honest near 0 and 1 and in small
-samples; Newcombe (1998) for sums and differences of two shares (balanced accuracy, gap); for everything else
-the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each class so that the class counts stay as they are. Differences are paired: both models are resampled on the same images.
+samples; Newcombe (1998) for sums and differences of two shares (balanced accuracy, gap); for everything else the percentile
+bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each class so that the class counts stay as they are. Differences
+are paired: both models are resampled on the same images.
 """
 
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 from sklearn.metrics import roc_curve
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 REPEATS = 2000
 LEVEL = 0.95
@@ -53,7 +56,7 @@ def area_under_curve(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive))
 
 
-def point_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+def metric_values(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Every metric of METRICS from logits and labels of the same shape (..., N); each result has shape (...).
 
     The decision is p > 0.5. F1 is 0 where nothing is predicted positive. Both classes must be present.
@@ -74,13 +77,10 @@ def point_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarra
 
 
 def wilson(successes: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927)."""
-    z = norm.ppf((1 + level) / 2)
+    """Wilson's score interval of the share successes / n (Wilson 1927). A mean over seeds may be a fractional count."""
+    low, high = proportion_confint(successes, n, alpha=1 - level, method="wilson")
     share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    # At 0 and 1 a bound is the share itself, which rounding would miss.
-    return min(share, max(0.0, float(centre - half))), max(share, min(1.0, float(centre + half)))
+    return min(share, float(low)), max(share, float(high))  # at 0 and 1 a bound is the share itself, which rounding would miss
 
 
 def percentile(samples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
@@ -90,15 +90,15 @@ def percentile(samples: np.ndarray, level: float = LEVEL) -> tuple[float, float]
 
 
 def majority_share(labels: np.ndarray) -> float:
-    """Accuracy of always guessing the more frequent class."""
+    """Accuracy of always guessing the more frequent class of labels (N,) in {0, 1}."""
     return float(max(labels.mean(), 1 - labels.mean()))
 
 
 def metrics(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict:
     """{"n": N, "majority": share, metric: {"value", "ci95"} for each of METRICS} of logits (N,) and labels (N,) in {0, 1}."""
     rows = resample(labels, seed=seed)
-    samples = point_metrics(logits[rows], labels[rows])
-    point = point_metrics(logits, labels)
+    samples = metric_values(logits[rows], labels[rows])
+    point = metric_values(logits, labels)
     positive, right = labels == 1, (logits > 0) == (labels == 1)
     shares = {"acc": right, "sensitivity": right[positive], "specificity": right[~positive]}
     result = {"n": len(labels), "majority": majority_share(labels)}
@@ -111,6 +111,18 @@ def metrics(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict:
     return result
 
 
+def beats_majority(measured: dict) -> bool:
+    """Whether the whole accuracy interval of `metrics` or `mean_over_seeds` lies above the majority guess."""
+    return measured["acc"]["ci95"][0] > measured["majority"]
+
+
+def _drawn_seeds(seeds: int, seed: int) -> np.ndarray:
+    """(REPEATS, seeds) seed numbers of each resample: drawn with replacement from three seeds on, else every seed once."""
+    if seeds < 3:
+        return np.tile(np.arange(seeds), (REPEATS, 1))
+    return np.random.default_rng(seed + 1).integers(0, seeds, (REPEATS, seeds))
+
+
 def paired_difference(logits: list[np.ndarray], baseline: list[np.ndarray], labels: np.ndarray, seed: int = 0) -> dict[str, dict]:
     """Mean over seeds of metric(logits) − metric(baseline), {"value", "ci95", "p"} for each of METRICS.
 
@@ -120,19 +132,15 @@ def paired_difference(logits: list[np.ndarray], baseline: list[np.ndarray], labe
     """
     pairs = len(logits)
     rows = resample(labels, seed=seed)
-    drawn = labels[rows]
-    generator = np.random.default_rng(seed + 1)
-    weight = np.full((REPEATS, pairs), 1 / pairs)
-    if pairs >= 3:
-        picks = generator.integers(0, pairs, (REPEATS, pairs))
-        weight = np.stack([(picks == one).mean(1) for one in range(pairs)], axis=1)
+    drawn, picks = labels[rows], _drawn_seeds(pairs, seed)
     samples = {name: np.zeros(REPEATS) for name in METRICS}
     point = {name: 0.0 for name in METRICS}
     for index, (ours, theirs) in enumerate(zip(logits, baseline, strict=True)):
-        a, b = point_metrics(ours[rows], drawn), point_metrics(theirs[rows], drawn)
-        one, other = point_metrics(ours, labels), point_metrics(theirs, labels)
+        weight = (picks == index).mean(axis=1)
+        a, b = metric_values(ours[rows], drawn), metric_values(theirs[rows], drawn)
+        one, other = metric_values(ours, labels), metric_values(theirs, labels)
         for name in METRICS:
-            samples[name] += weight[:, index] * (a[name] - b[name])
+            samples[name] += weight * (a[name] - b[name])
             point[name] += float(one[name] - other[name]) / pairs
     result = {}
     for name in METRICS:
@@ -143,25 +151,25 @@ def paired_difference(logits: list[np.ndarray], baseline: list[np.ndarray], labe
 
 
 def mean_over_seeds(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0) -> dict:
-    """As `metrics`, averaged over seeds; images are resampled and, from three seeds on, the seeds too."""
+    """As `metrics`, averaged over seeds (one array (N,) each); images are resampled and, from three seeds on, the seeds too."""
     if len(logits) == 1:
         return metrics(logits[0], labels, seed)
-    rows = resample(labels, seed=seed)
-    pairs = len(logits)
-    generator = np.random.default_rng(seed + 1)
-    picks = generator.integers(0, pairs, (REPEATS, pairs)) if pairs >= 3 else np.tile(np.arange(pairs), (REPEATS, 1))
-    samples = [point_metrics(one[rows], labels[rows]) for one in logits]
-    point = [point_metrics(one, labels) for one in logits]
+    rows, picks = resample(labels, seed=seed), _drawn_seeds(len(logits), seed)
+    samples = [metric_values(one[rows], labels[rows]) for one in logits]
+    points = [metric_values(one, labels) for one in logits]
     result = {"n": len(labels), "majority": majority_share(labels)}
     for name in METRICS:
         every = np.stack([sample[name] for sample in samples])  # (seeds, repeats)
         drawn = np.take_along_axis(every, picks.T, axis=0).mean(0)
-        result[name] = {"value": float(np.mean([p[name] for p in point])), "ci95": list(percentile(drawn))}
+        result[name] = {"value": float(np.mean([one[name] for one in points])), "ci95": list(percentile(drawn))}
     return result
 
 
 def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) -> tuple[float, float]:
-    """95% interval of a + sign·b from those of two independent estimates (Newcombe 1998, method 10); it never collapses at 0 or 1."""
+    """95% interval of a + sign·b from those of two independent estimates (Newcombe 1998, method 10); never collapses at 0 or 1.
+
+    The estimates may be halves of shares or means over seeds; statsmodels' confint_proportions_2indep knows two counts only.
+    """
     b, (b_low, b_high) = sign * b, sorted(sign * bound for bound in b_ci)
     low = np.hypot(a - a_ci[0], b - b_low)
     high = np.hypot(a_ci[1] - a, b_high - b)
@@ -169,10 +177,10 @@ def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) 
 
 
 def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray) -> dict:
-    """What choosing the epoch by the test itself ("course") reports, beside choosing it by validation accuracy ("honest") (notebook 02).
+    """What choosing the epoch by the test itself ("course") reports, beside choosing it by validation ("honest") (notebook 02).
 
-    val_acc: (epochs,); test_logits: (epochs, N); labels: (N,). Gives "test_acc" (epochs,), for either protocol [epoch from 1, test
-    accuracy] and its "…_ci95", and "flattery_ci95", the paired interval of course − honest.
+    val_acc: (epochs,); test_logits: (epochs, N); labels: (N,). Gives "test_acc" (epochs,); for either protocol [epoch from 1, test
+    accuracy] and its "…_ci95"; "flattery", course − honest with its paired interval; and "flatters", whether that is above zero.
     """
     test_acc = ((test_logits > 0) == (labels == 1)).mean(axis=1)
     chosen = {"honest": int(np.argmax(val_acc)), "course": int(np.argmax(test_acc))}
@@ -180,15 +188,16 @@ def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray) ->
     for name, epoch in chosen.items():
         lesson[name] = [epoch + 1, float(test_acc[epoch])]
         lesson[f"{name}_ci95"] = metrics(test_logits[epoch], labels)["acc"]["ci95"]
-    difference = paired_difference([test_logits[chosen["course"]]], [test_logits[chosen["honest"]]], labels)
-    return lesson | {"flattery_ci95": difference["acc"]["ci95"]}
+    difference = paired_difference([test_logits[chosen["course"]]], [test_logits[chosen["honest"]]], labels)["acc"]
+    flattery = {"value": difference["value"], "ci95": difference["ci95"]}
+    return lesson | {"flattery": flattery, "flatters": bool(flattery["value"] > 0)}
 
 
 def mean_accuracy(logits: list[np.ndarray], labels: np.ndarray) -> dict:
     """Mean over seeds of the share of right decisions: {"value", "ci95"}, by Wilson's interval.
 
-    logits hold one array (N,) a seed; NaN logits (images that an epoch did not visit) are left out. Seeds see the same images, so the
-    number of images, not of images times seeds, sets the width.
+    logits hold one array (N,) a seed; NaN logits (images that an epoch did not visit) are left out. Seeds see the same images, so
+    the number of images, not of images times seeds, sets the width.
     """
     right = np.stack([np.where(np.isnan(one), np.nan, (one > 0) == (labels == 1)) for one in logits])
     value, n = float(np.nanmean(right)), int((~np.isnan(right)).any(0).sum())
@@ -227,12 +236,7 @@ def share(hits: np.ndarray) -> dict:
 
 def holm(p_values: list[float]) -> list[float]:
     """p-values adjusted for their number by Holm's step-down procedure (Holm 1979), in the order given."""
-    order = np.argsort(p_values)
-    adjusted, running = np.empty(len(p_values)), 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return adjusted.tolist()
+    return multipletests(p_values, method="holm")[1].tolist()
 
 
 def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -244,6 +248,15 @@ def confusion(logits: np.ndarray, labels: np.ndarray, threshold: float = 0.0) ->
     """[[true 0 predicted 0, true 0 predicted 1], [true 1 predicted 0, true 1 predicted 1]]; class 1 is predicted above `threshold`."""
     predicted = logits > threshold
     return [[int(((labels == t) & (predicted == p)).sum()) for p in (False, True)] for t in (0, 1)]
+
+
+def operating_point(matrix: list[list[int]]) -> dict[str, float]:
+    """{"sensitivity", "specificity"} of a confusion matrix as `confusion` gives it; both classes must be present."""
+    (true_negative, false_positive), (false_negative, true_positive) = matrix
+    return {
+        "sensitivity": true_positive / (true_positive + false_negative),
+        "specificity": true_negative / (true_negative + false_positive),
+    }
 
 
 def roc(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,7 +1,11 @@
 """Every figure, in Indonesian, from plain data (all notebooks). Each function returns a Figure and shows nothing.
 
+Arguments are what a results file holds (numbers, lists, dictionaries) or arrays of the same shape; estimates are {"value", "ci95"}.
+
 Colours are the colour-blind safe palette of seaborn; lines and markers also differ in shape, so that grey print stays readable.
 """
+
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,13 +13,14 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from numpy.typing import ArrayLike
 
-from cxr_helpers.engine.indonesian import number
+from cxr_helpers.engine.indonesian import join, number, plain
 
 WIDTH = 6.3  # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
 BLUE, ORANGE, GREEN, RED, GREY = (*sns.color_palette("colorblind")[:4], (0.45, 0.45, 0.45))
-
-Band = tuple[list[float], list[float], list[float]]  # values of a curve, and the low and high ends of their intervals
+SPLIT_NAMES = {"train": "latih", "val": "validasi"}
+TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "pencahayaan", "flip": "cermin kiri-kanan"}
 
 sns.set_theme(
     context="paper",
@@ -56,7 +61,7 @@ def _percent_axis(axis) -> None:
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def _images(axes, image: np.ndarray, title: str = "", colour=None, **kwargs) -> None:
+def _images(axes, image: ArrayLike, title: str = "", colour=None, **kwargs) -> None:
     axes.imshow(image, interpolation="none", **{"cmap": "gray", **kwargs})
     axes.set_xticks([])
     axes.set_yticks([])
@@ -68,8 +73,9 @@ def _images(axes, image: np.ndarray, title: str = "", colour=None, **kwargs) -> 
         axes.set_title(title, loc="center")
 
 
-def kernels(before: np.ndarray, after: np.ndarray) -> Figure:
+def kernels(before: ArrayLike, after: ArrayLike) -> Figure:
     """The first-layer kernels: before (n, 3, 7, 7) as colours, after (n, 1, 3, 3) as signed grey, each scaled by its own largest value."""
+    before, after = np.asarray(before), np.asarray(after)
     n = len(before)
     columns = 16
     rows = -(-n // columns)
@@ -87,6 +93,10 @@ def kernels(before: np.ndarray, after: np.ndarray) -> Figure:
     return figure
 
 
+def _masks(outlines: dict[str, ArrayLike] | None) -> dict[str, np.ndarray]:
+    return {name: np.asarray(masks, bool) for name, masks in (outlines or {}).items()}
+
+
 def _mosaic(tiles: np.ndarray, columns: int, gap: float) -> np.ndarray:
     """Tiles (n, h, w[, 3]) in rows of `columns`, one pixel apart."""
     n, h, w = tiles.shape[:3]
@@ -98,21 +108,21 @@ def _mosaic(tiles: np.ndarray, columns: int, gap: float) -> np.ndarray:
     return canvas
 
 
-def drift(layers: list[str], shift: np.ndarray, scale: np.ndarray) -> Figure:
-    """How far the images' statistics are from those stored in each BatchNorm: shift (0 is none) and scale (1 is none) by layer."""
+def drift(drift: list[dict]) -> Figure:
+    """How far the images' statistics are from those stored in each BatchNorm: one {"shift", "scale"} a layer; none is 0 and 1."""
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.4))
-    place = np.arange(1, len(layers) + 1)
-    for panel, values, title, none in (
-        (panels[0], shift, "Pergeseran rata-rata", 0),
-        (panels[1], scale, "Perbandingan simpangan baku", 1),
+    place = np.arange(1, len(drift) + 1)
+    for panel, key, title, none in (
+        (panels[0], "shift", "Pergeseran rata-rata", 0),
+        (panels[1], "scale", "Perbandingan simpangan baku", 1),
     ):
         panel.axhline(none, color=GREY, linewidth=0.8)
-        panel.plot(place, values, marker="o", markersize=3.5, color=BLUE)
+        panel.plot(place, [layer[key] for layer in drift], marker="o", markersize=3.5, color=BLUE)
         panel.set(title=title, xlabel="Lapisan BatchNorm ke-")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[1].set_yscale("log")
     panels[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace(".", ",")))
+    panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     panels[1].yaxis.set_minor_formatter(NullFormatter())
     return figure
 
@@ -133,12 +143,13 @@ def responses(before: np.ndarray, after: np.ndarray, image: np.ndarray, target: 
 
 
 def samples(
-    images: np.ndarray, labels: np.ndarray, class_names: tuple[str, str], outlines: dict[str, np.ndarray] | None = None
+    images: ArrayLike, labels: ArrayLike, class_names: Sequence[str], outlines: dict[str, ArrayLike] | None = None
 ) -> Figure:
     """Rows of example images (n, H, W), one row a class; `outlines` draws the contours of named masks (n, H, W) over them."""
+    images, labels, outlines = np.asarray(images), np.asarray(labels), _masks(outlines)
     per_class = max(int((labels == c).sum()) for c in (0, 1))
     figure, panels = plt.subplots(2, per_class, figsize=(WIDTH, 2 * WIDTH / per_class + 0.3), squeeze=False)
-    colours = dict(zip(outlines or {}, (ORANGE, BLUE, RED, GREEN), strict=False))
+    colours = dict(zip(outlines, (ORANGE, BLUE, RED, GREEN), strict=False))
     for c in (0, 1):
         rows = np.flatnonzero(labels == c)
         for j, panel in enumerate(panels[c]):
@@ -146,7 +157,7 @@ def samples(
             if j >= len(rows):
                 continue
             panel.imshow(images[rows[j]], cmap="gray", vmin=0, vmax=255, interpolation="none")
-            for name, masks in (outlines or {}).items():
+            for name, masks in outlines.items():
                 if masks[rows[j]].any():
                     panel.contour(masks[rows[j]], levels=[0.5], colors=[colours[name]], linewidths=0.9)
         panels[c][0].set_title(class_names[c])
@@ -156,7 +167,7 @@ def samples(
     return figure
 
 
-def intensity(edges: np.ndarray, pixels: np.ndarray, images: np.ndarray, class_names: tuple[str, str]) -> Figure:
+def intensity(edges: ArrayLike, pixels: ArrayLike, images: ArrayLike, class_names: Sequence[str]) -> Figure:
     """Shares (2, bins) of pixels, and of images by their mean, by grey value and class; edges (bins + 1,) in 0…256."""
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
     for panel, shares, title in ((panels[0], pixels, "Setiap piksel"), (panels[1], images, "Rerata setiap citra")):
@@ -170,11 +181,12 @@ def intensity(edges: np.ndarray, pixels: np.ndarray, images: np.ndarray, class_n
     return figure
 
 
-def history(table: pd.DataFrame, best_epoch: int, majority: float) -> Figure:
+def history(history: list[dict], best_epoch: int, majority: float) -> Figure:
     """Loss and accuracy by epoch, training against validation; the chosen epoch and the majority line are marked.
 
-    table: epoch, train_loss, train_acc, val_loss, val_acc, one row an epoch (accuracies as shares).
+    history: epoch, train_loss, train_acc, val_loss, val_acc, one row an epoch (accuracies as shares).
     """
+    table = pd.DataFrame(history)
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
     for panel, quantity, title in ((left, "loss", "Loss (BCE)"), (right, "acc", "Akurasi")):
         panel.plot(table["epoch"], table[f"train_{quantity}"], "o-", color=BLUE, ms=3.5, label="latih")
@@ -190,25 +202,24 @@ def history(table: pd.DataFrame, best_epoch: int, majority: float) -> Figure:
     return figure
 
 
-def curves(tables: dict[str, pd.DataFrame], quantity: str, title: str) -> Figure:
-    """The same quantity ("loss" or "acc") of several runs side by side, training against validation, on one scale."""
-    figure, panels = plt.subplots(1, len(tables), figsize=(WIDTH, 2.5), sharey=True, squeeze=False)
-    for panel, (name, table) in zip(panels[0], tables.items(), strict=True):
-        panel.plot(table["epoch"], table[f"train_{quantity}"], "o-", color=BLUE, ms=3.5, label="latih")
-        panel.plot(table["epoch"], table[f"val_{quantity}"], "s--", color=ORANGE, ms=3.5, label="validasi")
-        panel.set_title(name)
+def compared_curves(variants: list[dict], compared: list[str]) -> Figure:
+    """Accuracy by epoch of the rows whose names are in `compared` side by side, training against validation, on one scale."""
+    shown = [variant for name in compared for variant in variants if variant["name"] == name]
+    figure, panels = plt.subplots(1, len(shown), figsize=(WIDTH, 2.5), sharey=True, squeeze=False)
+    for panel, variant in zip(panels[0], shown, strict=True):
+        table = pd.DataFrame(variant["history"])
+        panel.plot(table["epoch"], table["train_acc"], "o-", color=BLUE, ms=3.5, label="latih")
+        panel.plot(table["epoch"], table["val_acc"], "s--", color=ORANGE, ms=3.5, label="validasi")
+        panel.set_title(variant["title"])
         _epoch_axis(panel, table["epoch"])
-        if quantity == "acc":
-            _percent_axis(panel.yaxis)
-        else:
-            panel.yaxis.set_major_formatter(_Comma(2))
-    panels[0][0].set_ylabel(title)
+        _percent_axis(panel.yaxis)
+    panels[0][0].set_ylabel("Akurasi")
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
 def predictions(
-    images: np.ndarray, labels: np.ndarray, probability: np.ndarray, class_names: tuple[str, str], remarks: list[str] = ()
+    images: ArrayLike, labels: ArrayLike, probability: ArrayLike, class_names: Sequence[str], remarks: Sequence[str] = ()
 ) -> Figure:
     """Images (n, H, W) with predicted class, its probability, the truth and a remark; a wrong prediction has a red frame and a cross."""
     n = len(images)
@@ -231,14 +242,14 @@ def predictions(
 
 
 def roc(
-    false_positive: np.ndarray,
-    true_positive: np.ndarray,
-    point: tuple[float, float],
-    matrix: list[list[int]],
-    class_names: tuple[str, str],
-    area: float,
+    false_positive: ArrayLike, true_positive: ArrayLike, matrix: list[list[int]], class_names: Sequence[str], area: float
 ) -> Figure:
-    """ROC curve with the operating point (false, true positive rate) of a threshold, beside its confusion matrix."""
+    """ROC curve with the operating point of a threshold, beside the confusion matrix of that threshold."""
+    (true_negative, wrongly_positive), (wrongly_negative, rightly_positive) = matrix
+    point = (
+        wrongly_positive / (true_negative + wrongly_positive),
+        rightly_positive / (wrongly_negative + rightly_positive),
+    )
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7), width_ratios=(1, 1))
     left.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--", label="menebak")
     left.plot(false_positive, true_positive, color=BLUE, lw=1.4, label=f"jaringan, AUC {number(area)}")
@@ -251,7 +262,7 @@ def roc(
     return figure
 
 
-def _matrix(panel, matrix: list[list[int]], class_names: tuple[str, str]) -> None:
+def _matrix(panel, matrix: list[list[int]], class_names: Sequence[str]) -> None:
     counts = np.asarray(matrix)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     text = [[f"{number(counts[i, j], 0)}\n({number(100 * share[i, j], 0)}%)" for j in (0, 1)] for i in (0, 1)]
@@ -262,31 +273,32 @@ def _matrix(panel, matrix: list[list[int]], class_names: tuple[str, str]) -> Non
     panel.set(xlabel="Prediksi", ylabel="Label")
 
 
-def confusion(matrix: list[list[int]], class_names: tuple[str, str]) -> Figure:
+def confusion(matrix: list[list[int]], class_names: Sequence[str]) -> Figure:
     """Confusion matrix, rows the label, columns the prediction; counts and shares of the row."""
     figure, panel = plt.subplots(figsize=(WIDTH / 2, 2.4))
     _matrix(panel, matrix, class_names)
     return figure
 
 
-def augmentations(image: np.ndarray, examples: dict[str, np.ndarray]) -> Figure:
-    """An image (H, W) and, one row a transform, what it makes of it: {title: (n, H, W)}, all in grey values 0–255."""
+def augmentations(image: ArrayLike, examples: dict[str, ArrayLike]) -> Figure:
+    """An image (H, W) and, one row a transform or several joined by "+", what they make of it: {names: (n, H, W)}, in grey values 0–255."""
     n = max(len(made) for made in examples.values())
     figure, panels = plt.subplots(len(examples), n + 1, figsize=(WIDTH, len(examples) * (WIDTH / (n + 1) + 0.25)), squeeze=False)
-    for row, (title, made) in zip(panels, examples.items(), strict=True):
+    for row, (names, made) in zip(panels, examples.items(), strict=True):
         _images(row[0], image, "asal", vmin=0, vmax=255)
         for panel, one in zip(row[1:], made, strict=True):
             _images(panel, one, vmin=0, vmax=255)
-        row[1].set_title(title)
+        row[1].set_title(join([TRANSFORM_NAMES[name] for name in names.split("+")]))
     return figure
 
 
-def leakage(epochs: list[int], test_acc: list[float], honest: tuple[int, float], course: tuple[int, float]) -> Figure:
-    """Test accuracy by epoch, with the epoch that validation chose (honest) and the one that the test itself would choose (course)."""
+def leakage(lesson: dict) -> Figure:
+    """Test accuracy by epoch ("test_acc"), with [epoch, accuracy] that validation chose ("honest") and the test itself would ("course")."""
+    epochs = range(1, len(lesson["test_acc"]) + 1)
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
-    panel.plot(epochs, test_acc, "o-", color=GREY, ms=3.5, label="akurasi uji")
-    panel.plot(*honest, "D", color=BLUE, ms=8, label="dipilih oleh validasi")
-    panel.plot(*course, "*", color=RED, ms=12, label="dipilih oleh data uji sendiri")
+    panel.plot(epochs, lesson["test_acc"], "o-", color=GREY, ms=3.5, label="akurasi uji")
+    panel.plot(*lesson["honest"], "D", color=BLUE, ms=8, label="dipilih oleh validasi")
+    panel.plot(*lesson["course"], "*", color=RED, ms=12, label="dipilih oleh data uji sendiri")
     panel.set_ylabel("Akurasi uji")
     _epoch_axis(panel, epochs)
     _percent_axis(panel.yaxis)
@@ -294,33 +306,39 @@ def leakage(epochs: list[int], test_acc: list[float], honest: tuple[int, float],
     return figure
 
 
-def _bands(panel, x: list[int], curves: dict[str, Band]) -> None:
-    """One or two curves with their intervals as bands."""
-    for (name, (value, low, high)), (colour, style) in zip(curves.items(), ((BLUE, "o-"), (ORANGE, "s--")), strict=False):
+def _bands(panel, x: list[int], curves: dict[str, list[dict]], scale: float = 1) -> None:
+    """One or two curves of estimates with their intervals as bands."""
+    for (name, estimates), (colour, style) in zip(curves.items(), ((BLUE, "o-"), (ORANGE, "s--")), strict=False):
+        value, low, high = scale * np.array([(e["value"], *e["ci95"]) for e in estimates]).T
         panel.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
         panel.plot(x, value, style, color=colour, ms=3.5, label=name)
     if len(curves) > 1:
         panel.legend(loc="best")
 
 
-def gap(epochs: list[int], panels: dict[str, dict[str, Band]], mark: int) -> Figure:
-    """Curves with their intervals by epoch, one panel a title; `mark` is an epoch to point out."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.5))
-    for panel, (title, curves) in zip(axes, panels.items(), strict=True):
-        _bands(panel, epochs, curves)
+def gap(epochs: list[dict], mark: int) -> Figure:
+    """Losses (left) and gap in accuracy (right) by epoch with their intervals; `mark` is the epoch to point out.
+
+    epochs: one dict an epoch with "epoch" and the estimates "train_loss", "val_loss", "gap".
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
+    x = [row["epoch"] for row in epochs]
+    _bands(left, x, {name: [row[f"{split}_loss"] for row in epochs] for split, name in SPLIT_NAMES.items()})
+    _bands(right, x, {"latih − validasi": [row["gap"] for row in epochs]}, scale=100)
+    right.axhline(0, color=GREY, lw=0.8)
+    for panel, title in ((left, "Loss (BCE)"), (right, "Kesenjangan akurasi (poin persen)")):
         panel.axvline(mark, color=GREY, lw=0.8, ls=":")
         panel.set_title(title)
-        _epoch_axis(panel, epochs)
-        if len(curves) == 1:
-            panel.axhline(0, color=GREY, lw=0.8)
-    axes[0].yaxis.set_major_formatter(_Comma(2))
+        _epoch_axis(panel, x)
+    left.yaxis.set_major_formatter(_Comma(2))
     return figure
 
 
-def against_size(n: list[int], curves: dict[str, Band]) -> Figure:
-    """Learning curves: accuracies over the number of training images n, on a logarithmic axis."""
+def learning_curve(points: list[dict]) -> Figure:
+    """Accuracies ("train_acc", "val_acc") over the number "n" of training images, on a logarithmic axis."""
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
-    _bands(panel, n, curves)
+    n = [point["n"] for point in points]
+    _bands(panel, n, {name: [point[f"{split}_acc"] for point in points] for split, name in SPLIT_NAMES.items()})
     panel.set(xscale="log", xlabel="Banyaknya citra latih", ylabel="Akurasi, epoch terakhir")
     panel.set_xticks(n, [number(one, 0) for one in n])
     panel.minorticks_off()
@@ -328,30 +346,37 @@ def against_size(n: list[int], curves: dict[str, Band]) -> Figure:
     return figure
 
 
-def memorisation(epochs: list[int], curves: dict[str, Band]) -> Figure:
-    """Share of labels fitted by epoch, for correct and for flipped labels."""
+def memorisation(by_epoch: list[dict]) -> Figure:
+    """Share of labels fitted by "epoch": the estimates "correct" and "flipped"."""
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
-    _bands(panel, epochs, curves)
+    epochs = [row["epoch"] for row in by_epoch]
+    shown = {"correct": "label benar", "flipped": "label terbalik"}
+    _bands(panel, epochs, {name: [row[key] for row in by_epoch] for key, name in shown.items()})
     panel.set(ylabel="Label yang dicocokkan", ylim=(-0.02, 1.02))
     _epoch_axis(panel, epochs)
     _percent_axis(panel.yaxis)
     return figure
 
 
-def attributions(
-    images: np.ndarray, maps: np.ndarray, titles: list[str], right: np.ndarray, outlines: dict[str, np.ndarray] | None = None
-) -> Figure:
-    """Images (n, H, W) above their signed attribution maps (n, H, W), each map on its own scale; contours of named masks over both."""
+def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
+    """Images above their signed attribution maps, each map on its own scale; contours of named masks over both.
+
+    examples: "images" and "maps" (n, H, W), "labels" (n,), "probability" of class 1 (n,), "outlines": {name: (n, H, W)} or None.
+    """
+    images, maps, outlines = np.asarray(examples["images"]), np.asarray(examples["maps"]), _masks(examples["outlines"])
+    predicted = np.asarray(examples["probability"]) > 0.5
+    right = predicted == (np.asarray(examples["labels"]) == 1)
+    titles = [f"{'✓' if ok else '✗'} {class_names[int(p)]}" for ok, p in zip(right, predicted, strict=True)]
     n = len(images)
     figure, panels = plt.subplots(2, n, figsize=(WIDTH, 2 * WIDTH / n + 0.5), squeeze=False)
-    colours = dict(zip(outlines or {}, (ORANGE, GREEN, "black"), strict=False))
+    colours = dict(zip(outlines, (ORANGE, GREEN, "black"), strict=False))
     for j in range(n):
         limit = max(float(np.abs(maps[j]).max()), 1e-12)
         _images(panels[0][j], images[j], titles[j], BLUE if right[j] else RED, vmin=0, vmax=255)
         panels[0][j].title.set_fontsize(7)
         _images(panels[1][j], maps[j], cmap="RdBu_r", vmin=-limit, vmax=limit)
         for panel in panels[:, j]:
-            for name, masks in (outlines or {}).items():
+            for name, masks in outlines.items():
                 if masks[j].any():
                     panel.contour(masks[j], levels=[0.5], colors=[colours[name]], linewidths=0.8)
     if outlines:
@@ -360,7 +385,7 @@ def attributions(
     return figure
 
 
-def confidence(right: np.ndarray, wrong: np.ndarray) -> Figure:
+def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
     """Histogram of the probability of the predicted class (0.5–1), for right and for wrong predictions."""
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.3))
     bins = np.linspace(0.5, 1, 11)
@@ -372,8 +397,9 @@ def confidence(right: np.ndarray, wrong: np.ndarray) -> Figure:
     return figure
 
 
-def reliability(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Reliability diagrams side by side: confidence, accuracy, low, high, n by bin; the diagonal is perfect calibration."""
+def reliability(before: list[dict], after: list[dict]) -> Figure:
+    """Reliability diagrams before and after temperature scaling: confidence, accuracy, low, high by bin; the diagonal is perfect."""
+    tables = {"Sebelum penskalaan suhu": pd.DataFrame(before), "Sesudah penskalaan suhu": pd.DataFrame(after)}
     figure, panels = plt.subplots(1, len(tables), figsize=(WIDTH, 2.7), sharey=True, squeeze=False)
     for panel, (title, table) in zip(panels[0], tables.items(), strict=True):
         panel.plot([0.5, 1], [0.5, 1], color=GREY, lw=0.8, ls="--", label="kalibrasi sempurna")
@@ -389,8 +415,15 @@ def reliability(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def forest(names: list[str], value: np.ndarray, low: np.ndarray, high: np.ndarray, label: str) -> Figure:
-    """Differences from the baseline with their intervals (percentage points), one row a remedy; zero is the baseline."""
+def forest(variants: list[dict]) -> Figure:
+    """Differences in test accuracy from the baseline with their intervals, one row a remedy; zero is the baseline.
+
+    variants: rows with "title" and "difference", {"acc": estimate} or None for the baseline itself.
+    """
+    rows = [variant for variant in variants if variant["difference"]]
+    names = [row["title"] for row in rows]
+    each = [row["difference"]["acc"] for row in rows]
+    value, low, high = 100 * np.array([(e["value"], *e["ci95"]) for e in each]).T
     figure, panel = plt.subplots(figsize=(WIDTH, 0.6 + 0.26 * len(names)))
     y = np.arange(len(names))[::-1]
     panel.axvline(0, color=GREY, lw=0.9)
@@ -399,6 +432,6 @@ def forest(names: list[str], value: np.ndarray, low: np.ndarray, high: np.ndarra
         panel.plot([low[i], high[i]], [y[i], y[i]], color=BLUE, lw=1.4)
         panel.plot(value[i], y[i], "o", color=BLUE, mfc=BLUE if clear else "white", ms=5)
     panel.set_yticks(y, names)
-    panel.set(xlabel=label, ylim=(-0.6, len(names) - 0.4))
+    panel.set(xlabel="Selisih akurasi uji terhadap pembanding (poin persen)", ylim=(-0.6, len(names) - 0.4))
     panel.xaxis.set_major_formatter(_Comma(0))
     return figure

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -85,6 +86,23 @@ class TrainConfig:
         """The settings that differ from the course's recipe (the seed is not a setting of the recipe)."""
         recipe = asdict(TrainConfig())
         return {k: v for k, v in asdict(self).items() if v != recipe[k] and k != "seed"}
+
+
+def summarise(history: pd.DataFrame, best_epoch: int) -> dict:
+    """The rows of a history that a reader asks for (notebook 02): "first", "last", "chosen" (best_epoch) and "lowest" (validation loss).
+
+    "turned": whether validation loss was lowest before the last epoch; "rise": its last value minus the lowest.
+    """
+    rows = history.to_dict("records")
+    lowest = rows[int(history["val_loss"].argmin())]
+    return {
+        "first": rows[0],
+        "last": rows[-1],
+        "chosen": rows[best_epoch - 1],
+        "lowest": lowest,
+        "turned": lowest["epoch"] < rows[-1]["epoch"],
+        "rise": rows[-1]["val_loss"] - lowest["val_loss"],
+    }
 
 
 @dataclass

@@ -17,10 +17,20 @@ from cxr_helpers import adaptation, augment, evaluation, plots
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import join, number, percent
-from cxr_helpers.presentation import REDUCE_NAMES, RESIZE_NAMES, SCALE_NAMES, TRANSFORM_NAMES
+from cxr_helpers.plots import TRANSFORM_NAMES
 from cxr_helpers.weights import REDUCTIONS, RESIZES, SCALES, adapt_conv1
 
 DPI = 100
+REDUCE_NAMES = {"mean": "rata-rata", "sum": "jumlah", "luminance": "luminans"}
+RESIZE_NAMES = {
+    "bilinear": "bilinear",
+    "bilinear_antialias": "bilinear antialias",
+    "bicubic": "bikubik",
+    "area": "rata-rata area",
+    "crop": "potong tengah",
+    "pinv": "pseudo-inverse",
+}
+SCALE_NAMES = {"none": "tanpa", "dc": "tanggapan rata", "norm": "norma"}
 PER_PAGE = 10  # images
 
 
@@ -36,13 +46,14 @@ def _png(figure: Figure) -> bytes:
 
 
 def _choice(label: str, values: tuple[str, ...], names: dict[str, str]) -> ipywidgets.Dropdown:
-    return ipywidgets.Dropdown(options=[(names[v].replace("*", ""), v) for v in values], description=label)
+    return ipywidgets.Dropdown(options=[(names[v], v) for v in values], description=label)
 
 
 def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets.VBox:
     """Controls above a picture and a line of text, drawn anew by draw(*values) whenever a control changes.
 
-    An InputError of `draw` is shown as the text, and the picture stays.
+    An InputError of `draw` is shown as the text, without a picture. ipywidgets.interactive_output would do the same through an Output
+    widget, which empties and fills again at every move and shows nothing outside a kernel: the picture would flicker.
     """
     picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
 
@@ -51,7 +62,7 @@ def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets
             figure, said.value = draw(*(control.value for control in controls))
             picture.value = _png(figure)
         except InputError as error:
-            said.value = str(error)
+            said.value, picture.value = str(error), b""
 
     for control in controls:
         control.observe(redraw, "value")
@@ -93,10 +104,10 @@ def threshold_panel(logits: np.ndarray, labels: np.ndarray, class_names: tuple[s
 
     def draw(threshold: float) -> tuple[Figure, str]:
         matrix = evaluation.confusion(logits, labels, logit(threshold))
-        (tn, fp), (fn, tp) = matrix
-        point = (fp / (tn + fp), tp / (fn + tp))
-        figure = plots.roc(curve["false_positive"], curve["true_positive"], point, matrix, class_names, area)
-        return figure, f"Ambang {number(threshold, 2)}: sensitivitas {percent(point[1])}, spesifisitas {percent(1 - point[0])}."
+        figure = plots.roc(curve["false_positive"], curve["true_positive"], matrix, class_names, area)
+        found = evaluation.operating_point(matrix)
+        shares = f"sensitivitas {percent(found['sensitivity'])}, spesifisitas {percent(found['specificity'])}"
+        return figure, f"Ambang {number(threshold, 2)}: {shares}."
 
     slider = ipywidgets.FloatSlider(0.5, min=0.01, max=0.99, step=0.01, description="Ambang", continuous_update=False)
     return panel([slider], draw)
@@ -132,9 +143,9 @@ def augmentation_panel(images: np.ndarray) -> ipywidgets.VBox:
     """Choose a transform, one of the images (N, H, W) uint8 and a draw; see what training would see."""
 
     def draw(names: tuple[str, ...], image: int, seed: int) -> tuple[Figure, str]:
-        title = join([TRANSFORM_NAMES[name] for name in names])
         made = augment.preview(images[image], names, 6, seed)
-        return plots.augmentations(images[image], {title: made}), f"Enam hasil acak: {title}."
+        title = join([TRANSFORM_NAMES[name] for name in names])
+        return plots.augmentations(images[image], {"+".join(names): made}), f"Enam hasil acak: {title}."
 
     options = [(TRANSFORM_NAMES[name], (name,)) for name in augment.TRANSFORMS] + [("semuanya", tuple(augment.TRANSFORMS))]
     return panel(

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from playwright.sync_api import sync_playwright
 
 from cxr_helpers import data
-from tests import browser
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("Makefile", "pyproject.toml", "requirements.txt", "cxr_helpers", "notebooks", "report")
@@ -95,14 +95,18 @@ def built(tmp_path_factory) -> Project:
     return project
 
 
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory):
-    if browser.find() is None:
+@pytest.fixture(scope="module")
+def chromium():
+    """The system's own Chromium, headless; Playwright only drives it. Not for a whole session: beside it asyncio refuses to run."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if path is None:
         if os.environ.get("CXR_NEED_BROWSER"):
             pytest.fail("Chromium is not installed")
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    with browser.Browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, chromium_sandbox=False)
+        yield browser
+        browser.close()
 
 
 def made() -> data.Dataset:

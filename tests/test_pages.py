@@ -1,6 +1,5 @@
 """The pages that people look at, in a real browser: the report and the notebooks as HTML, JupyterLab itself, and the PDF beside them."""
 
-import json
 import os
 import re
 import socket
@@ -10,10 +9,12 @@ import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from playwright.sync_api import expect
 from pypdf import PdfReader
 
 from cxr_helpers import display
@@ -28,59 +29,71 @@ NASTY = (
 )
 
 
-def page(built, name: str) -> Path:
+def report_file(built, name: str) -> Path:
     return built.folder / f"build/report/{name}.html"
+
+
+@pytest.fixture
+def page(chromium):
+    """A page with a profile of its own, 1280 pixels wide."""
+    opened = chromium.new_page(viewport={"width": 1280, "height": 900})
+    yield opened
+    opened.close()
 
 
 # --- HTML -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_whole_alone_and_quiet(built, chromium, name):
-    for width, dark, media in ((1280, False, "screen"), (360, True, "screen"), (800, False, "print")):
-        chromium.open(page(built, name), width, dark, media)
-        assert chromium.run("[...document.images].every(i => i.complete && i.naturalWidth > 50)")
-        assert chromium.run("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
-        assert not [url for url in chromium.requests if not url.startswith(("file:", "data:"))]
-        assert not chromium.errors
-    assert chromium.run("getComputedStyle(document.querySelector('nav')).display") == "none", "the contents are printed"
+def test_a_page_is_whole_alone_and_quiet(built, page, name):
+    requests, errors, messages = [], [], []
+    page.on("request", requests.append)
+    page.on("pageerror", errors.append)
+    page.on("console", messages.append)
+    for width, scheme, media in ((1280, "light", "screen"), (360, "dark", "screen"), (800, "light", "print")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme, media=media)
+        page.goto(report_file(built, name).as_uri())
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 50)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+    assert [request.url for request in requests] == 3 * [report_file(built, name).as_uri()]
+    assert not errors and not [message.text for message in messages if message.type == "error"]
+    expect(page.locator("nav"), "the contents are printed").to_have_css("display", "none")
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_links_lead_somewhere(built, chromium, name):
-    chromium.open(page(built, name), 1280)
-    assert chromium.run("document.querySelectorAll('nav a[href^=\"#\"]').length") >= 4
-    missing = "[...document.querySelectorAll('a[href^=\"#\"]')].filter(a => !document.getElementById(decodeURIComponent(a.hash.slice(1))))"
-    assert chromium.run(f"{missing}.map(a => a.hash)") == []
-    beside = chromium.run(
-        "[...document.querySelectorAll('a')].map(a => a.getAttribute('href')).filter(h => /^[\\w]+\\.html/.test(h))"
-    )
-    assert set(beside) == ({f"{n}.html" for n in NOTEBOOKS} if name == "laporan" else {"laporan.html"})
-    assert all((page(built, name).parent / link).exists() for link in beside)
+def test_links_lead_somewhere(built, page, name):
+    page.goto(report_file(built, name).as_uri())
+    assert page.locator('nav a[href^="#"]').count() >= 4
+    links = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))")
+    targets = {f"#{name}" for name in page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")}
+    assert not {unquote(link) for link in links if link.startswith("#")} - targets
+    beside = {link for link in links if re.match(r"\w+\.html", link)}
+    assert beside == ({f"{n}.html" for n in NOTEBOOKS} if name == "laporan" else {"laporan.html"})
+    assert all((report_file(built, name).parent / link).exists() for link in beside)
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_axe_finds_no_violation(built, chromium, name, dark):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(built, page, name, scheme):
     if not AXE.exists():
         if os.environ.get("CXR_NEED_AXE"):
             pytest.fail("axe-core is not installed: npm ci --prefix tests")
         pytest.skip("axe-core is not installed (npm ci --prefix tests)")
-    chromium.open(page(built, name), 1280, dark)
-    chromium.run(AXE.read_text("utf-8") + "; true")
-    chromium.run("document.querySelectorAll('details').forEach(d => { d.open = true }); true")
-    found = chromium.run(
-        "axe.run().then(r => JSON.stringify(r.violations.map(v => [v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 200))])))"
-    )
-    assert json.loads(found) == []
+    page.emulate_media(color_scheme=scheme)
+    page.goto(report_file(built, name).as_uri())
+    page.evaluate(AXE.read_text("utf-8") + "; true")  # not as a script tag: the page itself forbids scripts
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    found = "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 200))]))"
+    assert page.evaluate(found) == []
 
 
-def test_a_folded_answer_opens_without_a_script(built, chromium):
-    chromium.open(page(built, "03_analisis_overfitting"), 1280)
-    answer = "document.querySelector('details.lipat')"
-    assert not chromium.run(f"{answer}.open")
-    chromium.run(f"{answer}.querySelector('summary').click()")
-    assert chromium.run(f"{answer}.open") and len(chromium.run(f"{answer}.innerText")) > 100
+def test_a_folded_answer_opens_without_a_script(built, page):
+    page.goto(report_file(built, "03_analisis_overfitting").as_uri())
+    answer = page.locator("details.lipat").first
+    assert answer.get_attribute("open") is None
+    answer.locator("summary").press("Enter")
+    assert answer.get_attribute("open") is not None and len(answer.inner_text()) > 100
 
 
 # --- free text ------------------------------------------------------------------------------------------------------
@@ -126,7 +139,7 @@ def test_the_same_notebook_gives_the_same_bytes(built):
 
 
 def test_pdf_and_html_say_the_same(built):
-    html = BeautifulSoup(page(built, "laporan").read_text("utf-8"), "html.parser")
+    html = BeautifulSoup(report_file(built, "laporan").read_text("utf-8"), "html.parser")
     paper = PdfReader(built.folder / "build/report/laporan.pdf")
     squeezed = "".join("".join(p.extract_text() for p in paper.pages).split())
     for said in [*html.main.find_all("figcaption"), *html.main.find_all("caption"), *html.main.find_all("p", class_=False)]:
@@ -199,50 +212,28 @@ def lab(built, tmp_path):
         process.wait(30)
 
 
-def wait_for(chromium, expression: str, seconds: float):
-    for _ in range(round(seconds / 0.5)):
-        found = chromium.run(expression)
-        if found:
-            return found
-        time.sleep(0.5)
-    pytest.fail(f"never true: {expression}")
-
-
-def test_notebook_01_runs_in_jupyterlab_and_its_widgets_answer(built, lab, chromium):
+def test_notebook_01_runs_in_jupyterlab_and_its_widgets_answer(built, lab, page):  # page ends before lab, which it still asks
     notebook = nbformat.read(built.folder / "notebooks/01_adaptasi_bobot.ipynb", 4)
     cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
     for name, value in (("data", "phantom"), ("weights", "random"), ("preset", "smoke"), ("build", "build-lab")):
         cell.source = re.sub(rf'^{name} = "\w+"', f'{name} = "{value}"', cell.source, flags=re.M)
     nbformat.write(notebook, built.folder / "notebooks/coba.ipynb")
-    chromium.open(lab("coba.ipynb"), 1280)
-    content = "window.jupyterapp && jupyterapp.shell.currentWidget && jupyterapp.shell.currentWidget.content"
-    wait_for(chromium, f"!!({content} && {content}.model && {content}.model.cells && {content}.model.cells.length > 10)", 60)
-    wait_for(chromium, "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'", 60)
-    assert chromium.run("jupyterapp.shell.currentWidget.sessionContext.kernelDisplayName").startswith("Python 3")
-    chromium.run("jupyterapp.commands.execute('notebook:run-all-cells'); true")
-    cells = f"JSON.stringify({content}.model.toJSON().cells.filter(c => c.cell_type === 'code'))"
-    for _ in range(480):
-        done = json.loads(chromium.run(cells))
-        failed = [o for c in done for o in c["outputs"] if o["output_type"] == "error"]
-        assert not failed, failed[0]["evalue"]
-        if all(c["execution_count"] for c in done):
-            break
-        time.sleep(0.5)
-    assert all(c["execution_count"] for c in done)
+    page.goto(lab("coba.ipynb"))
+    content = "window.jupyterapp?.shell.currentWidget?.content"
+    session = "jupyterapp.shell.currentWidget.sessionContext"
+    page.wait_for_function(f"{content}?.model?.cells?.length > 10", timeout=60_000)
+    page.wait_for_function(f"{session}.session?.kernel?.status === 'idle'", timeout=60_000)
+    assert page.evaluate(f"{session}.kernelDisplayName").startswith("Python 3")
+    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'); true")
+    cells = f"{content}.model.toJSON().cells.filter(c => c.cell_type === 'code')"
+    failed = f"{cells}.flatMap(c => c.outputs).filter(o => o.output_type === 'error').map(o => o.evalue)"
+    page.wait_for_function(f"{cells}.every(c => c.execution_count) || {failed}.length", timeout=240_000, polling=500)
+    assert page.evaluate(failed) == []
     at = next(i for i, c in enumerate(notebook.cells) if "widgets.show" in c.source)
-    chromium.run(f"{content}.activeCellIndex = {at}; {content}.scrollToItem({at}, 'center').then(() => true)")
-    wait_for(
-        chromium,
-        "!!document.querySelector('.jupyter-widgets select') && !!document.querySelector('.jupyter-widgets img, img.jupyter-widgets')",
-        30,
-    )
-    picture = "document.querySelector('img.jupyter-widgets, .jupyter-widgets img').src"
-    before = chromium.run(picture)
-    chromium.run(
-        "(() => { const s = document.querySelectorAll('.jupyter-widgets select')[1]; s.selectedIndex = 4;"
-        " s.dispatchEvent(new Event('change', {bubbles: true})); return true; })()"
-    )
-    wait_for(chromium, f"{picture} !== {json.dumps(before)}", 30)
+    page.evaluate(f"{content}.activeCellIndex = {at}; {content}.scrollToItem({at}, 'center').then(() => true)")
+    picture = page.locator("img.jupyter-widgets, .jupyter-widgets img").first
+    before = picture.get_attribute("src")
+    page.locator(".jupyter-widgets select").nth(1).select_option(index=4)
+    expect(picture).not_to_have_attribute("src", before, timeout=30_000)
     if os.environ.get("CXR_PICTURES"):
-        chromium.picture(Path(os.environ["CXR_PICTURES"]) / "lab.png")
-    chromium.open("data:text/html,selesai", 1280)  # the page of a server that ends now must not ask it for anything more
+        page.screenshot(path=Path(os.environ["CXR_PICTURES"]) / "lab.png")

@@ -1,0 +1,371 @@
+"""How a notebook brings figures, tables and computed sentences in, so that JupyterLab and the typeset report agree (all notebooks).
+
+A `Chapter` joins one results file with the sentences about it, notebooks/text/<name>.md.j2: a Jinja macro for each text and table, and two
+for each figure, its caption and its alternative text. A template words what the results say; it computes nothing. Every number that
+a filter prints is noted with its place in the results file.
+
+Each output carries, beside what JupyterLab shows, the metadata {"laporan": {"kind", "id", "caption", "alt", "source", "printed", …}}
+that report/exporters.py turns into numbered figures and tables. All text is Pandoc Markdown; what comes from outside (names, file
+names) goes through the filter `aman` first.
+"""
+
+import base64
+import html
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import jinja2
+import mistune
+from IPython.display import display
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from cxr_helpers import plots
+from cxr_helpers.engine import files, indonesian, results
+
+KEY = "laporan"
+COVER = "application/vnd.laporan-sampul+json"
+TEXTS = files.ROOT / "notebooks" / "text"
+# Fixed metadata: the same figure gives the same bytes.
+SVG_METADATA = {"Date": None, "Creator": None}
+PNG_DPI = 150
+
+
+# --- values that know their place in a results file -----------------------------------------------------------------
+
+
+class _Number(float):
+    """A number of a results file; `path` says where it stands, for example "02_pelatihan.test.acc.value"."""
+
+    path: str
+
+
+class _Text(str):
+    path: str
+
+
+class _List(list):
+    path: str
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, at):
+        found = super().__getitem__(at)
+        return found if isinstance(at, slice) else traced(found, f"{self.path}[{range(len(self))[at]}]")
+
+
+class _Dict(dict):
+    path: str
+
+    def __getitem__(self, name):
+        return traced(super().__getitem__(name), f"{self.path}.{name}")
+
+    def items(self):
+        return [(name, self[name]) for name in self]
+
+    def values(self):
+        return [self[name] for name in self]
+
+
+def traced(value, path: str):
+    """The value as one that knows its place; dictionaries and lists hand it on to what is in them. True, False and None stay as they are."""
+    if isinstance(value, bool) or value is None:
+        return value
+    kind = next(k for base, k in ((dict, _Dict), (list, _List), (str, _Text), ((int, float), _Number)) if isinstance(value, base))
+    known = kind(value)
+    known.path = path
+    return known
+
+
+# --- filters: how a number is written, and where it came from -------------------------------------------------------
+
+
+def escape(text: str) -> str:
+    """Free text as Pandoc Markdown that shows it literally, on one line."""
+    flat = " ".join(str(text).split())
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", flat)
+
+
+def _percent_with_interval(estimate: dict) -> str:
+    return f"{indonesian.percent(estimate['value'])} (IK 95% {indonesian.interval(estimate['ci95'])})"
+
+
+def _number_with_interval(estimate: dict, digits: int = 3) -> str:
+    return f"{indonesian.number(estimate['value'], digits)} (IK 95% {indonesian.interval(estimate['ci95'], digits, 1)})"
+
+
+def _points_with_interval(estimate: dict) -> str:
+    return f"{indonesian.points(estimate['value'])} poin persen (IK 95% {indonesian.interval(estimate['ci95'])})"
+
+
+# Each writes one value of a results file: a number, an interval [low, high], or an estimate {"value", "ci95"}.
+FORMATS: dict[str, Callable[..., str]] = {
+    "bilangan": lambda value, digits=0: indonesian.number(value, digits),
+    "apa_adanya": indonesian.plain,
+    "bentuk": str,  # a shape, "64×28×28"
+    "persen": indonesian.percent,
+    "poin": indonesian.points,
+    "poin_tanpa_tanda": lambda value, digits=1: indonesian.number(None if value is None else 100 * value, digits),
+    "juta": lambda value, digits=1: indonesian.number(value / 1e6, digits),
+    "gib": lambda megabytes, digits=1: indonesian.number(megabytes / 1024, digits),
+    "durasi": indonesian.duration,
+    "tanggal": indonesian.date,
+    "selang": indonesian.interval,
+    "selang_bilangan": lambda ci, digits=3: indonesian.interval(ci, digits, 1),
+    "persen_ik": _percent_with_interval,
+    "bilangan_ik": _number_with_interval,
+    "poin_ik": _points_with_interval,
+}
+
+
+def _noting(name: str) -> Callable:
+    """The filter `name`: writes a value that knows its place and notes both. Raises ValueError for a number out of nowhere."""
+
+    @jinja2.pass_context
+    def written(context, value, *options) -> str:
+        if value is None:
+            return indonesian.MISSING
+        if not hasattr(value, "path"):
+            raise ValueError(f"{name}: {value!r} berasal dari templat, bukan dari berkas hasil")
+        text = FORMATS[name](value, *options)
+        context["printed"].append({"path": value.path, "format": name, "options": list(options), "text": text})
+        return text
+
+    return written
+
+
+def _count(values) -> _Number:
+    """How many a list or dictionary of a results file holds, as a number that knows its place."""
+    return traced(len(values), f"{values.path}.length")
+
+
+def _words_only(value):
+    """What a template prints without a filter may be words, never a number."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError(f"{value!r} dicetak tanpa filter; pakai salah satu dari {', '.join(FORMATS)}")
+    return value
+
+
+def _environment() -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEXTS),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # Markdown, not HTML
+        finalize=_words_only,
+    )
+    found.filters |= {name: _noting(name) for name in FORMATS}
+    found.filters |= {"aman": escape, "banyak": _count, "daftar": lambda words: indonesian.join([str(word) for word in words])}
+    return found
+
+
+# --- figures: who draws what, from which keys of the results file ---------------------------------------------------
+
+
+class Drawing:
+    """A function of plots.py, the keys of the results file that are its arguments, and the figure's share of the text's width."""
+
+    def __init__(self, function: Callable[..., Figure], width: str | None = None, **keys: str):
+        self.function, self.width, self.keys = function, width, keys
+
+
+NAMES = "provenance.data.class_names"
+FIGURES = {
+    # 01_adaptasi_bobot
+    "fig-kernel": Drawing(plots.kernels, before="kernels.before", after="kernels.after"),
+    "fig-pergeseran": Drawing(plots.drift, drift="batch_norm.drift"),
+    # 02_pelatihan
+    "fig-contoh": Drawing(
+        plots.samples, images="samples.images", labels="samples.labels", outlines="samples.outlines", class_names=NAMES
+    ),
+    "fig-intensitas": Drawing(
+        plots.intensity, edges="intensity.edges", pixels="intensity.pixels", images="intensity.images", class_names=NAMES
+    ),
+    "fig-riwayat": Drawing(plots.history, history="history", best_epoch="best_epoch", majority="majority.val"),
+    "fig-prediksi": Drawing(
+        plots.predictions,
+        images="val_examples.images",
+        labels="val_examples.labels",
+        probability="val_examples.probability",
+        class_names=NAMES,
+    ),
+    "fig-roc": Drawing(
+        plots.roc,
+        false_positive="roc.false_positive",
+        true_positive="roc.true_positive",
+        matrix="roc.confusion",
+        area="roc.auc",
+        class_names=NAMES,
+    ),
+    "fig-kebingungan": Drawing(plots.confusion, "50%", matrix="confusion", class_names=NAMES),
+    "fig-kebocoran": Drawing(plots.leakage, "72%", lesson="leakage"),
+    # 03_analisis_overfitting
+    "fig-kesenjangan": Drawing(plots.gap, epochs="epochs", mark="turn.epoch"),
+    "fig-belajar": Drawing(plots.learning_curve, "72%", points="learning_curve"),
+    "fig-keyakinan": Drawing(plots.confidence, "72%", right="confidence.right", wrong="confidence.wrong"),
+    "fig-kalibrasi": Drawing(plots.reliability, before="temperature.reliability_before", after="temperature.reliability_after"),
+    "fig-salah-yakin": Drawing(
+        plots.predictions,
+        images="confident_errors.images",
+        labels="confident_errors.labels",
+        probability="confident_errors.probability",
+        remarks="confident_errors.remarks",
+        class_names=NAMES,
+    ),
+    "fig-hafalan": Drawing(plots.memorisation, "72%", by_epoch="memorisation.by_epoch"),
+    "fig-atribusi": Drawing(plots.attributions, examples="attribution.examples", class_names=NAMES),
+    # 04_perbaikan
+    "fig-augmentasi": Drawing(plots.augmentations, image="augmentations.image", examples="augmentations.examples"),
+    "fig-selisih": Drawing(plots.forest, variants="variants"),
+    "fig-kurva": Drawing(plots.compared_curves, variants="variants", compared="summary.compared"),
+}
+
+
+def pick(result: dict, key: str):
+    """The value at a dotted key, for example "test.acc.value"."""
+    for name in key.split("."):
+        result = result[name]
+    return result
+
+
+# --- a chapter ------------------------------------------------------------------------------------------------------
+
+
+class Chapter:
+    """One results file (or, for the report as a whole, several) and the sentences about it.
+
+    name: of the template in notebooks/text; build: the folder whose results/ are read, as in `make report BUILD=…`; parts: chapters
+    whose results the template sees under these names, instead of a results file of its own. `result` is the file's content.
+    Raises InputError from results.read; a template that names a number which is not there raises jinja2.UndefinedError.
+    """
+
+    def __init__(self, name: str, build: Path | str = "build", **parts: "Chapter"):
+        self.name = name
+        self._printed: list[dict] = []
+        if parts:
+            self.result = None
+            seen = {part: traced(chapter.result, chapter.name) for part, chapter in parts.items()}
+        else:
+            self.result = results.read(name, build)
+            seen = {"r": traced(self.result, name)}
+        template = _environment().get_template(f"{name}.md.j2")
+        self._macros = template.make_module({**seen, "printed": self._printed})
+
+    def words(self, macro: str) -> tuple[str, list[dict]]:
+        """The Markdown that a macro of the template gives, and the numbers that it printed.
+
+        How the template breaks its lines doesn't matter: a paragraph becomes one line; lists and tables keep theirs.
+        """
+        del self._printed[:]
+        lines = "\n".join(line.strip() for line in getattr(self._macros, macro)().splitlines())
+        paragraphs = [part for part in re.split(r"\n{2,}", lines.strip("\n"))]
+        joined = [part if part.startswith(("|", "1. ", "- ")) else " ".join(part.split()) for part in paragraphs]
+        return "\n\n".join(joined), list(self._printed)
+
+    def text(self, *names: str) -> None:
+        """Show the texts `text_<name>` as one paragraph."""
+        every = [self.words(f"text_{name}") for name in names]
+        markdown = " ".join(words for words, _ in every if words)
+        if markdown:
+            printed = [one for _, printed in every for one in printed]
+            _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose", printed=printed)
+
+    def table(self, id: str) -> None:
+        """Show the table `id` ("tbl-…") with its caption."""
+        macro = id.replace("-", "_")
+        markdown, printed = self.words(macro)
+        caption, noted = self.words(f"{macro}_caption")
+        keys = sorted({".".join(re.split(r"[.\[]", one["path"])[:2]) for one in printed})
+        shown = _html(markdown).replace("<table>", f'<table><caption style="text-align: left">{_inline(caption)}</caption>', 1)
+        _emit(
+            {"text/html": shown, "text/markdown": markdown, "text/plain": _plain(markdown)},
+            "table",
+            id=id,
+            caption=caption,
+            source=keys,
+            printed=printed + noted,
+        )
+
+    def figure(self, id: str) -> None:
+        """Draw and show the figure `id` ("fig-…") of FIGURES with its caption and alternative text."""
+        drawing, macro = FIGURES[id], id.replace("-", "_")
+        figure = drawing.function(**{name: pick(self.result, key) for name, key in drawing.keys.items()})
+        caption, printed = self.words(f"{macro}_caption")
+        alt, noted = self.words(f"{macro}_alt")
+        keys = [f"{self.name}.{key}" for key in drawing.keys.values()]
+        _emit(
+            _pictures(figure, caption, alt),
+            "figure",
+            id=id,
+            caption=caption,
+            alt=alt,
+            width=drawing.width,
+            source=keys,
+            printed=printed + noted,
+        )
+
+
+# --- outputs --------------------------------------------------------------------------------------------------------
+
+
+def _emit(data: dict, kind: str, **fields) -> None:
+    display(data, raw=True, metadata={KEY: {"kind": kind, **{k: v for k, v in fields.items() if v is not None}}})
+
+
+def _plain(markdown: str) -> str:
+    """Markdown without its marks."""
+    return re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)[*`]|\s?\[@[^\]]*\]", "", markdown))
+
+
+def _html(markdown: str) -> str:
+    """Markdown as HTML for JupyterLab, where references to the literature have no list to point to."""
+    return mistune.create_markdown(escape=True, plugins=["table"])(re.sub(r"\s?\[@[^\]]*\]", "", markdown))
+
+
+def _inline(markdown: str) -> str:
+    return _html(markdown).strip().removeprefix("<p>").removesuffix("</p>")
+
+
+def _pictures(figure: Figure, caption: str, alt: str) -> dict[str, str]:
+    """The figure for the report (SVG) and for JupyterLab (PNG in HTML); closes it."""
+    vector, raster = io.BytesIO(), io.BytesIO()
+    # Text as paths: the report looks the same whatever fonts a machine has.
+    with plt.rc_context({"svg.fonttype": "path"}):
+        figure.savefig(vector, format="svg", metadata=SVG_METADATA)
+    figure.savefig(raster, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    plt.close(figure)
+    image = base64.b64encode(raster.getvalue()).decode()
+    shown = (
+        f'<figure><img alt="{html.escape(alt)}" style="max-width: 100%; width: 46em" src="data:image/png;base64,{image}">'
+        f"<figcaption>{_inline(caption)}</figcaption></figure>"
+    )
+    return {"text/html": shown, "image/svg+xml": vector.getvalue().decode(), "text/plain": alt}
+
+
+def cover(report: Chapter, author: dict[str, str], moment: str) -> None:
+    """Show the cover: title, subtitle, facts, abstract and date come from the template's macros; author: {label: free text}.
+
+    moment: ISO time, which dates the PDF. The macro `facts` gives one "label | text" a line.
+    """
+    title, subtitle, abstract, date, facts = (
+        report.words(name)[0] for name in ("title", "subtitle", "abstract", "date", "facts")
+    )
+    pairs = [tuple(part.strip() for part in line.split("|", 1)) for line in facts.splitlines() if line]
+    content = {
+        "title": title,
+        "subtitle": subtitle,
+        "author_plain": " ".join(next(iter(author.values()), "").split()),
+        "author": [{"label": escape(k), "value": escape(v)} for k, v in author.items()],
+        "fact": [{"label": k, "value": v} for k, v in pairs],
+        "abstract": abstract,
+        "date": date,
+        "moment": moment,
+    }
+    named = [(k, escape(v)) for k, v in author.items()] + [("Tanggal", date), *pairs]
+    lines = [f"# {title}", subtitle, *(f"**{k}:** {v}" for k, v in named), abstract]
+    _emit({COVER: json.dumps(content), "text/markdown": "\n\n".join(lines), "text/plain": title}, "cover")
