@@ -1,4 +1,9 @@
-"""What weight adaptation preserves, measured on the images at hand, and the architectures side by side (notebook 01)."""
+"""What weight adaptation preserves, measured on the images at hand, and the architectures side by side (notebook 01).
+
+Notebook 01 asks four things in this order: what the smaller stem costs (ResNet-18: He et al. 2016), how alike the adapted kernels
+answer (least squares: Beyer et al. 2023), how far the stored BatchNorm statistics are off and what re-estimating them repairs
+(AdaBN: Li et al. 2017), and whether a start is better than a random one. The adaptation itself stands in weights.py.
+"""
 
 import copy
 import dataclasses
@@ -11,6 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
 
 from cxr_helpers import evaluation
@@ -23,20 +30,21 @@ from cxr_helpers.weights import STAGES, Weights, adapt_conv1, gabor_bank, resolv
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's normalisation of the RGB values in [0, 1] for IMAGENET1K_V1
 IMAGENET_STD = (0.229, 0.224, 0.225)
+COURSE = {"reduce": "mean", "resize": "bilinear", "scale": "none"}
+LEAST_SQUARES = {"reduce": "sum", "resize": "pinv", "scale": "none"}
 # The course's choice first; then one thing changed at a time, then the combinations that theory favours.
 STRATEGIES = (
-    {"reduce": "mean", "resize": "bilinear", "scale": "none"},
+    COURSE,
     {"reduce": "sum", "resize": "bilinear", "scale": "none"},
     {"reduce": "luminance", "resize": "bilinear", "scale": "none"},
     {"reduce": "mean", "resize": "bilinear_antialias", "scale": "none"},
     {"reduce": "mean", "resize": "bicubic", "scale": "none"},
     {"reduce": "mean", "resize": "area", "scale": "none"},
     {"reduce": "mean", "resize": "crop", "scale": "none"},
-    {"reduce": "sum", "resize": "pinv", "scale": "none"},
+    LEAST_SQUARES,
     {"reduce": "sum", "resize": "bilinear_antialias", "scale": "dc"},
     {"reduce": "sum", "resize": "bilinear_antialias", "scale": "norm"},
 )
-PINV = 7  # the place of the least-squares strategy
 
 
 def _has_rgb_kernels(weights: Weights) -> bool:
@@ -44,11 +52,11 @@ def _has_rgb_kernels(weights: Weights) -> bool:
     return given is not None and given.shape[1:] == (3, 7, 7)
 
 
-def source_kernels(weights: Weights, seed: int) -> tuple[Tensor, str]:
+def source_kernels(weights: Weights) -> tuple[Tensor, str]:
     """The RGB 7×7 kernels (64, 3, 7, 7) that the notebook adapts, and what they are (Indonesian, for captions).
 
-    Where the weights have none (random, or a network of one's own with 3×3 kernels), the Gabor bank stands in, so that the arithmetic
-    has something to show.
+    Where the weights have none (random, or a network of one's own with 3×3 kernels), the Gabor bank stands in, so that the
+    arithmetic has something to show.
     """
     if _has_rgb_kernels(weights):
         return weights.state["conv1.weight"], weights.title
@@ -58,14 +66,9 @@ def source_kernels(weights: Weights, seed: int) -> tuple[Tensor, str]:
 # --- architecture ---------------------------------------------------------------------------------------------------
 
 
-def _trace(network: nn.Module, channels: int, size: int) -> dict[str, tuple[int, str]]:
-    """{stage: (multiply-adds, output shape as text)} of one image, by hooks on the real modules."""
-    work: dict[nn.Module, int] = {}
+def _outputs(network: nn.Module, image: Tensor) -> dict[str, str]:
+    """{stage: output shape as text}, channels first, of one image (1, C, H, W): "64×28×28"."""
     shapes: dict[str, str] = {}
-
-    def count(module: nn.Module, args: tuple, output: Tensor) -> None:
-        fan_in = module.weight[0].numel()
-        work[module] = fan_in * output[0].numel()
 
     def note(name: str):
         def hook(module: nn.Module, args: tuple, output: Tensor) -> None:
@@ -73,43 +76,69 @@ def _trace(network: nn.Module, channels: int, size: int) -> dict[str, tuple[int,
 
         return hook
 
-    handles = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    handles += [getattr(network, name).register_forward_hook(note(name)) for name in STAGES]
-    with torch.no_grad():
-        network.eval()(torch.zeros(1, channels, size, size))
+    handles = [getattr(network, name).register_forward_hook(note(name)) for name in STAGES]
+    network(image)
     for handle in handles:
         handle.remove()
-    return {name: (sum(work.get(m, 0) for m in getattr(network, name).modules()), shapes[name]) for name in STAGES}
+    return shapes
+
+
+def _multiply_adds(network: nn.Module, image: Tensor) -> dict[str, int]:
+    """{stage: multiply-adds} of one image (1, C, H, W), as torch counts them: its FLOPs are two a multiply-add."""
+    with FlopCounterMode(display=False) as counter:
+        network(image)
+    counts, whole = counter.get_flop_counts(), type(network).__name__
+    return {name: sum(counts.get(f"{whole}.{name}", {}).values()) // 2 for name in STAGES}
+
+
+@torch.no_grad()
+def _describe(title: str, network: nn.Module, channels: int, size: int) -> dict:
+    image = torch.zeros(1, channels, size, size)
+    network.eval()
+    outputs, work = _outputs(network, image), _multiply_adds(network, image)
+
+    def parameters(part: nn.Module) -> int:
+        return sum(p.numel() for p in part.parameters())
+
+    return {
+        "title": title,
+        "answers": network.fc.out_features,
+        "parameters": parameters(network),
+        "multiply_adds": sum(work.values()),
+        "stages": {
+            name: {"parameters": parameters(getattr(network, name)), "multiply_adds": work[name], "output": outputs[name]}
+            for name in STAGES
+        },
+    }
 
 
 def describe_architectures(size: int = 28) -> list[dict]:
-    """Three networks for an image of `size` pixels: torchvision's own, ours with and ours without the max-pool.
+    """Three networks for an image of `size` pixels: torchvision's own (He et al. 2016), ours with and ours without the max-pool.
 
-    Each: title, parameters, multiply_adds (one image), stages: {name: {"parameters", "multiply_adds", "output"}}. Nothing is typed in:
-    hooks count on the real modules. A multiply-add is one multiplication with its addition in a convolution or linear layer.
+    One dict each, for notebook 01: title, answers (classes or logits), parameters, multiply_adds (one image), stages: {name:
+    {"parameters", "multiply_adds", "output"}}. Nothing is typed in: the real networks are run. A multiply-add is one
+    multiplication with its addition in a convolution or linear layer.
     """
     pooled = course_resnet18(size)
     pooled.maxpool = nn.MaxPool2d(3, 2, 1)
-    networks = (
-        ("ResNet-18 asli (3 kanal)", resnet18(), 3),
-        ("Adaptasi dengan max-pool", pooled, 1),
-        ("Adaptasi mata kuliah (tanpa max-pool)", course_resnet18(size), 1),
-    )
-    described = []
-    for title, network, channels in networks:
-        stages = {}
-        for name, (work, shape) in _trace(network, channels, size).items():
-            own = sum(p.numel() for p in getattr(network, name).parameters())
-            stages[name] = {"parameters": own, "multiply_adds": work, "output": shape}
-        described.append(
-            {
-                "title": title,
-                "parameters": sum(p.numel() for p in network.parameters()),
-                "multiply_adds": sum(stage["multiply_adds"] for stage in stages.values()),
-                "stages": stages,
-            }
-        )
-    return described
+    return [
+        _describe("ResNet-18 asli (3 kanal)", resnet18(), 3, size),
+        _describe("Adaptasi dengan max-pool", pooled, 1, size),
+        _describe("Adaptasi mata kuliah (tanpa max-pool)", course_resnet18(size), 1, size),
+    ]
+
+
+def pooling(architectures: list[dict]) -> dict:
+    """What became of the max-pool in the course's network, from `describe_architectures` (notebook 01).
+
+    removed: whether the stage between conv1 and layer1 leaves the image as it is; work: multiply-adds in units of those with the
+    max-pool.
+    """
+    _, pooled, ours = architectures
+    return {
+        "removed": ours["stages"]["maxpool"]["output"] == ours["stages"]["conv1"]["output"],
+        "work": ours["multiply_adds"] / pooled["multiply_adds"],
+    }
 
 
 # --- preservation ---------------------------------------------------------------------------------------------------
@@ -119,8 +148,9 @@ def describe_architectures(size: int = 28) -> list[dict]:
 def original_response(weight: Tensor, images: np.ndarray, enlarge: int = 2) -> Tensor:
     """Response (N, 64, H, W) of the original 7×7, stride-2 kernels to the same content brought to their input.
 
-    Each grey image (N, H, W) uint8 is enlarged (bilinear), copied to three channels and normalised as ImageNet's images were,
-    with enlarge=2 a stride of 2 gives one response for each pixel of the small image; enlarge=1 leaves the image as it is.
+    Each grey image (N, H, W) uint8 is enlarged (bilinear), copied to three channels and normalised as ImageNet's images were.
+    With enlarge=2 a stride of 2 gives one response for each pixel of the small image; enlarge=1 leaves the image as it is
+    (notebook 01).
     """
     grey = torch.from_numpy(images).float().div(255).unsqueeze(1)
     large = F.interpolate(grey, scale_factor=enlarge, mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
@@ -130,7 +160,7 @@ def original_response(weight: Tensor, images: np.ndarray, enlarge: int = 2) -> T
 
 @torch.no_grad()
 def adapted_response(weight: Tensor, images: np.ndarray, stride: int = 1) -> Tensor:
-    """Response (N, 64, H, W) of adapted kernels (64, 1, k, k) to grey images (N, H, W) uint8, normalised as in the course."""
+    """Response (N, 64, H, W) of adapted kernels (64, 1, k, k) to grey images (N, H, W) uint8, normalised as in the course (notebook 01)."""
     return F.conv2d(to_tensor(images), weight, stride=stride, padding=weight.shape[-1] // 2)
 
 
@@ -151,14 +181,23 @@ def _agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
     return correlation[varied].mean().item(), ((a - b).norm() / b.norm()).item()
 
 
+def keeps_size(weight: Tensor, kernel: int) -> bool:
+    """Whether kernels of side `kernel` are as large as the original `weight` (64, 3, 7, 7): the stem of larger images (notebook 01).
+
+    Kernel and stride are the original's then and only the channels are reduced; else the image is enlarged to suit the original.
+    """
+    return kernel == weight.shape[-1]
+
+
 def compare_strategies(weight: Tensor, images: np.ndarray, kernel: int = 3) -> pd.DataFrame:
     """One row a strategy of STRATEGIES: how well the adapted stem answers as the original stem does, on these images.
 
-    weight: (64, 3, 7, 7); images: (N, H, W) uint8. Columns: reduce, resize, scale, correlation (mean over the channels, unchanged by
-    BatchNorm, which moves and scales each channel only), error (relative, before BatchNorm), error_bn (after it), gain (ratio of the
-    responses' standard deviations, 1 is best).
+    weight: (64, 3, 7, 7); images: (N, H, W) uint8. Columns: reduce, resize, scale, correlation (mean over the channels, unchanged
+    by BatchNorm, which moves and scales each channel only), error (relative, before BatchNorm), error_bn (after it), gain (ratio
+    of the responses' standard deviations, 1 is best). The table of notebook 01; BatchNorm: Ioffe & Szegedy 2015, pinv: Beyer et
+    al. 2023.
     """
-    same = kernel == weight.shape[-1]  # the stem of larger images keeps kernel and stride: only the channels are reduced
+    same = keeps_size(weight, kernel)
     target = original_response(weight, images, 1 if same else 2)
     rows = []
     for strategy in [s for s in STRATEGIES if not same or s["resize"] == "bilinear"]:
@@ -168,6 +207,11 @@ def compare_strategies(weight: Tensor, images: np.ndarray, kernel: int = 3) -> p
         gain = (ours.std((0, 2, 3)) / target.std((0, 2, 3)).clamp_min(1e-12)).median().item()
         rows.append({**strategy, "correlation": correlation, "error": error, "error_bn": error_bn, "gain": gain})
     return pd.DataFrame(rows)
+
+
+def best_strategy(strategies: pd.DataFrame) -> dict:
+    """The row of `compare_strategies` whose correlation is highest, the first of equals (notebook 01)."""
+    return max(strategies.to_dict("records"), key=lambda row: row["correlation"])
 
 
 # --- the statistics of batch normalisation --------------------------------------------------------------------------
@@ -181,8 +225,9 @@ def _norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
 def batch_norm_drift(network: nn.Module, images: np.ndarray) -> list[dict]:
     """How far each BatchNorm's stored statistics are from those of these images (N, H, W) uint8, in eval mode.
 
-    One dict a layer, in order: layer, shift (median over the channels of |mean − stored mean| in stored standard deviations; 0 is none)
-    and scale (median ratio of the standard deviations; 1 is none). A later layer also suffers from the drift of those before it.
+    One dict a layer, in order: layer, shift (median over the channels of |mean − stored mean| in stored standard deviations; 0 is
+    none) and scale (median ratio of the standard deviations; 1 is none). A later layer also suffers from the drift of those
+    before it (notebook 01; Li et al. 2017).
     """
     found: dict[str, dict] = {}
 
@@ -201,23 +246,20 @@ def batch_norm_drift(network: nn.Module, images: np.ndarray) -> list[dict]:
     return list(found.values())
 
 
-@torch.no_grad()
 def reestimate_batch_norm(network: nn.Module, images: np.ndarray, batch: int = 64) -> nn.Module:
-    """A copy whose BatchNorm statistics are those of these images (N, H, W) uint8: no label is needed (Li et al. 2017, AdaBN)."""
+    """A copy in eval mode whose BatchNorm statistics are those of these images (N, H, W) uint8, a plain mean over the batches.
+
+    No label is needed (AdaBN, Li et al. 2017; notebook 01).
+    """
     network = copy.deepcopy(network)
-    for layer in _norms(network).values():
-        layer.reset_running_stats()
-        layer.momentum = None  # a plain mean over the batches
-    network.train()
-    for part in to_tensor(images).split(batch):
-        network(part)
+    update_bn(to_tensor(images).split(batch), network)
     return network.eval()
 
 
 def probe(network: nn.Module, train: Split, test: Split, seed: int = 0) -> dict:
     """Accuracy on `test` of a logistic regression on the frozen features before fc: {"value", "ci95"}.
 
-    What the features are worth as they are, before any training of the network.
+    What the features are worth as they are, before any training of the network (notebooks 01 and 03).
     """
     backbone, _ = split_frozen(network, "head")
     known, unknown = (frozen_features(backbone, to_tensor(part.images)).flatten(1).numpy() for part in (train, test))
@@ -226,17 +268,31 @@ def probe(network: nn.Module, train: Split, test: Split, seed: int = 0) -> dict:
     return evaluation.share(classifier.predict(unknown) == test.labels)
 
 
-def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **adapt: str) -> dict:
-    """What re-estimating BatchNorm on the unlabelled training images repairs: {"drift", "before", "after"}.
+def verdict(before: dict, after: dict) -> str:
+    """ "better" or "worse" where the interval of `after` lies wholly above or below that of `before`, else "undecided".
 
-    drift: `batch_norm_drift` of the adapted network before; before and after: {"value", "ci95"} of `probe` on validation.
+    before, after: {"value", "ci95"}. Two intervals that overlap may still belong to different shares: the rule is a cautious one.
+    """
+    (low, high), (low_after, high_after) = before["ci95"], after["ci95"]
+    if low_after > high:
+        return "better"
+    return "worse" if high_after < low else "undecided"
+
+
+def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **adapt: str) -> dict:
+    """What re-estimating BatchNorm on the unlabelled training images repairs: {"drift", "before", "after", "verdict"}.
+
+    drift: `batch_norm_drift` of the adapted network before; before and after: {"value", "ci95"} of `probe` on validation;
+    verdict: of these two (notebook 01; Li et al. 2017).
     """
     network = build(weights, seed, size, **adapt)
-    repaired = reestimate_batch_norm(network, train.images)
+    before = probe(network, train, val, seed)
+    after = probe(reestimate_batch_norm(network, train.images), train, val, seed)
     return {
         "drift": batch_norm_drift(network, train.images),
-        "before": probe(network, train, val, seed),
-        "after": probe(repaired, train, val, seed),
+        "before": before,
+        "after": after,
+        "verdict": verdict(before, after),
     }
 
 
@@ -245,22 +301,23 @@ def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **a
 
 def _starts(weights: Weights) -> list[tuple[str, Weights, dict]]:
     """(title, weights, strategy) of each start; the first is random and the others are compared with it."""
-    random = ("Bobot acak", resolve_weights("random"), STRATEGIES[0])
+    random = ("Bobot acak", resolve_weights("random"), COURSE)
     if weights.state is not None and not _has_rgb_kernels(weights):
-        return [random, (weights.title, weights, STRATEGIES[0])]
+        return [random, (weights.title, weights, COURSE)]
     source = weights if _has_rgb_kernels(weights) else resolve_weights("gabor")
     return [
         random,
-        (f"{source.title}, cara mata kuliah", source, STRATEGIES[0]),
-        (f"{source.title}, jumlah dan pseudo-inverse", source, STRATEGIES[PINV]),
+        (f"{source.title}, cara mata kuliah", source, COURSE),
+        (f"{source.title}, jumlah dan pseudo-inverse", source, LEAST_SQUARES),
     ]
 
 
 def measure_starts(study: Study) -> list[dict]:
     """The course's recipe on study.remedy_data from each start, over the preset's seeds (read from the run store if it is there).
 
-    One dict a start, random first: title, seeds, n_train, epochs, first (validation accuracy after one epoch: {"value", "ci95"}), test
-    (metrics after the last epoch) and difference (paired with the random start on the same test images, None for itself).
+    One dict a start, random first: title, kind (of its weights), seeds, n_train, epochs, first (validation accuracy after one
+    epoch: {"value", "ci95"}), test (metrics after the last epoch) and difference (paired with the random start on the same test
+    images, None for itself). Notebook 01; does ImageNet help medical images: Raghu et al. 2019.
     """
     data, preset = study.remedy_data, study.preset
     rows, baseline = [], None
@@ -270,11 +327,12 @@ def measure_starts(study: Study) -> list[dict]:
             runs.get(dataclasses.replace(config, seed=study.seed + i), data, weights, study.device, keep_weights=False)
             for i in range(preset.remedy_seeds)
         ]
-        test = [fit.logits["test_last"] for fit in fits]
+        test = [fit.open_test()["last"] for fit in fits]
         first = [fit.logits["val"][0] for fit in fits]
         rows.append(
             {
                 "title": title,
+                "kind": weights.kind,
                 "seeds": [fit.config.seed for fit in fits],
                 "n_train": len(data.train),
                 "epochs": preset.remedy_epochs,
@@ -285,3 +343,17 @@ def measure_starts(study: Study) -> list[dict]:
         )
         baseline = baseline or test
     return rows
+
+
+def summarise_starts(starts: list[dict]) -> dict:
+    """Titles of the starts of `measure_starts` that are better or worse than the random one, the first: {"better", "worse", "gabor"}.
+
+    Better or worse: the 95% interval of the difference in accuracy is clear of zero. gabor: whether the Gabor bank is among them,
+    which fills the first layer only (notebook 01).
+    """
+    others = starts[1:]
+    return {
+        "better": [s["title"] for s in others if s["difference"]["acc"]["ci95"][0] > 0],
+        "worse": [s["title"] for s in others if s["difference"]["acc"]["ci95"][1] < 0],
+        "gabor": any(s["kind"] == "gabor" for s in others),
+    }

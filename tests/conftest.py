@@ -13,6 +13,8 @@ from playwright.sync_api import sync_playwright
 
 from cxr_helpers import data
 
+pytest_plugins = ["tests.medmnist_files"]  # its fixtures
+
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("Makefile", "pyproject.toml", "requirements.txt", "cxr_helpers", "notebooks", "report")
 OURS = (

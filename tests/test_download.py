@@ -16,7 +16,7 @@ from cxr_helpers.engine.download import DownloadError, Remote, fetch
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTENT = bytes(range(256)) * 2000  # 512 kB
-MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+DIGEST = "md5:" + hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 FETCH = """
 import signal, sys
 from pathlib import Path
@@ -100,7 +100,7 @@ def left_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["good", "slow", "without-length"])
 def test_a_whole_file_arrives(server, tmp_path, kind):
-    path = fetch(Remote(server.url + kind, MD5), tmp_path / "new" / "set.npz", timeout=1.5, retries=0, slowest=50e3)
+    path = fetch(Remote(server.url + kind, DIGEST), tmp_path / "new" / "set.npz", timeout=1.5, retries=0, slowest=50e3)
     assert path.read_bytes() == CONTENT
     assert left_in(path.parent) == ["set.npz"]
 
@@ -112,13 +112,13 @@ def test_a_whole_file_arrives(server, tmp_path, kind):
         ("stuck", "tidak menjawab", 1),
         ("trickle", "terlalu lambat", 1),
         ("truncated", "terputus", 1),
-        ("corrupt", "MD5", 2),
+        ("corrupt", "sidik jari", 2),
         ("503", "kode 503", 2),
     ],
 )
 def test_each_failure_is_one_line_and_leaves_nothing(server, tmp_path, kind, reason, asked):
     with pytest.raises(DownloadError) as caught:
-        fetch(Remote(server.url + kind, MD5), tmp_path / "set.npz", timeout=0.5, retries=asked - 1, slowest=10e3)
+        fetch(Remote(server.url + kind, DIGEST), tmp_path / "set.npz", timeout=0.5, retries=asked - 1, slowest=10e3)
     assert reason in caught.value.reason
     assert reason in str(caught.value) and "set.npz" in str(caught.value) and "\n" not in str(caught.value)
     assert len(server.asked) == asked
@@ -129,11 +129,11 @@ def test_no_server_at_all(server, tmp_path):
     server.shutdown()
     server.server_close()
     with pytest.raises(DownloadError, match="tidak dapat dihubungi"):
-        fetch(Remote(server.url + "good", MD5), tmp_path / "set.npz", timeout=0.5, retries=0)
+        fetch(Remote(server.url + "good", DIGEST), tmp_path / "set.npz", timeout=0.5, retries=0)
 
 
 def test_a_server_that_recovers_is_asked_again(server, tmp_path):
-    path = fetch(Remote(server.url + "503-once", MD5), tmp_path / "set.npz", retries=1)
+    path = fetch(Remote(server.url + "503-once", DIGEST), tmp_path / "set.npz", retries=1)
     assert path.read_bytes() == CONTENT
     assert len(server.asked) == 2
 
@@ -143,7 +143,7 @@ def test_a_file_already_there_is_never_touched(server, tmp_path, kind):
     path = tmp_path / "set.npz"
     path.write_bytes(b"somebody's own")
     os.utime(path, (1, 1))
-    assert fetch(Remote(server.url + kind, MD5), path) == path
+    assert fetch(Remote(server.url + kind, DIGEST), path) == path
     assert path.read_bytes() == b"somebody's own" and path.stat().st_mtime == 1
     assert server.asked == []
 
@@ -151,14 +151,14 @@ def test_a_file_already_there_is_never_touched(server, tmp_path, kind):
 def test_a_place_that_cannot_be_written(server, tmp_path):
     (tmp_path / "data").write_text("a file where the folder should be")
     with pytest.raises(DownloadError, match="tidak dapat ditulis") as caught:
-        fetch(Remote(server.url + "good", MD5), tmp_path / "data" / "set.npz")
+        fetch(Remote(server.url + "good", DIGEST), tmp_path / "data" / "set.npz")
     assert "\n" not in str(caught.value)
     assert server.asked == []
 
 
 def start(server, kind: str, path: Path) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", FETCH, server.url + kind, MD5, str(path)],
+        [sys.executable, "-c", FETCH, server.url + kind, DIGEST, str(path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -190,7 +190,7 @@ def test_what_a_killed_download_left_is_swept_by_the_next(server, tmp_path):
     process.kill()
     process.communicate(timeout=30)
     assert left_in(tmp_path) != [] and not (tmp_path / "set.npz").exists()
-    path = fetch(Remote(server.url + "good", MD5), tmp_path / "set.npz", retries=0)
+    path = fetch(Remote(server.url + "good", DIGEST), tmp_path / "set.npz", retries=0)
     assert path.read_bytes() == CONTENT
     assert left_in(tmp_path) == ["set.npz"]
 

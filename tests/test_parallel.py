@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_helpers import model
-from cxr_helpers.engine import parallel, runs, settings
+from cxr_helpers.engine import files, parallel, runs, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.training import TrainConfig
+from cxr_helpers.weights import resolve_weights
 from tests.conftest import ROOT, made
 
 CONFIGS = [TrainConfig(epochs=20, batch_size=16, architecture="small_cnn", seed=seed) for seed in range(6)]
@@ -32,7 +32,7 @@ def one_thread():
 
 @pytest.fixture
 def tasks(monkeypatch, tmp_path) -> list[parallel.Task]:
-    monkeypatch.setenv(runs.STORE, str(tmp_path / "runs"))
+    monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
     dataset = made()
     return [(config, dataset) for config in CONFIGS]
 
@@ -41,8 +41,8 @@ def tasks(monkeypatch, tmp_path) -> list[parallel.Task]:
 def alone(one_thread, tmp_path_factory) -> list[runs.Run]:
     """The same trainings in this process, in a store of their own."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv(runs.STORE, str(tmp_path_factory.mktemp("alone")))
-        return parallel.train([(config, made()) for config in CONFIGS], model.resolve_weights("random"), CPU)
+        patched.setenv(files.RUNS, str(tmp_path_factory.mktemp("alone")))
+        return parallel.train([(config, made()) for config in CONFIGS], resolve_weights("random"), CPU)
 
 
 def assert_same(found: list[runs.Run], expected: list[runs.Run]) -> None:
@@ -54,13 +54,13 @@ def assert_same(found: list[runs.Run], expected: list[runs.Run]) -> None:
 
 def test_two_processes_give_the_very_numbers_of_one_and_the_order_of_the_tasks(tasks, alone):
     told = []
-    found = parallel.train([*tasks, tasks[0]], model.resolve_weights("random"), CPU, n_jobs=2, done=told.append)
+    found = parallel.train([*tasks, tasks[0]], resolve_weights("random"), CPU, n_jobs=2, done=told.append)
     assert_same(found, [*alone, alone[0]])
     assert sum(told) >= len(tasks)
 
 
 def test_what_the_store_holds_is_not_sent_to_a_worker(tasks, monkeypatch):
-    weights = model.resolve_weights("random")
+    weights = resolve_weights("random")
     first = parallel.train(tasks[:2], weights, CPU)
     monkeypatch.setattr(parallel, "_backend", lambda *a: pytest.fail("asked a worker"))
     assert_same(parallel.train(tasks[:2], weights, CPU, n_jobs=2), first)
@@ -69,7 +69,7 @@ def test_what_the_store_holds_is_not_sent_to_a_worker(tasks, monkeypatch):
 def test_an_error_of_a_training_comes_back_as_one_line(tasks):
     config, dataset = tasks[0]
     with pytest.raises(InputError, match="Turunkan learning rate"):
-        parallel.train([(replace(config, lr=1e30), dataset)], model.resolve_weights("random"), CPU, n_jobs=2)
+        parallel.train([(replace(config, lr=1e30), dataset)], resolve_weights("random"), CPU, n_jobs=2)
 
 
 # --- dask -----------------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_a_killed_dask_worker_costs_no_row_and_no_run_is_computed_twice(schedule
     log = tmp_path / "log"
     log.touch()
     # The workers' store is not ours, as on a cluster without a shared disk: the runs must come over.
-    environment = {"CXR_TEST_LOG": str(log), runs.STORE: str(tmp_path / "elsewhere"), "OMP_NUM_THREADS": "1"}
+    environment = {"CXR_TEST_LOG": str(log), files.RUNS: str(tmp_path / "elsewhere"), "OMP_NUM_THREADS": "1"}
     killed = []
 
     with worker(scheduler, **environment) as first, worker(scheduler, **environment):
@@ -135,7 +135,7 @@ def test_a_killed_dask_worker_costs_no_row_and_no_run_is_computed_twice(schedule
                 first.kill()
 
         found = parallel.train(
-            tasks, model.resolve_weights("random"), CPU, cluster=f"dask://{scheduler}", done=kill_the_first_while_it_trains
+            tasks, resolve_weights("random"), CPU, cluster=f"dask://{scheduler}", done=kill_the_first_while_it_trains
         )
     assert killed, "no worker was killed in the middle of a run"
     assert_same(found, alone)
@@ -148,7 +148,7 @@ def test_a_killed_dask_worker_costs_no_row_and_no_run_is_computed_twice(schedule
 
 def test_a_cluster_that_does_not_answer_or_has_no_worker_is_said_in_one_line(scheduler, tasks, monkeypatch):
     monkeypatch.setattr(parallel, "CONNECT_SECONDS", 2)
-    weights = model.resolve_weights("random")
+    weights = resolve_weights("random")
     with pytest.raises(InputError, match="tidak menjawab"):
         parallel.train(tasks, weights, CPU, cluster="dask://127.0.0.1:9")
     with pytest.raises(InputError, match="tidak ada pekerja"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxr_helpers import presentation, remedies
-from cxr_helpers.engine import runs, settings
+from cxr_helpers.engine import files, runs, settings
 from cxr_helpers.engine.indonesian import points
 from cxr_helpers.study import open_study
 
@@ -17,7 +17,7 @@ from cxr_helpers.study import open_study
 def study(monkeypatch, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "study"
     monkeypatch.setenv("CXR_DATA", str(folder / "data"))
-    monkeypatch.setenv(runs.STORE, str(folder / "runs"))
+    monkeypatch.setenv(files.RUNS, str(folder / "runs"))
     return open_study(data="phantom", weights="random", preset="smoke", device="cpu")
 
 

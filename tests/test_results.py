@@ -1,4 +1,4 @@
-"""Numbers as Indonesian readers write them, and results files that are whole or absent."""
+"""Results files are whole or absent (cxr_helpers/engine/results.py)."""
 
 import json
 import math
@@ -7,39 +7,12 @@ import time
 import numpy as np
 import pytest
 
-from cxr_helpers.engine import results
+from cxr_helpers.engine import files, results
 from cxr_helpers.engine.errors import InputError
 
 
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [(1234.5, 1, "1.234,5"), (-0.25, 2, "−0,25"), (7, 0, "7"), (1234567, 0, "1.234.567"), (math.nan, 1, "–"), (None, 1, "–")],
-)
-def test_numbers_have_a_decimal_comma(value, digits, text):
-    assert results.number(value, digits) == text
-
-
-def test_shares_differences_and_intervals():
-    assert results.percent(0.853) == "85,3%"
-    assert results.percent(None) == "–"
-    assert results.points(0.021) == "+2,1"
-    assert results.points(-0.021) == "−2,1"
-    assert results.interval((0.81, 0.88)) == "81,0–88,0"
-    assert results.interval((-0.02, 0.03)) == "−2,0 hingga 3,0"
-
-
-def test_durations_dates_and_lists():
-    assert [results.duration(s) for s in (0.2, 59.6, 75, 3600, 3725)] == [
-        "0 detik", "1 menit", "1 menit 15 detik", "1 jam", "1 jam 2 menit 5 detik",
-    ]  # fmt: skip
-    assert results.date("2026-08-17T10:00:00+00:00") == "17 Agustus 2026"
-    assert results.join(["a"]) == "a"
-    assert results.join(["a", "b"]) == "a dan b"
-    assert results.join(["a", "b", "c"]) == "a, b, dan c"
-
-
 def test_written_results_are_strict_json_and_read_back(tmp_path, monkeypatch):
-    monkeypatch.delenv(results.STAGING, raising=False)
+    monkeypatch.delenv(files.RESULTS, raising=False)
     body = {"a": np.float32(0.5), "b": np.arange(3), "c": math.nan, 4: (True, None)}
     path = results.write("uji", body, {"clock": time.time(), "seed": 1}, tmp_path)
     strict = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(name))
@@ -52,7 +25,7 @@ def test_written_results_are_strict_json_and_read_back(tmp_path, monkeypatch):
     ("content", "words"), [(None, "belum ada"), ("{", "rusak"), ('{"schema": 0}', "versi lain"), ("[]", "versi lain|rusak")]
 )
 def test_a_missing_or_damaged_file_is_said_in_one_line(tmp_path, monkeypatch, content, words):
-    monkeypatch.delenv(results.STAGING, raising=False)
+    monkeypatch.delenv(files.RESULTS, raising=False)
     if content is not None:
         (tmp_path / "results").mkdir()
         (tmp_path / "results/uji.json").write_text(content)

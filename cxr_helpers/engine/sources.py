@@ -86,7 +86,7 @@ def resolve(
     if name == "phantom":
         return _phantom(size, folder, seed, "Dipilih dengan DATA=phantom; citranya digambar oleh model, bukan citra pasien.")
     if name in FLAGS:
-        remote = remote or _published(name, size)
+        remote = remote or published(name, size)
         return _official(name, size, fetch(remote, place(name, size, folder), timeout), remote)
     if name in INFO:
         raise InputError(f"DATA={data} berisi citra 3D, sedangkan jaringan ini membaca citra 2D: pilih {', '.join(FLAGS)}.")
@@ -99,7 +99,7 @@ def resolve(
 
 
 def _auto(size: int, folder: Path, seed: int, timeout: float, remote: Remote | None) -> Source:
-    remote = remote or _published("chestmnist", size)
+    remote = remote or published("chestmnist", size)
     try:
         path = fetch(remote, place("chestmnist", size, folder), timeout, retries=0, slowest=AUTO_SLOWEST)
         source = _official("chestmnist", size, path, remote)
@@ -112,7 +112,7 @@ def _auto(size: int, folder: Path, seed: int, timeout: float, remote: Remote | N
     return source
 
 
-def _published(flag: str, size: int) -> Remote:
+def published(flag: str, size: int) -> Remote:
     suffix = "" if size == 28 else f"_{size}"
     return Remote(INFO[flag][f"url{suffix}"], f"md5:{INFO[flag][f'MD5{suffix}']}")
 

@@ -1,0 +1,93 @@
+"""Small files in MedMNIST's layout, and a server that answers as a test wants, for the tests of data and weights."""
+
+import hashlib
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from medmnist import INFO
+
+from cxr_helpers.engine.download import Remote
+
+ROOT = Path(__file__).resolve().parent.parent
+COUNTS = {"train": 240, "val": 120, "test": 160}
+RESOLVE_PHANTOM = "import sys; from cxr_helpers.engine import sources; print(sources.resolve('phantom', folder=sys.argv[1]).path)"
+
+
+def made(flag: str, size: int = 28, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random images and labels in the layout of `flag`."""
+    rng = np.random.default_rng(seed)
+    names, colour = INFO[flag]["label"], (3,) * (INFO[flag]["n_channels"] == 3)
+    arrays = {}
+    for split, n in COUNTS.items():
+        arrays[f"{split}_images"] = rng.integers(0, 256, (n, size, size, *colour), dtype=np.uint8)
+        if flag == "chestmnist":
+            labels = (rng.random((n, 14)) < 0.05).astype(np.uint8)
+            labels[np.arange(n), rng.choice([1, 7, 1, 7, 2], n)] = 1
+        else:
+            labels = rng.integers(0, len(names), (n, 1)).astype(np.uint8)
+        arrays[f"{split}_labels"] = labels
+    return arrays
+
+
+def written(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+@pytest.fixture
+def chest(tmp_path) -> Path:
+    return written(tmp_path / "mine.npz", made("chestmnist"))
+
+
+@pytest.fixture(scope="module")
+def phantom_folder(tmp_path_factory) -> Path:
+    """The phantom, asked for by two processes at once in a folder that does not exist yet."""
+    folder = tmp_path_factory.mktemp("data") / "new"
+    ask = [sys.executable, "-c", RESOLVE_PHANTOM, str(folder)]
+    both = [subprocess.Popen(ask, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    return folder
+
+
+@pytest.fixture
+def answering(monkeypatch):
+    """A function that starts a loopback server answering every request with (status, body), and returns its Remote."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    running = []
+
+    def start(status: int, body: bytes = b"") -> Remote:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        running.append((server, thread))
+        digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        return Remote(f"http://127.0.0.1:{server.server_port}/set.npz", f"md5:{digest}")
+
+    yield start
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def one_line(caught) -> str:
+    text = str(caught.value)
+    assert "\n" not in text and text.endswith(".")
+    return text

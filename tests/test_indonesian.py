@@ -1,0 +1,48 @@
+"""Numbers, dates and lists as Indonesian readers write them (cxr_helpers/engine/indonesian.py)."""
+
+import math
+
+import pytest
+
+from cxr_helpers.engine import indonesian
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (1234.5, 1, "1.234,5"),
+        (-0.25, 2, "−0,25"),
+        (7, 0, "7"),
+        (1234567, 0, "1.234.567"),
+        (math.nan, 1, "–"),
+        (None, 1, "–"),
+        (-0.04, 1, "0,0"),
+        (0, 1, "0,0"),
+    ],
+)
+def test_numbers_have_a_decimal_comma(value, digits, text):
+    assert indonesian.number(value, digits) == text
+
+
+def test_shares_differences_and_intervals():
+    assert indonesian.percent(0.853) == "85,3%"
+    assert indonesian.percent(None) == "–"
+    assert indonesian.points(0.021) == "+2,1"
+    assert indonesian.points(-0.021) == "−2,1"
+    assert indonesian.points(0.0002) == indonesian.points(-0.0002) == "0,0"
+    assert indonesian.interval((0.81, 0.88)) == "81,0–88,0"
+    assert indonesian.interval((-0.02, 0.03)) == "−2,0 hingga 3,0"
+
+
+def test_durations_dates_and_lists():
+    assert [indonesian.duration(s) for s in (0.2, 59.6, 75, 3600, 3725)] == [
+        "0 detik", "1 menit", "1 menit 15 detik", "1 jam", "1 jam 2 menit 5 detik",
+    ]  # fmt: skip
+    assert indonesian.date("2026-08-17T10:00:00+00:00") == "17 Agustus 2026"
+    assert indonesian.join(["a"]) == "a"
+    assert indonesian.join(["a", "b"]) == "a dan b"
+    assert indonesian.join(["a", "b", "c"]) == "a, b, dan c"
+
+
+def test_a_setting_is_written_as_it_is():
+    assert [indonesian.plain(value) for value in (0.0004, 32, 0.0)] == ["0,0004", "32", "0"]
