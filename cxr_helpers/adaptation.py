@@ -160,7 +160,10 @@ def original_response(weight: Tensor, images: np.ndarray, enlarge: int = 2) -> T
 
 @torch.no_grad()
 def adapted_response(weight: Tensor, images: np.ndarray, stride: int = 1) -> Tensor:
-    """Response (N, 64, H, W) of adapted kernels (64, 1, k, k) to grey images (N, H, W) uint8, normalised as in the course (notebook 01)."""
+    """Response (N, 64, H, W) of adapted kernels (64, 1, k, k) to grey images (N, H, W) uint8 (notebook 01).
+
+    The images are normalised as in the course.
+    """
     return F.conv2d(to_tensor(images), weight, stride=stride, padding=weight.shape[-1] // 2)
 
 
@@ -182,9 +185,9 @@ def _agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
 
 
 def keeps_size(weight: Tensor, kernel: int) -> bool:
-    """Whether kernels of side `kernel` are as large as the original `weight` (64, 3, 7, 7): the stem of larger images (notebook 01).
+    """Whether kernels of side `kernel` are as large as the original `weight` (64, 3, 7, 7), as in the stem of larger images.
 
-    Kernel and stride are the original's then and only the channels are reduced; else the image is enlarged to suit the original.
+    Notebook 01. Kernel and stride are the original's then and only the channels are reduced; else the image is enlarged for it.
     """
     return kernel == weight.shape[-1]
 
@@ -346,7 +349,7 @@ def measure_starts(study: Study) -> list[dict]:
 
 
 def summarise_starts(starts: list[dict]) -> dict:
-    """Titles of the starts of `measure_starts` that are better or worse than the random one, the first: {"better", "worse", "gabor"}.
+    """Titles of the starts of `measure_starts` that are better or worse than the first, random: {"better", "worse", "gabor"}.
 
     Better or worse: the 95% interval of the difference in accuracy is clear of zero. gabor: whether the Gabor bank is among them,
     which fills the first layer only (notebook 01).

@@ -293,13 +293,12 @@ def intensity(split: Split, bins: int = 32) -> dict:
 
     brightness = split.images.mean(axis=(1, 2))
     auc = evaluation.metrics(brightness, split.labels)["auc"]
-    low, high = auc["ci95"]
     return {
         "edges": edges,
         "pixels": by_class(split.images),
         "images": by_class(brightness),
         "auc": auc,
-        "brighter": None if low <= 0.5 <= high else int(low > 0.5),
+        "brighter": {"above": 1, "below": 0, "across": None}[evaluation.side(auc["ci95"], 0.5)],
     }
 
 

@@ -8,7 +8,7 @@ bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each class so that
 are paired: both models are resampled on the same images.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -242,6 +242,12 @@ def holm(p_values: list[float]) -> list[float]:
 def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """95% interval of any statistic of row numbers: `statistic((repeats, N) rows) → (repeats,)`, stratified by labels (N,)."""
     return percentile(statistic(resample(labels, seed=seed)))
+
+
+def side(ci: Sequence[float], of: float = 0.0) -> str:
+    """Where an interval (low, high) lies: "above" or "below" the value `of` as a whole, or "across" it (it holds the value)."""
+    low, high = ci
+    return "above" if low > of else "below" if high < of else "across"
 
 
 def confusion(logits: np.ndarray, labels: np.ndarray, threshold: float = 0.0) -> list[list[int]]:

@@ -4,15 +4,12 @@ Everything reads what a run recorded; only `learning_curve` trains, through the 
 """
 
 import numpy as np
-import torch
-from captum.attr import IntegratedGradients
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
-from torch import nn
 
 from cxr_helpers import data as datasets
-from cxr_helpers import evaluation, model
-from cxr_helpers.data import Dataset, Split, to_tensor
+from cxr_helpers import evaluation
+from cxr_helpers.data import Dataset, Split
 from cxr_helpers.engine import runs
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.study import Study
@@ -20,10 +17,8 @@ from cxr_helpers.study import Study
 CONFIDENT = 0.9  # the course's report calls a prediction above it confident
 PARTS = (1 / 8, 1 / 4, 1 / 2)  # of the training images, for the learning curve
 SHOWN = 10  # images in a gallery
-ATTRIBUTED, STEPS = 48, 20  # images with an attribution map, and points of the integral of each
 BORDERLINE = (0.47, 0.53)  # cardiothoracic ratios near the threshold of 0.50
 SMALL = 0.10  # of the hemithorax's area: a small pneumothorax
-REGIONS = {"heart": "jantung", "pneumothorax": "pneumotoraks", "tube_mask": "selang dada"}
 
 
 # --- the gap --------------------------------------------------------------------------------------------------------
@@ -46,20 +41,30 @@ def by_epoch(fits: list[Run], data: Dataset) -> list[dict]:
     return rows
 
 
+def final_gap(epochs: list[dict]) -> dict:
+    """The gap of the last of `by_epoch`'s rows, and on which "side" of zero its interval lies: overfitting is certain "above" it."""
+    gap = epochs[-1]["gap"]
+    return {**gap, "side": evaluation.side(gap["ci95"])}
+
+
 def turn(fits: list[Run], data: Dataset) -> dict:
     """Where validation loss turns: epoch of its lowest mean over the seeds, epochs of each seed, and how much it rises until the end.
 
-    rise: {"value", "ci95"}, the mean loss of the last epoch minus that of the lowest, paired by image.
+    turned: whether the lowest came before the last epoch; rise: {"value", "ci95"}, the mean loss of the last epoch minus that of the
+    lowest, paired by image; rises: whether its whole interval is above zero.
     """
     epochs = min(len(fit.history) for fit in fits)
     loss = np.mean([[evaluation.loss(fit.logits["val"][i], data.val.labels) for i in range(epochs)] for fit in fits], axis=0)
     lowest = int(loss.mean(1).argmin())
     rise = loss[-1] - loss[lowest]
+    ci = evaluation.bootstrap(lambda rows: rise[rows].mean(1), data.val.labels)
     return {
         "epoch": lowest + 1,
         "epochs": epochs,
         "each_seed": [int(fit.history["val_loss"].argmin()) + 1 for fit in fits],
-        "rise": {"value": rise.mean(), "ci95": list(evaluation.bootstrap(lambda rows: rise[rows].mean(1), data.val.labels))},
+        "turned": lowest + 1 < epochs,
+        "rise": {"value": rise.mean(), "ci95": list(ci)},
+        "rises": evaluation.side(ci) == "above",
     }
 
 
@@ -67,7 +72,7 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
     """What choosing the epoch by validation loss, by validation AUC, or not at all (last) does to the test result.
 
     One dict a rule: rule ("last", "loss", "auc"), epochs (one a seed), acc and auc {"value", "ci95"}, difference of both from "last"
-    (paired on the same test images; None for "last").
+    (paired on the same test images; None for "last"), differs (whether the interval of the accuracy's difference leaves out zero).
     """
     val, test = data.val.labels, data.test.labels
 
@@ -82,7 +87,7 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
     found, last = [], None
     for rule in ("last", "loss", "auc"):
         epochs = [chosen(fit, rule) for fit in fits]
-        logits = [fit.logits["test"][epoch] for fit, epoch in zip(fits, epochs, strict=True)]
+        logits = [fit.open_test()["epochs"][epoch] for fit, epoch in zip(fits, epochs, strict=True)]
         whole = evaluation.mean_over_seeds(logits, test)
         difference = evaluation.paired_difference(logits, last, test) if last else None
         last = last or logits
@@ -92,6 +97,7 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
                 "epochs": [epoch + 1 for epoch in epochs],
                 **{name: whole[name] for name in ("acc", "auc")},
                 "difference": difference and {name: difference[name] for name in ("acc", "auc")},
+                "differs": bool(difference) and evaluation.side(difference["acc"]["ci95"]) != "across",
             }
         )
     return found
@@ -129,11 +135,17 @@ def learning_curve(study: Study, fits: list[Run]) -> list[dict]:
     return rows
 
 
+def more_data_helps(points: list[dict]) -> bool:
+    """Whether validation accuracy with the most training images lies above that with the fewest, both intervals apart."""
+    return points[-1]["val_acc"]["ci95"][0] > points[0]["val_acc"]["ci95"][1]
+
+
 def memorisation(fits: list[Run], train: Split) -> dict | None:
     """How fast correct and flipped labels are fitted; None where the truth behind the labels is not known.
 
     {"n_correct", "n_flipped", "by_epoch": [{"epoch", "correct", "flipped": {"value", "ci95"}}]}: shares of training images whose prediction,
-    as recorded while training, agrees with the label as written.
+    as recorded while training, agrees with the label as written. "follows": whether the share of flipped labels rose from the first epoch
+    to the last, both intervals apart.
     """
     if train.truth is None or not train.truth["flipped"].any():
         return None
@@ -146,7 +158,12 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
             for name, which in (("correct", ~flipped), ("flipped", flipped))
         }
         rows.append({"epoch": i + 1, **share})
-    return {"n_correct": int((~flipped).sum()), "n_flipped": int(flipped.sum()), "by_epoch": rows}
+    return {
+        "n_correct": int((~flipped).sum()),
+        "n_flipped": int(flipped.sum()),
+        "by_epoch": rows,
+        "follows": rows[-1]["flipped"]["ci95"][0] > rows[0]["flipped"]["ci95"][1],
+    }
 
 
 # --- confidence -----------------------------------------------------------------------------------------------------
@@ -160,6 +177,7 @@ def confidence(logits: np.ndarray, labels: np.ndarray) -> dict:
     sure, right = evaluation.confidence(logits), (logits > 0) == (labels == 1)
     above = sure > CONFIDENT
     return {
+        "n": len(labels),
         "right": sure[right],
         "wrong": sure[~right],
         "above_90": evaluation.share(above),
@@ -181,8 +199,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def temperature(val: np.ndarray, val_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> dict:
     """Temperature scaling: fitted on validation logits, judged on test logits (N,).
 
-    {"temperature", "before", "after", "difference"}: ece and loss {"value", "ci95"}; the difference after − before is paired. "reliability_before"
-    and "reliability_after" are the diagrams on the test split. The decisions, and so the accuracy, do not change.
+    {"temperature", "before", "after", "difference"}: ece and loss {"value", "ci95"}; the difference after − before is paired.
+    "softens": whether the temperature is above 1; "side": of zero, on which the interval of the ECE's difference lies;
+    "reliability_before" and "reliability_after": the diagrams on the test split. The decisions, and so the accuracy, do not change.
     """
     t = fit_temperature(val, val_labels)
     rows = evaluation.resample(test_labels)
@@ -204,6 +223,8 @@ def temperature(val: np.ndarray, val_labels: np.ndarray, test: np.ndarray, test_
     }
     return {
         "temperature": t,
+        "softens": t > 1,
+        "side": evaluation.side(body["difference"]["ece"]["ci95"]),
         **body,
         "reliability_before": evaluation.reliability(test, test_labels).to_dict("records"),
         "reliability_after": evaluation.reliability(test / t, test_labels).to_dict("records"),
@@ -225,9 +246,9 @@ def _remark(truth: dict[str, np.ndarray] | None, row: int) -> str:
 
 
 def confident_errors(logits: np.ndarray, split: Split) -> dict:
-    """The wrong predictions of highest confidence: images, labels, probability (of class 1) and remarks; {"n", "n_flipped"} of all above 0.9.
+    """The wrong predictions of highest confidence: images, labels, predicted, probability (of class 1) and remarks.
 
-    n_flipped is None where the truth is not known.
+    "n" and "n_flipped" count all above 0.9; n_flipped is None where the truth is not known.
     """
     sure, wrong = evaluation.confidence(logits), (logits > 0) != (split.labels == 1)
     rows = np.flatnonzero(wrong)[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
@@ -237,86 +258,9 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
         "n_flipped": None if split.truth is None else int((confident & split.truth["flipped"].astype(bool)).sum()),
         "images": split.images[rows],
         "labels": split.labels[rows],
+        "predicted": (logits[rows] > 0).astype(int),
         "probability": expit(logits[rows]),
         "remarks": [_remark(split.truth, row) for row in rows],
-    }
-
-
-# --- where it looks -------------------------------------------------------------------------------------------------
-
-
-def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, float]:
-    """Integrated gradients (Sundararajan et al. 2017) of the logit for uint8 images (N, H, W) against a reference image (H, W).
-
-    Returns the maps (N, H, W), whose sum approximates logit(image) − logit(reference), and the mean size of what is missing from that
-    sum, relative to the mean size of the difference.
-    """
-    network.eval()
-    inputs, start = to_tensor(images), to_tensor(reference[None])
-    method = IntegratedGradients(lambda x: network(x).squeeze(1))
-    maps, missing = method.attribute(
-        inputs, start, n_steps=STEPS, method="gausslegendre", internal_batch_size=64, return_convergence_delta=True
-    )
-    with torch.no_grad():
-        moved = (network(inputs) - network(start)).abs().mean()
-    return maps.squeeze(1).detach().numpy().astype(np.float32), float(missing.abs().mean() / moved)
-
-
-def inside(maps: np.ndarray, masks: np.ndarray, labels: np.ndarray) -> dict | None:
-    """How much of |attribution| (N, H, W) lies inside masks (N, H, W), over the images that have the region at all (None if fewer than 3).
-
-    n; share and area: mean shares of the attribution and of the image; ratio of both {"value", "ci95"}: 1 is what scattering the
-    attribution evenly would give. Images are resampled within each label.
-    """
-    has = masks.any((1, 2))
-    if has.sum() < 3:
-        return None
-    size, masks, labels = np.abs(maps[has]), masks[has], labels[has]
-    share = (size * masks).sum((1, 2)) / np.maximum(size.sum((1, 2)), 1e-30)
-    area = masks.mean((1, 2))
-    ci = evaluation.bootstrap(lambda rows: share[rows].mean(1) / area[rows].mean(1), labels)
-    return {
-        "n": int(has.sum()),
-        "share": share.mean(),
-        "area": area.mean(),
-        "ratio": {"value": share.mean() / area.mean(), "ci95": list(ci)},
-    }
-
-
-def attribution(run: Run, study: Study) -> dict:
-    """Attribution maps of the chosen epoch's network on validation images, and what they say against the ground truth.
-
-    "examples": images, maps, labels, probability, outlines of up to three right and three wrong predictions; "regions": `inside` of each
-    region of REGIONS, or None where the truth is not known; "missing": see `attribute`; "n" images were explained.
-    """
-    data = study.baseline_data
-    network = model.build(study.weights, run.config.seed, data.source.size, **run.config.adaptation)
-    network.load_state_dict(run.weights("best"))
-    logits, labels = run.logits["val_best"], data.val.labels
-    right = (logits > 0) == (labels == 1)
-    generator = np.random.default_rng(run.config.seed)
-    drawn = generator.permutation(len(labels))
-    examples = np.concatenate([drawn[right[drawn]][:3], drawn[~right[drawn]][:3]])
-    rows = np.unique(np.concatenate([examples, drawn[:ATTRIBUTED]]))
-    maps, missing = attribute(network, data.val.images[rows], data.train.images.mean(0).round().astype(np.uint8))
-    at = np.searchsorted(rows, examples)
-    truth = data.val.truth
-    regions = outlines = None
-    if truth is not None:
-        fair = np.isin(rows, drawn[:ATTRIBUTED])  # the examples favour errors
-        regions = {name: inside(maps[fair], truth[name][rows[fair]].astype(bool), labels[rows[fair]]) for name in REGIONS}
-        outlines = {title: truth[name][examples].astype(bool) for name, title in REGIONS.items()}
-    return {
-        "n": int(min(ATTRIBUTED, len(labels))),
-        "missing": missing,
-        "regions": regions,
-        "examples": {
-            "images": data.val.images[examples],
-            "maps": maps[at].round(5),
-            "labels": labels[examples],
-            "probability": expit(logits[examples]),
-            "outlines": outlines,
-        },
     }
 
 
@@ -326,20 +270,21 @@ def attribution(run: Run, study: Study) -> dict:
 def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
     """Is the tube a shortcut? For each anatomy (without, with pneumothorax): how much more often images with a tube are given class 1.
 
-    Test images, chosen epoch. Rows: pneumothorax, n_with, n_without, with and without (shares, {"value", "ci95"}), difference (Newcombe);
-    groups with fewer than 3 images are left out. None where the truth is not known.
+    Test images, chosen epoch. Rows: pneumothorax, n_with, n_without, with and without (shares, {"value", "ci95"}), difference (Newcombe),
+    side (of zero, on which its interval lies); groups with fewer than 3 images are left out. None where the truth is not known.
     """
     if data.test.truth is None:
         return None
-    positive = np.ones(len(data.test), np.uint8)
+    positive, test = np.ones(len(data.test), np.uint8), [fit.open_test()["best"] for fit in fits]
     tube, air = data.test.truth["tube"].astype(bool), data.test.truth["side"] > 0
     rows = []
     for sick in (False, True):
         groups = [(air == sick) & tube, (air == sick) & ~tube]
         if min(group.sum() for group in groups) < 3:
             continue
-        shares = [evaluation.mean_accuracy([fit.logits["test_best"][g] for fit in fits], positive[g]) for g in groups]
+        shares = [evaluation.mean_accuracy([one[g] for one in test], positive[g]) for g in groups]
         (a, a_ci), (b, b_ci) = ((s["value"], s["ci95"]) for s in shares)
+        ci = evaluation.square_and_add(a, a_ci, b, b_ci, sign=-1)
         rows.append(
             {
                 "pneumothorax": sick,
@@ -347,7 +292,8 @@ def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
                 "n_without": int(groups[1].sum()),
                 "with": shares[0],
                 "without": shares[1],
-                "difference": {"value": a - b, "ci95": list(evaluation.square_and_add(a, a_ci, b, b_ci, sign=-1))},
+                "difference": {"value": a - b, "ci95": list(ci)},
+                "side": evaluation.side(ci),
             }
         )
     return rows
@@ -384,11 +330,26 @@ def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
     truth = data.test.truth
     if truth is None:
         return None
-    kept = ~truth["flipped"].astype(bool)
+    kept, test = ~truth["flipped"].astype(bool), [fit.open_test()["best"] for fit in fits]
     rows = []
     for divides, group, mask in _groups(truth):
         which = mask if divides == "Label" else mask & kept
         if which.any():
-            acc = evaluation.mean_accuracy([fit.logits["test_best"][which] for fit in fits], data.test.labels[which])
+            acc = evaluation.mean_accuracy([one[which] for one in test], data.test.labels[which])
             rows.append({"divides": divides, "group": group, "n": int(which.sum()), "acc": acc})
     return rows
+
+
+def groups_apart(rows: list[dict] | None) -> list[dict] | None:
+    """For each division of `subgroups` whose worst and best groups have intervals apart: their places, {"worst", "best"}.
+
+    Flipped labels are no group of patients and are left out. None where nothing is known.
+    """
+    if rows is None:
+        return None
+    apart = []
+    for divides in dict.fromkeys(row["divides"] for row in rows if row["divides"] != "Label"):
+        same = sorted((i for i, row in enumerate(rows) if row["divides"] == divides), key=lambda i: rows[i]["acc"]["value"])
+        if rows[same[0]]["acc"]["ci95"][1] < rows[same[-1]]["acc"]["ci95"][0]:
+            apart.append({"worst": same[0], "best": same[-1]})
+    return apart

@@ -21,6 +21,7 @@ from cxr_helpers.study import Study
 BETTER, WORSE, SAME = "lebih baik", "lebih buruk", "tidak terbedakan"
 SIGNIFICANCE = 0.05
 FOLDS = 5
+LISTED = 6  # rows that a sentence still names one by one; the table names them all
 COMBINED = 4  # at most so many remedies in the combination: each more makes it harder to say what helped
 EXCLUSIVE = {
     "simpler_architecture",
@@ -98,6 +99,8 @@ class Measured:
     data: list[Dataset]
 
     def logits(self, split: str) -> list[np.ndarray]:
+        if split == "test":
+            return [fit.open_test()[self.remedy.which] for fit in self.fits]
         return [fit.logits[f"{split}_{self.remedy.which}"] for fit in self.fits]
 
     def labels(self, split: str) -> list[np.ndarray]:
@@ -122,7 +125,7 @@ def _tasks(study: Study, remedy: Remedy) -> list[parallel.Task]:
     return [(replace(config, seed=study.seed + i), study.remedy_data) for i in range(study.preset.remedy_seeds)]
 
 
-def _measure(study: Study, planned: Sequence[Remedy], n_jobs: int, cluster: str) -> list[Measured]:
+def _train(study: Study, planned: Sequence[Remedy], n_jobs: int, cluster: str) -> list[Measured]:
     """Train what the planned rows rest on, under one bar that counts trainings and shows the time left."""
     each = [_tasks(study, remedy) for remedy in planned]
     tasks = [task for row in each for task in row]
@@ -221,6 +224,41 @@ def verdict(difference: float, adjusted_p: float) -> str:
     return BETTER if difference > 0 else WORSE
 
 
+def summarise(rows: list[dict]) -> dict:
+    """What the sentences about the rows of `measure` say (notebook 04); rows are named by their place.
+
+    "n": rows beside the baseline; "verdicts": for each verdict that was reached, in the order better, worse, same, its "n" and "titles"
+    (None where more than LISTED); "best": the row with the largest difference in test accuracy, and "best_is_better" whether its verdict
+    says so; "compared": the names of baseline and best; "smaller": rows that train another number of parameters than the baseline;
+    "combination": its row or None; "cross_validation": "n", "lowest", "highest", "mean", "sd" of the folds' validation accuracy.
+    """
+    groups = {verdict: [row["title"] for row in rows[1:] if row["verdict"] == verdict] for verdict in (BETTER, WORSE, SAME)}
+    best = max(range(1, len(rows)), key=lambda i: rows[i]["difference"]["acc"]["value"])
+    place = {row["name"]: i for i, row in enumerate(rows)}
+    folds = rows[place["cross_validation"]]["folds"]
+    accuracies = folds["val_acc"]
+    return {
+        "n": len(rows) - 1,
+        "verdicts": [
+            {"verdict": verdict, "n": len(titles), "titles": titles if len(titles) <= LISTED else None}
+            for verdict, titles in groups.items()
+            if titles
+        ],
+        "best": best,
+        "best_is_better": rows[best]["verdict"] == BETTER,
+        "compared": [rows[0]["name"], rows[best]["name"]],
+        "smaller": [i for i, row in enumerate(rows) if row["trained_parameters"] != rows[0]["trained_parameters"]],
+        "combination": place.get("combination"),
+        "cross_validation": {
+            "n": len(accuracies),
+            "lowest": min(accuracies),
+            "highest": max(accuracies),
+            "mean": folds["mean"],
+            "sd": folds["sd"],
+        },
+    }
+
+
 def measure(study: Study, n_jobs: int | str = 1, cluster: str = "") -> list[dict]:
     """Run baseline, remedies, folds and combination (or read them from the store).
 
@@ -230,10 +268,10 @@ def measure(study: Study, n_jobs: int | str = 1, cluster: str = "") -> list[dict
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
     if n_jobs > 1 and study.device.type == "cpu":
         torch.set_num_threads(max(1, cores() // n_jobs))
-    measured = _measure(study, (BASELINE, *REMEDIES, CROSS_VALIDATION), n_jobs, cluster)
+    measured = _train(study, (BASELINE, *REMEDIES, CROSS_VALIDATION), n_jobs, cluster)
     combination = combine({one.remedy.name: _validation(one) for one in measured})
     if combination is not None:
-        measured += _measure(study, [combination], n_jobs, cluster)
+        measured += _train(study, [combination], n_jobs, cluster)
     rows = [_variant(study, one, measured[0]) for one in measured]
     adjusted = evaluation.holm([row["difference"]["acc"]["p"] for row in rows[1:]])
     rows[0]["verdict"] = "pembanding"

@@ -54,6 +54,7 @@ class _List(list):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, at):
+        at = int(at) if isinstance(at, float) else at  # a row number that a results file holds
         found = super().__getitem__(at)
         return found if isinstance(at, slice) else traced(found, f"{self.path}[{range(len(self))[at]}]")
 
@@ -102,10 +103,18 @@ def _points_with_interval(estimate: dict) -> str:
     return f"{indonesian.points(estimate['value'])} poin persen (IK 95% {indonesian.interval(estimate['ci95'])})"
 
 
+def _as_code(value) -> str:
+    """A setting as one types it: ["geometry", "flip"] → 'geometry+flip', 20 → '20', 0.0015 → '0.0015'."""
+    if isinstance(value, (list, str)):
+        return "+".join([value] if isinstance(value, str) else value)
+    return str(int(value)) if value == int(value) else repr(float(value))
+
+
 # Each writes one value of a results file: a number, an interval [low, high], or an estimate {"value", "ci95"}.
 FORMATS: dict[str, Callable[..., str]] = {
     "bilangan": lambda value, digits=0: indonesian.number(value, digits),
     "apa_adanya": indonesian.plain,
+    "kode": _as_code,
     "bentuk": str,  # a shape, "64×28×28"
     "persen": indonesian.percent,
     "poin": indonesian.points,
@@ -350,12 +359,13 @@ def _pictures(figure: Figure, caption: str, alt: str) -> dict[str, str]:
 def cover(report: Chapter, author: dict[str, str], moment: str) -> None:
     """Show the cover: title, subtitle, facts, abstract and date come from the template's macros; author: {label: free text}.
 
-    moment: ISO time, which dates the PDF. The macro `facts` gives one "label | text" a line.
+    moment: ISO time, which dates the PDF. The macro `facts` gives one "- label | text" a line.
     """
     title, subtitle, abstract, date, facts = (
         report.words(name)[0] for name in ("title", "subtitle", "abstract", "date", "facts")
     )
-    pairs = [tuple(part.strip() for part in line.split("|", 1)) for line in facts.splitlines() if line]
+    lines = [line.removeprefix("- ") for line in facts.splitlines() if line]
+    pairs = [tuple(part.strip() for part in line.split("|", 1)) for line in lines]
     content = {
         "title": title,
         "subtitle": subtitle,

@@ -1,6 +1,6 @@
 """First-layer kernels adapted to one grey channel, and reading weights safely (notebook 01).
 
-ResNet-18: He et al. 2016. The network's own definition stands in model.py; what adaptation preserves is measured in adaptation.py.
+ResNet-18: He et al. 2016. The network's own definition stands in model.py; adaptation.py measures what adaptation preserves.
 Why reading is not as simple as torch.load: a .pth file is a pickle, which can run code; only tensors are taken from it.
 """
 
@@ -21,7 +21,7 @@ from cxr_helpers.engine.errors import InputError
 REDUCTIONS = ("mean", "sum", "luminance")
 RESIZES = ("bilinear", "bilinear_antialias", "bicubic", "area", "crop", "pinv")
 SCALES = ("none", "dc", "norm")
-# torchvision's IMAGENET1K_V1 of ResNet-18 and the official file's digest, as its name begins it and projects that pin it publish it.
+# torchvision's IMAGENET1K_V1 and its digest, as the official file's name begins it and projects that pin the file publish it.
 IMAGENET = download.Remote(
     ResNet18_Weights.IMAGENET1K_V1.url, "sha256:f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"
 )
@@ -65,12 +65,12 @@ def adapt_conv1(
     """Adapt first-layer kernels (O, I, K, K) to (O, channels, kernel, kernel); the defaults are the course's (notebook 01).
 
     reduce: "mean" (the course), "sum" (keeps the response to a grey image copied to every channel) or "luminance" (ITU-R BT.601,
-    three channels only). With channels > 1 the reduced kernel is shared equally among them, so that equal channels give its
-    response. resize: "bilinear" (the course: torch's bilinear without antialiasing, which reads only some of the taps),
-    "bilinear_antialias", "bicubic", "area", "crop" (the centre) or "pinv" (least squares, Beyer et al. 2023). scale: "none" (the
-    course), "dc" (each kernel keeps its sum, that is its response to a constant image) or "norm" (each kernel keeps its L2 norm).
-    dc leaves a kernel alone whose resized sum is nearly zero. Raises InputError on an unknown choice or a weight of another
-    shape.
+    three channels only). With channels > 1 the reduced kernel is shared equally among them: equal channels give its response.
+    resize: "bilinear" (the course: torch's bilinear without antialiasing, which reads only some of the taps),
+    "bilinear_antialias", "bicubic", "area", "crop" (the centre) or "pinv" (least squares, Beyer et al. 2023).
+    scale: "none" (the course), "dc" (each kernel keeps its sum, that is its response to a constant image) or "norm" (each kernel
+    keeps its L2 norm). dc leaves a kernel alone whose resized sum is nearly zero.
+    Raises InputError on an unknown choice or a weight of another shape.
     """
     for name, value, known in (("reduce", reduce, REDUCTIONS), ("resize", resize, RESIZES), ("scale", scale, SCALES)):
         if value not in known:
@@ -98,7 +98,7 @@ def adapt_conv1(
 
 
 def gabor_bank() -> Tensor:
-    """(64, 3, 7, 7) oriented filters by formula, shaped like a trained first layer: a start that needs no download.
+    """(64, 3, 7, 7) oriented filters by formula, shaped like a trained first layer: no download needed (notebook 01).
 
     48 are grey: Gabor functions (Daugman 1985, eq. 1 on a square grid) of 8 orientations, wavelengths of 3, 4.5 and 7 pixels,
     even and odd; 16 weigh the colours against each other (red–green, blue–yellow) over 8 orientations, as trained first layers do
@@ -129,8 +129,9 @@ def gabor_bank() -> Tensor:
 class Weights:
     """Initial weights (notebook 01).
 
-    kind: "imagenet", "gabor", "random" or "file"; title, note: Indonesian, for the cover; digest: for the run's key. state: a ResNet-18
-    state dict with any head (it is replaced), or None for random initialisation. partial: what `state` lacks stays random.
+    kind: "imagenet", "gabor", "random" or "file"; title, note: Indonesian, for the cover; digest: for the run's key.
+    state: a ResNet-18 state dict with any head (it is replaced), or None for random initialisation. partial: what `state` lacks
+    stays random.
     """
 
     kind: str
@@ -163,7 +164,7 @@ def _imagenet(folder: Path, timeout: float, retries: int) -> dict[str, Tensor]:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """A state dict from .safetensors, .pth or .pt: bare, or under "state_dict" or "model"; "module." prefixes are removed.
 
-    Only tensors are read: a file that would run code is refused. Raises InputError with one line.
+    Only tensors are read: a file that would run code is refused (notebook 01). Raises InputError with one line.
     """
     if not path.is_file():
         raise InputError(f"WEIGHTS={path}: berkas tidak ditemukan. Periksa letak dan ejaannya.")
@@ -177,7 +178,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except Exception:
         raise InputError(
             f"WEIGHTS={path}: bukan berkas bobot yang utuh dan aman (hanya tensor yang dibaca, kode tidak pernah dijalankan). "
-            "Hapus atau ganti dengan salinan yang utuh, atau simpan ulang dengan torch.save(model.state_dict(), …) atau sebagai .safetensors."
+            "Hapus atau ganti dengan salinan yang utuh, atau simpan ulang dengan torch.save(model.state_dict(), …) "
+            "atau sebagai .safetensors."
         ) from None
     for wrapper in ("state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
@@ -190,9 +192,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def resolve_weights(weights: str = "auto", folder: Path = Path("data"), timeout: float = 10.0) -> Weights:
     """auto (ImageNet if it can be had, else random with a note that says so), imagenet, gabor, random, or a file's path.
 
-    folder: where the ImageNet file is kept. timeout: seconds a server may be silent; auto asks once, imagenet three times. Raises
-    InputError with one line: a word that is no choice, a file that is damaged or does not fit, no ImageNet where it was asked
-    for.
+    What a start means, and what it is worth: notebook 01. folder: where the ImageNet file is kept. timeout: seconds a server may
+    be silent; auto asks once, imagenet three times.
+    Raises InputError with one line: a word that is no choice, a file that is damaged or does not fit, no ImageNet where it was
+    asked for.
     """
     if weights == "gabor":
         state = {"conv1.weight": gabor_bank()}
@@ -227,7 +230,7 @@ def fit_state(
 
     reset_head: a head of another shape, or none, is left out, so that the network keeps its own; else it does not fit. partial:
     tensors may be missing. Raises InputError that lists every tensor that is missing, of another shape or unknown. Tensors of
-    stages that a truncated network lacks are not needed.
+    stages that a truncated network lacks are not needed (notebook 01).
     """
     wanted, given = network.state_dict(), dict(state)
     conv1 = given.get("conv1.weight")

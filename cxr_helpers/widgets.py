@@ -1,4 +1,4 @@
-"""Things to play with in JupyterLab (ipywidgets). A headless run shows none of them: the report has their static twins."""
+"""Things to play with in JupyterLab (ipywidgets; notebooks 01, 02, 04). A headless run shows none of them: the report has static twins."""
 
 import io
 import os
