@@ -25,9 +25,8 @@ from matplotlib.figure import Figure
 
 from cxr_helpers import plots
 from cxr_helpers.engine import files, indonesian, results
+from cxr_helpers.engine.results import COVER, KEY
 
-KEY = "laporan"
-COVER = "application/vnd.laporan-sampul+json"
 TEXTS = files.ROOT / "notebooks" / "text"
 # Fixed metadata: the same figure gives the same bytes.
 SVG_METADATA = {"Date": None, "Creator": None}

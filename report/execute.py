@@ -19,6 +19,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from cxr_helpers.engine import files, indonesian, settings
 from cxr_helpers.engine.errors import InputError
+from report import depends
 
 DEFAULTS = {**settings.DEFAULTS, "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
 
@@ -98,6 +99,7 @@ def main() -> int:
     print(f"{notebook.stem}: dijalankan …", flush=True)
     try:
         execute(notebook, output)
+        depends.note(Path(sys.argv[2]), notebook)
     except InputError as error:
         print(f"Galat: {error}", file=sys.stderr)
         return 2

@@ -22,7 +22,7 @@ import pypandoc
 import typst
 from nbconvert.exporters import TemplateExporter
 
-from cxr_helpers.show import COVER, KEY
+from cxr_helpers.engine.results import COVER, KEY
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from cxr_helpers import study
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
+from report import depends
 
 
 def decide(output: Path) -> None:
@@ -33,6 +34,7 @@ def decide(output: Path) -> None:
 def main() -> int:
     try:
         decide(Path(sys.argv[1]))
+        depends.note(Path(sys.argv[1]), Path(__file__))
     except InputError as error:
         print(f"Galat: {error}", file=sys.stderr)
         return 2

@@ -17,6 +17,9 @@ from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.files import ROOT
 
 SCHEMA = 1
+# How a notebook marks what report/exporters.py typesets: the key in an output's metadata, and the MIME type of the cover.
+KEY = "laporan"
+COVER = "application/vnd.laporan-sampul+json"
 PACKAGES = (
     "torch torchvision medmnist numpy scipy scikit-learn pandas matplotlib seaborn papermill nbconvert pypandoc_binary typst"
 ).split()

@@ -1,0 +1,36 @@
+# Build .venv from the lock and mark it ready: `sh report/setup.sh` in the project's root. One line and exit 2 when it cannot be done.
+# The first Python that is new enough builds it; uv installs the lock in half a minute, pip does the same slowly.
+set -e
+fail() {
+  echo "Galat: $1" >&2
+  exit 2
+}
+
+base=
+for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
+  if $p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null; then
+    base=$p
+    break
+  fi
+done
+[ -n "$base" ] || fail 'perlu Python 3.10 sampai 3.14. Pasang python3, lalu ulangi.'
+
+if ! [ -x .venv/bin/pip ]; then
+  rm -rf .venv
+  if ! $base -m venv .venv >/dev/null 2>&1; then
+    rm -rf .venv
+    fail '.venv tidak dapat dibuat. Pasang paket python3-venv (Debian/Ubuntu: sudo apt install python3-venv), lalu ulangi.'
+  fi
+fi
+
+echo 'Memasang paket ke .venv (sekitar 6 GB) …'
+awk '/^uv==/ {on=1} on {print} on && !/\\$/ {exit}' requirements.txt > .venv/uv.txt
+if ! { .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt &&
+  .venv/bin/uv pip install --python .venv/bin/python --require-hashes -r requirements.txt; }; then
+  echo 'uv tidak dapat dipakai; memasang dengan pip (lebih lama) …'
+  .venv/bin/pip install --disable-pip-version-check --require-hashes -r requirements.txt ||
+    fail 'paket tidak dapat dipasang. Periksa jaringan dan ruang disk (6 GB), lalu ulangi make setup.'
+fi
+.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+.venv/bin/python -m ipykernel install --sys-prefix --name python3 --display-name 'Python 3 (laporan CXR)' >/dev/null
+touch .venv/.ready
