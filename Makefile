@@ -46,7 +46,6 @@ PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/templates/*)
 
 .PHONY: help setup lab report compare test bench clean distclean FORCE
-FORCE:
 
 help:
 	@sed 's|BUILD/|$(BUILD)/|' report/bantuan.txt

@@ -22,9 +22,9 @@ import pypandoc
 import typst
 from nbconvert.exporters import TemplateExporter
 
-from cxr_helpers.engine.results import COVER, KEY
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.results import COVER, KEY
 
 HERE = Path(__file__).resolve().parent
 TEMPLATES = HERE / "templates"

@@ -74,7 +74,11 @@ class Project:
     def outputs(self) -> dict[str, tuple[int, int]]:
         """{path: (time, size)} of everything a person would miss: notebooks, results and report."""
         found = [path for part in ("notebooks", "results", "report") for path in (self.folder / "build" / part).rglob("*")]
-        return {str(p.relative_to(self.folder)): (p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(found) if p.is_file()}
+        return {
+            str(p.relative_to(self.folder)): (p.stat().st_mtime_ns, p.stat().st_size)
+            for p in sorted(found)
+            if p.is_file() and p.name[0] != "."
+        }
 
 
 SETTINGS = ("report", "PRESET=smoke", "DATA=phantom", "WEIGHTS=random", "NAME=Siti <b>Rahma</b> & Co $x", "NIM=13_22*01")

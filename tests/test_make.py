@@ -1,10 +1,8 @@
 """make as a person uses it: what it rebuilds, what it says, and what it leaves alone when something is wrong."""
 
-import ast
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from report import depends
 from tests.conftest import ROOT, SETTINGS, environment
 
 
@@ -69,36 +68,47 @@ def test_a_changed_name_makes_the_report_again_but_no_notebook(built):
     assert built.make(*SETTINGS).returncode == 0
 
 
-def imports(source: str) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxr_helpers"):
-            found |= {alias.name for alias in node.names} if node.module == "cxr_helpers" else {node.module.split(".")[1]}
-    return {name for name in found if (ROOT / f"cxr_helpers/{name}.py").exists()}
+def test_a_reworded_chapter_runs_its_notebook_and_the_report_only(built):
+    """A helper that it once rested on is gone too, which must not stop make."""
+    noted = built.folder / "build/notebooks/.02_pelatihan.ipynb.d"
+    noted.write_text(noted.read_text("utf-8") + "build/notebooks/02_pelatihan.ipynb: cxr_helpers/gone.py\ncxr_helpers/gone.py:\n")
+    before = built.outputs()
+    words = built.folder / "notebooks/text/02_pelatihan.md.j2"
+    words.write_text(words.read_text("utf-8").replace("Resep pelatihan mata kuliah", "Resep yang dipakai"), encoding="utf-8")
+    done = built.make(*SETTINGS)
+    assert done.returncode == 0, done.stdout
+    expected = {"02_pelatihan.ipynb", "02_pelatihan.json", "02_pelatihan.html", "laporan.ipynb", "laporan.html", "laporan.pdf"}
+    assert changed(before, built.outputs()) == expected
+    assert "Resep yang dipakai" in (built.folder / "build/report/laporan.html").read_text("utf-8")
 
 
-def closure(names: set[str]) -> set[str]:
-    """The helpers and all helpers that they import."""
-    names = names | {"__init__"}
-    more = names.union(*(imports((ROOT / f"cxr_helpers/{name}.py").read_text("utf-8")) for name in names))
-    return names if more == names else closure(more)
+def needs(start: str) -> set[str]:
+    return {path.as_posix() for path in depends.needed(Path(start))}
 
 
-def code_of(notebook) -> str:
-    cells = json.loads(notebook.read_text("utf-8"))["cells"]
-    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+def test_what_a_step_rests_on_is_what_it_imports():
+    report, first, sources = needs("report/laporan.ipynb"), needs("notebooks/01_adaptasi_bobot.ipynb"), needs("report/sources.py")
+    assert {"cxr_helpers/show.py", "cxr_helpers/plots.py", "cxr_helpers/engine/results.py", "cxr_helpers/__init__.py"} <= report
+    assert not {"cxr_helpers/training.py", "cxr_helpers/remedies.py"} & report
+    assert {"cxr_helpers/adaptation.py", "cxr_helpers/training.py", "cxr_helpers/engine/runs.py"} <= first
+    assert not {"cxr_helpers/remedies.py", "cxr_helpers/overfitting.py"} & first
+    assert {"cxr_helpers/engine/phantom.py", "cxr_helpers/engine/anatomy.py"} <= sources and "cxr_helpers/plots.py" not in sources
 
 
-def test_makefile_lists_the_helpers_that_each_step_imports(built):
-    dump = built.make("-pn", "help").stdout
-    listed = {
-        name: set(re.findall(r"cxr_helpers/(\w+)\.py", text)) for name, text in re.findall(r"^USES_(\w+) := (.*)$", dump, re.M)
-    }
-    common = listed["notebooks"]
-    assert listed["sources"] == closure(imports((ROOT / "report/sources.py").read_text("utf-8")))
-    assert listed["laporan"] == closure(imports(code_of(ROOT / "report/laporan.ipynb")))
-    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        assert common | listed[notebook.stem[:2]] == closure(imports(code_of(notebook))), notebook.stem
+def test_a_chapter_rests_on_its_own_words_and_the_report_on_all():
+    words = {path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks/text").glob("*.j2")}
+    assert len(words) >= 6 and words <= needs("report/laporan.ipynb")
+    own = {"notebooks/text/istilah.md.j2", "notebooks/text/03_analisis_overfitting.md.j2"}
+    assert needs("notebooks/03_analisis_overfitting.ipynb") & words == own
+
+
+def test_imports_in_functions_count_and_a_broken_file_rests_on_nothing(tmp_path):
+    (tmp_path / "cxr_helpers").mkdir()
+    for name, source in (("__init__", ""), ("a", "def f():\n    from cxr_helpers import b\n"), ("b", "import ("), ("c", "")):
+        (tmp_path / f"cxr_helpers/{name}.py").write_text(source)
+    (tmp_path / "start.py").write_text("import numpy\nfrom cxr_helpers.a import f\n")
+    found = [path.as_posix() for path in depends.needed(Path("start.py"), tmp_path)]
+    assert found == ["cxr_helpers/__init__.py", "cxr_helpers/a.py", "cxr_helpers/b.py"]
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------

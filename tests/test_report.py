@@ -127,6 +127,7 @@ def computed(notebook: Path) -> list[tuple[dict, dict]]:
 
 @pytest.mark.parametrize("name", (*FILES, "laporan"))
 def test_every_printed_number_is_that_of_its_place_in_the_results(built, results, name):
+    """Nothing else can be printed: a template that prints a number without its place stops the notebook (tests/test_show.py)."""
     checked = 0
     for data, mark in computed(built.folder / f"build/notebooks/{name}.ipynb"):
         words = " ".join(part for part in (data.get("text/markdown"), mark.get("caption"), mark.get("alt")) if part)
@@ -135,8 +136,6 @@ def test_every_printed_number_is_that_of_its_place_in_the_results(built, results
             assert one["text"] == show.FORMATS[one["format"]](at(results, one["path"]), *one["options"]), one
             assert one["text"] in words, one
             words = words.replace(one["text"], " ", 1)
-        if mark["kind"] == "prose":  # what is left stands in the template, which tests/test_show.py looks through
-            assert not re.findall(r"\d+,\d{2,}|\d{2,}(?:,\d+)?%", words.replace("95%", "")), words
         for key in mark.get("source", []):
             at(results, key)  # each figure and table names what it was made from
     assert checked > 25, checked
