@@ -71,15 +71,15 @@ $(BUILD)/.settings $(BUILD)/.cover: $(BUILD)/.%: FORCE | $(READY)
 $(BUILD)/.cover: | $(BUILD)/.settings
 
 # What `auto` means is decided once, before the first notebook, and said.
-$(BUILD)/.sources: $(BUILD)/.settings $(READY)
+$(BUILD)/.sources: $(BUILD)/.settings report/sources.py $(READY)
 	@$(PY) -m report.sources $@ || { mv -f $(BUILD)/.settings.old $(BUILD)/.settings 2>/dev/null; exit 2; }
 
-$(BUILD)/notebooks/%.ipynb: notebooks/%.ipynb $(BUILD)/.sources $(READY)
+$(BUILD)/notebooks/%.ipynb: notebooks/%.ipynb $(BUILD)/.sources report/execute.py $(READY)
 	@$(PY) -m report.execute $< $@
 # One after the other, also under make -j: a training uses every core, and two at once slow each other down.
 $(foreach n,2 3 4,$(eval $(word $(n),$(EXECUTED)): | $(word $(shell expr $(n) - 1),$(EXECUTED))))
 
-$(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb $(EXECUTED) $(BUILD)/.cover $(READY)
+$(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb $(EXECUTED) $(BUILD)/.cover report/execute.py $(READY)
 	@$(PY) -m report.execute $< $@
 
 # What else these steps rest on, the helpers and the words, each of them has noted beside its output (report/depends.py).

@@ -177,7 +177,7 @@ def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) 
 
 
 def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray) -> dict:
-    """What choosing the epoch by the test itself ("course") reports, beside choosing it by validation ("honest") (notebook 02).
+    """What choosing the epoch by the test itself ("course") reports, beside choosing it by validation ("honest"; notebook 02).
 
     val_acc: (epochs,); test_logits: (epochs, N); labels: (N,). Gives "test_acc" (epochs,); for either protocol [epoch from 1, test
     accuracy] and its "…_ci95"; "flattery", course − honest with its paired interval; and "flatters", whether that is above zero.
@@ -251,7 +251,7 @@ def side(ci: Sequence[float], of: float = 0.0) -> str:
 
 
 def confusion(logits: np.ndarray, labels: np.ndarray, threshold: float = 0.0) -> list[list[int]]:
-    """[[true 0 predicted 0, true 0 predicted 1], [true 1 predicted 0, true 1 predicted 1]]; class 1 is predicted above `threshold`."""
+    """[[0 as 0, 0 as 1], [1 as 0, 1 as 1]]: counts of true class as predicted class; class 1 is predicted above `threshold`."""
     predicted = logits > threshold
     return [[int(((labels == t) & (predicted == p)).sum()) for p in (False, True)] for t in (0, 1)]
 

@@ -1,4 +1,7 @@
-"""Things to play with in JupyterLab (ipywidgets; notebooks 01, 02, 04). A headless run shows none of them: the report has static twins."""
+"""Things to play with in JupyterLab (ipywidgets; notebooks 01, 02, 04).
+
+A headless run shows none of them: the report has static twins.
+"""
 
 import io
 import os
@@ -52,17 +55,18 @@ def _choice(label: str, values: tuple[str, ...], names: dict[str, str]) -> ipywi
 def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets.VBox:
     """Controls above a picture and a line of text, drawn anew by draw(*values) whenever a control changes.
 
-    An InputError of `draw` is shown as the text, without a picture. ipywidgets.interactive_output would do the same through an Output
-    widget, which empties and fills again at every move and shows nothing outside a kernel: the picture would flicker.
+    An InputError of `draw` is shown as the text, without a picture. ipywidgets.interactive_output would do the same through an
+    Output widget, which empties and fills again at every move, so that the page jumps, and holds nothing outside a kernel.
     """
     picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
 
     def redraw(_=None) -> None:
         try:
             figure, said.value = draw(*(control.value for control in controls))
-            picture.value = _png(figure)
+            picture.value, picture.layout.display = _png(figure), None
         except InputError as error:
-            said.value, picture.value = str(error), b""
+            # Hidden too: a browser marks an empty image as broken.
+            said.value, picture.value, picture.layout.display = str(error), b"", "none"
 
     for control in controls:
         control.observe(redraw, "value")
@@ -71,7 +75,10 @@ def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets
 
 
 def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidgets.VBox:
-    """Choose how RGB kernels (64, 3, 7, 7) are adapted, which channel, which of the images (N, H, W) uint8; see kernels and responses."""
+    """Choose how RGB kernels (64, 3, 7, 7) are adapted to size × size, which of them, and which of images (N, H, W) uint8.
+
+    Shows the kernel before and after, and what either answers to the image.
+    """
     same = size == kernels.shape[-1]
 
     def draw(reduce: str, resize: str, scale: str, channel: int, image: int) -> tuple[Figure, str]:
@@ -99,7 +106,10 @@ def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidge
 
 
 def threshold_panel(logits: np.ndarray, labels: np.ndarray, class_names: tuple[str, str]) -> ipywidgets.VBox:
-    """Move the threshold of the probability; see the point on the ROC curve, the confusion matrix, sensitivity and specificity move along."""
+    """Move the threshold of the probability over logits (N,) with labels (N,) in {0, 1}.
+
+    The point on the ROC curve, the confusion matrix, sensitivity and specificity move along.
+    """
     curve, area = evaluation.roc(logits, labels), float(evaluation.area_under_curve(logits, labels))
 
     def draw(threshold: float) -> tuple[Figure, str]:
@@ -114,7 +124,7 @@ def threshold_panel(logits: np.ndarray, labels: np.ndarray, class_names: tuple[s
 
 
 def image_browser(images: np.ndarray, labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, str]) -> ipywidgets.VBox:
-    """Leaf through predictions on images (N, H, W): all, right, wrong, wrong and confident (above 0.9), or in doubt (below 0.6)."""
+    """Leaf through predictions on images (N, H, W) uint8: all, right, wrong, wrong and confident (above 0.9), in doubt (below 0.6)."""
     right, sure = (logits > 0) == (labels == 1), evaluation.confidence(logits)
     kinds = {
         "semua": np.ones(len(labels), bool),

@@ -1,8 +1,9 @@
 """Check the settings of `make report` and note them, so that make rebuilds only what a changed setting touches.
 
-`python report/check.py settings|cover|environment` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, NAME, NIM and BUILD from the
-environment and writes BUILD/.settings, BUILD/.cover, or (with the versions found) BUILD/.environment, only if its content changed.
-Wrong settings or a missing package: one line, exit 2, nothing written. It runs at every make, so it imports nothing heavy.
+`python report/check.py settings|cover|environment` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, NAME, NIM and
+BUILD from the environment and writes BUILD/.settings, BUILD/.cover, or (with the versions found) BUILD/.environment, only if
+its content changed. Wrong settings or a missing package: one line, exit 2, nothing written. It runs at every make, and where
+packages are missing, so it imports the standard library only (not files.py, which needs filelock).
 """
 
 import json

@@ -1,24 +1,36 @@
 """What a step rests on, found by reading its imports: the make fragment that stands beside each output.
 
-A notebook, or a module of this project, rests on every file of cxr_helpers and report that it imports, directly or through others. A
-notebook also shows words: a chapter those of its own template, the report those of all. make includes the fragment, so a changed
-helper rebuilds exactly what rests on it.
+A notebook, or a module of this project, rests on every file of cxr_helpers and report that it imports, directly or through
+others. A notebook also shows words: a chapter those of its own template and of those that this one names, the report those of
+all. make includes the fragment, so a changed helper rebuilds exactly what rests on it.
 """
 
 import ast
 import json
+import re
 from pathlib import Path
+
+from IPython.core.inputtransformer2 import TransformerManager
 
 from cxr_helpers.engine import files
 
 ROOMS = ("cxr_helpers", "report")
 TEXTS = Path("notebooks/text")
+NAMED = re.compile(r"""\{%[-+]?\s*(?:from|import|include|extends)\s+["']([^"']+)""")  # what a template takes from others
+UNQUOTABLE = re.compile(r"[:;=|%\\]")  # in a file's name: make reads more into these, however they are quoted
 
 
 def _imported(source: str, root: Path) -> set[Path]:
-    """Files of ROOMS under `root` that a piece of Python imports, relative to it; imports inside functions count."""
+    """Files of ROOMS under `root` that a piece of Python imports, relative to it; imports inside functions count.
+
+    What cannot be parsed imports nothing: running it will say what is wrong.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return set()
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -34,38 +46,48 @@ def _imported(source: str, root: Path) -> set[Path]:
     return found
 
 
-def _source(path: Path) -> str:
+def _sources(path: Path) -> list[str]:
+    """A module's text, or a notebook's code cells as plain Python: without `%%time`, `!ls` and the like as calls."""
     if path.suffix != ".ipynb":
-        return path.read_text(encoding="utf-8")
+        return [path.read_text(encoding="utf-8")]
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    lines = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code").splitlines()
-    return "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))  # IPython's own commands
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return [TransformerManager().transform_cell(re.sub(r"\A\s*%%.*", "", source)) for source in code]
+
+
+def _words(notebook: Path, root: Path) -> list[Path]:
+    if notebook.parent.name != "notebooks":  # the report, which joins all chapters
+        return [path.relative_to(root) for path in (root / TEXTS).glob("*.j2") if not UNQUOTABLE.search(path.name)]
+    return [TEXTS / f"{notebook.stem}.md.j2"]
+
+
+def _direct(path: Path, root: Path) -> set[Path]:
+    """The files that a notebook, module or template itself imports or names, relative to root."""
+    if path.suffix == ".j2":
+        found = {TEXTS / name for name in NAMED.findall((root / path).read_text(encoding="utf-8"))}
+    else:
+        found = set().union(*(_imported(source, root) for source in _sources(root / path)))
+        found |= {*_words(path, root)} if path.suffix == ".ipynb" else set()
+    return {path for path in found if (root / path).is_file()}
 
 
 def needed(start: Path, root: Path = files.ROOT) -> list[Path]:
-    """Every file that `start` (a notebook or module under `root`) rests on, itself left out, relative to root and sorted.
-
-    A file that cannot be parsed rests on nothing more: running it will say what is wrong.
-    """
-    waiting, known = [start], set()
+    """Every file that `start` (a notebook or module under `root`) rests on, itself left out, relative to root and sorted."""
+    waiting, known = {start}, {start}
     while waiting:
-        try:
-            imported = _imported(_source(root / waiting.pop()), root)
-        except (SyntaxError, ValueError, KeyError):
-            continue
-        waiting += imported - known
-        known |= imported
-    if start.suffix == ".ipynb":
-        words = {path.relative_to(root) for path in (root / TEXTS).glob("*.j2")}
-        own = {TEXTS / f"{start.stem}.md.j2", TEXTS / "istilah.md.j2"}
-        known |= words if start.parent.name == "report" else words & own
+        waiting = set().union(*(_direct(path, root) for path in waiting)) - known
+        known |= waiting
     return sorted(known - {start})
 
 
 def note(output: Path, start: Path) -> None:
-    """Write `.NAME.d` beside `output`, which make includes: output rests on what `start` rests on; a deleted file asks for a new run."""
-    start = start.resolve().relative_to(files.ROOT)
-    paths = [str(path).replace(" ", "\\ ") for path in needed(start)]
-    target = str(output).replace(" ", "\\ ")
+    """Write `.NAME.d` beside an output in BUILD or BUILD/notebooks: it rests on what `start` rests on.
+
+    A file that is gone by the time make reads this asks for a new run and is no error. BUILD is left for make to fill in, which
+    knows the folder by the name that the person types.
+    """
+    needs = needed(start.resolve().relative_to(files.ROOT))
+    paths = [re.sub("[ #]", r"\\\g<0>", path.as_posix().replace("$", "$$")) for path in needs]
+    target = "/".join(["$(BUILD)", *(["notebooks"] if start.suffix == ".ipynb" else []), output.name])
     lines = [f"{target}: {' '.join(paths)}", *(f"{path}:" for path in paths)]
     files.write(output.with_name(f".{output.name.lstrip('.')}.d"), ("\n".join(lines) + "\n").encode())

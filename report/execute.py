@@ -1,8 +1,8 @@
 """Execute one notebook headless by papermill: `python -m report.execute NOTEBOOK OUTPUT`.
 
-The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, N_JOBS, CLUSTER, NAME, NIM, BUILD); a notebook
-gets those that its cell tagged `parameters` declares. The executed notebook and the results it wrote are moved into place only when every cell has
-ended well; otherwise one line says what failed, and everything that was there before stays.
+The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, N_JOBS, CLUSTER, NAME, NIM, BUILD);
+a notebook gets those that its cell tagged `parameters` declares. The executed notebook and the results it wrote are moved into
+place only when every cell has ended well; otherwise one line says what failed, and everything that was there before stays.
 """
 
 import logging
@@ -84,8 +84,8 @@ def execute(notebook: Path, output: Path) -> None:
             raise InputError(_explain(notebook, error, kept)) from None
         except DeadKernelError:
             raise InputError(
-                f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. Tutup program lain (atau kurangi N_JOBS), lalu "
-                "jalankan perintah yang sama; pelatihan dilanjutkan dari epoch utuh terakhir."
+                f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. Tutup program lain (atau kurangi N_JOBS), "
+                "lalu jalankan perintah yang sama; pelatihan dilanjutkan dari epoch utuh terakhir."
             ) from None
         for path in sorted(collected.glob("*.json")):
             (build / "results").mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """A copy of the project in which the tests run make, and the smoke report that many of them read."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -70,6 +71,10 @@ class Project:
             text=True,
             timeout=900,
         )
+
+    def result(self, name: str) -> dict:
+        """The content of a results file."""
+        return json.loads((self.folder / f"build/results/{name}.json").read_text("utf-8"))
 
     def outputs(self) -> dict[str, tuple[int, int]]:
         """{path: (time, size)} of everything a person would miss: notebooks, results and report."""

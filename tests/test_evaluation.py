@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn import metrics as reference
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from cxr_helpers import evaluation
 
@@ -71,7 +73,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     generator = np.random.default_rng(11)
     big_labels = np.repeat([0, 1], 200_000)
     big = generator.normal(size=400_000) + 1.2 * big_labels - 0.6
-    truth = {k: float(v) for k, v in evaluation.point_metrics(big, big_labels).items()}
+    truth = {k: float(v) for k, v in evaluation.metric_values(big, big_labels).items()}
     labels = np.repeat([0, 1], 100)
     hits = {"acc": 0, "auc": 0, "balanced_acc": 0}
     for trial in range(200):
@@ -140,3 +142,69 @@ def test_loss_matches_the_course_loss(case):
     labels, logits = case
     course = torch.nn.BCEWithLogitsLoss()(torch.from_numpy(logits), torch.from_numpy(labels.astype(float)))
     assert evaluation.mean_loss([logits], labels)["value"] == pytest.approx(course.item())
+
+
+# --- the libraries that compute them ---------------------------------------------------------------------------------
+
+
+def wilson_by_hand(successes: float, n: int) -> tuple[float, float]:
+    """Wilson (1927), written out."""
+    z, share = norm.ppf(0.975), successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 97, 1000])
+def test_wilson_is_the_published_formula_also_at_the_ends_and_between_whole_numbers(n):
+    for successes in {0, 1, n / 3, n / 2, n - 1, n}:
+        low, high = evaluation.wilson(successes, n)
+        assert (low, high) == pytest.approx(wilson_by_hand(successes, n), abs=1e-12)
+        assert low <= successes / n <= high
+    assert evaluation.wilson(0, n)[0] == 0 and evaluation.wilson(n, n)[1] == 1
+
+
+def test_holm_is_the_published_procedure():
+    p = [0.01, 0.04, 0.03, 0.005, 1.0]
+    order, running, expected = np.argsort(p), 0.0, np.empty(5)
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (5 - rank) * p[index]))
+        expected[index] = running
+    assert evaluation.holm(p) == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.parametrize(("a", "b"), [((56, 70), (48, 80)), ((10, 10), (0, 20)), ((9, 10), (3, 10))])
+def test_the_interval_of_a_difference_is_newcombes_as_statsmodels_has_it(a, b):
+    (x, n), (y, m) = a, b
+    ours = evaluation.square_and_add(x / n, evaluation.wilson(x, n), y / m, evaluation.wilson(y, m), sign=-1)
+    assert ours == pytest.approx(confint_proportions_2indep(x, n, y, m, method="newcomb", compare="diff"), abs=1e-9)
+
+
+# --- what sentences stand on ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ci", "side"), [((0.1, 0.2), "above"), ((0.0, 0.2), "across"), ((-0.2, 0.0), "across"), ((-0.2, -0.1), "below")]
+)
+def test_an_interval_lies_above_below_or_across(ci, side):
+    assert evaluation.side(ci) == side
+    assert evaluation.side(tuple(bound + 0.5 for bound in ci), 0.5) == side
+
+
+@pytest.mark.parametrize(("low", "beats"), [(0.61, True), (0.6, False), (0.5, False)])
+def test_the_majority_guess_is_beaten_by_a_whole_interval(low, beats):
+    assert evaluation.beats_majority({"acc": {"value": 0.7, "ci95": [low, 0.8]}, "majority": 0.6}) is beats
+
+
+def test_the_operating_point_is_read_off_the_matrix():
+    assert evaluation.operating_point([[30, 10], [5, 15]]) == {"sensitivity": 0.75, "specificity": 0.75}
+
+
+@pytest.mark.parametrize("val_acc", [[0.5, 0.9], [0.9, 0.5]])
+def test_leakage_flatters_when_the_test_would_choose_another_epoch(val_acc):
+    labels = np.arange(20) % 2
+    right = np.where(labels == 1, 1.0, -1.0)
+    lesson = evaluation.leakage(np.array(val_acc), np.stack([np.where(np.arange(20) < 10, right, -right), right]), labels)
+    assert lesson["course"] == [2, 1.0]
+    assert lesson["flatters"] is (val_acc[0] > val_acc[1])
+    assert lesson["flattery"]["value"] == pytest.approx(0.5 if lesson["flatters"] else 0)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,6 +83,66 @@ def test_a_reworded_chapter_runs_its_notebook_and_the_report_only(built):
     assert "Resep yang dipakai" in (built.folder / "build/report/laporan.html").read_text("utf-8")
 
 
+def to_run(project, *words: str, build: str = "build") -> set[str]:
+    """What `make -n report` would run anew while the settings stay as they are: names of notebooks, and "sources"."""
+    keep = [word for name in (".settings", ".cover") for word in ("-o", f"{build}/{name}")]
+    done = project.make("-n", *keep, *SETTINGS, f"BUILD={build}", *words)
+    assert done.returncode == 0, done.stdout
+    return set(re.findall(r"-m report\.execute \S+/(\w+)\.ipynb ", done.stdout)) | set(
+        re.findall(r"-m report\.(sources)", done.stdout)
+    )
+
+
+CHAPTERS = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+@pytest.mark.parametrize("how", ["changed", "deleted"])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("cxr_helpers/overfitting.py", {"03_analisis_overfitting", "laporan"}),
+        ("cxr_helpers/engine/download.py", {"sources", *CHAPTERS, "laporan"}),
+        ("cxr_helpers/engine/worker.py", {"04_perbaikan", "laporan"}),
+        ("notebooks/text/04_perbaikan.md.j2", {"04_perbaikan", "laporan"}),
+        ("notebooks/text/istilah.md.j2", {*CHAPTERS, "laporan"}),
+        ("notebooks/text/laporan.md.j2", {"laporan"}),
+        ("report/depends.py", {"sources", *CHAPTERS, "laporan"}),
+        ("report/compare.py", set()),
+    ],
+)
+def test_what_a_changed_or_deleted_file_runs_anew(built, path, expected, how):
+    assert to_run(built) == set()
+    file = built.folder / path
+    content, state = file.read_bytes(), file.stat()
+    file.touch() if how == "changed" else file.unlink()
+    try:
+        assert to_run(built) == expected
+    finally:
+        file.write_bytes(content)
+        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize("path", ["report/execute.py", "report/sources.py"])
+def test_the_programs_that_run_a_step_count_too(built, path):
+    state = (built.folder / path).stat()
+    (built.folder / path).touch()
+    try:
+        assert to_run(built) >= {*CHAPTERS, "laporan"}
+    finally:
+        os.utime(built.folder / path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def test_the_build_folder_may_be_written_in_another_way(built):
+    helper = built.folder / "cxr_helpers/overfitting.py"
+    state = helper.stat()
+    helper.touch()
+    try:
+        for build in ("build/", "./build", str(built.folder / "build")):
+            assert to_run(built, build=build) == {"03_analisis_overfitting", "laporan"}, build
+    finally:
+        os.utime(helper, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
 def needs(start: str) -> set[str]:
     return {path.as_posix() for path in depends.needed(Path(start))}
 
@@ -111,6 +172,29 @@ def test_imports_in_functions_count_and_a_broken_file_rests_on_nothing(tmp_path)
     assert found == ["cxr_helpers/__init__.py", "cxr_helpers/a.py", "cxr_helpers/b.py"]
 
 
+def test_ipythons_own_commands_and_named_templates_are_followed(tmp_path):
+    cells = [
+        "%%time\nfrom cxr_helpers import a",
+        "1 +",
+        "names = !ls\n%matplotlib inline\nimport cxr_helpers.b.d as d",
+    ]
+    code = [{"cell_type": "code", "source": [cell]} for cell in cells]
+    files = {
+        "notebooks/x.ipynb": json.dumps({"cells": [*code, {"cell_type": "markdown", "source": "import cxr_helpers.never"}]}),
+        "notebooks/text/x.md.j2": "{%- from 'umum.md.j2' import a %}{% include \"hilang.md.j2\" %}",
+        "notebooks/text/umum.md.j2": "{% extends 'dasar.j2' %}",
+        "notebooks/text/dasar.j2": "",
+        "notebooks/text/y.md.j2": "",
+        **{f"cxr_helpers/{name}.py": "" for name in ("__init__", "a", "never", "b/__init__", "b/d")},
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    found = [path.as_posix() for path in depends.needed(Path("notebooks/x.ipynb"), tmp_path)]
+    helpers = ["cxr_helpers/__init__.py", "cxr_helpers/a.py", "cxr_helpers/b/__init__.py", "cxr_helpers/b/d.py"]
+    assert found == [*helpers, *(f"notebooks/text/{name}" for name in ("dasar.j2", "umum.md.j2", "x.md.j2"))]
+
+
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
@@ -128,8 +212,13 @@ def start(folder: Path, words: list[str], **variables: str) -> subprocess.Popen:
     """`make WORDS` in a process group of its own, as a terminal starts it."""
     return subprocess.Popen(
         ["make", *words, f"PYTHON={sys.executable}"],
-        cwd=folder, env=environment() | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment() | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for orphans in /proc")

@@ -1,4 +1,4 @@
-"""The measurements of notebook 03 on made-up logits whose answer is known, and the ledger of claims."""
+"""The measurements of notebook 03 on made-up logits whose answer is known (cxr_helpers/overfitting.py)."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,20 +8,25 @@ import pandas as pd
 import pytest
 import torch
 from scipy.special import expit
-from torch import nn
 
-from cxr_helpers import claims, model, overfitting
+from cxr_helpers import overfitting
 from cxr_helpers.data import Split
-from cxr_helpers.engine import settings
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.training import TrainConfig
 from tests.conftest import made
 
 
-def fit(logits: dict, best: int = 1) -> Run:
+def fit(logits: dict, folder: Path, best: int = 1) -> Run:
+    """A finished run whose recorded logits are these; those of the test split lie in its folder, as the run store keeps them."""
     epochs = len(logits["val"])
     history = pd.DataFrame({"epoch": range(1, epochs + 1), "val_loss": [0.0 if e == best - 1 else 1.0 for e in range(epochs)]})
-    return Run("key", Path("."), TrainConfig(epochs=epochs), history, logits, {"best_epoch": best})
+    seen = {name: values for name, values in logits.items() if name != "test"}
+    keep_test(folder, logits["test"], logits["test"][best - 1])
+    return Run("key", folder, TrainConfig(epochs=epochs), history, seen, {"best_epoch": best})
+
+
+def keep_test(folder: Path, epochs: np.ndarray, best: np.ndarray) -> None:
+    np.savez(folder / "predictions.npz", test=epochs, test_best=best, test_last=epochs[-1])
 
 
 def signed(labels: np.ndarray, right: float, size: float = 2.0) -> np.ndarray:
@@ -31,7 +36,7 @@ def signed(labels: np.ndarray, right: float, size: float = 2.0) -> np.ndarray:
 
 
 @pytest.fixture
-def case():
+def case(tmp_path):
     data = made()
     y = {split: getattr(data, split).labels for split in ("train", "val", "test")}
     logits = {
@@ -39,7 +44,7 @@ def case():
         "val": np.stack([signed(y["val"], 0.75, 0.5), signed(y["val"], 0.75, 5)]),
         "test": np.stack([signed(y["test"], 1.0), signed(y["test"], 0.5)]),
     }
-    return data, fit(logits)
+    return data, fit(logits, tmp_path)
 
 
 def test_gap_and_losses_by_epoch_are_those_of_the_logits(case):
@@ -61,6 +66,7 @@ def test_the_turn_is_where_validation_loss_is_lowest_and_its_rise_is_paired(case
     found = overfitting.turn([run], data)
     assert found["epoch"] == 1 and found["epochs"] == 2
     assert found["rise"]["value"] > 0 and found["rise"]["ci95"][0] < found["rise"]["value"] < found["rise"]["ci95"][1]
+    assert found["turned"] and found["rises"] is (found["rise"]["ci95"][0] > 0)
 
 
 def test_selection_reads_the_test_split_at_the_epoch_that_validation_chose(case):
@@ -69,6 +75,7 @@ def test_selection_reads_the_test_split_at_the_epoch_that_validation_chose(case)
     assert rules["last"]["epochs"] == [2] and rules["last"]["acc"]["value"] == 0.5 and rules["last"]["difference"] is None
     assert rules["loss"]["epochs"] == [1] and rules["loss"]["acc"]["value"] == 1.0
     assert rules["loss"]["difference"]["acc"]["value"] == pytest.approx(0.5)
+    assert rules["loss"]["differs"] and not rules["last"]["differs"]
 
 
 def test_memorisation_is_counted_apart_for_flipped_labels(case):
@@ -106,34 +113,6 @@ def test_confident_errors_come_surest_first_with_what_is_known(case):
     assert unknown["n_flipped"] is None and set(unknown["remarks"]) == {""}
 
 
-def test_attribution_finds_the_only_pixels_that_count_and_its_sum_is_the_change_of_the_logit():
-    mask = np.zeros((28, 28), bool)
-    mask[5:12, 8:20] = True
-    linear = nn.Linear(28 * 28, 1)
-    with torch.no_grad():
-        linear.weight.copy_(torch.from_numpy(np.where(mask, np.random.default_rng(0).normal(size=(28, 28)), 0)).reshape(1, -1))
-    data = made()
-    maps, missing = overfitting.attribute(nn.Sequential(nn.Flatten(), linear), data.val.images, data.train.images[0])
-    assert missing < 1e-4
-    found = overfitting.inside(maps, np.broadcast_to(mask, maps.shape), data.val.labels)
-    assert found["share"] == pytest.approx(1) and found["ratio"]["value"] == pytest.approx(1 / mask.mean())
-
-
-def test_attribution_of_noise_is_spread_evenly_and_a_missing_region_is_none():
-    generator = np.random.default_rng(1)
-    maps, masks = generator.normal(size=(60, 28, 28)), generator.random((60, 28, 28)) < 0.2
-    low, high = overfitting.inside(maps, masks, np.arange(60) % 2)["ratio"]["ci95"]
-    assert low < 1 < high and high - low < 0.1
-    assert overfitting.inside(maps, np.zeros_like(masks), np.arange(60) % 2) is None
-
-
-def test_attribution_integrates_a_real_network_well():
-    network = model.build(model.resolve_weights("random"), seed=0)
-    data = made()
-    maps, missing = overfitting.attribute(network, data.val.images[:6], data.train.images.mean(0).round().astype(np.uint8))
-    assert maps.shape == (6, 28, 28) and np.isfinite(maps).all() and missing < 0.2
-
-
 @pytest.fixture
 def anatomy(case):
     data, run = case
@@ -149,7 +128,7 @@ def anatomy(case):
 
 def test_a_network_that_reads_the_tube_alone_is_caught(anatomy):
     data, run = anatomy
-    run.logits["test_best"] = np.where(data.test.truth["tube"], 3.0, -3.0)
+    keep_test(run.folder, np.zeros((2, len(data.test))), np.where(data.test.truth["tube"], 3.0, -3.0))
     rows = overfitting.tube_effect([run], data)
     assert [row["pneumothorax"] for row in rows] == [False, True]
     assert all(row["difference"]["value"] == 1 and row["difference"]["ci95"][0] > 0 for row in rows)
@@ -157,31 +136,38 @@ def test_a_network_that_reads_the_tube_alone_is_caught(anatomy):
 
 def test_a_network_that_reads_the_air_alone_is_not(anatomy):
     data, run = anatomy
-    run.logits["test_best"] = np.where(data.test.truth["side"] > 0, 3.0, -3.0)
+    keep_test(run.folder, np.zeros((2, len(data.test))), np.where(data.test.truth["side"] > 0, 3.0, -3.0))
     assert all(row["difference"]["value"] == 0 for row in overfitting.tube_effect([run], data))
 
 
 def test_subgroups_divide_the_images_and_leave_flipped_ones_out(anatomy):
     data, run = anatomy
     data.test.truth["flipped"][:2] = True
-    run.logits["test_best"] = signed(data.test.labels, 1.0)
+    keep_test(run.folder, np.zeros((2, len(data.test))), signed(data.test.labels, 1.0))
     rows = overfitting.subgroups([run], data)
     n = {divides: sum(r["n"] for r in rows if r["divides"] == divides) for divides in {r["divides"] for r in rows}}
     assert n["Rasio kardiotoraks"] == n["Selang dada"] == n["Paparan sinar"] == 14 and n["Label"] == 16
     assert all(row["acc"]["value"] == 1 for row in rows)
 
 
-def test_every_claim_of_the_course_gets_a_verdict_from_its_interval(case):
-    data, run = case
-    study = SimpleNamespace(baseline_data=data, weights=model.resolve_weights("random"), preset=settings.PRESETS["smoke"])
-    rows = claims.ledger([run], study)
-    assert len(rows) == 13
-    for row in rows:
-        assert row["verdict"] in (claims.SUPPORTED, claims.UNSUPPORTED, claims.UNTESTABLE) and row["measured"]
-        if row["claimed"] is not None and "Sebagian besar" not in row["claim"]:
-            low, high = row["ci95"]
-            assert row["verdict"] == (claims.SUPPORTED if low <= row["claimed"] <= high else claims.UNSUPPORTED), row
-    assert [row["verdict"] for row in rows[-2:]] == [claims.UNTESTABLE] * 2 and "ImageNet" in rows[-1]["measured"]
-    sure = next(row for row in rows if "Sebagian besar" in row["claim"])
-    assert sure["verdict"] == claims.SUPPORTED  # σ(5) is above 0.9 for every image
-    assert next(row for row in rows if "Ada kesalahan" in row["claim"])["verdict"] == claims.SUPPORTED
+@pytest.mark.parametrize(
+    ("ci", "side"), [((0.01, 0.2), "above"), ((0.0, 0.2), "across"), ((-0.1, 0.0), "across"), ((-0.2, -0.01), "below")]
+)
+def test_the_final_gap_says_on_which_side_of_zero_it_lies(ci, side):
+    found = overfitting.final_gap([{"gap": {}}, {"gap": {"value": sum(ci) / 2, "ci95": ci}}])
+    assert found["side"] == side and found["ci95"] == ci
+
+
+@pytest.mark.parametrize(("first", "last", "helps"), [((0.6, 0.7), (0.71, 0.8), True), ((0.6, 0.7), (0.7, 0.8), False)])
+def test_more_data_helps_when_both_intervals_are_apart(first, last, helps):
+    assert overfitting.more_data_helps([{"val_acc": {"ci95": first}}, {"val_acc": {"ci95": last}}]) is helps
+
+
+def test_groups_apart_are_the_worst_and_the_best_of_one_division():
+    def row(divides, value, low, high):
+        return {"divides": divides, "acc": {"value": value, "ci95": [low, high]}}
+
+    rows = [row("A", 0.9, 0.85, 0.95), row("A", 0.5, 0.4, 0.6), row("B", 0.5, 0.4, 0.6), row("B", 0.7, 0.6, 0.8)]
+    rows += [row("Label", 0.9, 0.85, 0.95), row("Label", 0.1, 0.0, 0.2)]
+    assert overfitting.groups_apart(rows) == [{"worst": 1, "best": 0}]  # B's intervals touch, a label is no group of patients
+    assert overfitting.groups_apart(None) is None

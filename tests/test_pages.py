@@ -17,7 +17,8 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import expect
 from pypdf import PdfReader
 
-from cxr_helpers import display
+from cxr_helpers import show
+from cxr_helpers.engine import files, results
 from report import exporters
 from tests.conftest import ROOT
 
@@ -99,15 +100,25 @@ def test_a_folded_answer_opens_without_a_script(built, page):
 # --- free text ------------------------------------------------------------------------------------------------------
 
 
+COVER = """
+{% macro title() %}{{ r.text | aman }}{% endmacro %}
+{% macro subtitle() %}Uji{% endmacro %}
+{% macro facts() %}- Data | {{ r.text | aman }}{% endmacro %}
+{% macro abstract() %}Ringkasan.{% endmacro %}
+{% macro date() %}1 Januari 2026{% endmacro %}
+"""
+
+
 @pytest.fixture
-def nasty(monkeypatch):
-    """A notebook whose cover and prose carry what people may type."""
-    shown = []
-    monkeypatch.setattr(display, "display", lambda data, raw, metadata: shown.append((data, metadata)))
-    text = NASTY + " 😀 محمد"
-    display.show_cover(
-        text, "Uji", {"Nama": text, "NIM": text}, [("Data", text)], "Ringkasan.", "1 Januari 2026", "2026-01-01T00:00:00"
-    )
+def nasty(tmp_path, monkeypatch):
+    """A notebook whose cover carries what people may type, and that text."""
+    shown, text = [], NASTY + " 😀 محمد"
+    monkeypatch.delenv(files.RESULTS, raising=False)
+    monkeypatch.setattr(show, "TEXTS", tmp_path)
+    monkeypatch.setattr(show, "display", lambda data, raw, metadata: shown.append((data, metadata)))
+    (tmp_path / "uji.md.j2").write_text(COVER, encoding="utf-8")
+    results.write("uji", {"text": text}, {"clock": time.time()}, tmp_path)
+    show.cover(show.Chapter("uji", tmp_path), {"Nama": text, "NIM": text}, "2026-01-01T00:00:00")
     outputs = [nbformat.v4.new_output("display_data", data=data, metadata=metadata) for data, metadata in shown]
     cells = [nbformat.v4.new_code_cell("", outputs=outputs), nbformat.v4.new_markdown_cell("# Bagian\n\nIsi.")]
     return nbformat.v4.new_notebook(cells=cells), text

@@ -91,7 +91,7 @@ def test_same_seed_same_bytes(small, tmp_path):
     first, second = phantom.ensure(tmp_path / "a", 3), phantom.ensure(tmp_path / "b", 3)
     assert [digest(p) for p in first] == [digest(p) for p in second]
     program = (
-        "import sys, json; from cxr_helpers import phantom; from pathlib import Path; "
+        "import sys, json; from cxr_helpers.engine import phantom; from pathlib import Path; "
         "phantom.SINGLE_LABEL = json.loads(sys.argv[2]); phantom.ensure(Path(sys.argv[1]), 3)"
     )
     counts = json.dumps(phantom.SINGLE_LABEL)
@@ -279,7 +279,7 @@ def test_a_failed_write_leaves_nothing_behind(small, tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(phantom.os, "replace", interrupt)
+    monkeypatch.setattr("os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         phantom.ensure(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,15 +1,13 @@
 """The study of remedies: every recommendation is measured, validation alone chooses, and the prose follows the numbers."""
 
-import copy
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from cxr_helpers import presentation, remedies
+from cxr_helpers import remedies
 from cxr_helpers.engine import files, runs, settings
-from cxr_helpers.engine.indonesian import points
 from cxr_helpers.study import open_study
 
 
@@ -61,7 +59,7 @@ def test_a_row_is_computed_from_the_stored_predictions(study, monkeypatch):
     accuracies = []
     for changed in ({}, {"dropout": 0.5}):
         run = runs.get(replace(config, **changed), study.remedy_data, study.weights, study.device, keep_weights=False)
-        accuracies.append(np.mean((run.logits["test_last"] > 0) == labels))
+        accuracies.append(np.mean((run.open_test()["last"] > 0) == labels))
     assert [row["name"] for row in rows[:2]] == ["baseline", "dropout"]
     assert rows[1]["difference"]["acc"]["value"] == pytest.approx(accuracies[1] - accuracies[0])
     assert rows[1]["test"]["acc"]["value"] == pytest.approx(accuracies[1])
@@ -79,7 +77,7 @@ def test_truth_accuracy_counts_flipped_labels_back(study, monkeypatch):
         study.config(epochs=study.preset.remedy_epochs), study.remedy_data, study.weights, study.device, keep_weights=False
     )
     drawn = test.labels ^ test.truth["flipped"].astype(test.labels.dtype)
-    assert row["truth_acc"]["value"] == pytest.approx(np.mean((run.logits["test_last"] > 0) == drawn))
+    assert row["truth_acc"]["value"] == pytest.approx(np.mean((run.open_test()["last"] > 0) == drawn))
 
 
 # --- cross-validation -----------------------------------------------------------------------------------------------
@@ -105,7 +103,6 @@ def test_cross_validation_trains_one_run_a_fold_and_states_the_spread(result):
     row = next(r for r in result["variants"] if r["name"] == "cross_validation")
     assert len(row["folds"]["val_acc"]) == remedies.FOLDS == len(row["seeds"])
     assert row["folds"]["sd"] == pytest.approx(np.std(row["folds"]["val_acc"], ddof=1))
-    assert presentation.read_cross_validation(result).count("lipatan") == 1
 
 
 # --- the combination ------------------------------------------------------------------------------------------------
@@ -178,44 +175,41 @@ def test_a_verdict_needs_an_adjusted_p_below_the_level():
     assert remedies.verdict(0.1, 0.05) == remedies.verdict(-0.1, 0.9) == remedies.SAME
 
 
-def test_the_conclusion_follows_the_numbers(built, result):
-    results = [
-        json.loads((built.folder / f"build/results/{name}.json").read_text())
-        for name in ("02_pelatihan", "03_analisis_overfitting")
-    ]
-    changed = copy.deepcopy(result)
-    row = changed["variants"][3]
-    row["verdict"] = remedies.BETTER
-    row["difference"]["acc"] |= {"value": 0.123, "ci95": [0.071, 0.175]}
-    for other in changed["variants"][1:]:
-        if other is not row:
-            other["verdict"], other["difference"]["acc"]["value"] = remedies.SAME, 0.0
-    text = presentation.conclusion(*results, changed)
-    assert f"paling membantu adalah {row['title']}" in text and "+12,3 poin persen (IK 95% 7,1–17,5)" in text
-    row["verdict"] = remedies.SAME
-    assert "Tidak satu pun perbaikan terbukti" in presentation.conclusion(*results, changed)
-    overfitting = copy.deepcopy(results[1])
-    overfitting["epochs"][-1]["gap"] = {"value": 0.02, "ci95": [-0.01, 0.05]}
-    assert "tidak dapat dipastikan" in presentation.conclusion(results[0], overfitting, changed)
+def row(name: str, verdict: str, value: float, parameters: int = 10) -> dict:
+    return {
+        "name": name,
+        "title": name.title(),
+        "verdict": verdict,
+        "difference": {"acc": {"value": value, "ci95": [value - 0.1, value + 0.1]}},
+        "trained_parameters": parameters,
+        "folds": {"val_acc": [0.7, 0.9, 0.8], "mean": 0.8, "sd": 0.1},
+    }
 
 
-def test_the_reading_counts_every_row_once(result):
-    changed = copy.deepcopy(result)
-    for row, verdict in zip(changed["variants"][1:], [remedies.BETTER, remedies.WORSE] + [remedies.SAME] * 99, strict=False):
-        row["verdict"] = verdict
-    text = presentation.read_remedies(changed)
-    n = len(changed["variants"]) - 1
-    assert f"Dari {n} percobaan: 1 lebih baik" in text and "1 lebih buruk" in text and f"{n - 2} tidak terbedakan" in text
+BASE = row("baseline", "pembanding", 0.0) | {"difference": None}
 
 
-def test_the_combination_is_told_from_its_row_or_its_absence(result):
-    without = copy.deepcopy(result)
-    without["variants"] = [row for row in without["variants"] if row["name"] != "combination"]
-    assert "tidak ada gabungan yang diuji" in presentation.read_combination(without)
-    row = copy.deepcopy(without["variants"][1]) | {"name": "combination", "parts": ["Dropout 0,5", "Jadwal kosinus"]}
-    without["variants"].append(row)
-    text = presentation.read_combination(without)
-    assert "Dropout 0,5 dan Jadwal kosinus" in text and points(row["difference"]["acc"]["value"]) in text
+@pytest.mark.parametrize("better", [True, False])
+def test_the_summary_names_the_largest_difference_and_whether_it_counts(better):
+    rows = [BASE, row("a", remedies.SAME, 0.01), row("b", remedies.BETTER if better else remedies.SAME, 0.2, 5)]
+    rows.append(row("cross_validation", remedies.WORSE, -0.1))
+    found = remedies.summarise(rows)
+    assert found["best"] == 2 and found["best_is_better"] is better and found["compared"] == ["baseline", "b"]
+    assert found["smaller"] == [2] and found["combination"] is None
+    assert found["cross_validation"] == {"n": 3, "lowest": 0.7, "highest": 0.9, "mean": 0.8, "sd": 0.1}
+
+
+@pytest.mark.parametrize("n", [remedies.LISTED, remedies.LISTED + 1])
+def test_the_summary_counts_every_row_once_and_names_only_a_few(n):
+    rows = [BASE, *(row(f"r{i}", remedies.SAME, 0.0) for i in range(n)), row("cross_validation", remedies.WORSE, -0.1)]
+    worse, same = remedies.summarise(rows)["verdicts"]
+    assert (worse["verdict"], worse["n"], worse["titles"]) == (remedies.WORSE, 1, ["Cross_Validation"])
+    assert same["n"] == n and (same["titles"] is None) is (n > remedies.LISTED)
+
+
+def test_the_summary_points_at_the_combination():
+    rows = [BASE, row("cross_validation", remedies.SAME, 0.0), row("combination", remedies.SAME, 0.1)]
+    assert remedies.summarise(rows)["combination"] == 2
 
 
 def test_quick_and_full_measure_the_same_rows():

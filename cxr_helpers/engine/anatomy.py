@@ -202,7 +202,7 @@ def _mediastinum(p: Arrays, at: Place, cage: Cage) -> Middle:
     return Middle(mx, edge, heart_y, heart_r2, solid, lung, chest)
 
 
-# ---------------------------------------------------------------- pneumothorax and lung
+# ---------------------------------------------------------------- pneumothorax, lung, and findings in it
 
 
 def _pneumothorax(p: Arrays, cage: Cage, middle: Middle) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -237,9 +237,6 @@ def _lung_density(p: Arrays, cage: Cage, air: np.ndarray, blotches: np.ndarray, 
     return density
 
 
-# ---------------------------------------------------------------- fluid and other findings
-
-
 def _water(p: Arrays, at: Place, cage: Cage, middle: Middle, air: np.ndarray, cloud: np.ndarray) -> np.ndarray:
     """Fluid or tissue in the place of lung (cm along the ray): vessels at the hilum, then the findings.
 
@@ -256,15 +253,12 @@ def _water(p: Arrays, at: Place, cage: Cage, middle: Middle, air: np.ndarray, cl
         depth = at.y[i] - fluid_top[i] + 0.45 * p["effusion"][i] * cage.lateral2[i]
         return (p["effusion_side"][i] * at.x[i] > 0) * middle.lung[i] * _ramp(depth, 1.2)
 
-    def thickening(i):
-        return (cage.lateral[i] > 0.86) * (0.5 + _enlarge(cloud[i]))
-
     def plate(i):
         return (p["plate_side"][i] * at.x[i] > 0) * _ramp(0.6 - np.abs(at.y[i] - p["plate_y"][i] - 0.15 * at.ax[i]))
 
     _add(water, p["haze"], haze)
     _add(water, np.sign(p["effusion"]), effusion)
-    _add(water, p["pleural"], thickening)
+    _add(water, p["pleural"], lambda i: (cage.lateral[i] > 0.86) * (0.5 + _enlarge(cloud[i])))
     _add(water, p["plate"], plate)
     _add_spots(water, p, at)
     return np.minimum(water, middle.lung) * (1 - air)
@@ -367,9 +361,6 @@ def _devices(p: Arrays, at: Place, middle: Middle, tube: np.ndarray) -> np.ndarr
     """Chest tube, venous line, electrodes, pacemaker and the letter of the side: attenuation along the ray, without a unit."""
     foreign = 0.9 * tube
 
-    def catheter(i):
-        return 0.5 * (np.abs(middle.mx[i] + 2.4 + 0.05 * at.y[i]) < 0.25) * (at.y[i] < 1)
-
     def electrodes(i):
         wire = (np.abs(at.x[i] - p["lead_x"][i] - p["lead_slope"][i] * at.y[i]) < 0.2) * (at.y[i] > -9)
         return 0.5 * wire + 0.8 * (np.square(at.ax[i] - 8) + np.square(at.y[i] + 6 - 3 * at.left[i]) < 0.8)
@@ -383,7 +374,7 @@ def _devices(p: Arrays, at: Place, middle: Middle, tube: np.ndarray) -> np.ndarr
         beside_edge = np.abs(at.across[i] * p["marker"][i] - 0.36 * p["field"][i]) < 0.7
         return beside_edge * (np.abs(at.down[i] - p["shift_y"][i] + 0.4 * p["field"][i]) < 0.9)
 
-    _add(foreign, p["line"], catheter)
+    _add(foreign, p["line"], lambda i: 0.5 * (np.abs(middle.mx[i] + 2.4 + 0.05 * at.y[i]) < 0.25) * (at.y[i] < 1))
     _add(foreign, p["leads"], electrodes)
     _add(foreign, p["pacemaker"], generator)
     _add(foreign, 2 * np.abs(p["marker"]), letter)

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_helpers.engine import files
-from cxr_helpers.engine.anatomy import Arrays, draw
+from cxr_helpers.engine import anatomy, files
+from cxr_helpers.engine.anatomy import Arrays
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
 
@@ -53,6 +53,7 @@ FLIP_SHARE = 0.08  # written labels of the two classes that the anatomy contradi
 # What is known of each image, see generate.
 TRUTH = tuple("ctr side size tension tube flipped exposure heart lungs pneumothorax tube_mask".split())
 
+SIZE = anatomy.SIZE  # pixels along each side of an image
 BATCH = 16  # patients drawn together: the arrays of one step stay in the processor's cache
 
 # Finding, thickness of the shadow in cm, its radius in cm, and the sharpness of its edge (1 a Gaussian, 8 a disc).
@@ -94,7 +95,7 @@ def _written_labels(rng: np.random.Generator, split: str) -> tuple[np.ndarray, n
     return written, drawn, wrong
 
 
-class _Draw:
+class _Sampler:
     """Random values, one per patient: (N,) float64, or bool for chance."""
 
     def __init__(self, rng: np.random.Generator, n: int):
@@ -120,149 +121,149 @@ def _patients(rng: np.random.Generator, findings: np.ndarray) -> Arrays:
 
     The order of the parts is the order of the random numbers: another order is another phantom.
     """
-    draw = _Draw(rng, len(findings))
+    sample = _Sampler(rng, len(findings))
     has = {name: findings[:, i] for i, name in enumerate(LABELS)}
-    size = draw.spread(1, 0.06, 0.8, 1.2)  # of the skeleton, 1 = 28 cm across the inner rib cage
-    ap = draw.chance(np.where(has["pneumothorax"], 0.45, 0.35))  # bedside films: less breath, arms down, magnified heart
-    p = _position(draw) | _trunk(draw, has, size, ap) | _heart(draw, has, ap) | _lungs(draw, has)
-    p |= _pneumothorax(draw, has, ap) | _other_findings(draw, has) | _devices(draw, has, ap) | _film(draw)
-    p |= _tension_and_tube(draw, has, p)
-    p |= _shadows(draw, has)
+    size = sample.spread(1, 0.06, 0.8, 1.2)  # of the skeleton, 1 = 28 cm across the inner rib cage
+    ap = sample.chance(np.where(has["pneumothorax"], 0.45, 0.35))  # bedside films: less breath, arms down, magnified heart
+    p = _position(sample) | _trunk(sample, has, size, ap) | _heart(sample, has, ap) | _lungs(sample, has)
+    p |= _pneumothorax(sample, has, ap) | _other_findings(sample, has) | _devices(sample, has, ap) | _film(sample)
+    p |= _tension_and_tube(sample, has, p)
+    p |= _shadows(sample, has)
     return {name: value.astype(np.float32) for name, value in p.items()}
 
 
-def _position(draw: _Draw) -> Arrays:
+def _position(sample: _Sampler) -> Arrays:
     """Of the patient on the detector: the field's side and shifts in cm, tilt in radians."""
     return dict(
-        field=36 * draw.spread(1, 0.09, 0.82, 1.25),
-        shift_x=draw.spread(0, 2, -4.5, 4.5),
-        shift_y=draw.spread(2, 2, -2.5, 6.5),
-        tilt=np.deg2rad(draw.spread(0, 4, -10, 10)),
+        field=36 * sample.spread(1, 0.09, 0.82, 1.25),
+        shift_x=sample.spread(0, 2, -4.5, 4.5),
+        shift_y=sample.spread(2, 2, -2.5, 6.5),
+        tilt=np.deg2rad(sample.spread(0, 4, -10, 10)),
     )
 
 
-def _trunk(draw: _Draw, has: Arrays, size: np.ndarray, ap: np.ndarray) -> Arrays:
+def _trunk(sample: _Sampler, has: Arrays, size: np.ndarray, ap: np.ndarray) -> Arrays:
     """Rib cage, diaphragm and soft tissue, in cm; heights are y, downwards from between apex and diaphragm."""
     return dict(
-        half_width=14 * size * draw.spread(1, 0.05, 0.85, 1.15),
-        depth=15 * size * draw.spread(1, 0.1, 0.75, 1.25),
-        fat=np.exp(draw.spread(0.5, 0.5, -0.7, 1.7)),
+        half_width=14 * size * sample.spread(1, 0.05, 0.85, 1.15),
+        depth=15 * size * sample.spread(1, 0.1, 0.75, 1.25),
+        fat=np.exp(sample.spread(0.5, 0.5, -0.7, 1.7)),
         apex=-12.5 * size,
-        dome_right=size * (8.5 + draw.spread(0, 1.2, -3, 2.5) - 1.2 * ap + 1.2 * has["emphysema"] - 1.0 * has["fibrosis"]),
-        dome_lower_left=draw.spread(1.1, 0.6, -0.5, 2.5),
-        dome_height=draw.uniform(4, 6.5) * np.where(has["emphysema"], 0.5, 1),
-        shoulder=draw.spread(-11, 0.8) * size,
-        rotation=draw.spread(0, 0.8, -2, 2),  # cm by which turning the patient moves the mediastinum off the spine
-        breast=np.where(draw.chance(0.45), draw.uniform(0.5, 4), 0),
-        breast_y=draw.uniform(2, 7),
-        arms=ap & draw.chance(0.6),
+        dome_right=size * (8.5 + sample.spread(0, 1.2, -3, 2.5) - 1.2 * ap + 1.2 * has["emphysema"] - 1.0 * has["fibrosis"]),
+        dome_lower_left=sample.spread(1.1, 0.6, -0.5, 2.5),
+        dome_height=sample.uniform(4, 6.5) * np.where(has["emphysema"], 0.5, 1),
+        shoulder=sample.spread(-11, 0.8) * size,
+        rotation=sample.spread(0, 0.8, -2, 2),  # cm by which turning the patient moves the mediastinum off the spine
+        breast=np.where(sample.chance(0.45), sample.uniform(0.5, 4), 0),
+        breast_y=sample.uniform(2, 7),
+        arms=ap & sample.chance(0.6),
     )
 
 
-def _heart(draw: _Draw, has: Arrays, ap: np.ndarray) -> Arrays:
+def _heart(sample: _Sampler, has: Arrays, ap: np.ndarray) -> Arrays:
     """Heart and mediastinum. ratio: the cardiothoracic ratio; Danzer's threshold separates the classes on average only."""
-    large, normal = draw.spread(0.59, 0.05, 0.47, 0.75), draw.spread(0.465, 0.045, 0.34, 0.58)
+    large, normal = sample.spread(0.59, 0.05, 0.47, 0.75), sample.spread(0.465, 0.045, 0.34, 0.58)
     return dict(
         ratio=np.where(has["cardiomegaly"], large, normal) + 0.02 * ap,
-        heart_tilt=np.deg2rad(draw.uniform(15, 45)),
-        heart_slim=draw.uniform(0.68, 0.85),
-        heart_left=draw.spread(0.15, 0.03, 0.08, 0.22),  # centre of the heart left of the midline, in heart widths
-        knob=draw.uniform(0.5, 2.2),
-        mediastinum=draw.spread(2.4, 0.35, 1.7, 3.4),
+        heart_tilt=np.deg2rad(sample.uniform(15, 45)),
+        heart_slim=sample.uniform(0.68, 0.85),
+        heart_left=sample.spread(0.15, 0.03, 0.08, 0.22),  # centre of the heart left of the midline, in heart widths
+        knob=sample.uniform(0.5, 2.2),
+        mediastinum=sample.spread(2.4, 0.35, 1.7, 3.4),
     )
 
 
-def _lungs(draw: _Draw, has: Arrays) -> Arrays:
+def _lungs(sample: _Sampler, has: Arrays) -> Arrays:
     """Density of the lung (1 is nominal), contrast of its markings, thickness of hilum and haze in cm."""
     return dict(
-        lung=draw.spread(1, 0.12, 0.7, 1.35) * np.where(has["emphysema"], 0.7, 1),
-        markings=draw.uniform(0.1, 0.3) + 0.25 * (has["fibrosis"] | has["edema"]),
-        hilum=draw.uniform(0.6, 1.6) + 1.2 * has["edema"],
+        lung=sample.spread(1, 0.12, 0.7, 1.35) * np.where(has["emphysema"], 0.7, 1),
+        markings=sample.uniform(0.1, 0.3) + 0.25 * (has["fibrosis"] | has["edema"]),
+        hilum=sample.uniform(0.6, 1.6) + 1.2 * has["edema"],
         haze=np.where(
             has["edema"],
-            draw.uniform(1.5, 4),
-            np.where(has["cardiomegaly"] & draw.chance(0.3), draw.uniform(0, 1.5), 0),
+            sample.uniform(1.5, 4),
+            np.where(has["cardiomegaly"] & sample.chance(0.3), sample.uniform(0, 1.5), 0),
         ),
     )
 
 
-def _pneumothorax(draw: _Draw, has: Arrays, ap: np.ndarray) -> Arrays:
+def _pneumothorax(sample: _Sampler, has: Arrays, ap: np.ndarray) -> Arrays:
     ptx = has["pneumothorax"]
     return dict(
         ptx=ptx,
-        ptx_side=draw.side(),
-        ptx_size=np.where(ptx, 0.12 + 0.7 * draw.rng.beta(1.6, 2.6, draw.n), 0),  # share of the hemithorax
-        ptx_apical=np.where(ap, draw.uniform(-0.25, 0.3), draw.uniform(0.2, 0.8)),  # upright, the air rises to the apex
-        ptx_depth=draw.uniform(0.85, 1),  # share of the depth that is air where the lung has gone
+        ptx_side=sample.side(),
+        ptx_size=np.where(ptx, 0.12 + 0.7 * sample.rng.beta(1.6, 2.6, sample.n), 0),  # share of the hemithorax
+        ptx_apical=np.where(ap, sample.uniform(-0.25, 0.3), sample.uniform(0.2, 0.8)),  # upright, the air rises to the apex
+        ptx_depth=sample.uniform(0.85, 1),  # share of the depth that is air where the lung has gone
     )
 
 
-def _other_findings(draw: _Draw, has: Arrays) -> Arrays:
+def _other_findings(sample: _Sampler, has: Arrays) -> Arrays:
     """Thickness or radius of each finding in cm, 0 where the patient has none, and gas in stomach and bowel."""
     return dict(
-        effusion=np.where(has["effusion"], draw.uniform(2.5, 8), np.where(draw.chance(0.12), draw.uniform(0.3, 1.5), 0)),
-        effusion_side=draw.side(),
-        pleural=np.where(has["pleural"], draw.uniform(0.8, 2.5), 0),
+        effusion=np.where(has["effusion"], sample.uniform(2.5, 8), np.where(sample.chance(0.12), sample.uniform(0.3, 1.5), 0)),
+        effusion_side=sample.side(),
+        pleural=np.where(has["pleural"], sample.uniform(0.8, 2.5), 0),
         fibrosis=has["fibrosis"],
-        plate=np.where(has["atelectasis"], draw.uniform(1, 3), 0),
-        plate_side=draw.side(),
-        plate_y=draw.uniform(2, 6),
-        hernia=np.where(has["hernia"], draw.uniform(1.8, 3.5), 0),
-        stomach=np.where(draw.chance(0.55), draw.uniform(0.8, 2.6), 0),
-        stomach_x=draw.uniform(3.5, 8),
-        bowel=draw.uniform(-1.5, 1.5),
+        plate=np.where(has["atelectasis"], sample.uniform(1, 3), 0),
+        plate_side=sample.side(),
+        plate_y=sample.uniform(2, 6),
+        hernia=np.where(has["hernia"], sample.uniform(1.8, 3.5), 0),
+        stomach=np.where(sample.chance(0.55), sample.uniform(0.8, 2.6), 0),
+        stomach_x=sample.uniform(3.5, 8),
+        bowel=sample.uniform(-1.5, 1.5),
     )
 
 
-def _devices(draw: _Draw, has: Arrays, ap: np.ndarray) -> Arrays:
+def _devices(sample: _Sampler, has: Arrays, ap: np.ndarray) -> Arrays:
     """What lies in or on the patient; whether there is a tube, see _tension_and_tube."""
     return dict(
-        tube_end=draw.uniform(0.1, 0.45),
-        tube_bend=draw.uniform(-2.5, 2.5),
-        line=draw.chance(0.15 + 0.2 * ap),
-        leads=draw.chance(0.1 + 0.35 * ap),
-        lead_x=draw.uniform(-6, 6),
-        lead_slope=draw.uniform(-0.5, 0.5),
-        pacemaker=draw.chance(np.where(has["cardiomegaly"], 0.08, 0.03)),
-        marker=np.where(draw.chance(0.5), draw.side(), 0),
+        tube_end=sample.uniform(0.1, 0.45),
+        tube_bend=sample.uniform(-2.5, 2.5),
+        line=sample.chance(0.15 + 0.2 * ap),
+        leads=sample.chance(0.1 + 0.35 * ap),
+        lead_x=sample.uniform(-6, 6),
+        lead_slope=sample.uniform(-0.5, 0.5),
+        pacemaker=sample.chance(np.where(has["cardiomegaly"], 0.08, 0.03)),
+        marker=np.where(sample.chance(0.5), sample.side(), 0),
     )
 
 
-def _film(draw: _Draw) -> Arrays:
+def _film(sample: _Sampler) -> Arrays:
     """Detector and display: exposure and scatter as shares, the window, the collimator's leaves in pixels."""
     return dict(
-        exposure=np.exp(draw.spread(0, 0.3, -0.8, 0.8)),
-        scatter=draw.uniform(0.1, 0.35),
-        level=draw.spread(0, 0.07, -0.2, 0.2),
-        width=np.exp(draw.spread(0, 0.13, -0.35, 0.35)),
-        gamma=np.exp(draw.spread(0, 0.2, -0.5, 0.5)),
-        **{f"crop_{e}": np.where(draw.chance(0.15), draw.uniform(0.5, 3), 0) for e in ("left", "right", "top", "bottom")},
+        exposure=np.exp(sample.spread(0, 0.3, -0.8, 0.8)),
+        scatter=sample.uniform(0.1, 0.35),
+        level=sample.spread(0, 0.07, -0.2, 0.2),
+        width=np.exp(sample.spread(0, 0.13, -0.35, 0.35)),
+        gamma=np.exp(sample.spread(0, 0.2, -0.5, 0.5)),
+        **{f"crop_{e}": np.where(sample.chance(0.15), sample.uniform(0.5, 3), 0) for e in ("left", "right", "top", "bottom")},
     )
 
 
-def _tension_and_tube(draw: _Draw, has: Arrays, p: Arrays) -> Arrays:
+def _tension_and_tube(sample: _Sampler, has: Arrays, p: Arrays) -> Arrays:
     """What follows from a pneumothorax or an effusion. push: cm by which tension moves the mediastinum."""
     ptx = has["pneumothorax"]
-    tension = ptx & (p["ptx_size"] > 0.15) & draw.chance(0.3)
+    tension = ptx & (p["ptx_size"] > 0.15) & sample.chance(0.3)
     return dict(
         tension=tension,
-        push=tension * draw.uniform(1, 3.5),
+        push=tension * sample.uniform(1, 3.5),
         # The shortcut: most tubes lie in a pneumothorax, some drain an effusion or were left in place.
-        tube=draw.chance(np.where(ptx, 0.4, np.where(has["effusion"], 0.25, 0.06))),
+        tube=sample.chance(np.where(ptx, 0.4, np.where(has["effusion"], 0.25, 0.06))),
         tube_side=np.where(ptx, p["ptx_side"], p["effusion_side"]),
     )
 
 
-def _shadows(draw: _Draw, has: Arrays) -> Arrays:
+def _shadows(sample: _Sampler, has: Arrays) -> Arrays:
     """spot0, spot1, …: thickness (cm) of each round shadow of SHADOWS, 0 where the patient has none, and its shape."""
     p = {}
     for k, (name, thickness, radius, edge) in enumerate(SHADOWS):
         p |= {
-            f"spot{k}": np.where(has[name], draw.uniform(*thickness), 0),
-            f"spot{k}_radius": draw.uniform(*radius),
-            f"spot{k}_edge": draw.uniform(*edge),
-            f"spot{k}_x": draw.side() * draw.uniform(4.5, 10),
-            f"spot{k}_y": draw.uniform(-8, 6),
+            f"spot{k}": np.where(has[name], sample.uniform(*thickness), 0),
+            f"spot{k}_radius": sample.uniform(*radius),
+            f"spot{k}_edge": sample.uniform(*edge),
+            f"spot{k}_x": sample.side() * sample.uniform(4.5, 10),
+            f"spot{k}_y": sample.uniform(-8, 6),
         }
     return p
 
@@ -300,7 +301,7 @@ def _split(rng: np.random.Generator, split: str, drawn: Callable[[int], object])
     values = _patients(rng, findings)
     images, details = [], []
     for start in range(0, len(written), BATCH):
-        picture, detail = draw(rng, {name: value[start : start + BATCH, None, None] for name, value in values.items()})
+        picture, detail = anatomy.draw(rng, {name: value[start : start + BATCH, None, None] for name, value in values.items()})
         images.append(picture)
         details.append(detail)
         drawn(len(picture))
