@@ -105,9 +105,8 @@ class Targets:
 
     @staticmethod
     def header() -> None:
-        print(
-            f"\n| {'Sasaran':<58} | {'nilai':>6} | {'syarat':<15} | {'tercapai':<8} |\n|{'-' * 60}|{'-' * 8}|{'-' * 17}|{'-' * 10}|"
-        )
+        print(f"\n| {'Sasaran':<58} | {'nilai':>6} | {'syarat':<15} | {'tercapai':<8} |")
+        print(f"|{'-' * 60}|{'-' * 8}|{'-' * 17}|{'-' * 10}|")
 
 
 def main() -> int:

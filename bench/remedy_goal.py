@@ -1,8 +1,9 @@
 """Show that remedies of the course's report, taken together, mend what the recipe breaks, on the phantom at the full preset.
 
-Run: python -m bench.remedy_goal [--seeds 0 1 2]   (about 9 minutes a seed on 2 cores; trainings are kept in runs/ and can be resumed)
-Exit status 1 when a target is missed. Targets, against the recipe from the same start: gap after the last epoch at most a third; test
-accuracy against the unflipped labels up by at least 5 points; the AUC's paired interval clear of zero.
+Run: python -m bench.remedy_goal [--seeds 0 1 2]   (about 9 minutes a seed on 2 cores; trainings are kept in runs/ and can be
+resumed)
+Exit status 1 when a target is missed. Targets, against the recipe from the same start: gap after the last epoch at most a third;
+test accuracy against the unflipped labels up by at least 5 points; the AUC's paired interval clear of zero.
 """
 
 import argparse

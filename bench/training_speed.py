@@ -1,16 +1,19 @@
 """How fast training is, as ratios measured in one run: `python -m bench.training_speed [--images 256] [--rounds 5]`.
 
-Each trial trains the course's ResNet-18 (28×28, batch 32, Adam) for one epoch. The yardstick is bench/plain_loop.py, run as a student
+Each trial trains the course's ResNet-18 (28×28, batch 32, Adam) for one epoch. The yardstick is bench/plain_loop.py, run as a
+student
 runs it: a process of its own with torch as it comes. Every other trial has its own process too and alternates with the yardstick,
-epoch by epoch, so that another load on the machine meets both; the median of the paired ratios counts. Exit status 1 when training
-on a CPU is less than 1.25 times as fast as the yardstick.
+epoch by epoch, so that another load on the machine meets both; the median of the paired ratios counts. Exit status 1 when
+training on a CPU is less than 1.25 times as fast as the yardstick.
 
-What cxr_helpers does is what won. `TRIALS` holds the losers beside it. November 2026, two cores of an AMD EPYC (AVX-512), PyTorch 2.15,
-256 images, 5 rounds, against the yardstick's 105 images/s: cxr_helpers 1.29× (91% of the float32 peak); without keeping freed memory
-1.24×, and the yardstick with it 1.12×; layer4 in channels_last too 1.29×, in an earlier run 1.26× where cxr_helpers had 1.31×; all in
-NCHW 1.13×; torch.compile 1.24×; bfloat16 2.19×, with other numbers; two processes of one thread 145 images/s together, against 143.
-Tried by hand and left out: transparent huge pages (no gain beyond chance), threads bound to cores (half the speed), threads that wait
-actively (they starve every other process), layer3 in the plain layout too (slower), plain kernels under channels_last images (slower).
+What cxr_helpers does is what won. `TRIALS` holds the losers beside it. November 2026, two cores of an AMD EPYC (AVX-512),
+PyTorch 2.15, 256 images, 5 rounds, against the yardstick's 105 images/s: cxr_helpers 1.29× (91% of the float32 peak); without
+keeping freed memory 1.24×, and the yardstick with it 1.12×; layer4 in channels_last too 1.29×, in an earlier run 1.26× where
+cxr_helpers had 1.31×; all in NCHW 1.13×; torch.compile 1.24×; bfloat16 2.19×, with other numbers; two processes of one thread
+145 images/s together, against 143.
+Tried by hand and left out: transparent huge pages (no gain beyond chance), threads bound to cores (half the speed), threads that
+wait actively (they starve every other process), layer3 in the plain layout too (slower), plain kernels under channels_last images
+(slower).
 """
 
 import argparse
@@ -169,7 +172,9 @@ def clock(run: Callable[[], object]) -> float:
 
 
 def float32_peak(on: torch.device, side: int = 2048) -> float:
-    """Multiply-adds a second of the best large float32 product: torch.mm (MKL), or a 1×1 convolution (oneDNN), which wins on AMD."""
+    """Multiply-adds a second of the best large float32 product: torch.mm (MKL), or a 1×1 convolution (oneDNN), which wins on
+    AMD.
+    """
     a = torch.randn(side, side, device=on)
     image = torch.randn(1, side, side, 1, device=on).contiguous(memory_format=torch.channels_last)
     kernel = torch.randn(side, side, 1, 1, device=on)
@@ -185,7 +190,8 @@ def main() -> int:
     peak = float32_peak(on)
     rates, ratios = {PLAIN: []}, {}
     print(
-        f"Perangkat: {on}, {threads} thread; {options.images} citra tiap epoch, {options.rounds} putaran; median [terendah; tertinggi]\n"
+        f"Perangkat: {on}, {threads} thread; {options.images} citra tiap epoch, {options.rounds} putaran; "
+        "median [terendah; tertinggi]\n"
     )
     print("| Percobaan | citra/s | terhadap putaran biasa, berpasangan |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
@@ -207,7 +213,8 @@ def main() -> int:
                 low, middle, high = ratios[name][0], statistics.median(ratios[name]), ratios[name][-1]
                 title = f"{count} proses, {name}" if name == ONE_THREAD else name
                 print(
-                    f"| {title} | {number(statistics.median(rates[name]), 1)} | {number(middle, 2)}× [{number(low, 2)}; {number(high, 2)}] |",
+                    f"| {title} | {number(statistics.median(rates[name]), 1)} "
+                    f"| {number(middle, 2)}× [{number(low, 2)}; {number(high, 2)}] |",
                     flush=True,
                 )
     print(f"| {PLAIN} | {number(statistics.median(rates[PLAIN]), 1)} | 1 |")

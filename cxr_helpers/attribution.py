@@ -21,8 +21,8 @@ REGIONS = {"heart": "jantung", "pneumothorax": "pneumotoraks", "tube_mask": "sel
 def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, float]:
     """Integrated gradients (Sundararajan et al. 2017) of the logit for uint8 images (N, H, W) against a reference image (H, W).
 
-    Returns the maps (N, H, W), whose sum approximates logit(image) − logit(reference), and the mean size of what is missing from that
-    sum, relative to the mean size of the difference.
+    Returns the maps (N, H, W), whose sum approximates logit(image) − logit(reference), and the mean size of what is missing from
+    that sum, relative to the mean size of the difference.
     """
     network.eval()
     inputs, start = to_tensor(images), to_tensor(reference[None])
@@ -36,7 +36,8 @@ def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> 
 
 
 def inside(maps: np.ndarray, masks: np.ndarray, labels: np.ndarray) -> dict | None:
-    """How much of |attribution| (N, H, W) lies inside masks (N, H, W), over the images that have the region at all (None if fewer than 3).
+    """How much of |attribution| (N, H, W) lies inside masks (N, H, W), over the images that have the region at all (None if
+    fewer than 3).
 
     n; share and area: mean shares of the attribution and of the image; ratio of both {"value", "ci95"}: 1 is what scattering the
     attribution evenly would give; side: of 1, on which the interval of the ratio lies. Images are resampled within each label.
@@ -60,8 +61,9 @@ def inside(maps: np.ndarray, masks: np.ndarray, labels: np.ndarray) -> dict | No
 def measure(run: Run, study: Study) -> dict:
     """Attribution maps of the chosen epoch's network on validation images, and what they say against the ground truth.
 
-    "examples": images, maps, labels, probability, outlines of up to three right and three wrong predictions; "regions": `inside` of each
-    region of REGIONS, or None where the truth is not known; "missing": see `attribute`; "n" images were explained.
+    "examples": images, maps, labels, probability, outlines of up to three right and three wrong predictions; "regions":
+    `inside` of each region of REGIONS, or None where the truth is not known; "missing": see `attribute`; "n" images were
+    explained.
     """
     data = study.baseline_data
     network = model.build(study.weights, run.config.seed, data.source.size, **run.config.adaptation)

@@ -65,7 +65,10 @@ def apply(images: Tensor, names: tuple[str, ...], only: Tensor | None = None) ->
 
 
 def preview(image: np.ndarray, names: tuple[str, ...], n: int, seed: int = 0) -> np.ndarray:
-    """n versions (n, H, W) uint8 of one image (H, W) uint8 under the named transforms, to be looked at; the global random state is left alone."""
+    """n versions (n, H, W) uint8 of one image (H, W) uint8 under the named transforms, to be looked at.
+
+    The global random state is left alone.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = apply(to_tensor(np.repeat(image[None], n, axis=0)), names)

@@ -41,7 +41,10 @@ def _curves(epochs: list[dict]) -> list[dict]:
 
 
 def _confidence(logits: np.ndarray, labels: np.ndarray, seed: int) -> list[dict]:
-    """The two claims on confidence, from validation logits (seeds, N) of the last epoch; the errors are those of the first seed."""
+    """The two claims on confidence, from validation logits (seeds, N) of the last epoch.
+
+    The errors are those of the first seed.
+    """
     sure, wrong = evaluation.confidence(logits) > overfitting.CONFIDENT, (logits > 0) != (labels == 1)
     share = float(sure.mean())
     ci = evaluation.wilson(share * len(labels), len(labels))
@@ -63,9 +66,9 @@ def _confidence(logits: np.ndarray, labels: np.ndarray, seed: int) -> list[dict]
 def _transfer(study: Study) -> list[dict]:
     """The two claims on ImageNet weights; they need those weights.
 
-    The transfer works when training from them ends with a higher test accuracy than from random weights (paired difference clear of
-    zero); the grey adaptation works when a logistic regression on the adapted network's untrained features beats guessing the more
-    frequent class on validation.
+    The transfer works when training from them ends with a higher test accuracy than from random weights (paired difference clear
+    of zero); the grey adaptation works when a logistic regression on the adapted network's untrained features beats guessing the
+    more frequent class on validation.
     """
     if study.weights.kind != "imagenet":
         unknown = {"kind": "needs_imagenet", "claimed": None, "value": None, "ci95": None, "verdict": UNTESTABLE}
@@ -90,8 +93,8 @@ def _transfer(study: Study) -> list[dict]:
 def ledger(fits: list[Run], study: Study) -> list[dict]:
     """One row a claim of the course's report: id, kind, claimed, value, ci95, verdict and what else its kind needs.
 
-    A claimed number is supported when the 95% interval of the same quantity, measured under the same recipe over the seeds of `fits`,
-    contains it. What cannot be measured with this data or these weights says so.
+    A claimed number is supported when the 95% interval of the same quantity, measured under the same recipe over the seeds of
+    `fits`, contains it. What cannot be measured with this data or these weights says so.
     """
     data = study.baseline_data
     epochs = overfitting.by_epoch(fits, data)

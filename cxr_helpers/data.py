@@ -101,7 +101,8 @@ def load(source: Source, classes: str = "auto") -> Dataset:
     """Read the two classes of `source`, every split, in the file's order.
 
     classes: two names as MedMNIST writes them, any case, separated by a comma; the first becomes label 0, the second label 1.
-    "auto": the course's two classes for ChestMNIST, both classes of a set that has two. Where an image may carry several labels (ChestMNIST) only those whose ONLY label is one of the two are kept.
+    "auto": the course's two classes for ChestMNIST, both classes of a set that has two. Where an image may carry several
+    labels (ChestMNIST) only those whose ONLY label is one of the two are kept.
     Colour becomes grey by ITU-R BT.601 luminance, 0.299 R + 0.587 G + 0.114 B.
     Raises InputError when the file has not the layout, a name is unknown, or a split has no image of a class.
     """
@@ -280,10 +281,12 @@ def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.T
 
 
 def intensity(split: Split, bins: int = 32) -> dict:
-    """Grey values of a split by class: {"edges": (bins + 1,) in 0…256, "pixels", "images": (2, bins), "auc", "brighter"} (notebook 02).
+    """Grey values of a split by class: {"edges": (bins + 1,) in 0…256, "pixels", "images": (2, bins), "auc", "brighter"}
+    (notebook 02).
 
-    "pixels" and "images" are the shares of a class's pixels, and of its images by their mean, in each bin; "auc" is the estimate of
-    how well the mean alone tells the classes apart, "brighter" the label of the brighter class where its interval leaves out 0.5, else None.
+    "pixels" and "images" are the shares of a class's pixels, and of its images by their mean, in each bin; "auc" is the
+    estimate of how well the mean alone tells the classes apart, "brighter" the label of the brighter class where its interval
+    leaves out 0.5, else None.
     """
     edges = np.linspace(0, 256, bins + 1)
 

@@ -179,8 +179,8 @@ def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) 
 def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray) -> dict:
     """What choosing the epoch by the test itself ("course") reports, beside choosing it by validation ("honest"; notebook 02).
 
-    val_acc: (epochs,); test_logits: (epochs, N); labels: (N,). Gives "test_acc" (epochs,); for either protocol [epoch from 1, test
-    accuracy] and its "…_ci95"; "flattery", course − honest with its paired interval; and "flatters", whether that is above zero.
+    val_acc: (epochs,); test_logits: (epochs, N); labels: (N,). Gives "test_acc" (epochs,); for either protocol [epoch from 1,
+    test accuracy] and its "…_ci95"; "flattery", course − honest with its paired interval; "flatters", whether that is above zero.
     """
     test_acc = ((test_logits > 0) == (labels == 1)).mean(axis=1)
     chosen = {"honest": int(np.argmax(val_acc)), "course": int(np.argmax(test_acc))}

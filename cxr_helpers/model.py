@@ -1,4 +1,4 @@
-"""The networks: ResNet-18 for one-channel images, and a small CNN; all of it trained, or a part (explained in notebooks 01 and 02).
+"""The networks: ResNet-18 for one-channel images, and a small CNN; all of it trained, or a part (notebooks 01 and 02).
 
 ResNet-18: He et al. 2016, table 1. Stock stem: conv1 64×3×7×7, stride 2, padding 3, then a 3×3 max-pool of stride 2. For images
 of at most 32 pixels: conv1 64×1×3×3, stride 1, padding 1, no bias, and no max-pool, as for CIFAR in He et al. 2016, section 4.2.
@@ -54,7 +54,9 @@ def course_resnet18(size: int = 28, channels: int = 1, dropout: float = 0.0, arc
 
 
 def small_cnn(channels: int = 1, dropout: float = 0.0) -> nn.Module:
-    """A plain small network: three 3×3 convolutions with BatchNorm, ReLU and pooling, global average, one logit (94 thousand parameters)."""
+    """A plain small network: three 3×3 convolutions with BatchNorm, ReLU and pooling, global average, one logit (94 thousand
+    parameters).
+    """
     layers: list[tuple[str, nn.Module]] = []
     for i, (before, after) in enumerate(((channels, 32), (32, 64), (64, 128)), start=1):
         layers += [
@@ -90,10 +92,10 @@ def build(
 
 
 def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move the network to `device` in the memory layout that trains fastest there (bench/training_speed.py); only rounding changes.
+    """Move the network to `device` in the memory layout that trains fastest there (bench/training_speed.py).
 
-    That is channels_last, but on a CPU layer4 stays in the plain layout: its images have shrunk to 4×4 while its kernels hold three
-    quarters of all weights, and torch reorders the gradient of a channels_last kernel twice in every step.
+    Only rounding changes. That is channels_last, but on a CPU layer4 stays in the plain layout: its images have shrunk to 4×4 while its kernels hold
+    three quarters of all weights, and torch reorders the gradient of a channels_last kernel twice in every step.
     """
     network = network.to(device, memory_format=torch.channels_last)
     for part in network.modules():
@@ -103,7 +105,10 @@ def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def freeze(network: nn.Module, trainable: str) -> None:
-    """Leave only the named part trainable ("all", "layer4+head", "head"); frozen BatchNorm keeps its statistics in train mode too."""
+    """Leave only the named part trainable ("all", "layer4+head", "head").
+
+    Frozen BatchNorm keeps its statistics in train mode too.
+    """
     parts = TRAINABLE[trainable]
     if parts is None:
         return

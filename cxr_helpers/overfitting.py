@@ -1,6 +1,7 @@
 """What overfitting is, how large, and how sure: the measurements of notebook 03, from stored runs and the phantom's ground truth.
 
-Everything reads what a run recorded; only `learning_curve` trains, through the run store, and only `attribution` looks into a network.
+Everything reads what a run recorded; only `learning_curve` trains, through the run store, and only `attribution` looks into a
+network.
 """
 
 import numpy as np
@@ -25,7 +26,9 @@ SMALL = 0.10  # of the hemithorax's area: a small pneumothorax
 
 
 def by_epoch(fits: list[Run], data: Dataset) -> list[dict]:
-    """One dict an epoch: epoch, train_loss, val_loss, train_acc, val_acc, loss_gap, gap, each but the first {"value", "ci95"} over the seeds."""
+    """One dict an epoch: epoch, train_loss, val_loss, train_acc, val_acc, loss_gap, gap, each but the first {"value", "ci95"}
+    over the seeds.
+    """
     rows = []
     for i in range(min(len(fit.history) for fit in fits)):
         row = {"epoch": i + 1}
@@ -42,16 +45,19 @@ def by_epoch(fits: list[Run], data: Dataset) -> list[dict]:
 
 
 def final_gap(epochs: list[dict]) -> dict:
-    """The gap of the last of `by_epoch`'s rows, and on which "side" of zero its interval lies: overfitting is certain "above" it."""
+    """The gap of the last of `by_epoch`'s rows, and on which "side" of zero its interval lies: overfitting is certain "above"
+    it.
+    """
     gap = epochs[-1]["gap"]
     return {**gap, "side": evaluation.side(gap["ci95"])}
 
 
 def turn(fits: list[Run], data: Dataset) -> dict:
-    """Where validation loss turns: epoch of its lowest mean over the seeds, epochs of each seed, and how much it rises until the end.
+    """Where validation loss turns: epoch of its lowest mean over the seeds, epochs of each seed, and how much it rises until
+    the end.
 
-    turned: whether the lowest came before the last epoch; rise: {"value", "ci95"}, the mean loss of the last epoch minus that of the
-    lowest, paired by image; rises: whether its whole interval is above zero.
+    turned: whether the lowest came before the last epoch; rise: {"value", "ci95"}, the mean loss of the last epoch minus that of
+    the lowest, paired by image; rises: whether its whole interval is above zero.
     """
     epochs = min(len(fit.history) for fit in fits)
     loss = np.mean([[evaluation.loss(fit.logits["val"][i], data.val.labels) for i in range(epochs)] for fit in fits], axis=0)
@@ -71,8 +77,9 @@ def turn(fits: list[Run], data: Dataset) -> dict:
 def selection(fits: list[Run], data: Dataset) -> list[dict]:
     """What choosing the epoch by validation loss, by validation AUC, or not at all (last) does to the test result.
 
-    One dict a rule: rule ("last", "loss", "auc"), epochs (one a seed), acc and auc {"value", "ci95"}, difference of both from "last"
-    (paired on the same test images; None for "last"), differs (whether the interval of the accuracy's difference leaves out zero).
+    One dict a rule: rule ("last", "loss", "auc"), epochs (one a seed), acc and auc {"value", "ci95"}, difference of both from
+    "last" (paired on the same test images; None for "last"), differs (whether the interval of the accuracy's difference leaves
+    out zero).
     """
     val, test = data.val.labels, data.test.labels
 
@@ -143,9 +150,9 @@ def more_data_helps(points: list[dict]) -> bool:
 def memorisation(fits: list[Run], train: Split) -> dict | None:
     """How fast correct and flipped labels are fitted; None where the truth behind the labels is not known.
 
-    {"n_correct", "n_flipped", "by_epoch": [{"epoch", "correct", "flipped": {"value", "ci95"}}]}: shares of training images whose prediction,
-    as recorded while training, agrees with the label as written. "follows": whether the share of flipped labels rose from the first epoch
-    to the last, both intervals apart.
+    {"n_correct", "n_flipped", "by_epoch": [{"epoch", "correct", "flipped": {"value", "ci95"}}]}: shares of training images whose
+    prediction, as recorded while training, agrees with the label as written. "follows": whether the share of flipped labels rose
+    from the first epoch to the last, both intervals apart.
     """
     if train.truth is None or not train.truth["flipped"].any():
         return None
@@ -170,7 +177,8 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
 
 
 def confidence(logits: np.ndarray, labels: np.ndarray) -> dict:
-    """Probability of the predicted class of right and wrong predictions, the share above 0.9, the errors among those, and the ECE.
+    """Probability of the predicted class of right and wrong predictions, the share above 0.9, the errors among those, and the
+    ECE.
 
     logits, labels: (N,).
     """
@@ -201,7 +209,8 @@ def temperature(val: np.ndarray, val_labels: np.ndarray, test: np.ndarray, test_
 
     {"temperature", "before", "after", "difference"}: ece and loss {"value", "ci95"}; the difference after − before is paired.
     "softens": whether the temperature is above 1; "side": of zero, on which the interval of the ECE's difference lies;
-    "reliability_before" and "reliability_after": the diagrams on the test split. The decisions, and so the accuracy, do not change.
+    "reliability_before" and "reliability_after": the diagrams on the test split. The decisions, and so the accuracy, do not
+    change.
     """
     t = fit_temperature(val, val_labels)
     rows = evaluation.resample(test_labels)
@@ -268,10 +277,12 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
 
 
 def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
-    """Is the tube a shortcut? For each anatomy (without, with pneumothorax): how much more often images with a tube are given class 1.
+    """Is the tube a shortcut? For each anatomy (without, with pneumothorax): how much more often images with a tube are given
+    class 1.
 
-    Test images, chosen epoch. Rows: pneumothorax, n_with, n_without, with and without (shares, {"value", "ci95"}), difference (Newcombe),
-    side (of zero, on which its interval lies); groups with fewer than 3 images are left out. None where the truth is not known.
+    Test images, chosen epoch. Rows: pneumothorax, n_with, n_without, with and without (shares, {"value", "ci95"}), difference
+    (Newcombe), side (of zero, on which its interval lies); groups with fewer than 3 images are left out. None where the truth is
+    not known.
     """
     if data.test.truth is None:
         return None
@@ -323,9 +334,10 @@ def _groups(truth: dict[str, np.ndarray]) -> list[tuple[str, str, np.ndarray]]:
 
 
 def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
-    """Test accuracy of the chosen epoch in groups of the ground truth: divides, group, n, acc {"value", "ci95"}; None where it is not known.
+    """Test accuracy of the chosen epoch in groups of the ground truth: divides, group, n, acc {"value", "ci95"}.
 
-    Flipped labels are left out of all groups but those of the last division; empty groups are left out.
+    None where it is not known. Flipped labels are left out of all groups but those of the last division; empty groups are
+    left out.
     """
     truth = data.test.truth
     if truth is None:

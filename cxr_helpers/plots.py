@@ -1,6 +1,7 @@
 """Every figure, in Indonesian, from plain data (all notebooks). Each function returns a Figure and shows nothing.
 
-Arguments are what a results file holds (numbers, lists, dictionaries) or arrays of the same shape; estimates are {"value", "ci95"}.
+Arguments are what a results file holds (numbers, lists, dictionaries) or arrays of the same shape; estimates are {"value",
+"ci95"}.
 
 Colours are the colour-blind safe palette of seaborn; lines and markers also differ in shape, so that grey print stays readable.
 """
@@ -74,7 +75,9 @@ def _images(axes, image: ArrayLike, title: str = "", colour=None, **kwargs) -> N
 
 
 def kernels(before: ArrayLike, after: ArrayLike) -> Figure:
-    """The first-layer kernels: before (n, 3, 7, 7) as colours, after (n, 1, 3, 3) as signed grey, each scaled by its own largest value."""
+    """The first-layer kernels: before (n, 3, 7, 7) as colours, after (n, 1, 3, 3) as signed grey, each scaled by its own
+    largest value.
+    """
     before, after = np.asarray(before), np.asarray(after)
     n = len(before)
     columns = 16
@@ -221,7 +224,10 @@ def compared_curves(variants: list[dict], compared: list[str]) -> Figure:
 def predictions(
     images: ArrayLike, labels: ArrayLike, probability: ArrayLike, class_names: Sequence[str], remarks: Sequence[str] = ()
 ) -> Figure:
-    """Images (n, H, W) with predicted class, its probability, the truth and a remark; a wrong prediction has a red frame and a cross."""
+    """Images (n, H, W) with predicted class, its probability, the truth and a remark.
+
+    A wrong prediction has a red frame and a cross.
+    """
     n = len(images)
     columns = min(5, n)
     rows = -(-n // columns)
@@ -281,7 +287,9 @@ def confusion(matrix: list[list[int]], class_names: Sequence[str]) -> Figure:
 
 
 def augmentations(image: ArrayLike, examples: dict[str, ArrayLike]) -> Figure:
-    """An image (H, W) and, one row a transform or several joined by "+", what they make of it: {names: (n, H, W)}, in grey values 0–255."""
+    """An image (H, W) and, one row a transform or several joined by "+", what they make of it: {names: (n, H, W)}, in grey
+    values 0–255.
+    """
     n = max(len(made) for made in examples.values())
     figure, panels = plt.subplots(len(examples), n + 1, figsize=(WIDTH, len(examples) * (WIDTH / (n + 1) + 0.25)), squeeze=False)
     for row, (names, made) in zip(panels, examples.items(), strict=True):
@@ -293,7 +301,9 @@ def augmentations(image: ArrayLike, examples: dict[str, ArrayLike]) -> Figure:
 
 
 def leakage(lesson: dict) -> Figure:
-    """Test accuracy by epoch ("test_acc"), with [epoch, accuracy] that validation chose ("honest") and the test itself would ("course")."""
+    """Test accuracy by epoch ("test_acc"), with [epoch, accuracy] that validation chose ("honest") and the test itself would
+    ("course").
+    """
     epochs = range(1, len(lesson["test_acc"]) + 1)
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
     panel.plot(epochs, lesson["test_acc"], "o-", color=GREY, ms=3.5, label="akurasi uji")
@@ -398,7 +408,10 @@ def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
 
 
 def reliability(before: list[dict], after: list[dict]) -> Figure:
-    """Reliability diagrams before and after temperature scaling: confidence, accuracy, low, high by bin; the diagonal is perfect."""
+    """Reliability diagrams before and after temperature scaling: confidence, accuracy, low, high by bin.
+
+    The diagonal is perfect.
+    """
     tables = {"Sebelum penskalaan suhu": pd.DataFrame(before), "Sesudah penskalaan suhu": pd.DataFrame(after)}
     figure, panels = plt.subplots(1, len(tables), figsize=(WIDTH, 2.7), sharey=True, squeeze=False)
     for panel, (title, table) in zip(panels[0], tables.items(), strict=True):

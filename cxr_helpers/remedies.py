@@ -227,10 +227,11 @@ def verdict(difference: float, adjusted_p: float) -> str:
 def summarise(rows: list[dict]) -> dict:
     """What the sentences about the rows of `measure` say (notebook 04); rows are named by their place.
 
-    "n": rows beside the baseline; "verdicts": for each verdict that was reached, in the order better, worse, same, its "n" and "titles"
-    (None where more than LISTED); "best": the row with the largest difference in test accuracy, and "best_is_better" whether its verdict
-    says so; "compared": the names of baseline and best; "smaller": rows that train another number of parameters than the baseline;
-    "combination": its row or None; "cross_validation": "n", "lowest", "highest", "mean", "sd" of the folds' validation accuracy.
+    "n": rows beside the baseline; "verdicts": for each verdict that was reached, in the order better, worse, same, its "n"
+    and "titles" (None where more than LISTED); "best": the row with the largest difference in test accuracy, and
+    "best_is_better" whether its verdict says so; "compared": the names of baseline and best; "smaller": rows that train
+    another number of parameters than the baseline; "combination": its row or None; "cross_validation": "n", "lowest",
+    "highest", "mean", "sd" of the folds' validation accuracy.
     """
     groups = {verdict: [row["title"] for row in rows[1:] if row["verdict"] == verdict] for verdict in (BETTER, WORSE, SAME)}
     best = max(range(1, len(rows)), key=lambda i: rows[i]["difference"]["acc"]["value"])
@@ -262,8 +263,9 @@ def summarise(rows: list[dict]) -> dict:
 def measure(study: Study, n_jobs: int | str = 1, cluster: str = "") -> list[dict]:
     """Run baseline, remedies, folds and combination (or read them from the store).
 
-    One dict a row as 04_perbaikan.json holds them, baseline first. n_jobs processes share the cores of this computer, or the workers of
-    `cluster` ("dask://host:port") do the work; on a CPU the number of threads of a training, cores // n_jobs, is part of a run's identity.
+    One dict a row as 04_perbaikan.json holds them, baseline first. n_jobs processes share the cores of this computer, or the
+    workers of `cluster` ("dask://host:port") do the work; on a CPU the number of threads of a training, cores // n_jobs, is part
+    of a run's identity.
     """
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
     if n_jobs > 1 and study.device.type == "cpu":

@@ -1,10 +1,12 @@
-"""How a notebook brings figures, tables and computed sentences in, so that JupyterLab and the typeset report agree (all notebooks).
+"""How a notebook brings figures, tables and computed sentences in, so that JupyterLab and the typeset report agree (all
+notebooks).
 
-A `Chapter` joins one results file with the sentences about it, notebooks/text/<name>.md.j2: a Jinja macro for each text and table, and two
-for each figure, its caption and its alternative text. A template words what the results say; it computes nothing. Every number that
-a filter prints is noted with its place in the results file.
+A `Chapter` joins one results file with the sentences about it, notebooks/text/<name>.md.j2: a Jinja macro for each text and
+table, and two for each figure, its caption and its alternative text. A template words what the results say; it computes nothing.
+Every number that a filter prints is noted with its place in the results file.
 
-Each output carries, beside what JupyterLab shows, the metadata {"laporan": {"kind", "id", "caption", "alt", "source", "printed", …}}
+Each output carries, beside what JupyterLab shows, the metadata {"laporan": {"kind", "id", "caption", "alt", "source",
+"printed", …}}
 that report/exporters.py turns into numbered figures and tables. All text is Pandoc Markdown; what comes from outside (names, file
 names) goes through the filter `aman` first.
 """
@@ -72,7 +74,10 @@ class _Dict(dict):
 
 
 def traced(value, path: str):
-    """The value as one that knows its place; dictionaries and lists hand it on to what is in them. True, False and None stay as they are."""
+    """The value as one that knows its place.
+
+    Dictionaries and lists hand it on to what is in them. True, False and None stay as they are.
+    """
     if isinstance(value, bool) or value is None:
         return value
     kind = next(k for base, k in ((dict, _Dict), (list, _List), (str, _Text), ((int, float), _Number)) if isinstance(value, base))
@@ -247,9 +252,9 @@ def pick(result: dict, key: str):
 class Chapter:
     """One results file (or, for the report as a whole, several) and the sentences about it.
 
-    name: of the template in notebooks/text; build: the folder whose results/ are read, as in `make report BUILD=…`; parts: chapters
-    whose results the template sees under these names, instead of a results file of its own. `result` is the file's content.
-    Raises InputError from results.read; a template that names a number which is not there raises jinja2.UndefinedError.
+    name: of the template in notebooks/text; build: the folder whose results/ are read, as in `make report BUILD=…`; parts:
+    chapters whose results the template sees under these names, instead of a results file of its own. `result` is the file's
+    content. Raises InputError from results.read; a template that names a number which is not there raises jinja2.UndefinedError.
     """
 
     def __init__(self, name: str, build: Path | str = "build", **parts: "Chapter"):

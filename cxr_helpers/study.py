@@ -117,8 +117,8 @@ def open_study(
 ) -> Study:
     """Check the settings, find data and weights, and set the number of threads. Raises InputError with one line for the person.
 
-    data, weights, preset, seed, device, size, classes, build: as for `make report`; every notebook passes its parameter cell on. A relative
-    path is taken from the project's root when it does not exist in the working folder.
+    data, weights, preset, seed, device, size, classes, build: as for `make report`; every notebook passes its parameter cell on.
+    A relative path is taken from the project's root when it does not exist in the working folder.
     """
     started, clock = results.now(), time.time()
     given = settings.parse(data, weights, preset, seed, device, size, classes)

@@ -41,8 +41,8 @@ class TrainConfig:
     epochs, batch_size ≥ 1; lr > 0 (the peak, where a schedule moves it); weight_decay ≥ 0; 0 ≤ dropout < 1; `augment` names
     transforms of augment.py; `augment_target="minority"` repeats the rarer class to the size of the other and augments it
     alone; `monitor` is the validation metric that chooses the best epoch: the
-    highest AUC (which sees the order of the predictions, not how sure they are) or the lowest loss; `patience` stops after that many
-    epochs without a better one (None: never).
+    highest AUC (which sees the order of the predictions, not how sure they are) or the lowest loss; `patience` stops after that
+    many epochs without a better one (None: never).
     Raises InputError on a value outside its range.
     """
 
@@ -89,7 +89,8 @@ class TrainConfig:
 
 
 def summarise(history: pd.DataFrame, best_epoch: int) -> dict:
-    """The rows of a history that a reader asks for (notebook 02): "first", "last", "chosen" (best_epoch) and "lowest" (validation loss).
+    """The rows of a history that a reader asks for (notebook 02): "first", "last", "chosen" (best_epoch) and "lowest"
+    (validation loss).
 
     "turned": whether validation loss was lowest before the last epoch; "rise": its last value minus the lowest.
     """
@@ -229,7 +230,10 @@ def _transform(config: TrainConfig, labels: Tensor) -> Callable[[Tensor, Tensor]
 
 
 def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
-    """What makes an epoch (a row of the history) better than another: validation AUC, of equal ones the lower loss; or the loss alone."""
+    """What makes an epoch (a row of the history) better than another: validation AUC, of equal ones the lower loss.
+
+    Or the loss alone.
+    """
     return (row["val_auc"], -row["val_loss"]) if config.monitor == "auc" else (-row["val_loss"],)
 
 
@@ -243,7 +247,9 @@ def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _prepare(config: TrainConfig, data: Dataset, weights: Weights, device: torch.device) -> tuple:
-    """(network, the part of it that is trained, that part's inputs on the device, labels (N,) on the CPU), the last two by split."""
+    """(network, the part of it that is trained, that part's inputs on the device, labels (N,) on the CPU), the last two by
+    split.
+    """
     network = model.build(weights, config.seed, data.source.size, config.dropout, config.architecture, **config.adaptation)
     network = part = model.lay_out(network, device)
     model.freeze(network, config.trainable)
@@ -270,7 +276,10 @@ def _history_row(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[s
 def _final_logits(
     network: nn.Module, part: nn.Module, inputs: dict[str, Tensor], states: dict, recorded: dict
 ) -> dict[str, Tensor]:
-    """Eval-mode logits of each of `states` ({"last" or "best": (epoch, weights)}) on every split; recorded ones are not computed twice."""
+    """Eval-mode logits of each of `states` ({"last" or "best": (epoch, weights)}) on every split.
+
+    Recorded ones are not computed twice.
+    """
     final, of_epoch = {}, {}
     for which, (epoch, weights) in states.items():
         if epoch not in of_epoch:

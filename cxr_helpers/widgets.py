@@ -124,7 +124,7 @@ def threshold_panel(logits: np.ndarray, labels: np.ndarray, class_names: tuple[s
 
 
 def image_browser(images: np.ndarray, labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, str]) -> ipywidgets.VBox:
-    """Leaf through predictions on images (N, H, W) uint8: all, right, wrong, wrong and confident (above 0.9), in doubt (below 0.6)."""
+    """Leaf through predictions on images (N, H, W): all, right, wrong, wrong and confident (above 0.9), in doubt (below 0.6)."""
     right, sure = (logits > 0) == (labels == 1), evaluation.confidence(logits)
     kinds = {
         "semua": np.ones(len(labels), bool),

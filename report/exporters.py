@@ -1,7 +1,7 @@
 """nbconvert exporters that typeset an executed notebook: HTML with MathML, and a tagged PDF by Typst.
 
-An exporter's Jinja template writes ONE Pandoc Markdown document; the pandoc of the pypandoc_binary wheel and one Lua filter turn it
-into HTML or Typst; the typst wheel makes the PDF. No LaTeX, no browser, no system font, no network.
+An exporter's Jinja template writes ONE Pandoc Markdown document; the pandoc of the pypandoc_binary wheel and one Lua filter turn
+it into HTML or Typst; the typst wheel makes the PDF. No LaTeX, no browser, no system font, no network.
 
     jupyter nbconvert --to report.exporters.LaporanHTML FILE.ipynb     (from the project's root; LaporanPDF likewise)
     python -m report.exporters FILE.ipynb --html OUT.html | --pdf OUT.pdf

@@ -108,7 +108,10 @@ def built(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="module")
 def chromium():
-    """The system's own Chromium, headless; Playwright only drives it. Not for a whole session: beside it asyncio refuses to run."""
+    """The system's own Chromium, headless.
+
+    Playwright only drives it. Not for a whole session: beside it asyncio refuses to run.
+    """
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if path is None:
         if os.environ.get("CXR_NEED_BROWSER"):

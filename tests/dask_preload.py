@@ -1,4 +1,6 @@
-"""Loaded into each dask worker of the tests (dask's --preload): writes down when a training begins and ends, and in which process."""
+"""Loaded into each dask worker of the tests (dask's --preload): writes down when a training begins and ends, and in which
+process.
+"""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The pages that people look at, in a real browser: the report and the notebooks as HTML, JupyterLab itself, and the PDF beside them."""
+"""The pages that people look at, in a real browser: report and notebooks as HTML, JupyterLab itself; and the PDF beside them."""
 
 import os
 import re
@@ -47,18 +47,18 @@ def page(chromium):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_whole_alone_and_quiet(built, page, name):
-    requests, errors, messages = [], [], []
-    page.on("request", requests.append)
-    page.on("pageerror", errors.append)
-    page.on("console", messages.append)
+    requests, errors = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     for width, scheme, media in ((1280, "light", "screen"), (360, "dark", "screen"), (800, "light", "print")):
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme, media=media)
         page.goto(report_file(built, name).as_uri())
         assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 50)")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
-    assert [request.url for request in requests] == 3 * [report_file(built, name).as_uri()]
-    assert not errors and not [message.text for message in messages if message.type == "error"]
+    assert requests == 3 * [report_file(built, name).as_uri()]
+    assert errors == []
     expect(page.locator("nav"), "the contents are printed").to_have_css("display", "none")
 
 
@@ -230,9 +230,8 @@ def test_notebook_01_runs_in_jupyterlab_and_its_widgets_answer(built, lab, page)
         cell.source = re.sub(rf'^{name} = "\w+"', f'{name} = "{value}"', cell.source, flags=re.M)
     nbformat.write(notebook, built.folder / "notebooks/coba.ipynb")
     page.goto(lab("coba.ipynb"))
-    content = "window.jupyterapp?.shell.currentWidget?.content"
-    session = "jupyterapp.shell.currentWidget.sessionContext"
-    page.wait_for_function(f"{content}?.model?.cells?.length > 10", timeout=60_000)
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length > 10", timeout=60_000)
+    content, session = (f"jupyterapp.shell.currentWidget.{part}" for part in ("content", "sessionContext"))
     page.wait_for_function(f"{session}.session?.kernel?.status === 'idle'", timeout=60_000)
     assert page.evaluate(f"{session}.kernelDisplayName").startswith("Python 3")
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'); true")

@@ -114,7 +114,7 @@ def wait_for_workers(address: str, n: int) -> None:
     from distributed import Client
 
     with Client(f"tcp://{address}", set_as_default=False) as client:
-        client.wait_for_workers(n, timeout=60)
+        client.wait_for_workers(n, timeout=180)  # importing torch takes long on a busy computer
 
 
 def test_a_killed_dask_worker_costs_no_row_and_no_run_is_computed_twice(scheduler, tasks, alone, tmp_path):

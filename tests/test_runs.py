@@ -134,7 +134,10 @@ def train_long(folder: str) -> None:
 
 
 def test_killed_at_random_moments_it_ends_with_the_very_same_numbers(tmp_path):
-    """A real process is killed 24 times while it trains and writes checkpoints; history, logits and weights equal an undisturbed one's."""
+    """A real process is killed 24 times while it trains and writes checkpoints.
+
+    History, logits and weights equal an undisturbed one's.
+    """
     fresh = multiprocessing.get_context("forkserver")  # its server has torch loaded, so a process is there at once
     fresh.set_forkserver_preload(["tests.test_runs"])
     generator = np.random.default_rng(4)

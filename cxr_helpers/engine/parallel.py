@@ -1,7 +1,7 @@
 """Independent trainings on several processes or several computers, through joblib (notebook 04).
 
-One computer: joblib's own processes. More: joblib's dask backend sends the same calls to an existing dask scheduler. Every finished run
-ends in the run store, so nothing is trained twice and a study that was stopped goes on where it was.
+One computer: joblib's own processes. More: joblib's dask backend sends the same calls to an existing dask scheduler. Every
+finished run ends in the run store, so nothing is trained twice and a study that was stopped goes on where it was.
 """
 
 import os
@@ -53,7 +53,9 @@ def _work(
 
 @contextmanager
 def _backend(n_jobs: int, cluster: str, shared: list):
-    """joblib's processes on this computer, or the workers of a dask scheduler, which get `shared` once and not with every task."""
+    """joblib's processes on this computer, or the workers of a dask scheduler, which get `shared` once and not with every
+    task.
+    """
     if not cluster:
         threads = max(1, runtime.cores() // n_jobs)
         with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=threads, initializer=worker.begin):

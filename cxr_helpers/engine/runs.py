@@ -40,8 +40,8 @@ class Run:
     """One finished fit, read from its folder.
 
     history: one row an epoch (epoch, train_loss, train_acc, val_loss, val_acc, val_auc), accuracies as shares.
-    logits: "train", "val" (epochs, N) as recorded epoch by epoch, and "{split}_best", "{split}_last" (N,) in eval mode. Those of the
-    test split are kept too, but only `open_test` hands them out.
+    logits: "train", "val" (epochs, N) as recorded epoch by epoch, and "{split}_best", "{split}_last" (N,) in eval mode. Those of
+    the test split are kept too, but only `open_test` hands them out.
     info: best_epoch, parameters, trained_parameters, seconds, images_per_second, peak_memory_mb.
     """
 
@@ -53,7 +53,9 @@ class Run:
     info: dict[str, float]
 
     def open_test(self) -> dict[str, np.ndarray]:
-        """The logits of the test split: "epochs" (epochs, N), "best" and "last" (N,). To be called once every choice has been made."""
+        """The logits of the test split: "epochs" (epochs, N), "best" and "last" (N,). To be called once every choice has been
+        made.
+        """
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
             return {"epochs": arrays["test"], "best": arrays["test_best"], "last": arrays["test_last"]}
 
@@ -226,7 +228,10 @@ def finished(key: str) -> bool:
 
 
 def put(key: str, contents: dict[str, bytes]) -> None:
-    """Keep the contents of the files named in FILES of a run that was trained elsewhere; a run that is already here stays as it is."""
+    """Keep the contents of the files named in FILES of a run that was trained elsewhere.
+
+    A run that is already here stays as it is.
+    """
     if finished(key):
         return
     folder = files.runs_folder() / key
