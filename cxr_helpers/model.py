@@ -94,8 +94,9 @@ def build(
 def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
     """Move the network to `device` in the memory layout that trains fastest there (bench/training_speed.py).
 
-    Only rounding changes. That is channels_last, but on a CPU layer4 stays in the plain layout: its images have shrunk to 4×4 while its kernels hold
-    three quarters of all weights, and torch reorders the gradient of a channels_last kernel twice in every step.
+    Only rounding changes. That is channels_last, but on a CPU layer4 stays in the plain layout: its images have shrunk to 4×4
+    while its kernels hold three quarters of all weights, and torch reorders the gradient of a channels_last kernel twice in
+    every step.
     """
     network = network.to(device, memory_format=torch.channels_last)
     for part in network.modules():

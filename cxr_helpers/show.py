@@ -1,13 +1,11 @@
-"""How a notebook brings figures, tables and computed sentences in, so that JupyterLab and the typeset report agree (all
-notebooks).
+"""How every notebook brings figures, tables and computed sentences in, so that JupyterLab and the typeset report agree.
 
 A `Chapter` joins one results file with the sentences about it, notebooks/text/<name>.md.j2: a Jinja macro for each text and
 table, and two for each figure, its caption and its alternative text. A template words what the results say; it computes nothing.
 Every number that a filter prints is noted with its place in the results file.
 
 Each output carries, beside what JupyterLab shows, the metadata {"laporan": {"kind", "id", "caption", "alt", "source",
-"printed", …}}
-that report/exporters.py turns into numbered figures and tables. All text is Pandoc Markdown; what comes from outside (names, file
+"printed", …}} that report/exporters.py turns into numbered figures and tables. All text is Pandoc Markdown; what comes from outside (names, file
 names) goes through the filter `aman` first.
 """
 
