@@ -5,8 +5,8 @@ table, and two for each figure, its caption and its alternative text. A template
 Every number that a filter prints is noted with its place in the results file.
 
 Each output carries, beside what JupyterLab shows, the metadata {"laporan": {"kind", "id", "caption", "alt", "source",
-"printed", …}} that report/exporters.py turns into numbered figures and tables. All text is Pandoc Markdown; what comes from outside (names, file
-names) goes through the filter `aman` first.
+"printed", …}} that report/exporters.py turns into numbered figures and tables. All text is Pandoc Markdown; what comes from
+outside (names, file names) goes through the filter `aman` first.
 """
 
 import base64
