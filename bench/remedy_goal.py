@@ -31,7 +31,7 @@ def main(seeds: list[int]) -> int:
     written, drawn = data.test.labels, data.test.labels ^ flipped.astype(data.test.labels.dtype)
     logits, gaps = {}, []
     for name, each in fits.items():
-        logits[name] = [fit.logits["test_last"] for fit in each]
+        logits[name] = [fit.open_test()["last"] for fit in each]
         gap = evaluation.accuracy_gap(
             [fit.logits["train_last"] for fit in each],
             data.train.labels,

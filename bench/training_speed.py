@@ -1,16 +1,14 @@
 """How fast training is, as ratios measured in one run: `python -m bench.training_speed [--images 256] [--rounds 5]`.
 
 Each trial trains the course's ResNet-18 (28×28, batch 32, Adam) for one epoch. The yardstick is bench/plain_loop.py, run as a
-student
-runs it: a process of its own with torch as it comes. Every other trial has its own process too and alternates with the yardstick,
-epoch by epoch, so that another load on the machine meets both; the median of the paired ratios counts. Exit status 1 when
-training on a CPU is less than 1.25 times as fast as the yardstick.
+student runs it: a process of its own with torch as it comes. Every other trial has its own process too and alternates with
+the yardstick, epoch by epoch, so that another load on the machine meets both; the median of the paired ratios counts. Exit
+status 1 when training on a CPU is less than 1.25 times as fast as the yardstick.
 
 What cxr_helpers does is what won. `TRIALS` holds the losers beside it. November 2026, two cores of an AMD EPYC (AVX-512),
 PyTorch 2.15, 256 images, 5 rounds, against the yardstick's 105 images/s: cxr_helpers 1.29× (91% of the float32 peak); without
 keeping freed memory 1.24×, and the yardstick with it 1.12×; layer4 in channels_last too 1.29×, in an earlier run 1.26× where
-cxr_helpers had 1.31×; all in NCHW 1.13×; torch.compile 1.24×; bfloat16 2.19×, with other numbers; two processes of one thread
-145 images/s together, against 143.
+cxr_helpers had 1.31×; all in NCHW 1.13×; torch.compile 1.24×; two processes of one thread 145 images/s together, against 143.
 Tried by hand and left out: transparent huge pages (no gain beyond chance), threads bound to cores (half the speed), threads that
 wait actively (they starve every other process), layer3 in the plain layout too (slower), plain kernels under channels_last images
 (slower).
@@ -33,10 +31,11 @@ from torch.utils.data import DataLoader
 
 from bench import plain_loop
 from cxr_helpers import adaptation, data, model, training
-from cxr_helpers.engine import phantom
+from cxr_helpers.engine import phantom, sources
 from cxr_helpers.engine.indonesian import number
 from cxr_helpers.engine.runtime import keep_freed_memory, make_deterministic
 from cxr_helpers.training import TrainConfig
+from cxr_helpers.weights import resolve_weights
 
 BATCH, LEARNING_RATE, TARGET = 32, 4e-4, 1.25
 
@@ -47,13 +46,25 @@ class Plain:
     def __init__(self, images, labels, device, keep=False):
         if keep:
             keep_freed_memory()
-        self.network = model.build(model.resolve_weights("random"), 0).to(device)
+        self.network = model.build(resolve_weights("random"), 0).to(device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=LEARNING_RATE)
         self.loader = DataLoader(plain_loop.Images(images, labels), batch_size=BATCH, shuffle=True)
         self.device = device
 
     def __call__(self) -> None:
         plain_loop.epoch(self.network, self.optimizer, self.loader, self.device)
+
+
+class Autocast(torch.nn.Module):
+    """A network whose products are taken in bfloat16, entered anew for each batch: autocast casts a weight once and keeps it."""
+
+    def __init__(self, network: torch.nn.Module, device: torch.device):
+        super().__init__()
+        self.network, self.device = network, device
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return self.network(images).float()
 
 
 class Ours:
@@ -71,7 +82,7 @@ class Ours:
         if keep:
             keep_freed_memory()
         torch.utils.deterministic.fill_uninitialized_memory = fill
-        network = model.build(model.resolve_weights("random"), 0)
+        network = model.build(resolve_weights("random"), 0)
         network = network.to(device, memory_format=getattr(torch, layout)) if layout else model.lay_out(network, device)
         model.freeze(network, trainable)
         self.inputs = data.to_tensor(images, device)
@@ -80,16 +91,23 @@ class Ours:
             self.inputs = model.features(frozen, self.inputs)
         self.labels = torch.from_numpy(labels).float().unsqueeze(1).to(device)
         self.optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=LEARNING_RATE, fused=fused)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 1.0)
+        network = Autocast(network, device) if autocast else network
         self.network = torch.compile(network) if compiled else network
-        self.autocast, self.device = autocast, device
 
     def __call__(self) -> None:
         batches = training.draw_batches(TrainConfig(), self.labels.squeeze(1).cpu(), torch.Generator().manual_seed(0))
-        criterion, rates = torch.nn.BCEWithLogitsLoss(), [LEARNING_RATE] * len(batches)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            training.train_epoch(
-                self.network, self.inputs, self.labels, batches, self.optimizer, criterion, rates, lambda x, y: x, lambda: None
-            )
+        training.train_epoch(
+            self.network,
+            self.inputs,
+            self.labels,
+            batches,
+            self.optimizer,
+            torch.nn.BCEWithLogitsLoss(),
+            self.schedule,
+            transform=lambda x, y: x,
+            tick=lambda: None,
+        )
 
 
 PLAIN, OURS, ONE_THREAD = "putaran biasa (DataLoader, PIL, NCHW)", "cxr_helpers", "satu thread tiap proses"
@@ -121,7 +139,7 @@ def device() -> torch.device:
 def save_images(n: int, folder: Path) -> Path:
     """The first n single-label training images of the phantom and their labels, as a file for the trials."""
     path, truth = phantom.ensure(folder, 0)
-    whole = data.load(data.Source("phantom", "chestmnist", path, 28, "", "", truth))
+    whole = data.load(sources.Source("phantom", "chestmnist", path, 28, "", "", truth))
     file = folder / "citra.npz"
     np.savez(file, images=whole.train.images[:n], labels=whole.train.labels[:n])
     return file

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from cxr_helpers.engine import settings  # noqa: E402
+from cxr_helpers.engine import files, settings  # noqa: E402
 from cxr_helpers.engine.errors import InputError  # noqa: E402
 
 
@@ -35,7 +35,7 @@ def _file(name: str, path: str, endings: tuple[str, ...]) -> list | None:
 
 def _real_files() -> list[str]:
     """The real data and weights that are already here: their arrival is a change for DATA=auto and WEIGHTS=auto."""
-    data = Path(os.environ.get("CXR_DATA") or ROOT / "data")
+    data = files.data_folder()
     cache = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch")
     found = [*data.glob("chestmnist*.npz"), *data.rglob("resnet18-*.pth"), *(cache / "hub/checkpoints").glob("resnet18-*.pth")]
     return sorted(path.name for path in found)

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Other places than <project>/runs and <project>/data.
 RUNS, DATA = "CXR_RUNS", "CXR_DATA"
@@ -48,6 +46,8 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
 
     Creates the folder. Raises OSError where it cannot be written.
     """
+    from filelock import FileLock, Timeout  # not above: report/check.py runs before it is known that the packages are there
+
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
