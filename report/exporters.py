@@ -114,7 +114,7 @@ class _Laporan(TemplateExporter):
             return ""  # an interactive control; its static twin stands beside it
         for kind in ("image/svg+xml", "image/png"):
             if kind in data:
-                raise _fail(index, "gambar tanpa nomor dan keterangan; tampilkan dengan cxr_helpers.display.show_figure.")
+                raise _fail(index, "gambar tanpa nomor dan keterangan; tampilkan dengan cxr_helpers.show.Chapter.")
         if "text/markdown" in data:
             return data["text/markdown"]
         return _fence(data["text/plain"], "keluaran") if "text/plain" in data else ""

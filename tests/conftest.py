@@ -118,7 +118,7 @@ def chromium():
             pytest.fail("Chromium is not installed")
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # Chromium would ask its maker for updates and accounts
+        alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # Chromium would ask its maker for updates
         browser = playwright.chromium.launch(executable_path=path, chromium_sandbox=False, args=[alone])
         yield browser
         browser.close()
