@@ -268,7 +268,7 @@ def probe(network: nn.Module, train: Split, test: Split, seed: int = 0) -> dict:
     known, unknown = (frozen_features(backbone, to_tensor(part.images)).flatten(1).numpy() for part in (train, test))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, random_state=seed))
     classifier.fit(known, train.labels)
-    return evaluation.share(classifier.predict(unknown) == test.labels)
+    return evaluation.share(classifier.predict(unknown) == test.labels, test.patients)
 
 
 def verdict(before: dict, after: dict) -> str:
@@ -339,9 +339,10 @@ def measure_starts(study: Study) -> list[dict]:
                 "seeds": [fit.config.seed for fit in fits],
                 "n_train": len(data.train),
                 "epochs": preset.remedy_epochs,
-                "first": evaluation.mean_over_seeds(first, data.val.labels)["acc"],
-                "test": evaluation.mean_over_seeds(test, data.test.labels),
-                "difference": baseline and evaluation.paired_difference(test, baseline, data.test.labels),
+                "first": evaluation.mean_over_seeds(first, data.val.labels, patients=data.val.patients)["acc"],
+                "test": evaluation.mean_over_seeds(test, data.test.labels, patients=data.test.patients),
+                "difference": baseline
+                and evaluation.paired_difference(test, baseline, data.test.labels, patients=data.test.patients),
             }
         )
         baseline = baseline or test

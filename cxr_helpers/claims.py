@@ -40,21 +40,22 @@ def _curves(epochs: list[dict]) -> list[dict]:
     return rows
 
 
-def _confidence(logits: np.ndarray, labels: np.ndarray, seed: int) -> list[dict]:
-    """The two claims on confidence, from validation logits (seeds, N) of the last epoch.
+def _confidence(logits: np.ndarray, labels: np.ndarray, seed: int, patients: np.ndarray | None = None) -> list[dict]:
+    """The two claims on confidence, from validation logits (seeds, N) of the last epoch, of patients (N,) where known.
 
     The errors are those of the first seed.
     """
     sure, wrong = evaluation.confidence(logits) > overfitting.CONFIDENT, (logits > 0) != (labels == 1)
     share = float(sure.mean())
-    ci = evaluation.wilson(share * len(labels), len(labels))
+    n = evaluation.effective_size(sure.mean(axis=0), patients)
+    ci = evaluation.wilson(share * n, n)
     n_wrong, n_confident = int((wrong & sure)[0].sum()), int(sure[0].sum())
     mostly = {"value": share, "ci95": list(ci), "verdict": _verdict(evaluation.side(ci, 0.5) == "above")}
     errors = {
         "n_wrong": n_wrong,
         "n_confident": n_confident,
         "seed": seed,
-        **evaluation.share(wrong[0][sure[0]]),
+        **evaluation.share(wrong[0][sure[0]], evaluation.among(patients, sure[0])),
         "verdict": _verdict(n_wrong > 0) if n_confident else UNTESTABLE,
     }
     return [
@@ -99,7 +100,7 @@ def ledger(fits: list[Run], study: Study) -> list[dict]:
     data = study.baseline_data
     epochs = overfitting.by_epoch(fits, data)
     logits = np.stack([fit.logits["val"][len(epochs) - 1] for fit in fits])
-    return [*_curves(epochs), *_confidence(logits, data.val.labels, fits[0].config.seed), *_transfer(study)]
+    return [*_curves(epochs), *_confidence(logits, data.val.labels, fits[0].config.seed, data.val.patients), *_transfer(study)]
 
 
 def summarise(rows: list[dict]) -> dict[str, int]:

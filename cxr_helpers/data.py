@@ -20,11 +20,15 @@ import torch
 from medmnist import INFO
 
 from cxr_helpers import evaluation
-from cxr_helpers.engine import indonesian
+from cxr_helpers.engine import indonesian, patients
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.sources import SPLITS, Source, check_layout, headers, many_labels, one_line, place
 
 DEFAULT_CLASSES = "cardiomegaly,pneumothorax"
+UNKNOWN_PATIENTS = (
+    " Susunan labelnya berbeda dari daftar pasien ChestX-ray14, sehingga pasiennya tidak diketahui dan setiap citra dianggap "
+    "berasal dari pasien yang berlainan."
+)
 LUMINANCE = (299, 587, 114)  # thousandths of red, green, blue: ITU-R BT.601
 INDONESIAN = {
     "atelectasis": "Atelektasis",
@@ -63,15 +67,22 @@ class Split:
     """images (N, H, W) uint8; labels (N,) uint8 in {0, 1}; rows (N,) int64, the images' place in the file's split.
 
     truth: the phantom's ground truth of these images, {name: (N, …)}, or None. It is for analysis and never reaches a network.
+    patients: (N,) int64, equal for images of one patient; None where each image counts as a patient of its own.
     """
 
     images: np.ndarray
     labels: np.ndarray
     rows: np.ndarray
     truth: dict[str, np.ndarray] | None = None
+    patients: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def n_patients(self) -> int | None:
+        """How many patients the images show; None where they are not known."""
+        return None if self.patients is None else len(np.unique(self.patients))
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,10 @@ def load(source: Source, classes: str = "auto") -> Dataset:
             splits[split] = _read_split(source, split, pair, names, root)
     if source.truth is not None:
         splits = {name: replace(part, truth=_read_truth(source, name, part.rows)) for name, part in splits.items()}
-    return _dataset(source, (names[pair[0]], names[pair[1]]), splits)
+    classes = names[pair[0]], names[pair[1]]
+    if source.kind != "phantom" and source.flag == "chestmnist" and set(classes) == set(DEFAULT_CLASSES.split(",")):
+        source, splits = _with_patients(source, splits, swapped=",".join(classes) != DEFAULT_CLASSES)
+    return _dataset(source, classes, splits)
 
 
 def _default_classes(source: Source, names: list[str]) -> str:
@@ -206,6 +220,17 @@ def _read_truth(source: Source, split: str, rows: np.ndarray) -> dict[str, np.nd
     return {name: array[rows] for name, array in whole.items()}
 
 
+def _with_patients(source: Source, splits: dict[str, Split], swapped: bool) -> tuple[Source, dict[str, Split]]:
+    """The splits with their patients where rows and labels are those of the patients' list; else a note that says so.
+
+    swapped: whether label 0 is the default pair's second class.
+    """
+    known = patients.match({name: (part.rows, part.labels ^ swapped) for name, part in splits.items()})
+    if known is None:
+        return replace(source, note=source.note + UNKNOWN_PATIENTS), splits
+    return source, {name: replace(part, patients=known[name]) for name, part in splits.items()}
+
+
 # --- the contract ---------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +283,8 @@ def subset(split: Split, n: int | None, seed: int) -> Split:
         chosen.append(np.random.default_rng([seed, label]).permutation(candidates)[:count])
     keep = np.sort(np.concatenate(chosen))
     truth = split.truth and {name: array[keep] for name, array in split.truth.items()}
-    return Split(split.images[keep], split.labels[keep], split.rows[keep], truth)
+    who = evaluation.among(split.patients, keep)
+    return Split(split.images[keep], split.labels[keep], split.rows[keep], truth, who)
 
 
 def take(dataset: Dataset, train: int | None, val: int | None, test: int | None, seed: int) -> Dataset:
@@ -295,7 +321,7 @@ def intensity(split: Split, bins: int = 32) -> dict:
         return [n / n.sum() for n in counts]
 
     brightness = split.images.mean(axis=(1, 2))
-    auc = evaluation.metrics(brightness, split.labels)["auc"]
+    auc = evaluation.metrics(brightness, split.labels, patients=split.patients)["auc"]
     return {
         "edges": edges,
         "pixels": by_class(split.images),
@@ -316,7 +342,8 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
             f"{name} {indonesian.number(dataset.counts[split][key], 0)}"
             for key, name in zip(dataset.classes, dataset.class_names_id, strict=True)
         ]
-        lines.append((f"Citra {split}", f"{indonesian.number(len(part), 0)} ({', '.join(each)})"))
+        of = "" if part.patients is None else f" dari {indonesian.number(part.n_patients, 0)} pasien"
+        lines.append((f"Citra {split}", f"{indonesian.number(len(part), 0)}{of} ({', '.join(each)})"))
     low = min(int(part.images.min()) for part in splits.values())
     high = max(int(part.images.max()) for part in splits.values())
     lines.append(("Ukuran dan rentang piksel", f"{dataset.source.size}×{dataset.source.size}, {low} sampai {high} (uint8)"))

@@ -6,6 +6,10 @@ Intervals: Wilson (1927) for shares of images (accuracy, sensitivity, specificit
 samples; Newcombe (1998) for sums and differences of two shares (balanced accuracy, gap); for everything else the percentile
 bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each class so that the class counts stay as they are. Differences
 are paired: both models are resampled on the same images.
+
+Images of one patient are not independent. Where `patients` (N,) is given, equal for images of one patient, whole patients are
+resampled (Davison & Hinkley 1997, sec. 3.8; Field & Welsh 2007), and a share has Wilson's interval at its effective number of
+images, n over the design effect (Rao & Scott 1992; compared by Dean & Pagano 2015). None: each image counts for itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,14 +28,58 @@ BINS = 15  # of the expected calibration error, as in Guo et al. 2017
 METRICS = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity", "ece")
 
 
-def resample(labels: np.ndarray, repeats: int = REPEATS, seed: int = 0) -> np.ndarray:
-    """(repeats, N) row numbers drawn with replacement within each class of labels (N,) in {0, 1}."""
+def resample(labels: np.ndarray, repeats: int = REPEATS, seed: int = 0, patients: np.ndarray | None = None) -> np.ndarray:
+    """(repeats, N) row numbers drawn with replacement within each class of labels (N,) in {0, 1}; by whole patients if given.
+
+    A patient with images of both classes (one in a hundred of ChestMNIST's) counts in each class as a patient of its own.
+    """
     generator = np.random.default_rng(seed)
     columns = []
     for value in (0, 1):
         rows = np.flatnonzero(labels == value)
-        columns.append(rows[generator.integers(0, len(rows), (repeats, len(rows)))])
+        if patients is None:
+            columns.append(rows[generator.integers(0, len(rows), (repeats, len(rows)))])
+        else:
+            columns.append(rows[_whole_patients(patients[rows], repeats, generator)])
     return np.concatenate(columns, axis=1)
+
+
+def _whole_patients(patients: np.ndarray, repeats: int, generator: np.random.Generator) -> np.ndarray:
+    """(repeats, N) places in patients (N,): patients drawn with replacement, each with all its images, until N are there.
+
+    The last patient is cut, as the stationary bootstrap cuts its last block (Politis & Romano 1994), so that N stays as it is.
+    """
+    by_patient = np.argsort(patients, kind="stable")
+    _, first, sizes = np.unique(patients[by_patient], return_index=True, return_counts=True)
+    n = len(patients)
+    places = np.empty((repeats, n), np.int64)
+    for drawn in places:
+        chosen = generator.integers(0, len(sizes), n)  # n patients are always enough
+        count, end = sizes[chosen], np.cumsum(sizes[chosen])
+        drawn[:] = (np.repeat(first[chosen] - (end - count), count) + np.arange(end[-1]))[:n]
+    return by_patient[places]
+
+
+def among(patients: np.ndarray | None, which: np.ndarray) -> np.ndarray | None:
+    """The patients of some of the images (a mask or row numbers); None where patients are not known."""
+    return None if patients is None else patients[which]
+
+
+def effective_size(hits: np.ndarray, patients: np.ndarray | None = None) -> float:
+    """How many independent images say as much about the share hits (N,) in [0, 1] as these do: N over the design effect.
+
+    The variance of the share between patients is that of a ratio (Rao & Scott 1992), never counted below that of N independent
+    images. Where all hits are alike it says nothing, and the images of a patient count as one (Kish 1965: N² / Σ sizes²).
+    """
+    n, value = len(hits), float(np.mean(hits))
+    if patients is None:
+        return n
+    who = np.unique(patients, return_inverse=True)[1]
+    sizes, excess = np.bincount(who), np.bincount(who, np.asarray(hits, float) - value)
+    if len(sizes) == 1 or value in (0, 1):
+        return float(n**2 / (sizes**2).sum())
+    variance = len(sizes) / (len(sizes) - 1) * (excess**2).sum() / n**2
+    return min(float(n), value * (1 - value) / max(variance, 1e-12))
 
 
 def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -94,16 +142,16 @@ def majority_share(labels: np.ndarray) -> float:
     return float(max(labels.mean(), 1 - labels.mean()))
 
 
-def metrics(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict:
+def metrics(logits: np.ndarray, labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None) -> dict:
     """{"n": N, "majority": share, metric: {"value", "ci95"} for each of METRICS} of logits (N,) and labels (N,) in {0, 1}."""
-    rows = resample(labels, seed=seed)
+    rows = resample(labels, seed=seed, patients=patients)
     samples = metric_values(logits[rows], labels[rows])
     point = metric_values(logits, labels)
     positive, right = labels == 1, (logits > 0) == (labels == 1)
-    shares = {"acc": right, "sensitivity": right[positive], "specificity": right[~positive]}
+    shares = {"acc": np.ones(len(labels), bool), "sensitivity": positive, "specificity": ~positive}  # of which images
     result = {"n": len(labels), "majority": majority_share(labels)}
     for name in METRICS:
-        ci = wilson(int(shares[name].sum()), len(shares[name])) if name in shares else percentile(samples[name])
+        ci = share(right[shares[name]], among(patients, shares[name]))["ci95"] if name in shares else percentile(samples[name])
         result[name] = {"value": float(point[name]), "ci95": list(ci)}
     halves = [[bound / 2 for bound in result[name]["ci95"]] for name in ("sensitivity", "specificity")]
     ci = square_and_add(point["sensitivity"] / 2, halves[0], point["specificity"] / 2, halves[1])
@@ -123,15 +171,21 @@ def _drawn_seeds(seeds: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed + 1).integers(0, seeds, (REPEATS, seeds))
 
 
-def paired_difference(logits: list[np.ndarray], baseline: list[np.ndarray], labels: np.ndarray, seed: int = 0) -> dict[str, dict]:
+def paired_difference(
+    logits: list[np.ndarray],
+    baseline: list[np.ndarray],
+    labels: np.ndarray,
+    seed: int = 0,
+    patients: np.ndarray | None = None,
+) -> dict[str, dict]:
     """Mean over seeds of metric(logits) − metric(baseline), {"value", "ci95", "p"} for each of METRICS.
 
     logits and baseline hold one array (N,) a seed, in the same order of seeds and on the same images. Images are resampled within
     each class, the same for both models; with three or more seeds the pairs of seeds are resampled too. p is the two-sided
-    bootstrap p-value: twice the smaller share of resamples on one side of zero (at least 1/(repeats+1)).
+    bootstrap p-value: twice the smaller share of resamples on one side of zero (at least 2/(repeats+1)).
     """
     pairs = len(logits)
-    rows = resample(labels, seed=seed)
+    rows = resample(labels, seed=seed, patients=patients)
     drawn, picks = labels[rows], _drawn_seeds(pairs, seed)
     samples = {name: np.zeros(REPEATS) for name in METRICS}
     point = {name: 0.0 for name in METRICS}
@@ -145,16 +199,16 @@ def paired_difference(logits: list[np.ndarray], baseline: list[np.ndarray], labe
     result = {}
     for name in METRICS:
         tail = min((samples[name] <= 0).mean(), (samples[name] >= 0).mean())
-        p = min(1.0, max(2 * tail, 1 / (REPEATS + 1)))
+        p = min(1.0, max(2 * tail, 2 / (REPEATS + 1)))
         result[name] = {"value": point[name], "ci95": list(percentile(samples[name])), "p": float(p)}
     return result
 
 
-def mean_over_seeds(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0) -> dict:
+def mean_over_seeds(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None) -> dict:
     """As `metrics`, averaged over seeds (one array (N,) each); images are resampled and, from three seeds on, the seeds too."""
     if len(logits) == 1:
-        return metrics(logits[0], labels, seed)
-    rows, picks = resample(labels, seed=seed), _drawn_seeds(len(logits), seed)
+        return metrics(logits[0], labels, seed, patients)
+    rows, picks = resample(labels, seed=seed, patients=patients), _drawn_seeds(len(logits), seed)
     samples = [metric_values(one[rows], labels[rows]) for one in logits]
     points = [metric_values(one, labels) for one in logits]
     result = {"n": len(labels), "majority": majority_share(labels)}
@@ -176,7 +230,7 @@ def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) 
     return float(a + b - low), float(a + b + high)
 
 
-def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray) -> dict:
+def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
     """What choosing the epoch by the test itself ("course") reports, beside choosing it by validation ("honest"; notebook 02).
 
     val_acc: (epochs,); test_logits: (epochs, N); labels: (N,). Gives "test_acc" (epochs,); for either protocol [epoch from 1,
@@ -187,29 +241,39 @@ def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray) ->
     lesson = {"test_acc": test_acc}
     for name, epoch in chosen.items():
         lesson[name] = [epoch + 1, float(test_acc[epoch])]
-        lesson[f"{name}_ci95"] = metrics(test_logits[epoch], labels)["acc"]["ci95"]
-    difference = paired_difference([test_logits[chosen["course"]]], [test_logits[chosen["honest"]]], labels)["acc"]
+        lesson[f"{name}_ci95"] = metrics(test_logits[epoch], labels, patients=patients)["acc"]["ci95"]
+    course, honest = ([test_logits[chosen[name]]] for name in ("course", "honest"))
+    difference = paired_difference(course, honest, labels, patients=patients)["acc"]
     flattery = {"value": difference["value"], "ci95": difference["ci95"]}
     return lesson | {"flattery": flattery, "flatters": bool(flattery["value"] > 0)}
 
 
-def mean_accuracy(logits: list[np.ndarray], labels: np.ndarray) -> dict:
+def mean_accuracy(logits: list[np.ndarray], labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
     """Mean over seeds of the share of right decisions: {"value", "ci95"}, by Wilson's interval.
 
     logits hold one array (N,) a seed; NaN logits (images that an epoch did not visit) are left out. Seeds see the same images, so
     the number of images, not of images times seeds, sets the width.
     """
     right = np.stack([np.where(np.isnan(one), np.nan, (one > 0) == (labels == 1)) for one in logits])
-    value, n = float(np.nanmean(right)), int((~np.isnan(right)).any(0).sum())
+    known = (~np.isnan(right)).any(0)
+    value = float(np.nanmean(right))
+    n = effective_size(np.nanmean(right[:, known], axis=0), among(patients, known))
     return {"value": value, "ci95": list(wilson(value * n, n))}
 
 
-def accuracy_gap(train: list[np.ndarray], train_labels: np.ndarray, val: list[np.ndarray], val_labels: np.ndarray) -> dict:
+def accuracy_gap(
+    train: list[np.ndarray],
+    train_labels: np.ndarray,
+    val: list[np.ndarray],
+    val_labels: np.ndarray,
+    train_patients: np.ndarray | None = None,
+    val_patients: np.ndarray | None = None,
+) -> dict:
     """Training minus validation accuracy, mean over seeds: {"value", "ci95"}, by Newcombe's interval for a difference of shares.
 
     train and val hold logits (N,) a seed, as for mean_accuracy.
     """
-    a, b = mean_accuracy(train, train_labels), mean_accuracy(val, val_labels)
+    a, b = mean_accuracy(train, train_labels, train_patients), mean_accuracy(val, val_labels, val_patients)
     ci = square_and_add(a["value"], a["ci95"], b["value"], b["ci95"], sign=-1)
     return {"value": a["value"] - b["value"], "ci95": list(ci)}
 
@@ -219,19 +283,24 @@ def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, np.where(labels == 1, -logits, logits))
 
 
-def mean_loss(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0) -> dict:
+def mean_loss(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None) -> dict:
     """Mean over seeds of the mean binary cross-entropy of logits (N,): {"value", "ci95"}; NaN logits are left out."""
     each = np.stack([loss(one, labels) for one in logits])
     known = ~np.isnan(each).all(0)
     mean, labels = np.nanmean(each[:, known], axis=0), labels[known]
-    return {"value": float(mean.mean()), "ci95": list(bootstrap(lambda rows: mean[rows].mean(axis=1), labels, seed))}
+    ci = bootstrap(lambda rows: mean[rows].mean(axis=1), labels, seed, among(patients, known))
+    return {"value": float(mean.mean()), "ci95": list(ci)}
 
 
-def share(hits: np.ndarray) -> dict:
-    """The share of True in hits (N,) with Wilson's interval: {"value", "ci95"}; NaN where there is nothing to count."""
+def share(hits: np.ndarray, patients: np.ndarray | None = None) -> dict:
+    """The share of True in hits (N,) with Wilson's interval: {"value", "ci95"}; NaN where there is nothing to count.
+
+    hits may be means over seeds, in [0, 1].
+    """
     if len(hits) == 0:
         return {"value": float("nan"), "ci95": [float("nan")] * 2}
-    return {"value": float(np.mean(hits)), "ci95": list(wilson(int(np.sum(hits)), len(hits)))}
+    n = effective_size(hits, patients)
+    return {"value": float(np.mean(hits)), "ci95": list(wilson(np.sum(hits) * n / len(hits), n))}
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -239,9 +308,11 @@ def holm(p_values: list[float]) -> list[float]:
     return multipletests(p_values, method="holm")[1].tolist()
 
 
-def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, seed: int = 0) -> tuple[float, float]:
+def bootstrap(
+    statistic: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None
+) -> tuple[float, float]:
     """95% interval of any statistic of row numbers: `statistic((repeats, N) rows) → (repeats,)`, stratified by labels (N,)."""
-    return percentile(statistic(resample(labels, seed=seed)))
+    return percentile(statistic(resample(labels, seed=seed, patients=patients)))
 
 
 def side(ci: Sequence[float], of: float = 0.0) -> str:
@@ -276,13 +347,13 @@ def confidence(logits: np.ndarray) -> np.ndarray:
     return expit(np.abs(logits))
 
 
-def reliability(logits: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+def reliability(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> pd.DataFrame:
     """Reliability diagram of the predicted class: one row a non-empty bin (confidence, accuracy, ci95 low and high, n)."""
     sure, right = confidence(logits), (logits > 0) == (labels == 1)
     which = np.minimum((sure * BINS).astype(int), BINS - 1)
     table = []
     for one in np.unique(which):
         inside = which == one
-        low, high = wilson(int(right[inside].sum()), int(inside.sum()))
+        low, high = share(right[inside], among(patients, inside))["ci95"]
         table.append((float(sure[inside].mean()), float(right[inside].mean()), low, high, int(inside.sum())))
     return pd.DataFrame(table, columns=["confidence", "accuracy", "low", "high", "n"])

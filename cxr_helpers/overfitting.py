@@ -33,15 +33,20 @@ def by_epoch(fits: list[Run], data: Dataset) -> list[dict]:
     for i in range(min(len(fit.history) for fit in fits)):
         row = {"epoch": i + 1}
         train, val = ([fit.logits[split][i] for fit in fits] for split in ("train", "val"))
-        for split, logits, labels in (("train", train, data.train.labels), ("val", val, data.val.labels)):
-            row[f"{split}_loss"] = evaluation.mean_loss(logits, labels)
-            row[f"{split}_acc"] = evaluation.mean_accuracy(logits, labels)
+        for split, logits, part in (("train", train, data.train), ("val", val, data.val)):
+            row[f"{split}_loss"] = evaluation.mean_loss(logits, part.labels, patients=part.patients)
+            row[f"{split}_acc"] = evaluation.mean_accuracy(logits, part.labels, part.patients)
         a, b = row["val_loss"], row["train_loss"]
         ci = evaluation.square_and_add(a["value"], a["ci95"], b["value"], b["ci95"], sign=-1)
         row["loss_gap"] = {"value": a["value"] - b["value"], "ci95": list(ci)}
-        row["gap"] = evaluation.accuracy_gap(train, data.train.labels, val, data.val.labels)
+        row["gap"] = _accuracy_gap(train, val, data)
         rows.append(row)
     return rows
+
+
+def _accuracy_gap(train: list[np.ndarray], val: list[np.ndarray], data: Dataset) -> dict:
+    a, b = data.train, data.val
+    return evaluation.accuracy_gap(train, a.labels, val, b.labels, a.patients, b.patients)
 
 
 def final_gap(epochs: list[dict]) -> dict:
@@ -63,7 +68,7 @@ def turn(fits: list[Run], data: Dataset) -> dict:
     loss = np.mean([[evaluation.loss(fit.logits["val"][i], data.val.labels) for i in range(epochs)] for fit in fits], axis=0)
     lowest = int(loss.mean(1).argmin())
     rise = loss[-1] - loss[lowest]
-    ci = evaluation.bootstrap(lambda rows: rise[rows].mean(1), data.val.labels)
+    ci = evaluation.bootstrap(lambda rows: rise[rows].mean(1), data.val.labels, patients=data.val.patients)
     return {
         "epoch": lowest + 1,
         "epochs": epochs,
@@ -81,7 +86,7 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
     "last" (paired on the same test images; None for "last"), differs (whether the interval of the accuracy's difference leaves
     out zero).
     """
-    val, test = data.val.labels, data.test.labels
+    val, test, patients = data.val.labels, data.test.labels, data.test.patients
 
     def chosen(fit: Run, rule: str) -> int:
         if rule == "last":
@@ -95,8 +100,8 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
     for rule in ("last", "loss", "auc"):
         epochs = [chosen(fit, rule) for fit in fits]
         logits = [fit.open_test()["epochs"][epoch] for fit, epoch in zip(fits, epochs, strict=True)]
-        whole = evaluation.mean_over_seeds(logits, test)
-        difference = evaluation.paired_difference(logits, last, test) if last else None
+        whole = evaluation.mean_over_seeds(logits, test, patients=patients)
+        difference = evaluation.paired_difference(logits, last, test, patients=patients) if last else None
         last = last or logits
         found.append(
             {
@@ -113,8 +118,8 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
 def learning_curve(study: Study, fits: list[Run]) -> list[dict]:
     """The course's recipe on ever more training images, over the same seeds; the last point is `fits`, the whole training split.
 
-    One dict a size: n, train_acc, val_acc, gap, each but the first {"value", "ci95"} after the last epoch. A smaller split is a
-    stratified part of the whole; validation images are the same everywhere.
+    One dict a size: n, patients (None where not known), train_acc, val_acc, gap, the last three {"value", "ci95"} after the last
+    epoch. A smaller split is a stratified part of the whole; validation images are the same everywhere.
     """
     whole, points = study.baseline_data, []
     short_test = study.remedy_data.test  # not read here: as few as a run may hold
@@ -134,9 +139,10 @@ def learning_curve(study: Study, fits: list[Run]) -> list[dict]:
         rows.append(
             {
                 "n": len(data.train),
-                "train_acc": evaluation.mean_accuracy(train, data.train.labels),
-                "val_acc": evaluation.mean_accuracy(val, data.val.labels),
-                "gap": evaluation.accuracy_gap(train, data.train.labels, val, data.val.labels),
+                "patients": data.train.n_patients,
+                "train_acc": evaluation.mean_accuracy(train, data.train.labels, data.train.patients),
+                "val_acc": evaluation.mean_accuracy(val, data.val.labels, data.val.patients),
+                "gap": _accuracy_gap(train, val, data),
             }
         )
     return rows
@@ -176,11 +182,11 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
 # --- confidence -----------------------------------------------------------------------------------------------------
 
 
-def confidence(logits: np.ndarray, labels: np.ndarray) -> dict:
+def confidence(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
     """Probability of the predicted class of right and wrong predictions, the share above 0.9, the errors among those, and the
     ECE.
 
-    logits, labels: (N,).
+    logits, labels, patients (where known): (N,).
     """
     sure, right = evaluation.confidence(logits), (logits > 0) == (labels == 1)
     above = sure > CONFIDENT
@@ -188,11 +194,11 @@ def confidence(logits: np.ndarray, labels: np.ndarray) -> dict:
         "n": len(labels),
         "right": sure[right],
         "wrong": sure[~right],
-        "above_90": evaluation.share(above),
+        "above_90": evaluation.share(above, patients),
         "n_above_90": int(above.sum()),
         "confident_errors": int((above & ~right).sum()),
-        "confident_error_share": evaluation.share(~right[above]),
-        "ece": evaluation.metrics(logits, labels)["ece"],
+        "confident_error_share": evaluation.share(~right[above], evaluation.among(patients, above)),
+        "ece": evaluation.metrics(logits, labels, patients=patients)["ece"],
     }
 
 
@@ -204,8 +210,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def temperature(val: np.ndarray, val_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> dict:
-    """Temperature scaling: fitted on validation logits, judged on test logits (N,).
+def temperature(
+    val: np.ndarray, val_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, test_patients: np.ndarray | None = None
+) -> dict:
+    """Temperature scaling: fitted on validation logits, judged on test logits (N,) of test_patients (N,), where known.
 
     {"temperature", "before", "after", "difference"}: ece and loss {"value", "ci95"}; the difference after − before is paired.
     "softens": whether the temperature is above 1; "side": of zero, on which the interval of the ECE's difference lies;
@@ -213,7 +221,7 @@ def temperature(val: np.ndarray, val_labels: np.ndarray, test: np.ndarray, test_
     change.
     """
     t = fit_temperature(val, val_labels)
-    rows = evaluation.resample(test_labels)
+    rows = evaluation.resample(test_labels, patients=test_patients)
     drawn = test_labels[rows]
 
     def judged(logits: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -235,8 +243,8 @@ def temperature(val: np.ndarray, val_labels: np.ndarray, test: np.ndarray, test_
         "softens": t > 1,
         "side": evaluation.side(body["difference"]["ece"]["ci95"]),
         **body,
-        "reliability_before": evaluation.reliability(test, test_labels).to_dict("records"),
-        "reliability_after": evaluation.reliability(test / t, test_labels).to_dict("records"),
+        "reliability_before": evaluation.reliability(test, test_labels, test_patients).to_dict("records"),
+        "reliability_after": evaluation.reliability(test / t, test_labels, test_patients).to_dict("records"),
     }
 
 

@@ -9,14 +9,16 @@ from itertools import cycle, islice
 
 import numpy as np
 import torch
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from cxr_helpers import evaluation
-from cxr_helpers.data import Dataset, Split, with_splits
+from cxr_helpers import augment, evaluation
+from cxr_helpers.data import Dataset, Split, to_tensor, with_splits
 from cxr_helpers.engine import parallel, runs, settings
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.engine.runtime import cores
+from cxr_helpers.model import small_cnn
 from cxr_helpers.study import Study
+from cxr_helpers.training import evaluate
 
 BETTER, WORSE, SAME = "lebih baik", "lebih buruk", "tidak terbedakan"
 SIGNIFICANCE = 0.05
@@ -83,8 +85,14 @@ REMEDIES = (
     Remedy(
         "minority_augmentation",
         "minority_augmentation",
-        "Augmentasi kelas minoritas",
+        "Augmentasi kelas minoritas saja",
         {"augment": ANATOMICAL, "augment_target": "minority"},
+    ),
+    Remedy(
+        "minority_repeated",
+        "minority_augmentation",
+        "Kelas minoritas diulang, augmentasi kedua kelas",
+        {"augment": ANATOMICAL, "balance": "repeat"},
     ),
 )
 CROSS_VALIDATION = Remedy("cross_validation", "cross_validation", f"Validasi silang {FOLDS} lipatan")
@@ -106,14 +114,23 @@ class Measured:
     def labels(self, split: str) -> list[np.ndarray]:
         return [getattr(data, split).labels for data in self.data]
 
+    def patients(self, split: str) -> list[np.ndarray | None]:
+        return [getattr(data, split).patients for data in self.data]
+
 
 def folds(data: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
-    """n data sets over the pooled training and validation images: stratified folds, one for validation each; test untouched."""
-    pool = [np.concatenate([getattr(data.train, name), getattr(data.val, name)]) for name in ("images", "labels", "rows")]
-    splitter = StratifiedKFold(n, shuffle=True, random_state=seed)
+    """n data sets over the pooled training and validation images: stratified folds, one for validation each; test untouched.
+
+    Where patients are known, all images of a patient are in one fold.
+    """
+    known = data.train.patients is not None
+    names = ("images", "labels", "rows", *(("patients",) if known else ()))
+    pool = {name: np.concatenate([getattr(data.train, name), getattr(data.val, name)]) for name in names}
+    splitter = (StratifiedGroupKFold if known else StratifiedKFold)(n, shuffle=True, random_state=seed)
     made = []
-    for train, val in splitter.split(pool[0], pool[1]):
-        made.append(with_splits(data, train=Split(*(part[train] for part in pool)), val=Split(*(part[val] for part in pool))))
+    for train, val in splitter.split(pool["images"], pool["labels"], pool.get("patients")):
+        parts = (Split(**{name: array[rows] for name, array in pool.items()}) for rows in (train, val))
+        made.append(with_splits(data, **dict(zip(("train", "val"), parts, strict=True))))
     return made
 
 
@@ -177,14 +194,18 @@ def combine(validation: dict[str, dict[str, float]]) -> Combination | None:
 def _gap(measured: Measured) -> dict:
     train, val = measured.labels("train"), measured.labels("val")
     if measured.remedy is not CROSS_VALIDATION:
-        return evaluation.accuracy_gap(measured.logits("train"), train[0], measured.logits("val"), val[0])
+        patients = [measured.patients(split)[0] for split in ("train", "val")]
+        return evaluation.accuracy_gap(measured.logits("train"), train[0], measured.logits("val"), val[0], *patients)
     # Every fold has other images: all of them together are one sample of training and one of validation images.
     pooled = [np.concatenate(each) for each in (measured.logits("train"), train, measured.logits("val"), val)]
-    return evaluation.accuracy_gap([pooled[0]], pooled[1], [pooled[2]], pooled[3])
+    every = [measured.patients(split) for split in ("train", "val")]
+    patients = [None if each[0] is None else np.concatenate(each) for each in every]
+    return evaluation.accuracy_gap([pooled[0]], pooled[1], [pooled[2]], pooled[3], *patients)
 
 
 def _variant(study: Study, measured: Measured, baseline: Measured) -> dict:
-    labels, first = study.remedy_data.test.labels, measured.fits[0]
+    labels, patients = study.remedy_data.test.labels, study.remedy_data.test.patients
+    first = measured.fits[0]
     test = measured.logits("test")
     compared = list(islice(cycle(baseline.logits("test")), len(test)))
     row = {
@@ -201,8 +222,8 @@ def _variant(study: Study, measured: Measured, baseline: Measured) -> dict:
         "trained_parameters": first.info["trained_parameters"],
         "gap": _gap(measured),
         "validation": _validation(measured),
-        "test": evaluation.mean_over_seeds(test, labels),
-        "difference": None if measured is baseline else evaluation.paired_difference(test, compared, labels),
+        "test": evaluation.mean_over_seeds(test, labels, patients=patients),
+        "difference": None if measured is baseline else evaluation.paired_difference(test, compared, labels, patients=patients),
         "history": first.history.to_dict("records"),
     }
     truth = study.remedy_data.test.truth
@@ -222,6 +243,43 @@ def verdict(difference: float, adjusted_p: float) -> str:
     if adjusted_p >= SIGNIFICANCE:
         return SAME
     return BETTER if difference > 0 else WORSE
+
+
+def shortcut(study: Study) -> list[dict]:
+    """What either form of minority augmentation teaches a small CNN (seed of the study): to see the class, or the augmentation?
+
+    One dict a form and class of the test images: title, label, n, patients (None where not known), plain and augmented (shares of
+    these images that are given class 1, {"value", "ci95"}), difference (augmented − plain, paired by image) and side (of zero, on
+    which its interval lies). An image means the same before and after an augmentation that is plausible, so a network that judges
+    anatomy shows no difference (notebook 04).
+    """
+    data, rows = study.remedy_data, []
+    images, labels, patients = to_tensor(data.test.images), data.test.labels, data.test.patients
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(study.seed)
+        changed = augment.apply(images, ANATOMICAL)
+    for remedy in (r for r in REMEDIES if r.recommendation == "minority_augmentation"):
+        config = study.config(epochs=study.preset.remedy_epochs, architecture="small_cnn", **remedy.changes)
+        network = small_cnn()
+        network.load_state_dict(runs.get(config, data, study.weights, study.device).weights("last"))
+        plain, augmented = ((evaluate(network, x).numpy() > 0) for x in (images, changed))
+        for label in (0, 1):
+            which = labels == label
+            moved = np.where(which, augmented.astype(float) - plain, np.nan)
+            ci = evaluation.bootstrap(lambda rows, moved=moved: np.nanmean(moved[rows], axis=1), labels, patients=patients)
+            rows.append(
+                {
+                    "title": remedy.title,
+                    "label": label,
+                    "n": int(which.sum()),
+                    "patients": None if patients is None else len(np.unique(patients[which])),
+                    "plain": evaluation.share(plain[which], evaluation.among(patients, which)),
+                    "augmented": evaluation.share(augmented[which], evaluation.among(patients, which)),
+                    "difference": {"value": float(np.nanmean(moved)), "ci95": list(ci)},
+                    "side": evaluation.side(ci),
+                }
+            )
+    return rows
 
 
 def summarise(rows: list[dict]) -> dict:

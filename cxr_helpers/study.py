@@ -48,6 +48,7 @@ class Study:
     def provenance(self, used: datasets.Dataset | None = None) -> dict:
         """Where numbers come from; results.write completes it. `used` is the data they rest on (default: baseline_data)."""
         used = used or self.baseline_data
+        patients = {split: getattr(used, split).n_patients for split in sources.SPLITS}
         return {
             "data": {
                 "kind": used.source.kind,
@@ -61,6 +62,7 @@ class Study:
                 "fingerprint": used.fingerprint,
                 "counts": used.counts,
                 "totals": {split: sum(counts.values()) for split, counts in used.counts.items()},
+                "patients": patients if used.train.patients is not None else None,
                 "counts_available": self.data.counts,
                 "overlap": self.data.overlap,
                 "shared": [{"splits": pair.split("-"), "n": n} for pair, n in self.data.overlap.items() if n],

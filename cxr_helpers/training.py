@@ -28,7 +28,7 @@ CHOICES = {
     "schedule": ("constant", "cosine", "onecycle"),
     "architecture": ("resnet18", "resnet18_layer2", "small_cnn"),
     "trainable": ("all", "layer4+head", "head"),
-    "balance": ("none", "pos_weight", "sampler"),
+    "balance": ("none", "pos_weight", "sampler", "repeat"),
     "augment_target": ("all", "minority"),
     "monitor": ("auc", "loss"),
 }
@@ -38,11 +38,12 @@ CHOICES = {
 class TrainConfig:
     """Everything a person may set about a run; the defaults are the course's recipe.
 
-    epochs, batch_size ≥ 1; lr > 0 (the peak, where a schedule moves it); weight_decay ≥ 0; 0 ≤ dropout < 1; `augment` names
-    transforms of augment.py; `augment_target="minority"` repeats the rarer class to the size of the other and augments it
-    alone; `monitor` is the validation metric that chooses the best epoch: the
-    highest AUC (which sees the order of the predictions, not how sure they are) or the lowest loss; `patience` stops after that
-    many epochs without a better one (None: never).
+    epochs, batch_size ≥ 1; lr > 0 (the peak, where a schedule moves it); weight_decay ≥ 0; 0 ≤ dropout < 1;
+    `balance="repeat"` repeats the rarer class to the size of the other; `augment` names transforms of augment.py, and
+    `augment_target="minority"` repeats the rarer class and augments it alone, which teaches a network to see the augmentation
+    (remedies.shortcut shows it); `monitor` is the validation metric that chooses the best epoch: the highest AUC (which sees
+    the order of the predictions, not how sure they are) or the lowest loss; `patience` stops after that many epochs without a
+    better one (None: never).
     Raises InputError on a value outside its range.
     """
 
@@ -70,6 +71,11 @@ class TrainConfig:
         unknown = [name for name in self.augment if name not in augment.TRANSFORMS]
         if unknown:
             raise InputError(f"Augmentasi {', '.join(unknown)} tidak dikenal: pilih {', '.join(augment.TRANSFORMS)}.")
+        if self.augment_target == "minority" and (self.balance != "none" or not self.augment):
+            raise InputError(
+                "augment_target='minority' sudah mengulang kelas yang lebih jarang: berikan augment=(…) dan balance='none', atau "
+                "pakai balance='repeat' dengan augment_target='all'."
+            )
         for name, holds, rule in (
             ("epochs", self.epochs >= 1, "bilangan bulat mulai dari 1"),
             ("batch_size", self.batch_size >= 1, "bilangan bulat mulai dari 1"),
@@ -147,7 +153,7 @@ def draw_batches(config: TrainConfig, labels: Tensor, generator: torch.Generator
     if config.balance == "sampler":
         share = torch.where(minority, 1 / minority.sum(), 1 / (~minority).sum())
         rows = torch.multinomial(share, len(labels), replacement=True, generator=generator)
-    elif config.augment_target == "minority":
+    elif config.balance == "repeat" or config.augment_target == "minority":
         rare, common = minority.nonzero().flatten(), (~minority).nonzero().flatten()
         repeated = rare.repeat(math.ceil(len(common) / len(rare)))[: len(common)]
         rows = torch.cat([common, repeated])

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from medmnist import INFO
 
+from cxr_helpers.engine import patients
 from cxr_helpers.engine.download import Remote
 
 ROOT = Path(__file__).resolve().parent.parent
+CHESTMNIST = {"train": 78_468, "val": 11_219, "test": 22_433}  # rows of the published file
 COUNTS = {"train": 240, "val": 120, "test": 160}
 RESOLVE_PHANTOM = "import sys; from cxr_helpers.engine import sources; print(sources.resolve('phantom', folder=sys.argv[1]).path)"
 
@@ -37,6 +39,26 @@ def made(flag: str, size: int = 28, seed: int = 0) -> dict[str, np.ndarray]:
 def written(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     np.savez_compressed(path, **arrays)
     return path
+
+
+def like_chestmnist() -> dict[str, np.ndarray]:
+    """Arrays with ChestMNIST's own number of rows and its own labels of the two classes; the other rows hold other findings."""
+    rng, arrays = np.random.default_rng(0), {}
+    for split, known in patients.read().items():
+        n, rows = CHESTMNIST[split], known["rows"]
+        images, labels = np.zeros((n, 28, 28), np.uint8), np.zeros((n, 14), np.uint8)
+        images[rows] = rng.integers(0, 256, (len(rows), 28, 28))
+        labels[::3, 2] = 1
+        labels[1::3, [1, 7]] = 1
+        labels[rows] = 0
+        labels[rows, np.where(known["labels"] == 1, 7, 1)] = 1
+        arrays |= {f"{split}_images": images, f"{split}_labels": labels}
+    return arrays
+
+
+@pytest.fixture(scope="session")
+def real_layout(tmp_path_factory) -> Path:
+    return written(tmp_path_factory.mktemp("real") / "chestmnist.npz", like_chestmnist())
 
 
 @pytest.fixture

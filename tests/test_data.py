@@ -131,6 +131,8 @@ def test_the_phantom_is_read_like_the_real_set(phantom_folder):
         "test": {"cardiomegaly": 242, "pneumothorax": 434},
     }
     assert dataset.overlap == {"train-val": 0, "train-test": 0, "val-test": 0}
+    assert all(getattr(dataset, split).patients is None for split in sources.SPLITS)  # each image is a patient of its own
+    assert dataset.source == source  # and nothing is missed
 
 
 def test_the_truth_follows_its_images(phantom_folder):

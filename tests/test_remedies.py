@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cxr_helpers import remedies
+from cxr_helpers.data import Split, with_splits
 from cxr_helpers.engine import files, runs, settings
 from cxr_helpers.study import open_study
 
@@ -173,6 +174,23 @@ def test_a_verdict_needs_an_adjusted_p_below_the_level():
     assert remedies.verdict(0.1, 0.01) == remedies.BETTER
     assert remedies.verdict(-0.1, 0.01) == remedies.WORSE
     assert remedies.verdict(0.1, 0.05) == remedies.verdict(-0.1, 0.9) == remedies.SAME
+
+
+def test_only_augmenting_the_rarer_class_teaches_the_augmentation(study, monkeypatch):
+    """On noise that tells nothing about the class, the augmentation is all that the first form can learn."""
+    generator = np.random.default_rng(0)
+
+    def split(n: int) -> Split:
+        labels = (np.arange(n) % 3 > 0).astype(np.uint8)
+        return Split(generator.integers(0, 256, (n, 28, 28)).astype(np.uint8), labels, np.arange(n))
+
+    data = with_splits(study.remedy_data, train=split(300), val=split(30), test=split(90))
+    noise = replace(study, remedy_data=data, preset=replace(study.preset, remedy_epochs=4))
+    rows = remedies.shortcut(noise)
+    assert [row["label"] for row in rows] == [0, 1, 0, 1] and [row["n"] for row in rows] == [30, 60, 30, 60]
+    assert len({row["title"] for row in rows}) == 2
+    assert all(row["side"] == "below" and row["difference"]["value"] < -0.5 for row in rows[:2])
+    assert all(abs(row["difference"]["value"]) < 0.3 for row in rows[2:])
 
 
 def row(name: str, verdict: str, value: float, parameters: int = 10) -> dict:

@@ -46,6 +46,7 @@ def say(real, tmp_path, monkeypatch):
 
 
 ONE, TWO, THREE, FOUR = FILES
+PATIENTS = {"train": 1193, "val": 164, "test": 360}
 START = {"kind": "random", "difference": None}
 WORDS = [
     (ONE, "text_changes", {"pooling.removed": True}, "ditiadakan"),
@@ -65,6 +66,21 @@ WORDS = [
     (TWO, "text_filter", {"provenance.data.single_label_filter": False}, "tepat satu label"),
     (TWO, "text_overlap", {"provenance.data.shared": []}, "Tidak ada citra"),
     (TWO, "text_overlap", {"provenance.data.shared": [{"splits": ["train", "test"], "n": 3}]}, "3 citra latih dan uji"),
+    (TWO, "text_patients", {"provenance.data.patients": PATIENTS}, "menarik pasien beserta semua citranya"),
+    (TWO, "text_patients", {}, "Setiap citra fantom adalah pasien tersendiri"),
+    (TWO, "text_patients", {"provenance.data.kind": "file"}, "interval itu terlalu sempit"),
+    (TWO, "tbl_data", {"provenance.data.patients": PATIENTS}, " dari 1.193 pasien | "),
+    (TWO, "tbl_uji_caption", {"provenance.data.patients": PATIENTS}, "citra uji dari 360 pasien, dibuka"),
+    (TWO, "fig_riwayat_caption", {"provenance.data.patients": PATIENTS}, "citra validasi dari 164 pasien."),
+    (THREE, "fig_keyakinan_caption", {"provenance.data.patients": PATIENTS}, "citra validasi dari 164 pasien (epoch"),
+    (THREE, "tbl_klaim_caption", {"provenance.data.patients": PATIENTS}, "citra latih dari 1.193 pasien."),
+    (THREE, "fig_belajar_alt", {"learning_curve.0.patients": 77}, "citra dari 77 pasien: latih"),
+    (FOUR, "tbl_perbaikan_caption", {"provenance.data.patients": PATIENTS}, "citra uji dari 360 pasien setelah"),
+    (FOUR, "tbl_jalan_pintas", {"shortcut.0.patients": 55}, " dari 55 pasien | "),
+    (ONE, "tbl_awal_caption", {"provenance.data.patients": PATIENTS}, "citra latih dari 1.193 pasien dan"),
+    ("laporan", "facts", {"training.provenance.data.patients": PATIENTS}, " uji dari 360 pasien"),
+    ("laporan", "facts", {"training.provenance.data.patients": None}, " uji\n- Seed"),
+    ("laporan", "abstract", {"training.provenance.data.patients": PATIENTS}, "citra latih dari 1.193 pasien ("),
     (TWO, "fig_contoh_caption", {"samples.outlines": None}, "(bawah)."),
     (TWO, "fig_contoh_caption", {"samples.outlines": {"jantung": []}}, "topeng kebenaran"),
     (TWO, "text_intensity", {"intensity.brighter": None}, "memuat 0,5: tidak terlihat"),
@@ -140,6 +156,8 @@ WORDS = [
         {"claims.12": {"id": "grey_adaptation", "kind": "features", **ESTIMATE, "majority": 0.6, "verdict": "didukung"}},
         "tanpa pelatihan 12,3% (IK 95% 7,1–17,5); tebakan mayoritas 60,0%",
     ),
+    (FOUR, "text_shortcut", {f"shortcut.{i}.side": "across" for i in range(4)}, "tidak terlihat jawaban yang berubah"),
+    (FOUR, "text_shortcut", {"shortcut.0.side": "below", "shortcut.0.difference": ESTIMATE}, "+12,3 poin persen (IK"),
     (FOUR, "text_combination", {"summary.combination": None}, "tidak ada gabungan yang diuji"),
     (
         FOUR,

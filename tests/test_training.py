@@ -170,6 +170,8 @@ def test_a_loss_that_is_not_finite_stops_with_one_line(dataset, weights):
         ({"augment": ("blur",)}, "blur"),
         ({"patience": 0}, "patience=0"),
         ({"seed": -1}, "seed=-1"),
+        ({"augment_target": "minority"}, "sudah mengulang"),
+        ({"augment_target": "minority", "augment": ("flip",), "balance": "sampler"}, "balance='repeat'"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(changes, words):
@@ -217,6 +219,15 @@ def test_minority_augmentation_balances_and_touches_only_the_rarer_class():
     changed = training._transform(config, labels)(x, labels.unsqueeze(1)).flatten(1).abs().sum(1) > 0
     assert changed[:10].all()
     assert not changed[10:].any()
+
+
+def test_a_repeated_minority_is_as_frequent_and_augmented_like_the_other():
+    labels = torch.tensor([0.0] * 10 + [1.0] * 30)
+    config = TrainConfig(augment=("exposure",), balance="repeat")
+    rows = torch.cat(training.draw_batches(config, labels, torch.Generator().manual_seed(0)))
+    assert (labels[rows] == 0).sum() == (labels[rows] == 1).sum() == 30
+    changed = training._transform(config, labels)(torch.zeros(40, 1, 28, 28), labels.unsqueeze(1)).flatten(1).abs().sum(1) > 0
+    assert changed.all()
 
 
 def test_weighted_sampler_draws_both_classes_alike():
