@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from babel.dates import format_date
 from babel.lists import format_list
 from babel.numbers import format_decimal
 
@@ -55,6 +54,8 @@ def duration(seconds: float) -> str:
 
 def date(iso: str) -> str:
     """'2026-11-23T18:00:00+00:00' → '23 November 2026'."""
+    from babel.dates import format_date  # not above: it takes longer to import than all the rest, and only the cover needs it
+
     return format_date(datetime.fromisoformat(iso), format="long", locale=LOCALE)
 
 
