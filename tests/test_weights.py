@@ -256,3 +256,13 @@ def test_a_damaged_official_file_is_never_taken_for_none(published):
     for name in ("auto", "imagenet"):
         with pytest.raises(InputError, match=r"resnet18-f37072fd\.pth"):
             weights.resolve_weights(name, folder)
+
+
+def test_what_another_sends_under_the_official_name_is_not_kept(published, monkeypatch):
+    folder = published()
+    monkeypatch.setattr(weights, "IMAGENET", download.Remote(weights.IMAGENET.url, "sha256:" + "0" * 64))
+    assert weights.resolve_weights("auto", folder).kind == "random"
+    with pytest.raises(InputError, match="sidik jari") as caught:
+        weights.resolve_weights("imagenet", folder)
+    one_line(caught)
+    assert not list(folder.glob("*.pth"))
