@@ -1,11 +1,13 @@
 """First-layer kernels adapted to one grey channel, and reading weights safely (notebook 01).
 
 ResNet-18: He et al. 2016. The network's own definition stands in model.py; adaptation.py measures what adaptation preserves.
-Why reading is not as simple as torch.load: a .pth file is a pickle, which can run code; only tensors are taken from it.
+Why reading is not as simple as torch.load: a .pth file is a pickle, which can run code; engine/checkpoints.py takes only tensors
+from it, and finds the network in it by its names.
 """
 
 import hashlib
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 
 from cxr_helpers.data import LUMINANCE
-from cxr_helpers.engine import download
+from cxr_helpers.engine import checkpoints, download
 from cxr_helpers.engine.errors import InputError
 
 REDUCTIONS = ("mean", "sum", "luminance")
@@ -25,6 +27,7 @@ SCALES = ("none", "dc", "norm")
 IMAGENET = download.Remote(
     ResNet18_Weights.IMAGENET1K_V1.url, "sha256:f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"
 )
+IMAGENET_BYTES = range(46_000_000, 48_000_000)  # sizes worth a digest when it is looked for under another name
 STAGES = ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "fc")
 
 
@@ -150,50 +153,48 @@ def _digest(state: dict[str, Tensor]) -> str:
     return summary.hexdigest()[:16]
 
 
-def _imagenet(folder: Path, timeout: float, retries: int) -> dict[str, Tensor]:
-    """IMAGENET from `folder`, from torch's own cache, or fetched into `folder`.
+def _imagenet(folder: Path, timeout: float, retries: int, slowest: float) -> dict[str, Tensor]:
+    """IMAGENET from `folder` (under any name), from torch's own cache, or fetched into `folder`.
 
-    Raises DownloadError if it can't be had, InputError if the file that is there is damaged.
+    Raises DownloadError if it can't be had, InputError if what bears its name is something else.
     """
     name = Path(IMAGENET.url).name
     kept, cached = folder / name, Path(torch.hub.get_dir()) / "checkpoints" / name
-    path = cached if cached.exists() and not kept.exists() else kept
-    return read_weights(download.fetch(IMAGENET, path, timeout, retries))
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors, .pth or .pt: bare, or under "state_dict" or "model"; "module." prefixes are removed.
-
-    Only tensors are read: a file that would run code is refused (notebook 01). Raises InputError with one line.
-    """
-    if not path.is_file():
-        raise InputError(f"WEIGHTS={path}: berkas tidak ditemukan. Periksa letak dan ejaannya.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            found = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:
+    others = [path for path in sorted(folder.glob("[!.]*")) if path.is_file() and path.stat().st_size in IMAGENET_BYTES]
+    path = next((path for path in (kept, cached) if path.exists()), None) or download.recognise(IMAGENET, others)
+    if path is None:
+        path = download.fetch(IMAGENET, kept, timeout, retries, slowest)
+    elif download.recognise(IMAGENET, [path]) is None:
         raise InputError(
-            f"WEIGHTS={path}: bukan berkas bobot yang utuh dan aman (hanya tensor yang dibaca, kode tidak pernah dijalankan). "
-            "Hapus atau ganti dengan salinan yang utuh, atau simpan ulang dengan torch.save(model.state_dict(), …) "
-            "atau sebagai .safetensors."
-        ) from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise InputError(f"WEIGHTS={path}: isinya bukan state dict. Simpan dengan torch.save(model.state_dict(), …).")
-    return {name.removeprefix("module."): value for name, value in found.items()}
+            f"Salinan bobot ImageNet di {path} rusak atau bukan berkas resminya (SHA-256-nya berbeda): hapus berkas itu, lalu "
+            f"ulangi, atau berikan WEIGHTS={path} bila memang berkas itu yang Anda maksud."
+        )
+    return checkpoints.read(path, resnet18()).state
+
+
+def _from_file(path: Path) -> Weights:
+    """A person's own checkpoint. Raises InputError that says which network it looks like where it is not ResNet-18."""
+    network = resnet18()
+    found = checkpoints.read(path, network)
+    try:
+        fit_state(found.state, network, reset_head=True)  # what does not fit is said now, not after the first notebook
+    except InputError as error:
+        like = checkpoints.portrait(found.shapes)
+        raise InputError(f"WEIGHTS={path}: {f'tampaknya {like}. ' if like else ''}{error}") from None
+    note = "Berkas dari pengguna; kepala klasifikasi diganti."
+    if found.below:
+        note += f" Jaringannya tersimpan di bawah {found.below}."
+    if found.unused:
+        more = ", …" if len(found.unused) > 3 else ""
+        note += f" {len(found.unused)} tensor di luar ResNet-18 tidak dipakai ({', '.join(found.unused[:3])}{more})."
+    return Weights("file", f"Bobot dari {path.name}", note, found.state, _digest(found.state))
 
 
 def resolve_weights(weights: str = "auto", folder: Path = Path("data"), timeout: float = 10.0) -> Weights:
     """auto (ImageNet if it can be had, else random with a note that says so), imagenet, gabor, random, or a file's path.
 
     What a start means, and what it is worth: notebook 01. folder: where the ImageNet file is kept. timeout: seconds a server may
-    be silent; auto asks once, imagenet three times.
+    be silent; auto asks once, for at most AUTO_TIMEOUT and only a server that is quick enough, imagenet three times.
     Raises InputError with one line: a word that is no choice, a file that is damaged or does not fit, no ImageNet where it was
     asked for.
     """
@@ -204,23 +205,22 @@ def resolve_weights(weights: str = "auto", folder: Path = Path("data"), timeout:
     if weights == "random":
         return Weights("random", "Bobot acak", "Jaringan belum pernah melihat citra apa pun.", None, "random")
     if weights in ("auto", "imagenet"):
+        auto = weights == "auto"
+        patience = (min(timeout, download.AUTO_TIMEOUT), 0, download.AUTO_SLOWEST) if auto else (timeout, 2, download.SLOWEST)
         try:
-            state = _imagenet(folder, timeout, retries=0 if weights == "auto" else 2)
-        except download.DownloadError:
-            if weights == "imagenet":
+            state = _imagenet(folder, *patience)
+        except download.DownloadError as error:
+            if not auto:
                 raise
-            note = "Bobot ImageNet tidak dapat diperoleh (tanpa jaringan), jadi pelatihan mulai dari bobot acak."
+            note = f"Bobot ImageNet tidak dapat diunduh ({error.reason}), maka pelatihan mulai dari bobot acak."
             return Weights("random", "Bobot acak", note, None, "random")
         note = "Dari torchvision, dilatih pada ImageNet-1K; lapisan pertama diadaptasi ke satu kanal."
         return Weights("imagenet", "Bobot ImageNet (IMAGENET1K_V1)", note, state, _digest(state))
-    path = Path(weights).expanduser()
-    if path.suffix not in (".pth", ".pt", ".safetensors"):
-        raise InputError(
-            f"WEIGHTS={weights} tidak dikenal: pilih auto, imagenet, gabor, random, atau berkas .pth, .pt, .safetensors."
-        )
-    state = read_weights(path)
-    fit_state(state, resnet18(), reset_head=True)  # what does not fit is said now, not after the first notebook
-    return Weights("file", f"Bobot dari {path.name}", "Berkas dari pengguna; kepala klasifikasi diganti.", state, _digest(state))
+    path = Path(os.path.expanduser(weights))
+    if not (os.path.exists(path) or os.sep in weights or path.suffix.lower() in checkpoints.ENDINGS):
+        known = ", ".join(checkpoints.ENDINGS)
+        raise InputError(f"WEIGHTS={weights} tidak dikenal: pilih auto, imagenet, gabor, random, atau berkas bobot ({known}).")
+    return _from_file(path)
 
 
 def fit_state(
@@ -233,9 +233,9 @@ def fit_state(
     stages that a truncated network lacks are not needed (notebook 01).
     """
     wanted, given = network.state_dict(), dict(state)
-    conv1 = given.get("conv1.weight")
-    if conv1 is not None and conv1.shape != wanted["conv1.weight"].shape:
-        given["conv1.weight"] = adapt_conv1(conv1, *wanted["conv1.weight"].shape[1:3], **adapt)
+    conv1, place = given.get("conv1.weight"), wanted["conv1.weight"].shape
+    if conv1 is not None and conv1.shape != place and conv1.ndim == 4 and conv1.shape[2] == conv1.shape[3]:
+        given["conv1.weight"] = adapt_conv1(conv1, *place[1:3], **adapt)
     fitting, wrong = {}, []
     for name, tensor in wanted.items():
         if name.startswith("fc.") and reset_head and (name not in given or given[name].shape != tensor.shape):
@@ -247,9 +247,12 @@ def fit_state(
             wrong.append(f"{name} {tuple(given[name].shape)} seharusnya {tuple(tensor.shape)}")
         else:
             fitting[name] = given[name]
-    foreign = [name for name in given if name.split(".")[0] not in (*STAGES, "bn1")]
-    wrong += [f"{name} {tuple(given[name].shape)} tidak dikenal" for name in foreign]
-    if wrong:
-        more = f", dan {len(wrong) - 6} lagi" if len(wrong) > 6 else ""
-        raise InputError(f"Bobot itu tidak cocok dengan ResNet-18: {'; '.join(wrong[:6])}{more}.")
+    cut = {*STAGES} - {name.split(".")[0] for name in wanted}  # the stages that a truncated network lacks
+    spare = cut | ({"fc"} if reset_head else set())
+    foreign = [name for name in given if name not in wanted and name.split(".")[0] not in spare]
+    if wrong or foreign:
+        said = wrong[:4] + [f"{name} {tuple(given[name].shape)} tidak dikenal" for name in foreign[:4]]
+        left = len(wrong) + len(foreign) - len(said)
+        more = f", dan {left} lagi" if left else ""
+        raise InputError(f"Bobot itu tidak cocok dengan ResNet-18: {'; '.join(said)}{more}.")
     return fitting

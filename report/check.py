@@ -22,7 +22,8 @@ from cxr_helpers.engine.errors import InputError  # noqa: E402
 
 def _file(name: str, path: str, endings: tuple[str, ...]) -> list | None:
     """Path, size and time of a file that a setting names; None if the setting is a word such as 'auto'."""
-    if not (path.endswith(endings) or os.sep in path):
+    path = os.path.expanduser(path)
+    if not (path.lower().endswith(endings) or os.sep in path or os.path.isfile(path)):
         return None
     try:
         state = os.stat(path)
@@ -37,8 +38,9 @@ def _real_files() -> list[str]:
     """The real data and weights that are already here: their arrival is a change for DATA=auto and WEIGHTS=auto."""
     data = files.data_folder()
     cache = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch")
-    found = [*data.glob("chestmnist*.npz"), *data.rglob("resnet18-*.pth"), *(cache / "hub/checkpoints").glob("resnet18-*.pth")]
-    return sorted(path.name for path in found)
+    ours = (".", "phantom-")
+    brought = [path for path in data.glob("*") if path.is_file() and not path.name.startswith(ours)]  # under whatever name
+    return sorted(path.name for path in [*brought, *(cache / "hub/checkpoints").glob("resnet18-*.pth")])
 
 
 def _environment() -> dict:
@@ -85,7 +87,7 @@ def wanted(what: str) -> dict:
     return {
         **vars(given),
         "data_file": _file("DATA", given.data, (".npz",)),
-        "weights_file": _file("WEIGHTS", given.weights, (".pth", ".pt", ".safetensors")),
+        "weights_file": _file("WEIGHTS", given.weights, (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")),
         "real_files": _real_files() if "auto" in (given.data, given.weights) else None,
     }
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_helpers.engine.download import DownloadError, Remote, fetch
+from cxr_helpers.engine.download import DownloadError, Remote, fetch, recognise
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTENT = bytes(range(256)) * 2000  # 512 kB
@@ -33,6 +34,7 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         server.asked.append(self.path)
         kind = self.path.strip("/")
+        kind = kind.split("/")[-1]  # a proxy is asked for the whole address
         if kind == "503-once":
             kind = "503" if server.asked.count(self.path) == 1 else "good"
         self.close_connection = True
@@ -130,6 +132,68 @@ def test_no_server_at_all(server, tmp_path):
     server.server_close()
     with pytest.raises(DownloadError, match="tidak dapat dihubungi"):
         fetch(Remote(server.url + "good", DIGEST), tmp_path / "set.npz", timeout=0.5, retries=0)
+
+
+@pytest.mark.parametrize("kind", ["silent", "accepts nothing"])
+def test_a_proxy_that_says_nothing_costs_no_more_than_a_server_that_does(server, tmp_path, monkeypatch, kind):
+    """The proxy is asked for a host that does not exist; what it does with that is all that can be seen from here."""
+    monkeypatch.delenv("NO_PROXY")
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0 if kind == "accepts nothing" else 5)
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        for url in ("http://contoh.invalid/set.npz", "https://contoh.invalid/set.npz"):
+            began = time.monotonic()
+            with pytest.raises(DownloadError, match="tidak menjawab"):
+                fetch(Remote(url, DIGEST), tmp_path / "set.npz", timeout=0.5, retries=0)
+            assert time.monotonic() - began < 1.5
+
+
+def test_a_proxy_that_is_not_there_is_called_the_proxy(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(DownloadError, match="proksi") as caught:
+        fetch(Remote("https://contoh.invalid/set.npz", DIGEST), tmp_path / "set.npz", timeout=2, retries=0)
+    assert "HTTPS_PROXY" in str(caught.value)
+
+
+def test_a_file_comes_through_a_proxy(server, tmp_path, monkeypatch):
+    """The proxy is our own server: a proxy is asked with the whole address in the place of the path."""
+    monkeypatch.delenv("NO_PROXY")
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, server.url)
+    path = fetch(Remote("http://contoh.invalid/good", DIGEST), tmp_path / "set.npz", timeout=2, retries=0)
+    assert path.read_bytes() == CONTENT and server.asked == ["http://contoh.invalid/good"]
+
+
+def test_a_name_server_that_says_nothing_costs_no_more_either(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: time.sleep(5))
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    began = time.monotonic()
+    with pytest.raises(DownloadError, match="tidak menjawab"):
+        fetch(Remote("http://contoh.invalid/set.npz", DIGEST), tmp_path / "set.npz", timeout=0.4, retries=0)
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_strange_proxy_setting_is_no_wrong_digest(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://" + "ä" * 70 + ".invalid:1")
+    with pytest.raises(DownloadError) as caught:
+        fetch(Remote("http://contoh.invalid/set.npz", DIGEST), tmp_path / "set.npz", timeout=2, retries=0)
+    assert "sidik jari" not in str(caught.value)
+
+
+def test_a_file_is_recognised_by_its_content(tmp_path):
+    (tmp_path / "a").write_bytes(CONTENT[:-1])
+    (tmp_path / "unduhan (2)").write_bytes(CONTENT)
+    candidates = sorted(tmp_path.iterdir())
+    sha = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
+    assert recognise(Remote("", DIGEST), candidates) == recognise(Remote("", sha), candidates) == tmp_path / "unduhan (2)"
+    assert recognise(Remote("", DIGEST), candidates[:1]) is None
 
 
 def test_a_server_that_recovers_is_asked_again(server, tmp_path):
