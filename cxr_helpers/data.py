@@ -9,7 +9,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,18 +17,20 @@ from pathlib import Path
 import medmnist
 import numpy as np
 import torch
-from medmnist import INFO
 
 from cxr_helpers import evaluation
-from cxr_helpers.engine import indonesian, patients
+from cxr_helpers.engine import indonesian, ownfile, patients
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.sources import SPLITS, Source, check_layout, headers, many_labels, one_line, place
+from cxr_helpers.engine.sources import SPLITS, Source, check_layout, headers, one_line, place
 
 DEFAULT_CLASSES = "cardiomegaly,pneumothorax"
 UNKNOWN_PATIENTS = (
-    " Susunan labelnya berbeda dari daftar pasien ChestX-ray14, sehingga pasiennya tidak diketahui dan setiap citra dianggap "
+    "Susunan labelnya berbeda dari daftar pasien ChestX-ray14, sehingga pasiennya tidak diketahui dan setiap citra dianggap "
     "berasal dari pasien yang berlainan."
 )
+FEW = 10  # images of a class in a split
+LOPSIDED = 20  # images of one class for each of the other
+FLAT = 0.01  # share of a split's images that hold a single grey value
 LUMINANCE = (299, 587, 114)  # thousandths of red, green, blue: ITU-R BT.601
 INDONESIAN = {
     "atelectasis": "Atelektasis",
@@ -111,25 +113,44 @@ class Dataset:
 def load(source: Source, classes: str = "auto") -> Dataset:
     """Read the two classes of `source`, every split, in the file's order.
 
-    classes: two names as MedMNIST writes them, any case, separated by a comma; the first becomes label 0, the second label 1.
-    "auto": the course's two classes for ChestMNIST, both classes of a set that has two. Where an image may carry several
-    labels (ChestMNIST) only those whose ONLY label is one of the two are kept.
+    classes: two names as MedMNIST or the file itself writes them, any case, separated by a comma; the first becomes label 0, the
+    second label 1. "auto": the course's two classes for ChestMNIST, both classes of a set that has two. Where an image may carry
+    several labels (ChestMNIST) only those whose ONLY label is one of the two are kept. What is odd about the images (cautions) is
+    added to the source's note.
     Colour becomes grey by ITU-R BT.601 luminance, 0.299 R + 0.587 G + 0.114 B.
     Raises InputError when the file has not the layout, a name is unknown, or a split has no image of a class.
     """
     check_layout(source.path, source.flag, source.size)
-    names = [INFO[source.flag]["label"][str(i)] for i in range(len(INFO[source.flag]["label"]))]
+    names = _named(source, classes)
     pair = _parse_classes(_default_classes(source, names) if classes == "auto" else classes, names)
     splits = {}
-    with one_line(source.path), _medmnist_root(source) as root:
+    with one_line(source.path), _arrays(source) as read:
         for split in SPLITS:
-            splits[split] = _read_split(source, split, pair, names, root)
+            splits[split] = _read_split(source, split, pair, names, *read(split))
     if source.truth is not None:
         splits = {name: replace(part, truth=_read_truth(source, name, part.rows)) for name, part in splits.items()}
     classes = names[pair[0]], names[pair[1]]
     if source.kind != "phantom" and source.flag == "chestmnist" and set(classes) == set(DEFAULT_CLASSES.split(",")):
         source, splits = _with_patients(source, splits, swapped=",".join(classes) != DEFAULT_CLASSES)
+    if source.kind != "phantom":
+        for sentence in cautions(splits, classes):
+            source = _noted(source, sentence)
     return _dataset(source, classes, splits)
+
+
+def _noted(source: Source, sentence: str) -> Source:
+    """The source with a sentence more in its note; what a study passes on already has it."""
+    return source if sentence in source.note else replace(source, note=f"{source.note} {sentence}")
+
+
+def _named(source: Source, classes: str) -> list[str]:
+    """The file's class names. Two bare numbers take the two names of CLASSES, in ascending order."""
+    names = list(source.class_names)
+    words = [word.strip().lower() for word in str(classes).split(",")]
+    bare = not source.flag and all(name.lstrip("-").isdigit() for name in names)
+    if bare and len(names) == len(words) == len(set(words)) == 2 and all(words) and not set(words) & set(names):
+        return words
+    return names
 
 
 def _default_classes(source: Source, names: list[str]) -> str:
@@ -160,6 +181,26 @@ def _parse_classes(classes: str, names: list[str]) -> tuple[int, int]:
 
 
 @contextmanager
+def _arrays(source: Source) -> Iterator[Callable[[str], tuple[np.ndarray, np.ndarray]]]:
+    """A function that gives a split's images (N, H, W[, C]) and labels, (N,) class numbers or (N, K) columns 0/1."""
+    if not source.flag:
+        labels = ownfile.read_labels(source.path)[2]
+        with np.load(source.path, allow_pickle=False) as arrays:
+            yield lambda split: (arrays[f"{split}_images"], labels[split])
+        return
+    with _medmnist_root(source) as root:
+
+        def read(split: str) -> tuple[np.ndarray, np.ndarray]:
+            # Its len() and repr() assert the published number of images, so only its arrays are used.
+            kind = getattr(medmnist, source.collection)
+            whole = kind(split=split, root=str(root), size=source.size, download=False)
+            labels = np.asarray(whole.labels)
+            return whole.imgs, labels if source.many_labels else labels.reshape(-1)
+
+        yield read
+
+
+@contextmanager
 def _medmnist_root(source: Source) -> Iterator[Path]:
     """A folder in which the file bears the name that the medmnist class looks for."""
     expected = place(source.flag, source.size, source.path.parent)
@@ -178,33 +219,31 @@ def _medmnist_root(source: Source) -> Iterator[Path]:
         yield Path(root)
 
 
-def _read_split(source: Source, split: str, pair: tuple[int, int], names: list[str], root: Path) -> Split:
-    kind = getattr(medmnist, INFO[source.flag]["python_class"])
-    # Its len() and repr() assert the published number of images, so only its arrays are used.
-    whole = kind(split=split, root=str(root), size=source.size, download=False)
-    labels = np.asarray(whole.labels)
-    highest = 1 if many_labels(source.flag) else len(names) - 1
+def _read_split(
+    source: Source, split: str, pair: tuple[int, int], names: list[str], images: np.ndarray, labels: np.ndarray
+) -> Split:
+    highest = 1 if source.many_labels else len(names) - 1
     if labels.size and (labels.min() < 0 or labels.max() > highest):
         raise InputError(f"{split}_labels di {source.path} memuat nilai di luar 0 sampai {highest}: perbaiki berkasnya.")
-    if many_labels(source.flag):
+    if source.many_labels:
         single = labels.sum(axis=1) == 1
         member = [single & (labels[:, index] == 1) for index in pair]
     else:
-        member = [labels[:, 0] == index for index in pair]
+        member = [labels == index for index in pair]
     for index, chosen in zip(pair, member, strict=True):
         if not chosen.any():
-            only = " dengan label itu saja" if many_labels(source.flag) else ""
+            only = " dengan label itu saja" if source.many_labels else ""
             raise InputError(
                 f"Kelas {names[index]} tidak mempunyai citra{only} di split {split} pada {source.path}: pilih kelas lain."
             )
     rows = np.flatnonzero(member[0] | member[1]).astype(np.int64)
-    return Split(_grey(whole.imgs[rows]), member[1][rows].astype(np.uint8), rows)
+    return Split(_grey(images[rows]), member[1][rows].astype(np.uint8), rows)
 
 
 def _grey(images: np.ndarray) -> np.ndarray:
-    """uint8 (N, H, W[, 3]) → uint8 (N, H, W)."""
-    if images.ndim == 3:
-        return images
+    """uint8 (N, H, W[, 1 or 3]) → uint8 (N, H, W), in C order."""
+    if images.ndim == 3 or images.shape[3] == 1:
+        return np.ascontiguousarray(images.reshape(images.shape[:3]))
     weights = np.array(LUMINANCE, np.uint32)
     # Whole numbers, so that every machine rounds alike; one image at a time, since 32 bits a channel are four times the file.
     return np.array([(image.astype(np.uint32) @ weights + 500) // 1000 for image in images]).astype(np.uint8)
@@ -227,8 +266,52 @@ def _with_patients(source: Source, splits: dict[str, Split], swapped: bool) -> t
     """
     known = patients.match({name: (part.rows, part.labels ^ swapped) for name, part in splits.items()})
     if known is None:
-        return replace(source, note=source.note + UNKNOWN_PATIENTS), splits
+        return _noted(source, UNKNOWN_PATIENTS), splits
     return source, {name: replace(part, patients=known[name]) for name, part in splits.items()}
+
+
+# --- what is odd about it -------------------------------------------------------------------------------------------
+
+
+def cautions(splits: dict[str, Split], classes: tuple[str, str]) -> list[str]:
+    """What a reader must know before believing numbers from these splits, as Indonesian sentences: few images of a class, one
+    class far rarer than the other, flat or equal images (notebook 02).
+    """
+    said = []
+    for name, part in splits.items():
+        counts = [int((part.labels == label).sum()) for label in (0, 1)]
+        rare, n = int(np.argmin(counts)), len(part)
+        if min(counts) < FEW:
+            said.append(f"Split {name} hanya memuat {counts[rare]} citra kelas {classes[rare]}: angkanya sangat tidak pasti.")
+        if max(counts) >= LOPSIDED * min(counts):
+            ratio = indonesian.number(max(counts) / min(counts), 0)
+            said.append(
+                f"Di split {name} kelas {classes[rare]} berbanding 1:{ratio} dengan kelas {classes[1 - rare]}: akurasi hampir "
+                "tidak berarti di sana, bacalah AUC dan akurasi seimbang."
+            )
+        flat = int((part.images.min(axis=(1, 2)) == part.images.max(axis=(1, 2))).sum())
+        if all(np.array_equal(image, part.images[0]) for image in part.images):
+            said.append(f"Semua citra split {name} sama persis: tidak ada yang dapat dipelajari darinya.")
+        elif flat > FLAT * n:
+            said.append(f"{indonesian.number(flat, 0)} dari {indonesian.number(n, 0)} citra split {name} berwarna rata.")
+    return said
+
+
+def enough(dataset: Dataset, n: int) -> None:
+    """Refuse to divide the training and validation images into n folds when a class has fewer images (or patients) than that.
+
+    Raises InputError that names the class and its number (notebook 04).
+    """
+    pool = [dataset.train, dataset.val]
+    for label, name in enumerate(dataset.class_names_id):
+        mine = [np.flatnonzero(part.labels == label) for part in pool]
+        known = all(part.patients is not None for part in pool)
+        count = sum(len(np.unique(part.patients[rows])) if known else len(rows) for part, rows in zip(pool, mine, strict=True))
+        if count < n:
+            raise InputError(
+                f"Kelas {name} hanya mempunyai {count} {'pasien' if known else 'citra'} di split latih dan validasi, kurang dari "
+                f"{n} lipatan validasi silang: pakai PRESET=full atau tambahkan citra kelas itu."
+            )
 
 
 # --- the contract ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from cxr_helpers import augment, evaluation
-from cxr_helpers.data import Dataset, Split, to_tensor, with_splits
+from cxr_helpers.data import Dataset, Split, enough, to_tensor, with_splits
 from cxr_helpers.engine import parallel, runs, settings
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.engine.runtime import cores
@@ -124,6 +124,7 @@ def folds(data: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
 
     Where patients are known, all images of a patient are in one fold.
     """
+    enough(data, n)
     known = data.train.patients is not None
     names = ("images", "labels", "rows", *(("patients",) if known else ()))
     pool = {name: np.concatenate([getattr(data.train, name), getattr(data.val, name)]) for name in names}

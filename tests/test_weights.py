@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import socket
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from safetensors.torch import save_file
 from torchvision.models import resnet18
 
 from cxr_helpers import model, weights
-from cxr_helpers.engine import download
+from cxr_helpers.engine import download, sources
 from cxr_helpers.engine.errors import InputError
 from tests.medmnist_files import one_line
 
@@ -200,14 +202,18 @@ def test_a_truncated_or_foreign_file_is_refused(stock, tmp_path):
 # --- ImageNet's own file, from a server on the loopback address -----------------------------------------------------
 
 
+def official(stock) -> bytes:
+    stream = io.BytesIO()
+    torch.save(stock, stream)
+    return stream.getvalue()
+
+
 @pytest.fixture
 def published(stock, answering, monkeypatch, tmp_path):
     """publish(status): the stock state dict is served as the official file; returns the folder in which it is kept."""
 
     def publish(status: int = 200):
-        stream = io.BytesIO()
-        torch.save(stock, stream)
-        content = stream.getvalue()
+        content = official(stock)
         url = answering(status, content).url.replace("set.npz", "resnet18-f37072fd.pth")
         remote = download.Remote(url, f"sha256:{hashlib.sha256(content).hexdigest()}")
         monkeypatch.setattr(weights, "IMAGENET", remote)
@@ -230,17 +236,56 @@ def test_the_file_in_torchs_own_cache_is_used(published, stock, tmp_path):
     folder = published(503)
     cache = tmp_path / "cache/checkpoints"
     cache.mkdir(parents=True)
-    torch.save(stock, cache / "resnet18-f37072fd.pth")
+    (cache / "resnet18-f37072fd.pth").write_bytes(official(stock))
     assert weights.resolve_weights("auto", folder).kind == "imagenet" and not folder.exists()
 
 
-def test_without_a_network_auto_is_random_and_says_so_and_imagenet_is_one_line(published):
+@pytest.mark.parametrize("name", ["resnet18.pth", "bobot dari flashdisk (1)", "IMAGENET.PTH"])
+def test_a_file_brought_by_hand_is_recognised_under_any_name(published, stock, name):
     folder = published(503)
+    folder.mkdir()
+    (folder / "catatan.txt").write_text("bukan ini")
+    (folder / name).write_bytes(official(stock))
+    for word in ("auto", "imagenet"):
+        found = weights.resolve_weights(word, folder)
+        assert found.kind == "imagenet" and torch.equal(found.state["fc.weight"], stock["fc.weight"])
+
+
+@pytest.mark.parametrize(("status", "reason"), [(503, "kode 503"), (404, "kode 404"), (407, "kode 407")])
+def test_auto_says_why_it_starts_at_random_and_imagenet_is_one_line(published, status, reason):
+    folder = published(status)
     found = weights.resolve_weights("auto", folder)
-    assert found.kind == "random" and "tidak dapat diperoleh" in found.note
-    with pytest.raises(InputError, match="kode 503") as caught:
+    assert found.kind == "random" and reason in found.note and "tanpa jaringan" not in found.note
+    with pytest.raises(InputError, match=reason) as caught:
         weights.resolve_weights("imagenet", folder)
     one_line(caught)
+
+
+def test_auto_waits_for_data_and_weights_together_no_longer_than_15_seconds(published, tmp_path, phantom_folder, monkeypatch):
+    assert 2 * download.AUTO_TIMEOUT <= 15
+    monkeypatch.setattr(download, "AUTO_TIMEOUT", 0.5)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        folder = published(503)
+        silent = download.Remote(f"http://127.0.0.1:{deaf.getsockname()[1]}/resnet18-f37072fd.pth", weights.IMAGENET.digest)
+        monkeypatch.setattr(weights, "IMAGENET", silent)
+        began = time.monotonic()
+        assert sources.resolve("auto", folder=phantom_folder, remote=silent).kind == "phantom"
+        assert "tidak menjawab" in weights.resolve_weights("auto", folder).note
+        assert time.monotonic() - began < 2
+
+
+def test_auto_does_not_wait_for_a_server_that_is_too_slow(published, monkeypatch):
+    """47 minutes at the least rate that `imagenet` accepts."""
+    folder, asked = published(), []
+    fetch = download.fetch
+    monkeypatch.setattr(
+        download, "fetch", lambda remote, path, *patience: asked.append(patience) or fetch(remote, path, *patience)
+    )
+    weights.resolve_weights("auto", folder)
+    weights.resolve_weights("imagenet", folder / "baru")
+    assert asked == [(download.AUTO_TIMEOUT, 0, download.AUTO_SLOWEST), (10.0, 2, download.SLOWEST)]
 
 
 def test_the_digest_is_the_one_that_the_official_name_begins():
@@ -249,19 +294,24 @@ def test_the_digest_is_the_one_that_the_official_name_begins():
     assert len(weights.IMAGENET.digest) == len("sha256:") + 64
 
 
-def test_a_damaged_official_file_is_never_taken_for_none(published):
-    folder = published()
-    folder.mkdir()
-    (folder / "resnet18-f37072fd.pth").write_bytes(b"cut short")
+@pytest.mark.parametrize("where", ["data", "cache/checkpoints"])
+@pytest.mark.parametrize("content", ["cut short", "one bit"])
+def test_a_damaged_official_file_is_never_taken_for_none(published, stock, tmp_path, where, content):
+    folder, whole = published(), bytearray(official(stock))
+    whole[len(whole) // 2] ^= 1
+    (tmp_path / where).mkdir(parents=True)
+    (tmp_path / where / "resnet18-f37072fd.pth").write_bytes(b"cut short" if content == "cut short" else whole)
     for name in ("auto", "imagenet"):
-        with pytest.raises(InputError, match=r"resnet18-f37072fd\.pth"):
+        with pytest.raises(InputError, match=r"Salinan bobot ImageNet di .*resnet18-f37072fd\.pth rusak") as caught:
             weights.resolve_weights(name, folder)
+        one_line(caught)
 
 
 def test_what_another_sends_under_the_official_name_is_not_kept(published, monkeypatch):
     folder = published()
     monkeypatch.setattr(weights, "IMAGENET", download.Remote(weights.IMAGENET.url, "sha256:" + "0" * 64))
-    assert weights.resolve_weights("auto", folder).kind == "random"
+    found = weights.resolve_weights("auto", folder)
+    assert found.kind == "random" and "sidik jari" in found.note
     with pytest.raises(InputError, match="sidik jari") as caught:
         weights.resolve_weights("imagenet", folder)
     one_line(caught)
