@@ -15,10 +15,10 @@ CLASSES ?= auto
 N_JOBS ?= 1
 CLUSTER ?=
 # NAME from the environment is not taken: under WSL it holds the name of the computer.
-$(foreach v,NAME NIM,$(if $(filter-out command line,$(origin $(v))),$(eval $(v) :=)))
+$(foreach v,NAME NIM A B TOL RINCI,$(if $(filter-out command line,$(origin $(v))),$(eval $(v) :=)))
 # What a person types is text: `value` keeps a $ in it from being expanded by make.
-$(foreach v,NAME NIM DATA WEIGHTS CLASSES,$(eval override $(v) := $$(value $(v))))
-export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES N_JOBS CLUSTER NAME NIM
+$(foreach v,NAME NIM DATA WEIGHTS CLASSES A B,$(eval override $(v) := $$(value $(v))))
+export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES N_JOBS CLUSTER NAME NIM A B TOL RINCI
 export PYTHONUTF8 := 1
 export PYTHONPATH := $(CURDIR)
 
@@ -99,7 +99,7 @@ report: $(PAGES) $(REPORT)
 	else echo 'Tidak ada yang perlu dikerjakan: laporan di $(BUILD)/report/ sudah mutakhir.'; fi
 
 compare: $(READY)
-	@$(PY) -m report.compare $(A) $(B)
+	@$(PY) -m report.compare
 
 # Two tests at a time, a thread each: more threads than cores would wait for each other.
 test: $(READY)

@@ -1,52 +1,235 @@
-"""Compare the numbers of two builds: `make compare A=BUILD_A B=BUILD_B` prints each that differs; exit 1 if any does.
+"""Compare the numbers of two builds: `make compare A=FOLDER B=FOLDER [TOL=0.01] [RINCI=1]`.
 
-What a re-run may change (times, the commit, package versions, memory) is left out; everything else must be equal.
+First whether they are the same, and what about data, weights, preset, seed, machine and versions is not; then each metric that
+differs, the largest against its own interval first. Pixels, curves and words are counted, and listed with RINCI=1. Exit 1 if a
+metric differs by more than TOL or is missing on one side, 2 on wrong input. What any re-run changes (times, memory) is left out.
 """
 
+import json
+import math
+import os
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxr_helpers.engine import results
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.indonesian import join, number
 
-OWN_TO_A_RUN = ("started", "seconds", "commit", "packages", "images_per_second", "peak_memory_mb")
-
-
-def differences(a, b, path: str = "") -> list[str]:
-    """One line a place where two JSON values differ, in reading order."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        names = [name for name in [*a, *(name for name in b if name not in a)] if name not in OWN_TO_A_RUN]
-        return [line for name in names for line in differences(a.get(name), b.get(name), f"{path}.{name}" if path else name)]
-    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        return [line for i, (x, y) in enumerate(zip(a, b, strict=True)) for line in differences(x, y, f"{path}[{i}]")]
-    return [] if a == b else [f"{path}: {_short(a)} ≠ {_short(b)}"]
+OWN_TO_A_RUN = ("started", "seconds", "images_per_second", "peak_memory_mb")
+NAMES = ("name", "id", "title", "group", "rule", "layer", "epoch", "n")  # what an entry of a list may be called by
+DECIDING = ("python", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "medmnist")
+SHOWN = 40  # rows of the table without RINCI=1
+SEEDS_COUNT = 3  # from so many seeds on the intervals count seeds (evaluation.mean_over_seeds)
 
 
-def _short(value) -> str:
-    text = "tidak ada" if value is None else str(value)
+@dataclass
+class Numbers:
+    """What a build holds: metrics {path: value}, intervals {path: (low, high)}, rest {path: anything else}, and provenances."""
+
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    rest: dict[str, object] = field(default_factory=dict)
+    provenances: dict[str, dict] = field(default_factory=dict)
+
+    def add(self, value: object, path: str) -> None:
+        """Sort one JSON value and what it holds: a number under a name is a metric, a list of numbers an array."""
+        if isinstance(value, dict) and isinstance(value.get("value", ""), (int, float, type(None))):
+            self.metrics[path] = value["value"]
+            if value.get("ci95") and None not in value["ci95"]:
+                self.intervals[path] = tuple(value["ci95"])
+            value = {name: inner for name, inner in value.items() if name not in ("value", "ci95")}
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                if name not in OWN_TO_A_RUN:
+                    self.add(inner, f"{path}.{name}")
+        elif isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
+            for label, entry in zip(_labels(value), value, strict=True):
+                self.add(entry, f"{path}[{label}]")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            self.metrics[path] = value
+        else:
+            self.rest[path] = value
+
+
+def _labels(entries: list[dict]) -> list[str]:
+    for name in NAMES:
+        found = [str(entry.get(name)) for entry in entries]
+        if len(set(found)) == len(found) and all(name in entry for entry in entries):
+            return found
+    return [str(i) for i in range(len(entries))]
+
+
+def read(folder: str) -> Numbers:
+    """Every results file of a BUILD folder, of its results folder, or of any folder of such files. Raises InputError."""
+    given = Path(os.path.expanduser(folder)).resolve()
+    paths = sorted((given / "results").glob("*.json")) or sorted(given.glob("*.json"))
+    if not paths:
+        raise InputError(
+            f"Tidak ada hasil (*.json) di {given} atau di {given / 'results'}: berikan folder BUILD dari make report."
+        )
+    numbers = Numbers()
+    for path in paths:
+        try:
+            body = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise InputError(f"Berkas hasil {path} rusak: minta atau buat salinan yang utuh.") from None
+        if not isinstance(body, dict) or body.get("schema") != results.SCHEMA:
+            raise InputError(f"Berkas hasil {path} dibuat oleh versi lain: jalankan `make report` lagi.")
+        numbers.provenances[path.stem] = body.pop("provenance", {})
+        for name in ("schema", "config", "run"):
+            body.pop(name, None)
+        numbers.add(body, path.stem)
+    return numbers
+
+
+# --- why ------------------------------------------------------------------------------------------------------------
+
+
+def _facts(provenance: dict) -> dict[str, str]:
+    """What decides the numbers, {what it is called: in words}."""
+    data, device = provenance.get("data", {}), provenance.get("device", {})
+    packages = provenance.get("packages", {})
+    return {
+        "data": f"{data.get('title')} ({data.get('fingerprint')})",
+        "bobot": str(provenance.get("weights", {}).get("title")),
+        "preset": str(provenance.get("preset", {}).get("name")),
+        "seed": ", ".join(map(str, provenance.get("seeds", [provenance.get("seed")]))),
+        "mesin": f"{device.get('name')}, {device.get('threads')} thread",
+        "versi": ", ".join(f"{name} {packages.get(name)}" for name in DECIDING),
+        "kode": str(provenance.get("commit")),
+    }
+
+
+def reasons(a: Numbers, b: Numbers) -> list[str]:
+    """One line for each thing that differs between the provenances of notebooks that both have."""
+    found: dict[str, str] = {}
+    for name in a.provenances.keys() & b.provenances.keys():
+        first, second = _facts(a.provenances[name]), _facts(b.provenances[name])
+        for what in first:
+            if first[what] != second[what]:
+                left, right = first[what], second[what]
+                if what == "versi":  # only the packages that differ
+                    pairs = [pair for pair in zip(left.split(", "), right.split(", "), strict=True) if pair[0] != pair[1]]
+                    left, right = (", ".join(side) for side in zip(*pairs, strict=True))
+                found[what] = f"{what}: {left} ≠ {right}"
+    return [found[what] for what in _facts({}) if what in found]
+
+
+# --- how much -------------------------------------------------------------------------------------------------------
+
+
+def differing(a: Numbers, b: Numbers, tolerance: float) -> list[tuple[str, float | None, float | None, float | None]]:
+    """(path, A, B, difference against half of A's 95% interval) of every metric on both sides that differs by more than that.
+
+    Those with an interval first, the largest in front.
+    """
+    rows = []
+    for path in a.metrics.keys() & b.metrics.keys():
+        first, second = a.metrics[path], b.metrics[path]
+        if first == second or (None not in (first, second) and abs(first - second) <= tolerance):
+            continue
+        low, high = a.intervals.get(path) or b.intervals.get(path) or (0, 0)
+        known = None not in (first, second) and high > low
+        rows.append((path, first, second, abs(first - second) / ((high - low) / 2) if known else None))
+    return sorted(rows, key=lambda row: (row[3] is None, -(row[3] or 0), row[0]))
+
+
+def table(rows: list[tuple], seeds: int) -> list[str]:
+    """The rows as lines of equal columns."""
+    ruler = "÷ sebaran seed" if seeds >= SEEDS_COUNT else "÷ setengah IK"
+    cells = [("angka", "A", "B", "selisih", ruler)]
+    for path, first, second, ratio in rows:
+        gap = number(second - first, 4) if None not in (first, second) else "–"
+        cells.append((path, number(first, 4), number(second, 4), gap, "–" if ratio is None else f"{number(ratio, 1)}×"))
+    wide = [max(len(row[i]) for row in cells) for i in range(5)]
+    return ["  ".join([row[0].ljust(wide[0]), *(row[i].rjust(wide[i]) for i in range(1, 5))]).rstrip() for row in cells]
+
+
+def _rest(a: Numbers, b: Numbers) -> tuple[list[str], list[str]]:
+    """(words and verdicts that differ, arrays that differ), a line each."""
+    words, arrays = [], []
+    for path in sorted(a.rest.keys() & b.rest.keys()):
+        first, second = a.rest[path], b.rest[path]
+        if first == second:
+            continue
+        if isinstance(first, list) and isinstance(second, list):
+            n, m = (len(json.dumps(value).split(",")) for value in (first, second))
+            arrays.append(f"{path}: larik {number(n, 0)} dan {number(m, 0)} nilai")
+        else:
+            words.append(f"{path}: {_short(first)} ≠ {_short(second)}")
+    return words, arrays
+
+
+def _short(value: object) -> str:
+    text = {None: "tidak ada", True: "ya", False: "tidak"}.get(value, str(value)) if not isinstance(value, list) else str(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
 
+# --- said -----------------------------------------------------------------------------------------------------------
+
+
+def compare(a: Numbers, b: Numbers, tolerance: float, whole: bool) -> tuple[list[str], bool]:
+    """The lines to print, and whether the metrics are the same."""
+    both, rows = a.metrics.keys() & b.metrics.keys(), differing(a, b, tolerance)
+    only = {"A": sorted(a.metrics.keys() - both), "B": sorted(b.metrics.keys() - both)}
+    same = not rows and not only["A"] and not only["B"]
+    allowed = f" dalam toleransi {number(tolerance, max(0, math.ceil(-math.log10(tolerance))))}" if tolerance else ""
+    notebooks = len(a.provenances.keys() | b.provenances.keys())
+    if same:
+        lines = [f"SAMA{allowed}: {number(len(both), 0)} angka dari {notebooks} notebook."]
+    else:
+        lines = [f"BERBEDA: {number(len(rows), 0)} dari {number(len(both), 0)} angka yang ada pada keduanya berbeda{allowed}."]
+    for side, missing in only.items():
+        if missing:
+            lines.append(f"Hanya pada {side}: {number(len(missing), 0)} angka, misalnya {join(missing[:3])}.")
+    found = reasons(a, b)
+    lines += [f"  {line}" for line in found]
+    if not found and not same:
+        lines.append(
+            "  Data, bobot, preset, seed, mesin, versi, dan kodenya sama: hasil seperti itu seharusnya sama persis, jadi periksa "
+            "apakah ada berkas hasil yang diubah atau pelatihan yang berbeda."
+        )
+    if rows:
+        seeds = min((len(p.get("seeds", [0])) for p in (*a.provenances.values(), *b.provenances.values())), default=1)
+        lines += ["", *table(rows if whole else rows[:SHOWN], seeds)]
+        if seeds < SEEDS_COUNT:
+            lines.append(
+                f"Dengan {seeds} seed sebaran antarseed tidak diketahui: selisih dibandingkan dengan setengah interval "
+                "kepercayaan 95% A, yang menghitung citra saja."
+            )
+        if len(rows) > SHOWN and not whole:
+            lines.append(f"… dan {number(len(rows) - SHOWN, 0)} angka lagi: tambahkan RINCI=1.")
+    words, arrays = _rest(a, b)
+    if words or arrays:
+        ask = "" if whole else " (RINCI=1 menampilkannya)"
+        lines += ["", f"Selain angka: {len(words)} kata atau putusan dan {len(arrays)} larik (piksel, kurva) berbeda{ask}."]
+        lines += [f"  {line}" for line in (words + arrays if whole else [])]
+    return lines, same
+
+
+def _tolerance(text: str) -> float:
+    try:
+        value = float(text.replace(",", ".") or 0)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise InputError(f"TOL={text} tidak dapat dipakai: berikan selisih yang boleh, misalnya TOL=0.01.")
+    return value
+
+
 def main() -> int:
-    if len(sys.argv) != 3:
-        print("Galat: berikan dua folder hasil, misalnya: make compare A=build B=build-mahasiswa", file=sys.stderr)
+    given = sys.argv[1:] or [os.environ.get(name, "") for name in "AB"]
+    try:
+        if len(given) != 2 or not all(given):
+            raise InputError("berikan dua folder hasil, misalnya: make compare A=build B=build-mahasiswa")
+        tolerance = _tolerance(os.environ.get("TOL", "").strip())
+        lines, same = compare(read(given[0]), read(given[1]), tolerance, os.environ.get("RINCI", "") not in ("", "0"))
+    except InputError as error:
+        print(f"Galat: {error}", file=sys.stderr)
         return 2
-    a, b = (Path(path).resolve() for path in sys.argv[1:])
-    names = sorted({path.stem for build in (a, b) for path in (build / "results").glob("*.json")})
-    if not names:
-        print(f"Galat: tidak ada results/*.json di {a} dan {b}. Berikan folder BUILD, bukan folder results.", file=sys.stderr)
-        return 2
-    found = 0
-    for name in names:
-        try:
-            lines = differences(results.read(name, a), results.read(name, b))
-        except InputError as error:
-            lines = [str(error)]
-        found += len(lines)
-        print(f"{name}: {'sama' if not lines else f'{len(lines)} perbedaan'}")
-        for line in lines:
-            print(f"  {line}")
-    return 1 if found else 0
+    print("\n".join(lines))
+    return 0 if same else 1
 
 
 if __name__ == "__main__":
