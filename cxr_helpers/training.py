@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, O
 
 from cxr_helpers import augment, model
 from cxr_helpers.data import Dataset, to_tensor
+from cxr_helpers.engine import settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.evaluation import area_under_curve
@@ -65,6 +66,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
+        settings.to_plain(self)
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise InputError(f"{name}={getattr(self, name)!r} tidak dikenal: pilih {', '.join(known)}.")

@@ -180,7 +180,8 @@ def _from_file(path: Path) -> Weights:
         fit_state(found.state, network, reset_head=True)  # what does not fit is said now, not after the first notebook
     except InputError as error:
         like = checkpoints.portrait(found.shapes)
-        raise InputError(f"WEIGHTS={path}: {f'tampaknya {like}. ' if like else ''}{error}") from None
+        seems = f"tampaknya {like}. " if like and "resnet18" not in like else ""
+        raise InputError(f"WEIGHTS={path}: {seems}{error}") from None
     note = "Berkas dari pengguna; kepala klasifikasi diganti."
     if found.below:
         note += f" Jaringannya tersimpan di bawah {found.below}."

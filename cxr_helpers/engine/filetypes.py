@@ -4,7 +4,7 @@ from pathlib import Path
 
 # (at which byte, the bytes there, what such a file is in Indonesian). The first that matches speaks.
 MARKS = (
-    (0, b"version https://git-lfs", "penunjuk Git LFS, bukan isinya: jalankan git lfs pull"),
+    (0, b"version https://git-lfs", "penunjuk Git LFS: jalankan git lfs pull"),
     (0, b"\x89PNG\r\n", "gambar PNG"),
     (0, b"\xff\xd8\xff", "gambar JPEG"),
     (0, b"GIF8", "gambar GIF"),

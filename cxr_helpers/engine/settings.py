@@ -1,7 +1,10 @@
 """The settings of `make report` and of the notebooks' parameter cells, checked before any work begins; no heavy imports."""
 
+import dataclasses
+import operator
 import re
 from dataclasses import dataclass
+from numbers import Real
 
 from cxr_helpers.engine.errors import InputError
 
@@ -49,23 +52,54 @@ class Settings:
 
 def parse(data="auto", weights="auto", preset="auto", seed=0, device="auto", size=28, classes="auto") -> Settings:
     """Check what a person gave. Raises InputError that names the setting and what it may be."""
-    preset, device, text = str(preset) or "auto", str(device) or "auto", str(seed).strip()
+    preset, device, text, size = str(preset) or "auto", str(device) or "auto", _digits(seed), _digits(size)
     if preset not in ("auto", *PRESETS):
         raise InputError(f"PRESET={preset} tidak dikenal: pilih {', '.join(PRESETS)}, atau auto.")
     if device not in DEVICES:
         raise InputError(f"DEVICE={device} tidak dikenal: pilih {', '.join(DEVICES)}.")
     # int() would also take '1_000' and Arabic digits, which make and a shell do not mean.
-    if not (text.isascii() and text.isdigit() and int(text) < 2**31):
-        raise InputError(f"SEED={text} tidak dapat dipakai: berikan bilangan bulat dari 0 sampai 2147483647.")
-    if str(size).strip() not in map(str, SIZES):
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**31):
+        raise InputError(f"SEED={text[:40]} tidak dapat dipakai: berikan bilangan bulat dari 0 sampai 2147483647.")
+    if size not in map(str, SIZES):
         raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
     words = {"data": str(data) or "auto", "weights": str(weights) or "auto", "classes": str(classes).strip() or "auto"}
     return Settings(preset=preset, seed=int(text), device=device, size=int(size), **words)
 
 
+def _digits(value) -> str:
+    """What a person gave for a whole number, as text: 3, "3", 3.0 and NumPy's 3 are '3'."""
+    whole = isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0
+    return str(int(value)) if whole else str(value).strip()
+
+
+def to_plain(config) -> None:
+    """Turn the numbers of a frozen dataclass into Python's own, by its fields' types: NumPy's 3 and "3" become 3.
+
+    Raises InputError that names the field where it is no number, or no whole one where that is asked for.
+    """
+    for field in dataclasses.fields(config):
+        value, optional = getattr(config, field.name), field.type == int | None
+        if field.type in (int, float) or (optional and value is not None):
+            object.__setattr__(config, field.name, _number(field.name, value, whole=field.type is not float))
+
+
+def _number(name: str, value, whole: bool) -> int | float:
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        if isinstance(value, str):
+            value = float(value) if re.fullmatch(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", value, re.A | re.I) else operator.index(value)
+        if not whole:
+            return float(value)
+        return operator.index(value) if not float(value).is_integer() else int(value)
+    except (TypeError, ValueError, OverflowError):
+        kind = "bilangan bulat" if whole else "bilangan, dengan titik sebagai tanda desimal"
+        raise InputError(f"{name}={value!r} tidak dapat dipakai: nilainya harus {kind}.") from None
+
+
 def parse_jobs(n_jobs=1, cluster="") -> tuple[int, str]:
     """Check N_JOBS (processes of notebook 04) and CLUSTER ("" or "dask://host:port"). Raises InputError."""
-    text, cluster = str(n_jobs or 1).strip(), str(cluster).strip()
+    text, cluster = _digits(n_jobs or 1), str(cluster).strip()
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
         raise InputError(f"N_JOBS={text} tidak dapat dipakai: berikan banyaknya proses, mulai dari 1.")
     if cluster and not re.fullmatch(r"dask://[^/:\s]+:\d+", cluster):

@@ -1,0 +1,358 @@
+"""What people really bring: checkpoints, data files and settings, each right or one clear line, and never anything else.
+
+Run: python -m bench.inputs   (under a minute; everything is made on the spot in a folder that is removed again)
+Exit status 1 on a fault: a wrong value, something taken that should be refused or refused that should be taken, a traceback, a
+message of several lines.
+"""
+
+import argparse
+import copy
+import dataclasses
+import io
+import json
+import pickle
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from cxr_helpers import data, model, weights
+from cxr_helpers.engine import settings, sources
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.training import TrainConfig
+
+
+@dataclass(frozen=True)
+class Case:
+    """group, name: Indonesian; run(folder) raises AssertionError on a wrong value; line: a word of the one line that is right
+    here, None where the input must be taken."""
+
+    group: str
+    name: str
+    run: Callable[[Path], object]
+    line: str | None = None
+
+
+# --- checkpoints ----------------------------------------------------------------------------------------------------
+
+
+def _under(prefix: str, state: dict) -> dict:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def _taken(path: Path, state: dict) -> None:
+    """The network that is built from the file holds the file's own values in every tensor but its head."""
+    loaded = model.build(weights.resolve_weights(str(path)), seed=0).state_dict()
+    assert torch.equal(loaded["conv1.weight"], weights.adapt_conv1(state["conv1.weight"].float())), "conv1 berbeda"
+    for name, tensor in state.items():
+        if not name.startswith("fc.") and name != "conv1.weight":
+            assert torch.equal(loaded[name], tensor.to(loaded[name].dtype)), f"{name} berbeda"
+
+
+def _spoilt(state: dict, name: str, value: float) -> dict:
+    broken = copy.deepcopy(state)
+    broken[name].view(-1)[0] = value
+    return broken
+
+
+class _Runs:
+    def __reduce__(self):
+        return print, ("kode dijalankan",)
+
+
+def _classifier(network: nn.Module) -> dict:
+    body = copy.deepcopy(network)
+    body.fc = nn.Identity()
+    return nn.ModuleDict({"features": body, "classifier": nn.Linear(512, 2)}).state_dict()
+
+
+def _dropout_head(network: nn.Module) -> dict:
+    body = copy.deepcopy(network)
+    body.fc = nn.Sequential(nn.Dropout(0.5), nn.Linear(512, 2))
+    return body.state_dict()
+
+
+def checkpoints() -> list[Case]:
+    """Ways in which training programs write a ResNet-18, and files that are none."""
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18()
+    state = network.state_dict()
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    numbered = nn.Sequential(*list(network.children())[:-1], nn.Flatten(), nn.Linear(512, 2)).state_dict()
+    without = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    taken = {
+        "state dict polos": ("a.pth", state, state),
+        "di bawah state_dict, dengan skor NumPy": ("a.pth", {"state_dict": state, "best": np.float64(0.9)}, state),
+        "di bawah model": ("a.pt", {"model": state, "epoch": 3}, state),
+        "di bawah model_state_dict": ("a.pth", {"model_state_dict": state, "loss": torch.tensor(0.3)}, state),
+        "di bawah net": ("a.pth", {"net": state, "acc": 81.2}, state),
+        "di bawah weights, dengan argparse": ("a.pth", {"weights": state, "args": argparse.Namespace(lr=1)}, state),
+        "pembungkus bernama sembarang": ("a.pth", {"hasil": {"terbaik": state}}, state),
+        "di dalam daftar": ("a.pth", [state, 7], state),
+        "DataParallel": ("a.pth", _under("module.", state), state),
+        "torch.compile": ("a.pth", _under("_orig_mod.", state), state),
+        "DataParallel lalu torch.compile": ("a.pth", _under("_orig_mod.module.", state), state),
+        "torch.compile lalu DataParallel": ("a.pth", {"net": _under("module._orig_mod.", state)}, state),
+        "Lightning": ("a.ckpt", {"state_dict": _under("model.", state), "callbacks": {"c": {"best": 1.0}}}, state),
+        "awalan bertingkat": ("a.pth", {"state_dict": _under("module.student.backbone.", state)}, state),
+        "kepala sendiri di samping": ("a.pth", _classifier(network), state),
+        "kepala dengan dropout": ("a.pth", _dropout_head(network), state),
+        "tahap bernomor (nn.Sequential)": ("a.pth", numbered, state),
+        "tanpa penghitung BatchNorm": ("a.pth", without, without),
+        "setengah presisi": ("a.pth", half, half),
+        "akhiran .pth.tar": ("model_best.pth.tar", {"state_dict": state, "optimizer": {"state": {}}}, state),
+        "akhiran .PTH": ("BOBOT.PTH", state, state),
+        "akhiran .bin": ("pytorch_model.bin", state, state),
+        "bobot dan rata-ratanya sama": ("a.pth", {"model": state, "ema": copy.deepcopy(state)}, state),
+    }
+    refused = {
+        "ResNet-34": (torchvision.models.resnet34().state_dict(), "resnet34"),
+        "ResNet-50 dengan DataParallel": (_under("module.", torchvision.models.resnet50().state_dict()), "resnet50"),
+        "DenseNet-121": (torchvision.models.densenet121().state_dict(), "densenet121"),
+        "CNN kecil paket ini": (model.small_cnn().state_dict(), "CNN kecil"),
+        "ResNet-18 tiga dimensi": ({n: t.unsqueeze(2) if t.ndim == 4 else t for n, t in state.items()}, "seharusnya"),
+        "bobot NaN": (_spoilt(state, "layer3.0.conv1.weight", float("nan")), "layer3.0.conv1.weight"),
+        "varians negatif": (_spoilt(state, "bn1.running_var", -1.0), "bn1.running_var"),
+        "dua jaringan berbeda": ({"student": state, "teacher": _spoilt(state, "bn1.bias", 2.0)}, "dua jaringan"),
+        "satu tensor hilang": ({n: t for n, t in state.items() if n != "layer2.0.bn1.bias"}, "layer2.0.bn1.bias tidak ada"),
+        "bukan state dict": ({"epoch": 3}, "bukan state dict"),
+        "jaringan utuh, bukan tensornya": (nn.Linear(2, 2), "Linear"),
+        "kode yang akan dijalankan": ({"conv1.weight": _Runs()}, "tidak pernah dijalankan"),
+    }
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    raw = {
+        "terpotong": ("a.pth", stream.getvalue()[:100_000], "utuh dan aman"),
+        "kosong": ("a.pth", b"", "kosong"),
+        "halaman web": ("a.pth", b"<!DOCTYPE html><html>masuk dahulu</html>", "halaman web"),
+        "penunjuk Git LFS": ("a.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS"),
+    }
+    cases = [Case("bobot", name, _saved_and_taken(*how)) for name, how in taken.items()]
+    cases.append(Case("bobot", "safetensors", lambda folder: (save_file(state, folder / "a"), _taken(folder / "a", state))))
+    cases += [Case("bobot", name, _saved_and_read(content), line) for name, (content, line) in refused.items()]
+    cases += [Case("bobot", name, _written_and_read(*how[:2]), how[2]) for name, how in raw.items()]
+    return [*cases, Case("bobot", "folder", lambda folder: weights.resolve_weights(str(folder)), "folder")]
+
+
+def _saved_and_taken(name: str, content: object, state: dict) -> Callable[[Path], None]:
+    return lambda folder: (torch.save(content, folder / name), _taken(folder / name, state))
+
+
+def _saved_and_read(content: object) -> Callable[[Path], object]:
+    return lambda folder: (torch.save(content, folder / "a.pth"), weights.resolve_weights(str(folder / "a.pth")))
+
+
+def _written_and_read(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: ((folder / name).write_bytes(content), weights.resolve_weights(str(folder / name)))
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+SPLITS = {"train": 60, "val": 30, "test": 40}
+
+
+def _made(values: tuple = (0, 1), shape: tuple = (28, 28)) -> dict[str, np.ndarray]:
+    """Random images of two or more classes; labels (N,) go through `values` in turn."""
+    generator, arrays = np.random.default_rng(0), {}
+    for split, n in SPLITS.items():
+        arrays[f"{split}_images"] = generator.integers(0, 256, (n, *shape), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.array([values[i % len(values)] for i in range(n)])
+    return arrays
+
+
+def _each(arrays: dict, what: str, change: Callable[[np.ndarray], np.ndarray]) -> dict:
+    return {name: change(array) if name.endswith(what) else array for name, array in arrays.items()}
+
+
+def _read(
+    arrays: dict, name: str = "foto.npz", classes: str = "auto", size: int = 28, said: str = "", positive: object = 1
+) -> Callable[[Path], None]:
+    """Write, read through the front door, and compare images and labels of the first two classes with what was written."""
+
+    def run(folder: Path) -> None:
+        with open(folder / name, "wb") as file:
+            np.savez(file, **arrays)
+        dataset = data.load(sources.resolve(str(folder / name), size=size, folder=folder / "data"), classes)
+        for split in SPLITS:
+            part, labels = getattr(dataset, split), arrays[f"{split}_labels"]
+            flat = labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
+            images = arrays[f"{split}_images"][part.rows]
+            assert np.array_equal(part.labels, flat[part.rows] == positive), f"label {split} berbeda"
+            if images.ndim == 3 or images.shape[3] == 1:
+                assert np.array_equal(part.images, images.reshape(part.images.shape)), f"citra {split} berbeda"
+            assert set(part.labels) == {0, 1}, f"{split} tidak memuat kedua kelas"
+        assert said in dataset.source.note, f"tidak dikatakan: {said}"
+
+    return run
+
+
+def data_files() -> list[Case]:
+    """Data files as students make them, and files that are none."""
+    two, three, chest = _made(), _made((0, 1, 2)), _made()
+    for split, n in SPLITS.items():
+        chest[f"{split}_labels"] = np.eye(14, dtype=np.uint8)[np.where(np.arange(n) % 2, 7, 1)]
+    rare = _each(_each(two, "images", lambda a: np.repeat(a, 12, 0)), "labels", lambda a: np.arange(12 * len(a)) % 300 > 0)
+    flat = {**two, "train_images": np.full((60, 28, 28), 7, np.uint8)}
+    column, names = _each(two, "labels", lambda a: a[:, None]), {**three, "kelas": np.array(["normal", "TB", "covid"])}
+    taken = {
+        "label (N,), nama sembarang": _read(two, "foto (1).npz", "sehat,sakit"),
+        "label (N, 1)": _read(column),
+        "citra (N, 28, 28, 1)": _read(_each(two, "images", lambda a: a[..., None])),
+        "urutan Fortran": _read(_each(two, "images", np.asfortranarray)),
+        "label berupa kata": _read(_made(("sakit", "normal")), positive="sakit"),
+        "satu kolom tiap kelas": _read(_each(two, "labels", lambda a: np.eye(2, dtype=np.uint8)[a])),
+        "nama kelas di dalam berkas": _read(names, classes="tb,normal", positive=0),
+        "tiga kelas bernomor": _read(three, classes="2,1"),
+        "label −1 dan 1": _read(_made((-1, 1))),
+        "label benar dan salah": _read(_made((False, True)), positive=True),
+        "citra warna": _read(_made(shape=(28, 28, 3))),
+        "susunan ChestMNIST": _read(chest, positive=7),
+        "pneumoniamnist (1).npz": _read(column, "pneumoniamnist (1).npz", "normal,pneumonia"),
+        "tanpa akhiran": _read(two, "data_akhir"),
+        "64 piksel": _read(_made(shape=(64, 64)), size=64),
+        "kelas langka 1:299": _read(rare, positive=True, said="hanya memuat"),
+        "citra polos": _read(flat, said="sama persis"),
+    }
+    refused = {
+        "citra float": (_each(two, "images", lambda a: a / 255), "float64"),
+        "citra 32 piksel": (_made(shape=(32, 32)), "ubah ukurannya"),
+        "citra 64 piksel dengan SIZE=28": (_made(shape=(64, 64)), "SIZE=64"),
+        "empat kanal": (_made(shape=(28, 28, 4)), "28, 28, 4"),
+        "label float": (_each(two, "labels", lambda a: a.astype(float)), "float64"),
+        "satu kelas saja": (_each(two, "labels", np.zeros_like), "1 nilai"),
+        "label kurang satu": ({**two, "val_labels": two["val_labels"][1:]}, "29 baris"),
+        "tanpa val": ({n: a for n, a in two.items() if not n.startswith("val")}, "val_images"),
+        "nama larik lain": ({"x_train": two["train_images"], "y_train": two["train_labels"]}, "x_train"),
+        "kelas hilang dari test": (_each(two, "test_labels", np.ones_like), "split test"),
+        "larik objek": ({**two, "val_labels": np.array([{}] * 30, object)}, "object"),
+    }
+    raw = {
+        "gambar PNG": ("foto.png", b"\x89PNG\r\n\x1a\n" + bytes(50), "gambar PNG"),
+        "gambar JPEG bernama .npz": ("foto.npz", b"\xff\xd8\xff\xe0" + bytes(50), "gambar JPEG"),
+        "halaman web": ("chestmnist.npz", b"<!doctype html><title>404</title>", "halaman web"),
+        "penunjuk Git LFS": ("chestmnist.npz", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        "pickle": ("data.npz", pickle.dumps([1, 2]), "bukan npz"),
+        "kosong": ("data.npz", b"", "rusak"),
+    }
+    cases = [Case("data", name, run) for name, run in taken.items()]
+    cases += [Case("data", name, _read(arrays), line) for name, (arrays, line) in refused.items()]
+    cases += [Case("data", name, _raw(file, content), line) for name, (file, content, line) in raw.items()]
+    for word, line in (("chestmnst", "tidak dikenal"), ("organmnist3d", "3D"), ("tidak/ada.npz", "tidak ada")):
+        cases.append(Case("data", f"DATA={word}", lambda folder, word=word: sources.resolve(word, folder=folder), line))
+    return cases
+
+
+def _raw(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: ((folder / name).write_bytes(content), sources.resolve(str(folder / name), folder=folder))
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+
+def _parsed(expected: object, **given) -> Callable[[Path], None]:
+    def run(_folder: Path) -> None:
+        found = getattr(settings.parse(**given), next(iter(given)))
+        assert found == expected and type(found) is type(expected), f"menjadi {found!r}"
+
+    return run
+
+
+def _config(expected: object, **given) -> Callable[[Path], None]:
+    def run(_folder: Path) -> None:
+        config = TrainConfig(**given)
+        found = getattr(config, next(iter(given)))
+        assert found == expected and type(found) is type(expected), f"menjadi {found!r}"
+        json.dumps(dataclasses.asdict(config))
+
+    return run
+
+
+def settings_given() -> list[Case]:
+    """Settings as a shell, a notebook or NumPy hands them over."""
+    eight, half = np.array(8), np.float32(0.5)
+    return [
+        Case("pengaturan", "SEED='3'", _parsed(3, seed="3")),
+        Case("pengaturan", "SEED=numpy.int64(3)", _parsed(3, seed=np.int64(3))),
+        Case("pengaturan", "SEED=3.0", _parsed(3, seed=3.0)),
+        Case("pengaturan", "SEED=numpy.float32(3)", _parsed(3, seed=np.float32(3))),
+        Case("pengaturan", "SEED=' 7 '", _parsed(7, seed=" 7 ")),
+        Case("pengaturan", "SIZE=numpy.int64(64)", _parsed(64, size=np.int64(64))),
+        Case("pengaturan", "PRESET=numpy.str_('quick')", _parsed("quick", preset=np.str_("quick"))),
+        Case("pengaturan", "DATA=''", _parsed("auto", data="")),
+        Case("pengaturan", "SEED=-1", _parsed(0, seed=-1), "SEED=-1"),
+        Case("pengaturan", "SEED=1.5", _parsed(0, seed=1.5), "SEED=1.5"),
+        Case("pengaturan", "SEED=1_000", _parsed(0, seed="1_000"), "SEED=1_000"),
+        Case("pengaturan", "SEED=٣", _parsed(0, seed="٣"), "SEED="),
+        Case("pengaturan", "SEED dengan 5.000 angka", _parsed(0, seed="9" * 5000), "SEED="),
+        Case("pengaturan", "SEED=True", _parsed(0, seed=True), "SEED=True"),
+        Case("pengaturan", "PRESET=cepat", _parsed("", preset="cepat"), "PRESET=cepat"),
+        Case("pengaturan", "DEVICE=gpu", _parsed("", device="gpu"), "DEVICE=gpu"),
+        Case("pengaturan", "SIZE=32", _parsed(0, size=32), "SIZE=32"),
+        Case("pengaturan", "N_JOBS=dua", lambda _: settings.parse_jobs("dua"), "N_JOBS"),
+        Case("pengaturan", "CLUSTER=http://a", lambda _: settings.parse_jobs(1, "http://a"), "CLUSTER"),
+        Case("pengaturan", "WEIGHTS=imagnet", lambda _: weights.resolve_weights("imagnet"), "imagnet"),
+        Case("pengaturan", "WEIGHTS=~orang/a.pth", lambda _: weights.resolve_weights("~tidak-ada/a.pth"), "tidak ditemukan"),
+        Case("pengaturan", "epochs=numpy.int64(3)", _config(3, epochs=np.int64(3))),
+        Case("pengaturan", "epochs='3'", _config(3, epochs="3")),
+        Case("pengaturan", "batch_size=numpy.array(8)", _config(8, batch_size=eight)),
+        Case("pengaturan", "lr='1e-3'", _config(0.001, lr="1e-3")),
+        Case("pengaturan", "lr=numpy.float32(0.5)", _config(0.5, lr=half)),
+        Case("pengaturan", "patience='4'", _config(4, patience="4")),
+        Case("pengaturan", "seed=torch.tensor(5)", _config(5, seed=torch.tensor(5))),
+        Case("pengaturan", "epochs=2.5", _config(0, epochs=2.5), "epochs=2.5"),
+        Case("pengaturan", "epochs=None", _config(0, epochs=None), "epochs=None"),
+        Case("pengaturan", "lr='0,001'", _config(0, lr="0,001"), "titik"),
+        Case("pengaturan", "lr=NaN", _config(0, lr=float("nan")), "lr=nan"),
+        Case("pengaturan", "lr=[1]", _config(0, lr=[1]), "lr=[1]"),
+        Case("pengaturan", "dropout=1", _config(0, dropout=1), "dropout"),
+        Case("pengaturan", "optimizer='lion'", _config("", optimizer="lion"), "optimizer"),
+        Case("pengaturan", "augment=('putar',)", _config((), augment=("putar",)), "putar"),
+    ]
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+def judge(case: Case) -> tuple[str, str]:
+    """("benar", "baris jelas" or "CACAT", what was said)."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            case.run(Path(folder))
+        except InputError as error:
+            text = str(error).replace(f"{folder}/", "")
+            clear = case.line is not None and case.line in text and "\n" not in text and text.endswith(".")
+            return ("baris jelas" if clear else "CACAT"), text
+        except AssertionError as error:
+            return "CACAT", f"nilai salah: {error}"
+        except Exception as error:
+            return "CACAT", f"{type(error).__name__}: {error}"
+    return ("benar", "") if case.line is None else ("CACAT", "diterima, padahal seharusnya ditolak")
+
+
+def main() -> int:
+    cases = [*checkpoints(), *data_files(), *settings_given()]
+    counts = {"benar": 0, "baris jelas": 0, "CACAT": 0}
+    wide = max(len(case.name) for case in cases)
+    for case in cases:
+        verdict, said = judge(case)
+        counts[verdict] += 1
+        shown = " ".join(said.split())
+        print(
+            f"{case.group:10}  {case.name:{wide}}  {verdict:11}  {shown if verdict == 'CACAT' else shown[:90]}".rstrip(),
+            flush=True,
+        )
+    print(", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + f" dari {len(cases)} masukan.")
+    return 1 if counts["CACAT"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
