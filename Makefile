@@ -5,20 +5,15 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 BUILD ?= build
-DATA ?= auto
-WEIGHTS ?= auto
-PRESET ?= auto
 SEED ?= 0
-DEVICE ?= auto
 SIZE ?= 28
-CLASSES ?= auto
 N_JOBS ?= 1
-CLUSTER ?=
+$(foreach v,DATA WEIGHTS PRESET DEVICE CLASSES PRECISION SEEDS REPEAT,$(eval $(v) ?= auto))
 # NAME from the environment is not taken: under WSL it holds the name of the computer.
 $(foreach v,NAME NIM A B TOL RINCI,$(if $(filter-out command line,$(origin $(v))),$(eval $(v) :=)))
 # What a person types is text: `value` keeps a $ in it from being expanded by make.
 $(foreach v,NAME NIM DATA WEIGHTS CLASSES A B,$(eval override $(v) := $$(value $(v))))
-export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES N_JOBS CLUSTER NAME NIM A B TOL RINCI
+export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT N_JOBS CLUSTER CHECK NAME NIM A B TOL RINCI
 export PYTHONUTF8 := 1
 export PYTHONPATH := $(CURDIR)
 
@@ -45,7 +40,7 @@ PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
 TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/templates/*)
 
-.PHONY: help setup lab report compare test bench clean distclean FORCE
+.PHONY: help setup lab report reference compare test bench clean distclean FORCE
 
 help:
 	@sed 's|BUILD/|$(BUILD)/|' report/bantuan.txt
@@ -97,6 +92,9 @@ report: $(PAGES) $(REPORT)
 	  echo 'Laporan selesai: $(BUILD)/report/laporan.html dan $(BUILD)/report/laporan.pdf'; \
 	  if [ -d runs ]; then echo "Pelatihan tersimpan: runs/, $$(du -sh runs | cut -f1)."; fi; \
 	else echo 'Tidak ada yang perlu dikerjakan: laporan di $(BUILD)/report/ sudah mutakhir.'; fi
+
+reference: $(READY)
+	@$(PY) -m report.reference
 
 compare: $(READY)
 	@$(PY) -m report.compare

@@ -259,43 +259,37 @@ def reestimate_batch_norm(network: nn.Module, images: np.ndarray, batch: int = 6
     return network.eval()
 
 
-def probe(network: nn.Module, train: Split, test: Split, seed: int = 0) -> dict:
-    """Accuracy on `test` of a logistic regression on the frozen features before fc: {"value", "ci95"}.
+def probe_logits(network: nn.Module, train: Split, test: Split, seed: int = 0) -> np.ndarray:
+    """Logits (N,) on `test` of a logistic regression on the frozen features before fc.
 
     What the features are worth as they are, before any training of the network (notebooks 01 and 03).
     """
     backbone, _ = split_frozen(network, "head")
     known, unknown = (frozen_features(backbone, to_tensor(part.images)).flatten(1).numpy() for part in (train, test))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, random_state=seed))
-    classifier.fit(known, train.labels)
-    return evaluation.share(classifier.predict(unknown) == test.labels, test.patients)
+    return classifier.fit(known, train.labels).decision_function(unknown)
 
 
-def verdict(before: dict, after: dict) -> str:
-    """ "better" or "worse" where the interval of `after` lies wholly above or below that of `before`, else "undecided".
-
-    before, after: {"value", "ci95"}. Two intervals that overlap may still belong to different shares: the rule is a cautious one.
-    """
-    (low, high), (low_after, high_after) = before["ci95"], after["ci95"]
-    if low_after > high:
-        return "better"
-    return "worse" if high_after < low else "undecided"
+def probe(network: nn.Module, train: Split, test: Split, seed: int = 0) -> dict:
+    """Accuracy of `probe_logits`: {"value", "ci95"}."""
+    return evaluation.mean_accuracy([probe_logits(network, train, test, seed)], test.labels, test.patients)
 
 
 def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **adapt: str) -> dict:
-    """What re-estimating BatchNorm on the unlabelled training images repairs: {"drift", "before", "after", "verdict"}.
+    """What re-estimating BatchNorm on the unlabelled training images repairs: {"drift", "before", "after", "change"}.
 
-    drift: `batch_norm_drift` of the adapted network before; before and after: {"value", "ci95"} of `probe` on validation;
-    verdict: of these two (notebook 01; Li et al. 2017).
+    drift: `batch_norm_drift` of the adapted network before; before and after: {"value", "ci95"}, accuracy of `probe_logits` on
+    validation; change: after − before, paired by image, with its side of zero (notebook 01; Li et al. 2017).
     """
     network = build(weights, seed, size, **adapt)
-    before = probe(network, train, val, seed)
-    after = probe(reestimate_batch_norm(network, train.images), train, val, seed)
+    before = [probe_logits(network, train, val, seed)]
+    after = [probe_logits(reestimate_batch_norm(network, train.images), train, val, seed)]
+    moved = evaluation.right(after, val.labels) - evaluation.right(before, val.labels)
     return {
         "drift": batch_norm_drift(network, train.images),
-        "before": before,
-        "after": after,
-        "verdict": verdict(before, after),
+        "before": evaluation.mean_accuracy(before, val.labels, val.patients),
+        "after": evaluation.mean_accuracy(after, val.labels, val.patients),
+        "change": evaluation.paired_change(moved, val.labels, val.patients, hits=True),
     }
 
 
@@ -316,19 +310,19 @@ def _starts(weights: Weights) -> list[tuple[str, Weights, dict]]:
 
 
 def measure_starts(study: Study) -> list[dict]:
-    """The course's recipe on study.remedy_data from each start, over the preset's seeds (read from the run store if it is there).
+    """The course's recipe on study.used from each start, over the preset's seeds (read from the run store if it is there).
 
     One dict a start, random first: title, kind (of its weights), seeds, n_train, epochs, first (validation accuracy after one
     epoch: {"value", "ci95"}), test (metrics after the last epoch) and difference (paired with the random start on the same test
     images, None for itself). Notebook 01; does ImageNet help medical images: Raghu et al. 2019.
     """
-    data, preset = study.remedy_data, study.preset
+    data, preset = study.used, study.preset
     rows, baseline = [], None
     for title, weights, strategy in _starts(study.weights):
-        config = study.config(epochs=preset.remedy_epochs, adaptation=dict(strategy))
+        config = study.config(adaptation=dict(strategy))
         fits = [
             runs.get(dataclasses.replace(config, seed=study.seed + i), data, weights, study.device, keep_weights=False)
-            for i in range(preset.remedy_seeds)
+            for i in range(preset.seeds)
         ]
         test = [fit.open_test()["last"] for fit in fits]
         first = [fit.logits["val"][0] for fit in fits]
@@ -338,7 +332,7 @@ def measure_starts(study: Study) -> list[dict]:
                 "kind": weights.kind,
                 "seeds": [fit.config.seed for fit in fits],
                 "n_train": len(data.train),
-                "epochs": preset.remedy_epochs,
+                "epochs": preset.epochs,
                 "first": evaluation.mean_over_seeds(first, data.val.labels, patients=data.val.patients)["acc"],
                 "test": evaluation.mean_over_seeds(test, data.test.labels, patients=data.test.patients),
                 "difference": baseline
@@ -350,14 +344,18 @@ def measure_starts(study: Study) -> list[dict]:
 
 
 def summarise_starts(starts: list[dict]) -> dict:
-    """Titles of the starts of `measure_starts` that are better or worse than the first, random: {"better", "worse", "gabor"}.
+    """Titles of the starts of `measure_starts` that are better or worse than the first, random, in these trainings: {"better",
+    "worse", "gabor", "counts_seeds"}.
 
-    Better or worse: the 95% interval of the difference in accuracy is clear of zero. gabor: whether the Gabor bank is among them,
-    which fills the first layer only (notebook 01).
+    Better or worse: the 95% interval of the paired difference in accuracy is clear of zero. counts_seeds: whether that interval
+    counts seeds (three or more) or images alone, which says nothing of another training. gabor: whether the Gabor bank is among
+    them, which fills the first layer only (notebook 01).
     """
     others = starts[1:]
+    sides = {s["title"]: evaluation.side(s["difference"]["acc"]["ci95"]) for s in others}
     return {
-        "better": [s["title"] for s in others if s["difference"]["acc"]["ci95"][0] > 0],
-        "worse": [s["title"] for s in others if s["difference"]["acc"]["ci95"][1] < 0],
+        "better": [title for title, side in sides.items() if side == "above"],
+        "worse": [title for title, side in sides.items() if side == "below"],
         "gabor": any(s["kind"] == "gabor" for s in others),
+        "counts_seeds": len(starts[0]["seeds"]) >= evaluation.FEWEST_SEEDS,
     }

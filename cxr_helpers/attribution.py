@@ -15,6 +15,7 @@ from cxr_helpers.engine.runs import Run
 from cxr_helpers.study import Study
 
 ATTRIBUTED, STEPS = 48, 20  # images with an attribution map, and points of the integral of each
+FEWEST = 10  # images with a region, to say anything of it
 REGIONS = {"heart": "jantung", "pneumothorax": "pneumotoraks", "tube_mask": "selang dada"}
 
 
@@ -35,20 +36,22 @@ def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> 
     return maps.squeeze(1).detach().numpy().astype(np.float32), float(missing.abs().mean() / moved)
 
 
-def inside(maps: np.ndarray, masks: np.ndarray, labels: np.ndarray) -> dict | None:
+def inside(maps: np.ndarray, masks: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict | None:
     """How much of |attribution| (N, H, W) lies inside masks (N, H, W), over the images that have the region at all (None if
-    fewer than 3).
+    fewer than FEWEST: a bootstrap of so few is too sure).
 
     n; share and area: mean shares of the attribution and of the image; ratio of both {"value", "ci95"}: 1 is what scattering the
-    attribution evenly would give; side: of 1, on which the interval of the ratio lies. Images are resampled within each label.
+    attribution evenly would give; side: of 1, on which the interval of the ratio lies. Images (of patients (N,), where known) are
+    resampled within each label.
     """
     has = masks.any((1, 2))
-    if has.sum() < 3:
+    if has.sum() < FEWEST:
         return None
     size, masks, labels = np.abs(maps[has]), masks[has], labels[has]
     share = (size * masks).sum((1, 2)) / np.maximum(size.sum((1, 2)), 1e-30)
     area = masks.mean((1, 2))
-    ci = evaluation.bootstrap(lambda rows: share[rows].mean(1) / area[rows].mean(1), labels)
+    who = evaluation.among(patients, has)
+    ci = evaluation.bootstrap(lambda rows: share[rows].mean(1) / area[rows].mean(1), labels, patients=who)
     return {
         "n": int(has.sum()),
         "share": share.mean(),
@@ -65,7 +68,7 @@ def measure(run: Run, study: Study) -> dict:
     `inside` of each region of REGIONS, or None where the truth is not known; "missing": see `attribute`; "n" images were
     explained.
     """
-    data = study.baseline_data
+    data = study.used
     network = model.build(study.weights, run.config.seed, data.source.size, **run.config.adaptation)
     network.load_state_dict(run.weights("best"))
     logits, labels = run.logits["val_best"], data.val.labels
@@ -80,7 +83,9 @@ def measure(run: Run, study: Study) -> dict:
     regions = outlines = None
     if truth is not None:
         fair = np.isin(rows, drawn[:ATTRIBUTED])  # the examples favour errors
-        regions = {name: inside(maps[fair], truth[name][rows[fair]].astype(bool), labels[rows[fair]]) for name in REGIONS}
+        explained = rows[fair]
+        who = evaluation.among(data.val.patients, explained)
+        regions = {name: inside(maps[fair], truth[name][explained].astype(bool), labels[explained], who) for name in REGIONS}
         outlines = {title: truth[name][examples].astype(bool) for name, title in REGIONS.items()}
     return {
         "n": int(min(ATTRIBUTED, len(labels))),

@@ -93,7 +93,7 @@ class Dataset:
 
     classes: as MedMNIST writes them; class_names_id: for display; fingerprint: 16 hexadecimal digits of SHA-256 over the images
     and labels held here; counts: {split: {class: n}}; overlap: {"train-val": n, …}, how many images of the second split are
-    identical, pixel by pixel, to one of the first.
+    identical, pixel by pixel, to one of the first; extra: further test images, which the phantom can draw at will, or None.
     """
 
     source: Source
@@ -105,6 +105,7 @@ class Dataset:
     fingerprint: str
     counts: dict[str, dict[str, int]]
     overlap: dict[str, int]
+    extra: Split | None = None
 
 
 # --- reading it -----------------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ def load(source: Source, classes: str = "auto") -> Dataset:
         for split in SPLITS:
             splits[split] = _read_split(source, split, pair, names, *read(split))
     if source.truth is not None:
-        splits = {name: replace(part, truth=_read_truth(source, name, part.rows)) for name, part in splits.items()}
+        splits = {name: _with_truth(source, name, part) for name, part in splits.items()}
     classes = names[pair[0]], names[pair[1]]
     if source.kind != "phantom" and source.flag == "chestmnist" and set(classes) == set(DEFAULT_CLASSES.split(",")):
         source, splits = _with_patients(source, splits, swapped=",".join(classes) != DEFAULT_CLASSES)
@@ -249,6 +250,11 @@ def _grey(images: np.ndarray) -> np.ndarray:
     return np.array([(image.astype(np.uint32) @ weights + 500) // 1000 for image in images]).astype(np.uint8)
 
 
+def _with_truth(source: Source, split: str, part: Split) -> Split:
+    truth = _read_truth(source, split, part.rows)
+    return replace(part, truth=truth, patients=truth["patient"].astype(np.int64))
+
+
 def _read_truth(source: Source, split: str, rows: np.ndarray) -> dict[str, np.ndarray]:
     expected = headers(source.path)[f"{split}_labels"][0][0]
     with one_line(source.truth), np.load(source.truth, allow_pickle=False) as arrays:
@@ -317,18 +323,20 @@ def enough(dataset: Dataset, n: int) -> None:
 # --- the contract ---------------------------------------------------------------------------------------------------
 
 
-def _dataset(source: Source, classes: tuple[str, str], splits: dict[str, Split]) -> Dataset:
+def _dataset(source: Source, classes: tuple[str, str], splits: dict[str, Split], extra: Split | None = None) -> Dataset:
+    held = splits if extra is None else splits | {"extra": extra}
     return Dataset(
         source=source,
         classes=classes,
         class_names_id=tuple(INDONESIAN.get(name, name) for name in classes),
         **splits,
-        fingerprint=_fingerprint(splits),
+        fingerprint=_fingerprint(held),
         counts={
             split: {name: int((part.labels == label).sum()) for label, name in enumerate(classes)}
             for split, part in splits.items()
         },
         overlap=_overlap(splits),
+        extra=extra,
     )
 
 
@@ -376,17 +384,18 @@ def take(dataset: Dataset, train: int | None, val: int | None, test: int | None,
     if all(n is None or n >= len(getattr(dataset, name)) for name, n in sizes.items()):
         return dataset
     splits = {name: subset(getattr(dataset, name), n, seed) for name, n in sizes.items()}
-    return _dataset(dataset.source, dataset.classes, splits)
+    return _dataset(dataset.source, dataset.classes, splits, dataset.extra)
 
 
 def with_splits(dataset: Dataset, **splits: Split) -> Dataset:
-    """The data set with other splits (train=, val=, test=); fingerprint, counts and overlap follow."""
-    return _dataset(dataset.source, dataset.classes, {name: splits.get(name, getattr(dataset, name)) for name in SPLITS})
+    """The data set with other splits (train=, val=, test=, extra=); fingerprint, counts and overlap follow."""
+    extra = splits.pop("extra", dataset.extra)
+    return _dataset(dataset.source, dataset.classes, {name: splits.get(name, getattr(dataset, name)) for name in SPLITS}, extra)
 
 
 def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
     """uint8 (N, H, W) in 0…255 → float32 (N, 1, H, W) in −1…1 on `device`: (x/255 − 0.5)/0.5, the course's normalisation."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div(255).sub(0.5).div(0.5).unsqueeze(1)
+    return torch.from_numpy(np.array(images)).to(device).float().div(255).sub(0.5).div(0.5).unsqueeze(1)
 
 
 def intensity(split: Split, bins: int = 32) -> dict:

@@ -1,47 +1,67 @@
 """Metrics with their 95% intervals, calibration and paired comparisons, from logits and labels (notebooks 02, 03 and 04).
 
-Class 1 is the positive class. Nothing here sees an image or a model.
-
-Intervals: Wilson (1927) for shares of images (accuracy, sensitivity, specificity), which stays honest near 0 and 1 and in small
-samples; Newcombe (1998) for sums and differences of two shares (balanced accuracy, gap); for everything else the percentile
-bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each class so that the class counts stay as they are. Differences
-are paired: both models are resampled on the same images.
+Class 1 is the positive class. Nothing here sees an image or a model. Intervals: Wilson (1927) for shares of images (accuracy,
+sensitivity, specificity), which stays honest near 0 and 1 and in small samples; Newcombe (1998) for sums and differences of two
+shares (balanced accuracy, gap); for everything else the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), resampled
+within each class so that the class counts stay as they are. Differences are paired: both models are resampled on the same
+images.
 
 Images of one patient are not independent. Where `patients` (N,) is given, equal for images of one patient, whole patients are
 resampled (Davison & Hinkley 1997, sec. 3.8; Field & Welsh 2007), and a share has Wilson's interval at its effective number of
 images, n over the design effect (Rao & Scott 1992; compared by Dean & Pagano 2015). None: each image counts for itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from scipy.stats import rankdata
+from scipy.stats import fisher_exact, rankdata
 from sklearn.metrics import roc_curve
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 REPEATS = 2000
+CHUNK = 1_000_000  # numbers of a bootstrap in memory at once: 100,000 images take as little of it as 1,000
 LEVEL = 0.95
+FEWEST_SEEDS = 3  # an interval over fewer counts images only
 BINS = 15  # of the expected calibration error, as in Guo et al. 2017
 METRICS = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity", "ece")
+ECE = METRICS.index("ece")
 
 
-def resample(labels: np.ndarray, repeats: int = REPEATS, seed: int = 0, patients: np.ndarray | None = None) -> np.ndarray:
-    """(repeats, N) row numbers drawn with replacement within each class of labels (N,) in {0, 1}; by whole patients if given.
+def _chunks(repeats: int, n: int) -> Iterator[int]:
+    """How many of `repeats` rows of n numbers to draw at a time, so that no more than CHUNK numbers are drawn at once."""
+    most = max(1, CHUNK // n)
+    return (min(most, repeats - done) for done in range(0, repeats, most))
 
-    A patient with images of both classes (one in a hundred of ChestMNIST's) counts in each class as a patient of its own.
+
+def resample(
+    labels: np.ndarray, repeats: int = REPEATS, seed: int = 0, patients: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Row numbers drawn with replacement within each class of labels (N,): `repeats` rows of N, in chunks (some, N).
+
+    By whole patients if given; a patient with images of both classes (one in a hundred of ChestMNIST's) counts in each class as a
+    patient of its own. Each class has a stream of random numbers of its own, so how they are cut into chunks changes nothing.
     """
-    generator = np.random.default_rng(seed)
-    columns = []
-    for value in (0, 1):
-        rows = np.flatnonzero(labels == value)
-        if patients is None:
-            columns.append(rows[generator.integers(0, len(rows), (repeats, len(rows)))])
-        else:
-            columns.append(rows[_whole_patients(patients[rows], repeats, generator)])
-    return np.concatenate(columns, axis=1)
+    classes = [np.flatnonzero(labels == value) for value in np.unique(labels)]
+    streams = np.random.default_rng(seed).spawn(len(classes))
+    for some in _chunks(repeats, len(labels)):
+        drawn = []
+        for rows, stream in zip(classes, streams, strict=True):
+            if patients is None:
+                places = stream.integers(0, len(rows), (some, len(rows)))
+            else:
+                places = _whole_patients(patients[rows], some, stream)
+            drawn.append(rows[places])
+        yield np.concatenate(drawn, axis=1)
+
+
+def replicates(
+    statistic: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None
+) -> np.ndarray:
+    """A statistic of row numbers on every resample, `statistic((some, N) rows) → (…, some)`: (…, REPEATS)."""
+    return np.concatenate([statistic(rows) for rows in resample(labels, seed=seed, patients=patients)], axis=-1)
 
 
 def _whole_patients(patients: np.ndarray, repeats: int, generator: np.random.Generator) -> np.ndarray:
@@ -95,6 +115,32 @@ def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> n
     return error
 
 
+def without_bias(point: float, samples: np.ndarray, least: float = -np.inf) -> tuple[float, np.ndarray]:
+    """An ECE (or a difference of two) and its resamples (REPEATS,) without its bias as the bootstrap estimates it.
+
+    Chance moves every bin off its confidence and the ECE adds up how far: it is too large, most of all near 0, and that of a
+    resample is too large once more, which says by how much (Efron & Tibshirani 1993, ch. 10; for the ECE Kumar et al. 2019). At 0
+    some is left: whether an ECE is above chance at all, `chance_calibration_error` says.
+    """
+    return max(least, float(2 * point - samples.mean())), np.maximum(least, 2 * point - samples)
+
+
+def chance_calibration_error(logits: np.ndarray, patients: np.ndarray | None = None, seed: int = 0) -> dict:
+    """The ECE that a calibrated network with these logits (N,) would show by chance: {"value", "range95"}, mean and range.
+
+    Labels are drawn from the network's own probabilities (consistency resampling: Bröcker & Smith 2007); images of one patient
+    share the draw, as they mostly share the class.
+    """
+    probability = expit(logits)
+    who = np.arange(len(logits)) if patients is None else np.unique(patients, return_inverse=True)[1]
+    generator, found = np.random.default_rng(seed), []
+    for some in _chunks(REPEATS, len(logits)):
+        labels = generator.random((some, who.max() + 1))[:, who] < probability
+        found.append(expected_calibration_error(np.broadcast_to(probability, labels.shape), labels))
+    found = np.concatenate(found)
+    return {"value": float(found.mean()), "range95": list(percentile(found))}
+
+
 def area_under_curve(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Area under the ROC curve by the rank sum (Hanley & McNeil 1982); ties count one half. Arrays (..., N), result (...)."""
     positive = labels == 1
@@ -124,6 +170,11 @@ def metric_values(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarra
     }
 
 
+def _every_metric(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`metric_values` as one array, (metrics, …) in the order of METRICS."""
+    return np.stack(list(metric_values(logits, labels).values()))
+
+
 def wilson(successes: float, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Wilson's score interval of the share successes / n (Wilson 1927). A mean over seeds may be a fractional count."""
     low, high = proportion_confint(successes, n, alpha=1 - level, method="wilson")
@@ -144,9 +195,9 @@ def majority_share(labels: np.ndarray) -> float:
 
 def metrics(logits: np.ndarray, labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None) -> dict:
     """{"n": N, "majority": share, metric: {"value", "ci95"} for each of METRICS} of logits (N,) and labels (N,) in {0, 1}."""
-    rows = resample(labels, seed=seed, patients=patients)
-    samples = metric_values(logits[rows], labels[rows])
-    point = metric_values(logits, labels)
+    drawn = replicates(lambda rows: _every_metric(logits[rows], labels[rows]), labels, seed, patients)
+    samples, point = dict(zip(METRICS, drawn, strict=True)), metric_values(logits, labels)
+    point["ece"], samples["ece"] = without_bias(point["ece"], samples["ece"], least=0)
     positive, right = labels == 1, (logits > 0) == (labels == 1)
     shares = {"acc": np.ones(len(labels), bool), "sensitivity": positive, "specificity": ~positive}  # of which images
     result = {"n": len(labels), "majority": majority_share(labels)}
@@ -159,24 +210,19 @@ def metrics(logits: np.ndarray, labels: np.ndarray, seed: int = 0, patients: np.
     return result
 
 
-def beats_majority(measured: dict) -> bool:
-    """Whether the whole accuracy interval of `metrics` or `mean_over_seeds` lies above the majority guess."""
-    return measured["acc"]["ci95"][0] > measured["majority"]
-
-
-def _drawn_seeds(seeds: int, seed: int) -> np.ndarray:
-    """(REPEATS, seeds) seed numbers of each resample: drawn with replacement from three seeds on, else every seed once."""
-    if seeds < 3:
-        return np.tile(np.arange(seeds), (REPEATS, 1))
-    return np.random.default_rng(seed + 1).integers(0, seeds, (REPEATS, seeds))
+def _over_seeds(samples: np.ndarray, seed: int) -> np.ndarray:
+    """Mean of samples (seeds, …, REPEATS) over the seeds, (…, REPEATS): from three seeds on each resample draws them, too, with
+    replacement; of fewer, every one counts once."""
+    seeds = len(samples)
+    if seeds < FEWEST_SEEDS:
+        return samples.mean(0)
+    picks = np.random.default_rng(seed + 1).integers(0, seeds, (REPEATS, seeds))
+    weight = np.stack([(picks == one).mean(axis=1) for one in range(seeds)])
+    return np.einsum("s...r,sr->...r", samples, weight)
 
 
 def paired_difference(
-    logits: list[np.ndarray],
-    baseline: list[np.ndarray],
-    labels: np.ndarray,
-    seed: int = 0,
-    patients: np.ndarray | None = None,
+    logits: list[np.ndarray], baseline: list[np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None
 ) -> dict[str, dict]:
     """Mean over seeds of metric(logits) − metric(baseline), {"value", "ci95", "p"} for each of METRICS.
 
@@ -184,23 +230,20 @@ def paired_difference(
     each class, the same for both models; with three or more seeds the pairs of seeds are resampled too. p is the two-sided
     bootstrap p-value: twice the smaller share of resamples on one side of zero (at least 2/(repeats+1)).
     """
-    pairs = len(logits)
-    rows = resample(labels, seed=seed, patients=patients)
-    drawn, picks = labels[rows], _drawn_seeds(pairs, seed)
-    samples = {name: np.zeros(REPEATS) for name in METRICS}
-    point = {name: 0.0 for name in METRICS}
-    for index, (ours, theirs) in enumerate(zip(logits, baseline, strict=True)):
-        weight = (picks == index).mean(axis=1)
-        a, b = metric_values(ours[rows], drawn), metric_values(theirs[rows], drawn)
-        one, other = metric_values(ours, labels), metric_values(theirs, labels)
-        for name in METRICS:
-            samples[name] += weight * (a[name] - b[name])
-            point[name] += float(one[name] - other[name]) / pairs
+
+    def gained(rows: np.ndarray) -> np.ndarray:
+        drawn = labels[rows]
+        pairs = zip(logits, baseline, strict=True)
+        return np.stack([_every_metric(ours[rows], drawn) - _every_metric(theirs[rows], drawn) for ours, theirs in pairs])
+
+    point = gained(np.arange(len(labels))).mean(0)
+    samples = _over_seeds(replicates(gained, labels, seed, patients), seed)
+    point[ECE], samples[ECE] = without_bias(point[ECE], samples[ECE])
     result = {}
-    for name in METRICS:
-        tail = min((samples[name] <= 0).mean(), (samples[name] >= 0).mean())
+    for name, value, drawn in zip(METRICS, point, samples, strict=True):
+        tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
         p = min(1.0, max(2 * tail, 2 / (REPEATS + 1)))
-        result[name] = {"value": point[name], "ci95": list(percentile(samples[name])), "p": float(p)}
+        result[name] = {"value": float(value), "ci95": list(percentile(drawn)), "p": float(p)}
     return result
 
 
@@ -208,15 +251,17 @@ def mean_over_seeds(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0,
     """As `metrics`, averaged over seeds (one array (N,) each); images are resampled and, from three seeds on, the seeds too."""
     if len(logits) == 1:
         return metrics(logits[0], labels, seed, patients)
-    rows, picks = resample(labels, seed=seed, patients=patients), _drawn_seeds(len(logits), seed)
-    samples = [metric_values(one[rows], labels[rows]) for one in logits]
-    points = [metric_values(one, labels) for one in logits]
-    result = {"n": len(labels), "majority": majority_share(labels)}
-    for name in METRICS:
-        every = np.stack([sample[name] for sample in samples])  # (seeds, repeats)
-        drawn = np.take_along_axis(every, picks.T, axis=0).mean(0)
-        result[name] = {"value": float(np.mean([one[name] for one in points])), "ci95": list(percentile(drawn))}
-    return result
+
+    def every(rows: np.ndarray) -> np.ndarray:
+        return np.stack([_every_metric(one[rows], labels[rows]) for one in logits])
+
+    point, samples = every(np.arange(len(labels))).mean(0), _over_seeds(replicates(every, labels, seed, patients), seed)
+    point[ECE], samples[ECE] = without_bias(point[ECE], samples[ECE], least=0)
+    estimates = {
+        name: {"value": float(value), "ci95": list(percentile(drawn))}
+        for name, value, drawn in zip(METRICS, point, samples, strict=True)
+    }
+    return {"n": len(labels), "majority": majority_share(labels)} | estimates
 
 
 def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) -> tuple[float, float]:
@@ -228,6 +273,12 @@ def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) 
     low = np.hypot(a - a_ci[0], b - b_low)
     high = np.hypot(a_ci[1] - a, b_high - b)
     return float(a + b - low), float(a + b + high)
+
+
+def difference(a: dict, b: dict) -> dict:
+    """a − b of two independent estimates {"value", "ci95"}, with the interval of `square_and_add`."""
+    ci = square_and_add(a["value"], a["ci95"], b["value"], b["ci95"], sign=-1)
+    return {"value": a["value"] - b["value"], "ci95": list(ci)}
 
 
 def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
@@ -243,9 +294,14 @@ def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray, pa
         lesson[name] = [epoch + 1, float(test_acc[epoch])]
         lesson[f"{name}_ci95"] = metrics(test_logits[epoch], labels, patients=patients)["acc"]["ci95"]
     course, honest = ([test_logits[chosen[name]]] for name in ("course", "honest"))
-    difference = paired_difference(course, honest, labels, patients=patients)["acc"]
-    flattery = {"value": difference["value"], "ci95": difference["ci95"]}
+    found = paired_difference(course, honest, labels, patients=patients)["acc"]
+    flattery = {"value": found["value"], "ci95": found["ci95"]}
     return lesson | {"flattery": flattery, "flatters": bool(flattery["value"] > 0)}
+
+
+def right(logits: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """Which decisions are right, 1 or 0, of logits (N,) a seed: (seeds, N); NaN where there is no logit."""
+    return np.stack([np.where(np.isnan(one), np.nan, (one > 0) == (labels == 1)) for one in logits])
 
 
 def mean_accuracy(logits: list[np.ndarray], labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
@@ -254,11 +310,9 @@ def mean_accuracy(logits: list[np.ndarray], labels: np.ndarray, patients: np.nda
     logits hold one array (N,) a seed; NaN logits (images that an epoch did not visit) are left out. Seeds see the same images, so
     the number of images, not of images times seeds, sets the width.
     """
-    right = np.stack([np.where(np.isnan(one), np.nan, (one > 0) == (labels == 1)) for one in logits])
-    known = (~np.isnan(right)).any(0)
-    value = float(np.nanmean(right))
-    n = effective_size(np.nanmean(right[:, known], axis=0), among(patients, known))
-    return {"value": value, "ci95": list(wilson(value * n, n))}
+    found = right(logits, labels)
+    known = (~np.isnan(found)).any(0)
+    return share(np.nanmean(found[:, known], axis=0), among(patients, known))
 
 
 def accuracy_gap(
@@ -273,9 +327,7 @@ def accuracy_gap(
 
     train and val hold logits (N,) a seed, as for mean_accuracy.
     """
-    a, b = mean_accuracy(train, train_labels, train_patients), mean_accuracy(val, val_labels, val_patients)
-    ci = square_and_add(a["value"], a["ci95"], b["value"], b["ci95"], sign=-1)
-    return {"value": a["value"] - b["value"], "ci95": list(ci)}
+    return difference(mean_accuracy(train, train_labels, train_patients), mean_accuracy(val, val_labels, val_patients))
 
 
 def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -303,6 +355,42 @@ def share(hits: np.ndarray, patients: np.ndarray | None = None) -> dict:
     return {"value": float(np.mean(hits)), "ci95": list(wilson(np.sum(hits) * n / len(hits), n))}
 
 
+def paired_change(
+    changes: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None, seed: int = 0, hits: bool = False
+) -> dict:
+    """Mean of changes (seeds, N), after − before on the same images: {"value", "ci95", "side" of zero}.
+
+    Images are resampled within each class of labels (N,) and, from three seeds on, the seeds too; NaN is left out. hits: of
+    changed decisions, few of which make a bootstrap too sure; the interval is never narrower than that of gains minus
+    losses, as two shares (Zou & Donner 2008).
+    """
+    samples = replicates(lambda rows: np.nanmean(changes[:, rows], axis=-1), labels, seed, patients)
+    low, high = percentile(_over_seeds(samples, seed))
+    if hits:
+        known = ~np.isnan(changes).all(0)
+        moved, who = np.nanmean(changes[:, known], axis=0), among(patients, known)
+        least = difference(share(np.maximum(moved, 0), who), share(np.maximum(-moved, 0), who))["ci95"]
+        low, high = min(low, least[0]), max(high, least[1])
+    return {"value": float(np.nanmean(changes, axis=-1).mean()), "ci95": [low, high], "side": side((low, high))}
+
+
+def compare_groups(
+    a: np.ndarray, b: np.ndarray, a_patients: np.ndarray | None = None, b_patients: np.ndarray | None = None
+) -> dict:
+    """Share of hits a (N,) minus that of b (M,), two groups of other images: {"value", "ci95", "p", "side" of zero}.
+
+    The interval is Newcombe's, p that of Fisher's exact test (Fisher 1935) on the effective numbers of images; hits may be means
+    over seeds, in [0, 1].
+    """
+    table = []
+    for hits, patients in ((a, a_patients), (b, b_patients)):
+        n = max(1, round(effective_size(hits, patients)))
+        successes = round(float(np.mean(hits)) * n)
+        table.append([successes, n - successes])
+    found = difference(share(a, a_patients), share(b, b_patients))
+    return {**found, "p": float(fisher_exact(table).pvalue), "side": side(found["ci95"])}
+
+
 def holm(p_values: list[float]) -> list[float]:
     """p-values adjusted for their number by Holm's step-down procedure (Holm 1979), in the order given."""
     return multipletests(p_values, method="holm")[1].tolist()
@@ -311,8 +399,8 @@ def holm(p_values: list[float]) -> list[float]:
 def bootstrap(
     statistic: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None
 ) -> tuple[float, float]:
-    """95% interval of any statistic of row numbers: `statistic((repeats, N) rows) → (repeats,)`, stratified by labels (N,)."""
-    return percentile(statistic(resample(labels, seed=seed, patients=patients)))
+    """95% interval of any statistic of row numbers: `statistic((some, N) rows) → (some,)`, stratified by labels (N,)."""
+    return percentile(replicates(statistic, labels, seed, patients))
 
 
 def side(ci: Sequence[float], of: float = 0.0) -> str:

@@ -5,9 +5,12 @@ et al. 2017; temperature scaling: Guo et al. 2017; shortcuts and subgroups: Oakd
 Where a network looks stands in attribution.py.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from cxr_helpers import data as datasets
 from cxr_helpers import evaluation
@@ -16,6 +19,9 @@ from cxr_helpers.engine import runs
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.study import Study
 
+HALVINGS = 20  # of the validation images, to measure how far the loss rises
+JUDGED = ("acc", "auc")  # metrics by which rules that choose an epoch are compared
+SIGNIFICANCE = 0.05
 CONFIDENT = 0.9  # the course's report calls a prediction above it confident
 PARTS = (1 / 8, 1 / 4, 1 / 2)  # of the training images, for the learning curve
 SHOWN = 10  # images in a gallery
@@ -27,56 +33,68 @@ SMALL = 0.10  # of the hemithorax's area: a small pneumothorax
 
 
 def by_epoch(fits: list[Run], data: Dataset) -> list[dict]:
-    """One dict an epoch: epoch, train_loss, val_loss, train_acc, val_acc, loss_gap, gap, each but the first {"value", "ci95"}
-    over the seeds.
+    """One dict an epoch: epoch, train_loss, val_loss, train_acc, val_acc, each but the first {"value", "ci95"} over the seeds.
+
+    The training values are those met while training, as the course plots them: the network still changes under them, and dropout
+    and batch statistics are at work. They are no part of the gap, see `gap`.
     """
     rows = []
     for i in range(min(len(fit.history) for fit in fits)):
         row = {"epoch": i + 1}
-        train, val = ([fit.logits[split][i] for fit in fits] for split in ("train", "val"))
-        for split, logits, part in (("train", train, data.train), ("val", val, data.val)):
+        for split, part in (("train", data.train), ("val", data.val)):
+            logits = [fit.logits[split][i] for fit in fits]
             row[f"{split}_loss"] = evaluation.mean_loss(logits, part.labels, patients=part.patients)
             row[f"{split}_acc"] = evaluation.mean_accuracy(logits, part.labels, part.patients)
-        a, b = row["val_loss"], row["train_loss"]
-        ci = evaluation.square_and_add(a["value"], a["ci95"], b["value"], b["ci95"], sign=-1)
-        row["loss_gap"] = {"value": a["value"] - b["value"], "ci95": list(ci)}
-        row["gap"] = _accuracy_gap(train, val, data)
         rows.append(row)
     return rows
 
 
-def _accuracy_gap(train: list[np.ndarray], val: list[np.ndarray], data: Dataset) -> dict:
-    a, b = data.train, data.val
-    return evaluation.accuracy_gap(train, a.labels, val, b.labels, a.patients, b.patients)
+def gap(fits: list[Run], data: Dataset, which: str = "last") -> dict:
+    """How much better the network of an epoch (`which`: "last" or the chosen, "best") is on training than on validation images.
 
-
-def final_gap(epochs: list[dict]) -> dict:
-    """The gap of the last of `by_epoch`'s rows, and on which "side" of zero its interval lies: overfitting is certain "above"
-    it.
+    Both are judged by the same network in eval mode. {"value", "ci95", "side"} of training − validation accuracy, mean over the
+    seeds, and on which side of zero its interval lies; "epochs", one a seed; the accuracies and losses {"value", "ci95"} it rests
+    on, train_acc, val_acc, train_loss, val_loss, and loss_gap, validation − training loss.
     """
-    gap = epochs[-1]["gap"]
-    return {**gap, "side": evaluation.side(gap["ci95"])}
+    row = {"epochs": [fit.info["best_epoch"] if which == "best" else len(fit.history) for fit in fits]}
+    for split, part in (("train", data.train), ("val", data.val)):
+        logits = [fit.logits[f"{split}_{which}"] for fit in fits]
+        row[f"{split}_acc"] = evaluation.mean_accuracy(logits, part.labels, part.patients)
+        row[f"{split}_loss"] = evaluation.mean_loss(logits, part.labels, patients=part.patients)
+    row["loss_gap"] = evaluation.difference(row["val_loss"], row["train_loss"])
+    found = evaluation.difference(row["train_acc"], row["val_acc"])
+    return {**found, "side": evaluation.side(found["ci95"]), **row}
+
+
+def _halves(split: Split, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The images (row numbers) of a split in two halves, each once first and once second; whole patients, classes alike."""
+    splitter = StratifiedKFold if split.patients is None else StratifiedGroupKFold
+    return splitter(2, shuffle=True, random_state=seed).split(split.labels, split.labels, split.patients)
 
 
 def turn(fits: list[Run], data: Dataset) -> dict:
     """Where validation loss turns: epoch of its lowest mean over the seeds, epochs of each seed, and how much it rises until
     the end.
 
-    turned: whether the lowest came before the last epoch; rise: {"value", "ci95"}, the mean loss of the last epoch minus that of
-    the lowest, paired by image; rises: whether its whole interval is above zero.
+    turned: whether the lowest came before the last epoch. rise: {"value", "ci95", "side" of zero}, the mean loss of the last
+    epoch minus that of the lowest. The lowest of several noisy losses is too low on the very images that made it the lowest, so
+    one half of the images chooses the epoch and the other half measures the rise from it, and the other way round, averaged over
+    HALVINGS halvings (cross-fitting: Chernozhukov et al. 2018); paired by image.
     """
-    epochs = min(len(fit.history) for fit in fits)
-    loss = np.mean([[evaluation.loss(fit.logits["val"][i], data.val.labels) for i in range(epochs)] for fit in fits], axis=0)
-    lowest = int(loss.mean(1).argmin())
-    rise = loss[-1] - loss[lowest]
-    ci = evaluation.bootstrap(lambda rows: rise[rows].mean(1), data.val.labels, patients=data.val.patients)
+    val, epochs = data.val, min(len(fit.history) for fit in fits)
+    loss = np.stack([evaluation.loss(fit.logits["val"][:epochs], val.labels) for fit in fits])  # (seeds, epochs, N)
+    mean, rise = loss.mean(0), np.zeros_like(loss[:, 0])
+    for seed in range(HALVINGS):
+        for chooses, measures in _halves(val, seed):
+            lowest = mean[:, chooses].mean(1).argmin()
+            rise[:, measures] += (loss[:, -1] - loss[:, lowest])[:, measures] / HALVINGS
+    lowest = int(mean.mean(1).argmin())
     return {
         "epoch": lowest + 1,
         "epochs": epochs,
         "each_seed": [int(fit.history["val_loss"].argmin()) + 1 for fit in fits],
         "turned": lowest + 1 < epochs,
-        "rise": {"value": rise.mean(), "ci95": list(ci)},
-        "rises": evaluation.side(ci) == "above",
+        "rise": evaluation.paired_change(rise, val.labels, val.patients),
     }
 
 
@@ -84,8 +102,7 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
     """What choosing the epoch by validation loss, by validation AUC, or not at all (last) does to the test result.
 
     One dict a rule: rule ("last", "loss", "auc"), epochs (one a seed), acc and auc {"value", "ci95"}, difference of both from
-    "last" (paired on the same test images; None for "last"), differs (whether the interval of the accuracy's difference leaves
-    out zero).
+    "last" (paired on the same test images; None for "last"), differs: those of "acc" and "auc" whose interval leaves out zero.
     """
     val, test, patients = data.val.labels, data.test.labels, data.test.patients
 
@@ -102,15 +119,15 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
         epochs = [chosen(fit, rule) for fit in fits]
         logits = [fit.open_test()["epochs"][epoch] for fit, epoch in zip(fits, epochs, strict=True)]
         whole = evaluation.mean_over_seeds(logits, test, patients=patients)
-        difference = evaluation.paired_difference(logits, last, test, patients=patients) if last else None
+        difference = evaluation.paired_difference(logits, last, test, patients=patients) if last else {}
         last = last or logits
         found.append(
             {
                 "rule": rule,
                 "epochs": [epoch + 1 for epoch in epochs],
-                **{name: whole[name] for name in ("acc", "auc")},
-                "difference": difference and {name: difference[name] for name in ("acc", "auc")},
-                "differs": bool(difference) and evaluation.side(difference["acc"]["ci95"]) != "across",
+                **{name: whole[name] for name in JUDGED},
+                "difference": {name: difference[name] for name in JUDGED} if difference else None,
+                "differs": [name for name in JUDGED if difference and evaluation.side(difference[name]["ci95"]) != "across"],
             }
         )
     return found
@@ -120,63 +137,71 @@ def learning_curve(study: Study, fits: list[Run]) -> list[dict]:
     """The course's recipe on ever more training images, over the same seeds; the last point is `fits`, the whole training split.
 
     One dict a size: n, patients (None where not known), train_acc, val_acc, gap, the last three {"value", "ci95"} after the last
-    epoch. A smaller split is a stratified part of the whole; validation images are the same everywhere.
+    epoch, from_first and from_previous: the change of validation accuracy from the smallest size and from the one before, paired
+    by image ({"value", "ci95", "side"}; None for the smallest). A smaller split is a stratified part of the whole; validation
+    images are the same everywhere.
     """
-    whole, points = study.baseline_data, []
-    short_test = study.remedy_data.test  # not read here: as few as a run may hold
+    whole, points = study.used, []
     for part in PARTS:
         n = round(part * len(whole.train))
         if n < 4:
             continue
-        data = datasets.with_splits(whole, train=datasets.subset(whole.train, n, study.seed), test=short_test)
+        data = datasets.with_splits(whole, train=datasets.subset(whole.train, n, study.seed))
         part_fits = [
             runs.get(study.config(seed=fit.config.seed), data, study.weights, study.device, keep_weights=False) for fit in fits
         ]
         points.append((data, part_fits))
     points.append((whole, fits))
-    rows = []
+    rows, right = [], []
     for data, each in points:
-        train, val = ([fit.logits[f"{split}_last"] for fit in each] for split in ("train", "val"))
+        found = gap(each, data, "last")
+        right.append(evaluation.right([fit.logits["val_last"] for fit in each], whole.val.labels))
         rows.append(
             {
                 "n": len(data.train),
                 "patients": data.train.n_patients,
-                "train_acc": evaluation.mean_accuracy(train, data.train.labels, data.train.patients),
-                "val_acc": evaluation.mean_accuracy(val, data.val.labels, data.val.patients),
-                "gap": _accuracy_gap(train, val, data),
+                **{name: found[name] for name in ("train_acc", "val_acc")},
+                "gap": {name: found[name] for name in ("value", "ci95", "side")},
+                "from_first": _change(right[0], right[-1], whole.val) if rows else None,
+                "from_previous": _change(right[-2], right[-1], whole.val) if rows else None,
             }
         )
     return rows
 
 
-def more_data_helps(points: list[dict]) -> bool:
-    """Whether validation accuracy with the most training images lies above that with the fewest, both intervals apart."""
-    return points[-1]["val_acc"]["ci95"][0] > points[0]["val_acc"]["ci95"][1]
+def _change(before: np.ndarray, after: np.ndarray, split: Split) -> dict:
+    return evaluation.paired_change(after - before, split.labels, split.patients, hits=True)
 
 
 def memorisation(fits: list[Run], train: Split) -> dict | None:
     """How fast correct and flipped labels are fitted; None where the truth behind the labels is not known.
 
     {"n_correct", "n_flipped", "by_epoch": [{"epoch", "correct", "flipped": {"value", "ci95"}}]}: shares of training images whose
-    prediction, as recorded while training, agrees with the label as written. "follows": whether the share of flipped labels rose
-    from the first epoch to the last, both intervals apart.
+    prediction, as recorded while training, agrees with the label as written. "rise": of the share of flipped labels from the
+    first epoch to the last, paired by image; "lead": of correct over flipped labels in the first epoch (two groups of images),
+    both {"value", "ci95", "side"}; "follows": whether both are above zero, so that what is general came before what is memorised.
     """
     if train.truth is None or not train.truth["flipped"].any():
         return None
     flipped = train.truth["flipped"].astype(bool)
-    rows = []
+    groups = {"correct": ~flipped, "flipped": flipped}
+    patients = {name: evaluation.among(train.patients, which) for name, which in groups.items()}
+    rows, fitted = [], []
     for i in range(min(len(fit.history) for fit in fits)):
-        logits = [fit.logits["train"][i] for fit in fits]
-        share = {
-            name: evaluation.mean_accuracy([one[which] for one in logits], train.labels[which])
-            for name, which in (("correct", ~flipped), ("flipped", flipped))
-        }
+        logits = {name: [fit.logits["train"][i][which] for fit in fits] for name, which in groups.items()}
+        share = {n: evaluation.mean_accuracy(logits[n], train.labels[which], patients[n]) for n, which in groups.items()}
+        fitted.append({n: evaluation.right(logits[n], train.labels[which]) for n, which in groups.items()})
         rows.append({"epoch": i + 1, **share})
+    moved = fitted[-1]["flipped"] - fitted[0]["flipped"]
+    rise = evaluation.paired_change(moved, train.labels[flipped], patients["flipped"], hits=True)
+    lead = evaluation.compare_groups(*(fitted[0][name].mean(0) for name in groups), *patients.values())
     return {
         "n_correct": int((~flipped).sum()),
         "n_flipped": int(flipped.sum()),
         "by_epoch": rows,
-        "follows": rows[-1]["flipped"]["ci95"][0] > rows[0]["flipped"]["ci95"][1],
+        "rise": rise,
+        "lead": lead,
+        "follows": rise["side"] == lead["side"] == "above",
     }
 
 
@@ -185,12 +210,16 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
 
 def confidence(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
     """Probability of the predicted class of right and wrong predictions, the share above 0.9, the errors among those, and the
-    ECE.
+    calibration.
 
-    logits, labels, patients (where known): (N,).
+    logits, labels, patients (where known): (N,). ece_measured: the ECE as defined; ece_chance: what a calibrated network with
+    these logits would show, see evaluation.chance_calibration_error; beyond_chance: whether the measured one lies above that
+    range; ece: {"value", "ci95"} without the bias.
     """
     sure, right = evaluation.confidence(logits), (logits > 0) == (labels == 1)
     above = sure > CONFIDENT
+    measured = float(evaluation.expected_calibration_error(expit(logits), labels))
+    chance = evaluation.chance_calibration_error(logits, patients)
     return {
         "n": len(labels),
         "right": sure[right],
@@ -200,6 +229,9 @@ def confidence(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | No
         "confident_errors": int((above & ~right).sum()),
         "confident_error_share": evaluation.share(~right[above], evaluation.among(patients, above)),
         "ece": evaluation.metrics(logits, labels, patients=patients)["ece"],
+        "ece_measured": measured,
+        "ece_chance": chance,
+        "beyond_chance": measured > chance["range95"][1],
     }
 
 
@@ -216,28 +248,32 @@ def temperature(
 ) -> dict:
     """Temperature scaling: fitted on validation logits, judged on test logits (N,) of test_patients (N,), where known.
 
-    {"temperature", "before", "after", "difference"}: ece and loss {"value", "ci95"}; the difference after − before is paired.
+    {"temperature", "before", "after", "difference"}: ece (without its bias) and loss {"value", "ci95"}; the difference after −
+    before is paired.
     "softens": whether the temperature is above 1; "side": of zero, on which the interval of the ECE's difference lies;
     "reliability_before" and "reliability_after": the diagrams on the test split. The decisions, and so the accuracy, do not
     change.
     """
     t = fit_temperature(val, val_labels)
-    rows = evaluation.resample(test_labels, patients=test_patients)
-    drawn = test_labels[rows]
 
-    def judged(logits: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-        return {"ece": evaluation.expected_calibration_error(expit(logits), y), "loss": evaluation.loss(logits, y).mean(-1)}
+    def judged(rows: np.ndarray) -> np.ndarray:
+        """(before, after, difference) × (ece, loss) × the shape of a mean over rows."""
+        y, found = test_labels[rows], []
+        for logits in (test[rows], test[rows] / t):
+            found.append([evaluation.expected_calibration_error(expit(logits), y), evaluation.loss(logits, y).mean(-1)])
+        before, after = np.array(found)
+        return np.stack([before, after, after - before])
 
-    points = {name: judged(logits, test_labels) for name, logits in (("before", test), ("after", test / t))}
-    samples = {name: judged(logits[rows], drawn) for name, logits in (("before", test), ("after", test / t))}
-    for store in (points, samples):
-        store["difference"] = {name: store["after"][name] - store["before"][name] for name in ("ece", "loss")}
+    points = judged(np.arange(len(test_labels)))
+    samples = evaluation.replicates(judged, test_labels, patients=test_patients)
+    for i, least in enumerate((0, 0, -np.inf)):
+        points[i, 0], samples[i, 0] = evaluation.without_bias(points[i, 0], samples[i, 0], least)
     body = {
         which: {
-            name: {"value": float(points[which][name]), "ci95": list(evaluation.percentile(samples[which][name]))}
-            for name in ("ece", "loss")
+            name: {"value": float(points[i, j]), "ci95": list(evaluation.percentile(samples[i, j]))}
+            for j, name in enumerate(("ece", "loss"))
         }
-        for which in ("before", "after", "difference")
+        for i, which in enumerate(("before", "after", "difference"))
     }
     return {
         "temperature": t,
@@ -297,14 +333,15 @@ def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
         return None
     positive, test = np.ones(len(data.test), np.uint8), [fit.open_test()["best"] for fit in fits]
     tube, air = data.test.truth["tube"].astype(bool), data.test.truth["side"] > 0
+    called, patients = evaluation.right(test, positive).mean(0), data.test.patients
     rows = []
     for sick in (False, True):
         groups = [(air == sick) & tube, (air == sick) & ~tube]
         if min(group.sum() for group in groups) < 3:
             continue
-        shares = [evaluation.mean_accuracy([one[g] for one in test], positive[g]) for g in groups]
-        (a, a_ci), (b, b_ci) = ((s["value"], s["ci95"]) for s in shares)
-        ci = evaluation.square_and_add(a, a_ci, b, b_ci, sign=-1)
+        who = [evaluation.among(patients, group) for group in groups]
+        shares = [evaluation.share(called[group], one) for group, one in zip(groups, who, strict=True)]
+        difference = evaluation.compare_groups(*(called[group] for group in groups), *who)
         rows.append(
             {
                 "pneumothorax": sick,
@@ -312,8 +349,8 @@ def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
                 "n_without": int(groups[1].sum()),
                 "with": shares[0],
                 "without": shares[1],
-                "difference": {"value": a - b, "ci95": list(ci)},
-                "side": evaluation.side(ci),
+                "difference": {name: difference[name] for name in ("value", "ci95")},
+                "side": difference["side"],
             }
         )
     return rows
@@ -343,34 +380,36 @@ def _groups(truth: dict[str, np.ndarray]) -> list[tuple[str, str, np.ndarray]]:
 
 
 def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
-    """Test accuracy of the chosen epoch in groups of the ground truth: divides, group, n, acc {"value", "ci95"}.
+    """Test accuracy of the chosen epoch in groups of the ground truth: divides, group, n, acc {"value", "ci95"}, and how far it
+    is from the other images of the same division.
 
-    None where it is not known. Flipped labels are left out of all groups but those of the last division; empty groups are
-    left out.
+    difference: {"value", "ci95"} from those (Newcombe), p_adjusted (Fisher's exact test, adjusted by Holm over all groups that
+    are compared) and side: "above" or "below" zero where that is below 0.05, else "across". Of a division in two only the first
+    group is compared, since the second would say the same; labels as written are no group of patients. Difference and p are None
+    where nothing is compared. None where the truth is not known. Flipped labels are left out of all groups but those of the last
+    division; empty groups are left out.
     """
     truth = data.test.truth
     if truth is None:
         return None
-    kept, test = ~truth["flipped"].astype(bool), [fit.open_test()["best"] for fit in fits]
+    kept, patients = ~truth["flipped"].astype(bool), data.test.patients
+    right = evaluation.right([fit.open_test()["best"] for fit in fits], data.test.labels).mean(0)
+    groups = [(d, group, mask if d == "Label" else mask & kept) for d, group, mask in _groups(truth)]
+    groups = [one for one in groups if one[2].any()]
     rows = []
-    for divides, group, mask in _groups(truth):
-        which = mask if divides == "Label" else mask & kept
-        if which.any():
-            acc = evaluation.mean_accuracy([one[which] for one in test], data.test.labels[which])
-            rows.append({"divides": divides, "group": group, "n": int(which.sum()), "acc": acc})
+    for i, (divides, group, which) in enumerate(groups):
+        acc = evaluation.share(right[which], evaluation.among(patients, which))
+        same = [j for j, one in enumerate(groups) if one[0] == divides]
+        compared = divides != "Label" and (len(same) > 2 or same[0] == i < same[-1])
+        row = {"divides": divides, "group": group, "n": int(which.sum()), "acc": acc, "difference": None, "p_adjusted": None}
+        if compared:
+            others = np.logical_or.reduce([groups[j][2] for j in same if j != i])
+            who = [evaluation.among(patients, mask) for mask in (which, others)]
+            row["difference"] = evaluation.compare_groups(right[which], right[others], *who)
+        rows.append(row | {"side": "across"})
+    tested = [row for row in rows if row["difference"]]
+    for row, p in zip(tested, evaluation.holm([row["difference"]["p"] for row in tested]) if tested else [], strict=True):
+        row["p_adjusted"] = p
+        if p < SIGNIFICANCE:
+            row["side"] = "above" if row["difference"]["value"] > 0 else "below"
     return rows
-
-
-def groups_apart(rows: list[dict] | None) -> list[dict] | None:
-    """For each division of `subgroups` whose worst and best groups have intervals apart: their places, {"worst", "best"}.
-
-    Flipped labels are no group of patients and are left out. None where nothing is known.
-    """
-    if rows is None:
-        return None
-    apart = []
-    for divides in dict.fromkeys(row["divides"] for row in rows if row["divides"] != "Label"):
-        same = sorted((i for i, row in enumerate(rows) if row["divides"] == divides), key=lambda i: rows[i]["acc"]["value"])
-        if rows[same[0]]["acc"]["ci95"][1] < rows[same[-1]]["acc"]["ci95"][0]:
-            apart.append({"worst": same[0], "best": same[-1]})
-    return apart

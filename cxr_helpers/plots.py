@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import ArrayLike
 
+from cxr_helpers.comparison import BETTER, MARGIN, WORSE
 from cxr_helpers.engine.indonesian import join, number, plain
 
 WIDTH = 6.3  # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
@@ -301,9 +302,7 @@ def augmentations(image: ArrayLike, examples: dict[str, ArrayLike]) -> Figure:
 
 
 def leakage(lesson: dict) -> Figure:
-    """Test accuracy by epoch ("test_acc"), with [epoch, accuracy] that validation chose ("honest") and the test itself would
-    ("course").
-    """
+    """Test accuracy by epoch ("test_acc"), with [epoch, accuracy] chosen by validation ("honest") or by the test ("course")."""
     epochs = range(1, len(lesson["test_acc"]) + 1)
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
     panel.plot(epochs, lesson["test_acc"], "o-", color=GREY, ms=3.5, label="akurasi uji")
@@ -316,31 +315,31 @@ def leakage(lesson: dict) -> Figure:
     return figure
 
 
-def _bands(panel, x: list[int], curves: dict[str, list[dict]], scale: float = 1) -> None:
+def _bands(panel, x: list[int], curves: dict[str, list[dict]], styles: tuple = ((BLUE, "o-"), (ORANGE, "s--"))) -> None:
     """One or two curves of estimates with their intervals as bands."""
-    for (name, estimates), (colour, style) in zip(curves.items(), ((BLUE, "o-"), (ORANGE, "s--")), strict=False):
-        value, low, high = scale * np.array([(e["value"], *e["ci95"]) for e in estimates]).T
+    for (name, estimates), (colour, style) in zip(curves.items(), styles, strict=False):
+        value, low, high = np.array([(e["value"], *e["ci95"]) for e in estimates]).T
         panel.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
         panel.plot(x, value, style, color=colour, ms=3.5, label=name)
     if len(curves) > 1:
         panel.legend(loc="best")
 
 
-def gap(epochs: list[dict], mark: int) -> Figure:
-    """Losses (left) and gap in accuracy (right) by epoch with their intervals; `mark` is the epoch to point out.
-
-    epochs: one dict an epoch with "epoch" and the estimates "train_loss", "val_loss", "gap".
-    """
+def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
+    """Loss "val_loss" by epoch, `mark` pointed out (left); "train_acc" and "val_acc" of the chosen and the last epoch (right)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
     x = [row["epoch"] for row in epochs]
-    _bands(left, x, {name: [row[f"{split}_loss"] for row in epochs] for split, name in SPLIT_NAMES.items()})
-    _bands(right, x, {"latih − validasi": [row["gap"] for row in epochs]}, scale=100)
-    right.axhline(0, color=GREY, lw=0.8)
-    for panel, title in ((left, "Loss (BCE)"), (right, "Kesenjangan akurasi (poin persen)")):
-        panel.axvline(mark, color=GREY, lw=0.8, ls=":")
-        panel.set_title(title)
-        _epoch_axis(panel, x)
+    _bands(left, x, {"validasi": [row["val_loss"] for row in epochs]}, ((ORANGE, "s--"),))
+    left.axvline(mark, color=GREY, lw=0.8, ls=":")
+    left.set_title("Loss validasi (BCE)")
     left.yaxis.set_major_formatter(_Comma(2))
+    _epoch_axis(left, x)
+    for (split, name), colour, style, shift in zip(SPLIT_NAMES.items(), (BLUE, ORANGE), "os", (-0.06, 0.06), strict=True):
+        value, low, high = np.array([(e["value"], *e["ci95"]) for e in (chosen[f"{split}_acc"], last[f"{split}_acc"])]).T
+        right.errorbar([shift, 1 + shift], value, [value - low, high - value], fmt=style, color=colour, ms=4, lw=1, label=name)
+    right.set(title="Akurasi, mode evaluasi", xlim=(-0.5, 1.5), xticks=(0, 1), xticklabels=("epoch terpilih", "epoch terakhir"))
+    _percent_axis(right.yaxis)
+    right.legend(loc="best")
     return figure
 
 
@@ -429,22 +428,23 @@ def reliability(before: list[dict], after: list[dict]) -> Figure:
 
 
 def forest(variants: list[dict]) -> Figure:
-    """Differences in test accuracy from the baseline with their intervals, one row a remedy; zero is the baseline.
+    """Differences from the baseline with their intervals, one row a remedy: test AUC on the left, gap on the right.
 
-    variants: rows with "title" and "difference", {"acc": estimate} or None for the baseline itself.
+    variants: rows of verdicts.judge, baseline first. Grey bands: differences that count as none.
     """
-    rows = [variant for variant in variants if variant["difference"]]
-    names = [row["title"] for row in rows]
-    each = [row["difference"]["acc"] for row in rows]
-    value, low, high = 100 * np.array([(e["value"], *e["ci95"]) for e in each]).T
-    figure, panel = plt.subplots(figsize=(WIDTH, 0.6 + 0.26 * len(names)))
-    y = np.arange(len(names))[::-1]
-    panel.axvline(0, color=GREY, lw=0.9)
-    for i in range(len(names)):
-        clear = low[i] > 0 or high[i] < 0
-        panel.plot([low[i], high[i]], [y[i], y[i]], color=BLUE, lw=1.4)
-        panel.plot(value[i], y[i], "o", color=BLUE, mfc=BLUE if clear else "white", ms=5)
-    panel.set_yticks(y, names)
-    panel.set(xlabel="Selisih akurasi uji terhadap pembanding (poin persen)", ylim=(-0.6, len(names) - 0.4))
-    panel.xaxis.set_major_formatter(_Comma(0))
+    rows = variants[1:]
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 1.1 + 0.24 * len(rows)), sharey=True)
+    y = np.arange(len(rows))[::-1]
+    predicts = ("predicts", 1, MARGIN["auc"], "Selisih AUC uji", 2)
+    overfits = ("overfits", 100, 100 * MARGIN["gap"], "Selisih kesenjangan (poin persen)", 0)
+    for panel, (question, scale, margin, label, digits) in zip(panels, (predicts, overfits), strict=True):
+        value, low, high = scale * np.array([(row[question]["value"], *row[question]["ci95"]) for row in rows]).T
+        decided = [BLUE if row[question]["verdict"] in (BETTER, WORSE) else "white" for row in rows]
+        panel.axvspan(-margin, margin, color=GREY, alpha=0.18, lw=0)
+        panel.axvline(0, color=GREY, lw=0.9)
+        panel.hlines(y, low, high, color=BLUE, lw=1.4)
+        panel.scatter(value, y, 22, facecolors=decided, edgecolors=BLUE, zorder=3)
+        panel.set(xlabel=label, ylim=(-0.6, len(rows) - 0.4))
+        panel.xaxis.set_major_formatter(_Comma(digits))
+    panels[0].set_yticks(y, [row["title"] for row in rows])
     return figure

@@ -1,35 +1,32 @@
 """The remedies that the course's report recommends, each as a change of the recipe, and their measurement (notebook 04).
 
-Validation chooses (the combination), the test split judges, and every row is compared with the baseline on the same test images
-(paired bootstrap: Efron & Tibshirani 1993, ch. 13), with p-values adjusted for the number of rows (Holm 1979).
+Validation chooses (the combination), the test split judges. What may be said of a row, verdicts.py and comparison.py decide,
+the same for the rows of the reference study that ships with the package (reference.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import cycle, islice
 
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from cxr_helpers import augment, evaluation
+from cxr_helpers import augment, evaluation, verdicts
 from cxr_helpers.data import Dataset, Split, enough, to_tensor, with_splits
 from cxr_helpers.engine import parallel, runs, settings
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.engine.runtime import cores
 from cxr_helpers.model import small_cnn
 from cxr_helpers.study import Study
-from cxr_helpers.training import evaluate
+from cxr_helpers.training import TrainConfig, evaluate
+from cxr_helpers.verdicts import Combination, Images, Remedy, Row, trained
 
-BETTER, WORSE, SAME = "lebih baik", "lebih buruk", "tidak terbedakan"
-SIGNIFICANCE = 0.05
 FOLDS = 5
-LISTED = 6  # rows that a sentence still names one by one; the table names them all
 COMBINED = 4  # at most so many remedies in the combination: each more makes it harder to say what helped
 EXCLUSIVE = {
     "simpler_architecture",
     "fewer_layers",
 }  # both take capacity away; a smaller network may not have the layers to freeze
+ALWAYS = ("augmentation",)  # the single remedies that are trained even where the preset doesn't train every row
 # The eleven recommendations in the course's order.
 RECOMMENDED = {
     "dropout": "dropout",
@@ -44,24 +41,6 @@ RECOMMENDED = {
     "minority_augmentation": "augmentasi kelas minoritas",
     "cross_validation": "validasi silang",
 }
-
-
-@dataclass(frozen=True)
-class Remedy:
-    """`recommendation` is a key of RECOMMENDED; `changes` are TrainConfig settings; `which` is the epoch that is judged."""
-
-    name: str
-    recommendation: str
-    title: str
-    changes: dict = field(default_factory=dict)
-    which: str = "last"
-
-
-@dataclass(frozen=True)
-class Combination(Remedy):
-    """Several remedies at once; `parts` are their titles."""
-
-    parts: tuple[str, ...] = ()
 
 
 ANATOMICAL = ("geometry", "exposure")
@@ -99,26 +78,6 @@ REMEDIES = (
 CROSS_VALIDATION = Remedy("cross_validation", "cross_validation", f"Validasi silang {FOLDS} lipatan")
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A remedy with its runs and the data of each run (folds differ in training and validation images, never in test images)."""
-
-    remedy: Remedy
-    fits: list[runs.Run]
-    data: list[Dataset]
-
-    def logits(self, split: str) -> list[np.ndarray]:
-        if split == "test":
-            return [fit.open_test()[self.remedy.which] for fit in self.fits]
-        return [fit.logits[f"{split}_{self.remedy.which}"] for fit in self.fits]
-
-    def labels(self, split: str) -> list[np.ndarray]:
-        return [getattr(data, split).labels for data in self.data]
-
-    def patients(self, split: str) -> list[np.ndarray | None]:
-        return [getattr(data, split).patients for data in self.data]
-
-
 def folds(data: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
     """n data sets over the pooled training and validation images: stratified folds, one for validation each; test untouched.
 
@@ -136,32 +95,28 @@ def folds(data: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
     return made
 
 
-def _tasks(study: Study, remedy: Remedy) -> list[parallel.Task]:
-    """The trainings that a row rests on: one a seed, or one a fold."""
-    config = study.config(epochs=study.preset.remedy_epochs, **remedy.changes)
-    if remedy is CROSS_VALIDATION:
-        return [(config, data) for data in folds(study.remedy_data, study.seed)]
-    return [(replace(config, seed=study.seed + i), study.remedy_data) for i in range(study.preset.remedy_seeds)]
+def config_of(study: Study, remedy: Remedy, seed: int) -> TrainConfig:
+    """The settings of one training of a row."""
+    return study.config(**{"seed": seed, **remedy.changes})
 
 
-def _train(study: Study, planned: Sequence[Remedy], n_jobs: int, cluster: str) -> list[Measured]:
+def _train(study: Study, planned: Sequence[Remedy], n_jobs: int, cluster: str) -> list[Row]:
     """Train what the planned rows rest on, under one bar that counts trainings and shows the time left."""
-    each = [_tasks(study, remedy) for remedy in planned]
-    tasks = [task for row in each for task in row]
+    seeds = [study.seed + i for i in range(study.preset.seeds)]
+    tasks = [(config_of(study, remedy, seed), study.used) for remedy in planned for seed in seeds]
     with bar(len(tasks), f"Perbaikan ({len(planned)} baris)", unit="pelatihan") as progress:
         found = iter(parallel.train(tasks, study.weights, study.device, n_jobs, cluster, progress.update))
-    return [
-        Measured(remedy, [next(found) for _ in row], [data for _, data in row]) for remedy, row in zip(planned, each, strict=True)
-    ]
+    rows = []
+    for remedy in planned:
+        fits = [next(found) for _ in seeds]
+        each = [trained(run, remedy.which) for run in fits]
+        rows.append(Row(remedy, each, fits[0].config.changed(), len(study.used.train), study.preset.epochs))
+    return rows
 
 
-def _validation(measured: Measured) -> dict[str, float]:
-    """Mean validation loss and AUC over the runs."""
-    pairs = list(zip(measured.logits("val"), measured.labels("val"), strict=True))
-    return {
-        "loss": float(np.mean([evaluation.mean_loss([logits], labels)["value"] for logits, labels in pairs])),
-        "auc": float(np.mean([evaluation.area_under_curve(logits, labels) for logits, labels in pairs])),
-    }
+def choose_combination(rows: Sequence[Row], images: Images) -> Combination | None:
+    """`combine` by the rows' validation."""
+    return combine({row.remedy.name: row.validation(images) for row in rows})
 
 
 def combine(validation: dict[str, dict[str, float]]) -> Combination | None:
@@ -172,7 +127,7 @@ def combine(validation: dict[str, dict[str, float]]) -> Combination | None:
     Of two remedies that change the same setting the better one stays. None when fewer than two remain.
     """
     base = validation["baseline"]
-    found = [(r, validation[r.name]) for r in REMEDIES]
+    found = [(r, validation[r.name]) for r in REMEDIES if r.name in validation]
     better = [r for r, value in found if value["loss"] < base["loss"] and value["auc"] > base["auc"]]
     better.sort(key=lambda r: -validation[r.name]["auc"])
     chosen: list[Remedy] = []
@@ -193,58 +148,14 @@ def combine(validation: dict[str, dict[str, float]]) -> Combination | None:
     return Combination("combination", "", "Gabungan pilihan validasi", changes, which, tuple(one.title for one in chosen))
 
 
-def _gap(measured: Measured) -> dict:
-    train, val = measured.labels("train"), measured.labels("val")
-    if measured.remedy is not CROSS_VALIDATION:
-        patients = [measured.patients(split)[0] for split in ("train", "val")]
-        return evaluation.accuracy_gap(measured.logits("train"), train[0], measured.logits("val"), val[0], *patients)
-    # Every fold has other images: all of them together are one sample of training and one of validation images.
-    pooled = [np.concatenate(each) for each in (measured.logits("train"), train, measured.logits("val"), val)]
-    every = [measured.patients(split) for split in ("train", "val")]
-    patients = [None if each[0] is None else np.concatenate(each) for each in every]
-    return evaluation.accuracy_gap([pooled[0]], pooled[1], [pooled[2]], pooled[3], *patients)
-
-
-def _variant(study: Study, measured: Measured, baseline: Measured) -> dict:
-    labels, patients = study.remedy_data.test.labels, study.remedy_data.test.patients
-    first = measured.fits[0]
-    test = measured.logits("test")
-    compared = list(islice(cycle(baseline.logits("test")), len(test)))
-    row = {
-        "name": measured.remedy.name,
-        "recommendation": measured.remedy.recommendation,
-        "title": measured.remedy.title,
-        "changed": first.config.changed(),
-        "epoch_judged": measured.remedy.which,
-        "seeds": [run.config.seed for run in measured.fits],
-        "n_train": len(measured.data[0].train),
-        "epochs": study.preset.remedy_epochs,
-        "seconds": sum(run.info["seconds"] for run in measured.fits),
-        "parameters": first.info["parameters"],
-        "trained_parameters": first.info["trained_parameters"],
-        "gap": _gap(measured),
-        "validation": _validation(measured),
-        "test": evaluation.mean_over_seeds(test, labels, patients=patients),
-        "difference": None if measured is baseline else evaluation.paired_difference(test, compared, labels, patients=patients),
-        "history": first.history.to_dict("records"),
-    }
-    truth = study.remedy_data.test.truth
-    if truth is not None:  # the phantom knows which labels were flipped
-        row["truth_acc"] = evaluation.mean_over_seeds(test, labels ^ truth["flipped"].astype(labels.dtype))["acc"]
-    if isinstance(measured.remedy, Combination):
-        row["parts"] = list(measured.remedy.parts)
-    if measured.remedy is CROSS_VALIDATION:
-        each = zip(measured.logits("val"), measured.labels("val"), strict=True)
-        accuracies = [float(((logits > 0) == (y == 1)).mean()) for logits, y in each]
-        row["folds"] = {"val_acc": accuracies, "mean": float(np.mean(accuracies)), "sd": float(np.std(accuracies, ddof=1))}
-    return row
-
-
-def verdict(difference: float, adjusted_p: float) -> str:
-    """lebih baik / lebih buruk when the p-value, adjusted for the number of remedies, is below 0.05; else tidak terbedakan."""
-    if adjusted_p >= SIGNIFICANCE:
-        return SAME
-    return BETTER if difference > 0 else WORSE
+def cross_validation(study: Study, n_jobs: int = 1, cluster: str = "") -> dict:
+    """What folds say of the spread: see `summarise_folds`. One training a fold; the test split is the same for all."""
+    parts = folds(study.used, study.seed)
+    tasks = [(study.config(), part) for part in parts]
+    with bar(len(tasks), "Validasi silang", unit="pelatihan") as progress:
+        fits = parallel.train(tasks, study.weights, study.device, n_jobs, cluster, progress.update)
+    val = [(run.logits["val_last"], part.val.labels) for run, part in zip(fits, parts, strict=True)]
+    return verdicts.summarise_folds(val, [trained(run) for run in fits], Images.of(study.used))
 
 
 def shortcut(study: Study) -> list[dict]:
@@ -255,13 +166,13 @@ def shortcut(study: Study) -> list[dict]:
     which its interval lies). An image means the same before and after an augmentation that is plausible, so a network that judges
     anatomy shows no difference (notebook 04).
     """
-    data, rows = study.remedy_data, []
+    data, rows = study.used, []
     images, labels, patients = to_tensor(data.test.images), data.test.labels, data.test.patients
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(study.seed)
         changed = augment.apply(images, ANATOMICAL)
     for remedy in (r for r in REMEDIES if r.recommendation == "minority_augmentation"):
-        config = study.config(epochs=study.preset.remedy_epochs, architecture="small_cnn", **remedy.changes)
+        config = study.config(architecture="small_cnn", **remedy.changes)
         network = small_cnn()
         network.load_state_dict(runs.get(config, data, study.weights, study.device).weights("last"))
         plain, augmented = ((evaluate(network, x).numpy() > 0) for x in (images, changed))
@@ -284,60 +195,24 @@ def shortcut(study: Study) -> list[dict]:
     return rows
 
 
-def summarise(rows: list[dict]) -> dict:
-    """What the sentences about the rows of `measure` say (notebook 04); rows are named by their place.
+def measure(
+    study: Study, n_jobs: int | str = 1, cluster: str = "", chosen: Combination | None = None, repeat: str = "auto"
+) -> list[dict]:
+    """Train the baseline and the remedies (or read them from the store), and judge them: rows as of `judge`, baseline first.
 
-    "n": rows beside the baseline; "verdicts": for each verdict that was reached, in the order better, worse, same, its "n"
-    and "titles" (None where more than LISTED); "best": the row with the largest difference in test accuracy, and
-    "best_is_better" whether its verdict says so; "compared": the names of baseline and best; "smaller": rows that train
-    another number of parameters than the baseline; "combination": its row or None; "cross_validation": "n", "lowest",
-    "highest", "mean", "sd" of the folds' validation accuracy.
-    """
-    groups = {verdict: [row["title"] for row in rows[1:] if row["verdict"] == verdict] for verdict in (BETTER, WORSE, SAME)}
-    best = max(range(1, len(rows)), key=lambda i: rows[i]["difference"]["acc"]["value"])
-    place = {row["name"]: i for i, row in enumerate(rows)}
-    folds = rows[place["cross_validation"]]["folds"]
-    accuracies = folds["val_acc"]
-    return {
-        "n": len(rows) - 1,
-        "verdicts": [
-            {"verdict": verdict, "n": len(titles), "titles": titles if len(titles) <= LISTED else None}
-            for verdict, titles in groups.items()
-            if titles
-        ],
-        "best": best,
-        "best_is_better": rows[best]["verdict"] == BETTER,
-        "compared": [rows[0]["name"], rows[best]["name"]],
-        "smaller": [i for i, row in enumerate(rows) if row["trained_parameters"] != rows[0]["trained_parameters"]],
-        "combination": place.get("combination"),
-        "cross_validation": {
-            "n": len(accuracies),
-            "lowest": min(accuracies),
-            "highest": max(accuracies),
-            "mean": folds["mean"],
-            "sd": folds["sd"],
-        },
-    }
-
-
-def measure(study: Study, n_jobs: int | str = 1, cluster: str = "") -> list[dict]:
-    """Run baseline, remedies, folds and combination (or read them from the store).
-
-    One dict a row as 04_perbaikan.json holds them, baseline first. n_jobs processes share the cores of this computer, or the
-    workers of `cluster` ("dask://host:port") do the work; on a CPU the number of threads of a training, cores // n_jobs, is part
-    of a run's identity.
+    Where the preset does not train every row and `repeat` is not "all": the baseline, ALWAYS and `chosen`, the combination that
+    the reference study chose. Else every remedy, then the combination that this study's validation chooses.
+    n_jobs processes share the cores of this computer, or the workers of `cluster` ("dask://host:port") do the work; on a CPU the
+    number of threads of a training, cores // n_jobs, is part of a run's identity.
     """
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
+    every = settings.parse_repeat(repeat) or study.preset.every_row
     if n_jobs > 1 and study.device.type == "cpu":
         torch.set_num_threads(max(1, cores() // n_jobs))
-    measured = _train(study, (BASELINE, *REMEDIES, CROSS_VALIDATION), n_jobs, cluster)
-    combination = combine({one.remedy.name: _validation(one) for one in measured})
+    planned = [BASELINE, *(remedy for remedy in REMEDIES if every or remedy.name in ALWAYS)]
+    planned += [chosen] if chosen and not every else []
+    rows, images = _train(study, planned, n_jobs, cluster), Images.of(study.used)
+    combination = choose_combination(rows, images) if every else None
     if combination is not None:
-        measured += _train(study, [combination], n_jobs, cluster)
-    rows = [_variant(study, one, measured[0]) for one in measured]
-    adjusted = evaluation.holm([row["difference"]["acc"]["p"] for row in rows[1:]])
-    rows[0]["verdict"] = "pembanding"
-    for row, p in zip(rows[1:], adjusted, strict=True):
-        row["p_adjusted"] = p
-        row["verdict"] = verdict(row["difference"]["acc"]["value"], p)
-    return rows
+        rows += _train(study, [combination], n_jobs, cluster)
+    return verdicts.judge(rows, images)

@@ -120,6 +120,7 @@ FORMATS: dict[str, Callable[..., str]] = {
     "bentuk": str,  # a shape, "64×28×28"
     "persen": indonesian.percent,
     "poin": indonesian.points,
+    "selisih": indonesian.signed,
     "poin_tanpa_tanda": lambda value, digits=1: indonesian.number(None if value is None else 100 * value, digits),
     "juta": lambda value, digits=1: indonesian.number(value / 1e6, digits),
     "gib": lambda megabytes, digits=1: indonesian.number(megabytes / 1024, digits),
@@ -216,7 +217,7 @@ FIGURES = {
     "fig-kebingungan": Drawing(plots.confusion, "50%", matrix="confusion", class_names=NAMES),
     "fig-kebocoran": Drawing(plots.leakage, "72%", lesson="leakage"),
     # 03_analisis_overfitting
-    "fig-kesenjangan": Drawing(plots.gap, epochs="epochs", mark="turn.epoch"),
+    "fig-kesenjangan": Drawing(plots.gap, epochs="epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"),
     "fig-belajar": Drawing(plots.learning_curve, "72%", points="learning_curve"),
     "fig-keyakinan": Drawing(plots.confidence, "72%", right="confidence.right", wrong="confidence.wrong"),
     "fig-kalibrasi": Drawing(plots.reliability, before="temperature.reliability_before", after="temperature.reliability_after"),
@@ -232,8 +233,8 @@ FIGURES = {
     "fig-atribusi": Drawing(plots.attributions, examples="attribution.examples", class_names=NAMES),
     # 04_perbaikan
     "fig-augmentasi": Drawing(plots.augmentations, image="augmentations.image", examples="augmentations.examples"),
-    "fig-selisih": Drawing(plots.forest, variants="variants"),
-    "fig-kurva": Drawing(plots.compared_curves, variants="variants", compared="summary.compared"),
+    "fig-selisih": Drawing(plots.forest, variants="shown"),
+    "fig-kurva": Drawing(plots.compared_curves, variants="shown", compared="summary.compared"),
 }
 
 

@@ -20,34 +20,34 @@ from cxr_helpers.weights import Weights, resolve_weights
 class Study:
     """One set of settings, ready to work with.
 
-    data: the whole filtered data set; baseline_data: what notebooks 02 and 03 train on; remedy_data: what notebook 04 trains on
-    (both cut down by the preset, stratified by class, the same images for the same seed).
+    data: the whole filtered data set; used: what every notebook trains and judges on (cut down by the preset, stratified by
+    class, the same images for the same seed); precision: of the multiplications while training, "float32" or "bfloat16".
     """
 
     data: datasets.Dataset
-    baseline_data: datasets.Dataset
-    remedy_data: datasets.Dataset
+    used: datasets.Dataset
     weights: Weights
     preset: settings.Preset
     seed: int
     device: torch.device
+    precision: str
     build: Path
     started: str
     clock: float
 
     def config(self, **changes) -> TrainConfig:
-        """The course's recipe at this preset's length and this study's seed, with the given changes."""
-        return TrainConfig(**{"epochs": self.preset.epochs, "seed": self.seed, **changes})
+        """The course's recipe at this preset's length, this study's seed and precision, with the given changes."""
+        return TrainConfig(**{"epochs": self.preset.epochs, "seed": self.seed, "precision": self.precision, **changes})
 
     def baseline(self, **changes) -> list[runs.Run]:
-        """The course's recipe on baseline_data, one run a seed of the preset; notebooks 02 and 03 share these runs."""
+        """The course's recipe, one run a seed of the preset; notebooks 02, 03 and 04 share these runs."""
         first = self.config(**changes)
         configs = [replace(first, seed=self.seed + i) for i in range(self.preset.seeds)]
-        return [runs.get(config, self.baseline_data, self.weights, self.device) for config in configs]
+        return [runs.get(config, self.used, self.weights, self.device) for config in configs]
 
-    def provenance(self, used: datasets.Dataset | None = None) -> dict:
-        """Where numbers come from; results.write completes it. `used` is the data they rest on (default: baseline_data)."""
-        used = used or self.baseline_data
+    def provenance(self) -> dict:
+        """Where numbers come from; results.write completes it."""
+        used = self.used
         patients = {split: getattr(used, split).n_patients for split in sources.SPLITS}
         return {
             "data": {
@@ -71,6 +71,7 @@ class Study:
             "preset": dataclasses.asdict(self.preset),
             "seed": self.seed,
             "seeds": [self.seed + i for i in range(self.preset.seeds)],
+            "precision": self.precision,
             "device": {"type": self.device.type, "threads": torch.get_num_threads(), "name": device_name(self.device)},
             "started": self.started,
             "clock": self.clock,
@@ -114,30 +115,47 @@ def _weights(weights: str, folder: Path) -> Weights:
     return replace(resolve_weights(decided["weights"], folder=folder), note=decided["weights_note"])
 
 
+def pick_precision(name: str, device: torch.device) -> str:
+    """auto: float32. Raises InputError where the device has no bfloat16."""
+    if name == "bfloat16" and device.type == "mps":
+        raise InputError("PRECISION=bfloat16 tidak tersedia pada GPU Apple: pakai PRECISION=float32.")
+    return "float32" if name == "auto" else name
+
+
 def open_study(
-    data="auto", weights="auto", preset="auto", seed=0, device="auto", size=28, classes="auto", build="build"
+    data="auto",
+    weights="auto",
+    preset="auto",
+    seed=0,
+    device="auto",
+    size=28,
+    classes="auto",
+    precision="auto",
+    seeds="auto",
+    build="build",
 ) -> Study:
     """Check the settings, find data and weights, and set the number of threads. Raises InputError with one line for the person.
 
-    data, weights, preset, seed, device, size, classes, build: as for `make report`; every notebook passes its parameter cell on.
-    A relative path is taken from the project's root when it does not exist in the working folder.
+    As for `make report`; every notebook passes its parameter cell on. A relative path is taken from the project's root when it
+    does not exist in the working folder.
     """
     started, clock = results.now(), time.time()
-    given = settings.parse(data, weights, preset, seed, device, size, classes)
+    given = settings.parse(data, weights, preset, seed, device, size, classes, precision, seeds)
     where = pick_device(given.device)
     runtime.prepare()
     usual = "quick" if where.type == "cpu" else "full"
     amount = settings.PRESETS[usual if given.preset == "auto" else given.preset]
+    amount = replace(amount, seeds=given.seeds or amount.seeds)
     folder = files.data_folder()
     everything = datasets.load(_source(_from_root(given.data), given.size, folder), given.classes)
     return Study(
         data=everything,
-        baseline_data=datasets.take(everything, amount.train, amount.val, amount.test, given.seed),
-        remedy_data=datasets.take(everything, amount.remedy_train, amount.remedy_val, amount.remedy_test, given.seed),
+        used=datasets.take(everything, amount.train, amount.val, amount.test, given.seed),
         weights=_weights(_from_root(given.weights), folder),
         preset=amount,
         seed=given.seed,
         device=where,
+        precision=pick_precision(given.precision, where),
         build=Path(build),
         started=started,
         clock=clock,

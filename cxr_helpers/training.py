@@ -32,6 +32,7 @@ CHOICES = {
     "balance": ("none", "pos_weight", "sampler", "repeat"),
     "augment_target": ("all", "minority"),
     "monitor": ("auc", "loss"),
+    "precision": ("float32", "bfloat16"),
 }
 
 
@@ -44,7 +45,8 @@ class TrainConfig:
     `augment_target="minority"` repeats the rarer class and augments it alone, which teaches a network to see the augmentation
     (remedies.shortcut shows it); `monitor` is the validation metric that chooses the best epoch: the highest AUC (which sees
     the order of the predictions, not how sure they are) or the lowest loss; `patience` stops after that many epochs without a
-    better one (None: never).
+    better one (None: never); `precision` is that of the multiplications while training (bfloat16 by autocast: weights and
+    evaluation stay in float32; Kalamkar et al. 2019).
     Raises InputError on a value outside its range.
     """
 
@@ -63,6 +65,7 @@ class TrainConfig:
     monitor: str = "auc"
     patience: int | None = None
     adaptation: dict[str, str] = field(default_factory=lambda: dict(reduce="mean", resize="bilinear", scale="none"))
+    precision: str = "float32"
     seed: int = 0
 
     def __post_init__(self):
@@ -91,26 +94,23 @@ class TrainConfig:
                 raise InputError(f"{name}={getattr(self, name)!r} tidak dapat dipakai: nilainya harus {rule}.")
 
     def changed(self) -> dict:
-        """The settings that differ from the course's recipe (the seed is not a setting of the recipe)."""
+        """The settings that differ from the course's recipe (seed and precision are none of it)."""
         recipe = asdict(TrainConfig())
-        return {k: v for k, v in asdict(self).items() if v != recipe[k] and k != "seed"}
+        return {k: v for k, v in asdict(self).items() if v != recipe[k] and k not in ("seed", "precision")}
 
 
 def summarise(history: pd.DataFrame, best_epoch: int) -> dict:
     """The rows of a history that a reader asks for (notebook 02): "first", "last", "chosen" (best_epoch) and "lowest"
     (validation loss).
 
-    "turned": whether validation loss was lowest before the last epoch; "rise": its last value minus the lowest.
+    How far the loss rises from its lowest is no difference of two of these rows, see overfitting.turn.
     """
     rows = history.to_dict("records")
-    lowest = rows[int(history["val_loss"].argmin())]
     return {
         "first": rows[0],
         "last": rows[-1],
         "chosen": rows[best_epoch - 1],
-        "lowest": lowest,
-        "turned": lowest["epoch"] < rows[-1]["epoch"],
-        "rise": rows[-1]["val_loss"] - lowest["val_loss"],
+        "lowest": rows[int(history["val_loss"].argmin())],
     }
 
 
@@ -135,7 +135,7 @@ class Outcome:
 
     progress: Progress
     last_weights: dict[str, Tensor]
-    final: dict[str, Tensor]  # "train_best", "train_last", "val_best", …, "test_last"
+    final: dict[str, Tensor]  # "train_best", "train_last", "val_best", …, "test_last"; "extra_…" where there are extra images
     parameters: int
     trained_parameters: int
 
@@ -175,23 +175,29 @@ def train_epoch(
     schedule: LRScheduler,
     transform: Callable[[Tensor, Tensor], Tensor],
     tick: Callable[[], None],
+    precision: str = "float32",
 ) -> Tensor:
     """One pass over the batches; returns the logits (N,) as they were while training (the course's "train accuracy").
 
     inputs (N, …) and labels (N, 1) lie on the device; `schedule` moves the learning rate after each batch; `transform(x, y)`
     augments.
     """
+    # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and they would go stale.
+    autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     network.train()
     logits = torch.full((len(labels),), math.nan, device=inputs.device)
     for rows in batches:
         rows = rows.to(inputs.device)
         x, y = inputs[rows], labels[rows]
         optimizer.zero_grad(set_to_none=True)
-        output = network(transform(x, y))
+        x = transform(x, y)
+        with autocast:
+            output = network(x)
+        output = output.float()
         criterion(output, y).backward()
         optimizer.step()
         schedule.step()
-        logits[rows] = output.detach().squeeze(1).float()
+        logits[rows] = output.detach().squeeze(1)
         tick()
     return logits.cpu()
 
@@ -261,7 +267,7 @@ def _prepare(config: TrainConfig, data: Dataset, weights: Weights, device: torch
     network = model.build(weights, config.seed, data.source.size, config.dropout, config.architecture, **config.adaptation)
     network = part = model.lay_out(network, device)
     model.freeze(network, config.trainable)
-    splits = {name: getattr(data, name) for name in ("train", "val", "test")}
+    splits = {name: getattr(data, name) for name in ("train", "val", "test", "extra") if getattr(data, name) is not None}
     inputs = {name: to_tensor(s.images, device).contiguous(memory_format=torch.channels_last) for name, s in splits.items()}
     labels = {name: torch.from_numpy(s.labels.astype(np.float32)) for name, s in splits.items()}
     if config.trainable != "all" and not config.augment:
@@ -292,9 +298,9 @@ def _final_logits(
     for which, (epoch, weights) in states.items():
         if epoch not in of_epoch:
             network.load_state_dict(weights)
-            # The recorded training logits are those of the training mode, so they are computed here.
+            # The recorded training logits are those of the training mode, so they are computed here, as those of extra images.
             known = {name: recorded[name][epoch - 1] for name in ("val", "test")}
-            of_epoch[epoch] = {"train": evaluate(part, inputs["train"]), **known}
+            of_epoch[epoch] = {name: evaluate(part, inputs[name]) for name in inputs if name not in known} | known
         final |= {f"{name}_{which}": logits for name, logits in of_epoch[epoch].items()}
     return final
 
@@ -335,9 +341,8 @@ def fit(
             batches = draw_batches(config, labels["train"], torch.Generator().manual_seed(_seed(config, epoch)))
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(_seed(config, epoch))
-                train = train_epoch(
-                    part, inputs["train"], target, batches, optimizer, criterion, schedule, transform, progress.update
-                )
+                how = (optimizer, criterion, schedule, transform, progress.update, config.precision)
+                train = train_epoch(part, inputs["train"], target, batches, *how)
             recorded = {"train": train} | {name: evaluate(part, inputs[name]) for name in ("val", "test")}
             row = _history_row({"train": train, "val": recorded["val"]}, labels)
             if not all(math.isfinite(value) for value in row.values()):

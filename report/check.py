@@ -1,9 +1,9 @@
 """Check the settings of `make report` and note them, so that make rebuilds only what a changed setting touches.
 
-`python report/check.py settings|cover|environment` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, NAME, NIM and
-BUILD from the environment and writes BUILD/.settings, BUILD/.cover, or (with the versions found) BUILD/.environment, only if
-its content changed. Wrong settings or a missing package: one line, exit 2, nothing written. It runs at every make, and where
-packages are missing, so it imports the standard library only (not files.py, which needs filelock).
+`python report/check.py settings|cover|environment` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, PRECISION,
+SEEDS, REPEAT, NAME, NIM and BUILD from the environment and writes BUILD/.settings, BUILD/.cover, or (with the versions found)
+BUILD/.environment, only if its content changed. Wrong settings or a missing package: one line, exit 2, nothing written. It runs
+at every make, and where packages are missing, so it imports the standard library only (not files.py, which needs filelock).
 """
 
 import json
@@ -81,11 +81,15 @@ def wanted(what: str) -> dict:
         get("DEVICE") or "auto",
         get("SIZE") or 28,
         get("CLASSES") or "auto",
+        get("PRECISION") or "auto",
+        get("SEEDS") or "auto",
     )
+    repeat = settings.parse_repeat(get("REPEAT") or "auto")
     # How many processes and where is not what: it is checked, but its change rebuilds nothing.
     settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")
     return {
         **vars(given),
+        "repeat": repeat,
         "data_file": _file("DATA", given.data, (".npz",)),
         "weights_file": _file("WEIGHTS", given.weights, (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")),
         "real_files": _real_files() if "auto" in (given.data, given.weights) else None,

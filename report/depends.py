@@ -16,6 +16,7 @@ from cxr_helpers.engine import files
 
 ROOMS = ("cxr_helpers", "report")
 TEXTS = Path("notebooks/text")
+READS = {Path("cxr_helpers/reference.py"): {Path("notebooks/reference/results.json")}}  # what a module reads that is no module
 NAMED = re.compile(r"""\{%[-+]?\s*(?:from|import|include|extends)\s+["']([^"']+)""")  # what a template takes from others
 UNQUOTABLE = re.compile(r"[:;=|%\\]")  # in a file's name: make reads more into these, however they are quoted
 
@@ -62,12 +63,14 @@ def _words(notebook: Path, root: Path) -> list[Path]:
 
 
 def _direct(path: Path, root: Path) -> set[Path]:
-    """The files that a notebook, module or template itself imports or names, relative to root."""
+    """The files that a notebook, module or template itself imports, reads or names, relative to root."""
+    if path.suffix == ".json":
+        return set()
     if path.suffix == ".j2":
         found = {TEXTS / name for name in NAMED.findall((root / path).read_text(encoding="utf-8"))}
     else:
         found = set().union(*(_imported(source, root) for source in _sources(root / path)))
-        found |= {*_words(path, root)} if path.suffix == ".ipynb" else set()
+        found |= {*_words(path, root)} if path.suffix == ".ipynb" else READS.get(path, set())
     return {path for path in found if (root / path).is_file()}
 
 

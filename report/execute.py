@@ -1,6 +1,7 @@
 """Execute one notebook headless by papermill: `python -m report.execute NOTEBOOK OUTPUT`.
 
-The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, N_JOBS, CLUSTER, NAME, NIM, BUILD);
+The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, PRECISION, SEEDS, REPEAT, N_JOBS,
+CLUSTER, NAME, NIM, BUILD);
 a notebook gets those that its cell tagged `parameters` declares. The executed notebook and the results it wrote are moved into
 place only when every cell has ended well; otherwise one line says what failed, and everything that was there before stays.
 """
@@ -21,7 +22,7 @@ from cxr_helpers.engine import files, indonesian, settings
 from cxr_helpers.engine.errors import InputError
 from report import depends
 
-DEFAULTS = {**settings.DEFAULTS, "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
+DEFAULTS = {**settings.DEFAULTS, "repeat": "auto", "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
 
 
 def parameters(notebook: Path) -> dict:

@@ -109,21 +109,32 @@ def test_the_max_pools_removal_is_told_with_its_work():
     assert not large["removed"] and large["work"] == 1
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [((0.5, 0.6), (0.61, 0.7), "better"), ((0.5, 0.6), (0.6, 0.7), "undecided"), ((0.5, 0.6), (0.4, 0.49), "worse")],
-)
-def test_a_repair_is_judged_by_intervals_apart(before, after, said):
-    assert adaptation.verdict({"ci95": before}, {"ci95": after}) == said
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_repair_is_judged_on_the_same_images(monkeypatch, swapped):
+    """80% and 84% right, the same images and more: the intervals overlap, and yet every image that changed was mended."""
+    labels = (np.arange(400) % 2).astype(np.uint8)
+    sign = np.where(labels == 1, 1, -1)
+    answers = [sign * np.where(np.arange(400) < right, 1, -1) for right in (320, 336)]
+    given = iter(reversed(answers) if swapped else answers)
+    monkeypatch.setattr(adaptation, "probe_logits", lambda *_: next(given))
+    split = Split(images(400), labels, np.arange(400))
+    few = Split(images(8), labels[:8], np.arange(8))
+    found = adaptation.repair(weights.resolve_weights("random"), few, split, 0, 28)
+    low, high = sorted((found["before"], found["after"]), key=lambda one: one["value"])
+    assert low["ci95"][1] > high["ci95"][0]
+    assert found["change"]["value"] == pytest.approx(-0.04 if swapped else 0.04)
+    assert found["change"]["side"] == ("below" if swapped else "above")
 
 
 @pytest.mark.parametrize(
     ("ci", "better", "worse"), [((0.01, 0.1), 1, 0), ((0.0, 0.1), 0, 0), ((-0.1, -0.01), 0, 1), ((-0.1, 0.0), 0, 0)]
 )
-def test_starts_are_told_apart_by_their_paired_interval(ci, better, worse):
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_starts_are_told_apart_by_their_paired_interval(ci, better, worse, seeds):
     starts = [
-        {"title": "Bobot acak", "kind": "random", "difference": None},
-        {"title": "Bank Gabor", "kind": "gabor", "difference": {"acc": {"ci95": ci}}},
+        {"title": "Bobot acak", "kind": "random", "seeds": list(range(seeds)), "difference": None},
+        {"title": "Bank Gabor", "kind": "gabor", "seeds": list(range(seeds)), "difference": {"acc": {"ci95": ci}}},
     ]
     found = adaptation.summarise_starts(starts)
     assert (len(found["better"]), len(found["worse"]), found["gabor"]) == (better, worse, True)
+    assert found["counts_seeds"] is (seeds == 3)

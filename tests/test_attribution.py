@@ -28,7 +28,20 @@ def test_attribution_of_noise_is_spread_evenly_and_a_missing_region_is_none():
     maps, masks = generator.normal(size=(60, 28, 28)), generator.random((60, 28, 28)) < 0.2
     low, high = attribution.inside(maps, masks, np.arange(60) % 2)["ratio"]["ci95"]
     assert low < 1 < high and high - low < 0.1
-    assert attribution.inside(maps, np.zeros_like(masks), np.arange(60) % 2) is None
+    few = masks & (np.arange(60) < 9)[:, None, None]
+    assert attribution.inside(maps, few, np.arange(60) % 2) is None
+
+
+def test_attribution_counts_patients_where_they_are_known():
+    generator = np.random.default_rng(2)
+    looks = np.repeat(generator.random(20) < 0.5, 5)  # at the region, or beside it: as one patient's images do
+    masks = np.zeros((100, 28, 28), bool)
+    masks[:, :5] = True
+    maps = np.where(masks == looks[:, None, None], 1.0, 0.1) * generator.random((100, 28, 28))
+    by_image, by_patient = (
+        attribution.inside(maps, masks, np.zeros(100), p)["ratio"]["ci95"] for p in (None, np.arange(100) // 5)
+    )
+    assert (by_patient[1] - by_patient[0]) > 1.5 * (by_image[1] - by_image[0])
 
 
 def test_attribution_integrates_a_real_network_well():

@@ -128,10 +128,12 @@ def test_the_phantom_is_read_like_the_real_set(phantom_folder):
     assert dataset.counts == {
         "train": {"cardiomegaly": 754, "pneumothorax": 1552},
         "val": {"cardiomegaly": 97, "pneumothorax": 208},
-        "test": {"cardiomegaly": 242, "pneumothorax": 434},
+        "test": {"cardiomegaly": 243, "pneumothorax": 439},
     }
     assert dataset.overlap == {"train-val": 0, "train-test": 0, "val-test": 0}
-    assert all(getattr(dataset, split).patients is None for split in sources.SPLITS)  # each image is a patient of its own
+    assert [getattr(dataset, split).n_patients for split in sources.SPLITS] == [1193, 164, 360]
+    who = [set(getattr(dataset, split).patients) for split in sources.SPLITS]
+    assert len(set.union(*who)) == sum(map(len, who))  # no patient is in two splits
     assert dataset.source == source  # and nothing is missed
 
 

@@ -1,8 +1,11 @@
 """Metrics against scikit-learn, intervals against simulation, differences against their definition."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.special import expit
+from scipy.stats import fisher_exact, norm
 from sklearn import metrics as reference
 from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -43,6 +46,43 @@ def test_calibration_error_by_hand():
     assert evaluation.expected_calibration_error(1 / (1 + np.exp(-logits)), labels) == pytest.approx(0.1)
 
 
+def calibration(n: int, sure: float, seeds: int) -> tuple[list[dict], list[dict]]:
+    """What is measured and what chance would give, of networks whose logits are `sure` times the true ones."""
+    measured, chance = [], []
+    for seed in range(seeds):
+        generator = np.random.default_rng(seed)
+        honest = generator.normal(0, 2, n)
+        labels = (generator.random(n) < expit(honest)).astype(int)
+        plain = evaluation.expected_calibration_error(expit(sure * honest), labels)
+        measured.append({"plain": float(plain), **evaluation.metrics(sure * honest, labels)["ece"]})
+        chance.append(evaluation.chance_calibration_error(sure * honest))
+    return measured, chance
+
+
+def test_the_calibration_error_of_a_calibrated_network_is_what_chance_gives():
+    measured, chance = calibration(200, 1, 20)
+    plain = np.mean([one["plain"] for one in measured])
+    assert plain == pytest.approx(np.mean([one["value"] for one in chance]), rel=0.15) and plain > 0.04  # the truth is 0
+    assert sum(one["plain"] > other["range95"][1] for one, other in zip(measured, chance, strict=True)) <= 3
+    assert np.mean([one["value"] for one in measured]) < 0.75 * plain
+    assert any(one["ci95"][0] == 0 for one in measured)
+
+
+def test_the_calibration_error_of_a_network_twice_too_sure_is_above_chance_and_held_by_its_interval():
+    measured, chance = calibration(400, 2, 20)
+    truth = 0.0932  # of 400,000 images
+    assert all(one["plain"] > other["range95"][1] for one, other in zip(measured, chance, strict=True))
+    assert np.mean([one["value"] for one in measured]) == pytest.approx(truth, abs=0.01)
+    assert sum(one["ci95"][0] <= truth <= one["ci95"][1] for one in measured) >= 15
+
+
+def test_images_of_one_patient_share_the_draw_of_their_label():
+    logits = np.random.default_rng(0).normal(0, 2, 100)
+    alone, twice = evaluation.chance_calibration_error(logits), evaluation.chance_calibration_error(np.repeat(logits, 2))
+    patients = evaluation.chance_calibration_error(np.repeat(logits, 2), np.arange(200) // 2)
+    assert patients["value"] == pytest.approx(alone["value"], rel=1e-6) and twice["value"] < 0.85 * alone["value"]
+
+
 def test_ties_count_one_half_in_auc():
     labels, logits = np.array([0, 0, 1, 1]), np.array([0.0, 1.0, 1.0, 2.0])
     assert evaluation.area_under_curve(logits, labels) == reference.roc_auc_score(labels, logits) == 0.875
@@ -50,9 +90,34 @@ def test_ties_count_one_half_in_auc():
 
 def test_resampling_keeps_the_class_counts(case):
     labels, _ = case
-    rows = evaluation.resample(labels, repeats=50)
-    assert (labels[rows].sum(1) == labels.sum()).all()
+    rows = np.concatenate(list(evaluation.resample(labels, repeats=50)))
+    assert rows.shape == (50, 400) and (labels[rows].sum(1) == labels.sum()).all()
     assert len(np.unique(rows[0])) < len(labels)
+
+
+@pytest.mark.parametrize("patients", [None, np.arange(400) // 3])
+def test_how_resamples_are_cut_into_chunks_changes_nothing(case, monkeypatch, patients):
+    labels, _ = case
+    whole = list(evaluation.resample(labels, repeats=50, patients=patients))
+    monkeypatch.setattr(evaluation, "CHUNK", 7 * 400 + 1)
+    cut = list(evaluation.resample(labels, repeats=50, patients=patients))
+    assert [len(rows) for rows in cut] == [7] * 7 + [1] and [len(rows) for rows in whole] == [50]
+    assert np.array_equal(np.concatenate(cut), whole[0])
+
+
+def test_a_bootstrap_of_100000_images_stays_below_100_mebibytes():
+    labels = np.arange(100_000) % 2
+    logits = np.random.default_rng(0).normal(size=100_000)
+    tracemalloc.start()
+    try:
+        low, high = evaluation.bootstrap(lambda rows: logits[rows].mean(1), labels)
+        rows = next(evaluation.resample(labels))
+        evaluation.metric_values(logits[rows], labels[rows])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert low < logits.mean() < high
+    assert peak < 100 * 2**20, peak
 
 
 def test_wilson_holds_the_share_itself_for_every_sample_size():
@@ -107,6 +172,56 @@ def test_a_clear_gain_has_a_small_p(case):
     assert found["value"] > 0.05
     assert found["ci95"][0] > 0
     assert found["p"] < 0.01
+
+
+def overlapping() -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and right or wrong (2, 400) before and after: 80% and 84% right, the same images and more."""
+    return np.arange(400) % 2, np.stack([np.arange(400) < 320, np.arange(400) < 336]).astype(float)
+
+
+def test_a_paired_change_sees_what_overlapping_intervals_hide():
+    labels, (before, after) = overlapping()
+    assert evaluation.share(before)["ci95"][1] > evaluation.share(after)["ci95"][0]
+    for change, side in ((after - before, "above"), (before - after, "below"), (after - after, "across")):
+        found = evaluation.paired_change(change[None], labels)
+        assert found["side"] == side and found["value"] == pytest.approx(change.mean())
+    nothing = np.where(np.arange(400) < 20, -1.0, np.where(np.arange(400) < 40, 1.0, 0.0))
+    assert evaluation.paired_change(nothing[None], labels)["side"] == "across"
+
+
+@pytest.mark.parametrize(("gains", "losses", "side"), [(2, 0, "across"), (4, 0, "across"), (9, 0, "above"), (0, 9, "below")])
+def test_few_images_that_change_decide_nothing(gains, losses, side):
+    """Four gains and no loss: the exact test of McNemar gives p = 0.125, where a bootstrap leaves out zero."""
+    labels, change = np.arange(400) % 2, np.zeros(400)
+    change[: gains + losses] = 1.0 if gains else -1.0
+    found = evaluation.paired_change(change[None], labels, hits=True)
+    assert found["side"] == side and found["ci95"][0] < found["value"] < found["ci95"][1]
+
+
+def test_an_interval_of_no_change_has_a_width():
+    low, high = evaluation.paired_change(np.zeros((1, 40)), np.arange(40) % 2, hits=True)["ci95"]
+    assert low == pytest.approx(-high) and high == pytest.approx(evaluation.wilson(0, 40)[1])
+
+
+def test_a_paired_change_counts_seeds_from_three_on_and_leaves_out_what_is_not_known():
+    labels, (before, after) = overlapping()
+    gain, loss = after - before, before - after
+    assert evaluation.paired_change(np.stack([gain, gain]), labels)["side"] == "above"
+    assert evaluation.paired_change(np.stack([gain, gain, 0.9 * loss]), labels)["side"] == "across"  # the next seed may lose
+    unknown = np.where(np.arange(400) < 380, np.nan, 1.0)
+    assert evaluation.paired_change(unknown[None], labels)["value"] == 1
+
+
+def test_two_groups_are_compared_by_newcombe_and_fisher():
+    a, b = np.arange(70) < 56, np.arange(80) < 48
+    found = evaluation.compare_groups(a, b)
+    assert [round(bound, 4) for bound in found["ci95"]] == [0.0524, 0.3339] and found["side"] == "above"
+    assert found["p"] == pytest.approx(fisher_exact([[56, 14], [48, 32]]).pvalue)
+    assert evaluation.compare_groups(b, a)["side"] == "below" and evaluation.compare_groups(a, a)["side"] == "across"
+    two_a_patient = evaluation.compare_groups(np.repeat(a, 2), np.repeat(b, 2), np.arange(140) // 2, np.arange(160) // 2)
+    assert two_a_patient["ci95"] == pytest.approx(found["ci95"], abs=0.005) and two_a_patient["p"] == pytest.approx(
+        found["p"], rel=0.2
+    )
 
 
 def test_holm_by_hand():
@@ -189,11 +304,6 @@ def test_the_interval_of_a_difference_is_newcombes_as_statsmodels_has_it(a, b):
 def test_an_interval_lies_above_below_or_across(ci, side):
     assert evaluation.side(ci) == side
     assert evaluation.side(tuple(bound + 0.5 for bound in ci), 0.5) == side
-
-
-@pytest.mark.parametrize(("low", "beats"), [(0.61, True), (0.6, False), (0.5, False)])
-def test_the_majority_guess_is_beaten_by_a_whole_interval(low, beats):
-    assert evaluation.beats_majority({"acc": {"value": 0.7, "ci95": [low, 0.8]}, "majority": 0.6}) is beats
 
 
 def test_the_operating_point_is_read_off_the_matrix():

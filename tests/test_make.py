@@ -100,10 +100,11 @@ CHAPTERS = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("cxr_helpers/overfitting.py", {"03_analisis_overfitting", "laporan"}),
+        ("cxr_helpers/attribution.py", {"03_analisis_overfitting", "laporan"}),
         ("cxr_helpers/engine/download.py", {"sources", *CHAPTERS, "laporan"}),
         ("cxr_helpers/engine/worker.py", {"04_perbaikan", "laporan"}),
         ("notebooks/text/04_perbaikan.md.j2", {"04_perbaikan", "laporan"}),
+        ("notebooks/reference/results.json", {"04_perbaikan", "laporan"}),
         ("notebooks/text/istilah.md.j2", {*CHAPTERS, "laporan"}),
         ("notebooks/text/laporan.md.j2", {"laporan"}),
         ("report/depends.py", {"sources", *CHAPTERS, "laporan"}),
@@ -133,7 +134,7 @@ def test_the_programs_that_run_a_step_count_too(built, path):
 
 
 def test_the_build_folder_may_be_written_in_another_way(built):
-    helper = built.folder / "cxr_helpers/overfitting.py"
+    helper = built.folder / "cxr_helpers/attribution.py"
     state = helper.stat()
     helper.touch()
     try:
@@ -299,6 +300,9 @@ def test_a_failed_notebook_is_named_with_its_cell_and_nothing_is_lost(built):
         ("SEED=abc", "SEED"),
         ("SEED=-1", "SEED"),
         ("DEVICE=tpu", "DEVICE"),
+        ("PRECISION=float16", "PRECISION"),
+        ("SEEDS=0", "SEEDS"),
+        ("REPEAT=semua", "REPEAT"),
         ("DATA=tidak-ada.npz", "tidak-ada.npz"),
         ("DATA=entah", "DATA"),
         ("WEIGHTS=tidak-ada.pth", "tidak-ada.pth"),

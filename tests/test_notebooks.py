@@ -55,9 +55,9 @@ def test_every_citation_is_in_the_bibliography(notebook):
 
 def test_the_chapters_share_their_parameters():
     cells = [next(c.source for c in nbformat.read(p, 4).cells if "parameters" in c.metadata.get("tags", [])) for p in CHAPTERS]
-    only_04 = {line for line in cells[3].splitlines() if line.startswith(("n_jobs", "cluster"))}
+    only_04 = {line for line in cells[3].splitlines() if line.startswith(("n_jobs", "cluster", "repeat"))}
     cells[3] = "\n".join(line for line in cells[3].splitlines() if line not in only_04)
-    assert len(CHAPTERS) == 4 and len(set(cells)) == 1 and len(only_04) == 2
+    assert len(CHAPTERS) == 4 and len(set(cells)) == 1 and len(only_04) == 3
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

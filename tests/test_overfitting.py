@@ -1,5 +1,6 @@
 """The measurements of notebook 03 on made-up logits whose answer is known (cxr_helpers/overfitting.py)."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,19 +10,24 @@ import pytest
 import torch
 from scipy.special import expit
 
-from cxr_helpers import overfitting
-from cxr_helpers.data import Split
+from cxr_helpers import evaluation, overfitting
+from cxr_helpers.data import Dataset, Split
 from cxr_helpers.engine.runs import Run
+from cxr_helpers.engine.sources import Source
 from cxr_helpers.training import TrainConfig
 from tests.conftest import made
 
 
 def fit(logits: dict, folder: Path, best: int = 1) -> Run:
-    """A finished run whose recorded logits are these; those of the test split lie in its folder, as the run store keeps them."""
+    """A finished run whose recorded logits are these; those of the test split lie in its folder, as the run store keeps them.
+
+    In eval mode it answers as recorded, unless "train_last", "val_best" and the like say otherwise.
+    """
     epochs = len(logits["val"])
     history = pd.DataFrame({"epoch": range(1, epochs + 1), "val_loss": [0.0 if e == best - 1 else 1.0 for e in range(epochs)]})
-    seen = {name: values for name, values in logits.items() if name != "test"}
+    final = {f"{name}_{which}": logits[name][e] for name in ("train", "val") for which, e in (("last", -1), ("best", best - 1))}
     keep_test(folder, logits["test"], logits["test"][best - 1])
+    seen = final | {name: values for name, values in logits.items() if name != "test"}
     return Run("key", folder, TrainConfig(epochs=epochs), history, seen, {"best_epoch": best})
 
 
@@ -47,26 +53,80 @@ def case(tmp_path):
     return data, fit(logits, tmp_path)
 
 
-def test_gap_and_losses_by_epoch_are_those_of_the_logits(case):
+def test_losses_and_accuracies_by_epoch_are_those_of_the_logits(case):
     data, run = case
     first, last = overfitting.by_epoch([run], data)
-    assert first["gap"]["value"] == pytest.approx(0) and last["gap"]["value"] == pytest.approx(0.25)
+    assert (first["train_acc"]["value"], last["train_acc"]["value"]) == (0.75, 1)
     ours = torch.nn.functional.binary_cross_entropy_with_logits(
         torch.from_numpy(run.logits["val"][1]), torch.from_numpy(data.val.labels.astype(float))
     )
     assert last["val_loss"]["value"] == pytest.approx(ours.item())
-    assert last["loss_gap"]["value"] == pytest.approx(last["val_loss"]["value"] - last["train_loss"]["value"])
-    for name in ("train_loss", "val_loss", "train_acc", "val_acc", "loss_gap", "gap"):
+    for name in ("train_loss", "val_loss", "train_acc", "val_acc"):
         low, high = last[name]["ci95"]
         assert low <= last[name]["value"] <= high
 
 
-def test_the_turn_is_where_validation_loss_is_lowest_and_its_rise_is_paired(case):
+def test_the_gap_is_that_of_the_finished_network_not_of_the_curve(case, tmp_path):
     data, run = case
+    eval_mode = {"train_last": signed(data.train.labels, 0.875), "train_best": signed(data.train.labels, 0.75)}
+    run = fit({**run.logits, **eval_mode, "test": run.open_test()["epochs"]}, tmp_path)
+    last, best = overfitting.gap([run], data), overfitting.gap([run], data, "best")
+    assert last["value"] == pytest.approx(0.125) and best["value"] == pytest.approx(0)  # the curve ends at 100% − 75%
+    assert (last["epochs"], best["epochs"]) == ([2], [1])
+    assert last["value"] == pytest.approx(last["train_acc"]["value"] - last["val_acc"]["value"])
+    assert last["loss_gap"]["value"] == pytest.approx(last["val_loss"]["value"] - last["train_loss"]["value"])
+
+
+@pytest.mark.parametrize(("train", "val", "side"), [(1.0, 0.5, "above"), (0.75, 0.75, "across"), (0.25, 0.9, "below")])
+def test_the_gap_says_on_which_side_of_zero_it_lies(case, tmp_path, train, val, side):
+    data, run = case
+    seen = {"train": signed(data.train.labels, train)[None], "val": signed(data.val.labels, val)[None]}
+    found = overfitting.gap([fit({**seen, "test": run.open_test()["epochs"]}, tmp_path)], data)
+    assert found["side"] == side
+    assert found["ci95"][0] <= found["value"] <= found["ci95"][1]
+
+
+def noisy(trend: np.ndarray, folder: Path, seed: int = 0, n: int = 300) -> tuple[Run, SimpleNamespace]:
+    """A run whose validation losses follow `trend` (epochs,) but for a noise of each image and epoch, and its data."""
+    generator = np.random.default_rng(seed)
+    labels = (np.arange(n) % 2).astype(np.uint8)
+    loss = np.maximum(0.6 + trend[:, None] + generator.normal(0, 0.25, (len(trend), n)), 0.01)
+    logits = -np.log(np.expm1(loss)) * np.where(labels == 1, 1, -1)  # the logit with this loss
+    split = SimpleNamespace(labels=labels, patients=None)
+    found = fit({"train": logits, "val": logits, "test": logits}, folder)
+    return found, SimpleNamespace(train=split, val=split, test=split)
+
+
+def test_the_turn_is_where_validation_loss_is_lowest(tmp_path):
+    run, data = noisy(np.array([0.3, 0.0, 0.1, 0.3]), tmp_path)
     found = overfitting.turn([run], data)
-    assert found["epoch"] == 1 and found["epochs"] == 2
-    assert found["rise"]["value"] > 0 and found["rise"]["ci95"][0] < found["rise"]["value"] < found["rise"]["ci95"][1]
-    assert found["turned"] and found["rises"] is (found["rise"]["ci95"][0] > 0)
+    assert (found["epoch"], found["epochs"], found["each_seed"], found["turned"]) == (2, 4, [1], True)
+    assert found["rise"]["value"] == pytest.approx(0.3, abs=0.05) and found["rise"]["side"] == "above"
+    falling, data = noisy(np.array([0.3, 0.2, 0.1, 0.0]), tmp_path)
+    found = overfitting.turn([falling], data)
+    assert not found["turned"] and found["rise"]["side"] == "across"
+
+
+def test_a_flat_loss_does_not_rise_from_its_own_lowest_value(tmp_path):
+    """40 runs whose expected loss is the same in all ten epochs: last − lowest is above zero in almost every one."""
+    selected, fitted = [], []
+    for seed in range(40):
+        run, data = noisy(np.zeros(10), tmp_path, seed)
+        loss = evaluation.loss(run.logits["val"], data.val.labels).mean(1)
+        selected.append(loss[-1] - loss.min())
+        fitted.append(overfitting.turn([run], data)["rise"])
+    values = np.array([one["value"] for one in fitted])
+    assert np.mean(selected) > 0.015
+    assert abs(values.mean()) < 0.25 * np.mean(selected)
+    assert sum(one["side"] == "above" for one in fitted) <= 5  # of 40; one is 2.5%
+
+
+def test_halves_hold_whole_patients_and_every_image_once():
+    labels, who = np.arange(60) % 2, np.arange(60) // 5
+    for patients in (who, None):
+        (a, b), (c, d) = overfitting._halves(SimpleNamespace(labels=labels, patients=patients), 0)
+        assert sorted([*a, *b]) == sorted([*c, *d]) == list(range(60)) and set(a) == set(d)
+        assert patients is None or not set(who[a]) & set(who[b])
 
 
 def test_selection_reads_the_test_split_at_the_epoch_that_validation_chose(case):
@@ -75,7 +135,18 @@ def test_selection_reads_the_test_split_at_the_epoch_that_validation_chose(case)
     assert rules["last"]["epochs"] == [2] and rules["last"]["acc"]["value"] == 0.5 and rules["last"]["difference"] is None
     assert rules["loss"]["epochs"] == [1] and rules["loss"]["acc"]["value"] == 1.0
     assert rules["loss"]["difference"]["acc"]["value"] == pytest.approx(0.5)
-    assert rules["loss"]["differs"] and not rules["last"]["differs"]
+    assert rules["loss"]["differs"] == ["acc", "auc"] and rules["last"]["differs"] == []
+
+
+def test_selection_judges_accuracy_and_area_each_by_its_own_interval(case, tmp_path):
+    data, run = case
+    labels = data.test.labels
+    sure = np.where(labels == 1, 2.0, 1.0)  # every image is called 1, in the right order
+    blurred = np.where(np.arange(len(labels)) % 2 == 0, 2.0, 1.0)  # and in no order
+    keep_test(run.folder, np.stack([blurred, sure]), blurred)
+    loss = next(rule for rule in overfitting.selection([run], data) if rule["rule"] == "loss")
+    assert loss["difference"]["acc"]["value"] == 0 and loss["difference"]["auc"]["value"] < -0.3
+    assert loss["differs"] == ["auc"]
 
 
 def test_memorisation_is_counted_apart_for_flipped_labels(case):
@@ -86,7 +157,30 @@ def test_memorisation_is_counted_apart_for_flipped_labels(case):
     assert (rows["n_correct"], rows["n_flipped"]) == (36, 12)
     first, last = rows["by_epoch"]
     assert (first["correct"]["value"], first["flipped"]["value"], last["flipped"]["value"]) == (1, 0, 1)
+    assert rows["rise"]["value"] == 1 and rows["lead"]["value"] == 1 and rows["follows"]
     assert overfitting.memorisation([run], data.train) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "rise", "lead", "follows"),
+    [
+        ((0.9, 0.1), (1.0, 0.9), "above", "above", True),
+        ((0.5, 0.5), (1.0, 1.0), "above", "across", False),  # memorised, but nothing general came first
+        ((0.9, 0.1), (1.0, 0.1), "across", "above", False),
+        ((0.5, 0.5), (1.0, 0.0), "below", "across", False),
+    ],
+)
+def test_memorisation_follows_when_flipped_labels_rise_after_correct_ones_lead(tmp_path, first, last, rise, lead, follows):
+    flipped, labels = np.arange(120) >= 80, (np.arange(120) % 2).astype(np.uint8)
+    epochs = []
+    for correct, wrong in (first, last):
+        logits = np.concatenate([signed(labels[:80], correct), signed(labels[80:], wrong)])
+        epochs.append(logits)
+    run = fit(dict.fromkeys(("train", "val", "test"), np.stack(epochs)), tmp_path)
+    found = overfitting.memorisation(
+        [run], Split(np.zeros((120, 28, 28), np.uint8), labels, np.arange(120), {"flipped": flipped})
+    )
+    assert (found["rise"]["side"], found["lead"]["side"], found["follows"]) == (rise, lead, follows)
 
 
 def test_temperature_recovers_the_factor_by_which_logits_are_too_sure():
@@ -98,6 +192,16 @@ def test_temperature_recovers_the_factor_by_which_logits_are_too_sure():
     found = overfitting.temperature(3 * honest[half[0]], labels[half[0]], 3 * honest[half[1]], labels[half[1]])
     assert found["difference"]["ece"]["ci95"][1] < 0 and found["difference"]["loss"]["ci95"][1] < 0
     assert found["after"]["loss"]["value"] < found["before"]["loss"]["value"]
+
+
+@pytest.mark.parametrize(("sure", "beyond"), [(1, False), (3, True)])
+def test_calibration_is_judged_against_what_chance_would_show(sure, beyond):
+    generator = np.random.default_rng(0)
+    honest = generator.normal(0, 2, 400)
+    found = overfitting.confidence(sure * honest, (generator.random(400) < expit(honest)).astype(np.uint8))
+    assert found["beyond_chance"] is beyond
+    assert found["beyond_chance"] is (found["ece_measured"] > found["ece_chance"]["range95"][1])
+    assert found["ece"]["value"] < found["ece_measured"]
 
 
 def test_confident_errors_come_surest_first_with_what_is_known(case):
@@ -150,24 +254,74 @@ def test_subgroups_divide_the_images_and_leave_flipped_ones_out(anatomy):
     assert all(row["acc"]["value"] == 1 for row in rows)
 
 
-@pytest.mark.parametrize(
-    ("ci", "side"), [((0.01, 0.2), "above"), ((0.0, 0.2), "across"), ((-0.1, 0.0), "across"), ((-0.2, -0.01), "below")]
-)
-def test_the_final_gap_says_on_which_side_of_zero_it_lies(ci, side):
-    found = overfitting.final_gap([{"gap": {}}, {"gap": {"value": sum(ci) / 2, "ci95": ci}}])
-    assert found["side"] == side and found["ci95"] == ci
+@pytest.fixture
+def curve(tmp_path, monkeypatch):
+    """curve(right, …): the learning curve of runs of which the first `right` share of 400 validation images is right."""
+    labels = (np.arange(400) % 2).astype(np.uint8)
+    split = Split(np.zeros((400, 28, 28), np.uint8), labels, np.arange(400))
+    data = Dataset(Source("file", "chestmnist", None, 28, "uji", "uji"), ("a", "b"), ("A", "B"), split, split, split, "", {}, {})
+
+    def measured(*right: float) -> list[dict]:
+        *parts, whole = (
+            fit(dict.fromkeys(("train", "val", "test"), np.stack([signed(labels, one)] * 2)), tmp_path) for one in right
+        )
+        trained = iter(parts)
+        monkeypatch.setattr(overfitting, "PARTS", [0.25, 0.5][-len(parts) :])
+        monkeypatch.setattr(overfitting.runs, "get", lambda config, *rest, **more: replace_logits(next(trained), rest[0]))
+        study = SimpleNamespace(
+            used=data,
+            seed=0,
+            weights=None,
+            device=None,
+            config=lambda **changes: TrainConfig(**changes),
+        )
+        return overfitting.learning_curve(study, [whole])
+
+    def replace_logits(run: Run, part: Dataset) -> Run:
+        """Trained on fewer images, it has fewer training logits."""
+        few = {name: values[..., : len(part.train)] for name, values in run.logits.items() if name.startswith("train")}
+        return replace(run, logits=run.logits | few)
+
+    return measured
 
 
-@pytest.mark.parametrize(("first", "last", "helps"), [((0.6, 0.7), (0.71, 0.8), True), ((0.6, 0.7), (0.7, 0.8), False)])
-def test_more_data_helps_when_both_intervals_are_apart(first, last, helps):
-    assert overfitting.more_data_helps([{"val_acc": {"ci95": first}}, {"val_acc": {"ci95": last}}]) is helps
+def test_the_learning_curve_compares_on_the_same_images(curve):
+    """80% → 84% → 84% right, the same images and more: their intervals overlap, and every change is a gain."""
+    first, middle, last = curve(0.80, 0.84, 0.84)
+    assert first["val_acc"]["ci95"][1] > last["val_acc"]["ci95"][0]
+    assert first["from_first"] is None and first["from_previous"] is None
+    assert last["from_first"]["value"] == pytest.approx(0.04) and last["from_first"]["side"] == "above"
+    assert middle["from_previous"]["side"] == "above" and last["from_previous"]["side"] == "across"
 
 
-def test_groups_apart_are_the_worst_and_the_best_of_one_division():
-    def row(divides, value, low, high):
-        return {"divides": divides, "acc": {"value": value, "ci95": [low, high]}}
+@pytest.mark.parametrize(("last", "side"), [(0.8, "across"), (0.7, "below")])
+def test_more_images_may_change_nothing_or_harm(curve, last, side):
+    assert curve(0.8, last)[-1]["from_first"]["side"] == side
 
-    rows = [row("A", 0.9, 0.85, 0.95), row("A", 0.5, 0.4, 0.6), row("B", 0.5, 0.4, 0.6), row("B", 0.7, 0.6, 0.8)]
-    rows += [row("Label", 0.9, 0.85, 0.95), row("Label", 0.1, 0.0, 0.2)]
-    assert overfitting.groups_apart(rows) == [{"worst": 1, "best": 0}]  # B's intervals touch, a label is no group of patients
-    assert overfitting.groups_apart(None) is None
+
+def groups(anatomy, right: np.ndarray, **truth) -> list[dict]:
+    """`subgroups` of a network that is right on these of the test images."""
+    data, run = anatomy
+    data.test.truth.update(truth)
+    sign = np.where(right, 1, -1) * np.where(data.test.labels == 1, 1, -1)
+    keep_test(run.folder, np.zeros((2, len(data.test))), 3.0 * sign)
+    return overfitting.subgroups([run], data)
+
+
+def test_groups_are_compared_with_the_others_of_their_division(anatomy):
+    n = len(anatomy[0].test)
+    exposure = np.where(np.arange(n) < n // 2, 0.5, 1.0)
+    rows = groups(anatomy, np.arange(n) >= n // 2, exposure=exposure)  # wrong on all that are underexposed
+    low, fair = (row for row in rows if row["divides"] == "Paparan sinar")
+    assert low["difference"]["value"] == -1 and low["side"] == "below" and low["p_adjusted"] < 0.05
+    assert fair["difference"] is None and fair["side"] == "across"  # it would say the same again
+    assert all(row["difference"] is None for row in rows if row["divides"] == "Label")
+    ratio = [row for row in rows if row["divides"] == "Rasio kardiotoraks"]
+    assert len(ratio) == 3 and all(row["difference"] for row in ratio)
+
+
+def test_groups_that_may_differ_by_chance_are_not_called_apart(anatomy):
+    n = len(anatomy[0].test)
+    rows = groups(anatomy, np.arange(n) % 4 > 0)
+    tested = [row for row in rows if row["difference"]]
+    assert tested and all(row["side"] == "across" and row["p_adjusted"] >= row["difference"]["p"] for row in tested)

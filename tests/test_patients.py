@@ -102,14 +102,15 @@ def clustered(generator, each: tuple[int, int] = (60, 70), within: float = 0.7) 
 
 def test_whole_patients_are_drawn_within_each_class():
     _, labels, who = clustered(np.random.default_rng(0))
-    rows = evaluation.resample(labels, repeats=50, patients=who)
+    rows = np.concatenate(list(evaluation.resample(labels, repeats=50, patients=who)))
     assert rows.shape == (50, len(labels)) and (labels[rows].sum(1) == labels.sum()).all()
     sizes = np.bincount(who)
     for drawn in rows:
         counts = np.bincount(drawn, minlength=len(labels))
         whole = [np.ptp(counts[who == one]) == 0 for one in range(len(sizes))]
         assert len(whole) - sum(whole) <= 2  # in each class the last one may be cut
-    weight = np.bincount(evaluation.resample(labels, repeats=4000, patients=who).ravel(), minlength=len(labels)) / 4000
+    every = np.concatenate(list(evaluation.resample(labels, repeats=4000, patients=who)))
+    weight = np.bincount(every.ravel(), minlength=len(labels)) / 4000
     assert abs(weight - 1).max() < 0.12  # no image is favoured
 
 
@@ -130,7 +131,8 @@ def test_intervals_by_patients_cover_the_truth_where_those_by_images_do_not():
     held = {(name, by): 0 for name in truth for by in ("patients", "images")}
     for _ in range(120):
         logits, labels, who = clustered(generator)
-        rows = {"patients": evaluation.resample(labels, 400, patients=who), "images": evaluation.resample(labels, 400)}
+        drawn = {"patients": evaluation.resample(labels, 400, patients=who), "images": evaluation.resample(labels, 400)}
+        rows = {by: np.concatenate(list(chunks)) for by, chunks in drawn.items()}
         for by, drawn in rows.items():
             found = {
                 "acc": evaluation.share((logits > 0) == labels, who if by == "patients" else None)["ci95"],

@@ -11,7 +11,6 @@ from cxr_helpers.engine import files
 
 FILES = ("01_adaptasi_bobot", "02_pelatihan", "03_analisis_overfitting", "04_perbaikan")
 PARTS = dict(zip(("adaptation", "training", "overfitting", "remedies"), FILES, strict=True))
-SAME = "tidak terbedakan"
 ESTIMATE = {"value": 0.123, "ci95": [0.071, 0.175]}
 
 
@@ -47,7 +46,59 @@ def say(real, tmp_path, monkeypatch):
 
 ONE, TWO, THREE, FOUR = FILES
 PATIENTS = {"train": 1193, "val": 164, "test": 360}
+STARTS = {"better": [], "worse": [], "gabor": False, "counts_seeds": True}
 START = {"kind": "random", "difference": None}
+BETTER = {"value": 0.031, "ci95": [0.01, 0.052], "p": 0.01, "p_adjusted": 0.02, "verdict": "lebih baik"}
+LESS = {"value": -0.05, "ci95": [-0.09, -0.01], "p": 0.2, "p_adjusted": 0.2, "verdict": "setara"}
+UNDECIDED = BETTER | {"verdict": "belum dapat diputuskan"}
+ROW = {
+    "title": "Baris A",
+    "seeds": [0, 1, 2],
+    "test": {"auc": {"value": 0.9}},
+    "gap": {"value": 0.12},
+    "predicts": BETTER,
+    "overfits": LESS,
+}
+ONE_SEED = ROW | {"seeds": [0], "predicts": UNDECIDED | {"p": None}}
+PLACED = {
+    "row": 1,
+    "seeds": 5,
+    "auc": {"value": 0.9, "lowest": 0.8, "highest": 0.85, "where": "above"},
+    "gap": {"value": 0.1, "lowest": 0.05, "highest": 0.12, "where": "within"},
+    "shown": "above",
+    "verdict": "setara",
+    "misleads": False,
+}
+ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
+DETECTABLE = {"seeds": 5, "images": 682, "difference": 0.031}
+SPREAD = {"mean": 0.85, "sd": 0.05, "lowest": 0.8, "highest": 0.9}
+FOLDS = {"n": 5, "val_acc": SPREAD, "val_auc": SPREAD, "ensemble": {"auc": ESTIMATE}, "single": {"auc": ESTIMATE}}
+
+
+def counted(verdict: str) -> dict:
+    """A summary of one row with this verdict under both questions."""
+    group = [{"verdict": verdict, "n": 1, "titles": ["A"]}]
+    return {"n": 1, "predicts": group, "overfits": group, "smaller": [], "combination": None, "shown": 1}
+
+
+ROWS_COUNTED = counted("") | {
+    "n": 9,
+    "predicts": [{"verdict": "belum dapat diputuskan", "n": 9, "titles": None}],
+    "overfits": [{"verdict": "lebih baik", "n": 1, "titles": ["A"]}, {"verdict": "setara", "n": 8, "titles": None}],
+}
+PENDING, NOT_HERE = "belum dapat diputuskan", "tidak dapat diuji di sini"
+EVERYTHING = ["data", "weights", "recipe", "images", "pixels"]
+NUMBER = {**ESTIMATE, "id": "train_loss_first", "kind": "loss", "claimed": 0.65, "tolerance": 0.05, "reasons": []}
+CHANGE = {**ESTIMATE, "id": "val_loss_falls_to_end", "first": 0.2, "last": 0.323, "from_epoch": 5, "to_epoch": 10}
+CHANGE |= {"verdict": "dibantah", "reasons": []}
+LOSS_CHANGE = "paruh kedua pelatihan | epoch 5 ke 10: 0,200 ke 0,323, selisih 0,123 (IK 95% 0,071–0,175) | dibantah |"
+ACC_CHANGE = "Akurasi validasi naik | epoch 5 ke 10: 20,0% ke 32,3%, selisih +12,3 poin persen (IK 95% 7,1–17,5) | dibantah |"
+COUNTED = {"n": 19, "didukung": 6, "dibantah": 1, PENDING: 3, NOT_HERE: 9}
+SAID = "Dari 19 klaim laporan mata kuliah, 6 didukung, 1 dibantah, 3 belum dapat diputuskan, dan 9 tidak dapat diuji di sini."
+TUBE = {"pneumothorax": True, "side": "across"}
+GROUP = {"divides": "Sisi pneumotoraks", "group": "kiri", "n": 9, "acc": ESTIMATE, "side": "across"}
+GROUP |= {"difference": ESTIMATE, "p_adjusted": 0.25}
+LAST = -1  # of the learning curve
 WORDS = [
     (ONE, "text_changes", {"pooling.removed": True}, "ditiadakan"),
     (ONE, "text_changes", {"pooling.removed": False}, "dipertahankan"),
@@ -56,26 +107,28 @@ WORDS = [
     (ONE, "tbl_strategi_caption", {"kernels.same_size": False}, "diperbesar dua kali"),
     (ONE, "text_strategies", {"provenance.weights.kind": "imagenet"}, "yang terbaik dari cara yang dicoba"),
     (ONE, "text_strategies", {"provenance.weights.kind": "gabor"}, "diperlukan bobot ImageNet"),
-    (ONE, "text_drift", {"batch_norm.verdict": "better"}, "melampaui ketidakpastian"),
-    (ONE, "text_drift", {"batch_norm.verdict": "worse"}, "justru merugikan"),
-    (ONE, "text_drift", {"batch_norm.verdict": "undecided"}, "belum dapat dipastikan"),
-    (ONE, "text_starts", {"starts_summary": {"better": ["A"], "worse": ["B"], "gabor": True}}, "bobot acak: A. Terbukti"),
-    (ONE, "text_starts", {"starts_summary": {"better": [], "worse": [], "gabor": True}}, "bank Gabor"),
-    (ONE, "text_starts", {"starts_summary": {"better": [], "worse": [], "gabor": False}}, "interval setiap selisih memuat nol."),
+    (ONE, "text_drift", {"batch_norm.change": {**ESTIMATE, "side": "above"}}, "+12,3 poin persen (IK 95% 7,1–17,5): seluruh"),
+    (ONE, "text_drift", {"batch_norm.change.side": "below"}, "justru merugikan"),
+    (ONE, "text_drift", {"batch_norm.change.side": "across"}, "belum dapat dipastikan"),
+    (ONE, "text_starts", {"starts_summary": {**STARTS, "better": ["A"]}}, "di atas nol: A."),
+    (ONE, "text_starts", {"starts_summary": {**STARTS, "worse": ["B"]}}, "di bawah nol: B."),
+    (ONE, "text_starts", {"starts_summary": {**STARTS, "gabor": True}}, "bank Gabor"),
+    (ONE, "text_starts", {"starts_summary": STARTS}, "interval setiap selisih memuat nol."),
+    (ONE, "text_starts", {"starts_summary": {**STARTS, "counts_seeds": False}}, "hanya menghitung citra"),
     (TWO, "text_filter", {"provenance.data.single_label_filter": True}, "satu-satunya labelnya"),
     (TWO, "text_filter", {"provenance.data.single_label_filter": False}, "tepat satu label"),
     (TWO, "text_overlap", {"provenance.data.shared": []}, "Tidak ada citra"),
     (TWO, "text_overlap", {"provenance.data.shared": [{"splits": ["train", "test"], "n": 3}]}, "3 citra latih dan uji"),
     (TWO, "text_patients", {"provenance.data.patients": PATIENTS}, "menarik pasien beserta semua citranya"),
-    (TWO, "text_patients", {}, "Setiap citra fantom adalah pasien tersendiri"),
-    (TWO, "text_patients", {"provenance.data.kind": "file"}, "interval itu terlalu sempit"),
+    (TWO, "text_patients", {}, "Pasien fantom mempunyai citra sebanyak pasien ChestX-ray14"),
+    (TWO, "text_patients", {"provenance.data.patients": None}, "interval itu terlalu sempit"),
     (TWO, "tbl_data", {"provenance.data.patients": PATIENTS}, " dari 1.193 pasien | "),
-    (TWO, "tbl_uji_caption", {"provenance.data.patients": PATIENTS}, "citra uji dari 360 pasien, dibuka"),
-    (TWO, "fig_riwayat_caption", {"provenance.data.patients": PATIENTS}, "citra validasi dari 164 pasien."),
+    (TWO, "tbl_uji_caption", {"provenance.data.patients": PATIENTS}, "citra uji dari 360 pasien; tidak satu pun"),
+    (TWO, "fig_riwayat_caption", {"provenance.data.patients": PATIENTS}, "citra validasi dari 164 pasien. Angka latih"),
     (THREE, "fig_keyakinan_caption", {"provenance.data.patients": PATIENTS}, "citra validasi dari 164 pasien (epoch"),
     (THREE, "tbl_klaim_caption", {"provenance.data.patients": PATIENTS}, "citra latih dari 1.193 pasien."),
     (THREE, "fig_belajar_alt", {"learning_curve.0.patients": 77}, "citra dari 77 pasien: latih"),
-    (FOUR, "tbl_perbaikan_caption", {"provenance.data.patients": PATIENTS}, "citra uji dari 360 pasien setelah"),
+    (FOUR, "tbl_pengulangan_caption", {"provenance.data.patients": PATIENTS}, "citra uji dari 360 pasien"),
     (FOUR, "tbl_jalan_pintas", {"shortcut.0.patients": 55}, " dari 55 pasien | "),
     (ONE, "tbl_awal_caption", {"provenance.data.patients": PATIENTS}, "citra latih dari 1.193 pasien dan"),
     ("laporan", "facts", {"training.provenance.data.patients": PATIENTS}, " uji dari 360 pasien"),
@@ -87,32 +140,69 @@ WORDS = [
     (TWO, "text_intensity", {"intensity.brighter": 1}, "Pneumotoraks cenderung lebih terang"),
     (TWO, "tbl_resep", {"config.augment": []}, "| Augmentasi | tidak ada |"),
     (TWO, "tbl_resep", {"config.augment": ["geometry", "flip"]}, "| geometry, flip |"),
-    (TWO, "text_history", {"summary.turned": True, "summary.rise": 0.25}, ", lalu naik 0,250 hingga epoch terakhir"),
-    (TWO, "text_history", {"summary.turned": False}, ", yakni epoch terakhir"),
-    (TWO, "text_test", {"beats_majority": True}, "seluruh interval kepercayaan berada di atasnya"),
-    (TWO, "text_test", {"beats_majority": False}, "belum dapat dipastikan"),
+    (TWO, "text_history", {"turn.turned": True, "turn.rise": {**ESTIMATE, "side": "above"}}, "(IK 95% 0,071–0,175), diukur"),
+    (TWO, "text_history", {"turn.turned": True, "turn.rise.side": "above"}, "memang berbalik naik"),
+    (TWO, "text_history", {"turn.turned": True, "turn.rise.side": "across"}, "belum dapat dibedakan dari kebetulan"),
+    (TWO, "text_history", {"turn.turned": True, "turn.rise.side": "below"}, "itu sendiri kebetulan"),
+    (TWO, "text_history", {"turn.turned": True, "summary.last.val_loss": 0.75}, "; pada epoch terakhir ia 0,750. Dari epoch"),
+    (TWO, "text_history", {"turn.turned": False, "summary.lowest.epoch": 2}, "pada epoch 2. Selama pelatihan"),
+    (TWO, "text_test", {"against_majority": "above"}, "seluruh interval kepercayaan berada di atasnya"),
+    (TWO, "text_test", {"against_majority": "across"}, "belum dapat dipastikan"),
+    (TWO, "text_test", {"against_majority": "below"}, "lebih sering salah daripada tebakan itu"),
     (TWO, "text_leakage", {"leakage.flatters": True, "leakage.flattery": ESTIMATE}, "(IK 95% berpasangan 7,1–17,5"),
     (TWO, "text_leakage", {"leakage.flatters": False}, "kebetulan sama"),
     (THREE, "fig_kesenjangan_caption", {"provenance.seeds": [0, 1, 2]}, ", rata-rata 3 seed, dengan interval"),
-    (THREE, "fig_kesenjangan_caption", {"provenance.seeds": [0]}, "menurut epoch, dengan interval"),
+    (THREE, "fig_kesenjangan_caption", {"provenance.seeds": [0]}, "(kanan), dengan interval"),
     (THREE, "text_gap", {"final_gap": {**ESTIMATE, "side": "above"}}, "12,3 poin persen (IK 95% 7,1–17,5); seluruh"),
     (THREE, "text_gap", {"final_gap": {**ESTIMATE, "side": "below"}}, "justru lebih tinggi"),
     (THREE, "text_gap", {"final_gap": {**ESTIMATE, "side": "across"}}, "belum dapat dipastikan"),
-    (THREE, "text_turn", {"turn.turned": False}, ": selama pelatihan ini ia belum berbalik naik"),
-    (THREE, "text_turn", {"turn.turned": True, "turn.rises": True, "turn.each_seed": [2, 3]}, "epoch 2 dan 3), lalu"),
-    (THREE, "text_turn", {"turn.turned": True, "turn.rises": False, "turn.each_seed": [2]}, "; kenaikan sesudahnya"),
-    (THREE, "text_selection", {"selection.1.differs": False, "selection.2.differs": False}, "tidak terbedakan dari memakai"),
+    (THREE, "text_gap_details", {"chosen_gap": {**ESTIMATE, "loss_gap": ESTIMATE}}, "+12,3 poin persen (IK 95% 7,1–17,5) dan"),
+    (THREE, "text_turn", {"turn.turned": False}, "*loss* validasi belum berbalik naik"),
+    (THREE, "text_turn", {"turn.turned": True, "turn.rise.side": "above", "turn.each_seed": [2, 3]}, "epoch 2 dan 3). Dari"),
+    (THREE, "text_turn", {"turn.turned": True, "turn.rise.side": "across", "turn.each_seed": [2]}, "nol, jadi kenaikannya"),
+    (THREE, "text_selection", {"selection.1.differs": [], "selection.2.differs": []}, "tidak terbedakan dari memakai"),
     (
         THREE,
         "text_selection",
-        {"selection.1.differs": True, "selection.1.difference": {"acc": ESTIMATE}},
-        "*loss* validasi mengubah akurasi uji sebesar +12,3",
+        {"selection.1.differs": ["acc", "auc"], "selection.1.difference": {"acc": ESTIMATE, "auc": ESTIMATE}},
+        "*loss* validasi mengubah akurasi uji sebesar +12,3 poin persen (IK 95% 7,1–17,5) "
+        "dan AUC uji sebesar 0,123 (IK 95% 0,071–0,175).",
     ),
-    (THREE, "text_learning_curve", {"more_data_helps": True}, "memang membantu"),
-    (THREE, "text_learning_curve", {"more_data_helps": False}, "bertumpang tindih"),
+    (
+        THREE,
+        "text_selection",
+        {"selection.2.differs": ["auc"], "selection.2.difference": {"auc": ESTIMATE}},
+        "AUC validasi mengubah AUC uji sebesar 0,123 (IK 95% 0,071–0,175). Perubahan akurasinya tidak",
+    ),
+    (
+        THREE,
+        "text_selection",
+        {"selection.1.differs": ["acc"], "selection.1.difference": {"acc": ESTIMATE}},
+        "akurasi uji sebesar +12,3 poin persen (IK 95% 7,1–17,5). Perubahan AUC-nya tidak",
+    ),
+    (THREE, "tbl_pemilihan", {"selection.1.difference": {"acc": ESTIMATE, "auc": ESTIMATE}}, " | AUC | "),
+    (
+        THREE,
+        "text_learning_curve",
+        {f"learning_curve.{LAST}.from_first": {**ESTIMATE, "side": "above"}},
+        "+12,3 poin persen (IK 95% 7,1–17,5): seluruh intervalnya di atas nol, jadi tambahan data memang membantu",
+    ),
+    (THREE, "text_learning_curve", {f"learning_curve.{LAST}.from_first.side": "across"}, "belum dapat dipastikan pada ukuran"),
+    (THREE, "text_learning_curve", {f"learning_curve.{LAST}.from_first.side": "below"}, "tambahan data justru merugikan"),
+    (THREE, "text_learning_curve", {f"learning_curve.{LAST}.from_previous.side": "above"}, "masih menanjak."),
+    (THREE, "text_learning_curve", {f"learning_curve.{LAST}.from_previous.side": "across"}, "di ujung, belum dapat dipastikan"),
+    (THREE, "text_learning_curve", {f"learning_curve.{LAST}.from_previous.side": "below"}, "kurva itu menurun"),
+    (THREE, "text_learning_curve", {f"learning_curve.{LAST}.from_first": None}, "poin persen."),
     (THREE, "text_memorisation", {"memorisation": None}, "tidak dapat diukur di sini"),
-    (THREE, "text_memorisation", {"memorisation.follows": True}, "Hafalan itu nyata"),
-    (THREE, "text_memorisation", {"memorisation.follows": False}, "belum tampak"),
+    (THREE, "text_memorisation", {"memorisation.follows": True}, "hafalan menyusul"),
+    (
+        THREE,
+        "text_memorisation",
+        {"memorisation.follows": False, "memorisation.rise": {**ESTIMATE, "side": "above"}},
+        "tidak terlihat di sini",
+    ),
+    (THREE, "text_memorisation", {"memorisation.follows": False, "memorisation.rise.side": "below"}, "justru turun"),
+    (THREE, "text_memorisation", {"memorisation.follows": False, "memorisation.rise.side": "across"}, "belum tampak"),
     (THREE, "text_sure_predictions", {"confidence.n_above_90": 0}, "memiliki probabilitas di atas 0,9."),
     (
         THREE,
@@ -120,7 +210,8 @@ WORDS = [
         {"confidence.n_above_90": 5, "confidence.confident_errors": 2, "confidence.confident_error_share": ESTIMATE},
         "seyakin itu, 2 salah",
     ),
-    (THREE, "text_confidence", {}, "Galat kalibrasi (ECE) adalah"),
+    (THREE, "text_confidence", {"confidence.beyond_chance": True, "confidence.ece": ESTIMATE}, "galatnya 0,123 (IK 95%"),
+    (THREE, "text_confidence", {"confidence.beyond_chance": False}, "tidak terlihat bahwa keyakinan jaringan meleset"),
     (THREE, "text_temperature", {"temperature.side": "below", "temperature.softens": True}, "di atas 1: keyakinan dikurangi"),
     (THREE, "text_temperature", {"temperature.side": "below"}, "jelas dari nol"),
     (THREE, "text_temperature", {"temperature.side": "above"}, "justru memburuk"),
@@ -129,6 +220,7 @@ WORDS = [
     (THREE, "fig_salah_yakin_caption", {"confident_errors.n_flipped": None}, "(epoch terakhir)."),
     (THREE, "fig_salah_yakin_caption", {"confident_errors.n_flipped": 1}, "(epoch terakhir). Baris terbawah"),
     (THREE, "text_confident_errors", {"confident_errors.n": 0}, "Tidak ada prediksi salah"),
+    (THREE, "text_confident_errors", {"confident_errors.n": 4, "confident_errors.n_flipped": 0}, "Tidak satu pun dari 4"),
     (THREE, "text_confident_errors", {"confident_errors.n": 4, "confident_errors.n_flipped": None}, "Ada 4 prediksi salah"),
     (THREE, "text_confident_errors", {"confident_errors.n": 4, "confident_errors.n_flipped": 3}, "di atas 0,9, 3 adalah citra"),
     (THREE, "text_attribution", {"attribution.regions": None}, "hanya dapat dilihat"),
@@ -136,41 +228,154 @@ WORDS = [
     (THREE, "text_attribution", {"attribution.regions": {"heart": {"side": "below"}}}, "memperhatikan jantung kurang"),
     (THREE, "text_attribution", {"attribution.regions": {"heart": {"side": "across"}}}, "pada jantung tidak terbedakan"),
     (THREE, "text_tube", {"tube": None}, "tidak dapat diukur"),
-    (THREE, "text_tube", {"tube": [{"side": "above"}]}, "menjadi jalan pintas, seperti"),
-    (THREE, "text_tube", {"tube": [{"side": "across"}]}, "tidak terbukti"),
+    (THREE, "text_tube", {"tube": [TUBE, {"pneumothorax": False, "side": "above"}]}, "Pada anatomi tanpa pneumotoraks, citra"),
+    (THREE, "text_tube", {"tube": [{**TUBE, "side": "above"}]}, "menjadi jalan pintas, seperti"),
+    (THREE, "text_tube", {"tube": [{**TUBE, "side": "below"}]}, "dengan pneumotoraks, citra berselang justru lebih jarang"),
+    (THREE, "text_tube", {"tube": [TUBE]}, "tidak terbukti. Dari data sebanyak ini tidak dapat"),
     (THREE, "text_subgroups", {"subgroups": None}, "tidak dapat diukur"),
-    (THREE, "text_subgroups", {"subgroups_apart": []}, "Tidak ada dua kelompok"),
-    (THREE, "text_subgroups", {"subgroups_apart": [{"worst": 1, "best": 0}]}, "lebih sering salah daripada"),
-    (THREE, "tbl_klaim", {}, "| *Loss* validasi berakhir pada 0,3 |"),
-    (THREE, "tbl_klaim", {}, "| Akurasi latih bermula dari 75% |"),
-    (THREE, "tbl_klaim", {}, "| Kesenjangan akhir sekitar 10 poin persen |"),
+    (THREE, "text_subgroups", {"subgroups": [GROUP]}, "Tidak satu pun kelompok"),
+    (
+        THREE,
+        "text_subgroups",
+        {"subgroups": [GROUP, {**GROUP, "side": "below"}]},
+        "Terbukti lebih sering salah daripada citra lain dari pembagi yang sama, juga setelah koreksi Holm: "
+        "sisi pneumotoraks kiri (+12,3 poin persen (IK 95% 7,1–17,5)). Akurasi keseluruhan",
+    ),
+    (THREE, "text_subgroups", {"subgroups": [{**GROUP, "side": "above"}]}, "Terbukti lebih jarang salah"),
+    (THREE, "tbl_kelompok", {"subgroups": [GROUP]}, "| 12,3% | 7,1–17,5 | +12,3 | 7,1–17,5 | 0,250 |"),
+    (THREE, "tbl_kelompok", {"subgroups": [{**GROUP, "difference": None, "p_adjusted": None}]}, "| 7,1–17,5 | – | – | – |"),
+    (THREE, "tbl_klaim", {}, "| *Loss* validasi pada epoch terakhir | 0,3 (±0,05) | "),
+    (THREE, "tbl_klaim", {}, "| Akurasi latih pada epoch pertama | 75% (±2,5 poin persen) | "),
+    (THREE, "tbl_klaim", {}, "| Kesenjangan akurasi akhir | 10 poin persen (±3 poin persen) | "),
+    (THREE, "tbl_klaim", {"claims.different": ["data"]}, "| Pembanding yang terukur | Putusan |"),
+    (THREE, "tbl_klaim", {"claims.different": []}, "| Terukur di sini | Putusan |"),
+    (THREE, "tbl_klaim", {"claims.numbers.0": NUMBER | {"verdict": "didukung"}}, "0,123 (IK 95% 0,071–0,175) | didukung |"),
+    (THREE, "tbl_klaim", {"claims.numbers.0": NUMBER | {"verdict": "dibantah"}}, " | dibantah |"),
+    (THREE, "tbl_klaim", {"claims.numbers.0": NUMBER | {"verdict": PENDING}}, " | belum dapat diputuskan |"),
     (
         THREE,
         "tbl_klaim",
-        {"claims.11": {"id": "transfer", "kind": "transfer", **ESTIMATE, "verdict": "didukung"}},
-        "(IK 95% 7,1–17,5) dari bobot acak",
+        {"claims.numbers.0": NUMBER | {"verdict": PENDING, "reasons": ["one_seed"]}},
+        " | belum dapat diputuskan (satu seed) |",
     ),
     (
         THREE,
         "tbl_klaim",
-        {"claims.12": {"id": "grey_adaptation", "kind": "features", **ESTIMATE, "majority": 0.6, "verdict": "didukung"}},
-        "tanpa pelatihan 12,3% (IK 95% 7,1–17,5); tebakan mayoritas 60,0%",
+        {"claims.numbers.0": NUMBER | {"verdict": PENDING, "reasons": ["two_seeds"]}},
+        " | belum dapat diputuskan (dua seed) |",
     ),
+    (
+        THREE,
+        "tbl_klaim",
+        {"claims.numbers.0": NUMBER | {"verdict": NOT_HERE, "reasons": EVERYTHING}},
+        "(data, bobot awal, resep atau banyaknya epoch, banyaknya citra, dan ukuran citra) |",
+    ),
+    (THREE, "tbl_klaim_caption", {"claims.different": ["data"]}, "hanya pembanding, bukan ujian"),
+    (THREE, "tbl_klaim_caption", {"claims.different": []}, "Putusan dihitung dari interval dan toleransi."),
+    (THREE, "text_claimed_numbers", {"claims.different": ["data", "recipe"]}, "kuliah: data dan resep atau banyaknya epoch."),
+    (THREE, "text_claimed_numbers", {"claims.different": [], "claims.of_recipe": False}, "sedikitnya diperlukan tiga seed"),
+    (THREE, "text_claimed_numbers", {"claims.different": [], "claims.of_recipe": True}, "sehingga angkanya dapat diuji"),
+    (THREE, "tbl_bentuk", {"claims.shapes.2": CHANGE | {"kind": "loss_change"}}, LOSS_CHANGE),
+    (THREE, "tbl_bentuk", {"claims.shapes.4": CHANGE | {"id": "val_acc_rises", "kind": "acc_change"}}, ACC_CHANGE),
+    (
+        THREE,
+        "tbl_bentuk",
+        {"claims.shapes.5": {**ESTIMATE, "id": "train_exceeds_val", "kind": "gap", "verdict": "didukung", "reasons": []}},
+        "| Akurasi latih melampaui akurasi validasi | +12,3 poin persen (IK 95% 7,1–17,5) | didukung |",
+    ),
+    (
+        THREE,
+        "tbl_bentuk",
+        {"claims.shapes.6": {**ESTIMATE, "id": "mostly_confident", "kind": "share", "verdict": "dibantah", "reasons": []}},
+        "di atas 0,9 | 12,3% (IK 95% 7,1–17,5) | dibantah |",
+    ),
+    (
+        THREE,
+        "tbl_bentuk",
+        {"claims.shapes.7.n_wrong": 2, "claims.shapes.7.n_confident": 9, "claims.shapes.7.seed": 4},
+        "| 2 dari 9 prediksi yang yakin, seed 4 |",
+    ),
+    (THREE, "tbl_bentuk", {}, f" dan citra medis yang sesungguhnya | {NOT_HERE} (citra buatan dan bobot awal) |"),
+    (THREE, "tbl_bentuk", {}, f"| Adaptasi ke skala keabuan berhasil | perlu bobot ImageNet | {NOT_HERE} (bobot awal) |"),
+    (
+        THREE,
+        "tbl_bentuk",
+        {
+            "claims.shapes.8": ESTIMATE
+            | {"id": "transfer", "kind": "transfer", "acc": ESTIMATE, "verdict": PENDING, "reasons": ["one_seed"]}
+        },
+        "acak 0,123 (IK 95% 0,071–0,175); selisih akurasi +12,3 poin persen (IK 95% 7,1–17,5) | belum dapat diputuskan (satu",
+    ),
+    (
+        THREE,
+        "tbl_bentuk",
+        {
+            "claims.shapes.9": ESTIMATE
+            | {"id": "grey_adaptation", "kind": "features", "majority": 0.6, "verdict": "dibantah", "reasons": []}
+        },
+        "tanpa pelatihan 12,3% (IK 95% 7,1–17,5); tebakan mayoritas 60,0% | dibantah |",
+    ),
+    (THREE, "tbl_bentuk_caption", {"claims.of_recipe": False}, "kuliah, dinilai pada pelatihan ini saja: seed lain"),
+    (
+        THREE,
+        "tbl_bentuk_caption",
+        {"claims.of_recipe": True, "provenance.seeds": [0, 1, 2]},
+        "kuliah, rata-rata 3 seed; intervalnya menghitung citra dan seed. Perubahan",
+    ),
+    (THREE, "tbl_acuan", {}, "| *Loss* validasi pada epoch terakhir | 0,3 | 0,53 | tidak |"),
+    (THREE, "tbl_acuan", {}, "| *Loss* latih pada epoch terakhir | 0,05 | 0,05 | ya |"),
+    (THREE, "tbl_acuan", {}, "| Kesenjangan akurasi akhir | 10 poin persen | 14 poin persen | tidak |"),
+    (THREE, "text_course", {}, "Pada 5 dari 9 angka, teks laporan itu tidak sesuai"),
+    (THREE, "text_course", {}, "terendah 0,36 pada epoch 3, lalu naik dan berakhir pada 0,53, sedangkan teksnya menyebut 0,3;"),
+    (THREE, "text_course", {}, "tertinggi 85,5% pada epoch 4. Selain itu, data yang disebutnya validasi adalah split uji"),
+    (THREE, "text_claims", {"claims_summary": COUNTED, "claims.of_recipe": False}, SAID + " Putusan tentang bentuk klaim"),
+    (THREE, "text_claims", {"claims.of_recipe": False}, "berlaku bagi pelatihan ini pada data ini."),
+    (THREE, "text_claims", {"claims.of_recipe": True}, "berlaku bagi resep ini pada data ini."),
+    ("laporan", "abstract", {"overfitting.claims_summary": COUNTED}, SAID),
+    ("laporan", "text_conclusion", {"overfitting.claims_summary": COUNTED}, SAID),
     (FOUR, "text_shortcut", {f"shortcut.{i}.side": "across" for i in range(4)}, "tidak terlihat jawaban yang berubah"),
     (FOUR, "text_shortcut", {"shortcut.0.side": "below", "shortcut.0.difference": ESTIMATE}, "+12,3 poin persen (IK"),
-    (FOUR, "text_combination", {"summary.combination": None}, "tidak ada gabungan yang diuji"),
+    (FOUR, "text_source", {"source": "own"}, "dilatih pada pembuatan laporan ini"),
+    (FOUR, "text_source", {"source": "reference", "reference.trainings": 9, "reference.planned": 9}, "presisi float32"),
+    (FOUR, "text_source", {"source": "reference", "reference.trainings": 8, "reference.planned": 9}, "8 dari 9 pel"),
+    (FOUR, "text_source", {"provenance.data.kind": "chestmnist"}, "**tidak berlaku untuk"),
+    (FOUR, "text_detectable", {"detectable": [DETECTABLE]}, "0,031 dengan 5 seed"),
+    (FOUR, "tbl_perbaikan", {"shown.1": ROW}, " | 0,010–0,052 | lebih baik | +12,0 | −5,0 | "),
+    (FOUR, "tbl_perbaikan", {"shown.1": ONE_SEED}, "| belum dapat diputuskan (1 seed) |"),
+    (FOUR, "tbl_perbaikan", {"shown.1": ROW | {"predicts": UNDECIDED}}, "| belum dapat diputuskan |"),
+    (FOUR, "tbl_perbaikan_caption", {"source": "reference"}, "Studi acuan: setiap"),
+    (FOUR, "tbl_perbaikan_caption", {"source": "own"}, "Hasil pengukuran: setiap"),
+    (FOUR, "text_remedies", {"source": "own"}, "Pengukuran ini menilai"),
+    (FOUR, "text_remedies", {"summary": ROWS_COUNTED}, "Daya prediksi: 9 belum dapat diputuskan."),
+    (FOUR, "text_remedies", {"summary": ROWS_COUNTED}, "*Overfitting*: 1 terbukti mengurangi *overfitting* (A); 8 setara."),
+    *[(FOUR, "text_remedies", {"summary": counted(v)}, f"Daya prediksi: 1 {words} (A).") for v, words in (
+        ("lebih baik", "terbukti memprediksi lebih baik"),
+        ("lebih buruk", "terbukti memprediksi lebih buruk"),
+        ("menebak mayoritas", "hanya menebak mayoritas"),
+    )],
+    (FOUR, "text_remedies", {"summary": counted("lebih buruk")}, "*Overfitting*: 1 terbukti menambahnya (A)."),
+    (FOUR, "text_sizes", {"summary.smaller": [1], "shown.1": ROW | {"trained_parameters": 12345}}, "sedikit: Baris A 12.345."),
+    (FOUR, "tbl_pendamping_caption", {}, "AUC terhadap anatomi dihitung"),
+    (FOUR, "text_combination", {"summary.combination": None}, "gabungan tidak dinilai"),
     (
         FOUR,
-        "text_remedies",
-        {"summary": {"n": 9, "verdicts": [{"verdict": "lebih baik", "n": 9, "titles": None}]}},
-        "Dari 9 percobaan: 9 lebih baik daripada pembanding.",
+        "text_combination",
+        {"shown.1": ROW | {"parts": ["Dropout 0,5", "Jadwal kosinus"]}, "summary.combination": 1},
+        "gabungan Dropout 0,5 dan Jadwal kosinus. Pada data uji AUC-nya berbeda +0,031 dari pembanding (IK 95% 0,010–0,052; daya "
+        "prediksi lebih baik), dan kesenjangannya berbeda −5,0 poin persen (IK 95% −9,0 hingga −1,0; *overfitting* setara).",
     ),
-    (
-        FOUR,
-        "text_remedies",
-        {"summary": {"n": 2, "verdicts": [{"verdict": v, "n": 1, "titles": [v[6:]]} for v in ("lebih buruk", SAME)]}},
-        "1 lebih buruk daripada pembanding (buruk); 1 tidak terbedakan dari pembanding dengan data sebanyak ini (terbedakan).",
-    ),
+    (FOUR, "text_ensemble", {"ensemble": ENSEMBLE}, "+0,031"),
+    (FOUR, "text_cross_validation", {"cross_validation": None}, "lipatan-lipatannya belum dihitung"),
+    (FOUR, "text_cross_validation", {"cross_validation": FOLDS}, "0,800 hingga 0,900 (simpangan"),
+    (FOUR, "text_repetition", {"repeated": [], "source": "reference"}, "data Anda bukan fantom"),
+    (FOUR, "text_repetition", {"repeated": [], "source": "own"}, "dilatih pada data Anda sendiri"),
+    (FOUR, "text_repetition", {"repeated": [PLACED]}, "Tidak ada baris yang sendirian"),
+    (FOUR, "text_repetition", {"repeated": [PLACED | {"misleads": True}]}, "tampak lebih baik, padahal"),
+    (FOUR, "text_repetition", {"repeated": [PLACED | {"misleads": True, "shown": "below"}]}, "tampak lebih buruk,"),
+    (FOUR, "text_repetition", {"spread": {"n": 1, "sd": None, "range": 0}, "repeated": [PLACED]}, "uji 0,000; [tabel]"),
+    (FOUR, "tbl_pengulangan", {"repeated": [PLACED]}, " | 0,800–0,850 (5 seed) | di atas | "),
+    (FOUR, "tbl_pengulangan", {"repeated": []}, "| Baris Anda | Seed | AUC |"),
+    (FOUR, "tbl_pengulangan_caption", {"repeated": []}, "citra uji dari"),
     ("laporan", "title", {"training.provenance.data.collection": "ChestMNIST"}, "Transfer Learning pada Foto Toraks"),
     ("laporan", "title", {"training.provenance.data.collection": "OrganAMNIST"}, "pada Citra OrganAMNIST"),
     ("laporan", "facts", {"training.provenance.seeds": [3]}, "- Seed | 3"),
@@ -179,8 +384,9 @@ WORDS = [
     ("laporan", "abstract", {"training.provenance.weights.kind": "imagenet"}, "dilatih dari bobot ImageNet"),
     ("laporan", "text_conclusion", {"overfitting.final_gap": {**ESTIMATE, "side": "above"}}, "yang terukur: kesenjangan"),
     ("laporan", "text_conclusion", {"overfitting.final_gap": {**ESTIMATE, "side": "across"}}, "tidak dapat dipastikan"),
-    ("laporan", "text_conclusion", {"remedies.summary.best_is_better": True}, "terbukti paling membantu"),
-    ("laporan", "text_conclusion", {"remedies.summary.best_is_better": False}, "Tidak satu pun perbaikan terbukti"),
+    ("laporan", "text_conclusion", {"remedies.summary.combination": None}, "gabungan tidak dinilai"),
+    ("laporan", "abstract", {"remedies.summary": ROWS_COUNTED}, "Daya prediksi: 9 belum dapat diputuskan"),
+    ("laporan", "text_conclusion", {"overfitting.final_gap": {**ESTIMATE, "side": "below"}}, "tidak ada *overfitting*"),
 ]  # fmt: skip
 
 
@@ -195,20 +401,11 @@ def test_the_abstract_of_patients_does_not_call_them_drawn(say):
     assert "buatan" not in say("laporan", "abstract", {"training.provenance.data.kind": "chestmnist"})
 
 
-def test_the_combination_is_told_from_its_row(say, real):
-    row = copy.deepcopy(real[FOUR]["variants"][1]) | {"parts": ["Dropout 0,5", "Jadwal kosinus"], "verdict": "lebih baik"}
-    row["difference"]["acc"] = {**ESTIMATE, "p": 0.01}
-    text = say(FOUR, "text_combination", {"variants.1": row, "summary.combination": 1})
-    assert (
-        "gabungan Dropout 0,5 dan Jadwal kosinus" in text
-        and "+12,3 poin persen dari pembanding (IK 95% 7,1–17,5; lebih baik)" in text
-    )
-
-
 @pytest.mark.parametrize("name", [*FILES, "laporan"])
 def test_every_macro_can_be_said_of_the_smoke_report(say, name):
     """Nothing is left in a template that no results can fill."""
+    shown = {"ensemble": ENSEMBLE, "detectable": [DETECTABLE], "summary.smaller": [0]} if name == FOUR else {}
     parsed = show._environment().parse((show.TEXTS / f"{name}.md.j2").read_text(encoding="utf-8"))
     for macro in parsed.find_all(nodes.Macro):
         if not macro.name.startswith("_"):
-            assert say(name, macro.name), macro.name
+            assert say(name, macro.name, shown), macro.name

@@ -32,10 +32,15 @@ def percent(value: float | None, digits: int = 1) -> str:
     return MISSING if value is None else number(100 * value, digits) + "%"
 
 
-def points(value: float, digits: int = 1) -> str:
-    """A difference of shares in percentage points with its sign: 0.021 → '+2,1'; what rounds to zero has none."""
-    text = number(100 * value, digits)
+def signed(value: float, digits: int = 3) -> str:
+    """A difference with its sign: 0.0214 → '+0,021'; what rounds to zero has none."""
+    text = number(value, digits)
     return "+" + text if text[0].isdigit() and text.strip("0,") else text
+
+
+def points(value: float, digits: int = 1) -> str:
+    """A difference of shares in percentage points with its sign: 0.021 → '+2,1'."""
+    return signed(100 * value, digits)
 
 
 def interval(ci: Sequence[float], digits: int = 1, scale: float = 100) -> str:

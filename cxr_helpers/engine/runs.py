@@ -53,11 +53,12 @@ class Run:
     info: dict[str, float]
 
     def open_test(self) -> dict[str, np.ndarray]:
-        """The logits of the test split: "epochs" (epochs, N), "best" and "last" (N,). To be called once every choice has been
-        made.
+        """The logits of the test split: "epochs" (epochs, N), "best" and "last" (N,), and "extra_best" and "extra_last" where the
+        data hold extra test images. To be called once every choice has been made.
         """
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
-            return {"epochs": arrays["test"], "best": arrays["test_best"], "last": arrays["test_last"]}
+            extra = {name: arrays[name] for name in ("extra_best", "extra_last") if name in arrays}
+            return {"epochs": arrays["test"], "best": arrays["test_best"], "last": arrays["test_last"]} | extra
 
     def weights(self, which: str = "best") -> dict[str, torch.Tensor]:
         """The state dict of the "best" or "last" epoch."""
@@ -172,7 +173,7 @@ def _read(key: str, folder: Path, config: training.TrainConfig) -> Run | None:
         info = json.loads((folder / "info.json").read_text())
         with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
             every = {name: arrays[name] for name in arrays.files}  # all of them, so that damage is noticed here
-        logits = {name: array for name, array in every.items() if not name.startswith("test")}
+        logits = {name: array for name, array in every.items() if not name.startswith(("test", "extra"))}
         with open(folder / "history.csv", encoding="utf-8", newline="") as lines:  # float() gives back the very numbers written
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
         history = pd.DataFrame(rows).astype({"epoch": int})

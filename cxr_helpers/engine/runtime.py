@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import sys
 
 import torch
@@ -16,6 +17,17 @@ NEVER = 2**31 - 1
 def cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name as the system gives it, with the number of cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    return f"{name}, {cores()} core"
 
 
 def prepare(threads: int | None = None) -> None:

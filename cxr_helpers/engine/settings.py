@@ -8,14 +8,29 @@ from numbers import Real
 
 from cxr_helpers.engine.errors import InputError
 
-DEFAULTS = {"data": "auto", "weights": "auto", "preset": "auto", "seed": "0", "device": "auto", "size": "28", "classes": "auto"}
+DEFAULTS = {
+    "data": "auto",
+    "weights": "auto",
+    "preset": "auto",
+    "seed": "0",
+    "device": "auto",
+    "size": "28",
+    "classes": "auto",
+    "precision": "auto",
+    "seeds": "auto",
+}
 SIZES = (28, 64, 128, 224)  # MedMNIST and MedMNIST+
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is computed. None means: every image of that split. `remedy_*` are the sizes of the study in notebook 04."""
+    """How much is computed. None: every image of that split.
+
+    every_row: notebook 04 trains each remedy, not some of them. side_studies: other starting weights (notebook 01) and the
+    learning curve (03) are trained.
+    """
 
     name: str
     train: int | None
@@ -23,23 +38,20 @@ class Preset:
     test: int | None
     epochs: int
     seeds: int
-    remedy_train: int | None
-    remedy_val: int | None
-    remedy_test: int | None
-    remedy_epochs: int
-    remedy_seeds: int
+    every_row: bool
+    side_studies: bool
 
 
 PRESETS = {
-    "smoke": Preset("smoke", 64, 24, 32, 2, 1, 16, 12, 16, 1, 1),
-    "quick": Preset("quick", 640, None, None, 8, 1, 160, 100, 250, 4, 1),
-    "full": Preset("full", None, None, None, 10, 5, None, None, None, 10, 5),
+    "smoke": Preset("smoke", 64, 24, 32, 2, 1, every_row=False, side_studies=True),
+    "quick": Preset("quick", None, None, None, 10, 1, every_row=False, side_studies=False),
+    "full": Preset("full", None, None, None, 10, 5, every_row=True, side_studies=True),
 }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked settings; `preset` may still be "auto", which the device decides."""
+    """Checked settings; `preset` may still be "auto", which the device decides. seeds: None where the preset decides."""
 
     data: str
     weights: str
@@ -48,9 +60,21 @@ class Settings:
     device: str
     size: int
     classes: str
+    precision: str
+    seeds: int | None
 
 
-def parse(data="auto", weights="auto", preset="auto", seed=0, device="auto", size=28, classes="auto") -> Settings:
+def parse(
+    data="auto",
+    weights="auto",
+    preset="auto",
+    seed=0,
+    device="auto",
+    size=28,
+    classes="auto",
+    precision="auto",
+    seeds="auto",
+) -> Settings:
     """Check what a person gave. Raises InputError that names the setting and what it may be."""
     preset, device, text, size = str(preset) or "auto", str(device) or "auto", _digits(seed), _digits(size)
     if preset not in ("auto", *PRESETS):
@@ -62,8 +86,22 @@ def parse(data="auto", weights="auto", preset="auto", seed=0, device="auto", siz
         raise InputError(f"SEED={text[:40]} tidak dapat dipakai: berikan bilangan bulat dari 0 sampai 2147483647.")
     if size not in map(str, SIZES):
         raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
+    precision, many = str(precision) or "auto", _digits(seeds) or "auto"
+    if precision not in PRECISIONS:
+        raise InputError(f"PRECISION={precision} tidak dikenal: pilih {', '.join(PRECISIONS)}.")
+    if many != "auto" and not (many.isascii() and many.isdigit() and len(many) < 4 and 1 <= int(many) <= 100):
+        raise InputError(f"SEEDS={many} tidak dapat dipakai: berikan banyaknya seed, dari 1 sampai 100.")
     words = {"data": str(data) or "auto", "weights": str(weights) or "auto", "classes": str(classes).strip() or "auto"}
+    words |= {"precision": precision, "seeds": None if many == "auto" else int(many)}
     return Settings(preset=preset, seed=int(text), device=device, size=int(size), **words)
+
+
+def parse_repeat(repeat="auto") -> bool | None:
+    """Check REPEAT: True for "all" (notebook 04 trains every row), None for "auto" (the preset decides). Raises InputError."""
+    text = str(repeat).strip() or "auto"
+    if text not in ("auto", "all"):
+        raise InputError(f"REPEAT={text} tidak dikenal: pilih auto atau all.")
+    return True if text == "all" else None
 
 
 def _digits(value) -> str:

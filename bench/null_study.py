@@ -1,0 +1,89 @@
+"""How often a verdict is false, and what a study can see: `python -m bench.null_study`, from the reference study's baseline.
+
+Null: the ten seeds of one recipe are split into two groups, every way there is, and compared as if they were two recipes; at most
+5% may come out as a difference in AUC. Power: to one group a true difference is added; how often is it seen? On the test split
+alone and with the extra images. Takes about a minute; exit status 1 when the null rate is above 5%.
+"""
+
+import itertools
+import os
+import sys
+
+import numpy as np
+
+from cxr_helpers import comparison, remedies
+from cxr_helpers.comparison import SIGNIFICANCE
+from cxr_helpers.engine.indonesian import number, percent
+from cxr_helpers.study import open_study
+from cxr_helpers.verdicts import CHANCE, Images
+from report import reference
+
+SIZES = (3, 5)  # seeds a group
+DIFFERENCES = (0.005, 0.01, 0.02, 0.03, 0.05)
+DRAWS = 400  # of seeds for each point of the power curve
+
+
+def groups(n: int, size: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Every pair of disjoint groups of `size` out of n."""
+    pairs = []
+    for ours in itertools.combinations(range(n), size):
+        others = [one for one in range(n) if one not in ours]
+        pairs += [(ours, theirs) for theirs in itertools.combinations(others, size) if ours < theirs]
+    return pairs
+
+
+def null_rate(values: np.ndarray, influences: np.ndarray, patients: np.ndarray | None, size: int) -> tuple[float, int]:
+    """Share of the splits into two groups that come out as different, and their number."""
+    pairs = groups(len(values), size)
+    found = 0
+    for ours, theirs in pairs:
+        apart = influences[list(ours)].mean(axis=0) - influences[list(theirs)].mean(axis=0)
+        one = comparison.combine(values[list(ours)], values[list(theirs)], comparison.image_variance(apart, patients))
+        found += one.p < SIGNIFICANCE
+    return found / len(pairs), len(pairs)
+
+
+def power(values: np.ndarray, influences: np.ndarray, patients: np.ndarray | None, seeds: int, difference: float) -> float:
+    """Share of studies with this many seeds a recipe that see a true difference; seeds are drawn as this recipe's spread."""
+    generator, sd = np.random.default_rng(0), values.std(ddof=1)
+    pairs = itertools.combinations(influences, 2)
+    variance = np.mean([comparison.image_variance(one - other, patients) for one, other in pairs]) / seeds
+    seen = 0
+    for _ in range(DRAWS):
+        ours, theirs = generator.normal(difference, sd, seeds), generator.normal(0, sd, seeds)
+        seen += comparison.combine(ours + generator.normal(0, np.sqrt(variance)), theirs, variance).p < SIGNIFICANCE
+    return seen / DRAWS
+
+
+def main() -> int:
+    study = open_study(data="phantom", weights="random", preset="full", device="cpu", precision="float32")
+    data = reference.with_extra(study.used)
+    found = reference.rows(reference.plan(study, data), [remedies.BASELINE.name])
+    if not found or len(found[0].trained) < reference.BASELINE_SEEDS:
+        print(f"Dilewati: studi acuan belum mempunyai {reference.BASELINE_SEEDS} seed pembanding (`make reference`).")
+        return 0
+    images, worst = Images.of(data), 0.0
+    labels, patients, _ = images.judging()
+    sets = {len(data.test): slice(0, len(data.test)), len(labels): slice(None)}
+    print("| Citra uji | Seed tiap kelompok | Pembagian | Dinyatakan berbeda |\n|--:|--:|--:|--:|")
+    shown = []
+    for n, which in sets.items():
+        each = [comparison.influence(logits[which], labels[which])["auc"] for logits in found[0].test()]
+        values, influences = np.array([value for value, _ in each]), np.array([one for _, one in each])
+        who = None if patients is None else patients[which]
+        for size in SIZES:
+            rate, pairs = null_rate(values, influences, who, size)
+            worst = max(worst, rate)
+            print(f"| {number(n, 0)} | {size} | {number(pairs, 0)} | {percent(rate)} |", flush=True)
+        for seeds in CHANCE:
+            cells = [percent(power(values, influences, who, seeds, one), 0) for one in DIFFERENCES]
+            shown.append(f"| {number(n, 0)} | {seeds} | {' | '.join(cells)} |")
+    print(f"\nPeluang melihat perbedaan AUC yang benar-benar ada\n| Citra uji | Seed | {' | '.join(map(number, DIFFERENCES))} |")
+    print("|--:|--:|" + "--:|" * len(DIFFERENCES), *shown, sep="\n")
+    print(f"\nSasaran: paling banyak {percent(SIGNIFICANCE, 0)} {'tercapai' if worst <= SIGNIFICANCE else 'tidak tercapai'}.")
+    return int(worst > SIGNIFICANCE)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(main())

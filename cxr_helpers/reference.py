@@ -1,0 +1,113 @@
+"""The reference study: every remedy at full size under several seeds, on the phantom, shipped with the package (notebook 04).
+
+One seed cannot tell a remedy from its luck, and a laptop has no time for more. So the study was done once: `make reference`
+(report/reference.py) trained it, and notebooks/reference/ holds what it predicted and what remedies.judge says of that. Here it
+is read, and a reader's own rows are placed in it.
+"""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from cxr_helpers import comparison, evaluation, verdicts
+from cxr_helpers.engine import files
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.remedies import REMEDIES
+from cxr_helpers.verdicts import Combination, Images, Row
+
+FOLDER = files.ROOT / "notebooks" / "reference"
+ROUNDING = 1e-6  # the same predictions in another order of sums
+PLACED = ("auc", "gap")  # what is said of a reader's row
+
+
+def read(folder: Path = FOLDER) -> dict:
+    """What notebooks/reference/results.json holds: "variants" as of remedies.judge, each with "each", and its provenance.
+
+    Raises InputError where it is missing or damaged.
+    """
+    try:
+        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(
+            f"Studi acuan di {folder} tidak ada atau rusak: ambil lagi folder itu dari repositori, atau jalankan "
+            "`make reference`."
+        ) from None
+
+
+def combination(reference: dict) -> Combination | None:
+    """The combination that the reference study's validation chose."""
+    found = reference["combination"]
+    if found is None:
+        return None
+    known = {one.name: found[one.name] for one in fields(Combination)}
+    known["changes"] = {key: tuple(value) if isinstance(value, list) else value for key, value in known["changes"].items()}
+    return Combination(**known | {"parts": tuple(found["parts"])})
+
+
+def each_seed(row: Row, images: Images) -> dict[str, list[float]]:
+    """AUC on the test split alone and gap between training and validation accuracy of each seed: what a single training shows."""
+    labels = images.labels["test"]
+    return {
+        "auc": [float(evaluation.area_under_curve(one.test, labels)) for one in row.trained],
+        "gap": [float(gap) for gap in row.fitted(images).gaps()],
+    }
+
+
+def place(rows: list[dict], reference: dict) -> list[dict]:
+    """Where a reader's rows (of remedies.judge, baseline first) fall among the reference's seeds, by name.
+
+    One dict a row that the reference knows: row and place (indices), seeds (of the reference), and for each of PLACED value,
+    lowest, highest, and where ("below", "within", "above" the reference's seeds). For all but the baseline also shown: "above",
+    "below" or "across", the side of zero of the reader's own interval of the difference in AUC; verdict, the reference's; and
+    misleads, whether the reader alone would have seen a difference that the verdict does not confirm, or the contrary of it.
+    """
+    known = {row["name"]: i for i, row in enumerate(reference["variants"])}
+    found = []
+    for i, row in enumerate(rows):
+        if row["name"] not in known:
+            continue
+        theirs = reference["variants"][known[row["name"]]]
+        placed = {"row": i, "place": known[row["name"]], "seeds": len(theirs["seeds"])}
+        for name, value in (("auc", row["test"]["auc"]["value"]), ("gap", row["gap"]["value"])):
+            low, high = min(theirs["each"][name]), max(theirs["each"][name])
+            where = "below" if value < low - ROUNDING else "above" if value > high + ROUNDING else "within"
+            placed[name] = {"value": value, "lowest": low, "highest": high, "where": where}
+        shown = None if row["difference"] is None else evaluation.side(row["difference"]["auc"]["ci95"])
+        found.append(placed | {"shown": shown, "verdict": theirs["verdict"], "misleads": _misleads(shown, theirs["verdict"])})
+    return found
+
+
+def _misleads(shown: str | None, verdict: str) -> bool:
+    """Whether an interval on this side of zero (None: the baseline's) says something else than the verdict of several seeds."""
+    if shown in (None, "across"):
+        return False
+    return verdict != {"above": comparison.BETTER, "below": comparison.WORSE}[shown]
+
+
+def spread(reference: dict) -> dict:
+    """What two trainings of the baseline differ by: "sd" and "range" of the test split's AUC over its seeds, "n" of them."""
+    each = np.array(reference["variants"][0]["each"]["auc"])
+    return {"n": len(each), "sd": float(each.std(ddof=1)) if len(each) > 1 else None, "range": float(np.ptp(each))}
+
+
+def beside(rows: list[dict], reference: dict, kind: str) -> dict:
+    """What notebook 04 hands on beside a reader's rows: whose rows are judged, and where the reader's fall.
+
+    shown: the rows of the table, with "source" ("own" where the reader trained every remedy, else "reference"), "summary" of
+    verdicts.summarise and, of the reference, "ensemble", "cross_validation" and "detectable"; margin: comparison.MARGIN;
+    reference: its provenance; repeated: `place`, empty where the data (kind) are not the phantom, which the reference is about.
+    """
+    own = {remedy.name for remedy in REMEDIES} <= {row["name"] for row in rows}
+    shown = rows if own else reference["variants"]
+    return {
+        "shown": shown,
+        "source": "own" if own else "reference",
+        "summary": verdicts.summarise(shown),
+        "margin": comparison.MARGIN,
+        **{name: None if own else reference[name] for name in ("ensemble", "cross_validation", "detectable")},
+        "reference": reference["provenance"],
+        "spread": spread(reference),
+        "repeated": place(rows, reference) if kind == "phantom" else [],
+    }

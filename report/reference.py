@@ -1,0 +1,326 @@
+"""Compute the reference study: `make reference`, resumable; `make reference CHECK=3` trains three of its trainings again.
+
+What is planned, in this order, first seed first: the course's recipe (ten seeds), every remedy (five), the learning curve and the
+other starting weights (three), the folds of a cross-validation, and the combination that the validation of all these chooses
+(five). Each training that has ended lies as one file in notebooks/reference/trainings/; results.json is made of these files and
+never edited by hand. It needs no network: the data are the phantom, the weights random. Ctrl-C keeps what is done.
+"""
+
+import hashlib
+import io
+import json
+import os
+import platform
+import random
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import t
+
+from cxr_helpers import data as datasets
+from cxr_helpers import evaluation, overfitting, reference, remedies, verdicts
+from cxr_helpers.data import Dataset, Split
+from cxr_helpers.engine import files, indonesian, parallel, phantom, results, runs, runtime, settings
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.progress import bar
+from cxr_helpers.remedies import BASELINE, REMEDIES
+from cxr_helpers.study import Study, open_study
+from cxr_helpers.training import TrainConfig
+from cxr_helpers.verdicts import Combination, Images, Remedy, Row, Trained
+from cxr_helpers.weights import Weights, resolve_weights
+
+TRAININGS = reference.FOLDER / "trainings"
+EXTRA = 6000  # further test images
+BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
+STARTS = ("gabor",)  # beside the random start of the baseline
+EXACT = ("val", "val_last", "test")  # kept in float32; the many other logits in float16
+SHOWN = ("train_loss", "train_acc", "val_loss", "val_acc", "val_auc")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One training of the study: the name of its row, and what it needs."""
+
+    remedy: Remedy
+    config: TrainConfig
+    data: Dataset
+    weights: Weights
+
+    @property
+    def path(self) -> Path:
+        return TRAININGS / f"{self.remedy.name}-s{self.config.seed}.npz"
+
+
+# --- what is planned ------------------------------------------------------------------------------------------------
+
+
+def with_extra(data: Dataset) -> Dataset:
+    """The phantom with EXTRA more test images."""
+    images, labels, truth = phantom.more_test_images(EXTRA)
+    return datasets.with_splits(data, extra=Split(images, labels, np.arange(EXTRA), truth, truth["patient"].astype(np.int64)))
+
+
+def plan(study: Study, data: Dataset) -> list[Planned]:
+    """Every training but those of the combination."""
+    planned = []
+    for seed in range(BASELINE_SEEDS):
+        known = [BASELINE, *REMEDIES] if seed < SEEDS else [BASELINE]
+        planned += [_planned(study, remedy, seed, data) for remedy in known]
+        planned += _few(study, seed, data) if seed < FEW_SEEDS else []
+    for number, fold in enumerate(remedies.folds(data, 0), start=1):
+        planned.append(_planned(study, Remedy(f"fold{number}", "cross_validation", f"Lipatan {number}"), 0, fold))
+    return planned
+
+
+def _planned(study: Study, remedy: Remedy, seed: int, data: Dataset, weights: Weights | None = None) -> Planned:
+    return Planned(remedy, remedies.config_of(study, remedy, seed), data, weights or study.weights)
+
+
+def plan_combination(study: Study, data: Dataset, chosen: Combination) -> list[Planned]:
+    return [_planned(study, chosen, seed, data) for seed in range(SEEDS)]
+
+
+def _few(study: Study, seed: int, data: Dataset) -> Iterator[Planned]:
+    """What is done with few seeds: the learning curve and the starting weights."""
+    for part in overfitting.PARTS:
+        n = round(part * len(data.train))
+        smaller = datasets.with_splits(data, train=datasets.subset(data.train, n, 0))
+        yield _planned(study, Remedy(f"part{n}", "", f"{n} citra"), seed, smaller)
+    for kind in STARTS:
+        start = resolve_weights(kind)
+        yield _planned(study, Remedy(f"start_{kind}", "", start.title), seed, data, start)
+
+
+# --- its files ------------------------------------------------------------------------------------------------------
+
+
+def _digest(one: Trained) -> str:
+    """SHA-256 of the logits as they were computed, in float32."""
+    digest = hashlib.sha256()
+    for name in ("train", "val", "test", "extra"):
+        digest.update(np.ascontiguousarray(getattr(one, name), np.float32).tobytes())
+    return digest.hexdigest()
+
+
+def keep(planned: Planned, run: runs.Run) -> None:
+    """Write the file of one finished training."""
+    one, identity = verdicts.trained(run, planned.remedy.which), _identity(planned)
+    identity.pop("config")
+    about = {
+        "remedy": asdict(planned.remedy),
+        "config": asdict(run.config),
+        "changed": run.config.changed(),
+        "identity": identity,
+        "n_train": len(planned.data.train),
+        "patients": planned.data.train.n_patients,
+        "digest": _digest(one),
+        **{name: getattr(one, name) for name in ("seconds", "parameters", "trained_parameters", "history")},
+        "machine": runtime.processor(),
+        "python": platform.python_version(),
+        "ended": results.now(),
+    }
+    arrays = {name: getattr(one, name).astype(np.float32) for name in EXACT}
+    arrays |= {name: getattr(one, name).astype(np.float16) for name in ("train", "extra")}
+    if planned.remedy.recommendation == "cross_validation":  # a fold's validation images are its own
+        arrays["val_labels"] = planned.data.val.labels
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    TRAININGS.mkdir(parents=True, exist_ok=True)
+    files.write(planned.path, stream.getvalue())
+
+
+def _identity(planned: Planned) -> dict:
+    return runs.identity(planned.config, planned.data, planned.weights, "cpu")
+
+
+def load(path: Path) -> tuple[dict, dict[str, np.ndarray]] | None:
+    """(about, arrays) of a training's file; None where it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+        return json.loads(arrays.pop("about").tobytes()), arrays
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def is_kept(planned: Planned) -> bool:
+    """Whether the file of this very training is there: same settings, images and starting weights."""
+    found = load(planned.path)
+    if found is None:
+        return False
+    wanted = _identity(planned)
+    defaults = asdict(TrainConfig())  # a setting that has come to TrainConfig since had its default
+    same = json.loads(json.dumps(wanted["config"])) == json.loads(json.dumps(defaults | found[0]["config"]))
+    return same and all(found[0]["identity"][name] == wanted[name] for name in ("data", "weights"))
+
+
+def rows(planned: list[Planned], names: list[str]) -> list[Row]:
+    """The rows of these names from the files that are there, in this order; seeds ascending. Rows without a file are left out."""
+    found = []
+    for name in names:
+        each = sorted((one for one in planned if one.remedy.name == name), key=lambda one: one.config.seed)
+        loaded = [load(one.path) for one in each if is_kept(one)]
+        if loaded:
+            about = loaded[0][0]
+            found.append(
+                Row(each[0].remedy, [_trained(*one) for one in loaded], about["changed"], about["n_train"], len(about["history"]))
+            )
+    return found
+
+
+def _trained(about: dict, arrays: dict[str, np.ndarray]) -> Trained:
+    known = ("history", "seconds", "parameters", "trained_parameters")
+    logits = {name: arrays[name].astype(np.float32) for name in (*EXACT, "train", "extra")}
+    return Trained(seed=about["config"]["seed"], **logits, **{name: about[name] for name in known})
+
+
+# --- what it says ---------------------------------------------------------------------------------------------------
+
+
+def summarise(planned: list[Planned], study: Study, data: Dataset) -> dict:
+    """Write results.json from the files that are there, and give it back."""
+    images = Images.of(data)
+    names = ["baseline", *(remedy.name for remedy in REMEDIES)]
+    judged = rows(planned, names)
+    whole = all(is_kept(one) for one in planned)
+    chosen = remedies.choose_combination(judged, images) if whole or len(judged) == len(names) else None
+    if chosen is not None:
+        judged += rows(plan_combination(study, data, chosen), [chosen.name])
+    if not judged:
+        return {}
+    body = {
+        "schema": results.SCHEMA,
+        "variants": [
+            one | {"each": reference.each_seed(row, images)}
+            for one, row in zip(verdicts.judge(judged, images), judged, strict=True)
+        ],
+        "combination": asdict(chosen) if chosen else None,
+        "ensemble": verdicts.ensemble(judged[0], images),
+        "detectable": verdicts.detectable(judged[0], images) if len(judged[0].trained) > 2 else None,
+        "cross_validation": _folds(planned, images),
+        "provenance": _provenance(study, data, planned),
+    }
+    files.write(
+        reference.FOLDER / "results.json", (json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n").encode()
+    )
+    return body
+
+
+def _folds(planned: list[Planned], images: Images) -> dict | None:
+    """What the folds say, once all of them are there."""
+    found = [load(one.path) for one in planned if one.remedy.recommendation == "cross_validation" and is_kept(one)]
+    if len(found) < remedies.FOLDS:
+        return None
+    val = [(arrays["val_last"], arrays["val_labels"]) for _, arrays in found]
+    return verdicts.summarise_folds(val, [_trained(*one) for one in found], images)
+
+
+def _provenance(study: Study, data: Dataset, planned: list[Planned]) -> dict:
+    """What the study was made with: of what differs between trainings, every value."""
+    about = [found[0] for one in planned if (found := load(one.path))]
+    each = {name: sorted({str(one["identity"][name]) for one in about}) for name in ("torch", "threads", "code")}
+    return {
+        "data": study.provenance()["data"] | {"fingerprint": data.fingerprint, "extra": EXTRA},
+        "weights": study.provenance()["weights"],
+        "precision": study.precision,
+        **each,
+        "machines": sorted({one["machine"] for one in about}),
+        "first": min(one["ended"] for one in about),
+        "last": max(one["ended"] for one in about),
+        "seconds": sum(one["seconds"] for one in about),
+        "trainings": len(about),
+        "planned": len(planned) + SEEDS,
+    }
+
+
+# --- computing it ---------------------------------------------------------------------------------------------------
+
+
+def train(planned: list[Planned], study: Study, n_jobs: int, cluster: str) -> None:
+    """Train what has no file yet, n_jobs at a time (on a cluster all at once); each file is written when its group has ended."""
+    missing = [one for one in planned if not is_kept(one)]
+    with bar(len(planned), "Studi acuan", initial=len(planned) - len(missing), unit="pelatihan") as progress:
+        while missing:
+            start = missing[0].weights.digest
+            group = [one for one in missing if one.weights.digest == start][: None if cluster else n_jobs]
+            tasks = [(one.config, one.data) for one in group]
+            for one, run in zip(group, parallel.train(tasks, group[0].weights, study.device, n_jobs, cluster), strict=True):
+                keep(one, run)
+                progress.update(1)
+            missing = [one for one in missing if one not in group]
+
+
+def check(planned: list[Planned], study: Study, n: int) -> bool:
+    """Train n kept trainings, drawn at random, again, each with the threads it had; say of each whether it agrees.
+
+    Bit for bit on the same kind of machine; else its AUC must lie where another seed's would: within the 95% prediction interval
+    of the row's seeds (a single seed, or two, tell no spread: then only the bits count).
+    """
+    agree = True
+    kept = [one for one in planned if is_kept(one)]
+    for one in random.sample(kept, min(n, len(kept))):
+        about, arrays = load(one.path)
+        torch.set_num_threads(int(about["identity"]["threads"] or 1))
+        with tempfile.TemporaryDirectory() as empty:
+            os.environ[files.RUNS] = empty  # trained anew, not read
+            again = verdicts.trained(
+                runs.get(one.config, one.data, one.weights, study.device, keep_weights=False), one.remedy.which
+            )
+        labels = one.data.test.labels
+        auc = [float(evaluation.area_under_curve(logits, labels)) for logits in (again.test, arrays["test"])]
+        others = [row for row in rows(kept, [one.remedy.name])]
+        seeds = np.array([evaluation.area_under_curve(each.test, labels) for row in others for each in row.trained])
+        same = _digest(again) == about["digest"]
+        near = len(seeds) > 2 and abs(auc[0] - seeds.mean()) <= t.ppf(0.975, len(seeds) - 1) * seeds.std(ddof=1) * np.sqrt(
+            1 + 1 / len(seeds)
+        )
+        verdict = "sama bit demi bit" if same else "dalam sebaran seed" if near else "TIDAK COCOK"
+        shown = [indonesian.number(value, 4) for value in auc]
+        print(f"{one.path.stem}: {verdict}; AUC uji {shown[0]}, tersimpan {shown[1]}.", flush=True)
+        agree &= same or near
+    return agree
+
+
+def main() -> int:
+    n_jobs, cluster = settings.parse_jobs(os.environ.get("N_JOBS") or 1, os.environ.get("CLUSTER") or "")
+    again = os.environ.get("CHECK", "").strip()
+    if again and not (again.isascii() and again.isdigit() and int(again) > 0):
+        raise InputError(f"CHECK={again} tidak dapat dipakai: berikan banyaknya pelatihan yang diulang, mulai dari 1.")
+    study = open_study(
+        data="phantom", weights="random", preset="full", device=os.environ.get("DEVICE") or "auto", precision="float32"
+    )
+    if n_jobs > 1 and study.device.type == "cpu":
+        torch.set_num_threads(max(1, runtime.cores() // n_jobs))
+    data = with_extra(study.used)
+    planned = plan(study, data)
+    if again:
+        return 0 if check(planned, study, int(again)) else 1
+    missing = sum(not is_kept(one) for one in planned)
+    print(f"Studi acuan: {len(planned) - missing} dari {len(planned)} pelatihan tunggal sudah ada.", flush=True)
+    try:
+        train(planned, study, n_jobs, cluster)
+        chosen = remedies.choose_combination(rows(planned, ["baseline", *(one.name for one in REMEDIES)]), Images.of(data))
+        if chosen is not None:
+            train(plan_combination(study, data, chosen), study, n_jobs, cluster)
+    finally:
+        summarise(planned, study, data)
+    print(f"Studi acuan lengkap: {reference.FOLDER / 'results.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except InputError as error:
+        print(f"Galat: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Dihentikan. Jalankan `make reference` lagi untuk melanjutkan.", file=sys.stderr)
+        sys.exit(130)
