@@ -92,12 +92,13 @@ def spread(reference: dict) -> dict:
     return {"n": len(each), "sd": float(each.std(ddof=1)) if len(each) > 1 else None, "range": float(np.ptp(each))}
 
 
-def beside(rows: list[dict], reference: dict, kind: str) -> dict:
+def beside(rows: list[dict], reference: dict, kind: str, folds: dict | None = None) -> dict:
     """What notebook 04 hands on beside a reader's rows: whose rows are judged, and where the reader's fall.
 
     shown: the rows of the table, with "source" ("own" where the reader trained every remedy, else "reference"), "summary" of
-    verdicts.summarise and, of the reference, "ensemble", "cross_validation" and "detectable"; margin: comparison.MARGIN;
-    reference: its provenance; repeated: `place`, empty where the data (kind) are not the phantom, which the reference is about.
+    verdicts.summarise and, of the reference, "ensemble", "cross_validation" and "detectable" (of a reader's own rows the
+    cross-validation alone, `folds`); margin: comparison.MARGIN; reference: its provenance; repeated: `place`, empty where the
+    data (kind) are not the phantom, which the reference is about.
     """
     own = {remedy.name for remedy in REMEDIES} <= {row["name"] for row in rows}
     shown = rows if own else reference["variants"]
@@ -106,7 +107,8 @@ def beside(rows: list[dict], reference: dict, kind: str) -> dict:
         "source": "own" if own else "reference",
         "summary": verdicts.summarise(shown),
         "margin": comparison.MARGIN,
-        **{name: None if own else reference[name] for name in ("ensemble", "cross_validation", "detectable")},
+        **{name: None if own else reference[name] for name in ("ensemble", "detectable")},
+        "cross_validation": folds if own else reference["cross_validation"],
         "reference": reference["provenance"],
         "spread": spread(reference),
         "repeated": place(rows, reference) if kind == "phantom" else [],

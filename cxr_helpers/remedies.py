@@ -148,8 +148,14 @@ def combine(validation: dict[str, dict[str, float]]) -> Combination | None:
     return Combination("combination", "", "Gabungan pilihan validasi", changes, which, tuple(one.title for one in chosen))
 
 
-def cross_validation(study: Study, n_jobs: int = 1, cluster: str = "") -> dict:
-    """What folds say of the spread: see `summarise_folds`. One training a fold; the test split is the same for all."""
+def trains_every_row(study: Study, repeat: str = "auto") -> bool:
+    """Whether every remedy is trained: the preset says so, or REPEAT=all."""
+    return bool(settings.parse_repeat(repeat) or study.preset.every_row)
+
+
+def cross_validation(study: Study, n_jobs: int | str = 1, cluster: str = "") -> dict:
+    """What folds say of the spread: see verdicts.summarise_folds. One training a fold; the test split is the same for all."""
+    n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
     parts = folds(study.used, study.seed)
     tasks = [(study.config(), part) for part in parts]
     with bar(len(tasks), "Validasi silang", unit="pelatihan") as progress:
@@ -206,7 +212,7 @@ def measure(
     number of threads of a training, cores // n_jobs, is part of a run's identity.
     """
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
-    every = settings.parse_repeat(repeat) or study.preset.every_row
+    every = trains_every_row(study, repeat)
     if n_jobs > 1 and study.device.type == "cpu":
         torch.set_num_threads(max(1, cores() // n_jobs))
     planned = [BASELINE, *(remedy for remedy in REMEDIES if every or remedy.name in ALWAYS)]

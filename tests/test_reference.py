@@ -152,6 +152,20 @@ def test_a_readers_row_misleads_where_it_shows_what_the_verdict_does_not_say(ci,
     assert reference.place([known("baseline", [0.7])], study)[0]["auc"]["where"] == "below"
 
 
+@pytest.mark.parametrize(("names", "source"), [(("augmentation",), "reference"), (("augmentation", "dropout"), "own")])
+def test_a_readers_own_rows_are_judged_only_where_all_of_them_are_there(monkeypatch, names, source):
+    monkeypatch.setattr(reference, "REMEDIES", [r for r in remedies.REMEDIES if r.name in ("augmentation", "dropout")])
+    question = {"predicts": {"verdict": comparison.EQUAL}, "overfits": {"verdict": comparison.EQUAL}}
+    full = lambda name: known(name, [0.8], comparison.EQUAL) | question | {"fewer_parameters": False}  # noqa: E731
+    study = {"variants": [full("baseline"), full("cosine")], "provenance": {"trainings": 2}}
+    study |= {"ensemble": "theirs", "cross_validation": "theirs", "detectable": "theirs"}
+    found = reference.beside([full("baseline"), *map(full, names)], study, "phantom", "ours")
+    assert found["source"] == source and len(found["shown"]) == 1 + (1 if source == "reference" else 2)
+    assert found["cross_validation"] == ("theirs" if source == "reference" else "ours")
+    assert (found["ensemble"] is None) is (source == "own") and found["margin"] == comparison.MARGIN
+    assert reference.beside([full("baseline")], study, "chestmnist")["repeated"] == []
+
+
 def test_the_spread_is_that_of_the_baselines_seeds():
     found = reference.spread({"variants": [known("baseline", [0.8, 0.9, 0.85])]})
     assert found == {"n": 3, "sd": pytest.approx(0.05), "range": pytest.approx(0.1)}
