@@ -44,11 +44,10 @@ class Targets:
         print("| Sasaran | nilai | syarat | tercapai |\n|:--|--:|:--|:--|")
 
     def within(self, name: str, value: float, low: float, high: float) -> None:
-        """value must lie from low to high; infinite bounds are left out."""
+        """value must lie from low to high."""
         met = low <= value <= high
         self.missed += not met
-        bounds = [f"≥ {number(low)}"] * np.isfinite(low) + [f"≤ {number(high)}"] * np.isfinite(high)
-        print(f"| {name} | {number(value)} | {' dan '.join(bounds)} | {'ya' if met else 'TIDAK'} |", flush=True)
+        print(f"| {name} | {number(value)} | {number(low)} sampai {number(high)} | {'ya' if met else 'TIDAK'} |", flush=True)
 
 
 def main() -> int:
