@@ -70,6 +70,7 @@ PLACED = {
     "misleads": False,
 }
 ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
+KNOWN = {"n": 10, "sd": 0.012, "range": 0.04}
 DETECTABLE = {"seeds": 5, "images": 682, "difference": 0.031}
 SPREAD = {"mean": 0.85, "sd": 0.05, "lowest": 0.8, "highest": 0.9}
 FOLDS = {"n": 5, "val_acc": SPREAD, "val_auc": SPREAD, "ensemble": {"auc": ESTIMATE}, "single": {"auc": ESTIMATE}}
@@ -187,6 +188,10 @@ WORDS = [
         {f"learning_curve.{LAST}.from_first": {**ESTIMATE, "side": "above"}},
         "+12,3 poin persen (IK 95% 7,1–17,5): seluruh intervalnya di atas nol, jadi tambahan data memang membantu",
     ),
+    (THREE, "text_learning_curve", {"learning_curve": None}, "hanya dilatih dengan preset `full`"),
+    (ONE, "text_starts", {"starts_summary": None}, "hanya dijalankan dengan preset `full`"),
+    (ONE, "text_drift_and_starts", {"starts": None}, "*batch normalization*."),
+    (ONE, "text_drift_and_starts", {}, "dan [Tabel](#tbl-awal) hasil"),
     (THREE, "text_learning_curve", {f"learning_curve.{LAST}.from_first.side": "across"}, "belum dapat dipastikan pada ukuran"),
     (THREE, "text_learning_curve", {f"learning_curve.{LAST}.from_first.side": "below"}, "tambahan data justru merugikan"),
     (THREE, "text_learning_curve", {f"learning_curve.{LAST}.from_previous.side": "above"}, "masih menanjak."),
@@ -369,10 +374,10 @@ WORDS = [
     (FOUR, "text_cross_validation", {"cross_validation": FOLDS}, "0,800 hingga 0,900 (simpangan"),
     (FOUR, "text_repetition", {"repeated": [], "source": "reference"}, "data Anda bukan fantom"),
     (FOUR, "text_repetition", {"repeated": [], "source": "own"}, "dilatih pada data Anda sendiri"),
-    (FOUR, "text_repetition", {"repeated": [PLACED]}, "Tidak ada baris yang sendirian"),
-    (FOUR, "text_repetition", {"repeated": [PLACED | {"misleads": True}]}, "tampak lebih baik, padahal"),
-    (FOUR, "text_repetition", {"repeated": [PLACED | {"misleads": True, "shown": "below"}]}, "tampak lebih buruk,"),
-    (FOUR, "text_repetition", {"spread": {"n": 1, "sd": None, "range": 0}, "repeated": [PLACED]}, "uji 0,000; [tabel]"),
+    (FOUR, "text_repetition", {"spread": KNOWN, "repeated": [PLACED]}, "Tidak ada baris yang sendirian"),
+    (FOUR, "text_repetition", {"spread": KNOWN, "repeated": [PLACED | {"misleads": True}]}, "tampak lebih baik, padahal"),
+    (FOUR, "text_repetition", {"spread": KNOWN, "repeated": [PLACED | {"misleads": True, "shown": "below"}]}, "lebih buruk,"),
+    (FOUR, "text_repetition", {"spread": {"n": 1, "sd": None, "range": 0}, "repeated": [PLACED]}, "sebarannya belum diketahui"),
     (FOUR, "tbl_pengulangan", {"repeated": [PLACED]}, " | 0,800–0,850 (5 seed) | di atas | "),
     (FOUR, "tbl_pengulangan", {"repeated": []}, "| Baris Anda | Seed | AUC |"),
     (FOUR, "tbl_pengulangan_caption", {"repeated": []}, "citra uji dari"),
