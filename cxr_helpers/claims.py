@@ -28,7 +28,6 @@ VERDICTS = (SUPPORTED, REFUTED, UNDECIDED, UNTESTABLE)
 # accuracies in steps of 5 points (half a step); the gap, "about 10 points", is a difference of two and gets a little more.
 TOLERANCE = {"loss": 0.05, "acc": 0.025, "gap": 0.03}
 RANGE = {"loss": (0, np.inf), "acc": (0, 1), "gap": (-1, 1)}
-SEEDS = 3  # the fewest that can speak for a recipe: seeds of one recipe differ as much as what is to be shown
 PIXELS = 28  # along a side of the course's images
 # (id, kind, what the text of the course's report claims, what its own training curve shows, as read off its figure). A curve
 # begins with its first epoch and ends with its last; the curve's gap is that of its last two accuracies.
@@ -78,7 +77,7 @@ def directed(ci: Sequence[float], claimed: str = "above", of: float = 0.0) -> st
 
 def too_few(seeds: int) -> list[str]:
     """Why a recipe cannot be judged on so many seeds: ["one_seed"], ["two_seeds"], or nothing from three on."""
-    return [("one_seed", "two_seeds")[seeds - 1]] if seeds < SEEDS else []
+    return [("one_seed", "two_seeds")[seeds - 1]] if seeds < evaluation.FEWEST_SEEDS else []
 
 
 def differences(fits: list[Run], study: Study) -> list[str]:
@@ -104,7 +103,7 @@ def over_seeds(measure: Callable[[list[Run]], dict], fits: list[Run], within: tu
     (Newcombe's square-and-add), though not beyond the values `within` which the quantity can lie.
     """
     whole = measure(fits)
-    if len(fits) < SEEDS:
+    if len(fits) < evaluation.FEWEST_SEEDS:
         return whole
     each = [measure([fit])["value"] for fit in fits]
     half = student.ppf((1 + evaluation.LEVEL) / 2, len(each) - 1) * np.std(each, ddof=1) / np.sqrt(len(each))

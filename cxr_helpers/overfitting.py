@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from cxr_helpers import data as datasets
 from cxr_helpers import evaluation
+from cxr_helpers.comparison import SIGNIFICANCE
 from cxr_helpers.data import Dataset, Split
 from cxr_helpers.engine import runs
 from cxr_helpers.engine.runs import Run
@@ -21,7 +22,6 @@ from cxr_helpers.study import Study
 
 HALVINGS = 20  # of the validation images, to measure how far the loss rises
 JUDGED = ("acc", "auc")  # metrics by which rules that choose an epoch are compared
-SIGNIFICANCE = 0.05
 CONFIDENT = 0.9  # the course's report calls a prediction above it confident
 PARTS = (1 / 8, 1 / 4, 1 / 2)  # of the training images, for the learning curve
 SHOWN = 10  # images in a gallery

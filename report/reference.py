@@ -40,7 +40,6 @@ EXTRA = 6000  # further test images
 BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
 STARTS = ("gabor",)  # beside the random start of the baseline
 EXACT = ("val", "val_last", "test")  # kept in float32; the many other logits in float16
-SHOWN = ("train_loss", "train_acc", "val_loss", "val_acc", "val_auc")
 
 
 @dataclass(frozen=True)
