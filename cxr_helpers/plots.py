@@ -435,7 +435,7 @@ def forest(variants: list[dict]) -> Figure:
     rows = variants[1:]
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 1.1 + 0.24 * len(rows)), sharey=True)
     y = np.arange(len(rows))[::-1]
-    predicts = ("predicts", 1, MARGIN["auc"], "Selisih AUC uji", 2)
+    predicts = ("predicts", 1, MARGIN["auc"], "Selisih AUC uji", 3)
     overfits = ("overfits", 100, 100 * MARGIN["gap"], "Selisih kesenjangan (poin persen)", 0)
     for panel, (question, scale, margin, label, digits) in zip(panels, (predicts, overfits), strict=True):
         value, low, high = scale * np.array([(row[question]["value"], *row[question]["ci95"]) for row in rows]).T
