@@ -4,14 +4,18 @@ Ranges are kept anatomically plausible for a frontal chest radiograph: a patient
 farther, and is exposed a little more or less. A horizontal flip is apart, because it moves the heart to the other side.
 """
 
+import inspect
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms import v2
 
 from cxr_helpers.data import to_tensor
+from cxr_helpers.engine.errors import InputError
 
 ROTATION = 7.0  # degrees, either way
 SHIFT = 0.07  # of the image's width: about 2 of 28 pixels
@@ -62,6 +66,43 @@ def apply(images: Tensor, names: tuple[str, ...], only: Tensor | None = None) ->
     for name in names:
         changed = TRANSFORMS[name](changed)
     return changed if only is None else torch.where(only.view(-1, 1, 1, 1), changed, images)
+
+
+def apply_own(images: Tensor, labels: Tensor, steps: Sequence[Callable]) -> tuple[Tensor, Tensor]:
+    """Apply steps of one's own, or of TRANSFORMS, in order to images (N, 1, H, W) with labels (N, 1) (notebook 05).
+
+    A step is a function of the images, or of images and labels that gives both back; a transform of torchvision.transforms.v2 is
+    drawn anew for each image, except MixUp and CutMix, which mix the batch and its labels. Raises InputError where a step changes
+    the shape or the kind of the numbers.
+    """
+    for step in steps:
+        x, y = _apply_step(step, images, labels)
+        name = getattr(step, "__name__", type(step).__name__)
+        for what, before, after in (("citra", images, x), ("label", labels, y)):
+            if not isinstance(after, Tensor) or after.shape != before.shape or after.dtype != before.dtype:
+                got = f"{tuple(after.shape)} {after.dtype}" if isinstance(after, Tensor) else type(after).__name__
+                raise InputError(
+                    f"Augmentasi {name} mengubah {what} dari {tuple(before.shape)} {before.dtype} menjadi {got}: bentuk dan "
+                    "jenis bilangannya harus tetap."
+                )
+        images, labels = x, y
+    return images, labels
+
+
+def _apply_step(step: Callable, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    if isinstance(step, (v2.MixUp, v2.CutMix)):
+        both = torch.cat([1 - labels, labels], dim=1)  # they mix the share of each class
+        mixed, shares = step(images, both)
+        return mixed, shares[:, 1:]
+    if isinstance(step, v2.Transform):
+        return torch.stack([step(image) for image in images]), labels
+    needed = [p for p in inspect.signature(step).parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    if len(needed) < 2:
+        return step(images), labels
+    changed = step(images, labels)
+    if not isinstance(changed, tuple) or len(changed) != 2:
+        raise InputError("Augmentasi dengan dua masukan (citra, label) harus mengembalikan keduanya: return citra, label.")
+    return changed
 
 
 def preview(image: np.ndarray, names: tuple[str, ...], n: int, seed: int = 0) -> np.ndarray:

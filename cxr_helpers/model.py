@@ -1,4 +1,4 @@
-"""The networks: ResNet-18 for one-channel images, and a small CNN; all of it trained, or a part (notebooks 01 and 02).
+"""The networks: ResNet-18 for one-channel images, a small CNN, others; all of it trained, or a part (notebooks 01, 02 and 05).
 
 ResNet-18: He et al. 2016, table 1. Stock stem: conv1 64×3×7×7, stride 2, padding 3, then a 3×3 max-pool of stride 2. For images
 of at most 32 pixels: conv1 64×1×3×3, stride 1, padding 1, no bias, and no max-pool, as for CIFAR in He et al. 2016, section 4.2.
@@ -7,13 +7,15 @@ of at most 32 pixels: conv1 64×1×3×3, stride 1, padding 1, no bias, and no ma
 from collections import OrderedDict
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from cxr_helpers import architectures
+from cxr_helpers.architectures import SMALL_IMAGE
+from cxr_helpers.engine.errors import InputError
 from cxr_helpers.weights import Weights, fit_state
 
-SMALL_IMAGE = 32  # pixels; up to here the stem keeps the resolution
+OURS = ("resnet18", "resnet18_layer2", "small_cnn")
 TRAINABLE = {"all": None, "layer4+head": ("layer4", "fc"), "head": ("fc",)}
 
 
@@ -48,8 +50,7 @@ def course_resnet18(size: int = 28, channels: int = 1, dropout: float = 0.0, arc
     else:
         network.layer4 = PlainOnCPU(*network.layer4)
     if dropout > 0:
-        # A hook keeps the name fc.weight, so that weights with and without dropout are one format.
-        network.fc.register_forward_pre_hook(lambda layer, args: F.dropout(args[0], dropout, layer.training))
+        architectures.drop_before(network.fc, dropout)
     return network
 
 
@@ -69,23 +70,49 @@ def small_cnn(channels: int = 1, dropout: float = 0.0) -> nn.Module:
     return nn.Sequential(OrderedDict(layers))
 
 
+def check_architecture(name: str) -> None:
+    """Raises InputError unless `name` is one of OURS or of torchvision's classifiers."""
+    if name not in OURS:
+        architectures.check(name)
+
+
 def build(
-    weights: Weights, seed: int, size: int = 28, dropout: float = 0.0, architecture: str = "resnet18", **adapt: str
+    weights: Weights,
+    seed: int,
+    size: int = 28,
+    dropout: float = 0.0,
+    architecture: str = "resnet18",
+    enlarge: int | None = None,
+    **adapt: str,
 ) -> nn.Module:
     """The network at its start: drawn from `seed` (the global random state is left alone), then filled from `weights`.
 
-    `adapt` goes to adapt_conv1. small_cnn has no pretrained weights and stays random.
+    size: of the images; enlarge: to which the network enlarges them. `adapt` goes to adapt_conv1. Weights of kind "run" must be
+    those of this very network; others are ResNet-18's, and any other network stays random.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if architecture == "small_cnn":
-            return small_cnn(dropout=dropout)
-        network = course_resnet18(size, dropout=dropout, architecture=architecture)
-    if weights.state is not None:
+            network = small_cnn(dropout=dropout)
+        elif architecture in OURS:
+            network = course_resnet18(enlarge or size, dropout=dropout, architecture=architecture)
+        else:
+            network = architectures.classifier(architecture, enlarge or size, dropout, adapt)
+    if weights.kind == "run":
+        fill(network, weights)
+    elif weights.state is not None and architecture in OURS and architecture != "small_cnn":
         # The course's head is new whatever the weights were trained for.
         fitting = fit_state(weights.state, network, reset_head=True, partial=weights.partial, **adapt)
         network.load_state_dict({**network.state_dict(), **fitting}, strict=True)
-    return network
+    return architectures.resized(network, enlarge) if enlarge else network
+
+
+def fill(network: nn.Module, weights: Weights) -> None:
+    """Load the weights of another run of the same network. Raises InputError where it is another network."""
+    try:
+        network.load_state_dict(weights.state, strict=True)
+    except RuntimeError:
+        raise InputError(f"{weights.title} berasal dari jaringan lain: latihlah jaringan yang sama untuk keduanya.") from None
 
 
 # --- training it, or a part of it -----------------------------------------------------------------------------------
@@ -105,15 +132,29 @@ def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
     return network
 
 
-def freeze(network: nn.Module, trainable: str) -> None:
-    """Leave only the named part trainable ("all", "layer4+head", "head").
+def stages(network: nn.Module) -> list[nn.Module]:
+    """The children of a network that hold parameters, the head first."""
+    return [child for child in reversed(list(network.children())) if next(child.parameters(), None) is not None] or [network]
 
-    Frozen BatchNorm keeps its statistics in train mode too.
-    """
-    parts = TRAINABLE[trainable]
+
+def freeze(network: nn.Module, trainable: str) -> None:
+    """Leave only the named part trainable ("all", "layer4+head", "head"). Raises InputError where the network lacks that part."""
+    parts, children = TRAINABLE[trainable], dict(network.named_children())
     if parts is None:
         return
-    frozen = [child for name, child in network.named_children() if name not in parts]
+    if not {*parts} <= {*children}:
+        raise InputError(f"trainable={trainable!r} memerlukan {' dan '.join(parts)}, yang tidak ada pada jaringan ini.")
+    hold(network, [child for name, child in children.items() if name not in parts])
+
+
+def open_stages(network: nn.Module, n: int) -> None:
+    """Leave only the first n of `stages` trainable."""
+    network.requires_grad_(True)
+    hold(network, stages(network)[n:])
+
+
+def hold(network: nn.Module, frozen: list[nn.Module]) -> None:
+    """Train nothing in these children. Frozen BatchNorm keeps its statistics in train mode too."""
     for child in frozen:
         child.requires_grad_(False)
 

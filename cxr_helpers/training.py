@@ -1,102 +1,31 @@
-"""TrainConfig and the three functions of training: epoch, evaluation, fit (explained in notebook 02).
+"""The three functions of training: epoch, evaluation, fit (explained in notebook 02).
 
-Nothing here knows of files: engine/runs.py keeps what `fit` returns and hands back its checkpoints.
+What the settings make of a run stands in recipe.py. Nothing here knows of files: engine/runs.py keeps what `fit` returns and
+hands back its checkpoints.
 """
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from cxr_helpers import augment, model
+from cxr_helpers import model, recipe
 from cxr_helpers.data import Dataset, to_tensor
-from cxr_helpers.engine import settings
+from cxr_helpers.engine import owncode
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.evaluation import area_under_curve
+from cxr_helpers.recipe import TrainConfig
 from cxr_helpers.weights import Weights
 
 EVALUATION_BATCH = 64  # its activations still fit the cache of a laptop: measured faster than 16 and than 256
-CHOICES = {
-    "optimizer": ("adam", "adamw"),
-    "schedule": ("constant", "cosine", "onecycle"),
-    "architecture": ("resnet18", "resnet18_layer2", "small_cnn"),
-    "trainable": ("all", "layer4+head", "head"),
-    "balance": ("none", "pos_weight", "sampler", "repeat"),
-    "augment_target": ("all", "minority"),
-    "monitor": ("auc", "loss"),
-    "precision": ("float32", "bfloat16"),
-}
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything a person may set about a run; the defaults are the course's recipe.
-
-    epochs, batch_size ≥ 1; lr > 0 (the peak, where a schedule moves it); weight_decay ≥ 0; 0 ≤ dropout < 1;
-    `balance="repeat"` repeats the rarer class to the size of the other; `augment` names transforms of augment.py, and
-    `augment_target="minority"` repeats the rarer class and augments it alone, which teaches a network to see the augmentation
-    (remedies.shortcut shows it); `monitor` is the validation metric that chooses the best epoch: the highest AUC (which sees
-    the order of the predictions, not how sure they are) or the lowest loss; `patience` stops after that many epochs without a
-    better one (None: never); `precision` is that of the multiplications while training (bfloat16 by autocast: weights and
-    evaluation stay in float32; Kalamkar et al. 2019).
-    Raises InputError on a value outside its range.
-    """
-
-    epochs: int = 10
-    batch_size: int = 32
-    optimizer: str = "adam"
-    lr: float = 4e-4
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    dropout: float = 0.0
-    architecture: str = "resnet18"
-    trainable: str = "all"
-    augment: tuple[str, ...] = ()
-    augment_target: str = "all"
-    balance: str = "none"
-    monitor: str = "auc"
-    patience: int | None = None
-    adaptation: dict[str, str] = field(default_factory=lambda: dict(reduce="mean", resize="bilinear", scale="none"))
-    precision: str = "float32"
-    seed: int = 0
-
-    def __post_init__(self):
-        settings.to_plain(self)
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise InputError(f"{name}={getattr(self, name)!r} tidak dikenal: pilih {', '.join(known)}.")
-        unknown = [name for name in self.augment if name not in augment.TRANSFORMS]
-        if unknown:
-            raise InputError(f"Augmentasi {', '.join(unknown)} tidak dikenal: pilih {', '.join(augment.TRANSFORMS)}.")
-        if self.augment_target == "minority" and (self.balance != "none" or not self.augment):
-            raise InputError(
-                "augment_target='minority' sudah mengulang kelas yang lebih jarang: berikan augment=(…) dan balance='none', atau "
-                "pakai balance='repeat' dengan augment_target='all'."
-            )
-        for name, holds, rule in (
-            ("epochs", self.epochs >= 1, "bilangan bulat mulai dari 1"),
-            ("batch_size", self.batch_size >= 1, "bilangan bulat mulai dari 1"),
-            ("lr", 0 < self.lr < math.inf, "lebih besar dari 0"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 atau lebih"),
-            ("dropout", 0 <= self.dropout < 1, "antara 0 dan 1 (1 tidak termasuk)"),
-            ("patience", self.patience is None or self.patience >= 1, "bilangan bulat mulai dari 1"),
-            ("seed", 0 <= self.seed < 2**31, "bilangan bulat dari 0 sampai 2147483647"),
-        ):
-            if not holds:
-                raise InputError(f"{name}={getattr(self, name)!r} tidak dapat dipakai: nilainya harus {rule}.")
-
-    def changed(self) -> dict:
-        """The settings that differ from the course's recipe (seed and precision are none of it)."""
-        recipe = asdict(TrainConfig())
-        return {k: v for k, v in asdict(self).items() if v != recipe[k] and k not in ("seed", "precision")}
 
 
 def summarise(history: pd.DataFrame, best_epoch: int) -> dict:
@@ -171,16 +100,17 @@ def train_epoch(
     labels: Tensor,
     batches: tuple[Tensor, ...],
     optimizer: torch.optim.Optimizer,
-    criterion: nn.Module,
-    schedule: LRScheduler,
-    transform: Callable[[Tensor, Tensor], Tensor],
-    tick: Callable[[], None],
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    schedule: recipe.Schedule,
+    transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    after_step: Callable[[], None],
     precision: str = "float32",
+    clip: float | None = None,
 ) -> Tensor:
     """One pass over the batches; returns the logits (N,) as they were while training (the course's "train accuracy").
 
     inputs (N, …) and labels (N, 1) lie on the device; `schedule` moves the learning rate after each batch; `transform(x, y)`
-    augments.
+    augments; `clip` bounds the norm of the gradient.
     """
     # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and they would go stale.
     autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16")
@@ -188,17 +118,18 @@ def train_epoch(
     logits = torch.full((len(labels),), math.nan, device=inputs.device)
     for rows in batches:
         rows = rows.to(inputs.device)
-        x, y = inputs[rows], labels[rows]
+        x, y = transform(inputs[rows], labels[rows])
         optimizer.zero_grad(set_to_none=True)
-        x = transform(x, y)
         with autocast:
             output = network(x)
         output = output.float()
         criterion(output, y).backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()
         schedule.step()
         logits[rows] = output.detach().squeeze(1)
-        tick()
+        after_step()
     return logits.cpu()
 
 
@@ -211,36 +142,6 @@ def evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
 
 def _seed(config: TrainConfig, epoch: int) -> int:
     return config.seed * 10_007 + epoch + 1  # +1: epoch 0 must not reuse the seed that drew the weights
-
-
-def _optimizer(config: TrainConfig, network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
-    trained = [p for p in network.parameters() if p.requires_grad]
-    # The fused step is the same arithmetic in one pass over the parameters.
-    return kind(trained, lr=config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda"))
-
-
-def _schedule(config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
-    """The learning rate of each of `steps` optimisation steps: cosine (Loshchilov & Hutter 2017) without restarts, or one-cycle
-    (Smith & Topin 2018), a warm-up over 30% of the steps from lr/25, then a cosine down to lr/10⁴."""
-    if config.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, T_max=steps)
-    if config.schedule == "onecycle":
-        return OneCycleLR(optimizer, config.lr, total_steps=steps, final_div_factor=400, cycle_momentum=False)
-    return LambdaLR(optimizer, lambda step: 1.0)
-
-
-def _criterion(config: TrainConfig, labels: Tensor) -> nn.Module:
-    if config.balance != "pos_weight":
-        return nn.BCEWithLogitsLoss()
-    return nn.BCEWithLogitsLoss(pos_weight=(labels < 0.5).sum() / (labels > 0.5).sum())
-
-
-def _transform(config: TrainConfig, labels: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    if config.augment_target == "all":
-        return lambda x, y: augment.apply(x, config.augment)
-    minority = float(labels.mean() <= 0.5)
-    return lambda x, y: augment.apply(x, config.augment, only=y.squeeze(1) == minority)
 
 
 def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
@@ -260,21 +161,72 @@ def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in state.items()}
 
 
-def _prepare(config: TrainConfig, data: Dataset, weights: Weights, device: torch.device) -> tuple:
+def network_of(config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict) -> nn.Module:
+    """The network at its start, on the device: one's own, made anew, or what the settings say.
+
+    Raises InputError where settings ask for what a network of one's own decides itself.
+    """
+    if "network" not in parts:
+        size, adapt = data.source.size, config.adaptation
+        network = model.build(weights, config.seed, size, config.dropout, config.architecture, config.resize, **adapt)
+        return model.lay_out(network, device)
+    if config.dropout:
+        raise InputError("dropout diatur di dalam jaringan Anda sendiri: hapus dropout=…, atau tulis nn.Dropout di jaringan itu.")
+    network = parts["network"]
+    network = network if isinstance(network, nn.Module) else network()
+    if not isinstance(network, nn.Module):
+        raise InputError(f"network: hasilnya {type(network).__name__}, seharusnya sebuah nn.Module atau fungsi yang membuatnya.")
+    if weights.kind == "run":
+        model.fill(network, weights)
+    network = model.architectures.resized(network, config.resize) if config.resize else network
+    return model.lay_out(network, device)
+
+
+def _prepare(config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict) -> tuple:
     """(network, the part of it that is trained, that part's inputs on the device, labels (N,) on the CPU), the last two by
     split.
     """
-    network = model.build(weights, config.seed, data.source.size, config.dropout, config.architecture, **config.adaptation)
-    network = part = model.lay_out(network, device)
+    network = part = network_of(config, data, weights, device, parts)
     model.freeze(network, config.trainable)
     splits = {name: getattr(data, name) for name in ("train", "val", "test", "extra") if getattr(data, name) is not None}
     inputs = {name: to_tensor(s.images, device).contiguous(memory_format=torch.channels_last) for name, s in splits.items()}
     labels = {name: torch.from_numpy(s.labels.astype(np.float32)) for name, s in splits.items()}
-    if config.trainable != "all" and not config.augment:
+    plain = config.architecture in model.OURS and not (config.augment or config.own or config.resize)
+    if config.trainable != "all" and plain:
         # What never changes is computed once: the frozen part's output becomes the input.
         frozen, part = model.split_frozen(network, config.trainable)
         inputs = {name: model.features(frozen, x) for name, x in inputs.items()}
     return network, part, inputs, labels
+
+
+class _Averaged:
+    """The averaged weights that `config.average` asks for; without, the network itself is what is judged."""
+
+    def __init__(self, config: TrainConfig, network: nn.Module):
+        self.config, self.network, self.mean = config, network, None
+        if config.average == "ema":
+            self.mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.EMA_DECAY), use_buffers=True)
+        elif config.average == "swa":
+            self.mean = AveragedModel(network)
+
+    def after_step(self) -> None:
+        if self.config.average == "ema":
+            self.mean.update_parameters(self.network)
+
+    def end_epoch(self, epoch: int, inputs: Tensor) -> nn.Module:
+        """The network to judge after this epoch (from 0)."""
+        if self.config.average == "swa" and epoch >= self.config.epochs // 2:
+            self.mean.update_parameters(self.network)
+            update_bn(inputs.split(EVALUATION_BATCH), self.mean)  # statistics of the averaged weights
+        begun = self.mean is not None and int(self.mean.n_averaged) > 0
+        return self.mean.module if begun else self.network
+
+    def state_dict(self) -> dict:
+        return {} if self.mean is None else self.mean.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        if self.mean is not None:
+            self.mean.load_state_dict(state)
 
 
 def _history_row(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, float]:
@@ -287,9 +239,7 @@ def _history_row(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[s
     return row
 
 
-def _final_logits(
-    network: nn.Module, part: nn.Module, inputs: dict[str, Tensor], states: dict, recorded: dict
-) -> dict[str, Tensor]:
+def _final_logits(fitting: "_Fitting", states: dict) -> dict[str, Tensor]:
     """Eval-mode logits of each of `states` ({"last" or "best": (epoch, weights)}) on every split.
 
     Recorded ones are not computed twice.
@@ -297,12 +247,92 @@ def _final_logits(
     final, of_epoch = {}, {}
     for which, (epoch, weights) in states.items():
         if epoch not in of_epoch:
-            network.load_state_dict(weights)
+            fitting.network.load_state_dict(weights)
             # The recorded training logits are those of the training mode, so they are computed here, as those of extra images.
-            known = {name: recorded[name][epoch - 1] for name in ("val", "test")}
-            of_epoch[epoch] = {name: evaluate(part, inputs[name]) for name in inputs if name not in known} | known
+            recorded = () if fitting.config.tta else ("val", "test")
+            known = {name: fitting.state.logits[name][epoch - 1] for name in recorded}
+            of_epoch[epoch] = {name: fitting.predict(name) for name in fitting.inputs if name not in known} | known
         final |= {f"{name}_{which}": logits for name, logits in of_epoch[epoch].items()}
     return final
+
+
+class _Fitting:
+    """One fit from its settings to its end: what `fit` makes of them, and where it stands."""
+
+    def __init__(self, config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict | None):
+        self.config, self.device, self.state = config, device, Progress()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)  # of what one's own code draws
+            parts = (owncode.make(config.own) if config.own else {}) if parts is None else parts
+            self.network, self.part, self.inputs, self.labels = _prepare(config, data, weights, device, parts)
+        self.optimizer = recipe.optimizer(config, self.part, device, parts)
+        self.criterion = recipe.criterion(config, self.labels["train"], parts)
+        if isinstance(self.criterion, nn.Module):
+            self.criterion = self.criterion.to(device)
+        self.transform = recipe.transform(config, self.labels["train"], parts)
+        self.target = self.labels["train"].unsqueeze(1).to(device)
+        self.per_epoch = len(draw_batches(config, self.labels["train"], torch.Generator().manual_seed(0)))
+        self.schedule = recipe.schedule(config, self.optimizer, self.per_epoch * config.epochs, parts)
+        self.averaged = _Averaged(config, self.part)
+        self.last = self.network  # what was judged after the last epoch
+
+    def parts_of_state(self) -> dict:
+        every = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule, "averaged": self.averaged}
+        return every if self.averaged.mean is not None else {k: v for k, v in every.items() if k != "averaged"}
+
+    def resume(self, saved: dict) -> None:
+        for name, part in self.parts_of_state().items():
+            part.load_state_dict(saved[name])
+        self.state = Progress(**saved["progress"])
+
+    def checkpoint(self) -> dict:
+        return {name: part.state_dict() for name, part in self.parts_of_state().items()} | {"progress": dict(vars(self.state))}
+
+    def predict(self, split: str) -> Tensor:
+        """Final logits (N,) of a split: of its images, or with `tta` the mean over augmented copies of them."""
+        inputs, copies = self.inputs[split], self.config.tta
+        if not copies:
+            return evaluate(self.part, inputs)
+        found = []
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.config.seed)
+            dummy = torch.zeros(len(inputs), 1, device=self.device)
+            for _ in range(copies):
+                found.append(evaluate(self.part, self.transform(inputs, dummy)[0]))
+        return torch.stack(found).mean(0)
+
+    def epoch(self, tick: Callable[[], None]) -> dict[str, float]:
+        """Train one epoch and record it; returns its row of the history."""
+        config, epoch, started = self.config, self.state.epoch, time.perf_counter()
+        if config.unfreeze:
+            model.open_stages(self.network, 1 + epoch // config.unfreeze)
+        batches = draw_batches(config, self.labels["train"], torch.Generator().manual_seed(_seed(config, epoch)))
+
+        def after_step() -> None:
+            self.averaged.after_step()
+            tick()
+
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(_seed(config, epoch))
+            how = (self.optimizer, self.criterion, self.schedule, self.transform, after_step, config.precision, config.clip)
+            train = train_epoch(self.part, self.inputs["train"], self.target, batches, *how)
+        judged = self.averaged.end_epoch(epoch, self.inputs["train"])
+        recorded = {"train": train} | {name: evaluate(judged, self.inputs[name]) for name in ("val", "test")}
+        row = _history_row({"train": train, "val": recorded["val"]}, self.labels)
+        if not all(math.isfinite(value) for value in row.values()):
+            raise InputError(
+                f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan terhingga. "
+                f"Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
+            )
+        self.schedule.end_epoch(row["val_loss"])
+        self.state.history.append({"epoch": epoch + 1, **row})
+        for name, values in recorded.items():
+            self.state.logits[name].append(values)
+        self.last = self.network if judged is self.part else judged
+        if merit(config, row) >= max(merit(config, h) for h in self.state.history):
+            self.state.best_epoch, self.state.best_weights = epoch + 1, _copy(self.last.state_dict())
+        self.state.seconds.append(time.perf_counter() - started)
+        return row
 
 
 def fit(
@@ -312,61 +342,33 @@ def fit(
     device: str | torch.device = "cpu",
     resume: dict | None = None,
     checkpoint: Callable[[dict], None] | None = None,
+    on_epoch: Callable[[list[dict]], None] = lambda history: None,
+    parts: dict | None = None,
 ) -> Outcome:
     """Train as `config` says and return plain data (notebook 02).
 
     After each epoch `checkpoint(state)` is called with everything needed to go on; `resume=state` goes on from there, bit for bit
     on the same machine: every epoch draws its random numbers from (seed, epoch) alone. The best epoch is the one that `monitor`
-    names. The logits of the test split are recorded after each epoch, and nothing here looks at them.
-    Raises InputError when the loss is no longer finite.
+    names. The logits of the test split are recorded after each epoch, and nothing here looks at them. `on_epoch(history)` watches
+    and never steers; `parts` takes the place of what `config.own` makes. Raises InputError when the loss is no longer finite.
     """
-    device = torch.device(device)
-    network, part, inputs, labels = _prepare(config, data, weights, device)
-    optimizer = _optimizer(config, part, device)
-    criterion = _criterion(config, labels["train"]).to(device)
-    transform = _transform(config, labels["train"])
-    target = labels["train"].unsqueeze(1).to(device)
-    per_epoch = len(draw_batches(config, labels["train"], torch.Generator().manual_seed(0)))
-    steps = per_epoch * config.epochs
-    schedule = _schedule(config, optimizer, steps)
-    state = Progress()
+    fitting = _Fitting(config, data, weights, torch.device(device), parts)
     if resume is not None:
-        for name, part_of_state in (("network", network), ("optimizer", optimizer), ("schedule", schedule)):
-            part_of_state.load_state_dict(resume[name])
-        state = Progress(**resume["progress"])
-
-    with bar(steps, f"Melatih {config.architecture}, seed {config.seed}", initial=state.epoch * per_epoch) as progress:
+        fitting.resume(resume)
+    steps, state = fitting.per_epoch * config.epochs, fitting.state
+    with bar(steps, f"Melatih {config.title}, seed {config.seed}", initial=state.epoch * fitting.per_epoch) as progress:
         while not stopped(config, state):
-            epoch, started = state.epoch, time.perf_counter()
-            batches = draw_batches(config, labels["train"], torch.Generator().manual_seed(_seed(config, epoch)))
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                torch.manual_seed(_seed(config, epoch))
-                how = (optimizer, criterion, schedule, transform, progress.update, config.precision)
-                train = train_epoch(part, inputs["train"], target, batches, *how)
-            recorded = {"train": train} | {name: evaluate(part, inputs[name]) for name in ("val", "test")}
-            row = _history_row({"train": train, "val": recorded["val"]}, labels)
-            if not all(math.isfinite(value) for value in row.values()):
-                raise InputError(
-                    f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan terhingga. "
-                    f"Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
-                )
-            state.history.append({"epoch": epoch + 1, **row})
-            for name, values in recorded.items():
-                state.logits[name].append(values)
-            if merit(config, row) >= max(merit(config, h) for h in state.history):
-                state.best_epoch, state.best_weights = epoch + 1, _copy(network.state_dict())
-            state.seconds.append(time.perf_counter() - started)
-            progress.set_postfix(epoch=epoch + 1, val_acc=f"{row['val_acc']:.3f}")
+            row = fitting.epoch(progress.update)
+            progress.set_postfix(epoch=state.epoch, val_acc=f"{row['val_acc']:.3f}")
+            on_epoch(state.history)
             if checkpoint is not None and not stopped(config, state):  # after the last epoch the whole run is kept at once
-                kept = {"network": network, "optimizer": optimizer, "schedule": schedule}
-                checkpoint({name: each.state_dict() for name, each in kept.items()} | {"progress": dict(vars(state))})
-
-    last_weights = _copy(network.state_dict())
+                checkpoint(fitting.checkpoint())
+    last_weights = _copy(fitting.last.state_dict())
     states = {"last": (state.epoch, last_weights), "best": (state.best_epoch, state.best_weights)}
     return Outcome(
         progress=state,
         last_weights=last_weights,
-        final=_final_logits(network, part, inputs, states, state.logits),
-        parameters=sum(p.numel() for p in network.parameters()),
-        trained_parameters=sum(p.numel() for p in part.parameters() if p.requires_grad),
+        final=_final_logits(fitting, states),
+        parameters=sum(p.numel() for p in fitting.network.parameters()),
+        trained_parameters=sum(p.numel() for p in fitting.part.parameters() if p.requires_grad),
     )

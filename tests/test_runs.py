@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_an_equal_run_is_read_and_not_trained_again(dataset, weights, store, mon
     assert {p.name for p in first.folder.iterdir()} == {
         "config.json", "history.csv", "info.json", "predictions.npz", "best.safetensors", "last.safetensors", "lock",
     }  # fmt: skip
-    monkeypatch.setattr(training, "fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(runs, "training", SimpleNamespace(fit=lambda *a, **k: pytest.fail("trained again")))
     second = runs.get(SMALL, dataset, weights)
     assert second.history.equals(first.history)
     assert second.info == first.info

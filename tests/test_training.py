@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from cxr_helpers import data, model, training
+from cxr_helpers import data, model, recipe, training
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.weights import Weights, resolve_weights
@@ -61,7 +61,7 @@ def test_losses_equal_the_plain_loop_step_by_step(dataset, weights, architecture
             seen.append(loss.item())
             return loss
 
-    monkeypatch.setattr(training, "_criterion", lambda config, labels: Recorded())
+    monkeypatch.setattr(recipe, "criterion", lambda config, labels, parts: Recorded())
     training.fit(config, dataset, weights)
     expected = plain_loop(config, dataset, weights)
     assert len(seen) == len(expected) == config.epochs * 3
@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_stops_with_one_line(dataset, weights):
         ({"batch_size": 0}, "batch_size=0"),
         ({"lr": -1.0}, "lr=-1.0"),
         ({"dropout": 1.0}, "dropout=1.0"),
-        ({"optimizer": "sgd"}, "adam, adamw"),
+        ({"optimizer": "lion"}, "adam, adamw"),
         ({"augment": ("blur",)}, "blur"),
         ({"patience": 0}, "patience=0"),
         ({"seed": -1}, "seed=-1"),
@@ -187,7 +187,7 @@ def cosine_between(high: float, low: float, done: float) -> float:
 def rates(schedule: str, lr: float, steps: int) -> list[float]:
     """The learning rate of each step, as the optimizer sees it."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
-    scheduler, seen = training._schedule(TrainConfig(schedule=schedule, lr=lr), optimizer, steps), []
+    scheduler, seen = recipe.schedule(TrainConfig(schedule=schedule, lr=lr), optimizer, steps, {}), []
     for _ in range(steps):
         seen.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
@@ -216,7 +216,7 @@ def test_minority_augmentation_balances_and_touches_only_the_rarer_class():
     rows = torch.cat(training.draw_batches(config, labels, torch.Generator().manual_seed(0)))
     assert (labels[rows] == 0).sum() == (labels[rows] == 1).sum() == 30
     x = torch.zeros(40, 1, 28, 28)
-    changed = training._transform(config, labels)(x, labels.unsqueeze(1)).flatten(1).abs().sum(1) > 0
+    changed = recipe.transform(config, labels, {})(x, labels.unsqueeze(1))[0].flatten(1).abs().sum(1) > 0
     assert changed[:10].all()
     assert not changed[10:].any()
 
@@ -226,7 +226,7 @@ def test_a_repeated_minority_is_as_frequent_and_augmented_like_the_other():
     config = TrainConfig(augment=("exposure",), balance="repeat")
     rows = torch.cat(training.draw_batches(config, labels, torch.Generator().manual_seed(0)))
     assert (labels[rows] == 0).sum() == (labels[rows] == 1).sum() == 30
-    changed = training._transform(config, labels)(torch.zeros(40, 1, 28, 28), labels.unsqueeze(1)).flatten(1).abs().sum(1) > 0
+    changed = recipe.transform(config, labels, {})(torch.zeros(40, 1, 28, 28), labels.unsqueeze(1))[0].flatten(1).abs().sum(1) > 0
     assert changed.all()
 
 

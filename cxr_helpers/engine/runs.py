@@ -4,20 +4,25 @@ key = digest of everything that decides the numbers. Equal key, equal run: it is
 """
 
 import ast
+import atexit
 import csv
-import functools
 import hashlib
-import inspect
 import io
 import json
+import shutil
 import sys
+import tempfile
+import types
 import zipfile
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+import torchvision
 from safetensors.torch import load_file, save
 
 try:
@@ -26,12 +31,14 @@ except ImportError:  # Windows
     resource = None
     import psutil
 
-from cxr_helpers import augment, data, evaluation, model, training
+from cxr_helpers import architectures, augment, data, evaluation, model, recipe, training
 from cxr_helpers import weights as weight_code
-from cxr_helpers.engine import files
+from cxr_helpers.engine import files, owncode
 from cxr_helpers.engine.errors import InputError
 
 DIGEST_BYTES = 32
+CODE = (training, recipe, model, architectures, weight_code, augment, owncode, data, evaluation)  # decide a run's numbers
+PARTIAL = {data: ("to_tensor",), evaluation: ("area_under_curve",)}  # of these modules no more than this
 FILES = ("config.json", "history.csv", "predictions.npz", "info.json")  # a finished run without its weights; info.json last
 
 
@@ -73,13 +80,58 @@ def _without_docstrings(source: str) -> str:
     return ast.unparse(tree)  # drops comments and layout too
 
 
-@functools.cache
-def _code() -> str:
-    """The code that decides a run's numbers, without comments, docstrings and layout: prose must not retrain anything."""
-    sources = [inspect.getsource(module) for module in (training, model, weight_code, augment)] + [
-        inspect.getsource(part) for part in (data.to_tensor, evaluation.area_under_curve)
-    ]
-    return "\n".join(map(_without_docstrings, sources))
+def _sources() -> list[str]:
+    """The code that decides a run's numbers, as it lies on the disk, without comments, docstrings and layout."""
+    texts = []
+    for module in CODE:
+        text = Path(module.__file__).read_text(encoding="utf-8")
+        if module in PARTIAL:
+            wanted = [n for n in ast.parse(text).body if getattr(n, "name", None) in PARTIAL[module]]
+            text = "\n".join(ast.get_source_segment(text, node) for node in wanted)
+        texts.append(_without_docstrings(text))  # prose must not retrain anything
+    return texts
+
+
+def _in_memory() -> str:
+    """Digest of that code as it lies in memory: another one after a function, class or table was replaced there."""
+    digest = hashlib.sha256()
+
+    def add(name: str, value: object) -> None:
+        if isinstance(value, types.FunctionType):
+            code = value.__code__
+            digest.update(f"{name}{code.co_filename}{code.co_names}{code.co_consts!r}".encode() + code.co_code)
+        elif isinstance(value, type) and value.__module__.startswith("cxr_helpers"):
+            for inner, thing in vars(value).items():
+                add(f"{name}.{inner}", thing)
+        elif isinstance(value, dict):
+            for inner, thing in value.items():
+                add(f"{name}[{inner!r}]", thing)
+        elif isinstance(value, (int, float, str, tuple)):
+            digest.update(f"{name}{value!r}".encode())
+
+    for module in CODE:
+        for name, value in vars(module).items():
+            if not name.startswith("__") and (module not in PARTIAL or name in PARTIAL[module]):
+                add(name, value)
+    return digest.hexdigest()
+
+
+def _bytes() -> list[bytes]:
+    return [Path(module.__file__).read_bytes() for module in CODE]
+
+
+# Of the code that runs: the text when it was imported. What is on the disk later may be another text.
+_READ, _IMPORTED, _UNTOUCHED = _bytes(), _sources(), _in_memory()
+
+
+def altered() -> str | None:
+    """Why what runs is not what its key would say (Indonesian), or None."""
+    if _in_memory() != _UNTOUCHED:
+        return "fungsi atau kelas cxr_helpers diganti sesudah diimpor"
+    try:
+        return None if _bytes() == _READ or _sources() == _IMPORTED else "berkas cxr_helpers diubah sesudah diimpor"
+    except (OSError, SyntaxError):
+        return "berkas cxr_helpers sedang diubah"
 
 
 def identity(
@@ -92,8 +144,10 @@ def identity(
         "weights": weights.digest,
         "device": torch.device(device).type,
         "threads": torch.get_num_threads() if torch.device(device).type == "cpu" else None,
+        "size": dataset.source.size,
         "torch": torch.__version__,
-        "code": hashlib.sha256(_code().encode()).hexdigest(),
+        "torchvision": torchvision.__version__,
+        "code": hashlib.sha256("\n".join(_IMPORTED).encode()).hexdigest(),
     }
 
 
@@ -191,28 +245,43 @@ def get(
     weights: weight_code.Weights,
     device: str | torch.device = "cpu",
     keep_weights: bool = True,
+    on_epoch: Callable[[list[dict]], None] = lambda history: None,
+    parts: dict | None = None,
 ) -> Run:
     """Read the run if it is in the store, else train it, going on from its last whole epoch if there is one.
 
     Two processes that ask for one run: one trains, the other waits and reads. `keep_weights=False` keeps the predictions only
-    (a ResNet-18 takes 90 MB a run). Raises InputError from `fit`, and when the store cannot be written.
+    (a ResNet-18 takes 90 MB a run). `on_epoch` as for `fit`. A run that its key would not describe is trained and not kept, and
+    that is said: with `parts`, which no text identifies, or with code that was altered after its import.
+    Raises InputError from `fit` and from one's own code, and when the store cannot be written.
     """
     what = identity(config, dataset, weights, device)
     key = run_key(what)
+    if parts is None and (why := altered()):
+        _say(f"Pelatihan ini tidak disimpan, karena {why}: mulai ulang kernel agar hasilnya dapat dipakai lagi.")
+    if parts is not None or why:
+        return _unkept(lambda: training.fit(config, dataset, weights, device, on_epoch=on_epoch, parts=parts), config, dataset)
     folder = files.runs_folder() / key
     try:
         with files.locked(folder / "lock", f"Proses lain sedang mengerjakan pelatihan {key}: menunggu hasilnya."):
             run = _read(key, folder, config)
             if run is None or (keep_weights and not (folder / "last.safetensors").exists()):
                 files.write(folder / "config.json", json.dumps(what, indent=1).encode())
-                outcome = training.fit(
-                    config,
-                    dataset,
-                    weights,
-                    device,
-                    resume=load_checkpoint(folder),
-                    checkpoint=lambda state: save_checkpoint(folder, state),
-                )
+                if config.own:
+                    files.write(folder / "code.py", config.own.encode())
+                with owncode.explained() if config.own else nullcontext():
+                    outcome = training.fit(
+                        config,
+                        dataset,
+                        weights,
+                        device,
+                        resume=load_checkpoint(folder),
+                        checkpoint=lambda state: save_checkpoint(folder, state),
+                        on_epoch=on_epoch,
+                    )
+                if why := altered():  # while it trained
+                    _say(f"Pelatihan ini tidak disimpan, karena {why}.")
+                    return _unkept(lambda: outcome, config, dataset)
                 _save(folder, outcome, len(dataset.train.labels), torch.device(device), keep_weights)
                 run = _read(key, folder, config)
     except OSError as error:
@@ -221,6 +290,16 @@ def get(
             "lagi; pelatihan dilanjutkan dari titik simpan terakhir."
         ) from None
     return run
+
+
+def _unkept(train: Callable[[], training.Outcome], config: training.TrainConfig, dataset: data.Dataset) -> Run:
+    """A run outside the store, in a folder that lives as long as this process."""
+    with owncode.explained():
+        outcome = train()
+    folder = Path(tempfile.mkdtemp(prefix="cxr-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _save(folder, outcome, len(dataset.train.labels), torch.device("cpu"), keep_weights=True)
+    return _read("", folder, config)
 
 
 def finished(key: str) -> bool:

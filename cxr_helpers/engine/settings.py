@@ -116,9 +116,10 @@ def to_plain(config) -> None:
     Raises InputError that names the field where it is no number, or no whole one where that is asked for.
     """
     for field in dataclasses.fields(config):
-        value, optional = getattr(config, field.name), field.type == int | None
+        value, optional = getattr(config, field.name), field.type in (int | None, float | None)
         if field.type in (int, float) or (optional and value is not None):
-            object.__setattr__(config, field.name, _number(field.name, value, whole=field.type is not float))
+            whole = field.type in (int, int | None)
+            object.__setattr__(config, field.name, _number(field.name, value, whole))
 
 
 def _number(name: str, value, whole: bool) -> int | float:

@@ -1,0 +1,327 @@
+"""A student's own code as text: what is trained is made from the text that is part of the run's key, and from nothing else.
+
+A class or function of a notebook cannot be identified by itself: its source misses a global that has changed, and a digest of
+the object changes when its cell runs again. So the text is collected that the person executed: the expression of each part as
+it stands in the call, and every definition that it rests on, each from the cell (or the file of `load`) that defined it. That
+text is a small program; executed in an empty namespace it gives the parts. Every training executes it anew, here or in a worker,
+so a seed never finds what another has left behind, and what is not in the text is not in the training either.
+"""
+
+import ast
+import builtins
+import importlib
+import itertools
+import linecache
+import symtable
+import sys
+import sysconfig
+import textwrap
+import traceback
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxr_helpers.engine.errors import InputError
+
+PARTS = "BAGIAN"  # the name that a program gives its parts
+PLAIN = (bool, int, float, str, bytes, type(None))
+DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
+_numbers = itertools.count(1)
+
+
+class Unknown(Exception):
+    """A value whose text cannot be found; the message (Indonesian) says which and why."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """An executed text: a cell or a file."""
+
+    lines: list[str]
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse("".join(self.lines))
+
+    def segment(self, node: ast.stmt) -> str:
+        """A whole statement, its decorators included."""
+        source, decorators = "".join(self.lines), getattr(node, "decorator_list", [])
+        return "\n".join([*(f"@{ast.get_source_segment(source, d)}" for d in decorators), ast.get_source_segment(source, node)])
+
+
+# --- a file of one's own --------------------------------------------------------------------------------------------
+
+
+class Own(types.SimpleNamespace):
+    """What a file of one's own defines; `text_` is the text that was executed, `name_` the file's name."""
+
+
+def load(path: str | Path) -> Own:
+    """Execute a Python file once and give back what it defines, as `import` would, but by the text that was read.
+
+    Raises InputError where the file is missing or is no Python.
+    """
+    path = Path(path).expanduser()
+    try:
+        source = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "bukan teks UTF-8"
+        raise InputError(f"Berkas {path} tidak dapat dibaca ({why}): periksa nama dan foldernya.") from None
+    try:
+        return read(path.name, source)
+    except SyntaxError as error:
+        raise InputError(f"{path} baris {error.lineno}: bukan Python yang benar ({error.msg}).") from None
+
+
+def read(name: str, source: str) -> Own:
+    """What the text of a file defines."""
+    found = _execute(source, f"<{name} {next(_numbers)}>")
+    return Own(**{key: value for key, value in found.items() if not key.startswith("__")}, name_=name, text_=source)
+
+
+def _execute(source: str, filename: str) -> dict:
+    """Namespace of an executed text, which tracebacks and `program` can read again under its filename."""
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    # Known by its filename, so that a class of this text finds its namespace where it looks for it.
+    module = types.ModuleType(filename)
+    sys.modules[filename] = module
+    exec(compile(source, filename, "exec"), module.__dict__)
+    return module.__dict__
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what one's own code raises into one line that says where; the InputError's `details` hold the traceback.
+
+    What is raised elsewhere, because of the shapes that this code gave, is told by the last line of this code on the way there.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in linecache.cache and f.filename[:1] == "<"]
+        where = f" pada baris “{frames[-1].line}”" if frames else ""
+        said = (str(error).splitlines() or [""])[0][:200]
+        memory = isinstance(error, MemoryError) or "out of memory" in said
+        advice = ": kecilkan batch_size atau resize" if memory else ""
+        found = InputError(f"Kode Anda gagal{where}: {type(error).__name__}: {said}{advice}.")
+        found.details = traceback.format_exc()
+        raise found from None
+
+
+# --- the program of some parts --------------------------------------------------------------------------------------
+
+
+def program(parts: dict[str, object], frame: types.FrameType) -> str:
+    """The program that makes `parts`, {name: value} as given as keyword arguments of the call that runs in `frame`.
+
+    Raises Unknown.
+    """
+    namespace = frame.f_globals | frame.f_locals
+    cells = _cells(namespace)
+    lines = linecache.getlines(frame.f_code.co_filename)
+    text = Text(lines) if lines else (cells or [Text([])])[-1]  # under %%time the text is that of the cell
+    collector, written = _Collector(namespace, [*cells, text]), _arguments(text, frame.f_lineno, parts)
+    expressions = {}
+    for name, value in parts.items():
+        found = written.get(name) or getattr(value, "__name__", None)
+        if not found or found == "<lambda>":
+            raise Unknown(f"teks untuk {name} tidak ditemukan pada panggilannya; tuliskan {name}=… langsung di sana")
+        expressions[name] = found
+        collector.need(found)
+    made = ",\n".join(f"    {name!r}: {expression}" for name, expression in expressions.items())
+    imports = "\n".join(sorted(set(collector.imports)))
+    return "\n\n".join([*filter(None, [imports]), *collector.statements, f"{PARTS} = {{\n{made},\n}}"]) + "\n"
+
+
+def make(source: str, key: str = "") -> dict[str, object]:
+    """The parts of a program, made anew."""
+    return _execute(source, f"<kode sendiri {key or next(_numbers)}>")[PARTS]
+
+
+def _cells(namespace: dict) -> list[Text]:
+    """The executed cells of a notebook, oldest first; none outside one."""
+    cells = [_without_magic(cell) for cell in namespace.get("In", []) if cell]
+    return [Text(cell.splitlines(keepends=True)) for cell in cells]
+
+
+def _without_magic(cell: str) -> str:
+    """The Python under a magic such as %%time or %time, which IPython turned into a call with that text as its last argument."""
+    try:
+        calls = [node for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Call)]
+    except SyntaxError:
+        return cell
+    names = {"run_cell_magic", "run_line_magic"}
+    magic = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in names]
+    return ast.literal_eval(magic[-1].args[-1]) if len(magic) == 1 and len(ast.parse(cell).body) == 1 else cell
+
+
+def _arguments(text: Text, line: int, parts: dict) -> dict[str, str]:
+    """The expressions of the keyword arguments of the call at `line`, or else of the only call, that has all of `parts`."""
+    try:
+        tree = text.tree
+    except SyntaxError:
+        return {}
+    source = "".join(text.lines)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    fitting = [call for call in calls if set(parts) <= {keyword.arg for keyword in call.keywords}]
+    here = [call for call in fitting if call.lineno <= line <= call.end_lineno]
+    if not here and len(fitting) > 1:
+        return {}
+    found = max(here or fitting, key=lambda call: (call.lineno, call.col_offset), default=None)  # the innermost
+    if found is None:
+        return {}
+    return {k.arg: textwrap.dedent(ast.get_source_segment(source, k.value)) for k in found.keywords if k.arg in parts}
+
+
+def _globals_of(source: str) -> set[str]:
+    """Names that a piece of code takes from around it, those inside its functions and classes included."""
+
+    def of(table: symtable.SymbolTable) -> set[str]:
+        top = table.get_type() == "module"
+        own = {
+            s.get_name() for s in table.get_symbols() if s.is_referenced() and (s.is_global() or (top and not s.is_imported()))
+        }
+        return own.union(*map(of, table.get_children()))
+
+    return of(symtable.symtable(source, "kode", "exec"))
+
+
+class _Collector:
+    """Gathers the statements that a program needs, each after those that it rests on."""
+
+    def __init__(self, namespace: dict, texts: list[Text]):
+        self.namespace, self.texts = namespace, texts
+        self.imports: list[str] = []
+        self.statements: list[str] = []
+        self._known: set[str] = set()
+
+    def need(self, source: str) -> None:
+        """Collect what `source` takes from around it."""
+        for name in sorted(_globals_of(source)):
+            if name in self._known or (name not in self.namespace and hasattr(builtins, name)):
+                continue
+            if name not in self.namespace:
+                raise Unknown(f"nama {name} tidak dikenal")
+            self._known.add(name)
+            self._define(name, self.namespace[name])
+
+    def _define(self, name: str, value: object) -> None:
+        if _is_plain(value):
+            self.statements.append(f"{name} = {value!r}")
+        elif isinstance(value, Own):
+            self.imports.append("from cxr_helpers.engine import owncode")
+            plain = "'''" not in value.text_ and "\\" not in value.text_
+            quoted = f"'''\\\n{value.text_}'''" if plain else repr(value.text_)
+            self.statements.append(f"{name} = owncode.read({value.name_!r}, {quoted})")
+        elif isinstance(value, types.ModuleType):
+            self._from_package(value.__name__, "", name)
+        elif isinstance(value, DEFINED) and _importable(value):
+            self._from_package(value.__module__, value.__qualname__, name)
+        else:
+            self._from_text(name, value)
+
+    def _from_package(self, module: str, what: str, name: str) -> None:
+        if not _installed(module):
+            raise Unknown(f'{name} berasal dari berkas {module}.py; bacalah berkas itu dengan muat("{module}.py")')
+        line = f"from {module} import {what}" if what else f"import {module}"
+        self.imports.append(line if name == (what or module) else f"{line} as {name}")
+
+    def _from_text(self, name: str, value: object) -> None:
+        """The statement that bound a name, the last one executed, and those that changed its value since."""
+        own = getattr(value, "__name__", name) if isinstance(value, DEFINED) else name
+        if own not in (name, "<lambda>") and self.namespace.get(own) is not value:
+            raise Unknown(f"{own} sudah didefinisikan ulang sejak {name} dibuat; jalankan lagi sel yang membuat {name}")
+        found: list[str] = []
+        for text in self.texts:
+            for node, binds in _about(text, name):
+                found = ([] if binds else found) + [text.segment(node)]
+        if not found:
+            raise Unknown(f"teks yang mendefinisikan {name} tidak ditemukan")
+        for source in found:
+            self.need(source)
+        self.statements += found
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+    return type(value) in PLAIN
+
+
+def _importable(value: object) -> bool:
+    """Whether `from module import name` gives back this very object."""
+    module = getattr(value, "__module__", None)
+    if module in (None, "__main__") or module.startswith("<"):
+        return False
+    try:
+        return getattr(importlib.import_module(module), value.__qualname__, None) is value
+    except ImportError:
+        return False
+
+
+def _installed(module: str) -> bool:
+    """Whether a module belongs to Python, an installed package or this one, and not to a file of the person's."""
+    top = module.split(".")[0]
+    if top == "cxr_helpers" or top in sys.stdlib_module_names:
+        return True
+    file = getattr(sys.modules.get(top), "__file__", None)
+    places = {sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")}
+    return file is None or any(Path(file).is_relative_to(place) for place in places) or "site-packages" in file
+
+
+def _about(text: Text, name: str) -> Iterator[tuple[ast.stmt, bool]]:
+    """The outermost statements of a text that bind `name` (True) or change what it names (False), in order."""
+    try:
+        statements = text.tree.body
+    except SyntaxError:
+        return
+    for statement in statements:
+        inside = list(_outside_functions(statement))
+        if any(name in _bound(node) for node in inside):
+            yield statement, True
+        elif any(name in _changed(node) for node in inside):
+            yield statement, False
+
+
+def _outside_functions(statement: ast.stmt) -> Iterator[ast.stmt]:
+    """A statement and those in its blocks, but not those in functions and classes."""
+    yield statement
+    if not isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+        for child in ast.iter_child_nodes(statement):
+            if isinstance(child, (ast.stmt, ast.ExceptHandler)):
+                yield from _outside_functions(child)
+
+
+def _targets(node: ast.stmt) -> list[ast.expr]:
+    if isinstance(node, ast.Assign):
+        return node.targets
+    return [node.target] if isinstance(node, (ast.AnnAssign, ast.AugAssign, ast.For)) else []
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+        return {node.name}
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return {alias.asname or alias.name.split(".")[0] for alias in node.names}
+    if isinstance(node, ast.AugAssign):
+        return set()
+    elements = itertools.chain.from_iterable(getattr(t, "elts", [t]) for t in _targets(node))
+    return {element.id for element in elements if isinstance(element, ast.Name)}
+
+
+def _changed(node: ast.stmt) -> set[str]:
+    """Names whose value a statement changes in place: x += 1, x.a = 1, x[0] = 1, x.append(1)."""
+    changed = [node.value.func] if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else _targets(node)
+    found = set()
+    for target in changed:
+        while isinstance(target, (ast.Attribute, ast.Subscript)):
+            target = target.value
+        if isinstance(target, ast.Name) and (not isinstance(node, ast.Expr) or isinstance(node.value.func, ast.Attribute)):
+            found.add(target.id)
+    return found
