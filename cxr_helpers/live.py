@@ -20,6 +20,7 @@ from cxr_helpers.setup import Setup
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.widgets import someone_watches
 
+PAUSE = 1.0  # seconds between two pictures; a short epoch must not wait for its own curve
 QUANTITIES = (("loss", "Loss (BCE)"), ("acc", "Akurasi"), ("auc", "AUC validasi"))
 
 
@@ -35,11 +36,14 @@ def watching(study: Setup, config: TrainConfig, seeds: int) -> Iterator[Callable
         return
     recipe = _recipe_history(study)
     canvas = display(_message("Pelatihan dimulai …"), display_id=True)
-    begun, done = time.monotonic(), 0
+    begun, done, drawn = time.monotonic(), 0, 0.0
 
     def on_epoch(history: list[dict]) -> None:
-        nonlocal done
+        nonlocal done, drawn
         done += 1
+        if time.monotonic() - drawn < PAUSE and len(history) < config.epochs:
+            return
+        drawn = time.monotonic()
         left = (time.monotonic() - begun) / done * (config.epochs * seeds - done)
         figure = curves(history, recipe, config.epochs, f"Epoch {len(history)} dari {config.epochs}; sisa waktu {duration(left)}")
         canvas.update(figure)
