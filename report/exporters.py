@@ -57,6 +57,7 @@ class _Laporan(TemplateExporter):
 
     export_from_notebook = None
     template_data_paths = ()
+    beside: dict[str, set[str]] = {}  # for each notebook whose page stands beside this one: the ids of its figures and tables
 
     @property
     def template_paths(self):
@@ -72,6 +73,7 @@ class _Laporan(TemplateExporter):
     def from_notebook_node(self, nb, resources=None, **kw):
         self._figures: dict[str, str] = {}
         cover = _find_cover(nb)
+        self._report = cover is not None
         for index, cell in enumerate(nb.cells):
             _check(index, cell)
             cell.metadata["laporan_index"] = index
@@ -86,7 +88,18 @@ class _Laporan(TemplateExporter):
         return self.typeset(markdown, meta), resources
 
     def _with_code(self, cover: dict | None) -> bool:
-        return True
+        return cover is None  # the report is to be read; a notebook is to be studied
+
+    def _source(self, mark: dict) -> str:
+        """Where the numbers of a figure or table of the report stand: results file, keys, and the notebook's page if it has one."""
+        keys = [key.split(".", 1) for key in mark.get("source", []) if ".provenance" not in key]
+        if not (self._report and keys):
+            return ""
+        stem = keys[0][0]
+        inner = [key for name, key in keys if name == stem]
+        named = f"{stem}.json: {', '.join(inner[:3])}{', …' if inner[3:] else ''}"
+        anchor = f"#{mark['id']}" if mark["id"] in self.beside.get(stem, ()) else ""
+        return f' sumber="{_attribute(named)}" halaman="{stem}.html{anchor}"'
 
     def _shown(self, output, cell) -> str:
         """One output as Markdown."""
@@ -100,7 +113,7 @@ class _Laporan(TemplateExporter):
             return ""
         if mark["kind"] == "prose":
             return data["text/markdown"]
-        attributes = f"#{mark['id']} .{mark['kind']}"
+        attributes = f"#{mark['id']} .{mark['kind']}{self._source(mark)}"
         if mark["kind"] == "table":
             return f"::: {{{attributes}}}\n{data['text/markdown']}\n\n::: keterangan\n{mark['caption']}\n:::\n:::"
         name = self._keep_figure(mark["id"], data["image/svg+xml"])
@@ -167,9 +180,6 @@ class LaporanPDF(_Laporan):
     output_mimetype = "application/pdf"
     export_from_notebook = "Laporan PDF"
 
-    def _with_code(self, cover: dict | None) -> bool:
-        return cover is None  # the report on paper is to be read; a notebook on paper is to be studied
-
     def typeset(self, markdown: str, meta: dict) -> bytes:
         moment = datetime.fromisoformat(meta["moment"]) if "moment" in meta else NO_DATE
         with tempfile.TemporaryDirectory() as name:
@@ -232,13 +242,19 @@ def _check(index: int, cell) -> None:
             raise _fail(index, f"keluarannya sebuah galat ({output.ename}); jalankan notebook itu sampai selesai dahulu.")
 
 
+def _ids(notebook: Path) -> set[str]:
+    return set(re.findall(r'"id": "((?:fig|tbl)-[\w-]+)"', notebook.read_text(encoding="utf-8")))
+
+
 def export(notebook: Path, output: Path, kind: str) -> None:
     """Typeset `notebook` into `output` ("html" or "pdf"), whole or not at all. Raises InputError."""
     try:
         nb = nbformat.read(notebook, as_version=4)
     except (OSError, ValueError) as error:
         raise InputError(f"{notebook} tidak dapat dibaca sebagai notebook ({type(error).__name__}).") from None
-    content, _ = {"html": LaporanHTML, "pdf": LaporanPDF}[kind]().from_notebook_node(nb)
+    exporter = {"html": LaporanHTML, "pdf": LaporanPDF}[kind]()
+    exporter.beside = {path.stem: _ids(path) for path in notebook.parent.glob("*.ipynb") if path != notebook}
+    content, _ = exporter.from_notebook_node(nb)
     output.parent.mkdir(parents=True, exist_ok=True)
     files.write(output, content if isinstance(content, bytes) else content.encode("utf-8"))
 
