@@ -45,6 +45,14 @@ FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
 # What Typst's embedded fonts can draw; anything else (emoji, Arabic, CJK) becomes a visible box in the PDF.
 DRAWABLE = re.compile(r"[^\n\t -~ -ʯͰ-ϿЀ-ӿḀ-ỿ‐-‧‰-⁞₠-₿℀-⅏←-⇿∀-⋿■-◿✓✗]")
+# Figures have no background of their own; on a dark page the ink that seaborn draws text and axes with turns light.
+DARK = (
+    "<style>@media (prefers-color-scheme: dark) {"
+    '[style*="fill: #262626"] { fill: #e6e4df !important } [style*="stroke: #262626"] { stroke: #e6e4df !important }'
+    '[style*="stroke: #737373"] { stroke: #a3a09a !important } [style*="stroke: #0173b2"] { stroke: #4aa8e0 !important }'
+    '[style*="fill: #0173b2"] { fill: #4aa8e0 !important } [style*="stroke: #bf1229"] { stroke: #ff6b6b !important }'
+    "}</style>"
+)
 NO_DATE = datetime(1980, 1, 1, tzinfo=timezone.utc)
 
 
@@ -160,7 +168,8 @@ class LaporanHTML(_Laporan):
     export_from_notebook = "Laporan HTML"
 
     def _keep_figure(self, id: str, svg: str) -> str:
-        return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+        ruled = re.sub(r"(<svg[^>]*>)", lambda opening: opening[1] + DARK, svg, count=1)
+        return "data:image/svg+xml;base64," + base64.b64encode(ruled.encode()).decode()
 
     def typeset(self, markdown: str, meta: dict) -> str:
         with tempfile.TemporaryDirectory() as folder:
