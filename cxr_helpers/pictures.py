@@ -14,6 +14,10 @@ from numpy.typing import ArrayLike
 
 from cxr_helpers.plots import BLUE, GREEN, ORANGE, RED, WIDTH, accuracy_by_epoch, picture
 
+PURPLE = (0.6, 0.3, 0.7)
+# One colour for one organ in every figure, under the names that results files give the masks.
+ORGANS = {"jantung": ORANGE, "paru": BLUE, "pneumotoraks": GREEN, "selang dada": PURPLE}
+
 
 def kernels(before: ArrayLike, after: ArrayLike) -> Figure:
     """The first-layer kernels: before (n, 3, 7, 7) as colours, after (n, 1, 3, 3) as signed grey, each scaled by its own
@@ -59,7 +63,6 @@ def samples(
     images, labels, outlines = np.asarray(images), np.asarray(labels), _masks(outlines)
     per_class = max(int((labels == c).sum()) for c in (0, 1))
     figure, panels = plt.subplots(2, per_class, figsize=(WIDTH, 2 * WIDTH / per_class + 0.3), squeeze=False)
-    colours = dict(zip(outlines, (ORANGE, BLUE, RED, GREEN), strict=False))
     for c in (0, 1):
         rows = np.flatnonzero(labels == c)
         for j, panel in enumerate(panels[c]):
@@ -69,10 +72,10 @@ def samples(
             panel.imshow(images[rows[j]], cmap="gray", vmin=0, vmax=255, interpolation="none")
             for name, masks in outlines.items():
                 if masks[rows[j]].any():
-                    panel.contour(masks[rows[j]], levels=[0.5], colors=[colours[name]], linewidths=0.9)
+                    panel.contour(masks[rows[j]], levels=[0.5], colors=[ORGANS.get(name, RED)], linewidths=0.9)
         panels[c][0].set_title(class_names[c])
     if outlines:
-        handles = [plt.Line2D([], [], color=colours[name], label=name) for name in outlines]
+        handles = [plt.Line2D([], [], color=ORGANS.get(name, RED), label=name) for name in outlines]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
@@ -88,7 +91,6 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
     titles = [f"{'✓' if ok else '✗'} {class_names[int(p)]}" for ok, p in zip(right, predicted, strict=True)]
     n = len(images)
     figure, panels = plt.subplots(2, n, figsize=(WIDTH, 2 * WIDTH / n + 0.5), squeeze=False)
-    colours = dict(zip(outlines, (ORANGE, GREEN, "black"), strict=False))
     for j in range(n):
         limit = max(float(np.abs(maps[j]).max()), 1e-12)
         picture(panels[0][j], images[j], titles[j], BLUE if right[j] else RED, vmin=0, vmax=255)
@@ -97,9 +99,9 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
         for panel in panels[:, j]:
             for name, masks in outlines.items():
                 if masks[j].any():
-                    panel.contour(masks[j], levels=[0.5], colors=[colours[name]], linewidths=0.8)
+                    panel.contour(masks[j], levels=[0.5], colors=[ORGANS.get(name, RED)], linewidths=0.8)
     if outlines:
-        handles = [plt.Line2D([], [], color=colours[name], label=name) for name in outlines]
+        handles = [plt.Line2D([], [], color=ORGANS.get(name, RED), label=name) for name in outlines]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 

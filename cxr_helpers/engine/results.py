@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxr_helpers import __version__
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.files import ROOT
@@ -68,6 +69,7 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
     finished = {
         **provenance,
         "seconds": round(time.time() - provenance["clock"], 1),
+        "version": __version__,
         "commit": _commit(),
         "packages": packages(),
     }
