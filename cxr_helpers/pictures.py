@@ -112,7 +112,7 @@ def overview(
     """The report in one picture: two images (n, H, W) of each class, and accuracy by epoch (rows as in plots.history)."""
     images, labels = np.asarray(images), np.asarray(labels)
     figure, panels = plt.subplot_mosaic(
-        [["0.0", "0.1", "curve"], ["1.0", "1.1", "curve"]], figsize=(WIDTH, 2.7), width_ratios=(1, 1, 2.6)
+        [["0.0", "0.1", "curve"], ["1.0", "1.1", "curve"]], figsize=(WIDTH, 2.7), width_ratios=(1, 1, 4)
     )
     for c in (0, 1):
         for j, row in enumerate(np.flatnonzero(labels == c)[:2]):

@@ -266,7 +266,8 @@ class Chapter:
 
     name: of the template in notebooks/text; build: the folder whose results/ are read, as in `make report BUILD=…`; parts:
     chapters whose results the template sees under these names, instead of a results file of its own. `result` is the file's
-    content, or {part: content}. Raises InputError from results.read; a template that names a number which is not there raises jinja2.UndefinedError.
+    content, or {part: content}. Raises InputError from results.read; a template that names a number which is not there raises
+    jinja2.UndefinedError.
     """
 
     def __init__(self, name: str, build: Path | str = "build", **parts: "Chapter"):

@@ -65,7 +65,12 @@ class _Laporan(TemplateExporter):
 
     export_from_notebook = None
     template_data_paths = ()
-    beside: dict[str, set[str]] = {}  # for each notebook whose page stands beside this one: the ids of its figures and tables
+
+    def __init__(self, *args, **kw):
+        super().__init__(*args, **kw)
+        self.beside: dict[
+            str, set[str]
+        ] = {}  # for each notebook whose page stands beside this one: the ids of its figures and tables
 
     @property
     def template_paths(self):
@@ -99,7 +104,7 @@ class _Laporan(TemplateExporter):
         return cover is None  # the report is to be read; a notebook is to be studied
 
     def _source(self, mark: dict) -> str:
-        """Where the numbers of a figure or table of the report stand: results file, keys, and the notebook's page if it has one."""
+        """Where the numbers of a figure or table of the report stand: results file, keys, and the notebook's page."""
         keys = [key.split(".", 1) for key in mark.get("source", []) if ".provenance" not in key]
         if not (self._report and keys):
             return ""
