@@ -82,9 +82,7 @@ local function unbroken(grid)
     if html then
       cell.contents = { pandoc.Plain({ pandoc.Span(inlines, { class = "utuh" }) }) }
     else
-      inlines:insert(1, pandoc.RawInline("typst", "#box["))
-      inlines:insert(pandoc.RawInline("typst", "]"))
-      cell.contents = { pandoc.Plain(inlines) }
+      cell.contents = { pandoc.Plain(inlines:map(function(one) return one.t == "Space" and pandoc.Str("\u{a0}") or one end)) }
     end
   end
   for _, body in ipairs(grid.bodies) do
@@ -92,6 +90,31 @@ local function unbroken(grid)
       for _, cell in ipairs(row.cells) do mend(cell) end
     end
   end
+end
+
+-- On paper a wide table's columns share the width by their longest number or, for words, their longest word or 14 letters.
+local function share_width(grid)
+  local wanted, sum = {}, 0
+  local function look(rows)
+    for _, row in ipairs(rows) do
+      for i, cell in ipairs(row.cells) do
+        local text, longest = pandoc.utils.stringify(cell.contents), 0
+        for word in text:gmatch("%S+") do longest = math.max(longest, utf8.len(word)) end
+        local whole = text:match("^[+−–%d]") and 20 or 14
+        wanted[i] = math.max(wanted[i] or 3, longest, math.min(utf8.len(text), whole))
+      end
+    end
+  end
+  for _, body in ipairs(grid.bodies) do look(body.body) end
+  for _, row in ipairs(grid.head.rows) do
+    for i, cell in ipairs(row.cells) do
+      for word in pandoc.utils.stringify(cell.contents):gmatch("%S+") do wanted[i] = math.max(wanted[i] or 3, utf8.len(word)) end
+    end
+  end
+  for i = 1, #grid.colspecs do sum = sum + wanted[i] + 2 end
+  local specs = {}
+  for i, spec in ipairs(grid.colspecs) do specs[i] = { spec[1], (wanted[i] + 2) / sum } end
+  grid.colspecs = specs
 end
 
 local function figure(div)
@@ -143,7 +166,10 @@ local function tabular(div)
   for _, body in ipairs(grid.bodies) do rows = rows + #body.body end
   local set = "#[\n"
   if rows > LONGEST_WHOLE then set = set .. "#show figure.where(kind: table): set block(breakable: true)\n" end
-  if wide then set = set .. "#show table: set text(7.6pt)\n#set table(inset: (x: 3pt, y: 3.6pt))\n" end
+  if wide then
+    share_width(grid)
+    set = "#pad(x: -8mm)[\n" .. set:sub(4) .. "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
+  end
   return { pandoc.RawBlock("typst", set), grid, pandoc.RawBlock("typst", "]") }
 end
 
