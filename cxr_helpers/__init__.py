@@ -14,5 +14,3 @@ plots.py, pictures.py  all notebooks: figures from plain data;  show.py, widgets
 
 The sentences stand in notebooks/text/. engine/ holds what works behind this and teaches nothing.
 """
-
-__version__ = "0.2.0"

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_helpers import __version__
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.files import ROOT
 
 SCHEMA = 1
+VERSION = "0.2.0"  # of this package; CHANGELOG.md says what is new in it
 # How a notebook marks what report/exporters.py typesets: the key in an output's metadata, and the MIME type of the cover.
 KEY = "laporan"
 COVER = "application/vnd.laporan-sampul+json"
@@ -69,7 +69,7 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
     finished = {
         **provenance,
         "seconds": round(time.time() - provenance["clock"], 1),
-        "version": __version__,
+        "version": VERSION,
         "commit": _commit(),
         "packages": packages(),
     }
