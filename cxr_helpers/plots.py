@@ -20,7 +20,8 @@ from cxr_helpers.comparison import BETTER, MARGIN, WORSE
 from cxr_helpers.engine.indonesian import join, number, plain
 
 WIDTH = 6.3  # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
-BLUE, ORANGE, GREEN, RED, GREY = (*sns.color_palette("colorblind")[:4], (0.45, 0.45, 0.45))
+BLUE, ORANGE, GREEN = sns.color_palette("colorblind")[:3]
+RED, GREY = (0.75, 0.07, 0.16), (0.45, 0.45, 0.45)  # the palette's own red is orange to the eye; the text calls frames red
 SPLIT_NAMES = {"train": "latih", "val": "validasi"}
 TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "pencahayaan", "flip": "cermin kiri-kanan"}
 
@@ -30,12 +31,14 @@ sns.set_theme(
     palette="colorblind",
     rc={
         "figure.constrained_layout.use": True,
-        "font.size": 8.5,
-        "axes.titlesize": 9,
-        "axes.labelsize": 8.5,
-        "xtick.labelsize": 8,
-        "ytick.labelsize": 8,
-        "legend.fontsize": 8,
+        # The serif that comes with matplotlib, akin to the text's; its glyphs are small, hence half a point more.
+        "font.family": ["STIXGeneral", "DejaVu Sans"],
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.labelsize": 9.5,
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+        "legend.fontsize": 9,
         "legend.frameon": False,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -63,7 +66,8 @@ def _percent_axis(axis) -> None:
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def _images(axes, image: ArrayLike, title: str = "", colour=None, **kwargs) -> None:
+def picture(axes, image: ArrayLike, title: str = "", colour=None, **kwargs) -> None:
+    """An image in its panel, pixel by pixel, with a title and a frame of that colour."""
     axes.imshow(image, interpolation="none", **{"cmap": "gray", **kwargs})
     axes.set_xticks([])
     axes.set_yticks([])
@@ -75,55 +79,19 @@ def _images(axes, image: ArrayLike, title: str = "", colour=None, **kwargs) -> N
         axes.set_title(title, loc="center")
 
 
-def kernels(before: ArrayLike, after: ArrayLike) -> Figure:
-    """The first-layer kernels: before (n, 3, 7, 7) as colours, after (n, 1, 3, 3) as signed grey, each scaled by its own
-    largest value.
-    """
-    before, after = np.asarray(before), np.asarray(after)
-    n = len(before)
-    columns = 16
-    rows = -(-n // columns)
-    figure, panels = plt.subplots(2, 1, figsize=(WIDTH, 0.42 * rows * 2 + 0.5))
-    limit_before = np.abs(before).max(axis=(1, 2, 3), keepdims=True)
-    limit_after = np.abs(after).max(axis=(1, 2, 3), keepdims=True)
-    colour = (before / np.where(limit_before > 0, limit_before, 1) + 1) / 2
-    signed = after[:, 0] / np.where(limit_after > 0, limit_after, 1)[:, 0]
-    panels[0].set_title(f"Kernel asal: {n} buah, {before.shape[1]}×{before.shape[2]}×{before.shape[3]} (RGB)")
-    panels[1].set_title(f"Setelah diadaptasi: {n} buah, {after.shape[1]}×{after.shape[2]}×{after.shape[3]} (keabuan)")
-    panels[0].imshow(_mosaic(np.moveaxis(colour, 1, -1), columns, 1.0), interpolation="none")
-    panels[1].imshow(_mosaic(signed, columns, np.nan), interpolation="none", cmap="RdBu_r", vmin=-1, vmax=1)
-    for panel in panels:
-        panel.set_axis_off()
-    return figure
-
-
-def _masks(outlines: dict[str, ArrayLike] | None) -> dict[str, np.ndarray]:
-    return {name: np.asarray(masks, bool) for name, masks in (outlines or {}).items()}
-
-
-def _mosaic(tiles: np.ndarray, columns: int, gap: float) -> np.ndarray:
-    """Tiles (n, h, w[, 3]) in rows of `columns`, one pixel apart."""
-    n, h, w = tiles.shape[:3]
-    rows = -(-n // columns)
-    canvas = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1, *tiles.shape[3:]), gap)
-    for i, tile in enumerate(tiles):
-        y, x = (i // columns) * (h + 1), (i % columns) * (w + 1)
-        canvas[y : y + h, x : x + w] = tile
-    return canvas
-
-
 def drift(drift: list[dict]) -> Figure:
     """How far the images' statistics are from those stored in each BatchNorm: one {"shift", "scale"} a layer; none is 0 and 1."""
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.4))
     place = np.arange(1, len(drift) + 1)
     for panel, key, title, none in (
         (panels[0], "shift", "Pergeseran rata-rata", 0),
-        (panels[1], "scale", "Perbandingan simpangan baku", 1),
+        (panels[1], "scale", "Rasio simpangan baku", 1),
     ):
         panel.axhline(none, color=GREY, linewidth=0.8)
         panel.plot(place, [layer[key] for layer in drift], marker="o", markersize=3.5, color=BLUE)
         panel.set(title=title, xlabel="Lapisan BatchNorm ke-")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(round(value, 6))))
     panels[1].set_yscale("log")
     panels[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
@@ -135,39 +103,14 @@ def responses(before: np.ndarray, after: np.ndarray, image: np.ndarray, target: 
     """One kernel before (3, 7, 7) and after (k, k) adaptation, an image (H, W), and what either kernel answers to it."""
     figure, panels = plt.subplots(1, 5, figsize=(WIDTH * 1.3, 1.9))
     shown = (np.moveaxis(before, 0, -1) / max(np.abs(before).max(), 1e-12) + 1) / 2
-    _images(panels[0], shown, "Kernel asal")
-    _images(
+    picture(panels[0], shown, "Kernel asal")
+    picture(
         panels[1], after, "Diadaptasi", cmap="RdBu_r", vmin=-max(np.abs(after).max(), 1e-12), vmax=max(np.abs(after).max(), 1e-12)
     )
-    _images(panels[2], image, "Citra", vmin=0, vmax=255)
-    for panel, response, title in ((panels[3], target, "Tanggapan asal"), (panels[4], ours, "Tanggapan adaptasi")):
+    picture(panels[2], image, "Citra", vmin=0, vmax=255)
+    for panel, response, title in ((panels[3], target, "Respons asal"), (panels[4], ours, "Respons adaptasi")):
         limit = max(float(np.abs(response[2:-2, 2:-2]).max()), 1e-12)  # the border answers to the padding, not to the image
-        _images(panel, response, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    return figure
-
-
-def samples(
-    images: ArrayLike, labels: ArrayLike, class_names: Sequence[str], outlines: dict[str, ArrayLike] | None = None
-) -> Figure:
-    """Rows of example images (n, H, W), one row a class; `outlines` draws the contours of named masks (n, H, W) over them."""
-    images, labels, outlines = np.asarray(images), np.asarray(labels), _masks(outlines)
-    per_class = max(int((labels == c).sum()) for c in (0, 1))
-    figure, panels = plt.subplots(2, per_class, figsize=(WIDTH, 2 * WIDTH / per_class + 0.3), squeeze=False)
-    colours = dict(zip(outlines, (ORANGE, BLUE, RED, GREEN), strict=False))
-    for c in (0, 1):
-        rows = np.flatnonzero(labels == c)
-        for j, panel in enumerate(panels[c]):
-            panel.set_axis_off()
-            if j >= len(rows):
-                continue
-            panel.imshow(images[rows[j]], cmap="gray", vmin=0, vmax=255, interpolation="none")
-            for name, masks in outlines.items():
-                if masks[rows[j]].any():
-                    panel.contour(masks[rows[j]], levels=[0.5], colors=[colours[name]], linewidths=0.9)
-        panels[c][0].set_title(class_names[c])
-    if outlines:
-        handles = [plt.Line2D([], [], color=colours[name], label=name) for name in outlines]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        picture(panel, response, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
     return figure
 
 
@@ -180,9 +123,23 @@ def intensity(edges: ArrayLike, pixels: ArrayLike, images: ArrayLike, class_name
         panel.set(title=title, xlabel="Nilai keabuan", xlim=(0, 256), ylim=(0, None), xticks=range(0, 257, 64))
         panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))  # whole percents
         _percent_axis(panel.yaxis)
-    panels[0].set_ylabel("Bagian dari kelasnya")
+    panels[0].set_ylabel("Proporsi dalam kelasnya")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def _by_epoch(panel, table: pd.DataFrame, quantity: str, best_epoch: int) -> None:
+    panel.plot(table["epoch"], table[f"train_{quantity}"], "o-", color=BLUE, ms=3.5, label="latih")
+    panel.plot(table["epoch"], table[f"val_{quantity}"], "s--", color=ORANGE, ms=3.5, label="validasi")
+    panel.axvline(best_epoch, color=GREY, lw=0.8, ls=":", label=f"epoch terpilih ({best_epoch})")
+    _epoch_axis(panel, table["epoch"])
+
+
+def accuracy_by_epoch(panel, table: pd.DataFrame, best_epoch: int, majority: float) -> None:
+    """Accuracy of training and validation in a panel, with the chosen epoch and the majority line."""
+    _by_epoch(panel, table, "acc", best_epoch)
+    panel.axhline(majority, color=GREY, lw=0.8, ls="-.", label="tebakan mayoritas")
+    _percent_axis(panel.yaxis)
 
 
 def history(history: list[dict], best_epoch: int, majority: float) -> Figure:
@@ -192,16 +149,12 @@ def history(history: list[dict], best_epoch: int, majority: float) -> Figure:
     """
     table = pd.DataFrame(history)
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
-    for panel, quantity, title in ((left, "loss", "Loss (BCE)"), (right, "acc", "Akurasi")):
-        panel.plot(table["epoch"], table[f"train_{quantity}"], "o-", color=BLUE, ms=3.5, label="latih")
-        panel.plot(table["epoch"], table[f"val_{quantity}"], "s--", color=ORANGE, ms=3.5, label="validasi")
-        panel.axvline(best_epoch, color=GREY, lw=0.8, ls=":", label=f"epoch terpilih ({best_epoch})")
-        panel.set_title(title)
-        _epoch_axis(panel, table["epoch"])
+    left.set_title("Loss (BCE)")
+    _by_epoch(left, table, "loss", best_epoch)
     left.yaxis.set_major_formatter(Comma(2))
     left.set_ylim(bottom=0)
-    right.axhline(majority, color=GREY, lw=0.8, ls="-.", label="tebakan mayoritas")
-    _percent_axis(right.yaxis)
+    right.set_title("Akurasi")
+    accuracy_by_epoch(right, table, best_epoch, majority)
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -242,7 +195,7 @@ def predictions(
         panel.set_axis_on()
         sure = number(100 * (p if predicted else 1 - p), 0)
         mark = "✓" if right else "✗"
-        _images(panel, image, f"{mark} {class_names[predicted]} {sure}%", BLUE if right else RED, vmin=0, vmax=255)
+        picture(panel, image, f"{mark} {class_names[predicted]} {sure}%", BLUE if right else RED, vmin=0, vmax=255)
         panel.title.set_fontsize(7.5)
         panel.set_xlabel(f"label: {class_names[int(label)]}" + f"\n{remark}" * bool(remark), fontsize=7.5)
     return figure
@@ -294,9 +247,9 @@ def augmentations(image: ArrayLike, examples: dict[str, ArrayLike]) -> Figure:
     n = max(len(made) for made in examples.values())
     figure, panels = plt.subplots(len(examples), n + 1, figsize=(WIDTH, len(examples) * (WIDTH / (n + 1) + 0.25)), squeeze=False)
     for row, (names, made) in zip(panels, examples.items(), strict=True):
-        _images(row[0], image, "asal", vmin=0, vmax=255)
+        picture(row[0], image, "asal", vmin=0, vmax=255)
         for panel, one in zip(row[1:], made, strict=True):
-            _images(panel, one, vmin=0, vmax=255)
+            picture(panel, one, vmin=0, vmax=255)
         row[1].set_title(join([TRANSFORM_NAMES[name] for name in names.split("+")]))
     return figure
 
@@ -306,8 +259,8 @@ def leakage(lesson: dict) -> Figure:
     epochs = range(1, len(lesson["test_acc"]) + 1)
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
     panel.plot(epochs, lesson["test_acc"], "o-", color=GREY, ms=3.5, label="akurasi uji")
-    panel.plot(*lesson["honest"], "D", color=BLUE, ms=8, label="dipilih oleh validasi")
-    panel.plot(*lesson["course"], "*", color=RED, ms=12, label="dipilih oleh data uji sendiri")
+    panel.plot(*lesson["honest"], "D", color=BLUE, ms=8, label="dipilih berdasarkan validasi")
+    panel.plot(*lesson["course"], "*", color=RED, ms=12, label="dipilih berdasarkan data uji sendiri")
     panel.set_ylabel("Akurasi uji")
     _epoch_axis(panel, epochs)
     _percent_axis(panel.yaxis)
@@ -367,33 +320,6 @@ def memorisation(by_epoch: list[dict]) -> Figure:
     return figure
 
 
-def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
-    """Images above their signed attribution maps, each map on its own scale; contours of named masks over both.
-
-    examples: "images" and "maps" (n, H, W), "labels" (n,), "probability" of class 1 (n,), "outlines": {name: (n, H, W)} or None.
-    """
-    images, maps, outlines = np.asarray(examples["images"]), np.asarray(examples["maps"]), _masks(examples["outlines"])
-    predicted = np.asarray(examples["probability"]) > 0.5
-    right = predicted == (np.asarray(examples["labels"]) == 1)
-    titles = [f"{'✓' if ok else '✗'} {class_names[int(p)]}" for ok, p in zip(right, predicted, strict=True)]
-    n = len(images)
-    figure, panels = plt.subplots(2, n, figsize=(WIDTH, 2 * WIDTH / n + 0.5), squeeze=False)
-    colours = dict(zip(outlines, (ORANGE, GREEN, "black"), strict=False))
-    for j in range(n):
-        limit = max(float(np.abs(maps[j]).max()), 1e-12)
-        _images(panels[0][j], images[j], titles[j], BLUE if right[j] else RED, vmin=0, vmax=255)
-        panels[0][j].title.set_fontsize(7)
-        _images(panels[1][j], maps[j], cmap="RdBu_r", vmin=-limit, vmax=limit)
-        for panel in panels[:, j]:
-            for name, masks in outlines.items():
-                if masks[j].any():
-                    panel.contour(masks[j], levels=[0.5], colors=[colours[name]], linewidths=0.8)
-    if outlines:
-        handles = [plt.Line2D([], [], color=colours[name], label=name) for name in outlines]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return figure
-
-
 def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
     """Histogram of the probability of the predicted class (0.5–1), for right and for wrong predictions."""
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.3))
@@ -422,7 +348,7 @@ def reliability(before: list[dict], after: list[dict]) -> Figure:
         panel.set(title=title, xlabel="Probabilitas rata-rata", xlim=(0.48, 1.02), ylim=(-0.02, 1.04))
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_formatter(Comma(1))
-    panels[0][0].set_ylabel("Bagian yang benar")
+    panels[0][0].set_ylabel("Proporsi yang benar")
     panels[0][0].legend(loc="lower right")
     return figure
 

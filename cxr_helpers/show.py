@@ -23,7 +23,7 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from cxr_helpers import plots
+from cxr_helpers import pictures, plots
 from cxr_helpers.engine import files, indonesian, results
 from cxr_helpers.engine.results import COVER, KEY
 
@@ -189,11 +189,11 @@ class Drawing:
 NAMES = "provenance.data.class_names"
 FIGURES = {
     # 01_adaptasi_bobot
-    "fig-kernel": Drawing(plots.kernels, before="kernels.before", after="kernels.after"),
+    "fig-kernel": Drawing(pictures.kernels, before="kernels.before", after="kernels.after"),
     "fig-pergeseran": Drawing(plots.drift, drift="batch_norm.drift"),
     # 02_pelatihan
     "fig-contoh": Drawing(
-        plots.samples, images="samples.images", labels="samples.labels", outlines="samples.outlines", class_names=NAMES
+        pictures.samples, images="samples.images", labels="samples.labels", outlines="samples.outlines", class_names=NAMES
     ),
     "fig-intensitas": Drawing(
         plots.intensity, edges="intensity.edges", pixels="intensity.pixels", images="intensity.images", class_names=NAMES
@@ -230,7 +230,7 @@ FIGURES = {
         class_names=NAMES,
     ),
     "fig-hafalan": Drawing(plots.memorisation, "72%", by_epoch="memorisation.by_epoch"),
-    "fig-atribusi": Drawing(plots.attributions, examples="attribution.examples", class_names=NAMES),
+    "fig-atribusi": Drawing(pictures.attributions, examples="attribution.examples", class_names=NAMES),
     # 04_perbaikan
     "fig-augmentasi": Drawing(plots.augmentations, image="augmentations.image", examples="augmentations.examples"),
     "fig-selisih": Drawing(plots.forest, variants="shown"),
@@ -238,6 +238,16 @@ FIGURES = {
     # 05_percobaan
     "fig-percobaan": Drawing(plots.forest, variants="variants"),
     "fig-kurva-percobaan": Drawing(plots.compared_curves, variants="variants", compared="compared"),
+    # laporan; its keys begin with the chapter's name in the report
+    "fig-ringkasan": Drawing(
+        pictures.overview,
+        images="training.samples.images",
+        labels="training.samples.labels",
+        class_names="training.provenance.data.class_names",
+        history="training.history",
+        best_epoch="training.best_epoch",
+        majority="training.majority.val",
+    ),
 }
 
 
@@ -256,17 +266,20 @@ class Chapter:
 
     name: of the template in notebooks/text; build: the folder whose results/ are read, as in `make report BUILD=…`; parts:
     chapters whose results the template sees under these names, instead of a results file of its own. `result` is the file's
-    content. Raises InputError from results.read; a template that names a number which is not there raises jinja2.UndefinedError.
+    content, or {part: content}. Raises InputError from results.read; a template that names a number which is not there raises
+    jinja2.UndefinedError.
     """
 
     def __init__(self, name: str, build: Path | str = "build", **parts: "Chapter"):
         self.name = name
         self._printed: list[dict] = []
         if parts:
-            self.result = None
+            self.result = {part: chapter.result for part, chapter in parts.items()}
+            self._files = {part: chapter.name for part, chapter in parts.items()}
             seen = {part: traced(chapter.result, chapter.name) for part, chapter in parts.items()}
         else:
             self.result = results.read(name, build)
+            self._files = {}
             seen = {"r": traced(self.result, name)}
         template = _environment().get_template(f"{name}.md.j2")
         self._macros = template.make_module({**seen, "printed": self._printed})
@@ -306,13 +319,18 @@ class Chapter:
             printed=printed + noted,
         )
 
+    def _place(self, key: str) -> str:
+        """Where a key of `result` stands: the name of its results file, then the key in it."""
+        part, _, rest = key.partition(".")
+        return f"{self._files[part]}.{rest}" if part in self._files else f"{self.name}.{key}"
+
     def figure(self, id: str) -> None:
         """Draw and show the figure `id` ("fig-…") of FIGURES with its caption and alternative text."""
         drawing, macro = FIGURES[id], id.replace("-", "_")
         figure = drawing.function(**{name: pick(self.result, key) for name, key in drawing.keys.items()})
         caption, printed = self.words(f"{macro}_caption")
         alt, noted = self.words(f"{macro}_alt")
-        keys = [f"{self.name}.{key}" for key in drawing.keys.values()]
+        keys = [self._place(key) for key in drawing.keys.values()]
         _emit(
             _pictures(figure, caption, alt),
             "figure",
@@ -361,7 +379,7 @@ def _pictures(figure: Figure, caption: str, alt: str) -> dict[str, str]:
     vector, raster = io.BytesIO(), io.BytesIO()
     # Text as paths: the report looks the same whatever fonts a machine has.
     with plt.rc_context({"svg.fonttype": "path"}):
-        figure.savefig(vector, format="svg", metadata=SVG_METADATA)
+        figure.savefig(vector, format="svg", metadata=SVG_METADATA, transparent=True)
     figure.savefig(raster, format="png", dpi=PNG_DPI, metadata={"Software": None})
     plt.close(figure)
     image = base64.b64encode(raster.getvalue()).decode()

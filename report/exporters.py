@@ -45,6 +45,14 @@ FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
 # What Typst's embedded fonts can draw; anything else (emoji, Arabic, CJK) becomes a visible box in the PDF.
 DRAWABLE = re.compile(r"[^\n\t -~ -ʯͰ-ϿЀ-ӿḀ-ỿ‐-‧‰-⁞₠-₿℀-⅏←-⇿∀-⋿■-◿✓✗]")
+# Figures have no background of their own; on a dark page the ink that seaborn draws text and axes with turns light.
+DARK = (
+    "<style>@media (prefers-color-scheme: dark) {"
+    '[style*="fill: #262626"] { fill: #e6e4df !important } [style*="stroke: #262626"] { stroke: #e6e4df !important }'
+    '[style*="stroke: #737373"] { stroke: #a3a09a !important } [style*="stroke: #0173b2"] { stroke: #4aa8e0 !important }'
+    '[style*="fill: #0173b2"] { fill: #4aa8e0 !important } [style*="stroke: #bf1229"] { stroke: #ff6b6b !important }'
+    "}</style>"
+)
 NO_DATE = datetime(1980, 1, 1, tzinfo=timezone.utc)
 
 
@@ -57,6 +65,12 @@ class _Laporan(TemplateExporter):
 
     export_from_notebook = None
     template_data_paths = ()
+
+    def __init__(self, *args, **kw):
+        super().__init__(*args, **kw)
+        self.beside: dict[
+            str, set[str]
+        ] = {}  # for each notebook whose page stands beside this one: the ids of its figures and tables
 
     @property
     def template_paths(self):
@@ -72,6 +86,7 @@ class _Laporan(TemplateExporter):
     def from_notebook_node(self, nb, resources=None, **kw):
         self._figures: dict[str, str] = {}
         cover = _find_cover(nb)
+        self._report = cover is not None
         for index, cell in enumerate(nb.cells):
             _check(index, cell)
             cell.metadata["laporan_index"] = index
@@ -86,7 +101,18 @@ class _Laporan(TemplateExporter):
         return self.typeset(markdown, meta), resources
 
     def _with_code(self, cover: dict | None) -> bool:
-        return True
+        return cover is None  # the report is to be read; a notebook is to be studied
+
+    def _source(self, mark: dict) -> str:
+        """Where the numbers of a figure or table of the report stand: results file, keys, and the notebook's page."""
+        keys = [key.split(".", 1) for key in mark.get("source", []) if ".provenance" not in key]
+        if not (self._report and keys):
+            return ""
+        stem = keys[0][0]
+        inner = [key for name, key in keys if name == stem]
+        named = f"{stem}.json: {', '.join(inner[:3])}{', …' if inner[3:] else ''}"
+        anchor = f"#{mark['id']}" if mark["id"] in self.beside.get(stem, ()) else ""
+        return f' sumber="{_attribute(named)}" halaman="{stem}.html{anchor}"'
 
     def _shown(self, output, cell) -> str:
         """One output as Markdown."""
@@ -100,7 +126,7 @@ class _Laporan(TemplateExporter):
             return ""
         if mark["kind"] == "prose":
             return data["text/markdown"]
-        attributes = f"#{mark['id']} .{mark['kind']}"
+        attributes = f"#{mark['id']} .{mark['kind']}{self._source(mark)}"
         if mark["kind"] == "table":
             return f"::: {{{attributes}}}\n{data['text/markdown']}\n\n::: keterangan\n{mark['caption']}\n:::\n:::"
         name = self._keep_figure(mark["id"], data["image/svg+xml"])
@@ -147,7 +173,8 @@ class LaporanHTML(_Laporan):
     export_from_notebook = "Laporan HTML"
 
     def _keep_figure(self, id: str, svg: str) -> str:
-        return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+        ruled = re.sub(r"(<svg[^>]*>)", lambda opening: opening[1] + DARK, svg, count=1)
+        return "data:image/svg+xml;base64," + base64.b64encode(ruled.encode()).decode()
 
     def typeset(self, markdown: str, meta: dict) -> str:
         with tempfile.TemporaryDirectory() as folder:
@@ -166,9 +193,6 @@ class LaporanPDF(_Laporan):
     file_extension = ".pdf"
     output_mimetype = "application/pdf"
     export_from_notebook = "Laporan PDF"
-
-    def _with_code(self, cover: dict | None) -> bool:
-        return cover is None  # the report on paper is to be read; a notebook on paper is to be studied
 
     def typeset(self, markdown: str, meta: dict) -> bytes:
         moment = datetime.fromisoformat(meta["moment"]) if "moment" in meta else NO_DATE
@@ -232,13 +256,19 @@ def _check(index: int, cell) -> None:
             raise _fail(index, f"keluarannya sebuah galat ({output.ename}); jalankan notebook itu sampai selesai dahulu.")
 
 
+def _ids(notebook: Path) -> set[str]:
+    return set(re.findall(r'"id": "((?:fig|tbl)-[\w-]+)"', notebook.read_text(encoding="utf-8")))
+
+
 def export(notebook: Path, output: Path, kind: str) -> None:
     """Typeset `notebook` into `output` ("html" or "pdf"), whole or not at all. Raises InputError."""
     try:
         nb = nbformat.read(notebook, as_version=4)
     except (OSError, ValueError) as error:
         raise InputError(f"{notebook} tidak dapat dibaca sebagai notebook ({type(error).__name__}).") from None
-    content, _ = {"html": LaporanHTML, "pdf": LaporanPDF}[kind]().from_notebook_node(nb)
+    exporter = {"html": LaporanHTML, "pdf": LaporanPDF}[kind]()
+    exporter.beside = {path.stem: _ids(path) for path in notebook.parent.glob("*.ipynb") if path != notebook}
+    content, _ = exporter.from_notebook_node(nb)
     output.parent.mkdir(parents=True, exist_ok=True)
     files.write(output, content if isinstance(content, bytes) else content.encode("utf-8"))
 

@@ -1,13 +1,15 @@
 -- Figures, tables and cross-references of the report, for HTML and Typst alike.
 --
 -- A Div .figure (attributes alt, berkas, lebar; content: the caption) and a Div .table (content: a table and a Div .keterangan)
--- become numbered blocks; a link to #fig-…, #tbl-… or #sec-… gets the number of its target. An id that is unknown or given
+-- become numbered blocks; their attributes sumber (results file and keys) and halaman (a page that shows them too) become a
+-- small note behind the caption. A link to #fig-…, #tbl-… or #sec-… gets the number of its target. An id that is unknown or given
 -- twice is an error.
 
 local html = FORMAT:match("html") ~= nil
 local NAMES = { figure = "Gambar", table = "Tabel" }
 local PREFIX = { figure = "fig-", table = "tbl-" }
 local LONGEST_WHOLE = 16 -- rows; only a longer table may be broken over two pages
+local WIDE = 7 -- columns; such a table may use the margin on the screen and is set smaller on paper
 local number, seen, counts = {}, {}, { figure = 0, table = 0 }
 local levels = { 0, 0, 0, 0, 0, 0 }
 
@@ -56,6 +58,65 @@ local function caption_html(kind, id, caption)
   return pandoc.Plain(inlines)
 end
 
+local function source_html(div)
+  local source, page = div.attributes.sumber, div.attributes.halaman
+  if not source then return pandoc.Plain({}) end
+  local named = ' title="' .. attribute(source) .. '"'
+  if not page then return pandoc.RawBlock("html", ' <small class="sumber">' .. attribute(source) .. "</small>") end
+  return pandoc.RawBlock("html", ' <small><a class="sumber" href="' .. attribute(page) .. '"' .. named .. ">sumber: "
+    .. attribute(source) .. "</a></small>")
+end
+
+local function source_typst(div)
+  local source = div.attributes.sumber
+  if not source then return {} end
+  return { pandoc.RawInline("typst", " #text(size: 7.5pt)[sumber: #" .. quoted(source) .. "]") }
+end
+
+-- A value and its interval are read as one: a cell with a number in it isn't broken over two lines.
+local function unbroken(grid)
+  local function mend(cell)
+    local text = pandoc.utils.stringify(cell.contents)
+    if #cell.contents ~= 1 or not text:match("^[+−–%d]") or #text > 40 then return end
+    local inlines = cell.contents[1].content
+    if html then
+      cell.contents = { pandoc.Plain({ pandoc.Span(inlines, { class = "utuh" }) }) }
+    else
+      cell.contents = { pandoc.Plain(inlines:map(function(one) return one.t == "Space" and pandoc.Str("\u{a0}") or one end)) }
+    end
+  end
+  for _, body in ipairs(grid.bodies) do
+    for _, row in ipairs(body.body) do
+      for _, cell in ipairs(row.cells) do mend(cell) end
+    end
+  end
+end
+
+-- On paper a wide table's columns share the width by their longest number or, for words, their longest word or 14 letters.
+local function share_width(grid)
+  local wanted, sum = {}, 0
+  local function look(rows)
+    for _, row in ipairs(rows) do
+      for i, cell in ipairs(row.cells) do
+        local text, longest = pandoc.utils.stringify(cell.contents), 0
+        for word in text:gmatch("%S+") do longest = math.max(longest, utf8.len(word)) end
+        local whole = text:match("^[+−–%d]") and 20 or 14
+        wanted[i] = math.max(wanted[i] or 3, longest, math.min(utf8.len(text), whole))
+      end
+    end
+  end
+  for _, body in ipairs(grid.bodies) do look(body.body) end
+  for _, row in ipairs(grid.head.rows) do
+    for i, cell in ipairs(row.cells) do
+      for word in pandoc.utils.stringify(cell.contents):gmatch("%S+") do wanted[i] = math.max(wanted[i] or 3, utf8.len(word)) end
+    end
+  end
+  for i = 1, #grid.colspecs do sum = sum + wanted[i] + 2 end
+  local specs = {}
+  for i, spec in ipairs(grid.colspecs) do specs[i] = { spec[1], (wanted[i] + 2) / sum } end
+  grid.colspecs = specs
+end
+
 local function figure(div)
   local id, file, alt = div.identifier, div.attributes.berkas, div.attributes.alt
   local width = div.attributes.lebar or "100%"
@@ -64,12 +125,14 @@ local function figure(div)
       pandoc.RawBlock("html", '<figure id="' .. id .. '"><img src="' .. file .. '" alt="' .. attribute(alt)
         .. '" style="width:' .. width .. '"><figcaption>'),
       caption_html("figure", id, div.content),
+      source_html(div),
       pandoc.RawBlock("html", "</figcaption></figure>"),
     }
   end
+  local placement = id == "fig-ringkasan" and "none" or "auto" -- the summary is read from top to bottom
   return {
-    pandoc.RawBlock("typst", "#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), placement: auto, caption: ["),
-    pandoc.Plain(pandoc.utils.blocks_to_inlines(div.content)),
+    pandoc.RawBlock("typst", "#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), placement: " .. placement .. ", caption: ["),
+    pandoc.Plain(pandoc.utils.blocks_to_inlines(div.content) .. source_typst(div)),
     pandoc.RawBlock("typst", "]) <" .. id .. ">"),
   }
 end
@@ -81,27 +144,33 @@ local function tabular(div)
     if block.t == "Div" and block.classes:includes("keterangan") then caption = block.content end
   end
   if not (grid and caption) then error("tabel #" .. id .. " tanpa isi atau keterangan") end
+  unbroken(grid)
+  local wide = #grid.colspecs >= WIDE
   if html then
     -- The first cell of a row names it; a screen reader says it with each number.
     for _, body in ipairs(grid.bodies) do body.row_head_columns = 1 end
-    grid.caption = { long = { caption_html("table", id, caption) } }
-    grid.identifier = id
+    -- The caption stands outside the box that scrolls: it stays in sight beside a wide table.
     return {
-      pandoc.RawBlock("html", '<div class="gulir" role="region" tabindex="0" aria-label="Tabel ' .. number[id] .. '">'),
+      pandoc.RawBlock("html", '<figure class="tabel' .. (wide and " lebar" or "") .. '" id="' .. id .. '"><figcaption>'),
+      caption_html("table", id, caption),
+      source_html(div),
+      pandoc.RawBlock("html", '</figcaption><div class="gulir" role="region" tabindex="0" aria-label="Tabel '
+        .. number[id] .. '">'),
       grid,
-      pandoc.RawBlock("html", "</div>"),
+      pandoc.RawBlock("html", "</div></figure>"),
     }
   end
-  grid.caption = { long = { pandoc.Plain(pandoc.utils.blocks_to_inlines(caption)) } }
+  grid.caption = { long = { pandoc.Plain(pandoc.utils.blocks_to_inlines(caption) .. source_typst(div)) } }
   grid.identifier = id
   local rows = 0
   for _, body in ipairs(grid.bodies) do rows = rows + #body.body end
-  if rows <= LONGEST_WHOLE then return grid end
-  return {
-    pandoc.RawBlock("typst", "#[\n#show figure.where(kind: table): set block(breakable: true)"),
-    grid,
-    pandoc.RawBlock("typst", "]"),
-  }
+  local set = "#[\n"
+  if rows > LONGEST_WHOLE then set = set .. "#show figure.where(kind: table): set block(breakable: true)\n" end
+  if wide then
+    share_width(grid)
+    set = "#pad(x: -8mm)[\n" .. set:sub(4) .. "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
+  end
+  return { pandoc.RawBlock("typst", set), grid, pandoc.RawBlock("typst", "]") }
 end
 
 local function code(block)

@@ -2,15 +2,16 @@
 
 import copy
 import json
+import re
 
 import pytest
 from jinja2 import nodes
 
-from cxr_helpers import show
+from cxr_helpers import remedies, show
 from cxr_helpers.engine import files
 
 FILES = ("01_adaptasi_bobot", "02_pelatihan", "03_analisis_overfitting", "04_perbaikan", "05_percobaan")
-PARTS = dict(zip(("adaptation", "training", "overfitting", "remedies"), FILES, strict=True))
+PARTS = dict(zip(("adaptation", "training", "overfitting", "remedies", "experiments"), FILES, strict=True))
 ESTIMATE = {"value": 0.123, "ci95": [0.071, 0.175]}
 
 
@@ -44,7 +45,7 @@ def say(real, tmp_path, monkeypatch):
     return said
 
 
-ONE, TWO, THREE, FOUR = FILES
+ONE, TWO, THREE, FOUR, FIVE = FILES
 PATIENTS = {"train": 1193, "val": 164, "test": 360}
 STARTS = {"better": [], "worse": [], "gabor": False, "counts_seeds": True}
 START = {"kind": "random", "difference": None}
@@ -53,6 +54,7 @@ LESS = {"value": -0.05, "ci95": [-0.09, -0.01], "p": 0.2, "p_adjusted": 0.2, "ve
 UNDECIDED = BETTER | {"verdict": "belum dapat diputuskan"}
 ROW = {
     "title": "Baris A",
+    "recommendation": "weight_decay",
     "seeds": [0, 1, 2],
     "test": {"auc": {"value": 0.9}},
     "gap": {"value": 0.12},
@@ -95,7 +97,7 @@ CHANGE |= {"verdict": "dibantah", "reasons": []}
 LOSS_CHANGE = "paruh kedua pelatihan | epoch 5 ke 10: 0,200 ke 0,323, selisih 0,123 (IK 95% 0,071–0,175) | dibantah |"
 ACC_CHANGE = "Akurasi validasi naik | epoch 5 ke 10: 20,0% ke 32,3%, selisih +12,3 poin persen (IK 95% 7,1–17,5) | dibantah |"
 COUNTED = {"n": 19, "didukung": 6, "dibantah": 1, PENDING: 3, NOT_HERE: 9}
-SAID = "Dari 19 klaim laporan mata kuliah, 6 didukung, 1 dibantah, 3 belum dapat diputuskan, dan 9 tidak dapat diuji di sini."
+SAID = "Dari 19 klaim laporan acuan, 6 didukung, 1 dibantah, 3 belum dapat diputuskan, dan 9 tidak dapat diuji di sini."
 TUBE = {"pneumothorax": True, "side": "across"}
 GROUP = {"divides": "Sisi pneumotoraks", "group": "kiri", "n": 9, "acc": ESTIMATE, "side": "across"}
 GROUP |= {"difference": ESTIMATE, "p_adjusted": 0.25}
@@ -134,9 +136,9 @@ WORDS = [
     (ONE, "tbl_awal_caption", {"provenance.data.patients": PATIENTS}, "citra latih dari 1.193 pasien dan"),
     ("laporan", "facts", {"training.provenance.data.patients": PATIENTS}, " uji dari 360 pasien"),
     ("laporan", "facts", {"training.provenance.data.patients": None}, " uji\n- Seed"),
-    ("laporan", "abstract", {"training.provenance.data.patients": PATIENTS}, "citra latih dari 1.193 pasien ("),
+    ("laporan", "facts", {"training.provenance.data.patients": PATIENTS}, "latih dari 1.193 pasien"),
     (TWO, "fig_contoh_caption", {"samples.outlines": None}, "(bawah)."),
-    (TWO, "fig_contoh_caption", {"samples.outlines": {"jantung": []}}, "topeng kebenaran"),
+    (TWO, "fig_contoh_caption", {"samples.outlines": {"jantung": []}}, "masker acuan"),
     (TWO, "text_intensity", {"intensity.brighter": None}, "memuat 0,5: tidak terlihat"),
     (TWO, "text_intensity", {"intensity.brighter": 1}, "Pneumotoraks cenderung lebih terang"),
     (TWO, "tbl_resep", {"config.augment": []}, "| Augmentasi | tidak ada |"),
@@ -161,7 +163,7 @@ WORDS = [
     (THREE, "text_turn", {"turn.turned": False}, "*loss* validasi belum berbalik naik"),
     (THREE, "text_turn", {"turn.turned": True, "turn.rise.side": "above", "turn.each_seed": [2, 3]}, "epoch 2 dan 3). Dari"),
     (THREE, "text_turn", {"turn.turned": True, "turn.rise.side": "across", "turn.each_seed": [2]}, "nol, jadi kenaikannya"),
-    (THREE, "text_selection", {"selection.1.differs": [], "selection.2.differs": []}, "tidak terbedakan dari memakai"),
+    (THREE, "text_selection", {"selection.1.differs": [], "selection.2.differs": []}, "tidak berbeda bermakna dari memakai"),
     (
         THREE,
         "text_selection",
@@ -218,10 +220,10 @@ WORDS = [
     (THREE, "text_confidence", {"confidence.beyond_chance": True, "confidence.ece": ESTIMATE}, "galatnya 0,123 (IK 95%"),
     (THREE, "text_confidence", {"confidence.beyond_chance": False}, "tidak terlihat bahwa keyakinan jaringan meleset"),
     (THREE, "text_temperature", {"temperature.side": "below", "temperature.softens": True}, "di atas 1: keyakinan dikurangi"),
-    (THREE, "text_temperature", {"temperature.side": "below"}, "jelas dari nol"),
+    (THREE, "text_temperature", {"temperature.side": "below"}, "berbeda nyata dari nol"),
     (THREE, "text_temperature", {"temperature.side": "above"}, "justru memburuk"),
     (THREE, "text_temperature", {"temperature.side": "across", "temperature.softens": False}, "keyakinan tidak dikurangi"),
-    (THREE, "text_temperature", {"temperature.side": "across"}, "belum terbedakan dari nol"),
+    (THREE, "text_temperature", {"temperature.side": "across"}, "belum berbeda bermakna dari nol"),
     (THREE, "fig_salah_yakin_caption", {"confident_errors.n_flipped": None}, "(epoch terakhir)."),
     (THREE, "fig_salah_yakin_caption", {"confident_errors.n_flipped": 1}, "(epoch terakhir). Baris terbawah"),
     (THREE, "text_confident_errors", {"confident_errors.n": 0}, "Tidak ada prediksi salah"),
@@ -231,7 +233,7 @@ WORDS = [
     (THREE, "text_attribution", {"attribution.regions": None}, "hanya dapat dilihat"),
     (THREE, "text_attribution", {"attribution.regions": {"heart": {"side": "above"}}}, "memperhatikan jantung lebih"),
     (THREE, "text_attribution", {"attribution.regions": {"heart": {"side": "below"}}}, "memperhatikan jantung kurang"),
-    (THREE, "text_attribution", {"attribution.regions": {"heart": {"side": "across"}}}, "pada jantung tidak terbedakan"),
+    (THREE, "text_attribution", {"attribution.regions": {"heart": {"side": "across"}}}, "pada jantung tidak berbeda bermakna"),
     (THREE, "text_tube", {"tube": None}, "tidak dapat diukur"),
     (THREE, "text_tube", {"tube": [TUBE, {"pneumothorax": False, "side": "above"}]}, "Pada anatomi tanpa pneumotoraks, citra"),
     (THREE, "text_tube", {"tube": [{**TUBE, "side": "above"}]}, "menjadi jalan pintas, seperti"),
@@ -277,7 +279,7 @@ WORDS = [
     ),
     (THREE, "tbl_klaim_caption", {"claims.different": ["data"]}, "hanya pembanding, bukan ujian"),
     (THREE, "tbl_klaim_caption", {"claims.different": []}, "Putusan dihitung dari interval dan toleransi."),
-    (THREE, "text_claimed_numbers", {"claims.different": ["data", "recipe"]}, "kuliah: data dan resep atau banyaknya epoch."),
+    (THREE, "text_claimed_numbers", {"claims.different": ["data", "recipe"]}, "acuan: data dan resep atau banyaknya epoch."),
     (THREE, "text_claimed_numbers", {"claims.different": [], "claims.of_recipe": False}, "sedikitnya diperlukan tiga seed"),
     (THREE, "text_claimed_numbers", {"claims.different": [], "claims.of_recipe": True}, "sehingga angkanya dapat diuji"),
     (THREE, "tbl_bentuk", {"claims.shapes.2": CHANGE | {"kind": "loss_change"}}, LOSS_CHANGE),
@@ -320,12 +322,12 @@ WORDS = [
         },
         "tanpa pelatihan 12,3% (IK 95% 7,1–17,5); tebakan mayoritas 60,0% | dibantah |",
     ),
-    (THREE, "tbl_bentuk_caption", {"claims.of_recipe": False}, "kuliah, dinilai pada pelatihan ini saja: seed lain"),
+    (THREE, "tbl_bentuk_caption", {"claims.of_recipe": False}, "acuan, dinilai pada pelatihan ini saja: seed lain"),
     (
         THREE,
         "tbl_bentuk_caption",
         {"claims.of_recipe": True, "provenance.seeds": [0, 1, 2]},
-        "kuliah, rata-rata 3 seed; intervalnya menghitung citra dan seed. Perubahan",
+        "acuan, rata-rata 3 seed; intervalnya menghitung citra dan seed. Perubahan",
     ),
     (THREE, "tbl_acuan", {}, "| *Loss* validasi pada epoch terakhir | 0,3 | 0,53 | tidak |"),
     (THREE, "tbl_acuan", {}, "| *Loss* latih pada epoch terakhir | 0,05 | 0,05 | ya |"),
@@ -336,7 +338,7 @@ WORDS = [
     (THREE, "text_claims", {"claims_summary": COUNTED, "claims.of_recipe": False}, SAID + " Putusan tentang bentuk klaim"),
     (THREE, "text_claims", {"claims.of_recipe": False}, "berlaku bagi pelatihan ini pada data ini."),
     (THREE, "text_claims", {"claims.of_recipe": True}, "berlaku bagi resep ini pada data ini."),
-    ("laporan", "abstract", {"overfitting.claims_summary": COUNTED}, SAID),
+    ("laporan", "text_summary", {"overfitting.claims_summary": COUNTED}, SAID),
     ("laporan", "text_conclusion", {"overfitting.claims_summary": COUNTED}, SAID),
     (FOUR, "text_shortcut", {f"shortcut.{i}.side": "across" for i in range(4)}, "tidak terlihat jawaban yang berubah"),
     (FOUR, "text_shortcut", {"shortcut.0.side": "below", "shortcut.0.difference": ESTIMATE}, "+12,3 poin persen (IK"),
@@ -345,7 +347,7 @@ WORDS = [
     (FOUR, "text_source", {"source": "reference", "reference.trainings": 8, "reference.planned": 9}, "8 dari 9 pel"),
     (FOUR, "text_source", {"provenance.data.kind": "chestmnist"}, "**tidak berlaku untuk"),
     (FOUR, "text_detectable", {"detectable": [DETECTABLE]}, "0,031 dengan 5 seed"),
-    (FOUR, "tbl_perbaikan", {"shown.1": ROW}, " | 0,010–0,052 | lebih baik | +12,0 | −5,0 | "),
+    (FOUR, "tbl_perbaikan", {"shown.1": ROW}, "| 2 | lebih baik | +0,031 | 0,010–0,052 | setara | −5,0 | "),
     (FOUR, "tbl_perbaikan", {"shown.1": ONE_SEED}, "| belum dapat diputuskan (1 seed) |"),
     (FOUR, "tbl_perbaikan", {"shown.1": ROW | {"predicts": UNDECIDED}}, "| belum dapat diputuskan |"),
     (FOUR, "tbl_perbaikan_caption", {"source": "reference"}, "Studi acuan: setiap"),
@@ -390,7 +392,10 @@ WORDS = [
     ("laporan", "text_conclusion", {"overfitting.final_gap": {**ESTIMATE, "side": "above"}}, "yang terukur: kesenjangan"),
     ("laporan", "text_conclusion", {"overfitting.final_gap": {**ESTIMATE, "side": "across"}}, "tidak dapat dipastikan"),
     ("laporan", "text_conclusion", {"remedies.summary.combination": None}, "gabungan tidak dinilai"),
-    ("laporan", "abstract", {"remedies.summary": ROWS_COUNTED}, "Daya prediksi: 9 belum dapat diputuskan"),
+    ("laporan", "text_summary", {"remedies.summary": ROWS_COUNTED}, "Daya prediksi: 9 belum dapat diputuskan"),
+    ("laporan", "abstract", {"remedies.summary": ROWS_COUNTED}, "Belum ada perbaikan yang terbukti"),
+    ("laporan", "abstract", {"remedies.summary": counted("lebih baik")}, "Sebagian perbaikan terbukti"),
+    ("laporan", "text_task", {"training.provenance.data.kind": "phantom"}, "Datanya **fantom**"),
     ("laporan", "text_conclusion", {"overfitting.final_gap": {**ESTIMATE, "side": "below"}}, "tidak ada *overfitting*"),
 ]  # fmt: skip
 
@@ -400,6 +405,27 @@ WORDS = [
 )
 def test_the_words_follow_the_results(say, name, macro, changes, words):
     assert words in say(name, macro, changes)
+
+
+def test_the_abstract_is_short_and_of_five_numbers(say):
+    """Five values or estimates from the results; an estimate may print its interval too."""
+    text = say("laporan", "abstract", {"training.provenance.data.kind": "phantom"})
+    plain = re.sub(r" \(IK 95% [^)]*\)|\d+×\d+", "", text)
+    assert len(text.split()) <= 120 and len(re.findall(r"\d[\d.,]*", plain.replace("ResNet-18", ""))) <= 5, plain
+
+
+@pytest.mark.parametrize("name", [*FILES, "laporan"])
+def test_the_words_agreed_upon_are_used(name):
+    text = (show.TEXTS / f"{name}.md.j2").read_text(encoding="utf-8")
+    old = "topeng|jelas dari nol|terbedakan|sekadar perbandingan|bergerak dari|dipilih oleh|tanggapan rata|petak|diserahkan"
+    assert not re.findall(old, text, re.I)
+    # Defined once, in the summary.
+    assert text.lower().count("laporan mata kuliah") == (name == "laporan")
+
+
+def test_the_recommendations_are_numbered_in_the_order_of_the_course():
+    numbers = show._environment().get_template(f"{FOUR}.md.j2").make_module({"r": {"shown": [{}]}, "printed": []}).nomor
+    assert list(numbers) == list(remedies.RECOMMENDED) and list(numbers.values()) == [str(i) for i in range(1, 12)]
 
 
 def test_the_abstract_of_patients_does_not_call_them_drawn(say):

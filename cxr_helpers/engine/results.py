@@ -17,6 +17,7 @@ from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.files import ROOT
 
 SCHEMA = 1
+VERSION = "0.2.0"  # of this package; CHANGELOG.md says what is new in it
 # How a notebook marks what report/exporters.py typesets: the key in an output's metadata, and the MIME type of the cover.
 KEY = "laporan"
 COVER = "application/vnd.laporan-sampul+json"
@@ -68,6 +69,7 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
     finished = {
         **provenance,
         "seconds": round(time.time() - provenance["clock"], 1),
+        "version": VERSION,
         "commit": _commit(),
         "packages": packages(),
     }
