@@ -32,6 +32,7 @@ MARKED = re.compile(
     + r"\(\s*(?:<(?P<angle>[^>\n]*)>|(?P<src>[^\s)]+))(?:\s+[\"'][^\"'\n]*[\"'])?\s*\)(?P<attr>\{[^}\n]*\})?"
     + r"|(?P<img><img\b[^>]*>)"
     + r"|(?P<env>(?<!\$)\$\$.*?\$\$|\\begin\{(?P<name>(?:align|equation|gather|eqnarray|multline)\*?)\}.*?\\end\{(?P=name)\})"
+    + r"|(?P<formula>(?<![\\$])\$(?=[^\s$])(?:[^$\n]|\n(?!\s*\n))*?(?<=[^\s\\])\$(?!\d))"
     + r"|(?<![\\$])\$[ \t]+(?P<math>[^$\n]+?)[ \t]+\$(?!\$)",
     re.S | re.M | re.I,
 )
@@ -128,7 +129,7 @@ def markdown(cell, pictures: Pictures) -> str:
     attached = cell.get("attachments", {})
 
     def written(found: re.Match) -> str:
-        if found["code"]:
+        if found["code"] or found["formula"]:
             return found[0]
         if found["table"]:
             return html(found["table"], pictures)

@@ -1,4 +1,4 @@
-"""Cells that students write themselves: a page shows what JupyterLab shows, or says in place what it cannot (report/foreign.py)."""
+"""Cells that students write themselves: what JupyterLab shows stands on the page, or a word in its place (report/foreign.py)."""
 
 import base64
 import io
@@ -83,10 +83,11 @@ def test_no_word_of_a_markdown_cell_is_lost(tmp_path, source, words):
 
 
 def test_tags_and_formulas_keep_their_meaning(tmp_path):
-    source = "<b>tebal</b> <sub>bawah</sub> $ E = m $ \\\\(F = a\\\\)\n\n\\begin{align}a &= b\\end{align}\n\n"
+    source = "<b>tebal</b> <sub>bawah</sub> $a$ kata-kata di antara $b$ $ E = m $ \\\\(F = a\\\\)\n\n\\begin{align}a &= b\\end{align}\n\n"
     source += "[lihat](#Bagian-Dua)\n\n## Bagian Dua"
     page, _, notes = pages(tmp_path, new_markdown_cell(source))
-    assert page.main.strong.text == "tebal" and page.main.sub.text == "bawah" and len(page.main.find_all("math")) == 3
+    assert page.main.strong.text == "tebal" and page.main.sub.text == "bawah" and len(page.main.find_all("math")) == 5
+    assert "kata-kata di antara" in page.main.text
     assert page.main.find("a", string="lihat")["href"] == "#bagian-dua" and notes == []
 
 
