@@ -9,11 +9,13 @@ SEED ?= 0
 SIZE ?= 28
 N_JOBS ?= 1
 $(foreach v,DATA WEIGHTS PRESET DEVICE CLASSES PRECISION SEEDS REPEAT,$(eval $(v) ?= auto))
-# NAME from the environment is not taken: under WSL it holds the name of the computer.
+# NAME from the environment is not taken: under WSL it holds the name of the computer. Not given, NAME and NIM stay with the build.
+KEPT := $(foreach v,NAME NIM,$(if $(filter-out command line,$(origin $(v))),$(v)))
 $(foreach v,NAME NIM A B TOL RINCI,$(if $(filter-out command line,$(origin $(v))),$(eval $(v) :=)))
 # What a person types is text: `value` keeps a $ in it from being expanded by make.
 $(foreach v,NAME NIM DATA WEIGHTS CLASSES A B,$(eval override $(v) := $$(value $(v))))
 export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT N_JOBS CLUSTER CHECK NAME NIM A B TOL RINCI
+unexport $(KEPT)
 export PYTHONUTF8 := 1
 export PYTHONPATH := $(CURDIR)
 
@@ -108,7 +110,7 @@ bench: $(READY)
 	@$(PY) -m bench
 
 clean:
-	@rm -rf $(addprefix $(BUILD)/,notebooks results report gagal .settings .settings.old .cover.old .environment.old .cover .sources .sources.d .begin .environment)
+	@rm -rf $(addprefix $(BUILD)/,notebooks results lab report gagal .settings .settings.old .cover.old .environment.old .cover .sources .sources.d .begin .environment)
 	@rmdir $(BUILD) 2>/dev/null || true
 	@echo "Folder $(BUILD)/ dihapus; pelatihan tersimpan di runs/ tetap ada ($$(du -sh runs 2>/dev/null | cut -f1 | grep . || echo 0))."
 

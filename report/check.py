@@ -13,6 +13,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+NOBODY = {"name": "", "nim": "", "former": []}
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -66,13 +67,30 @@ def _numbers(written: str) -> list[int]:
     return [int(part) for part in re.match(r"[\d.]+", written)[0].strip(".").split(".")]
 
 
-def wanted(what: str) -> dict:
+def read_cover(folder: Path) -> dict:
+    """Name and number of the student whose build this is, and under which others it was made before ("former")."""
+    try:
+        return {**NOBODY, **json.loads((folder / ".cover").read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError):
+        return dict(NOBODY)
+
+
+def _cover(folder: Path) -> dict:
+    """What is not given stays as it was."""
+    known = read_cover(folder)
+    student = {"name": os.environ.get("NAME", known["name"]), "nim": os.environ.get("NIM", known["nim"])}
+    before = {"name": known["name"], "nim": known["nim"]}
+    new = before != student and any(before.values()) and before not in known["former"]
+    return {**student, "former": [*known["former"], before] if new else known["former"]}
+
+
+def wanted(what: str, folder: Path) -> dict:
     """The content of BUILD/.settings, BUILD/.cover or BUILD/.environment. Raises InputError."""
     get = os.environ.get
     if what == "environment":
         return _environment()
     if what == "cover":
-        return {"name": get("NAME", ""), "nim": get("NIM", "")}
+        return _cover(folder)
     given = settings.parse(
         get("DATA") or "auto",
         get("WEIGHTS") or "auto",
@@ -98,7 +116,7 @@ def wanted(what: str) -> dict:
 
 def note(folder: Path, what: str) -> None:
     """Write folder/.{what} if its content changed. Raises InputError."""
-    text = json.dumps(wanted(what), indent=1, ensure_ascii=False)
+    text = json.dumps(wanted(what, folder), indent=1, ensure_ascii=False)
     path = folder / f".{what}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

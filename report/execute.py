@@ -6,6 +6,7 @@ a notebook gets those that its cell tagged `parameters` declares. The executed n
 place only when every cell has ended well; otherwise one line says what failed, and everything that was there before stays.
 """
 
+import json
 import logging
 import os
 import sys
@@ -20,7 +21,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from cxr_helpers.engine import files, indonesian, settings
 from cxr_helpers.engine.errors import InputError
-from report import depends
+from report import check, depends
 
 DEFAULTS = {**settings.DEFAULTS, "repeat": "auto", "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
 
@@ -32,12 +33,32 @@ def parameters(notebook: Path) -> dict:
     if not declared or unknown:
         what = f"parameter {', '.join(unknown)} tidak dikenal" if unknown else "tidak ada sel bertanda `parameters`"
         raise InputError(f"{notebook.name}: {what}. Samakan sel itu dengan notebook 01.")
-    given = {name: os.environ.get(name.upper()) or DEFAULTS[name] for name in declared}
+    cover = check.read_cover(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
+    student = {name: os.environ.get(name.upper(), cover[name]) for name in ("name", "nim")}  # not given, it stays with the build
+    given = {name: student.get(name) or os.environ.get(name.upper()) or DEFAULTS[name] for name in declared}
     for name in ("data", "weights", "build"):  # the notebook runs in another folder
         if name in given and (name == "build" or os.path.exists(given[name])):
             given[name] = os.path.abspath(given[name])
     given |= {name: int(given[name]) for name in ("seed", "size", "n_jobs") if name in given}
     return given
+
+
+def _one_student(build: Path) -> dict:
+    """Name and number of this build's student. Raises InputError where a results file in it was made by somebody else."""
+    cover = check.read_cover(build)
+    mine = {name: cover[name] for name in ("name", "nim")}
+    for path in sorted((build / "results").glob("*.json")):
+        try:
+            other = json.loads(path.read_text(encoding="utf-8"))["provenance"].get("student")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # results.read says what is wrong with it
+        if other and any(other.values()) and other != mine and other not in cover["former"]:
+            whose = " ".join(part for part in (other.get("name"), other.get("nim")) if part)
+            raise InputError(
+                f"{path} dibuat oleh mahasiswa lain ({whose}): hapus dengan `make clean`, lalu jalankan `make report` "
+                "(pelatihan yang tersimpan tidak diulang)."
+            )
+    return mine
 
 
 def _terminal() -> str:
@@ -59,10 +80,12 @@ def execute(notebook: Path, output: Path) -> None:
     given = parameters(notebook)
     output.parent.mkdir(parents=True, exist_ok=True)
     build = Path(given["build"])
+    student = _one_student(build)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".sementara-") as staging:
         draft, collected = Path(staging) / notebook.name, Path(staging) / "results"
         sources = build / ".sources"
         os.environ |= {files.RESULTS: str(collected), files.TERMINAL: _terminal()}
+        os.environ |= {files.STUDENT: json.dumps(student) if any(student.values()) else ""}
         os.environ |= {files.SOURCES: str(sources.resolve())} if sources.exists() else {}
         started = time.monotonic()
         logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what went wrong comes as an exception, and is said once

@@ -83,8 +83,8 @@ def test_no_word_of_a_markdown_cell_is_lost(tmp_path, source, words):
 
 
 def test_tags_and_formulas_keep_their_meaning(tmp_path):
-    source = "<b>tebal</b> <sub>bawah</sub> $a$ kata-kata di antara $b$ $ E = m $ \\\\(F = a\\\\)\n\n\\begin{align}a &= b\\end{align}\n\n"
-    source += "[lihat](#Bagian-Dua)\n\n## Bagian Dua"
+    source = "<b>tebal</b> <sub>bawah</sub> $a$ kata-kata di antara $b$ $ E = m $ "
+    source += "\\\\(F = a\\\\)\n\n\\begin{align}a &= b\\end{align}\n\n[lihat](#Bagian-Dua)\n\n## Bagian Dua"
     page, _, notes = pages(tmp_path, new_markdown_cell(source))
     assert page.main.strong.text == "tebal" and page.main.sub.text == "bawah" and len(page.main.find_all("math")) == 5
     assert "kata-kata di antara" in page.main.text
