@@ -9,6 +9,8 @@ place only when every cell has ended well; otherwise one line says what failed, 
 import json
 import logging
 import os
+import re
+import shutil
 import sys
 import tempfile
 import time
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
@@ -23,11 +26,43 @@ from cxr_helpers.engine import files, indonesian, settings
 from cxr_helpers.engine.errors import InputError
 from report import check, depends
 
+STAGING = ".sementara-"
 DEFAULTS = {**settings.DEFAULTS, "repeat": "auto", "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
+
+
+CONFLICT = re.compile(r"^(?:<{7}|>{7}) ", re.M)
+
+
+def whole(notebook: Path) -> nbformat.NotebookNode:
+    """The notebook as it lies there. Raises InputError for one that is empty, cut off, or holds the marks of a Git conflict."""
+    again = f"ambil kembali dengan `git checkout -- {notebook.parent.name}/{notebook.name}`"
+    try:
+        text = notebook.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{notebook.name} tidak dapat dibaca ({type(error).__name__}): {again}.") from None
+    if not text.strip():
+        raise InputError(f"{notebook.name} kosong: {again}.")
+    if found := CONFLICT.search(text):
+        line = text[: found.start()].count("\n") + 1
+        raise InputError(
+            f"{notebook.name} memuat tanda konflik Git pada baris {line}: pilih satu dari kedua versi, atau {again}."
+        )
+    try:
+        content = nbformat.reads(text, as_version=4)
+        cells = [(cell.source, cell.cell_type) for cell in content.cells]
+    except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError):
+        raise InputError(f"{notebook.name} terpotong atau bukan notebook: {again}.") from None
+    for number, (source, _) in enumerate(cells, start=1):
+        if CONFLICT.search(source):
+            raise InputError(
+                f"{notebook.name}, sel ke-{number} memuat tanda konflik Git: hapus versi yang tidak dipakai di sel itu."
+            )
+    return content
 
 
 def parameters(notebook: Path) -> dict:
     """The values for the parameters that the notebook declares. Raises InputError if it declares none or an unknown one."""
+    whole(notebook)
     declared = papermill.inspect_notebook(str(notebook))
     unknown = sorted(set(declared) - set(DEFAULTS))
     if not declared or unknown:
@@ -61,6 +96,33 @@ def _one_student(build: Path) -> dict:
     return mine
 
 
+def _clear(folder: Path) -> None:
+    """Remove what killed processes have left behind in a folder."""
+    for left in folder.glob(f"{STAGING}*"):
+        number = re.match(r"(\d+)-", left.name.removeprefix(STAGING))
+        if not (number and _runs(int(number[1]))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # os.kill would end it; make clean clears there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _home(folder: Path) -> None:
+    """Jupyter, IPython and matplotlib keep files in the home folder; where there is none to write to, in `folder`."""
+    if not os.access(Path(os.path.expanduser("~")), os.W_OK):
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR", "MPLCONFIGDIR"):
+            os.environ.setdefault(name, str(folder / name.lower()))
+
+
 def _terminal() -> str:
     return os.ttyname(2) if hasattr(os, "ttyname") and sys.stderr.isatty() else ""
 
@@ -72,6 +134,9 @@ def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
     cell = sum("injected-parameters" not in cell.metadata.get("tags", []) for cell in cells)  # as the person's notebook counts
     first = next((line for line in error.source.splitlines() if line.strip()), "")
     why = (error.evalue.splitlines() or [""])[0]
+    gone = re.fullmatch(r"name '(\w+)' is not defined", why)
+    if error.ename == "NameError" and gone and gone[1] in DEFAULTS:
+        why += f" (parameter itu terhapus dari sel parameter: tulis lagi, misalnya {gone[1]} = {DEFAULTS[gone[1]]!r})"
     return f"{notebook.name} gagal pada sel ke-{cell} ({first.strip()[:60]}): {error.ename}: {why} — lihat {kept}"
 
 
@@ -79,12 +144,16 @@ def execute(notebook: Path, output: Path) -> None:
     """Run the notebook; move output and results into place. Raises InputError with one line on failure."""
     given = parameters(notebook)
     output.parent.mkdir(parents=True, exist_ok=True)
-    build = Path(given["build"])
+    build = Path(os.environ.get("BUILD") or DEFAULTS["build"]).absolute()
     student = _one_student(build)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".sementara-") as staging:
+    _clear(output.parent)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f"{STAGING}{os.getpid()}-") as staging:
         draft, collected = Path(staging) / notebook.name, Path(staging) / "results"
         sources = build / ".sources"
         os.environ |= {files.RESULTS: str(collected), files.TERMINAL: _terminal()}
+        _home(Path(staging))
+        if os.pathsep in str(files.ROOT):  # it cannot stand in PYTHONPATH
+            os.environ["PYTHONPATH"] = ".."
         os.environ |= {files.STUDENT: json.dumps(student) if any(student.values()) else ""}
         os.environ |= {files.SOURCES: str(sources.resolve())} if sources.exists() else {}
         started = time.monotonic()
@@ -106,6 +175,10 @@ def execute(notebook: Path, output: Path) -> None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             os.replace(draft, kept)
             raise InputError(_explain(notebook, error, kept)) from None
+        except NoSuchKernel:
+            raise InputError(
+                f"{notebook.name}: kernel python3 tidak terpasang di lingkungan {sys.prefix}: jalankan `make setup` lagi."
+            ) from None
         except DeadKernelError:
             raise InputError(
                 f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. Tutup program lain (atau kurangi N_JOBS), "
