@@ -6,6 +6,7 @@ a notebook gets those that its cell tagged `parameters` declares. The executed n
 place only when every cell has ended well; otherwise one line says what failed, and everything that was there before stays.
 """
 
+import ast
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ from cxr_helpers.engine import files, indonesian, settings
 from cxr_helpers.engine.errors import InputError
 from report import check, depends
 
+KERNEL = "python3"
 STAGING = ".sementara-"
 DEFAULTS = {**settings.DEFAULTS, "repeat": "auto", "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
 
@@ -60,10 +62,21 @@ def whole(notebook: Path) -> nbformat.NotebookNode:
     return content
 
 
+def _declared(name: str, content: nbformat.NotebookNode) -> list[str]:
+    """What the cell tagged `parameters` assigns; [] where there is none."""
+    cell = next((cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])), None)
+    try:
+        nodes = ast.parse(cell.source if cell else "").body
+    except SyntaxError as error:
+        raise InputError(f"{name}: sel parameter tidak dapat dibaca, baris {error.lineno}: {error.msg}.") from None
+    targets = [target for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in nodes if isinstance(node, ast.AnnAssign)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
 def parameters(notebook: Path) -> dict:
     """The values for the parameters that the notebook declares. Raises InputError if it declares none or an unknown one."""
-    whole(notebook)
-    declared = papermill.inspect_notebook(str(notebook))
+    declared = _declared(notebook.name, whole(notebook))
     unknown = sorted(set(declared) - set(DEFAULTS))
     if not declared or unknown:
         what = f"parameter {', '.join(unknown)} tidak dikenal" if unknown else "tidak ada sel bertanda `parameters`"
@@ -163,7 +176,7 @@ def execute(notebook: Path, output: Path) -> None:
                 str(notebook),
                 str(draft),
                 given,
-                kernel_name="python3",
+                kernel_name=KERNEL,
                 language="python",
                 cwd=str(files.ROOT / "notebooks"),
                 progress_bar=False,
@@ -177,7 +190,7 @@ def execute(notebook: Path, output: Path) -> None:
             raise InputError(_explain(notebook, error, kept)) from None
         except NoSuchKernel:
             raise InputError(
-                f"{notebook.name}: kernel python3 tidak terpasang di lingkungan {sys.prefix}: jalankan `make setup` lagi."
+                f"{notebook.name}: kernel {KERNEL} tidak terpasang di lingkungan {sys.prefix}: jalankan `make setup` lagi."
             ) from None
         except DeadKernelError:
             raise InputError(

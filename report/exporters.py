@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,8 @@ COMMON = [
     "link-citations=true",
     "--syntax-highlighting=none",
 ]
+BESIDE = [HERE / "foreign.lua", HERE / "laporan.lua", HERE / "pustaka.bib", *TEMPLATES.glob("laporan.*")]
+UTF8 = {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
 FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.S)
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
 # What Typst's embedded fonts can draw; anything else (emoji, Arabic, CJK) becomes a visible box in the PDF.
@@ -135,10 +138,11 @@ class _Laporan(TemplateExporter):
             (folder / name).write_text(svg, encoding="utf-8")
         for name, content in self._pictures.content.items():
             (folder / name).write_bytes(content)
+        for path in BESIDE:  # by their bare names: in the C locale pandoc cannot open a path with letters beyond ASCII
+            shutil.copy(path, folder)
         command = [str(PANDOC), "document.md", "-f", READER, "--metadata-file=meta.json", *COMMON, *options]
-        command += [f"--lua-filter={HERE / name}" for name in ("foreign.lua", "laporan.lua")]
-        command += ["--citeproc", f"--bibliography={HERE / 'pustaka.bib'}"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8")
+        command += ["--lua-filter=foreign.lua", "--lua-filter=laporan.lua", "--citeproc", "--bibliography=pustaka.bib"]
+        done = subprocess.run(command, cwd=folder, env=os.environ | UTF8, capture_output=True, text=True, encoding="utf-8")
         warned = [line for line in done.stderr.splitlines() if line.startswith("[WARNING]") and not HARMLESS.search(line)]
         if done.returncode or warned:
             said = re.search(r"\.lua:\d+: (.*)", done.stderr)
@@ -176,7 +180,7 @@ class LaporanHTML(_Laporan):
         with tempfile.TemporaryDirectory() as folder:
             options = ["-s", "-t", "html5", "--mathml", "--toc", "--toc-depth=2", "-N", "--section-divs"]
             options += [
-                f"--template={TEMPLATES / 'laporan.html'}",
+                "--template=laporan.html",
                 "-V",
                 f"style={(TEMPLATES / 'laporan.css').read_text('utf-8')}",
             ]
@@ -203,7 +207,7 @@ class LaporanPDF(_Laporan):
         moment = datetime.fromisoformat(meta["moment"]) if "moment" in meta else NO_DATE
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            options = ["-s", "-t", "typst", f"--template={TEMPLATES / 'laporan.typ'}"]
+            options = ["-s", "-t", "typst", "--template=laporan.typ"]
             if "author_plain" in meta:
                 options += ["-V", f"author-plain={_attribute(DRAWABLE.sub('□', meta['author_plain']))}"]
             drawable = json.loads(DRAWABLE.sub("□", json.dumps(meta, ensure_ascii=False)))
