@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from cxr_helpers.engine.errors import InputError
 from report import check, depends
 
 KERNEL = "python3"
+SILENT = 10  # seconds
 STAGING = ".sementara-"
 DEFAULTS = {**settings.DEFAULTS, "repeat": "auto", "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
 
@@ -153,6 +155,37 @@ def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
     return f"{notebook.name} gagal pada sel ke-{cell} ({first.strip()[:60]}): {error.ename}: {why} — lihat {kept}"
 
 
+class Pulse:
+    """Says every few seconds at which cell a notebook is, so that a long cell is no silence.
+
+    A terminal gets one line, which the next overwrites; a log gets a line every ten seconds, later every minute.
+    """
+
+    def __init__(self, name: str, cells: int):
+        self.name, self.cells, self.at, self.started = name, cells, 0, time.monotonic()
+        self._ended = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def begin(self, cell_index: int, **_) -> None:
+        self.at = max(1, cell_index)  # papermill has put one cell in front, behind the parameters
+
+    def end(self) -> None:
+        self._ended.set()
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _beat(self) -> None:
+        wait = SILENT
+        while not self._ended.wait(wait):
+            spent = time.monotonic() - self.started
+            said = f"{self.name}: sel ke-{self.at} dari {self.cells}, {indonesian.duration(spent)} …"
+            if sys.stderr.isatty():
+                print(f"\r{said}\x1b[K", end="", file=sys.stderr, flush=True)
+            else:
+                print(said, flush=True)
+                wait = SILENT if spent < 6 * SILENT else 6 * SILENT
+
+
 def execute(notebook: Path, output: Path) -> None:
     """Run the notebook; move output and results into place. Raises InputError with one line on failure."""
     given = parameters(notebook)
@@ -170,6 +203,7 @@ def execute(notebook: Path, output: Path) -> None:
         os.environ |= {files.STUDENT: json.dumps(student) if any(student.values()) else ""}
         os.environ |= {files.SOURCES: str(sources.resolve())} if sources.exists() else {}
         started = time.monotonic()
+        pulse = Pulse(notebook.stem, len(nbformat.read(notebook, as_version=4).cells))
         logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what went wrong comes as an exception, and is said once
         try:
             papermill.execute_notebook(
@@ -180,6 +214,7 @@ def execute(notebook: Path, output: Path) -> None:
                 language="python",
                 cwd=str(files.ROOT / "notebooks"),
                 progress_bar=False,
+                on_cell_start=pulse.begin,
                 # The kernel's own remarks (it listens on the loopback address only) are nothing that a reader can act on.
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
@@ -197,6 +232,8 @@ def execute(notebook: Path, output: Path) -> None:
                 f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. Tutup program lain (atau kurangi N_JOBS), "
                 "lalu jalankan perintah yang sama; pelatihan dilanjutkan dari epoch utuh terakhir."
             ) from None
+        finally:
+            pulse.end()
         for path in sorted(collected.glob("*.json")):
             (build / "results").mkdir(parents=True, exist_ok=True)
             os.replace(path, build / "results" / path.name)

@@ -281,6 +281,7 @@ def export(notebook: Path, output: Path, kind: str) -> None:
         print(f"Catatan: {notebook.stem} ({kind.upper()}): {note}", flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     files.write(output, content if isinstance(content, bytes) else content.encode("utf-8"))
+    print(f"{output.name}: selesai disusun.", flush=True)
 
 
 def main() -> int:

@@ -188,6 +188,15 @@ def test_what_a_killed_run_left_is_cleared_and_a_living_one_is_left_alone(run, t
     assert [path.name for path in folder.glob(".sementara-*")] == [f".sementara-{os.getpid()}-cd"]
 
 
+def test_a_long_cell_is_no_silence(run, monkeypatch, capsys):
+    monkeypatch.setattr(execute, "SILENT", 0.3)
+    run("1", "import time\ntime.sleep(5)", "2")
+    said = [line for line in capsys.readouterr().out.splitlines() if "sel ke-" in line]
+    assert len(said) >= 3 and any("coba: sel ke-3 dari 4" in line for line in said)
+    time.sleep(1)
+    assert "sel ke-" not in capsys.readouterr().out  # it ends with the notebook
+
+
 # --- clock, cores ---------------------------------------------------------------------------------------------------
 
 
