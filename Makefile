@@ -105,6 +105,7 @@ compare: $(READY)
 # Two tests at a time, a thread each: more threads than cores would wait for each other.
 test: $(READY)
 	@"$$PY" -m ruff check --quiet . && "$$PY" -m ruff format --quiet --check .
+	@echo 'Pengujian dimulai dengan membuat laporan smoke (beberapa menit) …'
 	@OMP_NUM_THREADS=1 CXR_THREADS=1 "$$PY" -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 bench: $(READY)
