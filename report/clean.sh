@@ -13,7 +13,7 @@ if [ -n "$folder" ]; then
     cd "$OLDPWD" || exit 2
     said="Hasil di $TYPED dihapus."
     if rmdir "$folder" 2>/dev/null; then
-      for link in .build-*; do [ -L "$link" ] && ! [ -e "$link" ] && rm -f "$link"; done
+      for link in .build-* "${TMPDIR:-/tmp}"/.build-*; do if [ -L "$link" ] && ! [ -e "$link" ]; then rm -f "$link" 2>/dev/null; fi; done
     fi
   fi
 fi
