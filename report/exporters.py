@@ -36,7 +36,7 @@ PANDOC = Path(pypandoc.__file__).parent / "files" / ("pandoc.exe" if os.name == 
 # Without what only pandoc reads into a cell: a line --- is a line, not a block of settings. foreign.lua takes the HTML out again.
 READER = (
     "markdown+lists_without_preceding_blankline+tex_math_double_backslash-raw_tex"
-    "-yaml_metadata_block-pandoc_title_block-implicit_figures-raw_attribute"
+    "-yaml_metadata_block-pandoc_title_block-implicit_figures-raw_attribute-simple_tables-multiline_tables-grid_tables"
 )
 COMMON = [
     "--wrap=preserve",

@@ -91,6 +91,12 @@ def test_tags_and_formulas_keep_their_meaning(tmp_path):
     assert page.main.find("a", string="lihat")["href"] == "#bagian-dua" and notes == []
 
 
+def test_text_between_lines_is_a_heading_as_in_jupyterlab(tmp_path):
+    page, _, _ = pages(tmp_path, new_markdown_cell("---\njudul: hipotesis\n---\n\nIsi."))
+    heading = page.main.section.find(["h1", "h2"])
+    assert page.main.hr and not page.main.table and heading.get_text().endswith("judul: hipotesis")
+
+
 def test_what_is_printed_otherwise_is_said_with_its_cell(tmp_path):
     cells = [new_markdown_cell("Satu 😀"), new_markdown_cell("kata @budi, $\\tidakada$, [x](#nanti)")]
     _, _, notes = pages(tmp_path, *cells)
