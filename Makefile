@@ -9,24 +9,30 @@ SEED ?= 0
 SIZE ?= 28
 N_JOBS ?= 1
 $(foreach v,DATA WEIGHTS PRESET DEVICE CLASSES PRECISION SEEDS REPEAT,$(eval $(v) ?= auto))
-# NAME from the environment is not taken: under WSL it holds the name of the computer.
+# NAME from the environment is not taken: under WSL it holds the name of the computer. Not given, NAME and NIM stay with the build.
+KEPT := $(foreach v,NAME NIM,$(if $(filter-out command line,$(origin $(v))),$(v)))
 $(foreach v,NAME NIM A B TOL RINCI,$(if $(filter-out command line,$(origin $(v))),$(eval $(v) :=)))
 # What a person types is text: `value` keeps a $ in it from being expanded by make.
 $(foreach v,NAME NIM DATA WEIGHTS CLASSES A B,$(eval override $(v) := $$(value $(v))))
-export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT N_JOBS CLUSTER CHECK NAME NIM A B TOL RINCI
+export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT N_JOBS CLUSTER CHECK NAME NIM A B TOL RINCI TYPED PY
+unexport $(KEPT)
 export PYTHONUTF8 := 1
-export PYTHONPATH := $(CURDIR)
+# Two places are separated by a colon, which a clone's own path may hold.
+export PYTHONPATH := $(if $(findstring :,$(CURDIR)),.,$(CURDIR))
 
-ifneq ($(words $(BUILD)),1)
-$(error BUILD tidak boleh kosong atau memuat spasi)
+# The folder as it was typed, and the name by which make can know it (report/link.sh).
+TYPED := $(value BUILD)
+override BUILD := $(shell sh report/link.sh '$(subst ','\'',$(TYPED))')
+ifeq ($(BUILD),)
+$(error BUILD tidak boleh kosong, dan foldernya harus dapat dibuat)
 endif
 
 # The interpreter: PYTHON=…, else an activated conda environment (base is left alone), else our own .venv.
 ifdef PYTHON
-PY := $(PYTHON)
+PY := $(value PYTHON)
 READY := $(BUILD)/.environment
 else ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)
-PY := $(firstword $(wildcard $(CONDA_PREFIX)/bin/python $(CONDA_PREFIX)/python.exe))
+PY := $(shell for p in "$$CONDA_PREFIX/bin/python" "$$CONDA_PREFIX/python.exe"; do [ -x "$$p" ] && echo "$$p" && break; done)
 READY := $(BUILD)/.environment
 else
 PY := .venv/bin/python
@@ -43,75 +49,70 @@ TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/te
 .PHONY: help setup lab report reference compare test bench clean distclean FORCE
 
 help:
-	@sed 's|BUILD/|$(BUILD)/|' report/bantuan.txt
+	@cat report/bantuan.txt
 
 setup: $(READY)
-	@echo 'Lingkungan siap: $(PY)'
+	@echo "Lingkungan siap: $$PY"
 
 .venv/.ready: requirements.txt pyproject.toml report/setup.sh
 	@sh report/setup.sh
-
 # An environment that is not ours is checked, and completed only by `make setup`.
 $(BUILD)/.environment: pyproject.toml
-	@if [ '$(filter setup,$(MAKECMDGOALS))' ] && ! $(PY) report/check.py environment 2>/dev/null; then \
-	  $(PY) -m pip install -e '.[test]'; fi
-	@$(PY) report/check.py environment
-
+	@if [ '$(filter setup,$(MAKECMDGOALS))' ] && ! "$$PY" report/check.py environment 2>/dev/null; then \
+	  "$$PY" -m pip install -e '.[test]'; fi
+	@"$$PY" report/check.py environment
 # In a container people are often root, which JupyterLab refuses without being told; it listens on the loopback address only.
 lab: $(READY)
-	@$(PY) -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. notebooks/01_adaptasi_bobot.ipynb
+	@$(if $(findstring :,$(CURDIR)),PYTHONPATH=..) "$$PY" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. notebooks/01_adaptasi_bobot.ipynb
 
 $(BUILD)/.settings $(BUILD)/.cover: $(BUILD)/.%: FORCE | $(READY)
-	@$(PY) report/check.py $*
+	@"$$PY" report/check.py $*
 $(BUILD)/.cover: | $(BUILD)/.settings
-
 # What `auto` means is decided once, before the first notebook, and said.
 $(BUILD)/.sources: $(BUILD)/.settings report/sources.py $(READY)
-	@$(PY) -m report.sources $@ || { mv -f $(BUILD)/.settings.old $(BUILD)/.settings 2>/dev/null; exit 2; }
+	@"$$PY" -m report.sources $@ || { mv -f $(BUILD)/.settings.old $(BUILD)/.settings 2>/dev/null; exit 2; }
 
 $(BUILD)/notebooks/%.ipynb: notebooks/%.ipynb $(BUILD)/.sources report/execute.py $(READY)
-	@$(PY) -m report.execute $< $@
+	@"$$PY" -m report.execute $< $@
+notebooks/%.ipynb report/%.ipynb:
+	@echo 'Galat: $@ tidak ada: ambil kembali dengan `git checkout -- $@`.' >&2; exit 2
 # One after the other, also under make -j: a training uses every core, and two at once slow each other down.
 $(foreach n,2 3 4 5,$(eval $(word $(n),$(EXECUTED)): | $(word $(shell expr $(n) - 1),$(EXECUTED))))
 
 $(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb $(EXECUTED) $(BUILD)/.cover report/execute.py $(READY)
-	@$(PY) -m report.execute $< $@
+	@"$$PY" -m report.execute $< $@
 
 # What else these steps rest on, the helpers and the words, each of them has noted beside its output (report/depends.py).
 -include $(wildcard $(BUILD)/.*.d $(BUILD)/notebooks/.*.d)
 
 $(BUILD)/report/laporan.%: $(BUILD)/notebooks/laporan.ipynb $(TYPESETTER)
-	@$(PY) -m report.exporters $< --$* $@
-
+	@"$$PY" -m report.exporters $< --$* $@
 # The executed notebooks, to be read beside the report, which links to them.
 $(PAGES): $(BUILD)/report/%.html: $(BUILD)/notebooks/%.ipynb $(TYPESETTER)
-	@$(PY) -m report.exporters $< --html $@
+	@"$$PY" -m report.exporters $< --html $@
 
 report: $(PAGES) $(REPORT)
 	@if [ -n "$$(find $(REPORT) -newer $(BUILD)/.begin 2>/dev/null)" ]; then \
-	  echo 'Laporan selesai: $(BUILD)/report/laporan.html dan $(BUILD)/report/laporan.pdf'; \
+	  echo "Laporan selesai: $$TYPED/report/laporan.html dan $$TYPED/report/laporan.pdf"; \
 	  if [ -d runs ]; then echo "Pelatihan tersimpan: runs/, $$(du -sh runs | cut -f1)."; fi; \
-	else echo 'Tidak ada yang perlu dikerjakan: laporan di $(BUILD)/report/ sudah mutakhir.'; fi
+	else echo "Tidak ada yang perlu dikerjakan: laporan di $$TYPED/report/ sudah mutakhir."; fi
 
 reference: $(READY)
-	@$(PY) -m report.reference
+	@"$$PY" -m report.reference
 
 compare: $(READY)
-	@$(PY) -m report.compare
-
+	@"$$PY" -m report.compare
 # Two tests at a time, a thread each: more threads than cores would wait for each other.
 test: $(READY)
-	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check .
-	@OMP_NUM_THREADS=1 CXR_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	@"$$PY" -m ruff check --quiet . && "$$PY" -m ruff format --quiet --check .
+	@echo 'Pengujian dimulai dengan membuat laporan smoke (beberapa menit) …'
+	@OMP_NUM_THREADS=1 CXR_THREADS=1 "$$PY" -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 bench: $(READY)
-	@$(PY) -m bench
+	@"$$PY" -m bench
 
 clean:
-	@rm -rf $(addprefix $(BUILD)/,notebooks results report gagal .settings .settings.old .cover.old .environment.old .cover .sources .sources.d .begin .environment)
-	@rmdir $(BUILD) 2>/dev/null || true
-	@echo "Folder $(BUILD)/ dihapus; pelatihan tersimpan di runs/ tetap ada ($$(du -sh runs 2>/dev/null | cut -f1 | grep . || echo 0))."
+	@sh report/clean.sh
 
 distclean: clean
-	@rm -rf runs data .venv *.egg-info
-	@echo 'Semua yang dibuat oleh make sudah dihapus.'
+	@rm -rf runs data .venv *.egg-info && echo 'Semua yang dibuat oleh make sudah dihapus.'

@@ -14,6 +14,7 @@ import pickle
 import sys
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,10 +220,20 @@ def data_files() -> list[Case]:
         "tanpa akhiran": _read(two, "data_akhir"),
         "64 piksel": _read(_made(shape=(64, 64)), size=64),
         "kelas langka 1:299": _read(rare, positive=True, said="hanya memuat"),
+        "nama dengan $, %, : dan kutip": _read(two, "foto 'saya' $x 100%: é.npz", "sehat,sakit"),
+        "nama kelas beraksen": _read(_made(("sehat", "sakit berat – é")), positive="sehat"),
+        "dipadatkan dan berurutan lain": _read(dict(reversed(two.items()))),
+        "larik tambahan": _read({**two, "catatan": np.arange(3)}),
         "citra polos": _read(flat, said="sama persis"),
     }
     refused = {
         "citra float": (_each(two, "images", lambda a: a / 255), "float64"),
+        "citra uint16": (_each(two, "images", lambda a: a.astype(np.uint16)), "uint16"),
+        "citra tidak persegi": (_made(shape=(28, 64)), "28×64"),
+        "citra tanpa tinggi": (_made(shape=(784,)), "784"),
+        "split kosong": ({**two, "val_images": two["val_images"][:0], "val_labels": two["val_labels"][:0]}, "split val"),
+        "label NaN": (_each(two, "labels", lambda a: np.where(a == 0, np.nan, a)), "float64"),
+        "huruf besar pada nama larik": ({name.upper(): array for name, array in two.items()}, "TRAIN_IMAGES"),
         "citra 32 piksel": (_made(shape=(32, 32)), "ubah ukurannya"),
         "citra 64 piksel dengan SIZE=28": (_made(shape=(64, 64)), "SIZE=64"),
         "empat kanal": (_made(shape=(28, 28, 4)), "28, 28, 4"),
@@ -241,6 +252,9 @@ def data_files() -> list[Case]:
         "penunjuk Git LFS": ("chestmnist.npz", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         "pickle": ("data.npz", pickle.dumps([1, 2]), "bukan npz"),
         "kosong": ("data.npz", b"", "rusak"),
+        "CSV": ("data.csv", b"gambar,label\na.png,1\n", "data.csv"),
+        "zip tanpa larik": ("foto.npz", _zipped({"foto/a.png": b"x"}), "foto/a.png"),
+        "npy bernama .npz": ("a.npz", b"\x93NUMPY\x01\x00v\x00" + bytes(118), "a.npz"),
     }
     cases = [Case("data", name, run) for name, run in taken.items()]
     cases += [Case("data", name, _read(arrays), line) for name, (arrays, line) in refused.items()]
@@ -248,6 +262,14 @@ def data_files() -> list[Case]:
     for word, line in (("chestmnst", "tidak dikenal"), ("organmnist3d", "3D"), ("tidak/ada.npz", "tidak ada")):
         cases.append(Case("data", f"DATA={word}", lambda folder, word=word: sources.resolve(word, folder=folder), line))
     return cases
+
+
+def _zipped(content: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
 
 
 def _raw(name: str, content: bytes) -> Callable[[Path], object]:
@@ -287,6 +309,19 @@ def settings_given() -> list[Case]:
         Case("pengaturan", "SIZE=numpy.int64(64)", _parsed(64, size=np.int64(64))),
         Case("pengaturan", "PRESET=numpy.str_('quick')", _parsed("quick", preset=np.str_("quick"))),
         Case("pengaturan", "DATA=''", _parsed("auto", data="")),
+        Case("pengaturan", "SEEDS=numpy.int64(5)", _parsed(5, seeds=np.int64(5))),
+        Case("pengaturan", "SEEDS=''", _parsed(None, seeds="")),
+        Case("pengaturan", "CLASSES=' a,b '", _parsed("a,b", classes=" a,b ")),
+        Case("pengaturan", "SEED=numpy.array([3])", _parsed(3, seed=np.array([3])), "SEED=[3]"),
+        Case("pengaturan", "SEED=None", _parsed(0, seed=None), "SEED=None"),
+        Case("pengaturan", "SEED=NaN", _parsed(0, seed=float("nan")), "SEED=nan"),
+        Case("pengaturan", "SEED=tak hingga", _parsed(0, seed=float("inf")), "SEED=inf"),
+        Case("pengaturan", "SEED=1e3", _parsed(0, seed="1e3"), "SEED=1e3"),
+        Case("pengaturan", "SEEDS=101", _parsed(0, seeds=101), "SEEDS=101"),
+        Case("pengaturan", "PRECISION=half", _parsed("", precision="half"), "PRECISION=half"),
+        Case("pengaturan", "REPEAT=ya", lambda _: settings.parse_repeat("ya"), "REPEAT=ya"),
+        Case("pengaturan", "N_JOBS=0", lambda _: settings.parse_jobs(0.5), "N_JOBS"),
+        Case("pengaturan", "PRESET=Quick", _parsed("", preset="Quick"), "PRESET=Quick"),
         Case("pengaturan", "SEED=-1", _parsed(0, seed=-1), "SEED=-1"),
         Case("pengaturan", "SEED=1.5", _parsed(0, seed=1.5), "SEED=1.5"),
         Case("pengaturan", "SEED=1_000", _parsed(0, seed="1_000"), "SEED=1_000"),

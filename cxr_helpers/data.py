@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from cxr_helpers import evaluation
-from cxr_helpers.engine import indonesian, ownfile, patients
+from cxr_helpers.engine import indonesian, largefile, ownfile, patients
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.sources import SPLITS, Source, check_layout, headers, one_line, place
 
@@ -182,12 +182,17 @@ def _parse_classes(classes: str, names: list[str]) -> tuple[int, int]:
 
 
 @contextmanager
-def _arrays(source: Source) -> Iterator[Callable[[str], tuple[np.ndarray, np.ndarray]]]:
-    """A function that gives a split's images (N, H, W[, C]) and labels, (N,) class numbers or (N, K) columns 0/1."""
-    if not source.flag:
-        labels = ownfile.read_labels(source.path)[2]
+def _arrays(source: Source) -> Iterator[Callable[[str], tuple[np.ndarray | None, np.ndarray]]]:
+    """A function that gives a split's images (N, H, W[, C]; None where engine/largefile.py is to read those that are wanted) and
+    labels, (N,) class numbers or (N, K) columns 0/1.
+    """
+    large = largefile.is_large(headers(source.path)["train_images"][0])
+    if large or not source.flag:
+        own = None if source.flag else ownfile.read_labels(source.path)[2]
         with np.load(source.path, allow_pickle=False) as arrays:
-            yield lambda split: (arrays[f"{split}_images"], labels[split])
+            labels = own or {split: arrays[f"{split}_labels"] for split in SPLITS}
+            flat = labels if source.many_labels else {split: each.reshape(-1) for split, each in labels.items()}
+            yield lambda split: (None if large else arrays[f"{split}_images"], flat[split])
         return
     with _medmnist_root(source) as root:
 
@@ -221,7 +226,7 @@ def _medmnist_root(source: Source) -> Iterator[Path]:
 
 
 def _read_split(
-    source: Source, split: str, pair: tuple[int, int], names: list[str], images: np.ndarray, labels: np.ndarray
+    source: Source, split: str, pair: tuple[int, int], names: list[str], images: np.ndarray | None, labels: np.ndarray
 ) -> Split:
     highest = 1 if source.many_labels else len(names) - 1
     if labels.size and (labels.min() < 0 or labels.max() > highest):
@@ -238,7 +243,8 @@ def _read_split(
                 f"Kelas {names[index]} tidak mempunyai citra{only} di split {split} pada {source.path}: pilih kelas lain."
             )
     rows = np.flatnonzero(member[0] | member[1]).astype(np.int64)
-    return Split(_grey(images[rows]), member[1][rows].astype(np.uint8), rows)
+    chosen = largefile.rows(source.path, f"{split}_images", rows) if images is None else images[rows]
+    return Split(_grey(chosen), member[1][rows].astype(np.uint8), rows)
 
 
 def _grey(images: np.ndarray) -> np.ndarray:

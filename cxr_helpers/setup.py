@@ -67,7 +67,12 @@ class Setup:
                 "overlap": self.data.overlap,
                 "shared": [{"splits": pair.split("-"), "n": n} for pair, n in self.data.overlap.items() if n],
             },
-            "weights": {"kind": self.weights.kind, "title": self.weights.title, "note": self.weights.note},
+            "weights": {
+                "kind": self.weights.kind,
+                "title": self.weights.title,
+                "note": self.weights.note,
+                "digest": self.weights.digest,
+            },
             "preset": dataclasses.asdict(self.preset),
             "seed": self.seed,
             "seeds": [self.seed + i for i in range(self.preset.seeds)],

@@ -276,6 +276,7 @@ class Chapter:
         if parts:
             self.result = {part: chapter.result for part, chapter in parts.items()}
             self._files = {part: chapter.name for part, chapter in parts.items()}
+            results.agree({chapter.name: chapter.result for chapter in parts.values()})
             seen = {part: traced(chapter.result, chapter.name) for part, chapter in parts.items()}
         else:
             self.result = results.read(name, build)
@@ -345,7 +346,7 @@ class Chapter:
 
 def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> None:
     """Show the Markdown cells with a tag of an executed notebook of this build, as they are; nothing where there is none."""
-    path = files.ROOT / build / "notebooks" / f"{notebook}.ipynb"
+    path = files.project() / build / "notebooks" / f"{notebook}.ipynb"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
     for cell in cells:
         if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", []):

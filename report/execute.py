@@ -6,38 +6,136 @@ a notebook gets those that its cell tagged `parameters` declares. The executed n
 place only when every cell has ended well; otherwise one line says what failed, and everything that was there before stays.
 """
 
+import ast
+import json
 import logging
 import os
+import re
+import shutil
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from cxr_helpers.engine import files, indonesian, settings
 from cxr_helpers.engine.errors import InputError
-from report import depends
+from report import check, depends
 
+KERNEL = "python3"
+SILENT = 10  # seconds
+STAGING = ".sementara-"
 DEFAULTS = {**settings.DEFAULTS, "repeat": "auto", "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
+
+
+CONFLICT = re.compile(r"^(?:<{7}|>{7}) ", re.M)
+
+
+def whole(notebook: Path) -> nbformat.NotebookNode:
+    """The notebook as it lies there. Raises InputError for one that is empty, cut off, or holds the marks of a Git conflict."""
+    again = f"ambil kembali dengan `git checkout -- {notebook.parent.name}/{notebook.name}`"
+    try:
+        text = notebook.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{notebook.name} tidak dapat dibaca ({type(error).__name__}): {again}.") from None
+    if not text.strip():
+        raise InputError(f"{notebook.name} kosong: {again}.")
+    if found := CONFLICT.search(text):
+        line = text[: found.start()].count("\n") + 1
+        raise InputError(
+            f"{notebook.name} memuat tanda konflik Git pada baris {line}: pilih satu dari kedua versi, atau {again}."
+        )
+    try:
+        content = nbformat.reads(text, as_version=4)
+        cells = [(cell.source, cell.cell_type) for cell in content.cells]
+    except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError):
+        raise InputError(f"{notebook.name} terpotong atau bukan notebook: {again}.") from None
+    for number, (source, _) in enumerate(cells, start=1):
+        if CONFLICT.search(source):
+            raise InputError(
+                f"{notebook.name}, sel ke-{number} memuat tanda konflik Git: hapus versi yang tidak dipakai di sel itu."
+            )
+    return content
+
+
+def _declared(name: str, content: nbformat.NotebookNode) -> list[str]:
+    """What the cell tagged `parameters` assigns; [] where there is none."""
+    cell = next((cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])), None)
+    try:
+        nodes = ast.parse(cell.source if cell else "").body
+    except SyntaxError as error:
+        raise InputError(f"{name}: sel parameter tidak dapat dibaca, baris {error.lineno}: {error.msg}.") from None
+    targets = [target for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in nodes if isinstance(node, ast.AnnAssign)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def parameters(notebook: Path) -> dict:
     """The values for the parameters that the notebook declares. Raises InputError if it declares none or an unknown one."""
-    declared = papermill.inspect_notebook(str(notebook))
+    declared = _declared(notebook.name, whole(notebook))
     unknown = sorted(set(declared) - set(DEFAULTS))
     if not declared or unknown:
         what = f"parameter {', '.join(unknown)} tidak dikenal" if unknown else "tidak ada sel bertanda `parameters`"
         raise InputError(f"{notebook.name}: {what}. Samakan sel itu dengan notebook 01.")
-    given = {name: os.environ.get(name.upper()) or DEFAULTS[name] for name in declared}
+    cover = check.read_cover(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
+    student = {name: os.environ.get(name.upper(), cover[name]) for name in ("name", "nim")}  # not given, it stays with the build
+    given = {name: student.get(name) or os.environ.get(name.upper()) or DEFAULTS[name] for name in declared}
     for name in ("data", "weights", "build"):  # the notebook runs in another folder
         if name in given and (name == "build" or os.path.exists(given[name])):
             given[name] = os.path.abspath(given[name])
     given |= {name: int(given[name]) for name in ("seed", "size", "n_jobs") if name in given}
     return given
+
+
+def _one_student(build: Path) -> dict:
+    """Name and number of this build's student. Raises InputError where a results file in it was made by somebody else."""
+    cover = check.read_cover(build)
+    mine = {name: cover[name] for name in ("name", "nim")}
+    for path in sorted((build / "results").glob("*.json")):
+        try:
+            other = json.loads(path.read_text(encoding="utf-8"))["provenance"].get("student")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # results.read says what is wrong with it
+        if other and any(other.values()) and other != mine and other not in cover["former"]:
+            whose = " ".join(part for part in (other.get("name"), other.get("nim")) if part)
+            raise InputError(
+                f"{path} dibuat oleh mahasiswa lain ({whose}): hapus dengan `make clean`, lalu jalankan `make report` "
+                "(pelatihan yang tersimpan tidak diulang)."
+            )
+    return mine
+
+
+def _clear(folder: Path) -> None:
+    """Remove what killed processes have left behind in a folder."""
+    for left in folder.glob(f"{STAGING}*"):
+        number = re.match(r"(\d+)-", left.name.removeprefix(STAGING))
+        if not (number and _runs(int(number[1]))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # os.kill would end it; make clean clears there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _home(folder: Path) -> None:
+    """Jupyter, IPython and matplotlib keep files in the home folder; where there is none to write to, in `folder`."""
+    if not os.access(Path(os.path.expanduser("~")), os.W_OK):
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR", "MPLCONFIGDIR"):
+            os.environ.setdefault(name, str(folder / name.lower()))
 
 
 def _terminal() -> str:
@@ -51,30 +149,72 @@ def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
     cell = sum("injected-parameters" not in cell.metadata.get("tags", []) for cell in cells)  # as the person's notebook counts
     first = next((line for line in error.source.splitlines() if line.strip()), "")
     why = (error.evalue.splitlines() or [""])[0]
+    gone = re.fullmatch(r"name '(\w+)' is not defined", why)
+    if error.ename == "NameError" and gone and gone[1] in DEFAULTS:
+        why += f" (parameter itu terhapus dari sel parameter: tulis lagi, misalnya {gone[1]} = {DEFAULTS[gone[1]]!r})"
     return f"{notebook.name} gagal pada sel ke-{cell} ({first.strip()[:60]}): {error.ename}: {why} — lihat {kept}"
+
+
+class Pulse:
+    """Says every few seconds at which cell a notebook is, so that a long cell is no silence.
+
+    A terminal gets one line, which the next overwrites; a log gets a line every ten seconds, later every minute.
+    """
+
+    def __init__(self, name: str, cells: int):
+        self.name, self.cells, self.at, self.started = name, cells, 0, time.monotonic()
+        self._ended = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def begin(self, cell_index: int, **_) -> None:
+        self.at = max(1, cell_index)  # papermill has put one cell in front, behind the parameters
+
+    def end(self) -> None:
+        self._ended.set()
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _beat(self) -> None:
+        wait = SILENT
+        while not self._ended.wait(wait):
+            spent = time.monotonic() - self.started
+            said = f"{self.name}: sel ke-{self.at} dari {self.cells}, {indonesian.duration(spent)} …"
+            if sys.stderr.isatty():
+                print(f"\r{said}\x1b[K", end="", file=sys.stderr, flush=True)
+            else:
+                print(said, flush=True)
+                wait = SILENT if spent < 6 * SILENT else 6 * SILENT
 
 
 def execute(notebook: Path, output: Path) -> None:
     """Run the notebook; move output and results into place. Raises InputError with one line on failure."""
     given = parameters(notebook)
     output.parent.mkdir(parents=True, exist_ok=True)
-    build = Path(given["build"])
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".sementara-") as staging:
+    build = Path(os.environ.get("BUILD") or DEFAULTS["build"]).absolute()
+    student = _one_student(build)
+    _clear(output.parent)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f"{STAGING}{os.getpid()}-") as staging:
         draft, collected = Path(staging) / notebook.name, Path(staging) / "results"
         sources = build / ".sources"
         os.environ |= {files.RESULTS: str(collected), files.TERMINAL: _terminal()}
+        _home(Path(staging))
+        if os.pathsep in str(files.ROOT):  # it cannot stand in PYTHONPATH
+            os.environ["PYTHONPATH"] = ".."
+        os.environ |= {files.STUDENT: json.dumps(student) if any(student.values()) else ""}
         os.environ |= {files.SOURCES: str(sources.resolve())} if sources.exists() else {}
         started = time.monotonic()
+        pulse = Pulse(notebook.stem, len(nbformat.read(notebook, as_version=4).cells))
         logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what went wrong comes as an exception, and is said once
         try:
             papermill.execute_notebook(
                 str(notebook),
                 str(draft),
                 given,
-                kernel_name="python3",
+                kernel_name=KERNEL,
                 language="python",
                 cwd=str(files.ROOT / "notebooks"),
                 progress_bar=False,
+                on_cell_start=pulse.begin,
                 # The kernel's own remarks (it listens on the loopback address only) are nothing that a reader can act on.
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
@@ -83,11 +223,17 @@ def execute(notebook: Path, output: Path) -> None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             os.replace(draft, kept)
             raise InputError(_explain(notebook, error, kept)) from None
+        except NoSuchKernel:
+            raise InputError(
+                f"{notebook.name}: kernel {KERNEL} tidak terpasang di lingkungan {sys.prefix}: jalankan `make setup` lagi."
+            ) from None
         except DeadKernelError:
             raise InputError(
                 f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. Tutup program lain (atau kurangi N_JOBS), "
                 "lalu jalankan perintah yang sama; pelatihan dilanjutkan dari epoch utuh terakhir."
             ) from None
+        finally:
+            pulse.end()
         for path in sorted(collected.glob("*.json")):
             (build / "results").mkdir(parents=True, exist_ok=True)
             os.replace(path, build / "results" / path.name)

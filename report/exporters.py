@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,22 +26,29 @@ from nbconvert.exporters import TemplateExporter
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.results import COVER, KEY
+from report import foreign
+from report.foreign import fence
 
 HERE = Path(__file__).resolve().parent
 TEMPLATES = HERE / "templates"
 # The wheel's own pandoc, not whatever is on PATH: the output must not depend on the machine.
 PANDOC = Path(pypandoc.__file__).parent / "files" / ("pandoc.exe" if os.name == "nt" else "pandoc")
-READER = "markdown+lists_without_preceding_blankline-markdown_in_html_blocks-raw_html-raw_tex"
+# Without what only pandoc reads into a cell: a line --- is a line, not a block of settings. foreign.lua takes the HTML out again.
+READER = (
+    "markdown+lists_without_preceding_blankline+tex_math_double_backslash-raw_tex"
+    "-yaml_metadata_block-pandoc_title_block-implicit_figures-raw_attribute-simple_tables-multiline_tables-grid_tables"
+)
 COMMON = [
     "--wrap=preserve",
     "--columns=10000",
-    "--fail-if-warnings",
     "-M",
     "lang=id",
     "-M",
     "link-citations=true",
     "--syntax-highlighting=none",
 ]
+BESIDE = [HERE / "foreign.lua", HERE / "laporan.lua", HERE / "pustaka.bib", *TEMPLATES.glob("laporan.*")]
+UTF8 = {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
 FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.S)
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
 # What Typst's embedded fonts can draw; anything else (emoji, Arabic, CJK) becomes a visible box in the PDF.
@@ -53,11 +61,12 @@ DARK = (
     '[style*="fill: #0173b2"] { fill: #4aa8e0 !important } [style*="stroke: #bf1229"] { stroke: #ff6b6b !important }'
     "}</style>"
 )
+HARMLESS = re.compile(r"unclosed at .* closing implicitly")  # nothing is lost by it
 NO_DATE = datetime(1980, 1, 1, tzinfo=timezone.utc)
 
 
 def _fail(cell: int, what: str) -> InputError:
-    return InputError(f"Sel ke-{cell + 1}: {what}")
+    return InputError(f"Sel ke-{cell}: {what}")
 
 
 class _Laporan(TemplateExporter):
@@ -82,16 +91,21 @@ class _Laporan(TemplateExporter):
     def default_filters(self):
         yield from super().default_filters()
         yield ("shown", self._shown)
+        yield ("verbatim", lambda source: fence(source, "keluaran"))
 
     def from_notebook_node(self, nb, resources=None, **kw):
         self._figures: dict[str, str] = {}
+        self._pictures = foreign.Pictures(foreign.folders(nb))
+        self.notes: list[str] = []
+        self._cells = nb.cells
         cover = _find_cover(nb)
         self._report = cover is not None
-        for index, cell in enumerate(nb.cells):
-            _check(index, cell)
-            cell.metadata["laporan_index"] = index
-            if cell.cell_type == "markdown":  # the only HTML that JupyterLab needs and that we typeset
+        for number, cell in _numbered(nb.cells):
+            _check(number, cell)
+            cell.metadata["laporan_number"] = number
+            if cell.cell_type == "markdown":
                 cell.source = FOLDED.sub(r'::: {.lipat judul="\1"}\n\2\n:::', cell.source)
+                cell.source = foreign.markdown(cell, self._pictures)
             tags = set(cell.metadata.get("tags", []))
             cell.metadata["laporan_drop"] = bool(tags & DROPPED_TAGS)
             cell.metadata["laporan_code"] = "hide-input" not in tags and self._with_code(cover)
@@ -116,12 +130,14 @@ class _Laporan(TemplateExporter):
 
     def _shown(self, output, cell) -> str:
         """One output as Markdown."""
-        index = cell.metadata["laporan_index"]
+        number = cell.metadata["laporan_number"]
         if output.output_type == "stream":
-            return "" if output.name == "stderr" else _fence(output.text.rstrip(), "keluaran")
+            return "" if output.name == "stderr" else fence(foreign.clean(output.text), "keluaran")
+        if output.output_type == "error":  # of a cell that is meant to fail (_check)
+            return fence(foreign.clean(f"{output.ename}: {output.evalue}"), "keluaran")
         data, mark = output.get("data", {}), output.get("metadata", {}).get(KEY)
         if mark is None:
-            return self._foreign(data, index)
+            return foreign.output(data, number, self._pictures, alone=len(cell.outputs) == 1)
         if mark["kind"] == "cover":
             return ""
         if mark["kind"] == "prose":
@@ -133,17 +149,6 @@ class _Laporan(TemplateExporter):
         options = {"alt": mark["alt"], "lebar": mark.get("width"), "berkas": name}
         quoted = " ".join(f'{k}="{_attribute(v)}"' for k, v in options.items() if v)
         return f"::: {{{attributes} {quoted}}}\n{mark['caption']}\n:::"
-
-    def _foreign(self, data: dict, index: int) -> str:
-        """An output without our metadata: a picture without number, a table or text as it is."""
-        if "application/vnd.jupyter.widget-view+json" in data:
-            return ""  # an interactive control; its static twin stands beside it
-        for kind in ("image/svg+xml", "image/png"):
-            if kind in data:
-                raise _fail(index, "gambar tanpa nomor dan keterangan; tampilkan dengan cxr_helpers.show.Chapter.")
-        if "text/markdown" in data:
-            return data["text/markdown"]
-        return _fence(data["text/plain"], "keluaran") if "text/plain" in data else ""
 
     def _keep_figure(self, id: str, svg: str) -> str:
         name = f"{id}.svg"
@@ -157,12 +162,34 @@ class _Laporan(TemplateExporter):
         (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
         for name, svg in self._figures.items():
             (folder / name).write_text(svg, encoding="utf-8")
+        for name, content in self._pictures.content.items():
+            (folder / name).write_bytes(content)
+        for path in BESIDE:  # by their bare names: in the C locale pandoc cannot open a path with letters beyond ASCII
+            shutil.copy(path, folder)
         command = [str(PANDOC), "document.md", "-f", READER, "--metadata-file=meta.json", *COMMON, *options]
-        command += [f"--lua-filter={HERE / 'laporan.lua'}", "--citeproc", f"--bibliography={HERE / 'pustaka.bib'}"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8")
-        if done.returncode:
-            raise InputError(f"Dokumen tidak dapat disusun: {' '.join(done.stderr.split())[:300]}")
+        command += ["--lua-filter=foreign.lua", "--lua-filter=laporan.lua", "--citeproc", "--bibliography=pustaka.bib"]
+        done = subprocess.run(command, cwd=folder, env=os.environ | UTF8, capture_output=True, text=True, encoding="utf-8")
+        warned = [line for line in done.stderr.splitlines() if line.startswith("[WARNING]") and not HARMLESS.search(line)]
+        if done.returncode or warned:
+            said = re.search(r"\.lua:\d+: (.*)", done.stderr)
+            what = said[1] if said else " ".join(done.stderr.split())[:300]
+            raise InputError(self._cell_with(next(iter(re.findall(r"#[\w-]+", what)), what)) + f"tidak dapat disusun: {what}")
+        for text, what in re.findall(r"^CATATAN\t(.*?)\t(.*)$", done.stderr, re.M):
+            self._note(f"{self._cell_with(text)}{text}: {what}.")
         return done.stdout
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _cell_with(self, text: str) -> str:
+        """'Sel ke-7: ' for the first cell in which a text stands; "" where it cannot be told."""
+        squeezed = "".join(text.split())
+        for number, cell in _numbered(self._cells):
+            outputs = "".join(str(output.get("data", output.get("text", ""))) for output in cell.get("outputs", []))
+            if squeezed and squeezed in "".join((cell.source + outputs).split()):
+                return f"Sel ke-{number}: "
+        return ""
 
 
 class LaporanHTML(_Laporan):
@@ -180,11 +207,17 @@ class LaporanHTML(_Laporan):
         with tempfile.TemporaryDirectory() as folder:
             options = ["-s", "-t", "html5", "--mathml", "--toc", "--toc-depth=2", "-N", "--section-divs"]
             options += [
-                f"--template={TEMPLATES / 'laporan.html'}",
+                "--template=laporan.html",
                 "-V",
                 f"style={(TEMPLATES / 'laporan.css').read_text('utf-8')}",
             ]
-            return self._pandoc(Path(folder), markdown, meta, options)
+            page = self._pandoc(Path(folder), markdown, meta, options)
+        return re.sub(r'(<img\b[^>]*\bsrc=")(keluaran-\d+\.\w+)"', self._embedded, page)
+
+    def _embedded(self, found: re.Match) -> str:
+        name = found[2]
+        kind = {"svg": "svg+xml", "jpg": "jpeg"}.get(name.rpartition(".")[2], name.rpartition(".")[2])
+        return f'{found[1]}data:image/{kind};base64,{base64.b64encode(self._pictures.content[name]).decode()}"'
 
 
 class LaporanPDF(_Laporan):
@@ -198,10 +231,12 @@ class LaporanPDF(_Laporan):
         moment = datetime.fromisoformat(meta["moment"]) if "moment" in meta else NO_DATE
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            options = ["-s", "-t", "typst", f"--template={TEMPLATES / 'laporan.typ'}"]
+            options = ["-s", "-t", "typst", "--template=laporan.typ"]
             if "author_plain" in meta:
                 options += ["-V", f"author-plain={_attribute(DRAWABLE.sub('□', meta['author_plain']))}"]
             drawable = json.loads(DRAWABLE.sub("□", json.dumps(meta, ensure_ascii=False)))
+            for sign in dict.fromkeys(DRAWABLE.findall(markdown)):
+                self._note(f"{self._cell_with(sign)}aksara {sign} tidak ada pada huruf PDF dan dicetak sebagai □.")
             source = self._pandoc(folder, DRAWABLE.sub("□", markdown), drawable, options)
             (folder / "document.typ").write_text(source, encoding="utf-8")
             try:
@@ -220,11 +255,6 @@ class LaporanPDF(_Laporan):
             if warnings:
                 raise InputError(f"PDF tidak dapat disusun dengan bersih: {' '.join(str(warnings[0]).split())[:300]}")
             return pdf
-
-
-def _fence(text: str, kind: str) -> str:
-    ticks = "`" * (3 + max((len(run) for run in re.findall(r"`+", text)), default=0))
-    return f"{ticks} {{.{kind}}}\n{text}\n{ticks}" if text else ""
 
 
 def _attribute(text: str) -> str:
@@ -247,13 +277,20 @@ def _first_title(nb) -> str:
     return "Notebook"
 
 
-def _check(index: int, cell) -> None:
-    """Refuse what would vanish or look broken in print. Raises InputError that names the cell."""
-    if cell.cell_type == "markdown" and re.search(r"\\begin\{(align|equation|gather)", cell.source) and "$$" not in cell.source:
-        raise _fail(index, "rumus LaTeX di luar $$ … $$ akan hilang; apitlah dengan $$.")
+def _numbered(cells) -> list[tuple[int, dict]]:
+    """Each cell with its place as a person counts, who has no injected cell."""
+    place, numbered = 0, []
+    for cell in cells:
+        place += "injected-parameters" not in cell.metadata.get("tags", [])
+        numbered.append((place, cell))
+    return numbered
+
+
+def _check(number: int, cell) -> None:
+    """Refuse the page of a notebook that has not ended well. Raises InputError that names the cell."""
     for output in cell.get("outputs", []):
-        if output.output_type == "error":
-            raise _fail(index, f"keluarannya sebuah galat ({output.ename}); jalankan notebook itu sampai selesai dahulu.")
+        if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
+            raise _fail(number, f"keluarannya sebuah galat ({output.ename}); jalankan notebook itu sampai selesai dahulu.")
 
 
 def _ids(notebook: Path) -> set[str]:
@@ -269,8 +306,11 @@ def export(notebook: Path, output: Path, kind: str) -> None:
     exporter = {"html": LaporanHTML, "pdf": LaporanPDF}[kind]()
     exporter.beside = {path.stem: _ids(path) for path in notebook.parent.glob("*.ipynb") if path != notebook}
     content, _ = exporter.from_notebook_node(nb)
+    for note in exporter.notes:
+        print(f"Catatan: {notebook.stem} ({kind.upper()}): {note}", flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     files.write(output, content if isinstance(content, bytes) else content.encode("utf-8"))
+    print(f"{output.name}: selesai disusun.", flush=True)
 
 
 def main() -> int:

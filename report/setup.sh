@@ -6,6 +6,13 @@ fail() {
   exit 2
 }
 
+case $PWD in
+  *:*) fail "letak folder ini memuat titik dua ($PWD), yang tidak dapat dipakai .venv: pindahkan, atau pakai PYTHON=…." ;;
+esac
+if [ "$(uname -sm)" = 'Darwin x86_64' ]; then
+  fail 'PyTorch tidak lagi menyediakan paket untuk Mac Intel. Pakai Colab atau Kaggle (README), atau komputer lain.'
+fi
+
 base=
 for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
   if $p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null; then
@@ -23,12 +30,20 @@ if ! [ -x .venv/bin/pip ]; then
   fi
 fi
 
-echo 'Memasang paket ke .venv (sekitar 6 GB) …'
+# The registry's torch for Linux is linked with most of CUDA and does not start without it; these few it opens on a GPU only.
+lock=requirements.txt
+if [ "${CPU:-0}" != 0 ]; then
+  lock=.venv/cpu.txt
+  awk '/^[A-Za-z0-9]/ {keep = $0 !~ /^(triton|cuda-bindings|cuda-pathfinder|nvidia-(cusolver|nvjitlink|cuda-cccl|nvtx))==/}
+    keep' requirements.txt > $lock
+fi
+
+echo "Memasang paket ke .venv (sekitar $([ $lock = requirements.txt ] && echo 6 || echo 5) GB) …"
 awk '/^uv==/ {on=1} on {print} on && !/\\$/ {exit}' requirements.txt > .venv/uv.txt
 if ! { .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt &&
-  .venv/bin/uv pip install --python .venv/bin/python --require-hashes -r requirements.txt; }; then
+  .venv/bin/uv pip install --python .venv/bin/python --no-deps --require-hashes -r $lock; }; then
   echo 'uv tidak dapat dipakai; memasang dengan pip (lebih lama) …'
-  .venv/bin/pip install --disable-pip-version-check --require-hashes -r requirements.txt ||
+  .venv/bin/pip install --disable-pip-version-check --no-deps --require-hashes -r $lock ||
     fail 'paket tidak dapat dipasang. Periksa jaringan dan ruang disk (6 GB), lalu ulangi make setup.'
 fi
 .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

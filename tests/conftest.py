@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,36 @@ def pytest_collection_modifyitems(items):
     """The files that take longest come first, so that two workers end together."""
     place = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+class Pulse:
+    """Says every ten silent seconds that the tests go on: many of them wait for the smoke report, which is made first."""
+
+    def __init__(self, reporter):
+        self.reporter, self.last, self.done = reporter, time.monotonic(), 0
+        self.started = self.last
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def pytest_runtest_logreport(self, report):
+        self.last = time.monotonic()
+        self.done += report.when == "call"
+
+    def _beat(self):
+        while True:
+            time.sleep(1)
+            now = time.monotonic()
+            if now - self.last >= 10:
+                self.last = now
+                self.reporter.write_line(
+                    f"\n… {self.done} pengujian selesai, {now - self.started:.0f} detik; yang berikutnya sedang berjalan"
+                )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Pulse(reporter))
 
 
 def environment() -> dict[str, str]:

@@ -69,6 +69,30 @@ def test_a_changed_name_makes_the_report_again_but_no_notebook(built):
     assert built.make(*SETTINGS).returncode == 0
 
 
+def test_the_name_stays_until_it_is_changed(built):
+    before = built.outputs()
+    bare = [word for word in SETTINGS if not word.startswith(("NAME=", "NIM="))]
+    assert "Tidak ada yang perlu dikerjakan" in built.make(*bare).stdout and built.outputs() == before
+    assert built.make(*bare, "NIM=99").returncode == 0
+    page = (built.folder / "build/report/laporan.html").read_text("utf-8")
+    assert "Siti &lt;b&gt;Rahma" in page and "99" in page and "13_22*01" not in page
+    assert built.make(*SETTINGS).returncode == 0
+
+
+def test_results_of_another_student_or_seed_are_not_joined(built):
+    path = built.folder / "build/results/02_pelatihan.json"
+    good, before = path.read_bytes(), built.outputs()
+    for place, value, says in (("student", {"name": "Orang Lain", "nim": "7"}, "Orang Lain"), ("seed", 5, "seed")):
+        body = json.loads(good)
+        body["provenance"][place] = value
+        path.write_text(json.dumps(body), encoding="utf-8")
+        (built.folder / "report/laporan.ipynb").touch()
+        done = built.make(*SETTINGS)
+        assert done.returncode != 0 and says in galat(done.stdout) and "02_pelatihan" in galat(done.stdout)
+    path.write_bytes(good)
+    assert built.make(*SETTINGS).returncode == 0 and before
+
+
 def test_a_reworded_chapter_runs_its_notebook_and_the_report_only(built):
     """A helper that it once rested on is gone too, which must not stop make."""
     noted = built.folder / "build/notebooks/.02_pelatihan.ipynb.d"

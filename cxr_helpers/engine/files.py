@@ -9,21 +9,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent  # of the code
 # Other places than <project>/runs and <project>/data.
 RUNS, DATA = "CXR_RUNS", "CXR_DATA"
 # Set by report/execute.py: the folder that collects the results of a notebook until it has ended well, the file in which
 # report/sources.py wrote what `auto` chose, and the terminal behind the notebook ("" if there is none).
 RESULTS, SOURCES, TERMINAL = "CXR_RESULTS", "CXR_SOURCES", "CXR_TERMINAL"
+STUDENT = "CXR_STUDENT"  # set by report/execute.py: name and number of the student, as JSON
 THREADS = "CXR_THREADS"  # threads of a training on a CPU
 
 
+def project() -> Path:
+    """The clone in which a notebook works: the nearest one around the working folder, else the code's own."""
+    try:
+        here = Path.cwd()
+    except OSError:  # the folder was deleted
+        return ROOT
+    clones = (folder for folder in (here, *here.parents) if (folder / "cxr_helpers/engine/files.py").is_file())
+    return next(clones, ROOT)
+
+
+def elsewhere() -> str:
+    """What a person must know where the helpers are another clone's than the notebook, in Indonesian; else ""."""
+    if project().resolve() == ROOT:
+        return ""
+    return (
+        f"Catatan: paket cxr_helpers diimpor dari {ROOT}, sedangkan notebook ini ada di {project()}. Hasil dan pelatihan "
+        "disimpan di folder notebook ini; agar kodenya pun dipakai, jalankan `make setup` lalu `make lab` di sana."
+    )
+
+
 def runs_folder() -> Path:
-    return Path(os.environ.get(RUNS) or ROOT / "runs")
+    return Path(os.environ.get(RUNS) or project() / "runs")
 
 
 def data_folder() -> Path:
-    return Path(os.environ.get(DATA) or ROOT / "data")
+    return Path(os.environ.get(DATA) or project() / "data")
 
 
 def write(path: Path, content: bytes) -> None:

@@ -1,4 +1,8 @@
-"""What a notebook hands on: build/results/*.json, written whole and read back with one line for what is wrong."""
+"""What a notebook hands on, written whole and read back with one line for what is wrong.
+
+`make report` collects build/results/*.json. A notebook run by hand (JupyterLab, papermill, nbconvert) hands on to build/lab/, so
+that exploring never changes what a report is made from.
+"""
 
 import json
 import math
@@ -21,6 +25,15 @@ VERSION = "0.2.0"  # of this package; CHANGELOG.md says what is new in it
 # How a notebook marks what report/exporters.py typesets: the key in an output's metadata, and the MIME type of the cover.
 KEY = "laporan"
 COVER = "application/vnd.laporan-sampul+json"
+# What the results that one report joins must have in common: what it is called, and where it stands in their provenance.
+COMMON = {
+    "data": ("data", "fingerprint"),
+    "bobot": ("weights", "digest"),
+    "preset": ("preset",),
+    "seed": ("seed",),
+    "perangkat": ("device",),
+    "presisi": ("precision",),
+}
 PACKAGES = (
     "torch torchvision medmnist numpy scipy scikit-learn pandas matplotlib seaborn papermill nbconvert pypandoc_binary typst"
 ).split()
@@ -64,8 +77,12 @@ def plain(value):
     return value
 
 
+def _by_hand(build: Path | str) -> Path:
+    return files.project() / build / "lab"
+
+
 def write(name: str, body: dict, provenance: dict, build: Path | str = "build") -> Path:
-    """Write build/results/{name}.json whole or not at all; returns its path. `provenance` comes from Study."""
+    """Write {name}.json whole or not at all where it is handed on; returns its path. `provenance` comes from Study."""
     finished = {
         **provenance,
         "seconds": round(time.time() - provenance["clock"], 1),
@@ -74,7 +91,9 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
         "packages": packages(),
     }
     finished.pop("clock")
-    folder = Path(os.environ.get(files.RESULTS) or ROOT / build / "results")
+    if os.environ.get(files.STUDENT):
+        finished["student"] = json.loads(os.environ[files.STUDENT])
+    folder = Path(os.environ.get(files.RESULTS) or _by_hand(build))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     text = json.dumps(plain({"schema": SCHEMA, "provenance": finished, **body}), ensure_ascii=False, indent=1, allow_nan=False)
@@ -83,10 +102,12 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
 
 
 def read(name: str, build: Path | str = "build") -> dict:
-    """Read build/results/{name}.json. Raises InputError if it is missing or of another schema."""
-    path = ROOT / build / "results" / f"{name}.json"
-    if os.environ.get(files.RESULTS) and (draft := Path(os.environ[files.RESULTS]) / path.name).exists():
-        path = draft  # written by this very notebook, not yet moved into place
+    """Read build/results/{name}.json, or what the notebook handed on by hand. Raises InputError if there is none, or it is of
+    another schema."""
+    path = files.project() / build / "results" / f"{name}.json"
+    newer = Path(os.environ.get(files.RESULTS) or _by_hand(build)) / path.name
+    if newer.exists():  # under make: written by this very notebook, not yet moved into place
+        path = newer
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -96,3 +117,26 @@ def read(name: str, build: Path | str = "build") -> dict:
     if not isinstance(body, dict) or body.get("schema") != SCHEMA:
         raise InputError(f"Berkas hasil {path} dibuat oleh versi lain: jalankan `make report` lagi.")
     return body
+
+
+def agree(bodies: dict[str, dict]) -> None:
+    """Refuse to join results, {notebook: content}, that differ in what COMMON names. Raises InputError that says in what."""
+    for what, place in COMMON.items():
+        found: dict[str, list[str]] = {}
+        for name, body in bodies.items():
+            value = body.get("provenance", {})
+            for key in place:
+                value = value.get(key, {})
+            if value != {}:
+                found.setdefault(json.dumps(value, sort_keys=True, ensure_ascii=False), []).append(name)
+        if len(found) > 1:
+            groups = "; ".join(f"{', '.join(names)}: {_short(value)}" for value, names in found.items())
+            raise InputError(
+                f"Hasil yang akan digabungkan berbeda pada {what} ({groups}): hapus dengan `make clean`, lalu jalankan "
+                "`make report` (pelatihan yang tersimpan tidak diulang)."
+            )
+
+
+def _short(value: str) -> str:
+    known = json.loads(value)
+    return str(known.get("name", known) if isinstance(known, dict) else known)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import operator
+import os
 import re
 from dataclasses import dataclass
 from numbers import Real
@@ -137,10 +138,14 @@ def _number(name: str, value, whole: bool) -> int | float:
 
 
 def parse_jobs(n_jobs=1, cluster="") -> tuple[int, str]:
-    """Check N_JOBS (processes of notebook 04) and CLUSTER ("" or "dask://host:port"). Raises InputError."""
+    """Check N_JOBS (processes of notebook 04) and CLUSTER ("" or "dask://host:port"). Raises InputError.
+
+    More processes than cores only wait for each other, each with a network of its own in memory: the cores are the most.
+    """
     text, cluster = _digits(n_jobs or 1), str(cluster).strip()
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
         raise InputError(f"N_JOBS={text} tidak dapat dipakai: berikan banyaknya proses, mulai dari 1.")
     if cluster and not re.fullmatch(r"dask://[^/:\s]+:\d+", cluster):
         raise InputError(f"CLUSTER={cluster} tidak dapat dipakai: tulis dask://host:port.")
-    return int(text), cluster
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(text) if cluster else min(int(text), max(cores, 1)), cluster

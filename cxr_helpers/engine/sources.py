@@ -90,6 +90,8 @@ def resolve(
     with one line.
     """
     data, folder = str(data).strip(), Path(folder)
+    if said := files.elsewhere():
+        print(said, flush=True)
     if size not in SIZES:
         raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
     name = data.lower()

@@ -1,0 +1,232 @@
+"""Cells of a student's own as the Markdown that the exporters typeset: what JupyterLab shows, or a sentence where it cannot be.
+
+Markdown cells keep their words, whatever they begin with; pictures that are attached, lie beside the notebook or are part of an
+output go into `Pictures`; HTML is handed on to foreign.lua, which reads it. Of an output's types JupyterLab's own
+choice is taken.
+"""
+
+import base64
+import binascii
+import io
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from urllib.parse import unquote
+
+from nbconvert.filters import strip_ansi
+from PIL import Image
+
+from cxr_helpers.engine import files
+
+WIDEST = 640  # CSS pixels that fill the width of the text (foreign.lua knows the same)
+LARGEST = 20 * 2**20  # bytes of one picture
+ENDINGS = {"PNG": "png", "JPEG": "jpg", "GIF": "gif", "WEBP": "webp"}
+PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
+INTERACTIVE = re.compile(r"application/(?:vnd\.(?:plotly|vega|vegalite|bokehjs)|javascript)")
+# Code first, so that what is written about Markdown is not taken for it.
+CODE = r"(?P<code>^ {0,3}(?P<f>`{3,}|~{3,}).*?(?:^ {0,3}(?P=f)[`~]*[ \t]*$|\Z)|(?P<t>`+)(?!`).+?(?<!`)(?P=t)(?!`))"
+MARKED = re.compile(
+    CODE
+    + r"|(?P<table><table\b.*?</table\s*>)"
+    + r"|!\[(?P<alt>(?:[^\]\\]|\\.)*)\]"
+    + r"\(\s*(?:<(?P<angle>[^>\n]*)>|(?P<src>[^\s)]+))(?:\s+[\"'][^\"'\n]*[\"'])?\s*\)(?P<attr>\{[^}\n]*\})?"
+    + r"|(?P<img><img\b[^>]*>)"
+    + r"|(?P<env>(?<!\$)\$\$.*?\$\$|\\begin\{(?P<name>(?:align|equation|gather|eqnarray|multline)\*?)\}.*?\\end\{(?P=name)\})"
+    + r"|(?P<formula>(?<![\\$])\$(?=[^\s$])(?:[^$\n]|\n(?!\s*\n))*?(?<=[^\s\\])\$(?!\d))"
+    + r"|(?<![\\$])\$[ \t]+(?P<math>[^$\n]+?)[ \t]+\$(?!\$)",
+    re.S | re.M | re.I,
+)
+SOURCE = re.compile(r"""\bsrc\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.I)
+COLOURED = re.compile(r"(?:background(?:-color)?|(?<![\w-])color)\s*:", re.I)
+
+
+class Pictures:
+    """The pictures of one document, {file name: content}; what is no picture that both pages can show is refused."""
+
+    def __init__(self, folders: list[Path]):
+        self.folders, self.content = folders, {}
+
+    def add(self, content: bytes) -> tuple[str, int] | None:
+        """Name and width (percent of the text's width) of a picture, found by its content; None if it cannot be shown."""
+        found = _raster(content) or _vector(content)
+        if found is None or len(content) > LARGEST:
+            return None
+        ending, pixels = found
+        name = next((name for name, known in self.content.items() if known == content), f"keluaran-{len(self.content)}.{ending}")
+        self.content[name] = content
+        return name, max(1, min(100, round(100 * pixels / WIDEST)))
+
+    def find(self, source: str, attached: dict) -> tuple[str, int] | None:
+        """The picture that a Markdown cell names: attached to it, written into the address, or a file beside the notebook."""
+        if source.startswith("attachment:"):
+            kept = attached.get(unquote(source.removeprefix("attachment:")), {})
+            content = _decoded(next(iter(kept.values()), ""))
+        elif source.startswith("data:"):
+            head, _, body = source.partition(",")
+            content = _decoded(body) if head.endswith(";base64") else unquote(body).encode()
+        else:
+            content = self._read(unquote(source))
+        return self.add(content) if content else None
+
+    def _read(self, source: str) -> bytes:
+        if re.match(r"\w+://", source):
+            return b""
+        for folder in self.folders:
+            path = folder / source
+            try:
+                if _inside(path, [folder, files.ROOT]) and path.is_file() and path.stat().st_size <= LARGEST:
+                    return path.read_bytes()
+            except (OSError, ValueError):
+                continue
+        return b""
+
+
+def _inside(path: Path, roots: list[Path]) -> bool:
+    return any(path.resolve().is_relative_to(root.resolve()) for root in roots)
+
+
+def folders(notebook) -> list[Path]:
+    """Where relative pictures of a notebook may lie: beside the notebook that was executed, then in notebooks/."""
+    executed = notebook.metadata.get("papermill", {}).get("input_path") or ""
+    return [*([Path(executed).parent] if executed else []), files.ROOT / "notebooks", files.ROOT]
+
+
+def _decoded(text) -> bytes:
+    try:
+        return base64.b64decode("".join(text).encode(), validate=False)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _raster(content: bytes) -> tuple[str, int] | None:
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            kind, width = picture.format, picture.width
+            picture.load()  # a truncated file opens and then fails
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return (ENDINGS[kind], width) if kind in ENDINGS else None
+
+
+def _vector(content: bytes) -> tuple[str, int] | None:
+    try:
+        root = ET.fromstring(content)
+    except (ET.ParseError, ValueError):
+        return None
+    if root.tag.rpartition("}")[2] != "svg" or root.tag == "svg":  # without its namespace no browser draws it
+        return None
+    number = re.match(r"\s*([\d.]+)\s*(pt|px)?\s*$", root.get("width", ""))
+    box = root.get("viewBox", "").replace(",", " ").split()
+    width = float(number[1]) * (4 / 3 if number[2] == "pt" else 1) if number else float(box[2]) if len(box) == 4 else WIDEST
+    return "svg", round(width)
+
+
+# --- Markdown cells -------------------------------------------------------------------------------------------------
+
+
+def markdown(cell, pictures: Pictures) -> str:
+    """A Markdown cell whose pictures are in `pictures`, whose HTML tables foreign.lua reads, and whose formulas pandoc sees."""
+    attached = cell.get("attachments", {})
+
+    def written(found: re.Match) -> str:
+        if found["code"] or found["formula"]:
+            return found[0]
+        if found["table"]:
+            return html(found["table"], pictures)
+        if found["env"]:
+            return found[0] if found["env"].startswith("$$") else f"$${found[0]}$$"
+        if found["math"]:
+            return f"${found['math']}$"
+        if found["img"]:
+            return _placed(found["img"], pictures, attached)
+        kept = pictures.find(found["src"] or found["angle"], attached)
+        if kept is None:
+            return found[0]
+        return f"![{found['alt']}]({kept[0]})" + (found["attr"] or f"{{width={kept[1]}%}}")
+
+    return MARKED.sub(written, cell.source)
+
+
+def _placed(tag: str, pictures: Pictures, attached: dict) -> str:
+    source = SOURCE.search(tag)
+    kept = pictures.find(_source(tag), attached) if source else None
+    if kept is None:
+        return tag
+    width = "" if re.search(r"\bwidth\s*=", tag, re.I) else f' width="{kept[1]}%"'
+    return tag[: source.start()] + f'src="{kept[0]}"{width}' + tag[source.end() :]
+
+
+def _source(tag: str) -> str:
+    found = SOURCE.search(tag)
+    return found[1].strip("\"'") if found else "tanpa alamat"
+
+
+def html(text: str, pictures: Pictures) -> str:
+    """HTML for foreign.lua, without what runs or loads, followed by a sentence where colours are lost."""
+    coloured = "<table" in text.lower() and COLOURED.search(text)
+    kept = re.sub(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->", "", text, flags=re.S | re.I)
+    kept = re.sub(
+        r"<(iframe|video|audio|canvas|object|embed)\b([^>]*)>(?:.*?</\1\s*>)?",
+        lambda tag: f"<p><em>[&lt;{tag[1]}&gt; hanya tampil di JupyterLab: {_source(tag[2])}]</em></p>",
+        kept,
+        flags=re.S | re.I,
+    )
+    kept = re.sub(r"<img\b[^>]*>", lambda tag: _placed(tag[0], pictures, {}), kept, flags=re.I)
+    if not kept.strip():
+        kept = "<div></div>"
+    return fence(kept, "keluaran-html") + ("\n\n*[Warna tabel ini hanya tampil di JupyterLab.]*" if coloured else "")
+
+
+# --- outputs --------------------------------------------------------------------------------------------------------
+
+
+def output(data: dict, number: int, pictures: Pictures, alone: bool) -> str:
+    """What a cell shows, as Markdown. number: of the cell, as a person counts; alone: whether the cell shows nothing else."""
+    if "application/vnd.jupyter.widget-view+json" in data:
+        # A control of the package has a static twin beside it.
+        return "*[Kendali interaktif ini hanya tampil di JupyterLab.]*" if alone else ""
+    kept = _picture(data, pictures)
+    if any(INTERACTIVE.match(kind) for kind in data) and kept is None:
+        return f"*[Keluaran interaktif sel ke-{number} hanya tampil di JupyterLab.]*"
+    if "text/html" in data and not (kept and INTERACTIVE.search(" ".join(data))):
+        return html("".join(data["text/html"]), pictures)
+    if "text/markdown" in data:
+        return "".join(data["text/markdown"])
+    if "text/latex" in data:
+        return _latex("".join(data["text/latex"]))
+    if kept:
+        return f"![Keluaran sel ke-{number}]({kept[0]}){{width={kept[1]}%}}"
+    if any(kind.startswith("image/") for kind in data):
+        return f"*[Gambar keluaran sel ke-{number} rusak atau terlalu besar dan tidak disertakan.]*"
+    return fence(clean("".join(data.get("text/plain", ""))), "keluaran")
+
+
+def _picture(data: dict, pictures: Pictures) -> tuple[str, int] | None:
+    for kind in PICTURES:
+        if kind in data:
+            text = "".join(data[kind])
+            content = text.encode() if kind == "image/svg+xml" else _decoded(text)
+            if kept := pictures.add(content):
+                return kept
+    return None
+
+
+def _latex(text: str) -> str:
+    text = text.strip()
+    inner = re.fullmatch(r"\${1,2}\s*(?:\\displaystyle\s*)?([^$]+?)\s*\${1,2}", text)
+    if inner:
+        return f"$${inner[1]}$$"
+    return text if "$" in text else f"$${text}$$"
+
+
+def clean(text: str) -> str:
+    """Printed text as a terminal shows it: without colours and control characters, a line after \\r instead of what it covers."""
+    lines = strip_ansi(text).replace("\r\n", "\n").split("\n")
+    shown = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+    return re.sub(r"[^\n\t -\x7e\x80-\uffff\U00010000-\U0010ffff]|[\x80-\x9f\ufffe\uffff]|[\ud800-\udfff]", "", shown).rstrip()
+
+
+def fence(text: str, kind: str) -> str:
+    """Text as a block of code of a class that the filters know; "" for none."""
+    ticks = "`" * (3 + max((len(run) for run in re.findall(r"`+", text)), default=0))
+    return f"{ticks} {{.{kind}}}\n{text}\n{ticks}" if text else ""
