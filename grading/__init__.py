@@ -11,5 +11,5 @@ claims.py     whether the numbers of a report follow from the predictions handed
 
 Covered: code that loops, forks, swallows interrupts, eats memory, floods its output, kills its kernel, looks for files or the
 network, or returns an object that equals everything; broken, hostile and copied hand-ins.
-Not covered: a fault of the Linux kernel itself; answers that somebody else wrote; a student who trains what was asked on purpose badly.
+Not covered: a fault of the Linux kernel itself; answers that somebody else wrote.
 """

@@ -116,7 +116,7 @@ class Kernel:
             self.run("import nilai_dalam; del nilai_dalam", START)
         except (RuntimeError, Ended) as error:
             self.__exit__()
-            raise InputError(f"Kernel untuk menilai tidak dapat dimulai ({error}): jalankan lagi, atau periksa `make setup`.") from None
+            raise InputError(f"Kernel untuk menilai tidak dapat dimulai ({error}): periksa `make setup`, lalu ulangi.") from None
         except BaseException:
             self.__exit__()
             raise

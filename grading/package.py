@@ -24,7 +24,7 @@ from cxr_helpers.engine.errors import InputError
 MEMBERS = 5_000
 ONE, TOTAL = 20 * 2**20, 100 * 2**20  # bytes of a file, and of all files that are read
 WANTED = (".ipynb", ".json", ".npz", ".csv", ".py")
-LEFTOVER = {"__MACOSX", ".ipynb_checkpoints", ".git", ".venv", "__pycache__", "node_modules", ".DS_Store", "Thumbs.db", "desktop.ini"}
+LEFTOVER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints", ".git", ".venv", "__pycache__"}
 OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 CELLS = 2_000
 
@@ -129,7 +129,7 @@ def _of_folder(folder: Path, handin: Handin) -> Iterator[tuple[str, io.BufferedI
                 raise Refused("terlalu besar", f"Folder berisi lebih dari {MEMBERS} berkas.")
             name = _safe(os.fsencode(path.relative_to(folder)).decode("utf-8", "replace"), handin)
             if name and stat.S_ISREG(path.lstat().st_mode):
-                yield name, open(path, "rb")
+                yield name, open(path, "rb")  # noqa: SIM115 - who reads it closes it
 
 
 def text(content: bytes) -> str:
@@ -181,7 +181,7 @@ def notebook(content: bytes):
     except Refused:
         raise
     except Exception as error:  # whatever an odd file makes of nbformat must not stop the class
-        raise Refused("rusak", f"Notebook itu tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab.") from None
+        raise Refused("rusak", f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab.") from None
 
 
 def results(handin: Handin, name: str) -> dict | None:
