@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import psutil
+import zmq
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
 
@@ -27,8 +28,8 @@ from cxr_helpers.engine.errors import InputError
 ADDRESS, FILE_SIZE, SCRATCH = 6 * 2**30, 100 * 2**20, 256 * 2**20
 MEMORY = 4 * 2**30  # resident, of all processes of a kernel together
 PROCESSES, THREADS, CPU = 40, 512, 600
-OUTPUT = 5 * 2**20
-START, GRACE = 120, 3  # seconds: until a kernel answers; from the interrupt to the end
+OUTPUT, LARGEST = 5 * 2**20, 32 * 2**20  # bytes of a cell's output, and of one message
+START, GRACE, LAST_OUTPUT = 120, 3, 10  # seconds: until a kernel answers; from the interrupt to the end; for output to follow
 PROJECT = "/tmp/proyek"  # what the box sees of this repository: cxr_helpers and inside.py
 PASSED_ON = ("LANG", "TZ")
 
@@ -99,7 +100,11 @@ class Kernel:
 
     def __enter__(self) -> "Kernel":
         self.folder = Path(tempfile.mkdtemp(prefix="nilai-", dir="/tmp" if os.path.isdir("/tmp") else None))
-        self._manager = KernelManager(transport="ipc", connection_file=str(self.folder / "k.json"), ip=str(self.folder / "s"))
+        self._context = zmq.Context()
+        self._context.setsockopt(zmq.MAXMSGSIZE, LARGEST)  # what is larger is dropped before it fills our memory
+        self._manager = KernelManager(
+            context=self._context, transport="ipc", connection_file=str(self.folder / "k.json"), ip=str(self.folder / "s")
+        )
         argv = command(self.folder, self.boxed)
         self._manager._kernel_spec = KernelSpec(argv=argv, display_name="nilai", language="python", interrupt_mode="message")
         project = self.folder / "proyek"
@@ -133,6 +138,8 @@ class Kernel:
                     process.kill()
                 except psutil.Error:
                     continue
+            psutil.wait_procs(tree, timeout=10)
+            self._context.destroy(linger=0)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _processes(self) -> list[psutil.Process]:
@@ -175,17 +182,22 @@ class Kernel:
             return error, None
 
     def _wait(self, message: str, seconds: float) -> dict:
-        deadline, interrupted, output, looked = time.monotonic() + seconds, False, 0, 0.0
+        """The reply, once all of its output has come, too: a flood arrives after the reply."""
+        deadline, interrupted, output, looked, reply = time.monotonic() + seconds, False, 0, 0.0, None
+        idle = False
         while True:
-            output += self._drain()
+            size, done = self._drain(message)
+            output, idle = output + size, idle or done
             if output > OUTPUT:
                 raise Ended("keluaran berlebihan")
+            if reply is not None and idle:
+                return reply
             try:
-                reply = self._client.get_shell_msg(timeout=0.1)
-                if reply["parent_header"].get("msg_id") == message:
+                found = self._client.get_shell_msg(timeout=0.1)
+                if found["parent_header"].get("msg_id") == message:
                     if interrupted:
                         raise Ended("waktu habis")
-                    return reply["content"]
+                    reply, deadline = found["content"], min(deadline, time.monotonic() + LAST_OUTPUT)
             except queue.Empty:
                 pass
             now = time.monotonic()
@@ -193,17 +205,19 @@ class Kernel:
                 self._watch()
                 looked = now
             if now > deadline + GRACE * interrupted:
-                if interrupted:
-                    raise Ended("waktu habis")
+                if interrupted or reply is not None:
+                    raise Ended("waktu habis" if reply is None else "keluaran berlebihan")
                 self._manager.interrupt_kernel()
                 interrupted = True
 
-    def _drain(self) -> int:
-        """Bytes of output that wait; they are counted and forgotten."""
-        size = 0
-        while size <= OUTPUT:
+    def _drain(self, message: str) -> tuple[int, bool]:
+        """Bytes of output that wait, counted and forgotten; whether the kernel said that it is done with this message."""
+        size, idle = 0, False
+        while size <= OUTPUT and not idle:
             try:
-                size += len(str(self._client.get_iopub_msg(timeout=0)["content"]))
+                found = self._client.get_iopub_msg(timeout=0)
             except queue.Empty:
                 break
-        return size
+            size += len(str(found["content"]))
+            idle = found["content"].get("execution_state") == "idle" and found["parent_header"].get("msg_id") == message
+        return size, idle

@@ -14,14 +14,14 @@ _ORIGINAL = dict(vars(builtins))
 _dumps, _isfinite, _array, _generic = json.dumps, math.isfinite, np.ndarray, np.generic
 _type, _str, _len, _isinstance, _exec, _compile, _callable = type, str, len, isinstance, exec, compile, callable
 _dict, _list, _tuple, _float, _int, _bool, _Exception = dict, list, tuple, float, int, bool, Exception
-MOST = 2_000  # numbers of a value
+MOST, LONGEST = 2_000, 10_000  # numbers of a value, characters of a text
 
 
 def _plain(value, depth=0):
     """As JSON: exact types only, so an object that pretends to be a number stays an object."""
     kind = _type(value)
     if value is None or kind in (_bool, _int, _str):
-        return value
+        return value if kind is not _str or _len(value) <= LONGEST else {"objek": "str yang sangat panjang"}
     if kind is _float:
         return value if _isfinite(value) else {"bukan bilangan": _str(value)}
     if kind is _array and value.dtype.kind in "biuf" and value.size <= MOST:

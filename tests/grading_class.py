@@ -119,7 +119,8 @@ NETWORK = (
     + SOLUTIONS["akurasi"]
 )
 REDEFINED = (
-    "import builtins, json\njson.dumps = lambda *a, **k: '{}'\nbuiltins.len = builtins.print = builtins.isinstance = lambda *a, **k: True\n"
+    "import builtins, json\njson.dumps = lambda *a, **k: '{}'\n"
+    "builtins.len = builtins.print = builtins.isinstance = lambda *a, **k: True\n"
     "list = dict = 3\n" + SOLUTIONS["akurasi"]
 )
 # What each does to the answer `akurasi` (4 points): its code, the status, the points.

@@ -1,4 +1,4 @@
-"""A class of forty graded in one run: the points that were planted, a status for every loss, nothing of the instructor's touched."""
+"""A class of forty graded in one run: the planted points, a status for every loss, nothing of the instructor's touched."""
 
 import csv
 import hashlib
