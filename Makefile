@@ -33,7 +33,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 endif
 
-NOTEBOOKS := 01_adaptasi_bobot 02_pelatihan 03_analisis_overfitting 04_perbaikan
+NOTEBOOKS := 01_adaptasi_bobot 02_pelatihan 03_analisis_overfitting 04_perbaikan 05_percobaan
 EXECUTED := $(NOTEBOOKS:%=$(BUILD)/notebooks/%.ipynb)
 REPORT := $(BUILD)/report/laporan.html $(BUILD)/report/laporan.pdf
 PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
@@ -72,7 +72,7 @@ $(BUILD)/.sources: $(BUILD)/.settings report/sources.py $(READY)
 $(BUILD)/notebooks/%.ipynb: notebooks/%.ipynb $(BUILD)/.sources report/execute.py $(READY)
 	@$(PY) -m report.execute $< $@
 # One after the other, also under make -j: a training uses every core, and two at once slow each other down.
-$(foreach n,2 3 4,$(eval $(word $(n),$(EXECUTED)): | $(word $(shell expr $(n) - 1),$(EXECUTED))))
+$(foreach n,2 3 4 5,$(eval $(word $(n),$(EXECUTED)): | $(word $(shell expr $(n) - 1),$(EXECUTED))))
 
 $(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb $(EXECUTED) $(BUILD)/.cover report/execute.py $(READY)
 	@$(PY) -m report.execute $< $@

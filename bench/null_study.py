@@ -14,7 +14,7 @@ import numpy as np
 from cxr_helpers import comparison, remedies
 from cxr_helpers.comparison import SIGNIFICANCE
 from cxr_helpers.engine.indonesian import number, percent
-from cxr_helpers.study import open_study
+from cxr_helpers.setup import open_setup
 from cxr_helpers.verdicts import CHANCE, Images
 from report import reference
 
@@ -56,7 +56,7 @@ def power(values: np.ndarray, influences: np.ndarray, patients: np.ndarray | Non
 
 
 def main() -> int:
-    study = open_study(data="phantom", weights="random", preset="full", device="cpu", precision="float32")
+    study = open_setup(data="phantom", weights="random", preset="full", device="cpu", precision="float32")
     data = reference.with_extra(study.used)
     found = reference.rows(reference.plan(study, data), [remedies.BASELINE.name])
     if not found or len(found[0].trained) < reference.BASELINE_SEEDS:

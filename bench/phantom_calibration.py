@@ -17,7 +17,7 @@ from cxr_helpers import comparison, evaluation, remedies, verdicts
 from cxr_helpers.data import Dataset, Split
 from cxr_helpers.engine import phantom
 from cxr_helpers.engine.indonesian import number
-from cxr_helpers.study import open_study
+from cxr_helpers.setup import open_setup
 from cxr_helpers.verdicts import Images
 from report import reference
 
@@ -51,7 +51,7 @@ class Targets:
 
 
 def main() -> int:
-    study = open_study(data="phantom", weights="random", preset="full", device="cpu", precision="float32")
+    study = open_setup(data="phantom", weights="random", preset="full", device="cpu", precision="float32")
     data = reference.with_extra(study.used)
     print(f"Fantom versi {phantom.VERSION}: {len(data.train)} citra latih dari {data.train.n_patients} pasien\n")
     targets, test = Targets(), data.test

@@ -1,14 +1,16 @@
 """The helpers that the notebooks import; a reader who wants to learn reads these files, in this order.
 
-study.py        every notebook: open data, weights and settings as one study, and train in it
+study.py, setup.py              every notebook: open data, weights and settings as one study; train and compare in it
 data.py         notebook 02: two classes of a MedMNIST file as arrays
 weights.py      notebook 01: first-layer kernels adapted to one grey channel; reading weights safely
 model.py        notebook 01: ResNet-18 for small grey images, the small CNN, which part is trained
-training.py     notebook 02: the settings of a run, one epoch, the fit;  augment.py  notebook 04: augmentation of batches
+training.py, recipe.py          notebook 02: one epoch and the fit; the settings of a run and what they make
+augment.py      notebook 04: augmentation of batches;  architectures.py  notebook 05: any torchvision network for grey images
 evaluation.py   notebooks 02–04: metrics with their intervals, paired differences;  comparison.py  notebook 04: of whole recipes
 adaptation.py   notebook 01; overfitting.py, attribution.py, claims.py  notebook 03; remedies.py  notebook 04: what each measures
 verdicts.py, reference.py       notebook 04: what may be said of each remedy; the reference study that ships with the package
-plots.py, show.py, widgets.py   all notebooks: figures from plain data, how they and the sentences are shown, live panels
+experiments.py  notebook 05: a student's own idea, trained, checked and compared
+plots.py, show.py, widgets.py, live.py  all notebooks: figures from plain data, how they and the sentences are shown, live panels
 
 The sentences stand in notebooks/text/. engine/ holds what works behind this and teaches nothing.
 """

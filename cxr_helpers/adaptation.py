@@ -25,7 +25,7 @@ from cxr_helpers.data import Split, to_tensor
 from cxr_helpers.engine import runs
 from cxr_helpers.model import build, course_resnet18, split_frozen
 from cxr_helpers.model import features as frozen_features
-from cxr_helpers.study import Study
+from cxr_helpers.setup import Setup
 from cxr_helpers.weights import STAGES, Weights, adapt_conv1, gabor_bank, resolve_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's normalisation of the RGB values in [0, 1] for IMAGENET1K_V1
@@ -309,7 +309,7 @@ def _starts(weights: Weights) -> list[tuple[str, Weights, dict]]:
     ]
 
 
-def measure_starts(study: Study) -> list[dict]:
+def measure_starts(study: Setup) -> list[dict]:
     """The course's recipe on study.used from each start, over the preset's seeds (read from the run store if it is there).
 
     One dict a start, random first: title, kind (of its weights), seeds, n_train, epochs, first (validation accuracy after one

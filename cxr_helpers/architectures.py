@@ -46,22 +46,23 @@ def classifier(name: str, size: int, dropout: float = 0.0, adaptation: dict[str,
     try:
         network = models.get_model(name, weights=None, **options)
     except (ValueError, AssertionError, RuntimeError) as error:
-        raise InputError(f"architecture={name!r} tidak dapat dibuat untuk citra {size} piksel ({_short(error)}).") from None
+        raise _too_small(name, "dibuat untuk", size, error) from None
     _one_channel(network, size, adaptation or {})
     _one_logit(network, dropout)
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(1, 1, size, size))
     except RuntimeError as error:
-        raise InputError(
-            f"architecture={name!r} tidak dapat membaca citra {size} piksel ({_short(error)}): perbesar masukannya, misalnya "
-            "resize=64 atau resize=224."
-        ) from None
+        raise _too_small(name, "membaca", size, error) from None
     return network.train()
 
 
-def _short(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+def _too_small(name: str, what: str, size: int, error: Exception) -> InputError:
+    said = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    return InputError(
+        f"architecture={name!r} tidak dapat {what} citra {size} piksel ({said}): perbesar masukannya, misalnya resize=64 atau "
+        "resize=224."
+    )
 
 
 def _replace(network: nn.Module, name: str, new: nn.Module) -> None:

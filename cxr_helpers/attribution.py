@@ -12,7 +12,7 @@ from torch import nn
 from cxr_helpers import evaluation, model
 from cxr_helpers.data import to_tensor
 from cxr_helpers.engine.runs import Run
-from cxr_helpers.study import Study
+from cxr_helpers.setup import Setup
 
 ATTRIBUTED, STEPS = 48, 20  # images with an attribution map, and points of the integral of each
 FEWEST = 10  # images with a region, to say anything of it
@@ -61,7 +61,7 @@ def inside(maps: np.ndarray, masks: np.ndarray, labels: np.ndarray, patients: np
     }
 
 
-def measure(run: Run, study: Study) -> dict:
+def measure(run: Run, study: Setup) -> dict:
     """Attribution maps of the chosen epoch's network on validation images, and what they say against the ground truth.
 
     "examples": images, maps, labels, probability, outlines of up to three right and three wrong predictions; "regions":

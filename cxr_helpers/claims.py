@@ -19,7 +19,7 @@ from cxr_helpers import adaptation, evaluation, overfitting
 from cxr_helpers.data import DEFAULT_CLASSES, Dataset
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.model import build
-from cxr_helpers.study import Study
+from cxr_helpers.setup import Setup
 
 SUPPORTED, REFUTED, UNDECIDED = "didukung", "dibantah", "belum dapat diputuskan"
 UNTESTABLE = "tidak dapat diuji di sini"
@@ -80,7 +80,7 @@ def too_few(seeds: int) -> list[str]:
     return [("one_seed", "two_seeds")[seeds - 1]] if seeds < evaluation.FEWEST_SEEDS else []
 
 
-def differences(fits: list[Run], study: Study) -> list[str]:
+def differences(fits: list[Run], study: Setup) -> list[str]:
     """What is not the course's own: any of "data" (or its classes), "weights", "recipe" (epochs too), "images", "pixels"."""
     data, whole = study.used, study.data
     theirs = {
@@ -230,7 +230,7 @@ def grey_adaptation(features: dict, majority: float) -> dict:
     return row | {"verdict": verdict, "reasons": []}
 
 
-def on_imagenet(study: Study) -> list[dict]:
+def on_imagenet(study: Setup) -> list[dict]:
     """The two claims on ImageNet's weights, which need them; that transfer works on medical images needs such images too."""
     data = study.used
     unlike = [] if study.weights.kind == "imagenet" else ["weights"]
@@ -262,7 +262,7 @@ def contradictions() -> dict:
     return {"rows": rows, "n": len(rows), "n_apart": sum(not row["agrees"] for row in rows), "best": CURVE_BEST}
 
 
-def ledger(fits: list[Run], study: Study) -> dict:
+def ledger(fits: list[Run], study: Setup) -> dict:
     """What the course's report claims, row by row: {"numbers", "shapes", "different", "of_recipe", "course"}.
 
     numbers and shapes: rows with id, kind, value, ci95, verdict, reasons and what else their kind needs; different: why the

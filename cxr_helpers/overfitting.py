@@ -18,7 +18,7 @@ from cxr_helpers.comparison import SIGNIFICANCE
 from cxr_helpers.data import Dataset, Split
 from cxr_helpers.engine import runs
 from cxr_helpers.engine.runs import Run
-from cxr_helpers.study import Study
+from cxr_helpers.setup import Setup
 
 HALVINGS = 20  # of the validation images, to measure how far the loss rises
 JUDGED = ("acc", "auc")  # metrics by which rules that choose an epoch are compared
@@ -133,7 +133,7 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
     return found
 
 
-def learning_curve(study: Study, fits: list[Run]) -> list[dict]:
+def learning_curve(study: Setup, fits: list[Run]) -> list[dict]:
     """The course's recipe on ever more training images, over the same seeds; the last point is `fits`, the whole training split.
 
     One dict a size: n, patients (None where not known), train_acc, val_acc, gap, the last three {"value", "ci95"} after the last

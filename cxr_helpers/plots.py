@@ -45,7 +45,7 @@ sns.set_theme(
 )
 
 
-class _Comma(FuncFormatter):
+class Comma(FuncFormatter):
     """Tick labels with a decimal comma and as many digits as the largest tick needs."""
 
     def __init__(self, digits: int):
@@ -198,7 +198,7 @@ def history(history: list[dict], best_epoch: int, majority: float) -> Figure:
         panel.axvline(best_epoch, color=GREY, lw=0.8, ls=":", label=f"epoch terpilih ({best_epoch})")
         panel.set_title(title)
         _epoch_axis(panel, table["epoch"])
-    left.yaxis.set_major_formatter(_Comma(2))
+    left.yaxis.set_major_formatter(Comma(2))
     left.set_ylim(bottom=0)
     right.axhline(majority, color=GREY, lw=0.8, ls="-.", label="tebakan mayoritas")
     _percent_axis(right.yaxis)
@@ -263,7 +263,7 @@ def roc(
     left.plot(*point, "D", color=ORANGE, ms=7, label="ambang yang dipakai")
     left.set(xlabel="1 − spesifisitas", ylabel="Sensitivitas", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     for axis in (left.xaxis, left.yaxis):
-        axis.set_major_formatter(_Comma(1))
+        axis.set_major_formatter(Comma(1))
     left.legend(loc="lower right")
     _matrix(right, matrix, class_names)
     return figure
@@ -332,7 +332,7 @@ def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
     _bands(left, x, {"validasi": [row["val_loss"] for row in epochs]}, ((ORANGE, "s--"),))
     left.axvline(mark, color=GREY, lw=0.8, ls=":")
     left.set_title("Loss validasi (BCE)")
-    left.yaxis.set_major_formatter(_Comma(2))
+    left.yaxis.set_major_formatter(Comma(2))
     _epoch_axis(left, x)
     for (split, name), colour, style, shift in zip(SPLIT_NAMES.items(), (BLUE, ORANGE), "os", (-0.06, 0.06), strict=True):
         value, low, high = np.array([(e["value"], *e["ci95"]) for e in (chosen[f"{split}_acc"], last[f"{split}_acc"])]).T
@@ -400,7 +400,7 @@ def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
     bins = np.linspace(0.5, 1, 11)
     panel.hist([right, wrong], bins=bins, stacked=True, color=[BLUE, RED], label=["benar", "salah"], edgecolor="white", lw=0.5)
     panel.set(xlabel="Probabilitas kelas yang diprediksi", ylabel="Jumlah citra")
-    panel.xaxis.set_major_formatter(_Comma(1))
+    panel.xaxis.set_major_formatter(Comma(1))
     panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     panel.legend(loc="upper left")
     return figure
@@ -421,7 +421,7 @@ def reliability(before: list[dict], after: list[dict]) -> Figure:
         )
         panel.set(title=title, xlabel="Probabilitas rata-rata", xlim=(0.48, 1.02), ylim=(-0.02, 1.04))
         for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_formatter(_Comma(1))
+            axis.set_major_formatter(Comma(1))
     panels[0][0].set_ylabel("Bagian yang benar")
     panels[0][0].legend(loc="lower right")
     return figure
@@ -445,6 +445,6 @@ def forest(variants: list[dict]) -> Figure:
         panel.hlines(y, low, high, color=BLUE, lw=1.4)
         panel.scatter(value, y, 22, facecolors=decided, edgecolors=BLUE, zorder=3)
         panel.set(xlabel=label, ylim=(-0.6, len(rows) - 0.4))
-        panel.xaxis.set_major_formatter(_Comma(digits))
+        panel.xaxis.set_major_formatter(Comma(digits))
     panels[0].set_yticks(y, [row["title"] for row in rows])
     return figure

@@ -6,7 +6,8 @@ is read, and a reader's own rows are placed in it.
 """
 
 import json
-from dataclasses import fields
+import zipfile
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ import numpy as np
 from cxr_helpers import comparison, evaluation, verdicts
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.remedies import REMEDIES
-from cxr_helpers.verdicts import Combination, Images, Row
+from cxr_helpers.remedies import BASELINE, REMEDIES
+from cxr_helpers.setup import Setup
+from cxr_helpers.verdicts import Combination, Images, Row, Trained
 
 FOLDER = files.ROOT / "notebooks" / "reference"
+TRAININGS = FOLDER / "trainings"
+EXACT = ("val", "val_last", "test")  # kept in float32; the many other logits in float16
 ROUNDING = 1e-6  # the same predictions in another order of sums
 PLACED = ("auc", "gap")  # what is said of a reader's row
 
@@ -34,6 +38,40 @@ def read(folder: Path = FOLDER) -> dict:
             f"Studi acuan di {folder} tidak ada atau rusak: ambil lagi folder itu dari repositori, atau jalankan "
             "`make reference`."
         ) from None
+
+
+def load(path: Path) -> tuple[dict, dict[str, np.ndarray]] | None:
+    """(about, arrays) of a training's file; None where it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+        return json.loads(arrays.pop("about").tobytes()), arrays
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def trained(about: dict, arrays: dict[str, np.ndarray]) -> Trained:
+    known = ("history", "seconds", "parameters", "trained_parameters")
+    logits = {name: arrays[name].astype(np.float32) for name in (*EXACT, "train", "extra")}
+    return Trained(seed=about["config"]["seed"], **logits, **{name: about[name] for name in known})
+
+
+def baseline(study: Setup, folder: Path = FOLDER) -> Row | None:
+    """The reference study's seeds of the recipe as a row, judged on the test split alone; None where that study is not about
+    this one's images, length or start.
+    """
+    known = read(folder)["provenance"]
+    same = (known["data"].get("without_extra"), "random", "float32") == (
+        study.used.fingerprint,
+        study.weights.kind,
+        study.precision,
+    )
+    kept = [found for path in sorted((folder / "trainings").glob("baseline-s*.npz")) if (found := load(path))] if same else []
+    each = [replace(trained(*one), extra=None) for one in kept if one[0]["config"]["epochs"] == study.preset.epochs]
+    if not each:
+        return None
+    each.sort(key=lambda one: one.seed)
+    return Row(BASELINE, each, {}, len(study.used.train), study.preset.epochs)
 
 
 def combination(reference: dict) -> Combination | None:

@@ -16,7 +16,7 @@ from cxr_helpers.engine import parallel, runs, settings
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.engine.runtime import cores
 from cxr_helpers.model import small_cnn
-from cxr_helpers.study import Study
+from cxr_helpers.setup import Setup
 from cxr_helpers.training import TrainConfig, evaluate
 from cxr_helpers.verdicts import Combination, Images, Remedy, Row, trained
 
@@ -95,12 +95,12 @@ def folds(data: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
     return made
 
 
-def config_of(study: Study, remedy: Remedy, seed: int) -> TrainConfig:
+def config_of(study: Setup, remedy: Remedy, seed: int) -> TrainConfig:
     """The settings of one training of a row."""
     return study.config(**{"seed": seed, **remedy.changes})
 
 
-def _train(study: Study, planned: Sequence[Remedy], n_jobs: int, cluster: str) -> list[Row]:
+def _train(study: Setup, planned: Sequence[Remedy], n_jobs: int, cluster: str) -> list[Row]:
     """Train what the planned rows rest on, under one bar that counts trainings and shows the time left."""
     seeds = [study.seed + i for i in range(study.preset.seeds)]
     tasks = [(config_of(study, remedy, seed), study.used) for remedy in planned for seed in seeds]
@@ -148,12 +148,12 @@ def combine(validation: dict[str, dict[str, float]]) -> Combination | None:
     return Combination("combination", "", "Gabungan pilihan validasi", changes, which, tuple(one.title for one in chosen))
 
 
-def trains_every_row(study: Study, repeat: str = "auto") -> bool:
+def trains_every_row(study: Setup, repeat: str = "auto") -> bool:
     """Whether every remedy is trained: the preset says so, or REPEAT=all."""
     return bool(settings.parse_repeat(repeat) or study.preset.every_row)
 
 
-def cross_validation(study: Study, n_jobs: int | str = 1, cluster: str = "") -> dict:
+def cross_validation(study: Setup, n_jobs: int | str = 1, cluster: str = "") -> dict:
     """What folds say of the spread: see verdicts.summarise_folds. One training a fold; the test split is the same for all."""
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
     parts = folds(study.used, study.seed)
@@ -164,7 +164,7 @@ def cross_validation(study: Study, n_jobs: int | str = 1, cluster: str = "") -> 
     return verdicts.summarise_folds(val, [trained(run) for run in fits], Images.of(study.used))
 
 
-def shortcut(study: Study) -> list[dict]:
+def shortcut(study: Setup) -> list[dict]:
     """What either form of minority augmentation teaches a small CNN (seed of the study): to see the class, or the augmentation?
 
     One dict a form and class of the test images: title, label, n, patients (None where not known), plain and augmented (shares of
@@ -202,7 +202,7 @@ def shortcut(study: Study) -> list[dict]:
 
 
 def measure(
-    study: Study, n_jobs: int | str = 1, cluster: str = "", chosen: Combination | None = None, repeat: str = "auto"
+    study: Setup, n_jobs: int | str = 1, cluster: str = "", chosen: Combination | None = None, repeat: str = "auto"
 ) -> list[dict]:
     """Train the baseline and the remedies (or read them from the store), and judge them: rows as of `judge`, baseline first.
 

@@ -235,6 +235,9 @@ FIGURES = {
     "fig-augmentasi": Drawing(plots.augmentations, image="augmentations.image", examples="augmentations.examples"),
     "fig-selisih": Drawing(plots.forest, variants="shown"),
     "fig-kurva": Drawing(plots.compared_curves, variants="shown", compared="summary.compared"),
+    # 05_percobaan
+    "fig-percobaan": Drawing(plots.forest, variants="variants"),
+    "fig-kurva-percobaan": Drawing(plots.compared_curves, variants="variants", compared="compared"),
 }
 
 
@@ -320,6 +323,16 @@ class Chapter:
             source=keys,
             printed=printed + noted,
         )
+
+
+def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> None:
+    """Show the Markdown cells with a tag of an executed notebook of this build, as they are; nothing where there is none."""
+    path = files.ROOT / build / "notebooks" / f"{notebook}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+    for cell in cells:
+        if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", []):
+            markdown = "".join(cell["source"])
+            _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
 
 
 # --- outputs --------------------------------------------------------------------------------------------------------

@@ -1,168 +1,50 @@
-"""What every notebook begins with: settings → device, data, weights, preset and provenance."""
+"""What every notebook begins with: open data, weights and settings as one study; train and compare in it (notebook 05)."""
 
-import dataclasses
-import json
-import os
-import time
-from dataclasses import dataclass, replace
+import sys
 from pathlib import Path
 
-import torch
-
-from cxr_helpers import data as datasets
-from cxr_helpers.engine import files, results, runs, runtime, settings, sources
-from cxr_helpers.engine.errors import InputError
-from cxr_helpers.training import TrainConfig
-from cxr_helpers.weights import Weights, resolve_weights
+from cxr_helpers import experiments, live
+from cxr_helpers.engine import owncode
+from cxr_helpers.engine.indonesian import percent
+from cxr_helpers.setup import Setup, from_root, open_setup
 
 
-@dataclass(frozen=True)
-class Study:
-    """One set of settings, ready to work with.
-
-    data: the whole filtered data set; used: what every notebook trains and judges on (cut down by the preset, stratified by
-    class, the same images for the same seed); precision: of the multiplications while training, "float32" or "bfloat16".
+class Study(Setup):
+    """A setup in which one trains and compares. Changes of a recipe are any setting of TrainConfig, and parts of one's own:
+    network, loss, optimizer, schedule, augment.
     """
 
-    data: datasets.Dataset
-    used: datasets.Dataset
-    weights: Weights
-    preset: settings.Preset
-    seed: int
-    device: torch.device
-    precision: str
-    build: Path
-    started: str
-    clock: float
+    def train(
+        self, seeds: int = 1, start: experiments.Result | None = None, n_jobs: int = 1, cluster: str = "", **changes
+    ) -> experiments.Result:
+        """Train the recipe with `changes`, over as many seeds.
 
-    def config(self, **changes) -> TrainConfig:
-        """The course's recipe at this preset's length, this study's seed and precision, with the given changes."""
-        return TrainConfig(**{"epochs": self.preset.epochs, "seed": self.seed, "precision": self.precision, **changes})
+        start: the result of an earlier training of the same network. In JupyterLab curves follow the training; it can be
+        interrupted, and called again it goes on from its last whole epoch. Raises InputError.
+        """
+        recipe = experiments.separate(changes, sys._getframe(1))
+        with live.watching(self, self.config(**recipe.changes), seeds) as on_epoch:
+            return experiments.train(self, recipe, seeds, start, n_jobs, cluster, on_epoch)
 
-    def baseline(self, **changes) -> list[runs.Run]:
-        """The course's recipe, one run a seed of the preset; notebooks 02, 03 and 04 share these runs."""
-        first = self.config(**changes)
-        configs = [replace(first, seed=self.seed + i) for i in range(self.preset.seeds)]
-        return [runs.get(config, self.used, self.weights, self.device) for config in configs]
+    def check(self, start: experiments.Result | None = None, memorise: bool = False, **changes) -> None:
+        """Send one batch through a recipe with `changes` and say what it showed; see experiments.check. Raises InputError."""
+        recipe = experiments.separate(changes, sys._getframe(1))
+        share = experiments.check(self, recipe, start.start() if start else None, memorise)
+        print("Satu batch lewat: bentuk keluaran, loss, dan gradien lapisan pertama baik.")
+        if share is not None:
+            print(f"Dari {experiments.MEMORISED} citra, {percent(share)} dapat dihafal tanpa augmentasi.")
+            if share < experiments.NEARLY_ALL:
+                print("Jaringan yang cukup besar menghafal hampir semuanya: periksa loss, learning rate, dan jaringannya.")
 
-    def provenance(self) -> dict:
-        """Where numbers come from; results.write completes it."""
-        used = self.used
-        patients = {split: getattr(used, split).n_patients for split in sources.SPLITS}
-        return {
-            "data": {
-                "kind": used.source.kind,
-                "title": used.source.title,
-                "note": used.source.note,
-                "collection": used.source.collection,
-                "single_label_filter": used.source.many_labels,
-                "size": used.source.size,
-                "classes": list(used.classes),
-                "class_names": list(used.class_names_id),
-                "fingerprint": used.fingerprint,
-                "counts": used.counts,
-                "totals": {split: sum(counts.values()) for split, counts in used.counts.items()},
-                "patients": patients if used.train.patients is not None else None,
-                "counts_available": self.data.counts,
-                "overlap": self.data.overlap,
-                "shared": [{"splits": pair.split("-"), "n": n} for pair, n in self.data.overlap.items() if n],
-            },
-            "weights": {"kind": self.weights.kind, "title": self.weights.title, "note": self.weights.note},
-            "preset": dataclasses.asdict(self.preset),
-            "seed": self.seed,
-            "seeds": [self.seed + i for i in range(self.preset.seeds)],
-            "precision": self.precision,
-            "device": {"type": self.device.type, "threads": torch.get_num_threads(), "name": device_name(self.device)},
-            "started": self.started,
-            "clock": self.clock,
-        }
+    def compare(self, results: dict[str, experiments.Result]) -> experiments.Comparison:
+        """Hold results of `train`, {title: result}, against the recipe, and show them as a table and figures."""
+        return live.shown(experiments.compare(self, results))
+
+    def load(self, path: str | Path) -> owncode.Own:
+        """What a Python file of one's own defines, read once; a relative path counts from the project's root too."""
+        return owncode.load(from_root(str(path)))
 
 
-def device_name(device: torch.device) -> str:
-    """'CPU (2 thread)' or the GPU's own name."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU ({torch.get_num_threads()} thread)" if device.type == "cpu" else "GPU Apple (MPS)"
-
-
-def pick_device(name: str) -> torch.device:
-    """auto: CUDA, then MPS, then the CPU. Raises InputError when the named device is not there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
-    if not there[name]:
-        raise InputError(f"DEVICE={name} tidak tersedia pada komputer ini: pakai DEVICE=cpu atau DEVICE=auto.")
-    return torch.device(name)
-
-
-def _decided() -> dict | None:
-    path = os.environ.get(files.SOURCES)
-    return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
-
-
-def _source(data: str, size: int, folder: Path) -> sources.Source:
-    decided = _decided()
-    if decided is None:
-        return sources.resolve(data, size, folder)  # SEED draws trainings, not patients: the data stays the same
-    fields = decided["source"]
-    return sources.Source(**{**fields, "path": Path(fields["path"]), "truth": fields["truth"] and Path(fields["truth"])})
-
-
-def _weights(weights: str, folder: Path) -> Weights:
-    decided = _decided()
-    if decided is None or weights != "auto":
-        return resolve_weights(weights, folder=folder)
-    return replace(resolve_weights(decided["weights"], folder=folder), note=decided["weights_note"])
-
-
-def pick_precision(name: str, device: torch.device) -> str:
-    """auto: float32. Raises InputError where the device has no bfloat16."""
-    if name == "bfloat16" and device.type == "mps":
-        raise InputError("PRECISION=bfloat16 tidak tersedia pada GPU Apple: pakai PRECISION=float32.")
-    return "float32" if name == "auto" else name
-
-
-def open_study(
-    data="auto",
-    weights="auto",
-    preset="auto",
-    seed=0,
-    device="auto",
-    size=28,
-    classes="auto",
-    precision="auto",
-    seeds="auto",
-    build="build",
-) -> Study:
-    """Check the settings, find data and weights, and set the number of threads. Raises InputError with one line for the person.
-
-    As for `make report`; every notebook passes its parameter cell on. A relative path is taken from the project's root when it
-    does not exist in the working folder.
-    """
-    started, clock = results.now(), time.time()
-    given = settings.parse(data, weights, preset, seed, device, size, classes, precision, seeds)
-    where = pick_device(given.device)
-    runtime.prepare()
-    usual = "quick" if where.type == "cpu" else "full"
-    amount = settings.PRESETS[usual if given.preset == "auto" else given.preset]
-    amount = replace(amount, seeds=given.seeds or amount.seeds)
-    folder = files.data_folder()
-    everything = datasets.load(_source(_from_root(given.data), given.size, folder), given.classes)
-    return Study(
-        data=everything,
-        used=datasets.take(everything, amount.train, amount.val, amount.test, given.seed),
-        weights=_weights(_from_root(given.weights), folder),
-        preset=amount,
-        seed=given.seed,
-        device=where,
-        precision=pick_precision(given.precision, where),
-        build=Path(build),
-        started=started,
-        clock=clock,
-    )
-
-
-def _from_root(given: str) -> str:
-    """A notebook runs in notebooks/, a person thinks of the project's root: look there too."""
-    there = files.ROOT / given
-    return str(there) if not os.path.exists(given) and there.is_file() else given
+def open_study(*given, **named) -> Study:
+    """Check the settings, find data and weights, and set the number of threads; arguments and errors as of setup.open_setup."""
+    return Study(**vars(open_setup(*given, **named)))

@@ -239,7 +239,7 @@ def _history_row(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[s
     return row
 
 
-def _final_logits(fitting: "_Fitting", states: dict) -> dict[str, Tensor]:
+def _final_logits(fitting: "Fitting", states: dict) -> dict[str, Tensor]:
     """Eval-mode logits of each of `states` ({"last" or "best": (epoch, weights)}) on every split.
 
     Recorded ones are not computed twice.
@@ -256,7 +256,7 @@ def _final_logits(fitting: "_Fitting", states: dict) -> dict[str, Tensor]:
     return final
 
 
-class _Fitting:
+class Fitting:
     """One fit from its settings to its end: what `fit` makes of them, and where it stands."""
 
     def __init__(self, config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict | None):
@@ -352,7 +352,7 @@ def fit(
     names. The logits of the test split are recorded after each epoch, and nothing here looks at them. `on_epoch(history)` watches
     and never steers; `parts` takes the place of what `config.own` makes. Raises InputError when the loss is no longer finite.
     """
-    fitting = _Fitting(config, data, weights, torch.device(device), parts)
+    fitting = Fitting(config, data, weights, torch.device(device), parts)
     if resume is not None:
         fitting.resume(resume)
     steps, state = fitting.per_epoch * config.epochs, fitting.state
@@ -360,9 +360,9 @@ def fit(
         while not stopped(config, state):
             row = fitting.epoch(progress.update)
             progress.set_postfix(epoch=state.epoch, val_acc=f"{row['val_acc']:.3f}")
-            on_epoch(state.history)
             if checkpoint is not None and not stopped(config, state):  # after the last epoch the whole run is kept at once
                 checkpoint(fitting.checkpoint())
+            on_epoch(state.history)
     last_weights = _copy(fitting.last.state_dict())
     states = {"last": (state.epoch, last_weights), "best": (state.best_epoch, state.best_weights)}
     return Outcome(

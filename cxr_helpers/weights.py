@@ -132,7 +132,8 @@ def gabor_bank() -> Tensor:
 class Weights:
     """Initial weights (notebook 01).
 
-    kind: "imagenet", "gabor", "random" or "file"; title, note: Indonesian, for the cover; digest: for the run's key.
+    kind: "imagenet", "gabor", "random", "file" or "run" (those of an earlier training); title, note: Indonesian, for the cover;
+    digest: for the run's key.
     state: a ResNet-18 state dict with any head (it is replaced), or None for random initialisation. partial: what `state` lacks
     stays random.
     """
@@ -145,7 +146,8 @@ class Weights:
     partial: bool = False
 
 
-def _digest(state: dict[str, Tensor]) -> str:
+def digest(state: dict[str, Tensor]) -> str:
+    """16 hexadecimal digits of SHA-256 over the names and values of a state dict."""
     summary = hashlib.sha256()
     for name in sorted(state):
         summary.update(name.encode())
@@ -188,7 +190,7 @@ def _from_file(path: Path) -> Weights:
     if found.unused:
         more = ", …" if len(found.unused) > 3 else ""
         note += f" {len(found.unused)} tensor di luar ResNet-18 tidak dipakai ({', '.join(found.unused[:3])}{more})."
-    return Weights("file", f"Bobot dari {path.name}", note, found.state, _digest(found.state))
+    return Weights("file", f"Bobot dari {path.name}", note, found.state, digest(found.state))
 
 
 def resolve_weights(weights: str = "auto", folder: Path = Path("data"), timeout: float = 10.0) -> Weights:
@@ -202,7 +204,7 @@ def resolve_weights(weights: str = "auto", folder: Path = Path("data"), timeout:
     if weights == "gabor":
         state = {"conv1.weight": gabor_bank()}
         note = "Lapisan pertama berisi saringan berarah yang dihitung dengan rumus; lapisan lainnya acak."
-        return Weights("gabor", "Bank Gabor", note, state, _digest(state), partial=True)
+        return Weights("gabor", "Bank Gabor", note, state, digest(state), partial=True)
     if weights == "random":
         return Weights("random", "Bobot acak", "Jaringan belum pernah melihat citra apa pun.", None, "random")
     if weights in ("auto", "imagenet"):
@@ -216,7 +218,7 @@ def resolve_weights(weights: str = "auto", folder: Path = Path("data"), timeout:
             note = f"Bobot ImageNet tidak dapat diunduh ({error.reason}), maka pelatihan mulai dari bobot acak."
             return Weights("random", "Bobot acak", note, None, "random")
         note = "Dari torchvision, dilatih pada ImageNet-1K; lapisan pertama diadaptasi ke satu kanal."
-        return Weights("imagenet", "Bobot ImageNet (IMAGENET1K_V1)", note, state, _digest(state))
+        return Weights("imagenet", "Bobot ImageNet (IMAGENET1K_V1)", note, state, digest(state))
     path = Path(os.path.expanduser(weights))
     if not (os.path.exists(path) or os.sep in weights or path.suffix.lower() in checkpoints.ENDINGS):
         known = ", ".join(checkpoints.ENDINGS)

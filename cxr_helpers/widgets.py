@@ -37,7 +37,7 @@ SCALE_NAMES = {"none": "tanpa", "dc": "tanggapan rata", "norm": "norma"}
 PER_PAGE = 10  # images
 
 
-def _someone_watches() -> bool:
+def someone_watches() -> bool:
     return "ipykernel" in sys.modules and files.TERMINAL not in os.environ
 
 
@@ -170,5 +170,5 @@ def augmentation_panel(images: np.ndarray) -> ipywidgets.VBox:
 
 def show(make: Callable[..., ipywidgets.Widget], *args) -> None:
     """Show make(*args) where someone can use it."""
-    if _someone_watches():
+    if someone_watches():
         display(make(*args))

@@ -14,7 +14,6 @@ import platform
 import random
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,16 +29,14 @@ from cxr_helpers.engine import files, indonesian, parallel, phantom, results, ru
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.remedies import BASELINE, REMEDIES
-from cxr_helpers.study import Study, open_study
+from cxr_helpers.setup import Setup, open_setup
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.verdicts import Combination, Images, Remedy, Row, Trained
 from cxr_helpers.weights import Weights, resolve_weights
 
-TRAININGS = reference.FOLDER / "trainings"
 EXTRA = 6000  # further test images
 BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
 STARTS = ("gabor",)  # beside the random start of the baseline
-EXACT = ("val", "val_last", "test")  # kept in float32; the many other logits in float16
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Planned:
 
     @property
     def path(self) -> Path:
-        return TRAININGS / f"{self.remedy.name}-s{self.config.seed}.npz"
+        return reference.TRAININGS / f"{self.remedy.name}-s{self.config.seed}.npz"
 
 
 # --- what is planned ------------------------------------------------------------------------------------------------
@@ -65,7 +62,7 @@ def with_extra(data: Dataset) -> Dataset:
     return datasets.with_splits(data, extra=Split(images, labels, np.arange(EXTRA), truth, truth["patient"].astype(np.int64)))
 
 
-def plan(study: Study, data: Dataset) -> list[Planned]:
+def plan(study: Setup, data: Dataset) -> list[Planned]:
     """Every training but those of the combination."""
     planned = []
     for seed in range(BASELINE_SEEDS):
@@ -77,15 +74,15 @@ def plan(study: Study, data: Dataset) -> list[Planned]:
     return planned
 
 
-def _planned(study: Study, remedy: Remedy, seed: int, data: Dataset, weights: Weights | None = None) -> Planned:
+def _planned(study: Setup, remedy: Remedy, seed: int, data: Dataset, weights: Weights | None = None) -> Planned:
     return Planned(remedy, remedies.config_of(study, remedy, seed), data, weights or study.weights)
 
 
-def plan_combination(study: Study, data: Dataset, chosen: Combination) -> list[Planned]:
+def plan_combination(study: Setup, data: Dataset, chosen: Combination) -> list[Planned]:
     return [_planned(study, chosen, seed, data) for seed in range(SEEDS)]
 
 
-def _few(study: Study, seed: int, data: Dataset) -> Iterator[Planned]:
+def _few(study: Setup, seed: int, data: Dataset) -> Iterator[Planned]:
     """What is done with few seeds: the learning curve and the starting weights."""
     for part in overfitting.PARTS:
         n = round(part * len(data.train))
@@ -124,14 +121,14 @@ def keep(planned: Planned, run: runs.Run) -> None:
         "python": platform.python_version(),
         "ended": results.now(),
     }
-    arrays = {name: getattr(one, name).astype(np.float32) for name in EXACT}
+    arrays = {name: getattr(one, name).astype(np.float32) for name in reference.EXACT}
     arrays |= {name: getattr(one, name).astype(np.float16) for name in ("train", "extra")}
     if planned.remedy.recommendation == "cross_validation":  # a fold's validation images are its own
         arrays["val_labels"] = planned.data.val.labels
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
-    TRAININGS.mkdir(parents=True, exist_ok=True)
+    reference.TRAININGS.mkdir(parents=True, exist_ok=True)
     files.write(planned.path, stream.getvalue())
 
 
@@ -139,19 +136,9 @@ def _identity(planned: Planned) -> dict:
     return runs.identity(planned.config, planned.data, planned.weights, "cpu")
 
 
-def load(path: Path) -> tuple[dict, dict[str, np.ndarray]] | None:
-    """(about, arrays) of a training's file; None where it is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in kept.files}
-        return json.loads(arrays.pop("about").tobytes()), arrays
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
-
-
 def is_kept(planned: Planned) -> bool:
     """Whether the file of this very training is there: same settings, images and starting weights."""
-    found = load(planned.path)
+    found = reference.load(planned.path)
     if found is None:
         return False
     wanted = _identity(planned)
@@ -165,25 +152,25 @@ def rows(planned: list[Planned], names: list[str]) -> list[Row]:
     found = []
     for name in names:
         each = sorted((one for one in planned if one.remedy.name == name), key=lambda one: one.config.seed)
-        loaded = [load(one.path) for one in each if is_kept(one)]
+        loaded = [reference.load(one.path) for one in each if is_kept(one)]
         if loaded:
             about = loaded[0][0]
             found.append(
-                Row(each[0].remedy, [_trained(*one) for one in loaded], about["changed"], about["n_train"], len(about["history"]))
+                Row(
+                    each[0].remedy,
+                    [reference.trained(*one) for one in loaded],
+                    about["changed"],
+                    about["n_train"],
+                    len(about["history"]),
+                )
             )
     return found
-
-
-def _trained(about: dict, arrays: dict[str, np.ndarray]) -> Trained:
-    known = ("history", "seconds", "parameters", "trained_parameters")
-    logits = {name: arrays[name].astype(np.float32) for name in (*EXACT, "train", "extra")}
-    return Trained(seed=about["config"]["seed"], **logits, **{name: about[name] for name in known})
 
 
 # --- what it says ---------------------------------------------------------------------------------------------------
 
 
-def summarise(planned: list[Planned], study: Study, data: Dataset) -> dict:
+def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
     """Write results.json from the files that are there, and give it back."""
     images = Images.of(data)
     names = ["baseline", *(remedy.name for remedy in REMEDIES)]
@@ -214,19 +201,20 @@ def summarise(planned: list[Planned], study: Study, data: Dataset) -> dict:
 
 def _folds(planned: list[Planned], images: Images) -> dict | None:
     """What the folds say, once all of them are there."""
-    found = [load(one.path) for one in planned if one.remedy.recommendation == "cross_validation" and is_kept(one)]
+    found = [reference.load(one.path) for one in planned if one.remedy.recommendation == "cross_validation" and is_kept(one)]
     if len(found) < remedies.FOLDS:
         return None
     val = [(arrays["val_last"], arrays["val_labels"]) for _, arrays in found]
-    return verdicts.summarise_folds(val, [_trained(*one) for one in found], images)
+    return verdicts.summarise_folds(val, [reference.trained(*one) for one in found], images)
 
 
-def _provenance(study: Study, data: Dataset, planned: list[Planned]) -> dict:
+def _provenance(study: Setup, data: Dataset, planned: list[Planned]) -> dict:
     """What the study was made with: of what differs between trainings, every value."""
-    about = [found[0] for one in planned if (found := load(one.path))]
+    more = {"fingerprint": data.fingerprint, "extra": EXTRA, "without_extra": study.used.fingerprint}
+    about = [found[0] for one in planned if (found := reference.load(one.path))]
     each = {name: sorted({str(one["identity"][name]) for one in about}) for name in ("torch", "threads", "code")}
     return {
-        "data": study.provenance()["data"] | {"fingerprint": data.fingerprint, "extra": EXTRA},
+        "data": study.provenance()["data"] | more,
         "weights": study.provenance()["weights"],
         "precision": study.precision,
         **each,
@@ -242,7 +230,7 @@ def _provenance(study: Study, data: Dataset, planned: list[Planned]) -> dict:
 # --- computing it ---------------------------------------------------------------------------------------------------
 
 
-def train(planned: list[Planned], study: Study, n_jobs: int, cluster: str) -> None:
+def train(planned: list[Planned], study: Setup, n_jobs: int, cluster: str) -> None:
     """Train what has no file yet, n_jobs at a time (on a cluster all at once); each file is written when its group has ended."""
     missing = [one for one in planned if not is_kept(one)]
     with bar(len(planned), "Studi acuan", initial=len(planned) - len(missing), unit="pelatihan") as progress:
@@ -256,7 +244,7 @@ def train(planned: list[Planned], study: Study, n_jobs: int, cluster: str) -> No
             missing = [one for one in missing if one not in group]
 
 
-def check(planned: list[Planned], study: Study, n: int) -> bool:
+def check(planned: list[Planned], study: Setup, n: int) -> bool:
     """Train n kept trainings, drawn at random, again, each with the threads it had; say of each whether it agrees.
 
     Bit for bit on the same kind of machine; else its AUC must lie where another seed's would: within the 95% prediction interval
@@ -265,7 +253,7 @@ def check(planned: list[Planned], study: Study, n: int) -> bool:
     agree = True
     kept = [one for one in planned if is_kept(one)]
     for one in random.sample(kept, min(n, len(kept))):
-        about, arrays = load(one.path)
+        about, arrays = reference.load(one.path)
         torch.set_num_threads(int(about["identity"]["threads"] or 1))
         with tempfile.TemporaryDirectory() as empty:
             os.environ[files.RUNS] = empty  # trained anew, not read
@@ -292,7 +280,7 @@ def main() -> int:
     again = os.environ.get("CHECK", "").strip()
     if again and not (again.isascii() and again.isdigit() and int(again) > 0):
         raise InputError(f"CHECK={again} tidak dapat dipakai: berikan banyaknya pelatihan yang diulang, mulai dari 1.")
-    study = open_study(
+    study = open_setup(
         data="phantom", weights="random", preset="full", device=os.environ.get("DEVICE") or "auto", precision="float32"
     )
     if n_jobs > 1 and study.device.type == "cpu":

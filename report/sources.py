@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from cxr_helpers import study
+from cxr_helpers import setup
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
 from report import depends
@@ -18,14 +18,14 @@ from report import depends
 def decide(output: Path) -> None:
     """Open the study as the notebooks will, say what was found, and write the choice. Raises InputError."""
     given = {name: os.environ.get(name.upper()) or value for name, value in settings.DEFAULTS.items()}
-    opened = study.open_study(**given)
+    opened = setup.open_setup(**given)
     source = opened.data.source
     if given["data"] != "auto":  # what auto found has been said by data.resolve
         print(f"Data: {source.title}. {source.note}")
     print(f"Bobot: {opened.weights.title}. {opened.weights.note}")
     classes = opened.data.classes
     print(f"Kelas: {classes[0]} (label 0) dan {classes[1]} (label 1).")
-    print(f"Preset: {opened.preset.name} pada {study.device_name(opened.device)}, seed {opened.seed}.", flush=True)
+    print(f"Preset: {opened.preset.name} pada {setup.device_name(opened.device)}, seed {opened.seed}.", flush=True)
     fields = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in vars(source).items()}
     choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}
     files.write(output, json.dumps(choice, ensure_ascii=False, indent=1).encode())

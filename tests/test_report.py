@@ -12,7 +12,7 @@ from pypdf import PdfReader
 
 from cxr_helpers import show
 
-FILES = ("01_adaptasi_bobot", "02_pelatihan", "03_analisis_overfitting", "04_perbaikan")
+FILES = ("01_adaptasi_bobot", "02_pelatihan", "03_analisis_overfitting", "04_perbaikan", "05_percobaan")
 SECTIONS = ("Perubahan Arsitektur", "Perubahan Pelatihan", "Analisis Hasil", "Perbaikan", "Kesimpulan")
 METRICS = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity", "ece")
 

@@ -9,7 +9,7 @@ from jinja2 import nodes
 from cxr_helpers import show
 from cxr_helpers.engine import files
 
-FILES = ("01_adaptasi_bobot", "02_pelatihan", "03_analisis_overfitting", "04_perbaikan")
+FILES = ("01_adaptasi_bobot", "02_pelatihan", "03_analisis_overfitting", "04_perbaikan", "05_percobaan")
 PARTS = dict(zip(("adaptation", "training", "overfitting", "remedies"), FILES, strict=True))
 ESTIMATE = {"value": 0.123, "ci95": [0.071, 0.175]}
 

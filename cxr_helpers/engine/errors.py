@@ -1,5 +1,7 @@
 """The one error that a person is meant to read."""
 
+import html
+
 
 class InputError(ValueError):
     """Wrong input, said in one Indonesian line: what is wrong and what to do. Callers print it and exit with 2.
@@ -10,5 +12,9 @@ class InputError(ValueError):
     details = ""
 
     def _render_traceback_(self) -> list[str]:
-        """What JupyterLab shows: the line; the way there would teach nothing."""
-        return [f"Galat: {self}", *self.details.splitlines()]
+        """What JupyterLab shows: the line, and the way there folded, where it leads through a person's own code."""
+        if self.details:
+            from IPython.display import HTML, display
+
+            display(HTML(f"<details><summary>Jejak galat</summary><pre>{html.escape(self.details)}</pre></details>"))
+        return [f"Galat: {self}"]

@@ -102,13 +102,15 @@ def explained() -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in linecache.cache and f.filename[:1] == "<"]
-        where = f" pada baris “{frames[-1].line}”" if frames else ""
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [i for i, frame in enumerate(frames) if frame.filename[:1] == "<" and frame.filename in linecache.cache]
+        where = f" pada baris “{frames[own[-1]].line}”" if own else ""
+        frames = frames[own[0] if own else 0 :]
         said = (str(error).splitlines() or [""])[0][:200]
-        memory = isinstance(error, MemoryError) or "out of memory" in said
+        memory = isinstance(error, MemoryError) or "memory" in said
         advice = ": kecilkan batch_size atau resize" if memory else ""
         found = InputError(f"Kode Anda gagal{where}: {type(error).__name__}: {said}{advice}.")
-        found.details = traceback.format_exc()
+        found.details = "".join(traceback.format_list(frames) + traceback.format_exception_only(error))
         raise found from None
 
 
@@ -135,6 +137,14 @@ def program(parts: dict[str, object], frame: types.FrameType) -> str:
     made = ",\n".join(f"    {name!r}: {expression}" for name, expression in expressions.items())
     imports = "\n".join(sorted(set(collector.imports)))
     return "\n\n".join([*filter(None, [imports]), *collector.statements, f"{PARTS} = {{\n{made},\n}}"]) + "\n"
+
+
+def expressions(source: str) -> dict[str, str]:
+    """What the parts of a program are, as they were written: {"network": "JaringanSaya", …}."""
+    if not source:
+        return {}
+    made = ast.parse(source).body[-1].value
+    return {name.value: ast.get_source_segment(source, value) for name, value in zip(made.keys, made.values, strict=True)}
 
 
 def make(source: str, key: str = "") -> dict[str, object]:
@@ -233,7 +243,8 @@ class _Collector:
     def _from_text(self, name: str, value: object) -> None:
         """The statement that bound a name, the last one executed, and those that changed its value since."""
         own = getattr(value, "__name__", name) if isinstance(value, DEFINED) else name
-        if own not in (name, "<lambda>") and self.namespace.get(own) is not value:
+        here = getattr(value, "__module__", None) == self.namespace.get("__name__")
+        if here and own not in (name, "<lambda>") and self.namespace.get(own) is not value:
             raise Unknown(f"{own} sudah didefinisikan ulang sejak {name} dibuat; jalankan lagi sel yang membuat {name}")
         found: list[str] = []
         for text in self.texts:

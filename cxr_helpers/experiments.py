@@ -1,0 +1,335 @@
+"""A student's own idea, trained and judged as our remedies are (notebook 05).
+
+`Study.train` trains it, `Study.compare` holds it against the course's recipe by the rules of verdicts.py, and `duga` writes a
+prediction down before either. On the phantom the reference study's seeds of the recipe are the partners, so that a student pays
+for their own trainings only.
+"""
+
+import difflib
+import sys
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cxr_helpers import comparison, data, evaluation, reference, training, verdicts
+from cxr_helpers import weights as weight_code
+from cxr_helpers.engine import owncode, parallel, runs
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.indonesian import interval, number, points, signed
+from cxr_helpers.recipe import PARTS, TrainConfig
+from cxr_helpers.setup import Setup
+from cxr_helpers.verdicts import Images, Remedy, Row, trained
+from cxr_helpers.weights import Weights
+
+DIRECTIONS = {"naik": "above", "turun": "below", "sama": "across"}
+MEASURES = {"auc": "predicts", "kesenjangan": "overfits"}
+FEW = 16  # images of the batch that `check` sends through
+NEARLY_ALL = 0.95
+MEMORISED = 32  # images that a network with enough capacity, and no mistake in its training, can learn by heart
+
+
+# --- an experiment --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What is expected of an experiment before it is trained: see `duga`."""
+
+    measure: str
+    direction: str
+    size: float | None
+
+
+def duga(arah: str, besar: float | None = None, ukuran: str = "auc") -> Guess:
+    """A prediction: arah "naik", "turun" or "sama"; besar: by how much (AUC 0…1, gap as a share), or None; ukuran "auc" or
+    "kesenjangan". Raises InputError.
+    """
+    for name, value, known in (("arah", arah, DIRECTIONS), ("ukuran", ukuran, MEASURES)):
+        if value not in known:
+            raise InputError(f"duga: {name}={value!r} tidak dikenal: pilih {', '.join(known)}.")
+    return Guess(MEASURES[ukuran], DIRECTIONS[arah], None if besar is None else abs(float(besar)))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a student changes: plain settings of TrainConfig, and parts of their own as a program.
+
+    live: the parts themselves, where no text identifies them; such a run is not kept.
+    """
+
+    changes: dict
+    live: dict | None = None
+
+
+class Experiment:
+    """One row of notebook 05: a name, a sentence of motivation, what is expected, and the changes of the recipe."""
+
+    def __init__(self, title: str, motivation: str = "", guess: Guess | None = None, start: "Result | None" = None, **changes):
+        self.title, self.motivation, self.guess, self.start = title, motivation, guess, start
+        self.recipe = separate(changes, sys._getframe(1))
+
+
+def separate(changes: dict, frame: types.FrameType) -> Recipe:
+    """Tell plain settings from parts of one's own, which become a program (engine/owncode.py) by the call that runs in `frame`.
+
+    Raises InputError for an unknown setting, with the nearest known one.
+    """
+    known = [field.name for field in fields(TrainConfig)] + list(PARTS)
+    for name in changes:
+        if name not in known or name == "own":
+            near = difflib.get_close_matches(name, known, n=1)
+            raise InputError(f"{name} bukan pengaturan: " + (f"mungkin maksud Anda {near[0]}?" if near else "lihat TrainConfig."))
+    own = {name: value for name, value in changes.items() if name in PARTS and not _is_named(name, value)}
+    plain = {name: tuple(value) if name == "augment" else value for name, value in changes.items() if name not in own}
+    if not own:
+        return Recipe(plain)
+    if "augment" in own and callable(own["augment"]):
+        raise InputError("augment: berikan sebuah daftar, misalnya augment=[geser].")
+    try:
+        return Recipe({**plain, "own": owncode.program(own, frame)})
+    except owncode.Unknown as why:
+        print(f"Pelatihan ini tidak akan disimpan: {why}.", file=sys.stderr, flush=True)
+        return Recipe(plain, live=own)
+
+
+def _is_named(name: str, value: object) -> bool:
+    if name == "augment":
+        return isinstance(value, str) or (isinstance(value, Sequence) and all(isinstance(one, str) for one in value))
+    return isinstance(value, str) and name in ("optimizer", "schedule")
+
+
+# --- training it ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Result:
+    """The trainings of one experiment, one a seed."""
+
+    runs: tuple[runs.Run, ...]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Of the first seed: epoch, losses, accuracies and validation AUC."""
+        return self.runs[0].history
+
+    def start(self) -> Weights:
+        """The first seed's best weights as the start of another training of the same network."""
+        state = self.runs[0].weights("best")
+        return Weights("run", "Bobot dari pelatihan sebelumnya", "", state, weight_code.digest(state))
+
+    def __repr__(self) -> str:
+        last = self.history.iloc[-1]
+        return (
+            f"{len(self.runs)} pelatihan, {len(self.history)} epoch: akurasi latih {number(last['train_acc'])}, akurasi validasi "
+            f"{number(last['val_acc'])}, AUC validasi {number(last['val_auc'])} (seed pertama)"
+        )
+
+
+def train(
+    study: Setup,
+    recipe: Recipe,
+    seeds: int = 1,
+    start: Result | None = None,
+    n_jobs: int = 1,
+    cluster: str = "",
+    on_epoch: Callable[[list[dict]], None] = lambda history: None,
+) -> Result:
+    """The runs of a recipe over `seeds` seeds, read from the store or trained; one batch goes through first (`check`).
+
+    n_jobs, cluster: as of parallel.train. Raises InputError.
+    """
+    first = study.config(**recipe.changes)
+    start = study.weights if start is None else start.start()
+    if first.own or recipe.live or first.architecture not in training.model.OURS:
+        check(study, recipe, start)
+    configs = [replace(first, seed=first.seed + i) for i in range(seeds)]
+    if recipe.live is None and (n_jobs > 1 or cluster):
+        return Result(tuple(parallel.train([(config, study.used) for config in configs], start, study.device, n_jobs, cluster)))
+    how = {"on_epoch": on_epoch, "parts": recipe.live}
+    return Result(tuple(runs.get(config, study.used, start, study.device, **how) for config in configs))
+
+
+def _few(study: Setup, n: int) -> data.Dataset:
+    used = study.used
+    parts = {name: data.subset(getattr(used, name), n, 0) for name in ("train", "val", "test")}
+    return data.with_splits(used, extra=None, **parts)
+
+
+def check(study: Setup, recipe: Recipe, start: Weights | None = None, memorise: bool = False) -> float | None:
+    """Send one batch through a recipe before it is trained: shapes, a finite loss, a gradient that reaches the first layer.
+
+    memorise: also train MEMORISED images without augmentation for up to 60 epochs and return the share that is then right; less
+    than nearly all of them says that something in the training is wrong. Raises InputError with one line.
+    """
+    config, start = replace(study.config(**recipe.changes), batch_size=FEW), start or study.weights
+    with owncode.explained():
+        fitting = training.Fitting(config, _few(study, FEW), start, study.device, recipe.live)
+        x, y = fitting.transform(fitting.inputs["train"], fitting.target)
+        fitting.network.train()
+        output = fitting.part(x)
+        _check_output(output, len(x), fitting.criterion)
+        loss = fitting.criterion(output.float(), y)
+        if not isinstance(loss, torch.Tensor) or loss.shape != () or not torch.isfinite(loss):
+            got = tuple(loss.shape) if isinstance(loss, torch.Tensor) and loss.shape != () else loss
+            raise InputError(f"loss: hasilnya {got}, seharusnya satu bilangan terhingga (tensor tanpa dimensi); rata-ratakan.")
+        loss.backward()
+    trained_ones = [p for p in fitting.network.parameters() if p.requires_grad]
+    if not trained_ones:
+        raise InputError("Jaringan itu tidak mempunyai parameter yang dilatih.")
+    if config.trainable == "all" and not config.unfreeze and (trained_ones[0].grad is None or not trained_ones[0].grad.any()):
+        raise InputError("Gradien tidak sampai ke lapisan pertama: periksa detach(), no_grad(), atau aktivasi yang selalu nol.")
+    return _memorise(study, replace(config, epochs=60), start, recipe.live) if memorise else None
+
+
+def _check_output(output: object, n: int, criterion: object) -> None:
+    """The network's answer must be one logit an image."""
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if shape != (n, 1):
+        raise InputError(f"Jaringan memberi {shape} untuk {n} citra, seharusnya ({n}, 1): satu logit setiap citra.")
+    if type(output.grad_fn).__name__.startswith("Sigmoid") and not isinstance(criterion, torch.nn.BCELoss):
+        raise InputError("Keluaran jaringan sudah melewati sigmoid, sedangkan yang diperlukan logit: hapus sigmoid di akhir.")
+    if isinstance(criterion, torch.nn.BCELoss):
+        raise InputError("BCELoss mengharapkan probabilitas, sedangkan jaringan memberi logit: pakai nn.BCEWithLogitsLoss().")
+
+
+def _memorise(study: Setup, config: TrainConfig, start: Weights, live: dict | None) -> float:
+    plain = {name: part for name, part in (live or {}).items() if name != "augment"} if live else None
+    config = replace(config, augment=(), augment_target="all", tta=0)
+    few = _few(study, MEMORISED)
+    with owncode.explained():
+        fitting = training.Fitting(config, few, start, study.device, plain)
+        if config.own:
+            fitting.transform = lambda x, y: (x, y)
+        while fitting.state.epoch < config.epochs:
+            fitting.epoch(lambda: None)
+            right = (fitting.predict("train") > 0).numpy() == (few.train.labels == 1)
+            if right.all():
+                break
+    return float(right.mean())
+
+
+# --- holding it against the recipe ----------------------------------------------------------------------------------
+
+
+def _row(study: Setup, place: int, title: str, result: Result) -> Row:
+    config, recipe = result.runs[0].config, asdict(study.config())
+    changed = {name: value for name, value in config.changed().items() if name != "own" and value != recipe[name]}
+    changed |= owncode.expressions(config.own)
+    each = [trained(run) for run in result.runs]
+    return Row(Remedy(f"experiment{place}", "", title), each, changed, len(study.used.train), config.epochs)
+
+
+def partners(study: Setup) -> tuple[Row, str]:
+    """The recipe's row that experiments are compared with, and whose it is: "reference" where that study is about these very
+    images, length and start and has seeds enough, else "own".
+    """
+    found = reference.baseline(study)
+    if found is not None and len(found.trained) >= comparison.LEAST_SEEDS:
+        return found, "reference"
+    fits = study.baseline()
+    each = [trained(run) for run in fits]
+    return Row(reference.BASELINE, each, {}, len(study.used.train), study.preset.epochs), "own"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Experiments beside the recipe: rows of verdicts.judge (the recipe first), whose seeds of the recipe, and the guesses."""
+
+    rows: list[dict]
+    partner: str
+    guesses: list[dict | None]
+    ensembles: list[dict | None]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One line a row, formatted for people."""
+        lines = []
+        for row in self.rows:
+            line = {"Percobaan": row["title"], "Seed": len(row["seeds"]), "AUC uji": number(row["test"]["auc"]["value"])}
+            for question, title, write, show in (
+                ("predicts", "AUC", signed, lambda ci: interval(ci, 3, 1)),
+                ("overfits", "kesenjangan", points, interval),
+            ):
+                found = row[question]
+                line[f"Selisih {title}"] = f"{write(found['value'])} [{show(found['ci95'])}]" if found else "–"
+                line[f"Putusan {title}"] = found["verdict"] if found else row["verdict"]
+            lines.append(line)
+        return pd.DataFrame(lines).set_index("Percobaan")
+
+    def __repr__(self) -> str:
+        return f"Perbandingan {len(self.rows) - 1} percobaan dengan resep mata kuliah"
+
+    def as_dict(self) -> dict:
+        """As 05_percobaan.json holds it."""
+        return {
+            "variants": self.rows,
+            "partner": self.partner,
+            "guesses": self.guesses,
+            "ensembles": self.ensembles,
+            "summary": verdicts.summarise(self.rows),
+            "compared": [row["name"] for row in self.rows][:4],
+            "margin": comparison.MARGIN,
+        }
+
+
+def compare(study: Setup, results: dict[str, Result], guesses: Sequence[Guess | None] = ()) -> Comparison:
+    """Hold experiments {title: result} against the recipe, on the test split, by the rules of notebook 04.
+
+    Raises InputError where there is nothing to compare, or a result is no result of `Study.train`.
+    """
+    if not results:
+        raise InputError("Belum ada percobaan: berikan study.compare({'nama': hasil}).")
+    for title, result in results.items():
+        if not isinstance(result, Result):
+            raise InputError(f"{title}: berikan hasil dari study.train, bukan {type(result).__name__}.")
+    base, whose = partners(study)
+    rows = [_row(study, i, title, result) for i, (title, result) in enumerate(results.items(), start=1)]
+    images = Images.of(study.used)
+    judged = verdicts.judge([base, *rows], images)
+    guessed = [_outcome(guess, row) for guess, row in zip([*guesses, *[None] * len(rows)], judged[1:], strict=False)]
+    return Comparison(judged, whose, guessed, [verdicts.ensemble(row, images) for row in rows])
+
+
+def _outcome(guess: Guess | None, row: dict) -> dict | None:
+    """A guess beside what came out: agrees is "ya", "tidak" or "belum dapat diputuskan" (the interval holds both)."""
+    if guess is None:
+        return None
+    found = row[guess.measure]
+    low, high = found["ci95"]
+    side = evaluation.side(found["ci95"])
+    margin = comparison.MARGIN["auc" if guess.measure == "predicts" else "gap"]
+    if guess.direction == "across":
+        equal, apart = -margin < low and high < margin, low > margin or high < -margin
+        agrees = "ya" if equal else "tidak" if apart else comparison.UNDECIDED
+    else:
+        agrees = comparison.UNDECIDED if side == "across" else "ya" if side == guess.direction else "tidak"
+    size = None if guess.size is None else guess.size * (-1 if guess.direction == "below" else 1)
+    within = None if size is None else bool(low <= size <= high)
+    return {
+        "measure": guess.measure,
+        "direction": guess.direction,
+        "size": size,
+        "value": found["value"],
+        "ci95": list(found["ci95"]),
+        "agrees": agrees,
+        "within": within,
+    }
+
+
+def run_all(study: Setup, experiments: Sequence[Experiment], seeds: int, n_jobs: int = 1, cluster: str = "") -> Comparison:
+    """Train every experiment over `seeds` seeds and compare them. Raises InputError; two experiments of one name are refused."""
+    titles = [one.title for one in experiments]
+    twice = sorted({title for title in titles if titles.count(title) > 1})
+    if twice:
+        raise InputError(f"Dua percobaan bernama {twice[0]}: beri nama yang berbeda.")
+    results = {one.title: train(study, one.recipe, seeds, one.start, n_jobs, cluster) for one in experiments}
+    return compare(study, results, [one.guess for one in experiments])
+
+
+def average(results: Sequence[Result], split: str = "val") -> np.ndarray:
+    """Logits (N,) of the ensemble of every run of these results on "train" or "val": the mean over the runs, last epoch."""
+    return np.mean([run.logits[f"{split}_last"] for result in results for run in result.runs], axis=0)

@@ -1,0 +1,163 @@
+"""A student's own code becomes a text that makes the same thing again, whatever cells it came from (engine/owncode.py)."""
+
+import sys
+
+import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+
+from cxr_helpers.engine import owncode
+from cxr_helpers.engine.errors import InputError
+
+BEGIN = """
+import sys
+import torch
+import torch.nn.functional as F
+from torch import nn
+from functools import partial
+from cxr_helpers.engine import owncode
+
+def capture(**parts):
+    return owncode.program(parts, sys._getframe(1))
+"""
+NETWORK = """
+WIDTH = 8
+
+def block(n):
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, n), nn.ReLU())
+
+class Net(nn.Module):
+    def __init__(self, width=WIDTH):
+        super().__init__()
+        self.body, self.head = block(width), nn.Linear(width, 1)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+"""
+
+
+@pytest.fixture
+def shell():
+    """A real IPython, as in a notebook's kernel; `shell(cell)` runs a cell and gives its last value, or raises what it raised."""
+    InteractiveShell.clear_instance()
+    interpreter = InteractiveShell.instance()
+    before, sys.stdout = sys.stdout, sys.__stderr__
+
+    def run(cell: str):
+        found = interpreter.run_cell(cell, store_history=True, silent=False)
+        found.raise_error()
+        return found.result
+
+    run(BEGIN)
+    yield run
+    sys.stdout = before
+    InteractiveShell.clear_instance()
+
+
+def network(program: str) -> torch.nn.Module:
+    return owncode.make(program)["network"]()
+
+
+def test_the_program_holds_what_the_class_rests_on_and_makes_it_again(shell):
+    shell(NETWORK)
+    program = shell("capture(network=Net)")
+    assert all(line in program for line in ("WIDTH = 8", "def block", "class Net", "import torch.nn as nn"))
+    assert "capture" not in program
+    assert network(program)(torch.zeros(3, 1, 28, 28)).shape == (3, 1)
+    assert network(program).head.in_features == 8
+
+
+def test_a_changed_global_a_changed_cell_and_a_patched_method_change_the_program(shell):
+    shell(NETWORK)
+    programs = [shell("capture(network=Net)")]
+    shell("WIDTH = 9")
+    programs.append(shell("capture(network=Net)"))
+    shell(NETWORK.replace("nn.ReLU()", "nn.Tanh()"))
+    programs.append(shell("capture(network=Net)"))
+    shell("Net.forward = lambda self, x: self.head(self.body(x)) * 2")
+    programs.append(shell("capture(network=Net)"))
+    assert len(set(programs)) == 4
+    torch.manual_seed(0)
+    plain = network(programs[2])(torch.ones(1, 1, 28, 28))
+    torch.manual_seed(0)
+    assert torch.equal(network(programs[3])(torch.ones(1, 1, 28, 28)), 2 * plain)
+
+
+def test_the_same_cells_run_again_give_the_same_program(shell):
+    shell(NETWORK)
+    first = shell("capture(network=Net, augment=[lambda x: x.flip(-1)])")
+    shell(NETWORK)
+    assert shell("capture(network=Net, augment=[lambda x: x.flip(-1)])") == first
+
+
+def test_expressions_are_taken_as_they_stand_in_the_call(shell):
+    shell(NETWORK)
+    shell("momentum = 0.9")
+    program = shell(
+        "capture(\n  network=lambda: Net(4),\n  optimizer=partial(torch.optim.SGD, momentum=momentum), loss=nn.MSELoss())"
+    )
+    parts = owncode.make(program)
+    assert parts["network"]().head.in_features == 4
+    assert parts["optimizer"].keywords == {"momentum": 0.9}
+    assert owncode.expressions(program)["optimizer"] == "partial(torch.optim.SGD, momentum=momentum)"
+    in_loop = shell("[capture(network=lambda: Net(width)) for width in (2, 3)]") if sys.version_info >= (3, 12) else None
+    shell("found = []\nfor width in (2, 3):\n    found.append(capture(network=lambda: Net(width)))")
+    made = [network(one).head.in_features for one in shell("found")]
+    assert made == [2, 3] and in_loop in (None, shell("found"))
+
+
+def test_changes_in_place_belong_to_what_is_trained(shell):
+    shell("net = nn.Sequential(nn.Flatten())\nnet.append(nn.Linear(784, 4))")
+    shell("for _ in range(2):\n    net.append(nn.ReLU())\nnet.append(nn.Linear(4, 1))")
+    assert [type(layer).__name__ for layer in owncode.make(shell("capture(network=net)"))["network"]] == [
+        "Flatten", "Linear", "ReLU", "ReLU", "Linear",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("magic", ["%%time\n", "%time "])
+def test_a_timed_cell_is_read_like_any_other(shell, magic):
+    shell("%%time\n" + NETWORK)
+    shell(f"{magic}found = capture(network=Net)")
+    assert "class Net" in shell("found")
+
+
+def test_a_file_is_read_once_and_stands_in_the_program(shell, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import torch\nfrom torch import nn\n" + NETWORK)
+    shell(f"mine = owncode.load({str(file)!r})")
+    program = shell("capture(network=mine.Net)")
+    file.write_text("raise SystemExit")
+    assert network(program).head.in_features == 8
+    shell("Taken = mine.Net")
+    assert network(shell("capture(network=Taken)")).head.in_features == 8
+
+
+def test_what_has_no_text_is_said(shell, tmp_path, monkeypatch):
+    shell(NETWORK)
+    for cell, why in (
+        ("d = {'network': Net()}\ncapture(**d)", "tuliskan network="),
+        ("Old = Net\nclass Net(nn.Module): pass\ncapture(network=Old)", "didefinisikan ulang"),
+        ("exec('class Hidden(nn.Module): pass')\ncapture(network=Hidden)", "Hidden tidak ditemukan"),
+    ):
+        with pytest.raises(owncode.Unknown, match=why):
+            shell(cell)
+    (tmp_path / "other_file.py").write_text("from torch import nn\nclass Net(nn.Module): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    shell("import other_file")
+    with pytest.raises(owncode.Unknown, match="bacalah berkas itu"):
+        shell("capture(network=other_file.Net)")
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="tidak dapat dibaca"):
+        owncode.load(tmp_path / "none.py")
+    (tmp_path / "broken.py").write_text("x = 1\ndef f(:\n")
+    with pytest.raises(InputError, match="baris 2: bukan Python"):
+        owncode.load(tmp_path / "broken.py")
+
+
+def test_a_failure_in_own_code_says_the_line_and_keeps_the_way_there():
+    parts = owncode.make("def f(x):\n    return x.undefined_thing\n\nBAGIAN = {\n    'augment': [f],\n}\n")
+    with pytest.raises(InputError, match=r"return x\.undefined_thing.*AttributeError") as found, owncode.explained():
+        parts["augment"][0](torch.zeros(1))
+    assert "undefined_thing" in found.value.details and "in f" in found.value.details
