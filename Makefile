@@ -40,7 +40,7 @@ PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
 TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/templates/*)
 
-.PHONY: help setup lab report reference compare test bench clean distclean FORCE
+.PHONY: help setup lab report reference compare kumpul tugas nilai test bench clean distclean FORCE
 
 help:
 	@sed 's|BUILD/|$(BUILD)/|' report/bantuan.txt
@@ -98,6 +98,9 @@ reference: $(READY)
 
 compare: $(READY)
 	@$(PY) -m report.compare
+
+kumpul tugas nilai: $(READY)
+	@$(PY) -m grading $@
 
 # Two tests at a time, a thread each: more threads than cores would wait for each other.
 test: $(READY)

@@ -13,6 +13,7 @@ from cxr_helpers.engine.errors import InputError
 from grading import package
 
 MARKER = re.compile(r"^\s*(?:#|<!--)\s*JAWABAN:\s*([A-Za-z0-9_\-]+)\s*(?:-->)?\s*$", re.M)
+FEWEST_WORDS = 5  # of an essay
 RUNS = {"parameters", "nilai"}  # tags of our cells that grading runs, beside the answers and the cells of imports alone
 
 
@@ -105,6 +106,14 @@ def same(a: str, b: str) -> bool:
     """Whether two cells say the same but for blanks and the marker."""
     bare = [re.sub(r"\s+", "", MARKER.sub("", text)) for text in (a, b)]
     return bare[0] == bare[1]
+
+
+def unanswered(source: str) -> bool:
+    """Whether a student's own copy still has the gap: `...` in code; in an essay nothing but marker and prompt (`> …`)."""
+    if not re.search(r"<!--\s*JAWABAN", source):
+        return bool(re.search(r"(^|[=:]|\breturn)\s*\.\.\.\s*(#.*)?$|raise NotImplementedError", source, re.M))
+    lines = [line for line in MARKER.sub("", source).splitlines() if not line.lstrip().startswith((">", "#", "**"))]
+    return len(re.findall(r"\w+", re.sub(r"[Tt]ulis(lah)? jawaban Anda[^.\n]*", "", "\n".join(lines)))) < FEWEST_WORDS
 
 
 def lift(ours: Chapter, notebook) -> dict[str, Answer]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from cxr_helpers.engine.errors import InputError
 from grading import answers, marking
 
 HERE = Path(__file__).parent
-SOLUTIONS, KEYS, SKELETONS = HERE / "solutions", HERE / "keys", HERE / "skeletons.json"
+SOLUTIONS, KEYS = HERE / "solutions", HERE / "keys"
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,3 @@ def load(notebooks: Path = files.ROOT / "notebooks", own_keys: Path | None = Non
 
 def _first(places: list[Path], name: str) -> str | None:
     return next(((place / name).read_text(encoding="utf-8") for place in places if (place / name).is_file()), None)
-
-
-def fingerprint(source: str) -> str:
-    """Of an answer as it was handed out, but for blanks and the marker."""
-    return hashlib.sha256(re.sub(r"\s+", "", answers.MARKER.sub("", source)).encode()).hexdigest()[:16]
-
-
-def skeletons() -> dict[str, str]:
-    """{grade_id: fingerprint of the answer as it was handed out}; {} in a copy without them."""
-    return json.loads(SKELETONS.read_text(encoding="utf-8")) if SKELETONS.is_file() else {}

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -217,17 +216,3 @@ def main() -> int:
     words = f"{now} kumpulan dinilai" if now else "Tidak ada kumpulan baru"
     print(f"{words}; {len(chosen)} mahasiswa atau kelompok: {out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html")
     return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f"Galat: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        print(f"Galat: {error.filename}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("Dihentikan. Jalankan `make nilai` yang sama untuk melanjutkan.", file=sys.stderr)
-        sys.exit(130)

@@ -9,13 +9,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 from cxr_helpers.engine import files, results
 from cxr_helpers.engine.errors import InputError
-from grading import answers, course, package
+from grading import answers, package
 
 MOST = 20 * 2**20
 GROUP = 3
@@ -47,7 +46,8 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
         packed[f"notebooks/{path.name}"] = path.read_bytes()
         try:
             ours = package.notebook(path.read_bytes())
-            lacks += [f"{path.stem}: jawaban {name} masih kosong" for name in _empty(path.stem, ours)]
+            asked = {name: cell.source for cell in ours.cells if (name := answers.identity(cell))}
+            lacks += [f"{path.stem}: jawaban {name} masih kosong" for name, text in asked.items() if answers.unanswered(text)]
             ran = build / "notebooks" / path.name
             if not ran.exists():
                 lacks.append(f"{path.stem}: belum dijalankan, jalankan `make report`")
@@ -80,13 +80,6 @@ def _json(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def _empty(stem: str, notebook) -> list[str]:
-    """Answers left as they were handed out."""
-    skeletons = course.skeletons()
-    here = {name: cell.source for cell in notebook.cells if (name := answers.identity(cell))}
-    return [name for name, source in here.items() if course.fingerprint(source) == skeletons.get(name)]
 
 
 def _code(notebook) -> list[str]:
@@ -160,14 +153,3 @@ def main() -> int:
     print(f"{path.relative_to(files.ROOT)} siap dikumpulkan ({max(1, path.stat().st_size >> 10)} KB).")
     print("\n".join(f"  belum ada: {one}" for one in lacks), end="\n" if lacks else "")
     return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f"Galat: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        print(f"Galat: tidak dapat ditulis ({error.strerror}): {error.filename}", file=sys.stderr)
-        sys.exit(2)
