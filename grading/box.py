@@ -30,6 +30,7 @@ MEMORY = 4 * 2**30  # resident, of all processes of a kernel together
 PROCESSES, THREADS, CPU = 40, 512, 600
 OUTPUT, LARGEST = 5 * 2**20, 32 * 2**20  # bytes of a cell's output, and of one message
 START, GRACE, LAST_OUTPUT = 120, 3, 10  # seconds: until a kernel answers; from the interrupt to the end; for output to follow
+LIFE = 3600  # seconds of a box: should its grader be killed before bubblewrap could ask to die with it, it ends all the same
 PROJECT = "/tmp/proyek"  # what the box sees of this repository: cxr_helpers and inside.py
 PASSED_ON = ("LANG", "TZ")
 
@@ -82,7 +83,7 @@ def command(sockets: Path, boxed: bool) -> list[str]:
     seen += ["--dir", "/tmp/kerja", "--dir", "/tmp/home", "--bind", str(sockets), str(sockets), "--chdir", "/tmp/kerja"]
     given = [part for name, value in environment("/tmp/home", PROJECT).items() for part in ("--setenv", name, value)]
     alone = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session --cap-drop ALL --clearenv".split()
-    return ["bwrap", *alone, *given, *seen, "--", "prlimit", *limits, "--", *kernel]
+    return ["bwrap", *alone, *given, *seen, "--", "timeout", "-s", "KILL", str(LIFE), "prlimit", *limits, "--", *kernel]
 
 
 def environment(home: str, project: str) -> dict[str, str]:
