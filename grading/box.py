@@ -74,13 +74,26 @@ def command(sockets: Path, boxed: bool) -> list[str]:
         elif os.path.isdir(link):
             seen += ["--ro-bind", link, link]
     seen += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    seen += ["--proc", "/proc", "--dev", "/dev", "--size", str(SCRATCH), "--tmpfs", "/tmp"]
+    small = ["--size", str(SCRATCH), "--tmpfs"]  # without a size, a tmpfs holds half of the memory
+    seen += ["--proc", "/proc", "--dev", "/dev", *small, "/dev/shm", "--remount-ro", "/dev", *small, "/tmp"]
     for place in sorted({sys.base_prefix, sys.prefix, *site.getsitepackages()}):
         if not Path(place).is_relative_to("/usr"):
             seen += ["--ro-bind", place, place]
     seen += ["--ro-bind", str(files.ROOT / "cxr_helpers"), f"{PROJECT}/cxr_helpers"]
     seen += ["--ro-bind", str(Path(__file__).with_name("inside.py")), f"{PROJECT}/nilai_dalam.py"]
-    seen += ["--dir", "/tmp/kerja", "--dir", "/tmp/home", "--bind", str(sockets), str(sockets), "--chdir", "/tmp/kerja"]
+    seen += [
+        "--dir",
+        "/tmp/kerja",
+        "--dir",
+        "/tmp/home",
+        "--bind",
+        str(sockets),
+        str(sockets),
+        "--remount-ro",
+        "/",
+        "--chdir",
+        "/tmp/kerja",
+    ]
     given = [part for name, value in environment("/tmp/home", PROJECT).items() for part in ("--setenv", name, value)]
     alone = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session --cap-drop ALL --clearenv".split()
     return ["bwrap", *alone, *given, *seen, "--", "timeout", "-s", "KILL", str(LIFE), "prlimit", *limits, "--", *kernel]

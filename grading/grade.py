@@ -48,13 +48,13 @@ def who(handin: package.Handin, path: Path) -> tuple[list[str], list[str], str]:
     """(numbers, names, time) by the manifest, else the digits in the file's name, else that name."""
     try:
         manifest = json.loads(package.text(next(c for n, c in handin.files.items() if n.rsplit("/", 1)[-1] == "manifest.json")))
-        nims, names = ([str(one)[:100] for one in manifest[key]][:3] for key in ("nims", "names"))
+        nims, names = ([package.clean(one)[:100] for one in manifest[key]][:3] for key in ("nims", "names"))
         if nims:
-            return nims, names, str(manifest["made"])[:40]
+            return nims, names, package.clean(manifest["made"])[:40]
     except (StopIteration, KeyError, TypeError, ValueError, RecursionError):
         pass
     made = datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(timespec="seconds")
-    stem = path.stem if path.is_file() else path.name
+    stem = package.clean(path.stem if path.is_file() else path.name)
     return re.findall(r"\d{4,}", stem)[:3] or [stem], [], made
 
 
@@ -64,9 +64,9 @@ def grade(path: Path, course: Course, expected: dict, boxed: bool, studies: clai
         handin = package.read(path)
     except package.Refused as error:
         nims, names, made = who(package.Handin(path.name), path)
-        return Record(path.name, nims[0], nims, names, error.status, str(error), made, boxed=boxed)
+        return Record(package.clean(path.name), nims[0], nims, names, error.status, str(error), made, boxed=boxed)
     nims, names, made = who(handin, path)
-    record = Record(path.name, nims[0], nims, names, made=made, boxed=boxed)
+    record = Record(handin.name, nims[0], nims, names, made=made, boxed=boxed)
     for chapter in course.chapters:
         _chapter(record, handin, chapter, course, expected, boxed)
     record.claim = asdict(claims.check(handin, studies))
@@ -105,11 +105,11 @@ def handins(folder: Path) -> list[Path]:
 
 def basis(path: Path, course: Course, boxed: bool) -> str:
     """Digest of all that decides a record."""
-    digest = hashlib.sha256(f"{RECORD}{course.digest}{boxed}{path.name}".encode())
+    digest = hashlib.sha256(f"{RECORD}{course.digest}{boxed}{path.name}".encode(errors="replace"))
     for one in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()):
         if ".git" not in one.parts:
             state = one.stat()
-            digest.update(f"{one.relative_to(path)}{state.st_size}{state.st_mtime_ns}".encode())
+            digest.update(f"{one.relative_to(path)}{state.st_size}{state.st_mtime_ns}".encode(errors="replace"))
     return digest.hexdigest()
 
 
@@ -168,7 +168,7 @@ def _safely(path: Path, course: Course, expected: dict, boxed: bool, studies: cl
     except Exception as error:  # the class goes on; nothing is counted as a silent zero
         nims, names, made = who(package.Handin(path.name), path)
         why = f"Penilaian terhenti ({type(error).__name__}: {str(error)[:200]}): periksa dengan tangan."
-        return Record(path.name, nims[0], nims, names, "perlu dilihat", why, made, boxed=boxed)
+        return Record(package.clean(path.name), nims[0], nims, names, "perlu dilihat", why, made, boxed=boxed)
 
 
 def latest(records: dict[Path, Record]) -> list[Record]:
@@ -179,7 +179,11 @@ def latest(records: dict[Path, Record]) -> list[Record]:
         if before is not None:
             record.remarks.append(f"kumpulan lain dari NIM yang sama tidak dinilai: {before.name}")
         chosen[record.student] = record
-    return sorted(chosen.values(), key=lambda r: r.student)
+    found = sorted(chosen.values(), key=lambda r: r.student)
+    for one in found:
+        twice = [other.name for other in found if other is not one and set(other.nims) & set(one.nims)]
+        one.remarks += [f"NIM yang sama juga ada dalam {name}" for name in twice]
+    return found
 
 
 def retrain(records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path) -> None:

@@ -6,6 +6,7 @@ holds an expected value. Without a key the values of the names that the solution
 """
 
 import ast
+import builtins
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from grading.answers import Answer, Asked, Chapter
 CELL, SETUP = 30, 180  # seconds of an answer and of a probe; of a cell of our own
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 HAND = "periksa tangan"
+TYPES = {*dir(builtins), "Tensor", "ndarray", "Series", "DataFrame", "function", "generator", "method", "module"}
 
 
 @dataclass
@@ -98,6 +100,11 @@ def equal(expected, value) -> bool:
     return expected == value
 
 
+def _known(name) -> str:
+    """A type's name if it is no invention: one made up while a key runs could carry what the key asks to the feedback."""
+    return name if isinstance(name, str) and name in TYPES else "objek atau galat buatan sendiri"
+
+
 def wrong(expected, value) -> str:
     """What is wrong with a value, in words that do not give the right one away; "" for nothing."""
     if equal(expected, value):
@@ -105,9 +112,9 @@ def wrong(expected, value) -> str:
     if value is None and expected is not None:
         return "tidak memberi nilai (None)"
     if isinstance(value, dict) and set(value) == {"galat"}:
-        return f"berhenti dengan {value['galat']}"
+        return f"berhenti dengan {_known(value['galat'])}"
     if isinstance(value, dict) and set(value) == {"objek"}:
-        return f"memberi sebuah {value['objek']}, bukan nilai yang diminta"
+        return f"memberi sebuah {_known(value['objek'])}, bukan nilai yang diminta"
     kinds = [isinstance(one, (int, float)) and not isinstance(one, bool) for one in (expected, value)]
     if kinds[0] != kinds[1] or (not kinds[0] and type(expected) is not type(value)):
         return "jenis nilainya lain daripada yang diminta"

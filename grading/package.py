@@ -49,7 +49,7 @@ class Handin:
 
 def read(path: Path) -> Handin:
     """Raises Refused: "rusak", "terkunci", "terlalu besar", "bentuk lain", "kosong"."""
-    handin = Handin(unicodedata.normalize("NFC", path.name))
+    handin = Handin(unicodedata.normalize("NFC", clean(path.name)))
     try:
         members = _of_folder(path, handin) if path.is_dir() else _of_zip(path, handin)
         _take(members, handin)
@@ -142,6 +142,11 @@ def text(content: bytes) -> str:
         return content.decode("cp1252", "replace")
 
 
+def clean(text) -> str:
+    """Any text without the lone surrogates that JSON and file names may hold, and that no encoding can write."""
+    return str(text).encode("utf-8", "replace").decode("utf-8")
+
+
 def find(handin: Handin, name: str) -> tuple[str, bytes]:
     """The notebook `name` (without ending) at any depth; copies such as `name (1).ipynb` only where the name itself is missing.
 
@@ -176,7 +181,7 @@ def notebook(content: bytes):
                 cell |= {"outputs": [], "execution_count": None}
         made = nbformat.reads(json.dumps(raw), as_version=4)
         for cell in made.cells:
-            cell.source = cell.source if isinstance(cell.source, str) else "".join(map(str, cell.source))
+            cell.source = clean(cell.source if isinstance(cell.source, str) else "".join(map(str, cell.source)))
         return made
     except Refused:
         raise

@@ -40,7 +40,7 @@ def test_hand_out_collect_grade_mark(school):
     given = school.make("tugas", f"OUT={base}/tugas")
     assert given.returncode == 0 and "5 bagian" in given.stdout, given.stdout
     assert not list((base / "tugas/mahasiswa").rglob("solutions")) and (base / "tugas/pengajar/solusi/akurasi.py").exists()
-    grading = ("nilai", f"KUMPULAN={base}/kelas", f"KUNCI={base}/tugas/pengajar", "BATAS=2026-11-19 08:00Z")
+    grading = ("nilai", f"KUMPULAN={base}/kelas", f"KUNCI={base}/tugas/pengajar", "BATAS=2026-11-19 08:00+00:00")
     first = school.make(*grading)
     assert first.returncode == 0 and "6 kumpulan dinilai" in first.stdout, first.stdout
     out = school.folder / "build/nilai"

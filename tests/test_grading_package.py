@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from cxr_helpers.engine.errors import InputError
-from grading import answers, claims, marking, package, pages
+from grading import answers, claims, grade, marking, package, pages
 from grading.course import load
 from tests import grading_class as made
 
@@ -112,6 +112,15 @@ def test_no_odd_notebook_gets_past_with_anything_but_a_status(content):
         assert refused.status in ("rusak", "kosong")
 
 
+def test_what_no_encoding_can_write_stops_nobody(tmp_path):
+    made_up = nbformat.writes(made.notebook(made.FIRST)).replace("def akurasi", "\\ud800")
+    assert "?" in package.notebook(made_up.encode()).cells[4].source
+    path = write(tmp_path, made.zipped(made.texts(made.GOOD, "\ud800") | {"x": "y"}), os.fsdecode(b"130\xff.zip"))
+    handin = package.read(path)
+    assert grade.who(handin, path)[0] == ["?"] and pages.table([[handin.name]])
+    assert len({grade.record_path(tmp_path, path), grade.record_path(tmp_path, tmp_path / "130.zip")}) == 2
+
+
 def test_an_old_notebook_is_read():
     old = '{"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": [{"cell_type": "code", "language": "py",'
     old += ' "metadata": {}, "input": ["# JAWABAN: akurasi\\n", "x = 1"], "outputs": []}]}]}'
@@ -150,6 +159,11 @@ def test_two_different_answers_are_remarked(course):
 def test_points_and_parts_come_from_the_notebook(course):
     assert {n: a.points for c in course.chapters for n, a in c.asked.items()} == made.POINTS
     assert course.chapters[0].steps[0] == ("", "import numpy as np") and len(course.chapters[0].steps) == 4
+
+
+def test_feedback_carries_no_name_that_a_student_invented():
+    assert "ValueError" in marking.wrong(1, {"galat": "ValueError"}) and "Tensor" in marking.wrong(1, {"objek": "Tensor"})
+    assert "rahasia" not in marking.wrong(1, {"galat": "rahasia"}) + marking.wrong(1, {"objek": "rahasia"})
 
 
 @pytest.mark.parametrize(
