@@ -38,7 +38,7 @@ class Claim:
     """status: "cocok", "tidak cocok", "data lain", "tanpa prediksi", "tanpa hasil", "rusak", or "data tidak ada di sini".
 
     claimed, recomputed: {metric: value}; prediction: digest of the test predictions, "" where there are none; seconds: of the
-    training as its own file says.
+    training as its own file says; rows: of notebooks 04 and 05 that were held against their predictions, too.
     """
 
     status: str
@@ -49,6 +49,7 @@ class Claim:
     seed: int | None = None
     key: str = ""
     seconds: float = 0.0
+    rows: int = 0
 
 
 def arrays(content: bytes) -> dict[str, np.ndarray]:
@@ -120,7 +121,7 @@ def check(handin: package.Handin, studies: Studies) -> Claim:
     try:
         logits = arrays(content)["test_best"].astype(np.float64)
         claim.prediction = hashlib.sha256(np.round(logits, 5).tobytes()).hexdigest()
-        claim.seconds = float(json.loads(folder(handin, key, "info.json") or b"{}").get("seconds", 0))
+        claim.seconds = float(_json(folder(handin, key, "info.json")).get("seconds", 0))
         dataset = studies.get(provenance).used
     except package.Refused as error:
         claim.status, claim.why = error.status, str(error)
@@ -137,9 +138,50 @@ def check(handin: package.Handin, studies: Studies) -> Claim:
             values = evaluation.metric_values(logits, dataset.test.labels)
             claim.recomputed = {name: float(values[name]) for name in COMPARED}
             off = [name for name in COMPARED if abs(claimed[name] - claim.recomputed[name]) > CLOSE]
+            claim.rows, wrong = rows(handin, key, dataset.test.labels)
+            off += wrong
             claim.status = "tidak cocok" if off else "cocok"
             claim.why = f"Tidak mengikuti dari prediksinya: {', '.join(off)}." if off else ""
     return claim
+
+
+def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int, list[str]]:
+    """Rows of notebooks 04 and 05 whose trainings were handed in: how many, and which of them say something else.
+
+    A row's trainings are those that differ from the baseline `key` in what the row says it changed, on the same data and from the
+    same weights; rows with other data, other weights or parts of one's own have none here and are not counted.
+    """
+    base = _json(folder(handin, key, "config.json"))
+    found = {path.split("/")[-2]: _json(content) for path, content in handin.files.items() if path.endswith("/config.json")}
+    alike = {k: one for k, one in found.items() if all(one.get(n) == base.get(n) for n in ("data", "weights"))}
+    checked, off = 0, []
+    for notebook in ("04_perbaikan", "05_percobaan"):
+        said = (package.results(handin, notebook) or {}).get("variants")
+        for row in said if isinstance(said, list) else []:
+            try:
+                wanted = [base["config"] | row["changed"] | {"seed": seed} for seed in row["seeds"]]
+                keys = [next((k for k, one in alike.items() if one["config"] == config), None) for config in wanted]
+                if not keys or None in keys:
+                    continue
+                which = f"test_{'last' if row['epoch_judged'] == 'last' else 'best'}"
+                logits = [arrays(folder(handin, one, "predictions.npz") or b"")[which].astype(np.float64) for one in keys]
+                values = [evaluation.metric_values(one, labels) for one in logits]
+                mean = {name: float(np.mean([one[name] for one in values])) for name in COMPARED}
+                right = all(abs(mean[name] - float(row["test"][name]["value"])) <= CLOSE for name in COMPARED)
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError, package.Refused):
+                right = False
+            checked += 1
+            name = row.get("name") if isinstance(row, dict) else None
+            off += [] if right else [package.clean(f"baris {name}")[:60]]
+    return checked, off
+
+
+def _json(content: bytes | None) -> dict:
+    try:
+        found = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def copies(claimed: dict[str, Claim]) -> dict[str, list[str]]:
@@ -177,7 +219,7 @@ def retrain(handin: package.Handin, claim: Claim, studies: Studies) -> str:
     whole = [key for key in keys if all(folder(handin, key, name) for name in ("config.json", "predictions.npz"))]
     for key in sorted(whole, key=lambda one: hashlib.sha256((handin.digest + one).encode()).hexdigest()):
         try:
-            identity = json.loads(folder(handin, key, "config.json"))
+            identity = _json(folder(handin, key, "config.json"))
             given = {k: tuple(v) if isinstance(v, list) else v for k, v in identity["config"].items()}
             study = studies.get(body["provenance"])
             if given["epochs"] > LONGEST * study.preset.epochs or given.get("own"):

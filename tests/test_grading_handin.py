@@ -162,6 +162,15 @@ def test_numbers_must_follow_from_predictions_and_our_labels(handed):
     assert claim.status == "cocok", claim.why
     assert claims.check(changed(handin, "02_pelatihan.json", better), studies).status == "tidak cocok"
     key = claim.key
+    assert claim.rows >= 2
+
+    def row(content: bytes) -> bytes:
+        body = json.loads(content)
+        body["variants"][-1]["test"]["acc"]["value"] += 0.1
+        return json.dumps(body).encode()
+
+    found = claims.check(changed(handin, "04_perbaikan.json", row), studies)
+    assert found.status == "tidak cocok" and "baris" in found.why
 
     def other(content: bytes) -> bytes:
         arrays = dict(np.load(io.BytesIO(content)))
