@@ -81,19 +81,8 @@ def command(sockets: Path, boxed: bool) -> list[str]:
             seen += ["--ro-bind", place, place]
     seen += ["--ro-bind", str(files.ROOT / "cxr_helpers"), f"{PROJECT}/cxr_helpers"]
     seen += ["--ro-bind", str(Path(__file__).with_name("inside.py")), f"{PROJECT}/nilai_dalam.py"]
-    seen += [
-        "--dir",
-        "/tmp/kerja",
-        "--dir",
-        "/tmp/home",
-        "--bind",
-        str(sockets),
-        str(sockets),
-        "--remount-ro",
-        "/",
-        "--chdir",
-        "/tmp/kerja",
-    ]
+    seen += ["--dir", "/tmp/kerja", "--dir", "/tmp/home", "--bind", str(sockets), str(sockets)]
+    seen += ["--remount-ro", "/", "--chdir", "/tmp/kerja"]
     given = [part for name, value in environment("/tmp/home", PROJECT).items() for part in ("--setenv", name, value)]
     alone = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session --cap-drop ALL --clearenv".split()
     return ["bwrap", *alone, *given, *seen, "--", "timeout", "-s", "KILL", str(LIFE), "prlimit", *limits, "--", *kernel]

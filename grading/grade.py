@@ -20,6 +20,7 @@ from grading import answers, box, claims, marking, package, pages
 from grading.course import Course, load
 
 AT_ONCE = 2  # kernels; each may take a core and up to 1 GB
+LOOK = "perlu dilihat"
 RECORD = 1  # of what a record holds; a new number grades anew
 
 
@@ -124,12 +125,12 @@ def keep(path: Path, record: Record) -> None:
 
 
 def known(path: Path, basis: str) -> Record | None:
-    """The kept record, if it still says what grading anew would say."""
+    """The kept record, if it still says what grading anew would say; one that needs a look is graded again."""
     try:
         record = Record(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return record if record.basis == basis else None
+    return record if record.basis == basis and record.status != LOOK else None
 
 
 def grade_class(folder: Path, out: Path, course: Course, boxed: bool) -> tuple[dict[Path, Record], int]:
@@ -168,7 +169,7 @@ def _safely(path: Path, course: Course, expected: dict, boxed: bool, studies: cl
     except Exception as error:  # the class goes on; nothing is counted as a silent zero
         nims, names, made = who(package.Handin(path.name), path)
         why = f"Penilaian terhenti ({type(error).__name__}: {str(error)[:200]}): periksa dengan tangan."
-        return Record(package.clean(path.name), nims[0], nims, names, "perlu dilihat", why, made, boxed=boxed)
+        return Record(package.clean(path.name), nims[0], nims, names, LOOK, why, made, boxed=boxed)
 
 
 def latest(records: dict[Path, Record]) -> list[Record]:
