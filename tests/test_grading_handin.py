@@ -15,6 +15,7 @@ from cxr_helpers.engine.errors import InputError
 from grading import answers, claims, grade, package, pages, release, submit
 from grading.course import load
 from tests import grading_class as made
+from tests.conftest import Project
 
 SECRET = "def akurasi(logit, label):\n    rahasia = 42\n    return rahasia"
 
@@ -137,8 +138,7 @@ def test_what_does_not_fit_together_is_listed_and_nothing_written(handed, tmp_pa
 
 
 def test_make_kumpul_says_one_line_and_fails(handed):
-    done = __import__("tests.conftest", fromlist=["x"])
-    project = done.Project.__new__(done.Project)
+    project = Project.__new__(Project)  # the folder is there already
     project.folder = handed[0]
     said = project.make("kumpul", "NIM=130001")
     assert said.returncode == 2 and "berikan nama dan NIM" in said.stdout and "Traceback" not in said.stdout
@@ -216,7 +216,6 @@ ATTACK = "</pre><script>document.title='x'</script><img src=x onerror=alert(1)>"
 def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path, chromium):
     made.course_folder(tmp_path / "kuliah")
     course = load(tmp_path / "kuliah/notebooks", None, tmp_path / "kuliah/solutions")
-    hostile = made.texts(made.GOOD | {"esai-bocor": ATTACK}, ATTACK)
     parts = {
         n: {"status": "benar", "points": p, "most": p, "checks": {}, "error": ATTACK, "remark": ATTACK}
         for n, p in made.FULL.items()
@@ -224,7 +223,6 @@ def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path, chromiu
     parts["esai-bocor"] |= {"status": "periksa tangan", "points": None}
     record = grade.Record(ATTACK, "7", ["7"], [ATTACK], made="2026-12-02T00:00:00+00:00", parts=parts, remarks=[ATTACK])
     record.given = {"esai-bocor": ATTACK}
-    assert hostile
     limit = pages.deadline("2026-12-01T12:00+00:00")
     pages.write(tmp_path, [record], course, limit)
     (tmp_path / "tangan.csv").write_bytes(
