@@ -19,13 +19,13 @@ RUNS = {"parameters", "nilai"}  # tags of our cells that grading runs, beside th
 
 @dataclass(frozen=True)
 class Asked:
-    """One part of the assignment. functions: names that tell its cell when all else is gone; points: what it is worth."""
+    """One part of the assignment. names: what it defines, which tells its cell when all else is gone; points: what it is worth."""
 
     grade_id: str
     cell_id: str
     essay: bool
     skeleton: str
-    functions: tuple[str, ...]
+    names: tuple[str, ...]
     points: float
 
 
@@ -61,9 +61,10 @@ def identity(cell) -> str | None:
     return found[1] if found else None
 
 
-def functions(source: str) -> tuple[str, ...]:
-    """Names of the functions and classes that a cell defines at its top; also of a cell that Python cannot read."""
-    return tuple(re.findall(r"^(?:async\s+)?(?:def|class)\s+([A-Za-z_]\w*)", source, re.M))
+def defined(source: str) -> tuple[str, ...]:
+    """Names that a cell defines or sets at its top, functions and classes first; also of a cell that Python cannot read."""
+    made = re.findall(r"^(?:async\s+)?(?:def|class)\s+([A-Za-z_]\w*)", source, re.M)
+    return tuple(made + re.findall(r"^([A-Za-z_]\w*)\s*=(?!=)", source, re.M))
 
 
 def chapter(path: Path) -> Chapter:
@@ -80,7 +81,7 @@ def chapter(path: Path) -> Chapter:
         if name:
             essay = cell.cell_type == "markdown"
             points = float(marks(cell).get("points") or 0) or _points(cells, name)
-            asked[name] = Asked(name, cell.get("id", ""), essay, cell.source, functions(cell.source), points)
+            asked[name] = Asked(name, cell.get("id", ""), essay, cell.source, defined(cell.source), points)
             if not essay:
                 steps.append((name, cell.source))
         elif cell.cell_type == "code" and (RUNS & set(cell.metadata.get("tags", [])) or _only_imports(cell.source)):
@@ -127,7 +128,7 @@ def lift(ours: Chapter, notebook) -> dict[str, Answer]:
                 bool(asked.cell_id) and cell.get("id") == asked.cell_id and known in (name, None),
                 marks(cell).get("grade_id") == name and bool(marks(cell).get("solution")),
                 name in MARKER.findall(cell.source),
-                known in (name, None) and bool(asked.functions) and set(asked.functions) <= set(functions(cell.source)),
+                known in (name, None) and bool(asked.names) and set(asked.names) <= set(defined(cell.source)),
             ]
             if any(by):
                 signs.append((not same(cell.source, asked.skeleton), sum(by[:3]), by[3], -place))
@@ -136,6 +137,6 @@ def lift(ours: Chapter, notebook) -> dict[str, Answer]:
             continue
         chosen = notebook.cells[-max(signs)[-1]]
         others = {notebook.cells[-one[-1]].source for one in signs if one[1]} - {chosen.source, asked.skeleton}
-        remark = "jawaban ganda, satu yang dinilai" if others else "" if max(signs)[1] else "ditemukan dari nama fungsinya"
+        remark = "jawaban ganda, satu yang dinilai" if others else "" if max(signs)[1] else "ditemukan dari nama yang dibuatnya"
         found[name] = Answer(chosen.source, same(chosen.source, asked.skeleton), remark)
     return found

@@ -118,11 +118,8 @@ NETWORK = (
     "import socket\ntry:\n    socket.create_connection(('127.0.0.1', PORT), 2)\nexcept OSError:\n    pass\n"
     + SOLUTIONS["akurasi"]
 )
-REDEFINED = (
-    "import builtins, json\njson.dumps = lambda *a, **k: '{}'\n"
-    "builtins.len = builtins.print = builtins.isinstance = lambda *a, **k: True\n"
-    "list = dict = 3\n" + SOLUTIONS["akurasi"]
-)
+REDEFINED = "import builtins\nbuiltins.print = lambda *a, **k: 1 / 0\nlist = dict = len = isinstance = 3\n" + SOLUTIONS["akurasi"]
+FORGED = "import json\njson.dumps = lambda *a, **k: '{}'\n" + SOLUTIONS["akurasi"]  # the kernel itself speaks by it
 # What each does to the answer `akurasi` (4 points): its code, the status, the points.
 HOSTILE = {
     "putaran": (LOOP, "waktu habis", 0.0),
@@ -132,6 +129,7 @@ HOSTILE = {
     "mati": ("import os\nos._exit(3)", "kernel mati", 0.0),
     "sama": (EQUAL, "salah", 0.0),
     "ganti": (REDEFINED, "benar", 4.0),
+    "json": (FORGED, "waktu habis", 0.0),
     "galat": ("def akurasi(logit, label):\n    return label / 0", "salah", 0.0),
     "sintaks": ("def akurasi(logit, label)\n    return 1", "galat", 0.0),
     "tetap": ("def akurasi(logit, label):\n    return 0.5", "sebagian", 1.0),
@@ -215,7 +213,7 @@ def planted_class(home: str, key: str, port: int) -> list[Planted]:
     def first(content):
         return lambda nim: zipped(texts(GOOD, nim) | {f"notebooks/{FIRST}.ipynb": content})
 
-    for _ in range(4):
+    for _ in range(3):
         add(answers())
     for name, (code, status, points) in HOSTILE.items():
         if name != "telan":
