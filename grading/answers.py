@@ -19,7 +19,7 @@ RUNS = {"parameters", "nilai"}  # tags of our cells that grading runs, beside th
 
 @dataclass(frozen=True)
 class Asked:
-    """One part of the assignment. names: what it defines, which tells its cell when all else is gone; points: what it is worth."""
+    """One part of the assignment. names: what it defines, which tells its cell when all else is gone; points: its worth."""
 
     grade_id: str
     cell_id: str

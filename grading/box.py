@@ -36,7 +36,10 @@ PASSED_ON = ("LANG", "TZ")
 
 
 class Ended(Exception):
-    """The kernel was ended, or died. status: "waktu habis", "kernel mati", "keluaran berlebihan", "memori", "melanggar kotak"."""
+    """The kernel was ended, or died.
+
+    status: "waktu habis", "kernel mati", "kernel rusak", "keluaran berlebihan", "memori" or "melanggar kotak".
+    """
 
     def __init__(self, status: str):
         super().__init__(status)
@@ -174,7 +177,10 @@ class Kernel:
         """
         asked = {"nilai": question} if question else None
         message = self._client.execute(code, store_history=False, allow_stdin=False, user_expressions=asked)
-        reply = self._wait(message, seconds)
+        try:
+            reply = self._wait(message, seconds)
+        except (KeyError, ValueError, TypeError, AttributeError):  # a message that is none: something in the kernel was replaced
+            raise Ended("kernel rusak") from None
         error = f"{reply['ename']}: {reply['evalue']}"[:300] if reply["status"] == "error" else None
         found = reply.get("user_expressions", {}).get("nilai", {})
         if not question or found.get("status") != "ok":

@@ -129,7 +129,7 @@ HOSTILE = {
     "mati": ("import os\nos._exit(3)", "kernel mati", 0.0),
     "sama": (EQUAL, "salah", 0.0),
     "ganti": (REDEFINED, "benar", 4.0),
-    "json": (FORGED, "waktu habis", 0.0),
+    "json": (FORGED, "kernel rusak|waktu habis", 0.0),
     "galat": ("def akurasi(logit, label):\n    return label / 0", "salah", 0.0),
     "sintaks": ("def akurasi(logit, label)\n    return 1", "galat", 0.0),
     "tetap": ("def akurasi(logit, label):\n    return 0.5", "sebagian", 1.0),

@@ -60,7 +60,9 @@ def test_every_point_is_the_planted_one(graded):
         if record.status != one.status or points != one.points:
             wrong.append((one.name, record.status, record.why, points))
         wrong += [
-            (one.name, n, record.parts[n]["status"]) for n, status in one.parts.items() if record.parts[n]["status"] != status
+            (one.name, n, record.parts[n]["status"])
+            for n, status in one.parts.items()
+            if record.parts[n]["status"] not in status.split("|")
         ]
     assert not wrong
 
