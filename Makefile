@@ -46,7 +46,7 @@ PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
 TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/templates/*)
 
-.PHONY: help setup lab report reference compare test bench clean distclean FORCE
+.PHONY: help setup lab report reference compare kumpul tugas nilai test bench clean distclean FORCE
 
 help:
 	@cat report/bantuan.txt
@@ -97,11 +97,12 @@ report: $(PAGES) $(REPORT)
 	  if [ -d runs ]; then echo "Pelatihan tersimpan: runs/, $$(du -sh runs | cut -f1)."; fi; \
 	else echo "Tidak ada yang perlu dikerjakan: laporan di $$TYPED/report/ sudah mutakhir."; fi
 
-reference: $(READY)
-	@"$$PY" -m report.reference
+reference compare: $(READY)
+	@"$$PY" -m report.$@
 
-compare: $(READY)
-	@"$$PY" -m report.compare
+kumpul tugas nilai: $(READY)
+	@"$$PY" -m grading $@
+
 # Two tests at a time, a thread each: more threads than cores would wait for each other.
 test: $(READY)
 	@"$$PY" -m ruff check --quiet . && "$$PY" -m ruff format --quiet --check .

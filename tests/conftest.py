@@ -19,7 +19,7 @@ from cxr_helpers import data
 pytest_plugins = ["tests.medmnist_files"]  # its fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("Makefile", "pyproject.toml", "requirements.txt", "cxr_helpers", "notebooks", "report")
+COPIED = ("Makefile", "pyproject.toml", "requirements.txt", "cxr_helpers", "notebooks", "report", "grading")
 OURS = (
     "MAKEFLAGS",
     "MAKELEVEL",

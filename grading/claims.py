@@ -1,0 +1,263 @@
+"""What a report claims, held against the predictions handed in: do its metrics follow, whose are they, do they come again.
+
+Labels are never taken from a student: the data set is opened here, with the settings that the report names, and must have the
+same fingerprint. Retraining runs no code of a student's; runs with parts of one's own are left to a look at that code.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import threading
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import t
+
+from cxr_helpers import evaluation, reference
+from cxr_helpers.engine import files, indonesian, runs
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.sources import FLAGS
+from cxr_helpers.study import Study, open_study
+from cxr_helpers.training import TrainConfig
+from grading import package
+
+COMPARED = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity")
+CLOSE = 1e-6
+WEIGHTS = ("random", "imagenet", "gabor")
+LONGEST = 5  # a run of more than so many times the preset's epochs is not done again
+ARRAY = 64 * 2**20  # bytes of one array of predictions.npz, as they come out
+
+
+@dataclass
+class Claim:
+    """status: "cocok", "tidak cocok", "data lain", "tanpa prediksi", "tanpa hasil", "rusak", or "data tidak ada di sini".
+
+    claimed, recomputed: {metric: value}; prediction: digest of the test predictions, "" where there are none; seconds: of the
+    training as its own file says; rows: of notebooks 04 and 05 that were held against their predictions, too.
+    """
+
+    status: str
+    why: str = ""
+    claimed: dict | None = None
+    recomputed: dict | None = None
+    prediction: str = ""
+    seed: int | None = None
+    key: str = ""
+    seconds: float = 0.0
+    rows: int = 0
+
+
+def arrays(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an .npz, read member by member within bounds, without pickle. Raises Refused "rusak"."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            found = {}
+            for member in archive.infolist()[:50]:
+                with archive.open(member) as stream:
+                    raw = stream.read(ARRAY + 1)
+                if len(raw) > ARRAY:
+                    raise ValueError("too large")
+                found[member.filename.removesuffix(".npy")] = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
+            return found
+    except Exception as error:  # NumPy and zipfile raise a dozen kinds for a damaged file
+        raise package.Refused("rusak", f"predictions.npz tidak dapat dibaca ({type(error).__name__}).") from None
+
+
+def folder(handin: package.Handin, key: str, name: str) -> bytes | None:
+    """The content of runs/{key}/{name}."""
+    return next((content for path, content in handin.files.items() if f"/{path}".endswith(f"/runs/{key}/{name}")), None)
+
+
+class Studies:
+    """The studies that reports name, each opened once. They know the labels."""
+
+    def __init__(self):
+        self._open: dict[tuple, Study | str] = {}
+        self._lock = threading.Lock()  # two hand-ins are graded at a time
+
+    def get(self, provenance: dict) -> Study:
+        """Raises InputError where the data set is not here, or the settings are none."""
+        data = provenance["data"]
+        kind, size, preset = str(data["kind"]), int(data["size"]), str(provenance["preset"]["name"])
+        kind = kind if kind in ("phantom", "chestmnist") else str(data.get("collection") or "").lower()
+        if kind not in FLAGS and kind != "phantom":  # a report may name anything, also a path of ours
+            raise InputError("laporan itu memakai data yang tidak dikenal di sini")
+        weights = str(provenance["weights"]["kind"])
+        weights = weights if weights in WEIGHTS else "random"
+        classes, seed = ",".join(map(str, data["classes"])), int(provenance["seed"])
+        known = (kind, weights, preset, size, classes, seed if preset == "smoke" else 0)  # the other presets take every image
+        with self._lock:
+            if known not in self._open:
+                try:
+                    self._open[known] = open_study(kind, weights, preset, seed, "cpu", size, classes)
+                except InputError as error:
+                    self._open[known] = str(error)
+        if isinstance(self._open[known], str):
+            raise InputError(self._open[known])
+        return self._open[known]
+
+
+def check(handin: package.Handin, studies: Studies) -> Claim:
+    """Hold 02_pelatihan.json against runs/<key>/predictions.npz and our own labels."""
+    body = package.results(handin, "02_pelatihan")
+    if body is None:
+        return Claim("tanpa hasil", "02_pelatihan.json tidak ada atau tidak dapat dibaca.")
+    try:
+        key, provenance = str(body["run"]["key"]), body["provenance"]
+        claimed = {name: float(body["test"][name]["value"]) for name in COMPARED}
+        seed, fingerprint = int(provenance["seed"]), provenance["data"]["fingerprint"]
+    except (KeyError, TypeError, ValueError):
+        return Claim("rusak", "02_pelatihan.json tidak memuat hasil yang lengkap.")
+    claim = Claim("", claimed=claimed, seed=seed, key=key)
+    content = folder(handin, key, "predictions.npz")
+    if content is None:
+        claim.status, claim.why = "tanpa prediksi", f"runs/{key}/predictions.npz tidak dikumpulkan."
+        return claim
+    try:
+        logits = arrays(content)["test_best"].astype(np.float64)
+        claim.prediction = hashlib.sha256(np.round(logits, 5).tobytes()).hexdigest()
+        claim.seconds = float(_json(folder(handin, key, "info.json")).get("seconds", 0))
+        dataset = studies.get(provenance).used
+    except package.Refused as error:
+        claim.status, claim.why = error.status, str(error)
+    except InputError as error:
+        claim.status, claim.why = "data tidak ada di sini", str(error)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        claim.status, claim.why = "rusak", "Prediksi atau keterangan pelatihannya tidak lengkap."
+    else:
+        if dataset.fingerprint != fingerprint:
+            claim.status, claim.why = "data lain", "Sidik data dalam laporan bukan sidik data yang disebutkannya."
+        elif logits.shape != dataset.test.labels.shape or not np.isfinite(logits).all():
+            claim.status, claim.why = "rusak", "Banyaknya prediksi bukan banyaknya citra uji."
+        else:
+            values = evaluation.metric_values(logits, dataset.test.labels)
+            claim.recomputed = {name: float(values[name]) for name in COMPARED}
+            off = [name for name in COMPARED if abs(claimed[name] - claim.recomputed[name]) > CLOSE]
+            claim.rows, wrong = rows(handin, key, dataset.test.labels)
+            off += wrong
+            claim.status = "tidak cocok" if off else "cocok"
+            claim.why = f"Tidak mengikuti dari prediksinya: {', '.join(off)}." if off else ""
+    return claim
+
+
+def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int, list[str]]:
+    """Rows of notebooks 04 and 05 whose trainings were handed in: how many, and which of them say something else.
+
+    A row's trainings are those that differ from the baseline `key` in what the row says it changed, on the same data and from the
+    same weights; rows with other data, other weights or parts of one's own have none here and are not counted.
+    """
+    base = _json(folder(handin, key, "config.json"))
+    found = {path.split("/")[-2]: _json(content) for path, content in handin.files.items() if path.endswith("/config.json")}
+    alike = {k: one for k, one in found.items() if all(one.get(n) == base.get(n) for n in ("data", "weights"))}
+    checked, off = 0, []
+    for notebook in ("04_perbaikan", "05_percobaan"):
+        said = (package.results(handin, notebook) or {}).get("variants")
+        for row in said if isinstance(said, list) else []:
+            try:
+                wanted = [base["config"] | row["changed"] | {"seed": seed} for seed in row["seeds"]]
+                keys = [next((k for k, one in alike.items() if one["config"] == config), None) for config in wanted]
+                if not keys or None in keys:
+                    continue
+                which = f"test_{'last' if row['epoch_judged'] == 'last' else 'best'}"
+                logits = [arrays(folder(handin, one, "predictions.npz") or b"")[which].astype(np.float64) for one in keys]
+                values = [evaluation.metric_values(one, labels) for one in logits]
+                mean = {name: float(np.mean([one[name] for one in values])) for name in COMPARED}
+                right = all(abs(mean[name] - float(row["test"][name]["value"])) <= CLOSE for name in COMPARED)
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError, package.Refused):
+                right = False
+            checked += 1
+            name = row.get("name") if isinstance(row, dict) else None
+            off += [] if right else [package.clean(f"baris {name}")[:60]]
+    return checked, off
+
+
+def _json(content: bytes | None) -> dict:
+    try:
+        found = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def copies(claimed: dict[str, Claim]) -> dict[str, list[str]]:
+    """{student: remarks} for test predictions that equal another's; equal seeds on like machines may give them."""
+    found: dict[str, list[str]] = {}
+    for one, a in claimed.items():
+        for other, b in claimed.items():
+            if one == other or not a.prediction or a.prediction != b.prediction:
+                continue
+            same = a.seed == b.seed
+            words = "seed-nya juga sama, wajar pada mesin sejenis" if same else f"padahal seed-nya lain ({a.seed} dan {b.seed})"
+            found.setdefault(one, []).append(f"prediksi sama persis dengan {other}: {words}")
+    return found
+
+
+def drawn(claimed: dict[str, Claim], ulang: str, salt: str, budget: float = 3600) -> list[str]:
+    """Whose training is done again: nobody's ("0"), all ("all"), or as many as an hour holds ("1"), in an unforeseeable order."""
+    able = [one for one, claim in claimed.items() if claim.status in ("cocok", "tidak cocok") and claim.key]
+    order = sorted(able, key=lambda one: hashlib.sha256(f"{salt}{one}".encode()).hexdigest())
+    if ulang == "all":
+        return order
+    chosen: list[str] = []
+    for one in order if ulang == "1" else []:
+        budget -= max(1.0, claimed[one].seconds)
+        if chosen and budget < 0:
+            break
+        chosen.append(one)
+    return chosen
+
+
+def retrain(handin: package.Handin, claim: Claim, studies: Studies) -> str:
+    """Train one of the runs handed in, drawn by the hand-in's own digest, again: what came of it, in Indonesian."""
+    keys = sorted({path.split("/")[-2] for path in handin.files if path.endswith("/info.json") and "/runs/" in f"/{path}"})
+    body = package.results(handin, "02_pelatihan")
+    whole = [key for key in keys if all(folder(handin, key, name) for name in ("config.json", "predictions.npz"))]
+    for key in sorted(whole, key=lambda one: hashlib.sha256((handin.digest + one).encode()).hexdigest()):
+        try:
+            identity = _json(folder(handin, key, "config.json"))
+            given = {k: tuple(v) if isinstance(v, list) else v for k, v in identity["config"].items()}
+            study = studies.get(body["provenance"])
+            if given["epochs"] > LONGEST * study.preset.epochs or given["architecture"] != "resnet18" or given["resize"]:
+                continue  # no student decides how long an instructor's computer works
+            if given["own"] or identity["data"] != study.used.fingerprint or identity["weights"] != study.weights.digest:
+                continue
+            return _again(handin, key, TrainConfig(**given), int(identity["threads"] or 1), study)
+        except (InputError, package.Refused, KeyError, TypeError, ValueError, RuntimeError) as error:
+            return f"tidak dapat diulang ({type(error).__name__})"
+    return "tidak dapat diulang: tidak ada pelatihan ResNet-18 pada data itu, dari bobot itu, dan tanpa kode sendiri"
+
+
+def _again(handin: package.Handin, key: str, config: TrainConfig, threads: int, study: Study) -> str:
+    kept, before, store = arrays(folder(handin, key, "predictions.npz")), torch.get_num_threads(), os.environ.get(files.RUNS)
+    try:
+        torch.set_num_threads(min(max(threads, 1), os.cpu_count() or 1))
+        with tempfile.TemporaryDirectory() as empty:
+            os.environ[files.RUNS] = empty
+            run = runs.get(config, study.used, study.weights, "cpu", keep_weights=False)
+            logits = run.open_test()["best"]
+    finally:
+        torch.set_num_threads(before)
+        os.environ.pop(files.RUNS, None)
+        os.environ |= {files.RUNS: store} if store else {}
+    if np.array_equal(logits, kept["test_best"]):
+        return f"{key}: sama bit demi bit"
+    labels = study.used.test.labels
+    auc = [float(evaluation.area_under_curve(one, labels)) for one in (logits, kept["test_best"].astype(np.float64))]
+    spread = _spread() if study.preset.train is None and study.used.source.kind == "phantom" else None
+    if spread is None:
+        shown = " dan ".join(indonesian.number(value, 4) for value in auc)
+        return f"{key}: berbeda (AUC uji {shown}); sebaran antarseed untuk ukuran ini tidak diketahui"
+    near = abs(auc[0] - auc[1]) <= spread
+    return f"{key}: {'dalam' if near else 'TIDAK COCOK, di luar'} sebaran antarseed"
+
+
+def _spread() -> float | None:
+    """How far two seeds of the reference study's baseline lie apart in AUC, at 95%."""
+    each: Iterable[float] = next((row["each"]["auc"] for row in reference.read()["variants"] if row["name"] == "baseline"), ())
+    auc = np.array(list(each))
+    return float(t.ppf(0.975, len(auc) - 1) * auc.std(ddof=1) * np.sqrt(2)) if len(auc) > 2 else None

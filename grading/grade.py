@@ -1,0 +1,223 @@
+"""`make nilai KUMPULAN=folder [KUNCI=folder] [BATAS="2026-12-01 23:59"] [ULANG=0|1|all] [TANPA_KOTAK=1]`: grade a class.
+
+Writes BUILD/nilai/: nilai.csv, mahasiswa/*.html, kelas.html, esai.html, tangan.csv (marks given by hand: yours to edit) and
+hasil/*.json, one record a hand-in, by which a second run knows what is done. One broken hand-in never stops the class.
+"""
+
+import hashlib
+import json
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from cxr_helpers.engine import files
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.progress import bar
+from grading import answers, box, claims, marking, package, pages
+from grading.course import Course, load
+
+AT_ONCE = 2  # kernels; each may take a core and up to 1 GB
+LOOK = "perlu dilihat"
+RECORD = 1  # of what a record holds; a new number grades anew
+
+
+@dataclass
+class Record:
+    """All that is known of one hand-in. status: "dinilai", or why it could not be read."""
+
+    name: str
+    student: str
+    nims: list[str]
+    names: list[str]
+    status: str = "dinilai"
+    why: str = ""
+    made: str = ""
+    chapters: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, dict] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+    claim: dict = field(default_factory=dict)
+    again: str = ""
+    remarks: list[str] = field(default_factory=list)
+    boxed: bool = True
+    basis: str = ""
+
+
+def who(handin: package.Handin, path: Path) -> tuple[list[str], list[str], str]:
+    """(numbers, names, time) by the manifest, else the digits in the file's name, else that name."""
+    try:
+        manifest = json.loads(package.text(next(c for n, c in handin.files.items() if n.rsplit("/", 1)[-1] == "manifest.json")))
+        nims, names = ([package.clean(one)[:100] for one in manifest[key]][:3] for key in ("nims", "names"))
+        if nims:
+            return nims, names, package.clean(manifest["made"])[:40]
+    except (StopIteration, KeyError, TypeError, ValueError, RecursionError):
+        pass
+    made = datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(timespec="seconds")
+    stem = package.clean(path.stem if path.is_file() else path.name)
+    return re.findall(r"\d{4,}", stem)[:3] or [stem], [], made
+
+
+def grade(path: Path, course: Course, expected: dict, boxed: bool, studies: claims.Studies) -> Record:
+    """One hand-in, whatever is in it."""
+    try:
+        handin = package.read(path)
+    except package.Refused as error:
+        nims, names, made = who(package.Handin(path.name), path)
+        return Record(package.clean(path.name), nims[0], nims, names, error.status, str(error), made, boxed=boxed)
+    nims, names, made = who(handin, path)
+    record = Record(handin.name, nims[0], nims, names, made=made, boxed=boxed)
+    for chapter in course.chapters:
+        _chapter(record, handin, chapter, course, expected, boxed)
+    record.claim = asdict(claims.check(handin, studies))
+    record.remarks += list(dict.fromkeys(handin.remarks))[:20]
+    return record
+
+
+def _chapter(record: Record, handin: package.Handin, chapter: answers.Chapter, course: Course, expected: dict, boxed: bool):
+    """The parts of one notebook; where it cannot be read, each of them carries that status."""
+    try:
+        found = answers.lift(chapter, package.notebook(package.find(handin, chapter.name)[1]))
+    except package.Refused as error:
+        record.chapters[chapter.name] = error.status
+        record.remarks.append(f"{chapter.name}: {error}")
+        record.parts |= {n: asdict(marking.Part(error.status, 0.0, asked.points)) for n, asked in chapter.asked.items()}
+        return
+    record.chapters[chapter.name] = "terbaca"
+    record.given |= {name: one.source for name, one in found.items() if one.source is not None}
+    to_run = {n: one.source for n, one in found.items() if one.source and not one.empty and not chapter.asked[n].essay}
+    outcomes = marking.run(chapter, to_run, course.probes, boxed) if to_run else {}
+    for name, asked in chapter.asked.items():
+        part = marking.judge(asked, found[name], outcomes.get(name), expected.get(name))
+        record.parts[name] = asdict(part)
+
+
+def handins(folder: Path) -> list[Path]:
+    """What lies in KUMPULAN, one entry a hand-in. Raises InputError."""
+    if not folder.is_dir():
+        raise InputError(f"KUMPULAN={folder}: folder itu tidak ada. Kumpulkan ZIP atau folder mahasiswa di satu folder.")
+    found = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__MACOSX")) and not path.is_symlink()]
+    found = [path for path in found if path.is_dir() or path.suffix.lower() in (".zip", *package.OTHER_ARCHIVES)]
+    if not found:
+        raise InputError(f"KUMPULAN={folder}: tidak ada ZIP atau folder di dalamnya.")
+    return found
+
+
+def basis(path: Path, course: Course, boxed: bool) -> str:
+    """Digest of all that decides a record."""
+    digest = hashlib.sha256(f"{RECORD}{course.digest}{boxed}{path.name}".encode(errors="replace"))
+    for one in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()):
+        if ".git" not in one.parts:
+            state = one.stat()
+            digest.update(f"{one.relative_to(path)}{state.st_size}{state.st_mtime_ns}".encode(errors="replace"))
+    return digest.hexdigest()
+
+
+def record_path(folder: Path, path: Path) -> Path:
+    """Where the record of a hand-in is kept: its name may hold anything."""
+    plain = re.sub(r"[^0-9A-Za-z]+", "-", path.name)[:40].strip("-")
+    return folder / f"{plain}-{hashlib.sha256(path.name.encode(errors='replace')).hexdigest()[:8]}.json"
+
+
+def keep(path: Path, record: Record) -> None:
+    files.write(path, json.dumps(asdict(record), ensure_ascii=True, indent=1).encode())
+
+
+def known(path: Path, basis: str) -> Record | None:
+    """The kept record, if it still says what grading anew would say; one that needs a look is graded again."""
+    try:
+        record = Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return record if record.basis == basis and record.status != LOOK else None
+
+
+def grade_class(folder: Path, out: Path, course: Course, boxed: bool) -> tuple[dict[Path, Record], int]:
+    """The record of every hand-in, and how many were graded now; each is kept as soon as it is there."""
+    paths, records = handins(folder), {}
+    (out / "hasil").mkdir(parents=True, exist_ok=True)
+    bases = {path: basis(path, course, boxed) for path in paths}
+    for path in paths:
+        if found := known(record_path(out / "hasil", path), bases[path]):
+            records[path] = found
+    todo = [path for path in paths if path not in records]
+    if todo:
+        expected = {}
+        for chapter in course.chapters:
+            expected |= marking.expect(chapter, course.solutions, course.probes, boxed)
+        studies = claims.Studies()
+        with bar(len(paths), "Menilai", "kumpulan", len(records)) as progress, ThreadPoolExecutor(AT_ONCE) as pool:
+            waiting = {pool.submit(_safely, path, course, expected, boxed, studies): path for path in todo}
+            try:
+                for done in as_completed(waiting):
+                    path, record = waiting[done], done.result()
+                    record.basis = bases[path]
+                    keep(record_path(out / "hasil", path), record)
+                    records[path] = record
+                    progress.update(1)
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    return {path: records[path] for path in paths}, len(todo)
+
+
+def _safely(path: Path, course: Course, expected: dict, boxed: bool, studies: claims.Studies) -> Record:
+    """Grade; what nobody foresaw becomes a status of this one hand-in, to be looked at by a person."""
+    try:
+        return grade(path, course, expected, boxed, studies)
+    except Exception as error:  # the class goes on; nothing is counted as a silent zero
+        nims, names, made = who(package.Handin(path.name), path)
+        why = f"Penilaian terhenti ({type(error).__name__}: {str(error)[:200]}): periksa dengan tangan."
+        return Record(package.clean(path.name), nims[0], nims, names, LOOK, why, made, boxed=boxed)
+
+
+def latest(records: dict[Path, Record]) -> list[Record]:
+    """One hand-in a student: of several the newest that can be read; the others are said."""
+    chosen: dict[str, Record] = {}
+    for record in sorted(records.values(), key=lambda r: (r.status == "dinilai", r.made, r.name)):
+        before = chosen.get(record.student)
+        if before is not None:
+            record.remarks.append(f"kumpulan lain dari NIM yang sama tidak dinilai: {before.name}")
+        chosen[record.student] = record
+    found = sorted(chosen.values(), key=lambda r: r.student)
+    for one in found:
+        twice = [other.name for other in found if other is not one and set(other.nims) & set(one.nims)]
+        one.remarks += [f"NIM yang sama juga ada dalam {name}" for name in twice]
+    return found
+
+
+def retrain(records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path) -> None:
+    """Train claimed runs again (ULANG) and keep what came of it."""
+    claimed = {one.name: claims.Claim(**one.claim) for one in chosen if one.claim}
+    salt = "".join(sorted(one.basis for one in records.values()))
+    names, studies = claims.drawn(claimed, ulang, salt), claims.Studies()
+    todo = [(path, one) for path, one in records.items() if one.name in names and not one.again]
+    with bar(len(todo), "Melatih ulang", "pelatihan") as progress:
+        for path, one in todo:
+            one.again = claims.retrain(package.read(path), claimed[one.name], studies)
+            remarks, one.remarks = one.remarks, known(record_path(out / "hasil", path), one.basis).remarks
+            keep(record_path(out / "hasil", path), one)
+            one.remarks = remarks
+            progress.update(1)
+
+
+def main() -> int:
+    get = os.environ.get
+    ulang, boxed = get("ULANG") or "0", get("TANPA_KOTAK", "") in ("", "0")
+    if ulang not in ("0", "1", "all"):
+        raise InputError(f"ULANG={ulang} tidak dikenal: pilih 0, 1, atau all.")
+    if not get("KUMPULAN"):
+        raise InputError("berikan folder yang berisi kumpulan, misalnya: make nilai KUMPULAN=kumpulan")
+    limit = pages.deadline(get("BATAS") or "")
+    if boxed and (why := box.refusal()):
+        raise InputError(why)
+    course = load(own_keys=Path(get("KUNCI")) if get("KUNCI") else None)
+    out = Path(get("BUILD") or "build") / "nilai"
+    records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
+    chosen = latest(records)
+    retrain(records, chosen, ulang, out)
+    pages.write(out, chosen, course, limit)
+    words = f"{now} kumpulan dinilai" if now else "Tidak ada kumpulan baru"
+    print(f"{words}; {len(chosen)} mahasiswa atau kelompok: {out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html")
+    return 0

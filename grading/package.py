@@ -1,0 +1,201 @@
+"""A hand-in (ZIP, folder or git clone) as {name: content} in memory; nothing is ever extracted.
+
+A ZIP says what it wants about its members' names and sizes, so bytes are counted as they are read. What is unsafe (links, `..`,
+absolute names) is left out and remarked; what cannot be read at all raises Refused with a status of its own.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+
+from cxr_helpers.engine.errors import InputError
+
+MEMBERS = 5_000
+ONE, TOTAL = 20 * 2**20, 100 * 2**20  # bytes of a file, and of all files that are read
+WANTED = (".ipynb", ".json", ".npz", ".csv", ".py")
+LEFTOVER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints", ".git", ".venv", "__pycache__"}
+OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+CELLS = 2_000
+
+
+class Refused(InputError):
+    """A hand-in, or a notebook of it, that cannot be read. status: one of the words of the table that an instructor gets."""
+
+    def __init__(self, status: str, why: str):
+        super().__init__(why)
+        self.status = status
+
+
+@dataclass
+class Handin:
+    """What was handed in: {path with /, NFC: content} of the wanted files, remarks (Indonesian), digest of all of it."""
+
+    name: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    digest: str = ""
+
+
+def read(path: Path) -> Handin:
+    """Raises Refused: "rusak", "terkunci", "terlalu besar", "bentuk lain", "kosong"."""
+    handin = Handin(unicodedata.normalize("NFC", clean(path.name)))
+    try:
+        members = _of_folder(path, handin) if path.is_dir() else _of_zip(path, handin)
+        _take(members, handin)
+        inner = [name for name in handin.files if name.lower().endswith(".zip")]
+        if inner and not any(name.lower().endswith(".ipynb") for name in handin.files):
+            if len(inner) > 1:
+                raise Refused("rusak", f"Memuat {len(inner)} ZIP dan tidak satu pun notebook: minta satu ZIP saja.")
+            handin.remarks.append("ZIP di dalam ZIP atau folder")
+            _take(_of_zip(io.BytesIO(handin.files[inner[0]]), handin), handin)
+    except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError, NotImplementedError, OSError) as error:
+        raise Refused("rusak", f"Tidak dapat dibaca ({type(error).__name__}): minta mahasiswa mengumpulkan lagi.") from None
+    handin.files = {name: content for name, content in handin.files.items() if not name.lower().endswith(".zip")}
+    if not handin.files:
+        raise Refused("kosong", "Tidak memuat notebook atau hasil apa pun.")
+    digests = sorted(name + hashlib.sha256(content).hexdigest() for name, content in handin.files.items())
+    handin.digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return handin
+
+
+def _take(members: Iterator[tuple[str, io.BufferedIOBase]], handin: Handin) -> None:
+    """Read members into the hand-in, counting what really comes out of them."""
+    total = 0
+    for name, stream in members:
+        with stream:
+            content = stream.read(ONE + 1)
+        total += len(content)
+        if len(content) > ONE or total > TOTAL:
+            raise Refused("terlalu besar", f"{name[:80]}: lebih besar daripada yang dibaca ({ONE >> 20} MB sebuah berkas).")
+        if handin.files.get(name, content) != content:
+            handin.remarks.append(f"nama ganda, yang terakhir dipakai: {name[:80]}")
+        handin.files[name] = content
+
+
+def _safe(raw: str, handin: Handin) -> str | None:
+    """The name with / in NFC, or None for what is not wanted; what is unsafe is remarked."""
+    name = unicodedata.normalize("NFC", raw.replace("\\", "/")).removeprefix("./")
+    parts = name.split("/")
+    if ".." in parts or name.startswith("/") or re.match(r"[A-Za-z]:", name) or any(ord(c) < 32 for c in name):
+        handin.remarks.append(f"nama berkas tidak aman, tidak dibaca: {ascii(name)[:80]}")
+        return None
+    if LEFTOVER & set(parts) or parts[-1].startswith(("._", ".~")):
+        return None
+    return name if name.lower().endswith((*WANTED, ".zip")) else None
+
+
+def _of_zip(source, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
+    if isinstance(source, Path) and source.suffix.lower() in OTHER_ARCHIVES:
+        raise Refused("bentuk lain", f"{source.suffix} tidak dibaca: minta ZIP buatan `make kumpul`.")
+    with zipfile.ZipFile(source) as archive:
+        members = archive.infolist()
+        if len(members) > MEMBERS:
+            raise Refused("terlalu besar", f"ZIP berisi {len(members)} berkas; paling banyak {MEMBERS}.")
+        for member in members:
+            name = _safe(member.filename, handin)
+            if name is None or member.is_dir():
+                continue
+            if stat.S_ISLNK(member.external_attr >> 16):
+                handin.remarks.append(f"tautan, tidak dibaca: {name[:80]}")
+                continue
+            if member.flag_bits & 1:
+                raise Refused("terkunci", "ZIP berkata sandi: minta mahasiswa mengumpulkan tanpa kata sandi.")
+            yield name, archive.open(member)
+
+
+def _of_folder(folder: Path, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
+    count = 0
+    for place, folders, names in os.walk(folder, followlinks=False):
+        here = Path(place)
+        for one in [one for one in (*folders, *names) if (here / one).is_symlink()]:
+            if one not in LEFTOVER:
+                handin.remarks.append(f"tautan, tidak dibaca: {ascii(one)[:80]}")
+        folders[:] = sorted(one for one in folders if one not in LEFTOVER and not (here / one).is_symlink())
+        for one in sorted(names):
+            path = here / one
+            count += 1
+            if count > MEMBERS:
+                raise Refused("terlalu besar", f"Folder berisi lebih dari {MEMBERS} berkas.")
+            name = _safe(os.fsencode(path.relative_to(folder)).decode("utf-8", "replace"), handin)
+            if name and stat.S_ISREG(path.lstat().st_mode):
+                yield name, open(path, "rb")  # noqa: SIM115 - who reads it closes it
+
+
+def text(content: bytes) -> str:
+    """Decoded as its byte order mark says, else as UTF-8, else as Windows-1252."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
+def clean(text) -> str:
+    """Any text without the lone surrogates that JSON and file names may hold, and that no encoding can write."""
+    return str(text).encode("utf-8", "replace").decode("utf-8")
+
+
+def find(handin: Handin, name: str) -> tuple[str, bytes]:
+    """The notebook `name` (without ending) at any depth; copies such as `name (1).ipynb` only where the name itself is missing.
+
+    Executed copies in build/ come last. Raises Refused "tidak ada".
+    """
+    pattern = re.compile(rf"{re.escape(name)}( ?\(\d+\)| ?- ?(Copy|Salin).*|-Copy\d+)?\.ipynb", re.I)
+    found = [path for path in handin.files if pattern.fullmatch(path.rsplit("/", 1)[-1])]
+    if not found:
+        raise Refused("tidak ada", f"{name}.ipynb tidak ada.")
+    exact = f"{name}.ipynb".lower()
+    rank = sorted(found, key=lambda p: ("build/" in f"/{p}", p.rsplit("/", 1)[-1].lower() != exact, p.count("/"), p))
+    if len({handin.files[path] for path in rank if "build/" not in f"/{path}"}) > 1:
+        handin.remarks.append(f"{name}: lebih dari satu salinan, yang dinilai {rank[0][:80]}")
+    return rank[0], handin.files[rank[0]]
+
+
+def notebook(content: bytes):
+    """The notebook node. Raises Refused: "kosong", "konflik", "rusak"."""
+    words = text(content)
+    if not words.strip():
+        raise Refused("kosong", "Berkas notebook itu kosong.")
+    if re.search(r"^(<{7}|>{7}) ", words, re.M):
+        raise Refused("konflik", "Notebook memuat tanda konflik git (<<<<<<<): selesaikan penggabungannya, lalu kumpulkan lagi.")
+    try:
+        raw = json.loads(words)
+        cells = raw.get("cells") or [cell for sheet in raw.get("worksheets", []) for cell in sheet["cells"]]
+        if len(cells) > CELLS:
+            raise Refused("terlalu besar", f"Notebook memuat {len(cells)} sel; paling banyak {CELLS}.")
+        for cell in cells:  # outputs are never read, and may be what is wrong
+            cell.pop("outputs", None)
+            if cell.get("cell_type") == "code":
+                cell |= {"outputs": [], "execution_count": None}
+        made = nbformat.reads(json.dumps(raw), as_version=4)
+        for cell in made.cells:
+            cell.source = clean(cell.source if isinstance(cell.source, str) else "".join(map(str, cell.source)))
+        return made
+    except Refused:
+        raise
+    except Exception as error:  # whatever an odd file makes of nbformat must not stop the class
+        raise Refused("rusak", f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab.") from None
+
+
+def results(handin: Handin, name: str) -> dict | None:
+    """build/results/{name}.json of the hand-in, or None."""
+    for path in sorted(handin.files, key=lambda p: p.count("/")):
+        if path.rsplit("/", 1)[-1] == f"{name}.json":
+            try:
+                body = json.loads(text(handin.files[path]))
+            except (ValueError, RecursionError):
+                continue
+            return body if isinstance(body, dict) else None
+    return None
