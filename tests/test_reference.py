@@ -19,7 +19,7 @@ from report import reference as computing
 def small(tmp_path_factory):
     """A study of three remedies on the smoke preset's images, in folders of its own."""
     patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("reference")
-    patch.setattr(computing, "TRAININGS", folder / "trainings")
+    patch.setattr(reference, "TRAININGS", folder / "trainings")
     patch.setattr(reference, "FOLDER", folder)
     for name, value in (("EXTRA", 40), ("BASELINE_SEEDS", 3), ("SEEDS", 2), ("FEW_SEEDS", 1)):
         patch.setattr(computing, name, value)
@@ -72,7 +72,7 @@ def test_a_damaged_file_or_other_settings_are_trained_again(small, computed, tmp
 
 def test_the_results_are_those_of_the_predictions(small, computed):
     _study, data, planned, folder = small
-    about, arrays = computing.load(planned[1].path)
+    about, arrays = reference.load(planned[1].path)
     assert about["remedy"]["name"] == "augmentation" and about["n_train"] == 64
     shown = json.loads((folder / "results.json").read_text())
     row = shown["variants"][1]
@@ -89,7 +89,7 @@ def test_a_check_agrees_bit_for_bit_and_sees_a_changed_prediction(small, compute
     assert computing.check([one], study, 3)
     assert "sama bit demi bit" in capsys.readouterr().out
     whole = one.path.read_bytes()
-    about, arrays = computing.load(one.path)
+    about, arrays = reference.load(one.path)
     about["digest"] = "0" * 64
     arrays["test"] = -arrays["test"]
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
