@@ -15,7 +15,7 @@ import numpy as np
 from cxr_helpers import comparison, evaluation, verdicts
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.remedies import BASELINE, REMEDIES
+from cxr_helpers.remedies import BASELINE, RECOMMENDED, REMEDIES
 from cxr_helpers.setup import Setup
 from cxr_helpers.verdicts import Combination, Images, Row, Trained
 
@@ -136,7 +136,7 @@ def beside(rows: list[dict], reference: dict, kind: str, folds: dict | None = No
     shown: the rows of the table, with "source" ("own" where the reader trained every remedy, else "reference"), "summary" of
     verdicts.summarise and, of the reference, "ensemble", "cross_validation" and "detectable" (of a reader's own rows the
     cross-validation alone, `folds`); margin: comparison.MARGIN; reference: its provenance; repeated: `place`, empty where the
-    data (kind) are not the phantom, which the reference is about.
+    data (kind) are not the phantom, which the reference is about; numbers: of the recommendations in the course's order.
     """
     own = {remedy.name for remedy in REMEDIES} <= {row["name"] for row in rows}
     shown = rows if own else reference["variants"]
@@ -144,6 +144,7 @@ def beside(rows: list[dict], reference: dict, kind: str, folds: dict | None = No
         "shown": shown,
         "source": "own" if own else "reference",
         "summary": verdicts.summarise(shown),
+        "numbers": {name: place for place, name in enumerate(RECOMMENDED, start=1)},
         "margin": comparison.MARGIN,
         **{name: None if own else reference[name] for name in ("ensemble", "detectable")},
         "cross_validation": folds if own else reference["cross_validation"],

@@ -172,6 +172,7 @@ def _environment() -> jinja2.Environment:
         finalize=_words_only,
     )
     found.filters |= {name: _noting(name) for name in FORMATS}
+    found.filters |= {"arah_ke": lambda before, after: ("turun", "tetap", "naik")[(after > before) - (after < before) + 1]}
     found.filters |= {"aman": escape, "banyak": _count, "daftar": lambda words: indonesian.join([str(word) for word in words])}
     return found
 

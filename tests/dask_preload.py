@@ -28,3 +28,4 @@ def logged(fit):
 
 if training.fit.__module__ == training.__name__:  # dask may load this file more than once
     training.fit = logged(training.fit)
+    runs._UNTOUCHED = runs._in_memory()  # here the logging one is the code that runs

@@ -20,5 +20,5 @@ def test_a_file_of_ones_own_makes_its_own_report(tmp_path):
     assert result["provenance"]["data"]["classes"] == ["platelet", "eosinophil"]
     page = BeautifulSoup((project.folder / "lain/report/laporan.html").read_text("utf-8"), "html.parser")
     cover, body = page.find("header").get_text(" "), page.main.get_text(" ")
-    assert "bloodmnist.npz" in cover and "platelet (label 0)" in cover and "BloodMNIST" in cover
+    assert "bloodmnist.npz" in cover and "platelet, label 0" in cover and "BloodMNIST" in cover
     assert "tepat satu label" in body and "Kardiomegali" not in body and "toraks" not in page.find("h1").get_text().lower()

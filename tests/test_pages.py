@@ -20,7 +20,7 @@ from pypdf import PdfReader
 from cxr_helpers import show
 from cxr_helpers.engine import files, results
 from report import exporters
-from tests.conftest import ROOT
+from tests.conftest import ROOT, environment
 
 AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -210,7 +210,7 @@ def lab(built, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", *options, "--notebook-dir=."],
         cwd=built.folder,
-        env={**os.environ, **folders, "PYTHONPATH": str(built.folder)},
+        env={**environment(), **folders, "PYTHONPATH": str(built.folder)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
