@@ -24,6 +24,7 @@ class Net(nn.Module):
 """,
     f"""
 result = study.train(network=Net, epochs={EPOCHS})
+result
 """,
     """
 study.compare({"Jaringan saya": result})
