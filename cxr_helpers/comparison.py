@@ -103,14 +103,20 @@ def image_variance(influences: np.ndarray, patients: np.ndarray | None = None) -
     return float(n / (n - 1) * (influences**2).sum()) if n > 1 else np.inf
 
 
+def _half_width(variance: float, seeds: float = 0.0, df_seeds: float = 1) -> tuple[float, float]:
+    """Half the interval of a value from its variances between images and between seeds, the latter known by df_seeds degrees of
+    freedom, and the degrees of freedom of both together (Satterthwaite 1946).
+    """
+    df = (variance + seeds) ** 2 / (seeds**2 / df_seeds) if seeds else np.inf
+    return float(t.ppf((1 + evaluation.LEVEL) / 2, df) * np.sqrt(variance + seeds)), float(df)
+
+
 def _difference(value: float, variance: float, seeds: float, df_seeds: float) -> Difference:
-    """The difference with its variances between images and between seeds, the latter known by df_seeds degrees of freedom."""
-    df = (variance + seeds) ** 2 / max(seeds**2 / df_seeds, 1e-300)
-    error = np.sqrt(variance + seeds)
-    half = float(t.ppf((1 + evaluation.LEVEL) / 2, df) * error)
-    p = float(2 * t.sf(abs(value) / max(error, 1e-300), df)) if value else 1.0
+    """The difference with its variances, its interval and its p-value."""
+    half, df = _half_width(variance, seeds, df_seeds)
+    p = float(2 * t.sf(abs(value) / max(np.sqrt(variance + seeds), 1e-300), df)) if value else 1.0
     ci = (value - half, value + half)
-    return Difference(value, ci, p, float(np.sqrt(variance)), float(np.sqrt(seeds)), float(df) if np.isfinite(df) else None)
+    return Difference(value, ci, p, float(np.sqrt(variance)), float(np.sqrt(seeds)), df if np.isfinite(df) else None)
 
 
 def ensemble_difference(logits: list[np.ndarray], labels: np.ndarray, patients: np.ndarray | None = None) -> Difference:
@@ -150,7 +156,7 @@ def combine(ours: np.ndarray, theirs: np.ndarray, variance: float) -> Difference
     """The difference of two recipes from a value a seed of each, ours (k,) and theirs (k0,), and its variance between images."""
     value = float(np.mean(ours) - np.mean(theirs))
     if min(len(ours), len(theirs)) < LEAST_SEEDS:
-        half = float(t.ppf((1 + evaluation.LEVEL) / 2, np.inf) * np.sqrt(variance))
+        half, _ = _half_width(variance)
         return Difference(value, (value - half, value + half), None, float(np.sqrt(variance)), None, None)
     each = [(np.var(values, ddof=1) / len(values), len(values) - 1) for values in (ours, theirs)]
     seeds = sum(part for part, _ in each)
@@ -186,9 +192,7 @@ def _mean(values: np.ndarray, variance: float) -> dict:
     """{"value", "ci95", "sd"} of a metric from a value a seed (k,) and the variance of their mean between images."""
     k = len(values)
     value, sd = float(np.mean(values)), float(np.std(values, ddof=1)) if k > 1 else None
-    seeds = sd**2 / k if k >= LEAST_SEEDS else 0.0
-    df = (variance + seeds) ** 2 / (seeds**2 / (k - 1)) if seeds else np.inf
-    half = float(t.ppf((1 + evaluation.LEVEL) / 2, df) * np.sqrt(variance + seeds))
+    half, _ = _half_width(variance, sd**2 / k, k - 1) if k >= LEAST_SEEDS else _half_width(variance)
     return {"value": value, "ci95": [value - half, value + half], "sd": sd}
 
 
@@ -222,22 +226,21 @@ class Fitted:
         return self.train.mean(axis=1) - self.val.mean(axis=1)
 
 
+def _gap_variance(train: np.ndarray, val: np.ndarray, fitted: Fitted) -> float:
+    """Variance between images of mean(train) − mean(val), values (N,) of the training and validation images."""
+    parts = ((train, fitted.train_patients), (val, fitted.val_patients))
+    return sum(image_variance((values - values.mean()) / len(values), patients) for values, patients in parts)
+
+
 def mean_gap(fitted: Fitted) -> dict:
     """{"value", "ci95", "sd"} of the gap between training and validation accuracy, mean over the seeds."""
-    variance = 0.0
-    for split in ("train", "val"):
-        right = getattr(fitted, split).mean(axis=0)
-        variance += image_variance((right - right.mean()) / len(right), getattr(fitted, f"{split}_patients"))
-    return _mean(fitted.gaps(), variance)
+    return _mean(fitted.gaps(), _gap_variance(fitted.train.mean(axis=0), fitted.val.mean(axis=0), fitted))
 
 
 def gap_difference(ours: Fitted, theirs: Fitted) -> Difference:
     """How much wider the gap between training and validation accuracy is than the baseline's, on the same images."""
-    variance = 0.0
-    for split in ("train", "val"):
-        apart = getattr(ours, split).mean(axis=0) - getattr(theirs, split).mean(axis=0)
-        variance += image_variance((apart - apart.mean()) / len(apart), getattr(ours, f"{split}_patients"))
-    return combine(ours.gaps(), theirs.gaps(), variance)
+    train, val = (getattr(ours, split).mean(axis=0) - getattr(theirs, split).mean(axis=0) for split in ("train", "val"))
+    return combine(ours.gaps(), theirs.gaps(), _gap_variance(train, val, ours))
 
 
 def chosen_threshold(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -11,7 +11,6 @@ import types
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -328,8 +327,3 @@ def run_all(study: Setup, experiments: Sequence[Experiment], seeds: int, n_jobs:
         raise InputError(f"Dua percobaan bernama {twice[0]}: beri nama yang berbeda.")
     results = {one.title: train(study, one.recipe, seeds, one.start, n_jobs, cluster) for one in experiments}
     return compare(study, results, [one.guess for one in experiments])
-
-
-def average(results: Sequence[Result], split: str = "val") -> np.ndarray:
-    """Logits (N,) of the ensemble of every run of these results on "train" or "val": the mean over the runs, last epoch."""
-    return np.mean([run.logits[f"{split}_last"] for result in results for run in result.runs], axis=0)

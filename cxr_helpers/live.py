@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import display
+from IPython.display import Pretty, display
 from matplotlib.figure import Figure
 
 from cxr_helpers import plots, reference
@@ -35,7 +35,7 @@ def watching(study: Setup, config: TrainConfig, seeds: int) -> Iterator[Callable
         yield _nothing
         return
     recipe = _recipe_history(study)
-    canvas = display(_message("Pelatihan dimulai …"), display_id=True)
+    canvas = display(Pretty("Pelatihan dimulai …"), display_id=True)
     begun, done, drawn = time.monotonic(), 0, 0.0
 
     def on_epoch(history: list[dict]) -> None:
@@ -51,15 +51,7 @@ def watching(study: Setup, config: TrainConfig, seeds: int) -> Iterator[Callable
 
     yield on_epoch
     if not done:
-        canvas.update(_message("Hasilnya sudah tersimpan; tidak ada yang dilatih lagi."))
-
-
-class _message:
-    def __init__(self, text: str):
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
+        canvas.update(Pretty("Hasilnya sudah tersimpan; tidak ada yang dilatih lagi."))
 
 
 def _recipe_history(study: Setup) -> list[dict]:

@@ -51,6 +51,7 @@ def load(path: Path) -> tuple[dict, dict[str, np.ndarray]] | None:
 
 
 def trained(about: dict, arrays: dict[str, np.ndarray]) -> Trained:
+    """What a judgement needs of a training's file, as `load` gives it."""
     known = ("history", "seconds", "parameters", "trained_parameters")
     logits = {name: arrays[name].astype(np.float32) for name in (*EXACT, "train", "extra")}
     return Trained(seed=about["config"]["seed"], **logits, **{name: about[name] for name in known})

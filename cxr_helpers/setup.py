@@ -145,7 +145,8 @@ def open_setup(
     does not exist in the working folder.
     """
     started, clock = results.now(), time.time()
-    given = settings.parse(data, weights, preset, seed, device, size, classes, precision, seeds)
+    named = dict(seed=seed, device=device, size=size, classes=classes, precision=precision, seeds=seeds)
+    given = settings.parse(data=data, weights=weights, preset=preset, **named)
     where = pick_device(given.device)
     runtime.prepare()
     usual = "quick" if where.type == "cpu" else "full"

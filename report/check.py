@@ -94,17 +94,7 @@ def wanted(what: str, folder: Path) -> dict:
         return _environment()
     if what == "cover":
         return _cover(folder)
-    given = settings.parse(
-        get("DATA") or "auto",
-        get("WEIGHTS") or "auto",
-        get("PRESET") or "auto",
-        get("SEED") or 0,
-        get("DEVICE") or "auto",
-        get("SIZE") or 28,
-        get("CLASSES") or "auto",
-        get("PRECISION") or "auto",
-        get("SEEDS") or "auto",
-    )
+    given = settings.parse(**{name: get(name.upper()) or value for name, value in settings.DEFAULTS.items()})
     repeat = settings.parse_repeat(get("REPEAT") or "auto")
     # How many processes and where is not what: it is checked, but its change rebuilds nothing.
     settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")

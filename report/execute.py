@@ -1,9 +1,9 @@
 """Execute one notebook headless by papermill: `python -m report.execute NOTEBOOK OUTPUT`.
 
 The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, PRECISION, SEEDS, REPEAT, N_JOBS,
-CLUSTER, NAME, NIM, BUILD);
-a notebook gets those that its cell tagged `parameters` declares. The executed notebook and the results it wrote are moved into
-place only when every cell has ended well; otherwise one line says what failed, and everything that was there before stays.
+CLUSTER, NAME, NIM, BUILD); a notebook gets those that its cell tagged `parameters` declares. The executed notebook and the
+results it wrote are moved into place only when every cell has ended well; otherwise one line says what failed, and everything
+that was there before stays.
 """
 
 import ast
@@ -32,8 +32,6 @@ KERNEL = "python3"
 SILENT = 10  # seconds
 STAGING = ".sementara-"
 DEFAULTS = {**settings.DEFAULTS, "repeat": "auto", "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
-
-
 CONFLICT = re.compile(r"^(?:<{7}|>{7}) ", re.M)
 
 

@@ -38,7 +38,7 @@ from cxr_helpers.engine.errors import InputError
 
 DIGEST_BYTES = 32
 CODE = (training, recipe, model, architectures, weight_code, augment, owncode, data, evaluation)  # decide a run's numbers
-PARTIAL = {data: ("to_tensor",), evaluation: ("area_under_curve",)}  # of these modules no more than this
+PARTIAL = {data: ("to_tensor",), evaluation: ("area_under_curve",), owncode: ("read", "make", "_execute")}  # no more of these
 FILES = ("config.json", "history.csv", "predictions.npz", "info.json")  # a finished run without its weights; info.json last
 
 

@@ -65,18 +65,11 @@ class Settings:
     seeds: int | None
 
 
-def parse(
-    data="auto",
-    weights="auto",
-    preset="auto",
-    seed=0,
-    device="auto",
-    size=28,
-    classes="auto",
-    precision="auto",
-    seeds="auto",
-) -> Settings:
-    """Check what a person gave. Raises InputError that names the setting and what it may be."""
+def parse(**given) -> Settings:
+    """Check what a person gave, by the names of DEFAULTS; what is missing has its default. Raises InputError that names the
+    setting and what it may be.
+    """
+    data, weights, preset, seed, device, size, classes, precision, seeds = ({**DEFAULTS, **given}[name] for name in DEFAULTS)
     preset, device, text, size = str(preset) or "auto", str(device) or "auto", _digits(seed), _digits(size)
     if preset not in ("auto", *PRESETS):
         raise InputError(f"PRESET={preset} tidak dikenal: pilih {', '.join(PRESETS)}, atau auto.")
