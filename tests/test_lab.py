@@ -1,0 +1,67 @@
+"""A student's own experiment in a real JupyterLab: defined, trained, interrupted, resumed, compared (notebook 05)."""
+
+import nbformat
+
+from tests.test_pages import lab, page  # noqa: F401 - fixtures
+
+EPOCHS = 200  # an epoch writes a checkpoint, which a busy disk makes slow
+CELLS = (
+    """
+import torch
+from torch import nn
+from cxr_helpers.study import open_study
+
+study = open_study(data="phantom", weights="random", preset="smoke")
+""",
+    """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 16, 5), nn.Linear(16, 1)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.conv(x)).mean((2, 3)))
+""",
+    f"""
+result = study.train(network=Net, epochs={EPOCHS})
+result
+""",
+    """
+study.compare({"Jaringan saya": result})
+""",
+)
+
+
+def test_an_experiment_is_defined_trained_interrupted_resumed_and_compared(built, lab, page):  # noqa: F811
+    notebook = nbformat.read(built.folder / "notebooks/05_percobaan.ipynb", 4)  # its kernel, without which JupyterLab would ask
+    notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in CELLS]
+    nbformat.write(notebook, built.folder / "notebooks/saya.ipynb")
+    page.goto(lab("saya.ipynb"))
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 4", timeout=60_000)
+    content, session = (f"jupyterapp.shell.currentWidget.{part}" for part in ("content", "sessionContext"))
+    page.wait_for_function(f"{session}.session?.kernel?.status === 'idle'", timeout=60_000)
+    outputs = f"{content}.model.toJSON().cells.map(c => JSON.stringify(c.outputs))"
+
+    def run(cell: int) -> None:
+        page.evaluate(f"{content}.activeCellIndex = {cell}; jupyterapp.commands.execute('notebook:run-cell'); true")
+
+    def wait(cell: int, words: str) -> None:
+        page.wait_for_function(f"{outputs}[{cell}].includes({words!r})", timeout=300_000, polling=200)
+
+    run(0)
+    run(1)
+    run(2)
+    wait(2, "image/png")  # the first curves
+    page.evaluate("jupyterapp.commands.execute('notebook:interrupt-kernel'); true")
+    wait(2, "KeyboardInterrupt")
+    (checkpoint,) = {path.parent for path in (built.folder / "runs").glob("*/checkpoint-*.pt")}
+    assert "class Net" in (checkpoint / "code.py").read_text()
+    stopped_at = max(int(path.stem.split("-")[1]) for path in checkpoint.glob("checkpoint-*.pt"))
+    assert 0 < stopped_at < EPOCHS
+    run(2)
+    wait(2, f"{EPOCHS} epoch: akurasi latih")
+    assert len((checkpoint / "history.csv").read_text().splitlines()) == EPOCHS + 1
+    run(3)
+    wait(3, "Jaringan saya")
+    wait(3, "Perbandingan 1 percobaan")
+    assert '"output_type":"error"' not in page.evaluate(f"{outputs}.slice(2).join('')")
