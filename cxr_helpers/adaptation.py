@@ -296,7 +296,7 @@ def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **a
 # --- what a start is worth ------------------------------------------------------------------------------------------
 
 
-def _starts(weights: Weights) -> list[tuple[str, Weights, dict]]:
+def starts(weights: Weights) -> list[tuple[str, Weights, dict]]:
     """(title, weights, strategy) of each start; the first is random and the others are compared with it."""
     random = ("Bobot acak", resolve_weights("random"), COURSE)
     if weights.state is not None and not _has_rgb_kernels(weights):
@@ -318,7 +318,7 @@ def measure_starts(study: Setup) -> list[dict]:
     """
     data, preset = study.used, study.preset
     rows, baseline = [], None
-    for title, weights, strategy in _starts(study.weights):
+    for title, weights, strategy in starts(study.weights):
         config = study.config(adaptation=dict(strategy))
         fits = [
             runs.get(dataclasses.replace(config, seed=study.seed + i), data, weights, study.device, keep_weights=False)

@@ -1,7 +1,8 @@
 """Decide once per build which data and weights are used: `python -m report.sources OUTPUT`.
 
 `auto` may ask the network; asking once, before the first notebook, keeps all notebooks on the same answer and tells the person at
-once. The choice is written as JSON, which `open_study` reads (see files.SOURCES). Wrong input: one line, exit 2, nothing written.
+once, with the time that the trainings will take. The choice is written as JSON, which `open_study` reads (see files.SOURCES).
+Wrong input: one line, exit 2, nothing written.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from cxr_helpers import setup
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
-from report import depends
+from report import depends, forecast
 
 
 def decide(output: Path) -> None:
@@ -26,6 +27,10 @@ def decide(output: Path) -> None:
     classes = opened.data.classes
     print(f"Kelas: {classes[0]} (label 0) dan {classes[1]} (label 1).")
     print(f"Preset: {opened.preset.name} pada {setup.device_name(opened.device)}, seed {opened.seed}.", flush=True)
+    if opened.preset.name != "smoke" and (
+        line := forecast.said(opened, *(os.environ.get(n) or "" for n in ("REPEAT", "CLUSTER")))
+    ):
+        print(line, flush=True)
     fields = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in vars(source).items()}
     choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}
     files.write(output, json.dumps(choice, ensure_ascii=False, indent=1).encode())

@@ -98,6 +98,9 @@ LOSS_CHANGE = "paruh kedua pelatihan | epoch 5 ke 10: 0,200 ke 0,323, selisih 0,
 ACC_CHANGE = "Akurasi validasi naik | epoch 5 ke 10: 20,0% ke 32,3%, selisih +12,3 poin persen (IK 95% 7,1–17,5) | dibantah |"
 COUNTED = {"n": 19, "didukung": 6, "dibantah": 1, PENDING: 3, NOT_HERE: 9}
 SAID = "Dari 19 klaim laporan acuan, 6 didukung, 1 dibantah, 3 belum dapat diputuskan, dan 9 tidak dapat diuji di sini."
+PEOPLE = {"n": 50, "patients": 9, "majority": 0.6, "shared": 0.62, "random": ESTIMATE, "grouped": ESTIMATE}
+FLATTERED, HARMED, OPEN = (PEOPLE | {"flattery": ESTIMATE | {"side": side}} for side in ("above", "below", "across"))
+EVERY_LABEL = {"n": 78000, "labels": 14, "left_out": 2, "epochs": 3, "losses": [0.2, 0.1, 0.1], "seconds": 9.0, "row": 1}
 TUBE = {"pneumothorax": True, "side": "across"}
 GROUP = {"divides": "Sisi pneumotoraks", "group": "kiri", "n": 9, "acc": ESTIMATE, "side": "across"}
 GROUP |= {"difference": ESTIMATE, "p_adjusted": 0.25}
@@ -210,6 +213,11 @@ WORDS = [
     ),
     (THREE, "text_memorisation", {"memorisation.follows": False, "memorisation.rise.side": "below"}, "justru turun"),
     (THREE, "text_memorisation", {"memorisation.follows": False, "memorisation.rise.side": "across"}, "belum tampak"),
+    (THREE, "text_patient_folds", {"patient_folds": None}, "tidak dapat diukur di sini"),
+    (THREE, "text_patient_folds", {"patient_folds": FLATTERED}, "62,0% citra yang disisihkan berasal dari pasien yang citra"),
+    (THREE, "text_patient_folds", {"patient_folds": FLATTERED}, "selisihnya +12,3 poin persen (IK 95% 7,1–17,5): lipatan acak"),
+    (THREE, "text_patient_folds", {"patient_folds": HARMED}, "justru lebih rendah"),
+    (THREE, "text_patient_folds", {"patient_folds": OPEN}, "belum dapat dipastikan"),
     (THREE, "text_sure_predictions", {"confidence.n_above_90": 0}, "memiliki probabilitas di atas 0,9."),
     (
         THREE,
@@ -307,6 +315,12 @@ WORDS = [
     (
         THREE,
         "tbl_bentuk",
+        {"claims.shapes.8": {"id": "transfer", "kind": "untrained", "verdict": PENDING, "reasons": []}},
+        "citra medis | jaringan dari bobot acak hanya dilatih dengan preset `full` | belum dapat diputuskan |",
+    ),
+    (
+        THREE,
+        "tbl_bentuk",
         {
             "claims.shapes.8": ESTIMATE
             | {"id": "transfer", "kind": "transfer", "acc": ESTIMATE, "verdict": PENDING, "reasons": ["one_seed"]}
@@ -372,6 +386,9 @@ WORDS = [
         "prediksi lebih baik), dan kesenjangannya berbeda −5,0 poin persen (IK 95% −9,0 hingga −1,0; *overfitting* setara).",
     ),
     (FOUR, "text_ensemble", {"ensemble": ENSEMBLE}, "+0,031"),
+    (FOUR, "text_pretraining", {"pretraining": EVERY_LABEL, "shown.1": ROW}, "3 epoch dengan 78.000 citra latih berkas"),
+    (FOUR, "text_pretraining", {"pretraining": EVERY_LABEL, "shown.1": ROW}, "0,010–0,052; daya prediksi lebih baik), dan"),
+    (FOUR, "text_pretraining", {"pretraining": EVERY_LABEL, "shown.1": ONE_SEED}, "prediksi belum dapat diputuskan (1 seed)"),
     (FOUR, "text_cross_validation", {"cross_validation": None}, "lipatan-lipatannya belum dihitung"),
     (FOUR, "text_cross_validation", {"cross_validation": FOLDS}, "0,800 hingga 0,900 (simpangan"),
     (FOUR, "text_repetition", {"repeated": [], "source": "reference"}, "data Anda bukan fantom"),
