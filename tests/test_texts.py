@@ -193,7 +193,10 @@ WORDS = [
         {f"learning_curve.{LAST}.from_first": {**ESTIMATE, "side": "above"}},
         "+12,3 poin persen (IK 95% 7,1–17,5): seluruh intervalnya di atas nol, jadi tambahan data memang membantu",
     ),
-    (THREE, "text_learning_curve", {"learning_curve": None}, "hanya dilatih dengan preset `full`"),
+    (THREE, "text_learning_curve", {"learning_curve": None}, "hanya dilatih dengan preset `full`; studi acuan tidak memuatnya"),
+    (THREE, "text_learning_curve", {"learning_curve_source": "reference"}, "melainkan berasal dari **studi acuan**"),
+    (THREE, "text_learning_curve", {"learning_curve_source": "own"}, "masih membantu. Dari"),
+    (THREE, "fig_belajar_caption", {"learning_curve_source": "reference"}, "kesenjangan. Pelatihannya dari studi acuan, bukan"),
     (ONE, "text_starts", {"starts_summary": None}, "hanya dijalankan dengan preset `full`"),
     (ONE, "text_drift_and_starts", {"starts": None}, "*batch normalization*."),
     (ONE, "text_drift_and_starts", {}, "dan [Tabel](#tbl-awal) hasil"),
@@ -452,7 +455,11 @@ def test_the_abstract_of_patients_does_not_call_them_drawn(say):
 @pytest.mark.parametrize("name", [*FILES, "laporan"])
 def test_every_macro_can_be_said_of_the_smoke_report(say, name):
     """Nothing is left in a template that no results can fill."""
-    shown = {"ensemble": ENSEMBLE, "detectable": [DETECTABLE], "summary.smaller": [0]} if name == FOUR else {}
+    shown = (
+        {"ensemble": ENSEMBLE, "detectable": [DETECTABLE], "summary.smaller": [0], "pretraining": EVERY_LABEL}
+        if name == FOUR
+        else {}
+    )
     parsed = show._environment().parse((show.TEXTS / f"{name}.md.j2").read_text(encoding="utf-8"))
     for macro in parsed.find_all(nodes.Macro):
         if not macro.name.startswith("_"):
