@@ -71,6 +71,9 @@ PLACED = {
     "verdict": "setara",
     "misleads": False,
 }
+BELOW_ZERO = {"value": -0.05, "ci95": [-0.09, -0.01]}
+SURE = {"title": "Baris A", "test": dict.fromkeys(("acc", "acc_chosen", "brier"), ESTIMATE)}
+SURE["test"] |= {"majority": 0.6, "overconfidence": BELOW_ZERO}
 ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
 KNOWN = {"n": 10, "sd": 0.012, "range": 0.04}
 DETECTABLE = {"seeds": 5, "images": 682, "difference": 0.031}
@@ -379,6 +382,8 @@ WORDS = [
     )],
     (FOUR, "text_remedies", {"summary": counted("lebih buruk")}, "*Overfitting*: 1 terbukti menambahnya (A)."),
     (FOUR, "text_sizes", {"summary.smaller": [1], "shown.1": ROW | {"trained_parameters": 12345}}, "sedikit: Baris A 12.345."),
+    (FOUR, "tbl_pendamping", {"shown": [SURE]}, "| 0,123 (0,071–0,175) | −5,0 (−9,0 hingga −1,0) |"),
+    (FOUR, "tbl_pendamping_caption", {"shown": [SURE]}, "Keyakinan berlebih: probabilitas"),
     (FOUR, "tbl_pendamping_caption", {}, "AUC terhadap anatomi dihitung"),
     (FOUR, "text_combination", {"summary.combination": None}, "gabungan tidak dinilai"),
     (
