@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import torch
+
 from cxr_helpers import adaptation, overfitting, pretraining, reference, remedies
 from cxr_helpers.data import subset, with_splits
-from cxr_helpers.engine import indonesian, parallel
+from cxr_helpers.engine import indonesian, parallel, runtime, settings
 from cxr_helpers.remedies import ANATOMICAL
 from cxr_helpers.setup import Setup, device_name
 from cxr_helpers.verdicts import Combination
@@ -48,9 +50,15 @@ def _pretraining(study: Setup) -> list[tuple]:
     ]
 
 
-def said(study: Setup, repeat: str = "auto", cluster: str = "") -> str:
+def said(study: Setup, repeat: str = "auto", n_jobs: int | str = 1, cluster: str = "") -> str:
     """One line: how many trainings are not stored yet, and how long they take together."""
+    n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
+    threads = torch.get_num_threads()
+    if n_jobs > 1 and study.device.type == "cpu" and not cluster:  # as remedies.measure divides them
+        torch.set_num_threads(max(1, runtime.cores() // n_jobs))
     n, seconds = parallel.forecast(tasks(study, repeat), study.device)
+    seconds /= threads / torch.get_num_threads()
+    torch.set_num_threads(threads)
     if not n:
         return "Semua pelatihan sudah tersimpan."
     minutes = 60 * max(1, round(seconds / 60))

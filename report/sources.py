@@ -27,10 +27,9 @@ def decide(output: Path) -> None:
     classes = opened.data.classes
     print(f"Kelas: {classes[0]} (label 0) dan {classes[1]} (label 1).")
     print(f"Preset: {opened.preset.name} pada {setup.device_name(opened.device)}, seed {opened.seed}.", flush=True)
-    if opened.preset.name != "smoke" and (
-        line := forecast.said(opened, *(os.environ.get(n) or "" for n in ("REPEAT", "CLUSTER")))
-    ):
-        print(line, flush=True)
+    if opened.preset.name != "smoke":  # which is over before it could be measured
+        how = (os.environ.get(name) or "" for name in ("REPEAT", "N_JOBS", "CLUSTER"))
+        print(forecast.said(opened, *how), flush=True)
     fields = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in vars(source).items()}
     choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}
     files.write(output, json.dumps(choice, ensure_ascii=False, indent=1).encode())

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 
 from cxr_helpers import overfitting, reference, remedies
 from cxr_helpers.engine import files, runs
@@ -42,5 +43,7 @@ def test_the_line_names_number_and_time_and_says_where_all_is_stored(study, monk
     line = forecast.said(study)
     assert re.fullmatch(r"Pelatihan yang belum tersimpan: 1, seluruhnya sekitar \d+ menit pada CPU .*\.", line)
     assert "CLUSTER" in forecast.said(study, cluster="dask://a:1")
+    threads = torch.get_num_threads()
+    assert "menit" in forecast.said(study, n_jobs=2) and torch.get_num_threads() == threads
     runs.get(study.config(epochs=1), study.used, study.weights, study.device)
     assert forecast.said(study) == "Semua pelatihan sudah tersimpan."
