@@ -132,6 +132,12 @@ def combine(validation: dict[str, dict[str, float]]) -> Combination | None:
     return Combination("combination", "", "Gabungan pilihan validasi", changes, which, tuple(one.title for one in chosen))
 
 
+def _baseline(study: Setup) -> Row:
+    """The recipe's row, from the runs of notebook 02: with their threads, however the other rows share the cores."""
+    each = [trained(run) for run in study.baseline()]
+    return Row(BASELINE, each, {}, len(study.used.train), study.preset.epochs)
+
+
 def _train_pretrained(study: Setup) -> list[Row]:
     """The recipe after pre-training on every label of the file (pretraining.py), one a seed; none where the file has no more."""
     if pretraining.wider(study) is None:
@@ -219,13 +225,14 @@ def measure(
     the reference study chose. Else every remedy, then the combination that this study's validation chooses, and where the preset
     trains every row and the file has many labels, the recipe after pre-training on all of them.
     n_jobs processes share the cores of this computer, or the workers of `cluster` ("dask://host:port") do the work; on a CPU the
-    number of threads of a training, cores // n_jobs, is part of a run's identity.
+    number of threads of a training, cores // n_jobs, is part of a run's identity. The baseline's runs are those of notebook 02.
     """
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
-    every = trains_every_row(study, repeat)
+    every, rows = trains_every_row(study, repeat), [_baseline(study)]
     if n_jobs > 1 and study.device.type == "cpu":
         torch.set_num_threads(max(1, cores() // n_jobs))
-    rows, images = _train(study, planned(study, chosen, repeat), n_jobs, cluster), Images.of(study.used)
+    rows += _train(study, planned(study, chosen, repeat)[1:], n_jobs, cluster)
+    images = Images.of(study.used)
     combination = choose_combination(rows, images) if every else None
     if combination is not None:
         rows += _train(study, [combination], n_jobs, cluster)

@@ -5,6 +5,7 @@ once, with the time that the trainings will take. The choice is written as JSON,
 Wrong input: one line, exit 2, nothing written.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from cxr_helpers import setup
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
-from report import depends, forecast
+from report import depends
 
 
 def decide(output: Path) -> None:
@@ -28,8 +29,9 @@ def decide(output: Path) -> None:
     print(f"Kelas: {classes[0]} (label 0) dan {classes[1]} (label 1).")
     print(f"Preset: {opened.preset.name} pada {setup.device_name(opened.device)}, seed {opened.seed}.", flush=True)
     if opened.preset.name != "smoke":  # which is over before it could be measured
-        how = (os.environ.get(name) or "" for name in ("REPEAT", "N_JOBS", "CLUSTER"))
-        print(forecast.said(opened, *how), flush=True)
+        # Not imported: the line decides nothing, so a change of what it counts is no reason to build anew (report/depends.py).
+        forecast = importlib.import_module("report.forecast")
+        print(forecast.said(opened, *(os.environ.get(name) or "" for name in ("REPEAT", "N_JOBS", "CLUSTER"))), flush=True)
     fields = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in vars(source).items()}
     choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}
     files.write(output, json.dumps(choice, ensure_ascii=False, indent=1).encode())
