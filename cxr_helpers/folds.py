@@ -38,8 +38,9 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
 
     The memoriser gives each held-out image the label of its nearest training image (1-NN on the pixels: Cover & Hart 1967), so
     all that helps it is likeness. Over FOLDS folds of the training and validation images, REPEATS times:
-    {"n", "patients", "majority", "shared": share of held-out images of a patient who is also trained on when folds are random,
-    "random", "grouped": accuracies {"value", "ci95"}, "flattery": random − grouped, paired by image, {"value", "ci95", "side"}}.
+    {"n", "patients", "majority", "shared" and "recognised": shares of held-out images of random folds whose patient is also
+    trained on, and whose nearest image is this patient's, "random", "grouped": accuracies {"value", "ci95"}, "flattery": random −
+    grouped, paired by image, {"value", "ci95", "side"}}.
     """
     pool = _pool(data)
     labels, who = pool["labels"], pool.get("patients")
@@ -47,20 +48,22 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
         return None
     apart = _distances(pool["images"])
     right = {name: np.zeros((REPEATS, len(labels))) for name in ("random", "grouped")}
-    shared = np.zeros((REPEATS, len(labels)))
+    shared, recognised = np.zeros((2, REPEATS, len(labels)))
     for i in range(REPEATS):
-        for name, splitter in (("random", StratifiedKFold), ("grouped", StratifiedGroupKFold)):
-            for train, held in splitter(FOLDS, shuffle=True, random_state=seed + i).split(labels, labels, who):
+        for name, splitter, groups in (("random", StratifiedKFold, None), ("grouped", StratifiedGroupKFold, who)):
+            for train, held in splitter(FOLDS, shuffle=True, random_state=seed + i).split(labels, labels, groups):
                 nearest = train[apart[np.ix_(held, train)].argmin(axis=1)]
                 right[name][i, held] = labels[nearest] == labels[held]
                 if name == "random":
                     shared[i, held] = np.isin(who[held], who[train])
+                    recognised[i, held] = who[nearest] == who[held]
     mean = {name: each.mean(axis=0) for name, each in right.items()}
     return {
         "n": len(labels),
         "patients": len(np.unique(who)),
         "majority": evaluation.majority_share(labels),
         "shared": float(shared.mean()),
+        "recognised": float(recognised.mean()),
         **{name: evaluation.share(each, who) for name, each in mean.items()},
         "flattery": evaluation.paired_change((mean["random"] - mean["grouped"])[None], labels, who, hits=True),
     }

@@ -21,6 +21,8 @@ def tasks(study: Setup, repeat: str = "auto") -> list[tuple]:
     rows = remedies.planned(study, reference.combination(reference.read()), repeat) + ([SOME] if every else [])
     seeds = [study.seed + i for i in range(study.preset.seeds)]
     found = [(remedies.config_of(study, row, seed), data, study.weights) for row in rows for seed in seeds]
+    shown = [row.changes for row in remedies.REMEDIES if row.recommendation == "minority_augmentation"]  # remedies.shortcut
+    found += [(study.config(architecture="small_cnn", **changes), data, study.weights) for changes in shown]
     if every:
         found += [(study.config(), fold, study.weights) for fold in remedies.folds(data, study.seed)]
     if study.preset.side_studies:

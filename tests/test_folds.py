@@ -23,7 +23,7 @@ def studied(copies: int, noise: float, patients: bool = True, n: int = 60, seed:
 
 def test_a_memoriser_recognises_patients_in_random_folds_alone():
     found = folds.by_patient(studied(copies=4, noise=5))
-    assert found["random"]["value"] > 0.95 and found["shared"] > 0.95
+    assert found["random"]["value"] > 0.95 and found["shared"] > 0.95 and found["recognised"] > 0.95
     assert found["grouped"]["ci95"][0] < 0.5 < found["grouped"]["ci95"][1]
     assert found["flattery"]["side"] == "above"
     assert found["flattery"]["value"] == pytest.approx(found["random"]["value"] - found["grouped"]["value"])
@@ -32,7 +32,7 @@ def test_a_memoriser_recognises_patients_in_random_folds_alone():
 
 def test_with_one_image_a_patient_there_is_nothing_to_gain():
     found = folds.by_patient(studied(copies=1, noise=5))
-    assert found["shared"] == 0 and found["flattery"]["side"] == "across"
+    assert found["shared"] == found["recognised"] == 0 and found["flattery"]["side"] == "across"
 
 
 def test_without_patients_or_with_fewer_than_folds_nothing_is_said():
