@@ -1,13 +1,14 @@
 """Every label of the file before the pair: a start learned from all its training images (notebook 04; of one's own: notebook 05).
 
-A file of many labels, as ChestMNIST, holds far more images than those of the two classes. A network that has learned to tell all
-its findings starts nearer to the pair than one that has seen none (on chest films: Rajpurkar et al. 2017; transfer between labels
-of one domain: Raghu et al. 2019). Only the train split is used, without the images that the pair is judged on.
+A file of many labels, as ChestMNIST, holds far more images than those of the two classes. Networks that learned all fourteen
+labels tell the pair apart better than ours, which see the pair alone (from the predictions that INQUIRELAB/casp-chestmnist
+published). Only the train split is used, without the images that the pair is judged on.
 """
 
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,12 +39,16 @@ class Wider:
     labels: np.ndarray
     left_out: int
 
+    def about(self) -> dict[str, int]:
+        """n, labels and left_out as numbers, and epochs, how long a network is trained on them."""
+        return {"n": len(self.images), "labels": self.labels.shape[1], "left_out": self.left_out, "epochs": EPOCHS}
+
 
 @dataclass(frozen=True)
 class Pretrained:
     """What pre-training left: `start()` begins another training, as that of an experiment's result (Study.train, start=).
 
-    about: n, labels, left_out, epochs, losses (mean training loss of each epoch) and seconds.
+    about: that of Wider, losses (mean training loss of each epoch) and seconds.
     """
 
     weights: Weights
@@ -109,8 +114,7 @@ def pretrain(study: Setup, config: TrainConfig | None = None) -> Pretrained:
             began = time.perf_counter()
             state, losses = _fit(study, config, found, folder)
             files.write(folder / "start.safetensors", save(state))
-            about = {"n": len(found.images), "labels": found.labels.shape[1], "left_out": found.left_out, "epochs": EPOCHS}
-            about |= {"losses": losses, "seconds": time.perf_counter() - began}
+            about = found.about() | {"losses": losses, "seconds": time.perf_counter() - began}
             files.write(folder / "about.json", json.dumps(about).encode())
             for checkpoint in folder.glob("checkpoint-*.pt"):
                 checkpoint.unlink()
@@ -152,7 +156,15 @@ def _fit(study: Setup, config: TrainConfig, found: Wider, folder: Path) -> tuple
     return {key: t.detach().cpu().contiguous().clone() for key, t in network.state_dict().items()}, losses
 
 
-def _epoch(network, optimizer, config: TrainConfig, found: Wider, device: torch.device, epoch: int, tick) -> float:
+def _epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    found: Wider,
+    device: torch.device,
+    epoch: int,
+    tick: Callable[[], object],
+) -> float:
     """One pass over all images in an order of (seed, epoch) alone; the mean loss."""
     network.train()
     generator, total = torch.Generator().manual_seed(config.seed * 10_007 + epoch + 1), 0.0

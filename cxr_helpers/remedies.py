@@ -152,9 +152,9 @@ def _train_pretrained(study: Setup) -> list[Row]:
 
 
 def about_pretraining(study: Setup, rows: list[dict]) -> dict | None:
-    """What the pre-trained row of `measure` rests on, as of Pretrained.about, and its place ("row"); None where there is none."""
+    """What the pre-trained row of `measure` rests on, as of Wider.about, and its place ("row"); None where there is none."""
     place = next((i for i, row in enumerate(rows) if row["name"] == PRETRAINED.name), None)
-    return None if place is None else pretraining.pretrain(study).about | {"row": place}
+    return None if place is None else pretraining.wider(study).about() | {"row": place}
 
 
 def planned(study: Setup, chosen: Combination | None = None, repeat: str = "auto") -> list[Remedy]:
@@ -229,6 +229,7 @@ def measure(
     """
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
     every, rows = trains_every_row(study, repeat), [_baseline(study)]
+    last = _train_pretrained(study) if study.preset.every_row else []  # one after the other, with every core
     if n_jobs > 1 and study.device.type == "cpu":
         torch.set_num_threads(max(1, cores() // n_jobs))
     rows += _train(study, planned(study, chosen, repeat)[1:], n_jobs, cluster)
@@ -236,6 +237,4 @@ def measure(
     combination = choose_combination(rows, images) if every else None
     if combination is not None:
         rows += _train(study, [combination], n_jobs, cluster)
-    if study.preset.every_row:
-        rows += _train_pretrained(study)
-    return verdicts.judge(rows, images)
+    return verdicts.judge(rows + last, images)
