@@ -75,6 +75,8 @@ BELOW_ZERO = {"value": -0.05, "ci95": [-0.09, -0.01]}
 SURE = {"title": "Baris A", "test": dict.fromkeys(("acc", "acc_chosen", "brier"), ESTIMATE)}
 SURE["test"] |= {"majority": 0.6, "overconfidence": BELOW_ZERO}
 ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
+GUESS = {**ESTIMATE, "measure": "predicts", "direction": "above", "size": 0.01, "agrees": "ya", "within": False}
+SMALLER = GUESS | {"direction": "below", "measure": "overfits"}
 KNOWN = {"n": 10, "sd": 0.012, "range": 0.04}
 DETECTABLE = {"seeds": 5, "images": 682, "difference": 0.031}
 SPREAD = {"mean": 0.85, "sd": 0.05, "lowest": 0.8, "highest": 0.9}
@@ -408,6 +410,23 @@ WORDS = [
     (FOUR, "tbl_pengulangan", {"repeated": [PLACED]}, " | 0,800–0,850 (5 seed) | di atas | "),
     (FOUR, "tbl_pengulangan", {"repeated": []}, "| Baris Anda | Seed | AUC |"),
     (FOUR, "tbl_pengulangan_caption", {"repeated": []}, "citra uji dari"),
+    (FIVE, "text_partner", {"partner": "reference"}, "seed resep dari studi acuan, sehingga tidak dilatih lagi di sini"),
+    (FIVE, "text_partner", {"partner": "own"}, "pelatihan resep pada laporan ini"),
+    (FIVE, "tbl_percobaan", {"variants.1": ROW}, "+0,031 (0,010–0,052) | lebih baik | "),
+    (FIVE, "tbl_percobaan", {"variants.1": ROW}, "| −5,0 (−9,0 hingga −1,0) | setara |"),
+    (FIVE, "tbl_percobaan", {"variants.1": ROW | {"predicts": UNDECIDED}}, "| belum dapat diputuskan | "),
+    (FIVE, "tbl_percobaan", {"variants.1": ONE_SEED}, "| belum dapat diputuskan (1 seed) | "),
+    (FIVE, "text_guesses", {"guesses": [None]}, "Tidak ada dugaan yang dituliskan sebelum pelatihan."),
+    (FIVE, "text_guesses", {"guesses": [GUESS]}, "terukur +0,123 (IK 95% 0,071–0,175): arahnya sesuai, besarnya di luar"),
+    (FIVE, "text_guesses", {"guesses": [GUESS | {"within": True}]}, "besarnya di dalam interval."),
+    (FIVE, "text_guesses", {"guesses": [GUESS | {"size": None, "agrees": "tidak"}]}, "0,175): arahnya tidak sesuai."),
+    (FIVE, "text_guesses", {"guesses": [GUESS | {"agrees": PENDING}]}, "arahnya belum dapat diputuskan"),
+    (FIVE, "text_guesses", {"guesses": [SMALLER]}, "kesenjangan turun (+1,0 poin persen)"),
+    (FIVE, "text_guesses", {"guesses": [GUESS | {"direction": "across"}]}, "AUC tidak berubah bermakna (+0,010)"),
+    (FIVE, "text_ensemble", {"ensembles": [ENSEMBLE]}, "AUC uji 0,123 (IK 95% 0,071–0,175; lebih baik daripada satu seed)."),
+    ("laporan", "abstract", {"training.against_majority": "above"}, "akurasinya melampaui tebakan mayoritas"),
+    ("laporan", "abstract", {"training.against_majority": "below"}, "akurasinya di bawah tebakan mayoritas"),
+    ("laporan", "abstract", {"training.against_majority": "across"}, "atas tebakan mayoritas belum dapat dipastikan"),
     ("laporan", "title", {"training.provenance.data.collection": "ChestMNIST"}, "Transfer Learning pada Foto Toraks"),
     ("laporan", "title", {"training.provenance.data.collection": "OrganAMNIST"}, "pada Citra OrganAMNIST"),
     ("laporan", "facts", {"training.provenance.seeds": [3]}, "- Seed | 3"),
