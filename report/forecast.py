@@ -7,6 +7,7 @@ import torch
 from cxr_helpers import adaptation, overfitting, pretraining, reference, remedies
 from cxr_helpers.data import subset, with_splits
 from cxr_helpers.engine import indonesian, parallel, runtime, settings
+from cxr_helpers.model import stem_kernel
 from cxr_helpers.remedies import ANATOMICAL
 from cxr_helpers.setup import Setup, device_name
 from cxr_helpers.verdicts import Combination
@@ -28,7 +29,7 @@ def tasks(study: Setup, repeat: str = "auto") -> list[tuple]:
     if study.preset.side_studies:
         for seed in seeds:
             config = study.config(seed=seed)
-            for _, weights, strategy in adaptation.starts(study.weights):
+            for _, weights, strategy in adaptation.starts(study.weights, stem_kernel(data.source.size)):
                 found.append((replace(config, adaptation=dict(strategy)), data, weights))
             sizes = [round(part * len(data.train)) for part in overfitting.PARTS]
             smaller = [with_splits(data, train=subset(data.train, n, study.seed)) for n in sizes if n >= 4]
