@@ -1,8 +1,9 @@
 """How often a verdict is false, and what a study can see: `python -m bench.null_study`, from the reference study's baseline.
 
-Null: the ten seeds of one recipe are split into two groups, every way there is, and compared as if they were two recipes; at most
-5% may come out as a difference in AUC. Power: to one group a true difference is added; how often is it seen? On the test split
-alone and with the extra images. Takes about a minute; exit status 1 when the null rate is above 5%.
+Null: the seeds of one recipe are split into two groups, every way there is, and compared as if they were two recipes; at most 5%
+may come out as a difference in AUC. Power: to one group a true difference is added; how often is it seen? On the test split alone
+and with the extra images. Takes about a minute. With fewer than the ten seeds that are planned (three at least) it shows what
+they can show and judges nothing; exit status 1 when the null rate of ten is above 5%.
 """
 
 import itertools
@@ -12,10 +13,10 @@ import sys
 import numpy as np
 
 from cxr_helpers import comparison, remedies
-from cxr_helpers.comparison import SIGNIFICANCE
+from cxr_helpers.comparison import LEAST_SEEDS, SIGNIFICANCE
 from cxr_helpers.engine.indonesian import number, percent
 from cxr_helpers.setup import open_setup
-from cxr_helpers.verdicts import CHANCE, Images
+from cxr_helpers.verdicts import CHANCE, Images, Row
 from report import reference
 
 SIZES = (3, 5)  # seeds a group
@@ -33,7 +34,7 @@ def groups(n: int, size: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
 
 
 def null_rate(values: np.ndarray, influences: np.ndarray, patients: np.ndarray | None, size: int) -> tuple[float, int]:
-    """Share of the splits into two groups that come out as different, and their number."""
+    """Share of the splits into two groups that come out as different, and their number; 2 · size seeds at least."""
     pairs = groups(len(values), size)
     found = 0
     for ours, theirs in pairs:
@@ -55,33 +56,41 @@ def power(values: np.ndarray, influences: np.ndarray, patients: np.ndarray | Non
     return seen / DRAWS
 
 
+def show(row: Row, images: Images) -> float | None:
+    """Print the null rates and the power curves of a row; the highest null rate, None where the seeds make no two groups."""
+    labels, patients, _ = images.judging()
+    n_test, rates, curves = len(images.labels["test"]), [], []
+    print("| Citra uji | Seed tiap kelompok | Pembagian | Dinyatakan berbeda |\n|--:|--:|--:|--:|")
+    for n in sorted({n_test, len(labels)}):
+        each = [comparison.influence(logits[:n], labels[:n])["auc"] for logits in row.test()]
+        values, influences = np.array([value for value, _ in each]), np.array([one for _, one in each])
+        who = None if patients is None else patients[:n]
+        for size in (size for size in SIZES if 2 * size <= len(values)):
+            rate, pairs = null_rate(values, influences, who, size)
+            rates.append(rate)
+            print(f"| {number(n, 0)} | {size} | {number(pairs, 0)} | {percent(rate)} |", flush=True)
+        for seeds in CHANCE:
+            cells = [percent(power(values, influences, who, seeds, one), 0) for one in DIFFERENCES]
+            curves.append(f"| {number(n, 0)} | {seeds} | {' | '.join(cells)} |")
+    print(f"\nPeluang melihat perbedaan AUC yang benar-benar ada\n| Citra uji | Seed | {' | '.join(map(number, DIFFERENCES))} |")
+    print("|--:|--:|" + "--:|" * len(DIFFERENCES), *curves, sep="\n")
+    return max(rates, default=None)
+
+
 def main() -> int:
     study = open_setup(data="phantom", weights="random", preset="full", device="cpu", precision="float32")
     data = reference.with_extra(study.used)
     found = reference.rows(reference.plan(study, data), [remedies.BASELINE.name])
-    if not found or len(found[0].trained) < reference.BASELINE_SEEDS:
-        print(f"Dilewati: studi acuan belum mempunyai {reference.BASELINE_SEEDS} seed pembanding (`make reference`).")
+    n = len(found[0].trained) if found else 0
+    if n < LEAST_SEEDS:
+        print(f"Dilewati: studi acuan belum mempunyai {LEAST_SEEDS} seed pembanding (`make reference`).")
         return 0
-    images, worst = Images.of(data), 0.0
-    labels, patients, _ = images.judging()
-    sets = {len(data.test): slice(0, len(data.test)), len(labels): slice(None)}
-    print("| Citra uji | Seed tiap kelompok | Pembagian | Dinyatakan berbeda |\n|--:|--:|--:|--:|")
-    shown = []
-    for n, which in sets.items():
-        each = [comparison.influence(logits[which], labels[which])["auc"] for logits in found[0].test()]
-        values, influences = np.array([value for value, _ in each]), np.array([one for _, one in each])
-        who = None if patients is None else patients[which]
-        for size in SIZES:
-            rate, pairs = null_rate(values, influences, who, size)
-            worst = max(worst, rate)
-            print(f"| {number(n, 0)} | {size} | {number(pairs, 0)} | {percent(rate)} |", flush=True)
-        for seeds in CHANCE:
-            cells = [percent(power(values, influences, who, seeds, one), 0) for one in DIFFERENCES]
-            shown.append(f"| {number(n, 0)} | {seeds} | {' | '.join(cells)} |")
-    print(f"\nPeluang melihat perbedaan AUC yang benar-benar ada\n| Citra uji | Seed | {' | '.join(map(number, DIFFERENCES))} |")
-    print("|--:|--:|" + "--:|" * len(DIFFERENCES), *shown, sep="\n")
-    print(f"\nSasaran: paling banyak {percent(SIGNIFICANCE, 0)} {'tercapai' if worst <= SIGNIFICANCE else 'tidak tercapai'}.")
-    return int(worst > SIGNIFICANCE)
+    highest = show(found[0], Images.of(data))
+    if n < reference.BASELINE_SEEDS:
+        print(f"\nBaru {n} dari {reference.BASELINE_SEEDS} seed pembanding: angkanya dicetak, tetapi belum dinilai.")
+        return 0
+    print(f"\nSasaran: paling banyak {percent(SIGNIFICANCE, 0)} {'tercapai' if highest <= SIGNIFICANCE else 'tidak tercapai'}.")
+    return int(highest > SIGNIFICANCE)
 
 
 if __name__ == "__main__":

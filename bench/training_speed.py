@@ -96,8 +96,8 @@ class Ours:
             self.optimizer,
             torch.nn.BCEWithLogitsLoss(),
             self.schedule,
-            transform=lambda x, y: x,
-            tick=lambda: None,
+            transform=lambda x, y: (x, y),
+            after_step=lambda: None,
             precision=self.precision,
         )
 
@@ -116,7 +116,8 @@ TRIALS = {
     "cxr_helpers, Adam tanpa fused": partial(Ours, fused=False),
     # Not kept: not faster, and it needs a C++ compiler and half a minute to begin.
     "cxr_helpers, torch.compile": partial(Ours, compiled=True),
-    # A choice of the person's, PRECISION: it changes the numbers, and is slower on a CPU whose instructions do not know bfloat16.
+    # A choice of the person's, PRECISION: it changes the numbers (bench/precision.py), and is slower on a CPU whose instructions
+    # do not know bfloat16.
     "cxr_helpers, bfloat16": partial(Ours, precision="bfloat16"),
     RECOMPUTED: partial(Ours, trainable="head"),
     PRECOMPUTED: partial(Ours, trainable="head", precomputed=True),

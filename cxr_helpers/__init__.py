@@ -8,6 +8,7 @@ training.py, recipe.py          notebook 02: one epoch and the fit; the settings
 augment.py      notebook 04: augmentation of batches;  architectures.py  notebook 05: any torchvision network for grey images
 evaluation.py   notebooks 02–04: metrics with their intervals, paired differences;  comparison.py  notebook 04: of whole recipes
 adaptation.py   notebook 01; overfitting.py, attribution.py, claims.py  notebook 03; remedies.py  notebook 04: what each measures
+folds.py        notebooks 03 and 04: folds of whole patients;  pretraining.py  notebook 04: all labels of the file, then the pair
 verdicts.py, reference.py       notebook 04: what may be said of each remedy; the reference study that ships with the package
 exercises.py    notebooks 01–04: periksa, the checks of the exercises;  experiments.py  notebook 05: a student's own idea
 plots.py, pictures.py  all notebooks: figures from plain data;  show.py, widgets.py, live.py  how all is shown, live panels

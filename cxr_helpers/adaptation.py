@@ -296,7 +296,7 @@ def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **a
 # --- what a start is worth ------------------------------------------------------------------------------------------
 
 
-def _starts(weights: Weights, kernel: int) -> list[tuple[str, Weights, dict]]:
+def starts(weights: Weights, kernel: int) -> list[tuple[str, Weights, dict]]:
     """(title, weights, strategy) of each start; the first is random and the others are compared with it.
 
     Kernels of side `kernel` that are as large as the source's are not resized: of the second way only the sum is left.
@@ -322,7 +322,7 @@ def measure_starts(study: Setup) -> list[dict]:
     """
     data, preset = study.used, study.preset
     rows, baseline = [], None
-    for title, weights, strategy in _starts(study.weights, stem_kernel(data.source.size)):
+    for title, weights, strategy in starts(study.weights, stem_kernel(data.source.size)):
         config = study.config(adaptation=dict(strategy))
         fits = [
             runs.get(dataclasses.replace(config, seed=study.seed + i), data, weights, study.device, keep_weights=False)

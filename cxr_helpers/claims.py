@@ -238,6 +238,8 @@ def on_imagenet(study: Setup) -> list[dict]:
     unknown = {"kind": "needs", "value": None, "ci95": None, "verdict": UNTESTABLE}
     if reasons := artificial + unlike:
         rows = [{"id": "transfer", **unknown, "reasons": reasons}]
+    elif not study.preset.side_studies:  # the random start has not been trained, and one seed of it would decide nothing
+        rows = [{"id": "transfer", **unknown, "kind": "untrained", "verdict": UNDECIDED, "reasons": []}]
     else:
         rows = [transfer(adaptation.measure_starts(study))]
     if unlike:

@@ -68,7 +68,8 @@ def influence(logits: np.ndarray, labels: np.ndarray, threshold: float = 0.0) ->
     """{metric: (value, influence (N,))} of logits (N,): what each image adds to the metric; the influences sum to zero.
 
     acc, balanced_acc, sensitivity, specificity and f1 decide at p = 0.5, acc_chosen at `threshold` (a logit); brier is the mean
-    squared error of the probability (Brier 1950).
+    squared error of the probability (Brier 1950); overconfidence is the mean probability of the predicted class minus acc, 0
+    where the network is calibrated on the whole.
     """
     positive, chosen = labels == 1, logits > 0
     n, n_positive, n_negative = len(labels), positive.sum(), (~positive).sum()
@@ -92,6 +93,7 @@ def influence(logits: np.ndarray, labels: np.ndarray, threshold: float = 0.0) ->
         "specificity": (float(kept), specificity),
         "f1": (float(f1), (2.0 * (positive & chosen) - f1 * (positive.astype(float) + chosen)) / both),
         "brier": mean((expit(logits) - positive) ** 2),
+        "overconfidence": mean(evaluation.confidence(logits) - right),
     }
 
 
@@ -201,14 +203,16 @@ def means(
 ) -> dict[str, dict]:
     """{metric: {"value", "ci95", "sd"}} of a recipe, mean over its seeds, for each metric of `influence`.
 
-    sd: over the seeds, None for one. ci95 counts images and, from LEAST_SEEDS seeds on, seeds; shares stay within 0 and 1.
+    sd: over the seeds, None for one. ci95 counts images and, from LEAST_SEEDS seeds on, seeds; shares stay within 0 and 1,
+    overconfidence within −1 and 1.
     """
     each = [influence(one, labels, point) for one, point in zip(logits, thresholds or [0.0] * len(logits), strict=True)]
     found = {}
     for metric in each[0]:
         variance = image_variance(np.mean([seed[metric][1] for seed in each], axis=0), patients)
         found[metric] = _mean(np.array([seed[metric][0] for seed in each]), variance)
-        found[metric]["ci95"] = [min(max(bound, 0.0), 1.0) for bound in found[metric]["ci95"]]
+        least = -1.0 if metric == "overconfidence" else 0.0
+        found[metric]["ci95"] = [min(max(bound, least), 1.0) for bound in found[metric]["ci95"]]
     return found
 
 

@@ -244,10 +244,10 @@ def _read_split(
             )
     rows = np.flatnonzero(member[0] | member[1]).astype(np.int64)
     chosen = largefile.rows(source.path, f"{split}_images", rows) if images is None else images[rows]
-    return Split(_grey(chosen), member[1][rows].astype(np.uint8), rows)
+    return Split(grey(chosen), member[1][rows].astype(np.uint8), rows)
 
 
-def _grey(images: np.ndarray) -> np.ndarray:
+def grey(images: np.ndarray) -> np.ndarray:
     """uint8 (N, H, W[, 1 or 3]) → uint8 (N, H, W), in C order."""
     if images.ndim == 3 or images.shape[3] == 1:
         return np.ascontiguousarray(images.reshape(images.shape[:3]))

@@ -151,8 +151,12 @@ def learning_curve(study: Setup, fits: list[Run]) -> list[dict]:
             runs.get(study.config(seed=fit.config.seed), data, study.weights, study.device, keep_weights=False) for fit in fits
         ]
         points.append((data, part_fits))
-    points.append((whole, fits))
-    rows, right = [], []
+    return curve([*points, (whole, fits)])
+
+
+def curve(points: list[tuple[Dataset, list]]) -> list[dict]:
+    """The rows of `learning_curve` from its points: a data set and the runs on it, over the same seeds; the whole split last."""
+    whole, rows, right = points[-1][0], [], []
     for data, each in points:
         found = gap(each, data, "last")
         right.append(evaluation.right([fit.logits["val_last"] for fit in each], whole.val.labels))

@@ -9,10 +9,12 @@ import json
 import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
-from cxr_helpers import comparison, evaluation, verdicts
+from cxr_helpers import comparison, evaluation, overfitting, verdicts
+from cxr_helpers import data as datasets
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.remedies import BASELINE, RECOMMENDED, REMEDIES
@@ -73,6 +75,29 @@ def baseline(study: Setup, folder: Path = FOLDER) -> Row | None:
         return None
     each.sort(key=lambda one: one.seed)
     return Row(BASELINE, each, {}, len(study.used.train), study.preset.epochs)
+
+
+def learning_curve(study: Setup, folder: Path = FOLDER) -> list[dict] | None:
+    """The reference study's learning curve (overfitting.learning_curve) over the seeds that every size of it has; None where that
+    study is not about this one's images, length or start, or has not trained every size yet.
+    """
+    whole, points = study.used, []
+    base = baseline(study, folder)
+    if base is None:
+        return None
+    for part in overfitting.PARTS:
+        n = round(part * len(whole.train))
+        kept = [found for path in sorted((folder / "trainings").glob(f"part{n}-s*.npz")) if (found := load(path))]
+        data = datasets.with_splits(whole, train=datasets.subset(whole.train, n, 0))
+        points.append((data, {one.seed: one for one in (trained(*each) for each in kept)}))
+    points.append((whole, {one.seed: one for one in base.trained}))
+    seeds = sorted(set.intersection(*(set(each) for _, each in points)))
+    return overfitting.curve([(data, [_as_run(each[seed]) for seed in seeds]) for data, each in points]) if seeds else None
+
+
+def _as_run(one: Trained) -> SimpleNamespace:
+    """What a measurement of notebook 03 reads of a run, from a kept training that is judged after its last epoch."""
+    return SimpleNamespace(logits={"train_last": one.train, "val_last": one.val_last}, history=one.history)
 
 
 def combination(reference: dict) -> Combination | None:

@@ -5,22 +5,22 @@ the same for the rows of the reference study that ships with the package (refere
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from cxr_helpers import augment, evaluation, verdicts
-from cxr_helpers.data import Dataset, Split, enough, to_tensor, with_splits
+from cxr_helpers import augment, evaluation, pretraining, verdicts
+from cxr_helpers.data import to_tensor
 from cxr_helpers.engine import parallel, runs, settings
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.engine.runtime import cores
+from cxr_helpers.folds import FOLDS, folds
 from cxr_helpers.model import small_cnn
 from cxr_helpers.setup import Setup
 from cxr_helpers.training import TrainConfig, evaluate
 from cxr_helpers.verdicts import Combination, Images, Remedy, Row, trained
 
-FOLDS = 5
 COMBINED = 4  # at most so many remedies in the combination: each more makes it harder to say what helped
 EXCLUSIVE = {
     "simpler_architecture",
@@ -75,24 +75,8 @@ REMEDIES = (
         {"augment": ANATOMICAL, "balance": "repeat"},
     ),
 )
+PRETRAINED = Remedy("pretrained", "", "Prapelatihan dengan semua label (tambahan kami)")
 CROSS_VALIDATION = Remedy("cross_validation", "cross_validation", f"Validasi silang {FOLDS} lipatan")
-
-
-def folds(data: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
-    """n data sets over the pooled training and validation images: stratified folds, one for validation each; test untouched.
-
-    Where patients are known, all images of a patient are in one fold.
-    """
-    enough(data, n)
-    known = data.train.patients is not None
-    names = ("images", "labels", "rows", *(("patients",) if known else ()))
-    pool = {name: np.concatenate([getattr(data.train, name), getattr(data.val, name)]) for name in names}
-    splitter = (StratifiedGroupKFold if known else StratifiedKFold)(n, shuffle=True, random_state=seed)
-    made = []
-    for train, val in splitter.split(pool["images"], pool["labels"], pool.get("patients")):
-        parts = (Split(**{name: array[rows] for name, array in pool.items()}) for rows in (train, val))
-        made.append(with_splits(data, **dict(zip(("train", "val"), parts, strict=True))))
-    return made
 
 
 def config_of(study: Setup, remedy: Remedy, seed: int) -> TrainConfig:
@@ -100,14 +84,14 @@ def config_of(study: Setup, remedy: Remedy, seed: int) -> TrainConfig:
     return study.config(**{"seed": seed, **remedy.changes})
 
 
-def _train(study: Setup, planned: Sequence[Remedy], n_jobs: int, cluster: str) -> list[Row]:
-    """Train what the planned rows rest on, under one bar that counts trainings and shows the time left."""
+def _train(study: Setup, remedies: Sequence[Remedy], n_jobs: int, cluster: str) -> list[Row]:
+    """Train what these rows rest on, under one bar that counts trainings and shows the time left."""
     seeds = [study.seed + i for i in range(study.preset.seeds)]
-    tasks = [(config_of(study, remedy, seed), study.used) for remedy in planned for seed in seeds]
-    with bar(len(tasks), f"Perbaikan ({len(planned)} baris)", unit="pelatihan") as progress:
+    tasks = [(config_of(study, remedy, seed), study.used) for remedy in remedies for seed in seeds]
+    with bar(len(tasks), f"Perbaikan ({len(remedies)} baris)", unit="pelatihan") as progress:
         found = iter(parallel.train(tasks, study.weights, study.device, n_jobs, cluster, progress.update))
     rows = []
-    for remedy in planned:
+    for remedy in remedies:
         fits = [next(found) for _ in seeds]
         each = [trained(run, remedy.which) for run in fits]
         rows.append(Row(remedy, each, fits[0].config.changed(), len(study.used.train), study.preset.epochs))
@@ -146,6 +130,37 @@ def combine(validation: dict[str, dict[str, float]]) -> Combination | None:
     changes = {key: value for one in chosen for key, value in one.changes.items()}
     which = "best" if any(one.which == "best" for one in chosen) else "last"
     return Combination("combination", "", "Gabungan pilihan validasi", changes, which, tuple(one.title for one in chosen))
+
+
+def _baseline(study: Setup) -> Row:
+    """The recipe's row, from the runs of notebook 02: with their threads, however the other rows share the cores."""
+    each = [trained(run) for run in study.baseline()]
+    return Row(BASELINE, each, {}, len(study.used.train), study.preset.epochs)
+
+
+def _train_pretrained(study: Setup) -> list[Row]:
+    """The recipe after pre-training on every label of the file (pretraining.py), one a seed; none where the file has no more."""
+    if pretraining.wider(study) is None:
+        return []
+    each = []
+    for i in range(study.preset.seeds):
+        config = study.config(seed=study.seed + i)
+        start = pretraining.pretrain(study, config)
+        one = trained(runs.get(config, study.used, start.start(), study.device, keep_weights=False))
+        each.append(replace(one, seconds=one.seconds + start.about["seconds"]))
+    return [Row(PRETRAINED, each, {"start": "pretraining"}, len(study.used.train), study.preset.epochs)]
+
+
+def about_pretraining(study: Setup, rows: list[dict]) -> dict | None:
+    """What the pre-trained row of `measure` rests on, as of Wider.about, and its place ("row"); None where there is none."""
+    place = next((i for i, row in enumerate(rows) if row["name"] == PRETRAINED.name), None)
+    return None if place is None else pretraining.wider(study).about() | {"row": place}
+
+
+def planned(study: Setup, chosen: Combination | None = None, repeat: str = "auto") -> list[Remedy]:
+    """The rows that are trained before validation has chosen: all of them, or the baseline, ALWAYS and `chosen`."""
+    every = trains_every_row(study, repeat)
+    return [BASELINE, *(one for one in REMEDIES if every or one.name in ALWAYS)] + ([chosen] if chosen and not every else [])
 
 
 def trains_every_row(study: Setup, repeat: str = "auto") -> bool:
@@ -207,18 +222,19 @@ def measure(
     """Train the baseline and the remedies (or read them from the store), and judge them: rows as of `judge`, baseline first.
 
     Where the preset does not train every row and `repeat` is not "all": the baseline, ALWAYS and `chosen`, the combination that
-    the reference study chose. Else every remedy, then the combination that this study's validation chooses.
+    the reference study chose. Else every remedy, then the combination that this study's validation chooses, and where the preset
+    trains every row and the file has many labels, the recipe after pre-training on all of them.
     n_jobs processes share the cores of this computer, or the workers of `cluster` ("dask://host:port") do the work; on a CPU the
-    number of threads of a training, cores // n_jobs, is part of a run's identity.
+    number of threads of a training, cores // n_jobs, is part of a run's identity. The baseline's runs are those of notebook 02.
     """
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
-    every = trains_every_row(study, repeat)
+    every, rows = trains_every_row(study, repeat), [_baseline(study)]
+    last = _train_pretrained(study) if study.preset.every_row else []  # one after the other, with every core
     if n_jobs > 1 and study.device.type == "cpu":
         torch.set_num_threads(max(1, cores() // n_jobs))
-    planned = [BASELINE, *(remedy for remedy in REMEDIES if every or remedy.name in ALWAYS)]
-    planned += [chosen] if chosen and not every else []
-    rows, images = _train(study, planned, n_jobs, cluster), Images.of(study.used)
+    rows += _train(study, planned(study, chosen, repeat)[1:], n_jobs, cluster)
+    images = Images.of(study.used)
     combination = choose_combination(rows, images) if every else None
     if combination is not None:
         rows += _train(study, [combination], n_jobs, cluster)
-    return verdicts.judge(rows, images)
+    return verdicts.judge(rows + last, images)

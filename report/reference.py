@@ -41,16 +41,17 @@ STARTS = ("gabor",)  # beside the random start of the baseline
 
 @dataclass(frozen=True)
 class Planned:
-    """One training of the study: the name of its row, and what it needs."""
+    """One training of the study: the name of its row, and what it needs; folder: of its file, if not the study's own."""
 
     remedy: Remedy
     config: TrainConfig
     data: Dataset
     weights: Weights
+    folder: Path | None = None
 
     @property
     def path(self) -> Path:
-        return reference.TRAININGS / f"{self.remedy.name}-s{self.config.seed}.npz"
+        return (self.folder or reference.TRAININGS) / f"{self.remedy.name}-s{self.config.seed}.npz"
 
 
 # --- what is planned ------------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ def keep(planned: Planned, run: runs.Run) -> None:
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
-    reference.TRAININGS.mkdir(parents=True, exist_ok=True)
+    planned.path.parent.mkdir(parents=True, exist_ok=True)
     files.write(planned.path, stream.getvalue())
 
 
@@ -230,10 +231,10 @@ def _provenance(study: Setup, data: Dataset, planned: list[Planned]) -> dict:
 # --- computing it ---------------------------------------------------------------------------------------------------
 
 
-def train(planned: list[Planned], study: Setup, n_jobs: int, cluster: str) -> None:
+def train(planned: list[Planned], study: Setup, n_jobs: int, cluster: str, title: str = "Studi acuan") -> None:
     """Train what has no file yet, n_jobs at a time (on a cluster all at once); each file is written when its group has ended."""
     missing = [one for one in planned if not is_kept(one)]
-    with bar(len(planned), "Studi acuan", initial=len(planned) - len(missing), unit="pelatihan") as progress:
+    with bar(len(planned), title, initial=len(planned) - len(missing), unit="pelatihan") as progress:
         while missing:
             start = missing[0].weights.digest
             group = [one for one in missing if one.weights.digest == start][: None if cluster else n_jobs]

@@ -12,6 +12,7 @@ from scipy.stats import t as student
 from cxr_helpers import claims, evaluation
 from cxr_helpers.claims import REFUTED, SUPPORTED, UNDECIDED, UNTESTABLE
 from cxr_helpers.data import subset, with_splits
+from cxr_helpers.engine import settings
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.weights import resolve_weights
@@ -312,6 +313,18 @@ def test_claims_on_imagenet_need_its_weights_and_medical_images(theirs, kind, re
     assert [row["id"] for row in rows] == ["transfer", "grey_adaptation"]
     assert {row["verdict"] for row in rows} == {UNTESTABLE}
     assert [row["reasons"] for row in rows] == reasons
+
+
+def test_transfer_is_left_undecided_where_the_other_start_is_not_trained(theirs, monkeypatch):
+    """quick trains no other start: with the course's own data and weights it would cost two trainings that decide nothing."""
+    data = dataclasses.replace(theirs, source=dataclasses.replace(theirs.source, kind="chestmnist"))
+    given = dataclasses.replace(resolve_weights("random"), kind="imagenet")
+    study = SimpleNamespace(weights=given, used=data, seed=0, preset=settings.PRESETS["quick"])
+    trained = []
+    monkeypatch.setattr(claims.adaptation, "measure_starts", lambda study: trained.append(study) or difference((0, 1), (0, 1), 5))
+    assert (claims.on_imagenet(study)[0]["kind"], trained) == ("untrained", [])
+    study.preset = settings.PRESETS["full"]
+    assert claims.on_imagenet(study)[0]["verdict"] == UNDECIDED and trained == [study]
 
 
 def test_with_imagenet_the_phantom_still_shows_no_transfer_to_patients(theirs):

@@ -26,6 +26,8 @@ def test_values_are_those_of_scikit_learn(generator):
     assert found["auc"][0] == pytest.approx(roc_auc_score(labels, logits))
     assert found["f1"][0] == pytest.approx(f1_score(labels, logits > 0))
     assert found["brier"][0] == pytest.approx(brier_score_loss(labels, 1 / (1 + np.exp(-logits))))
+    sure = np.maximum(1 / (1 + np.exp(-logits)), 1 - 1 / (1 + np.exp(-logits)))
+    assert found["overconfidence"][0] == pytest.approx(sure.mean() - found["acc"][0])
     assert found["acc"][0] == pytest.approx(((logits > 0) == labels).mean())
     assert found["sensitivity"][0] == pytest.approx((logits > 0)[labels == 1].mean())
     assert found["balanced_acc"][0] == pytest.approx((found["sensitivity"][0] + found["specificity"][0]) / 2)

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,6 +51,27 @@ def assert_same(found: list[runs.Run], expected: list[runs.Run]) -> None:
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.history.equals(theirs.history)
         assert all(np.array_equal(ours.logits[k], v, equal_nan=True) for k, v in theirs.logits.items())
+
+
+def test_a_forecast_counts_what_is_missing_once_and_grows_with_epochs(tasks):
+    start = resolve_weights("random")
+    asked = [(config, data, start) for config, data in [*tasks[:3], tasks[0]]]
+    n, seconds = parallel.forecast(asked, CPU)
+    assert n == 3 and seconds > 0
+    parallel.train(tasks[:2], start, CPU)
+    began = time.perf_counter()
+    parallel.train(tasks[2:3], start, CPU)
+    spent = time.perf_counter() - began
+    longer = [(replace(tasks[3][0], epochs=2000), tasks[3][1], start)]
+    assert parallel.forecast(longer, CPU)[1] > 10 * spent  # a hundred times the epochs; other work on the machine may disturb
+    assert parallel.forecast(asked, CPU) == (0, 0.0)
+
+
+def test_a_repeated_class_is_counted_as_often_as_it_is_visited(tasks):
+    config, data = tasks[0]
+    assert parallel._visited(config, data) == 48
+    rarer = int((data.train.labels == 0).sum())
+    assert parallel._visited(replace(config, balance="repeat"), data) == 2 * (48 - rarer)
 
 
 def test_two_processes_give_the_very_numbers_of_one_and_the_order_of_the_tasks(tasks, alone):

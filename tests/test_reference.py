@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from cxr_helpers import comparison, reference, remedies, verdicts
+from cxr_helpers import comparison, overfitting, reference, remedies, verdicts
 from cxr_helpers.engine import files, phantom
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import open_study
@@ -81,6 +81,24 @@ def test_the_results_are_those_of_the_predictions(small, computed):
     assert row["test"]["n"] == len(labels) + 40
     assert shown["provenance"]["trainings"] == len(planned)
     assert shown["cross_validation"]["n"] == remedies.FOLDS and shown["detectable"][0]["seeds"] == 3
+
+
+def test_the_learning_curve_is_that_of_the_kept_trainings(small, computed):
+    study, _data, planned, folder = small
+    own, found = overfitting.learning_curve(study, study.baseline()), reference.learning_curve(study, folder)
+    assert [row["n"] for row in found] == [8, 16, 32, 64]
+    for ours, theirs in zip(own, found, strict=True):
+        assert ours["n"] == theirs["n"] and ours["from_first"] == theirs["from_first"]
+        for name in ("train_acc", "val_acc", "gap"):
+            assert ours[name]["value"] == pytest.approx(theirs[name]["value"])
+    assert reference.learning_curve(open_study(data="phantom", weights="gabor", preset="smoke", device="cpu"), folder) is None
+    one = next(each for each in planned if each.remedy.name == "part16")
+    whole = one.path.read_bytes()
+    one.path.unlink()
+    try:
+        assert reference.learning_curve(study, folder) is None
+    finally:
+        one.path.write_bytes(whole)
 
 
 def test_a_check_agrees_bit_for_bit_and_sees_a_changed_prediction(small, computed, capsys, monkeypatch):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from cxr_helpers import comparison, remedies
@@ -52,6 +53,20 @@ def test_repeat_all_trains_every_row_and_what_validation_then_chooses(study, mon
     names = [row["name"] for row in remedies.measure(study, repeat="all")]
     assert names[:4] == ["baseline", *(remedy.name for remedy in remedies.REMEDIES)]
     assert names[4:] in ([], ["combination"])
+
+
+def test_processes_that_share_the_cores_do_not_train_the_baseline_of_notebook_02_again(study, monkeypatch):
+    monkeypatch.setattr(remedies, "cores", lambda: 4)
+    first = study.baseline()[0]
+    asked, real = [], remedies.parallel.train
+    monkeypatch.setattr(remedies.parallel, "train", lambda tasks, *rest: asked.extend(tasks) or real(tasks, *rest[:2]))
+    threads = torch.get_num_threads()
+    try:
+        row = remedies.measure(study, n_jobs=2)[0]
+    finally:
+        torch.set_num_threads(threads)
+    assert first.config not in [config for config, _ in asked] and len(asked) == len(remedies.ALWAYS)
+    assert row["test"]["auc"]["value"] == pytest.approx(roc_auc_score(study.used.test.labels, first.open_test()["last"]))
 
 
 def test_fewer_trained_layers_train_fewer_parameters(study, monkeypatch):

@@ -71,7 +71,12 @@ PLACED = {
     "verdict": "setara",
     "misleads": False,
 }
+BELOW_ZERO = {"value": -0.05, "ci95": [-0.09, -0.01]}
+SURE = {"title": "Baris A", "test": dict.fromkeys(("acc", "acc_chosen", "brier"), ESTIMATE)}
+SURE["test"] |= {"majority": 0.6, "overconfidence": BELOW_ZERO}
 ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
+GUESS = {**ESTIMATE, "measure": "predicts", "direction": "above", "size": 0.01, "agrees": "ya", "within": False}
+SMALLER = GUESS | {"direction": "below", "measure": "overfits"}
 KNOWN = {"n": 10, "sd": 0.012, "range": 0.04}
 DETECTABLE = {"seeds": 5, "images": 682, "difference": 0.031}
 SPREAD = {"mean": 0.85, "sd": 0.05, "lowest": 0.8, "highest": 0.9}
@@ -98,6 +103,9 @@ LOSS_CHANGE = "paruh kedua pelatihan | epoch 5 ke 10: 0,200 ke 0,323, selisih 0,
 ACC_CHANGE = "Akurasi validasi naik | epoch 5 ke 10: 20,0% ke 32,3%, selisih +12,3 poin persen (IK 95% 7,1–17,5) | dibantah |"
 COUNTED = {"n": 19, "didukung": 6, "dibantah": 1, PENDING: 3, NOT_HERE: 9}
 SAID = "Dari 19 klaim laporan acuan, 6 didukung, 1 dibantah, 3 belum dapat diputuskan, dan 9 tidak dapat diuji di sini."
+PEOPLE = {"n": 50, "patients": 9, "majority": 0.6, "shared": 0.62, "recognised": 0.02, "random": ESTIMATE, "grouped": ESTIMATE}
+FLATTERED, HARMED, OPEN = (PEOPLE | {"flattery": ESTIMATE | {"side": side}} for side in ("above", "below", "across"))
+EVERY_LABEL = {"n": 78000, "labels": 14, "left_out": 2, "epochs": 3, "row": 1}
 TUBE = {"pneumothorax": True, "side": "across"}
 GROUP = {"divides": "Sisi pneumotoraks", "group": "kiri", "n": 9, "acc": ESTIMATE, "side": "across"}
 GROUP |= {"difference": ESTIMATE, "p_adjusted": 0.25}
@@ -190,7 +198,10 @@ WORDS = [
         {f"learning_curve.{LAST}.from_first": {**ESTIMATE, "side": "above"}},
         "+12,3 poin persen (IK 95% 7,1–17,5): seluruh intervalnya di atas nol, jadi tambahan data memang membantu",
     ),
-    (THREE, "text_learning_curve", {"learning_curve": None}, "hanya dilatih dengan preset `full`"),
+    (THREE, "text_learning_curve", {"learning_curve": None}, "hanya dilatih dengan preset `full`; studi acuan tidak memuatnya"),
+    (THREE, "text_learning_curve", {"learning_curve_source": "reference"}, "melainkan berasal dari **studi acuan**"),
+    (THREE, "text_learning_curve", {"learning_curve_source": "own"}, "masih membantu. Dari"),
+    (THREE, "fig_belajar_caption", {"learning_curve_source": "reference"}, "kesenjangan. Pelatihannya dari studi acuan, bukan"),
     (ONE, "text_starts", {"starts_summary": None}, "hanya dijalankan dengan preset `full`"),
     (ONE, "text_drift_and_starts", {"starts": None}, "*batch normalization*."),
     (ONE, "text_drift_and_starts", {}, "dan [Tabel](#tbl-awal) hasil"),
@@ -210,6 +221,11 @@ WORDS = [
     ),
     (THREE, "text_memorisation", {"memorisation.follows": False, "memorisation.rise.side": "below"}, "justru turun"),
     (THREE, "text_memorisation", {"memorisation.follows": False, "memorisation.rise.side": "across"}, "belum tampak"),
+    (THREE, "text_patient_folds", {"patient_folds": None}, "tidak dapat diukur di sini"),
+    (THREE, "text_patient_folds", {"patient_folds": FLATTERED}, "pada 2,0% citra, citra latih yang paling mirip"),
+    (THREE, "text_patient_folds", {"patient_folds": FLATTERED}, "selisihnya +12,3 poin persen (IK 95% 7,1–17,5): lipatan acak"),
+    (THREE, "text_patient_folds", {"patient_folds": HARMED}, "justru lebih rendah"),
+    (THREE, "text_patient_folds", {"patient_folds": OPEN}, "belum dapat dipastikan"),
     (THREE, "text_sure_predictions", {"confidence.n_above_90": 0}, "memiliki probabilitas di atas 0,9."),
     (
         THREE,
@@ -307,6 +323,12 @@ WORDS = [
     (
         THREE,
         "tbl_bentuk",
+        {"claims.shapes.8": {"id": "transfer", "kind": "untrained", "verdict": PENDING, "reasons": []}},
+        "citra medis | jaringan dari bobot acak hanya dilatih dengan preset `full` | belum dapat diputuskan |",
+    ),
+    (
+        THREE,
+        "tbl_bentuk",
         {
             "claims.shapes.8": ESTIMATE
             | {"id": "transfer", "kind": "transfer", "acc": ESTIMATE, "verdict": PENDING, "reasons": ["one_seed"]}
@@ -347,7 +369,7 @@ WORDS = [
     (FOUR, "text_source", {"source": "reference", "reference.trainings": 8, "reference.planned": 9}, "8 dari 9 pel"),
     (FOUR, "text_source", {"provenance.data.kind": "chestmnist"}, "**tidak berlaku untuk"),
     (FOUR, "text_detectable", {"detectable": [DETECTABLE]}, "0,031 dengan 5 seed"),
-    (FOUR, "tbl_perbaikan", {"shown.1": ROW}, "| 2 | lebih baik | +0,031 | 0,010–0,052 | setara | −5,0 | "),
+    (FOUR, "tbl_perbaikan", {"shown.1": ROW}, "| 2 | lebih baik | +0,031 (0,010–0,052) | setara | −5,0 ("),
     (FOUR, "tbl_perbaikan", {"shown.1": ONE_SEED}, "| belum dapat diputuskan (1 seed) |"),
     (FOUR, "tbl_perbaikan", {"shown.1": ROW | {"predicts": UNDECIDED}}, "| belum dapat diputuskan |"),
     (FOUR, "tbl_perbaikan_caption", {"source": "reference"}, "Studi acuan: setiap"),
@@ -362,6 +384,8 @@ WORDS = [
     )],
     (FOUR, "text_remedies", {"summary": counted("lebih buruk")}, "*Overfitting*: 1 terbukti menambahnya (A)."),
     (FOUR, "text_sizes", {"summary.smaller": [1], "shown.1": ROW | {"trained_parameters": 12345}}, "sedikit: Baris A 12.345."),
+    (FOUR, "tbl_pendamping", {"shown": [SURE]}, "| 0,123 (0,071–0,175) | −5,0 (−9,0 hingga −1,0) |"),
+    (FOUR, "tbl_pendamping_caption", {"shown": [SURE]}, "Keyakinan berlebih: probabilitas"),
     (FOUR, "tbl_pendamping_caption", {}, "AUC terhadap anatomi dihitung"),
     (FOUR, "text_combination", {"summary.combination": None}, "gabungan tidak dinilai"),
     (
@@ -372,6 +396,9 @@ WORDS = [
         "prediksi lebih baik), dan kesenjangannya berbeda −5,0 poin persen (IK 95% −9,0 hingga −1,0; *overfitting* setara).",
     ),
     (FOUR, "text_ensemble", {"ensemble": ENSEMBLE}, "+0,031"),
+    (FOUR, "text_pretraining", {"pretraining": EVERY_LABEL, "shown.1": ROW}, "3 epoch dengan 78.000 citra latih berkas"),
+    (FOUR, "text_pretraining", {"pretraining": EVERY_LABEL, "shown.1": ROW}, "0,010–0,052; daya prediksi lebih baik), dan"),
+    (FOUR, "text_pretraining", {"pretraining": EVERY_LABEL, "shown.1": ONE_SEED}, "prediksi belum dapat diputuskan (1 seed)"),
     (FOUR, "text_cross_validation", {"cross_validation": None}, "lipatan-lipatannya belum dihitung"),
     (FOUR, "text_cross_validation", {"cross_validation": FOLDS}, "0,800 hingga 0,900 (simpangan"),
     (FOUR, "text_repetition", {"repeated": [], "source": "reference"}, "data Anda bukan fantom"),
@@ -383,6 +410,23 @@ WORDS = [
     (FOUR, "tbl_pengulangan", {"repeated": [PLACED]}, " | 0,800–0,850 (5 seed) | di atas | "),
     (FOUR, "tbl_pengulangan", {"repeated": []}, "| Baris Anda | Seed | AUC |"),
     (FOUR, "tbl_pengulangan_caption", {"repeated": []}, "citra uji dari"),
+    (FIVE, "text_partner", {"partner": "reference"}, "seed resep dari studi acuan, sehingga tidak dilatih lagi di sini"),
+    (FIVE, "text_partner", {"partner": "own"}, "pelatihan resep pada laporan ini"),
+    (FIVE, "tbl_percobaan", {"variants.1": ROW}, "+0,031 (0,010–0,052) | lebih baik | "),
+    (FIVE, "tbl_percobaan", {"variants.1": ROW}, "| −5,0 (−9,0 hingga −1,0) | setara |"),
+    (FIVE, "tbl_percobaan", {"variants.1": ROW | {"predicts": UNDECIDED}}, "| belum dapat diputuskan | "),
+    (FIVE, "tbl_percobaan", {"variants.1": ONE_SEED}, "| belum dapat diputuskan (1 seed) | "),
+    (FIVE, "text_guesses", {"guesses": [None]}, "Tidak ada dugaan yang dituliskan sebelum pelatihan."),
+    (FIVE, "text_guesses", {"guesses": [GUESS]}, "terukur +0,123 (IK 95% 0,071–0,175): arahnya sesuai, besarnya di luar"),
+    (FIVE, "text_guesses", {"guesses": [GUESS | {"within": True}]}, "besarnya di dalam interval."),
+    (FIVE, "text_guesses", {"guesses": [GUESS | {"size": None, "agrees": "tidak"}]}, "0,175): arahnya tidak sesuai."),
+    (FIVE, "text_guesses", {"guesses": [GUESS | {"agrees": PENDING}]}, "arahnya belum dapat diputuskan"),
+    (FIVE, "text_guesses", {"guesses": [SMALLER]}, "kesenjangan turun (+1,0 poin persen)"),
+    (FIVE, "text_guesses", {"guesses": [GUESS | {"direction": "across"}]}, "AUC tidak berubah bermakna (+0,010)"),
+    (FIVE, "text_ensemble", {"ensembles": [ENSEMBLE]}, "AUC uji 0,123 (IK 95% 0,071–0,175; lebih baik daripada satu seed)."),
+    ("laporan", "abstract", {"training.against_majority": "above"}, "akurasinya melampaui tebakan mayoritas"),
+    ("laporan", "abstract", {"training.against_majority": "below"}, "akurasinya di bawah tebakan mayoritas"),
+    ("laporan", "abstract", {"training.against_majority": "across"}, "atas tebakan mayoritas belum dapat dipastikan"),
     ("laporan", "title", {"training.provenance.data.collection": "ChestMNIST"}, "Transfer Learning pada Foto Toraks"),
     ("laporan", "title", {"training.provenance.data.collection": "OrganAMNIST"}, "pada Citra OrganAMNIST"),
     ("laporan", "facts", {"training.provenance.seeds": [3]}, "- Seed | 3"),
@@ -435,7 +479,11 @@ def test_the_abstract_of_patients_does_not_call_them_drawn(say):
 @pytest.mark.parametrize("name", [*FILES, "laporan"])
 def test_every_macro_can_be_said_of_the_smoke_report(say, name):
     """Nothing is left in a template that no results can fill."""
-    shown = {"ensemble": ENSEMBLE, "detectable": [DETECTABLE], "summary.smaller": [0]} if name == FOUR else {}
+    shown = (
+        {"ensemble": ENSEMBLE, "detectable": [DETECTABLE], "summary.smaller": [0], "pretraining": EVERY_LABEL}
+        if name == FOUR
+        else {}
+    )
     parsed = show._environment().parse((show.TEXTS / f"{name}.md.j2").read_text(encoding="utf-8"))
     for macro in parsed.find_all(nodes.Macro):
         if not macro.name.startswith("_"):

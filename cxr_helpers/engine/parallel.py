@@ -6,6 +6,7 @@ finished run ends in the run store, so nothing is trained twice and a study that
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +14,17 @@ from pathlib import Path
 import joblib
 import torch
 
-from cxr_helpers.data import Dataset
+from cxr_helpers.data import Dataset, subset, with_splits
 from cxr_helpers.engine import files, runs, runtime, worker
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.training import TrainConfig
+from cxr_helpers.training import Fitting, TrainConfig, draw_batches
 from cxr_helpers.weights import Weights
 
 Task = tuple[TrainConfig, Dataset]
 CONNECT_SECONDS = 15
+SPLITS = ("train", "val", "test", "extra")
+DEAR = ("architecture", "trainable", "batch_size", "resize", "average", "precision", "own")  # what makes a step cheap or dear
+PROBE = 64  # images: about a second of a ResNet-18 on two cores
 _one_at_a_time = threading.Lock()  # the random state is the process's: a worker of several threads still trains one by one
 
 
@@ -141,3 +145,42 @@ def train(
                 )
             runs.put(key, sent_files)
     return [runs.get(config, data, weights, device, keep_weights=False) for config, data in tasks]
+
+
+def forecast(tasks: list[tuple[TrainConfig, Dataset, Weights]], device: torch.device) -> tuple[int, float]:
+    """How many of the tasks the store lacks, and the seconds that they will take on this computer one after the other.
+
+    Of every kind of step (network, trained part, batch, input, precision) two short epochs are trained, and the second is timed;
+    every epoch is counted, although early stopping may leave some out.
+    """
+    missing, seconds_of = {}, {}
+    for config, data, weights in tasks:
+        key = runs.run_key(runs.identity(config, data, weights, device))
+        if not runs.finished(key):
+            missing[key] = (config, data, weights)
+    total = 0.0
+    for config, data, weights in missing.values():
+        kind = tuple(getattr(config, name) for name in DEAR)
+        if kind not in seconds_of:
+            seconds_of[kind] = _seconds_of_an_image(config, data, weights, device)
+        total += seconds_of[kind] * _visited(config, data) * config.epochs
+    return len(missing), total
+
+
+def _visited(config: TrainConfig, data: Dataset) -> int:
+    """Images of an epoch; some are visited twice where a class is repeated."""
+    batches = draw_batches(config, torch.from_numpy(data.train.labels).float(), torch.Generator().manual_seed(0))
+    return sum(map(len, batches))
+
+
+def _seconds_of_an_image(config: TrainConfig, data: Dataset, weights: Weights, device: torch.device) -> float:
+    """Of one training image in one epoch, with its share of the images that are judged after the epoch."""
+    share = max(PROBE, config.batch_size) / len(data.train)
+    few = {name: subset(split, max(2, round(share * len(split))), 0) for name in SPLITS if (split := getattr(data, name))}
+    small = with_splits(data, **few)
+    fitting, seconds = Fitting(config, small, weights, device, None), 0.0
+    for _ in range(2):  # the first prepares memory and kernels
+        began = time.perf_counter()
+        fitting.epoch(lambda: None)
+        seconds = time.perf_counter() - began
+    return seconds / _visited(config, small)

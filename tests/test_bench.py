@@ -1,0 +1,114 @@
+"""The benches that judge: the null rate is counted rightly, power grows, and equivalence is shown only where it is there."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ttest_ind
+
+from bench import null_study, precision, training_speed
+from cxr_helpers.comparison import Difference
+from cxr_helpers.verdicts import Images, Remedy, Row, Trained
+from tests.conftest import made
+
+
+def recipe(n_seeds: int, shift: float = 0.0, spread: float = 0.1, seed: int = 0) -> tuple[Row, Images]:
+    """Networks of one recipe, 300 test and 200 extra images; their skill is drawn with this spread around 2 + shift."""
+    generator = np.random.default_rng(seed)
+    labels = {split: (np.random.default_rng(1).random(n) < 0.6).astype(np.uint8) for split, n in (("test", 300), ("extra", 200))}
+    easy = {split: np.random.default_rng(2).normal(0, 1, len(each)) for split, each in labels.items()}
+    each = []
+    for one in range(n_seeds):
+        skill = 2 + shift + spread * generator.normal()
+        logits = {s: skill * labels[s] + easy[s] + 0.2 * generator.normal(0, 1, len(easy[s])) for s in labels}
+        each.append(Trained(one, np.zeros(1), np.zeros(1), np.zeros(1), logits["test"], logits["extra"], [], 1.0, 1, 1))
+    return Row(Remedy("baseline", "", "Resep"), each, {}, 1, 1), Images(labels, dict.fromkeys(labels))
+
+
+# --- the null study -------------------------------------------------------------------------------------------------
+
+
+def test_every_split_into_two_groups_is_made_once():
+    assert len(null_study.groups(10, 5)) == 126 and len(null_study.groups(10, 3)) == 2100 and len(null_study.groups(6, 3)) == 10
+    assert {frozenset(pair) for pair in null_study.groups(4, 2)} == {
+        frozenset(pair) for pair in (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
+    }
+
+
+@pytest.mark.parametrize("values", [[0.9, 0.91, 0.92, 0.93, 0.94, 0.95], [0.8, 0.8001, 0.8002, 0.95, 0.9501, 0.9502]])
+def test_the_null_rate_is_that_of_welchs_test_where_images_add_nothing(values):
+    values = np.array(values)
+    wanted = [
+        ttest_ind(values[list(a)], values[list(set(range(6)) - set(a))], equal_var=False).pvalue < 0.05
+        for a in itertools.combinations(range(6), 3)
+        if 0 in a
+    ]
+    assert null_study.null_rate(values, np.zeros((6, 20)), None, 3) == (pytest.approx(np.mean(wanted)), 10)
+    assert sum(wanted) == (1 if values[0] == 0.8 else sum(wanted))
+
+
+def test_of_a_true_null_few_splits_come_out_and_power_grows(capsys):
+    row, images = recipe(10)
+    assert null_study.show(row, images) <= 0.1  # one draw of ten seeds; its splits hang together
+    table = capsys.readouterr().out
+    assert "| 300 | 5 | 126 |" in table and "| 500 | 3 | 2.100 |" in table
+    curve = next(line.split("|") for line in table.split("Peluang")[1].splitlines() if line.startswith("| 500 | 10 |"))
+    shares = [float(cell.strip(" %").replace(",", ".")) for cell in curve[3:-1]]
+    assert shares == sorted(shares) and shares[-1] > 90
+
+
+@pytest.mark.parametrize(("seeds", "sizes"), [(3, []), (6, [3]), (10, [3, 5])])
+def test_it_shows_what_its_seeds_can_show(capsys, seeds, sizes):
+    highest = null_study.show(*recipe(seeds))
+    rates = capsys.readouterr().out.split("Peluang")[0]
+    assert [size for size in null_study.SIZES if f"| 300 | {size} |" in rates] == sizes
+    assert (highest is None) is (not sizes)
+
+
+# --- two precisions -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "se", "shown"), [(0.0, 0.005, True), (0.0, 0.0062, False), (0.005, 0.002, True), (-0.0075, 0.0018, False)]
+)
+def test_equivalence_on_both_sides_of_its_boundary(value, se, shown):
+    """The 90% interval within ±0.01: at 0 a half width of 1.645 standard errors."""
+    found = precision.equivalent(Difference(value, (0, 0), 0.5, se, 0.0, None), 0.01)
+    low, high = found.ci90
+    assert found.shown is shown is (low > -0.01 and high < 0.01) is (found.p < 0.05)
+    assert high - value == pytest.approx(1.645 * se, rel=1e-3)
+
+
+def test_few_degrees_of_freedom_widen_it():
+    many, few = (precision.equivalent(Difference(0.0, (0, 0), 0.5, 0.003, 0.004, df), 0.01) for df in (None, 4.0))
+    assert many.shown and not few.shown
+
+
+@pytest.mark.parametrize(("shift", "word"), [(0.0, "setara |"), (-0.8, "belum terbukti setara |")])
+def test_two_precisions_are_compared_over_all_their_seeds(capsys, shift, word):
+    theirs, images = recipe(10, spread=0.05)
+    ours, _ = recipe(10, shift, spread=0.05, seed=7)
+    assert precision.say("baseline", ours, theirs, images) is (not shift)
+    assert word in capsys.readouterr().out
+
+
+def test_few_seeds_are_provisional_and_none_prove_nothing(capsys):
+    theirs, images = recipe(10, spread=0.05)
+    some = replace(theirs, trained=theirs.trained[:4])
+    assert not precision.say("baseline", some, theirs, images) and "(sementara)" in capsys.readouterr().out
+    assert not precision.say("baseline", None, theirs, images) and "seed belum cukup" in capsys.readouterr().out
+
+
+# --- speed ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [training_speed.OURS, "cxr_helpers, bfloat16", training_speed.PRECOMPUTED])
+def test_a_trial_trains(name):
+    data = made()
+    trial = training_speed.TRIALS[name](data.train.images[:8], data.train.labels[:8], torch.device("cpu"))
+    before = [p.detach().clone() for p in trial.network.parameters() if p.requires_grad]
+    trial()
+    after = [p for p in trial.network.parameters() if p.requires_grad]
+    assert any((a != b).any() for a, b in zip(after, before, strict=True))
