@@ -11,6 +11,7 @@ adaptation.py   notebook 01; overfitting.py, attribution.py, claims.py  notebook
 verdicts.py, reference.py       notebook 04: what may be said of each remedy; the reference study that ships with the package
 experiments.py  notebook 05: a student's own idea, trained, checked and compared
 plots.py, pictures.py  all notebooks: figures from plain data;  show.py, widgets.py, live.py  how all is shown, live panels
+laboratory.py   notebook 04: choose, predict, train, see;  ownimage.py  notebook 03: an image of one's own
 
 The sentences stand in notebooks/text/. engine/ holds what works behind this and teaches nothing.
 """

@@ -41,7 +41,8 @@ def someone_watches() -> bool:
     return "ipykernel" in sys.modules and files.TERMINAL not in os.environ
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a picture that a widget shows; closes it."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI)
     plt.close(figure)
@@ -63,7 +64,7 @@ def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets
     def redraw(_=None) -> None:
         try:
             figure, said.value = draw(*(control.value for control in controls))
-            picture.value, picture.layout.display = _png(figure), None
+            picture.value, picture.layout.display = png(figure), None
         except InputError as error:
             # Hidden too: a browser marks an empty image as broken.
             said.value, picture.value, picture.layout.display = str(error), b"", "none"
