@@ -63,6 +63,8 @@ USUAL = {label: next(name for name, changes in choices.items() if not changes) f
 SLIDERS = ("Dropout", "Weight decay", "Learning rate", "Ukuran batch")
 # Seeds counted from the study's own; the first single one and the first three are the partner's.
 SEEDS = {"0": (0,), "1": (1,), "2": (2,), "0, 1, 2": (0, 1, 2), "3, 4, 5": (3, 4, 5)}
+ITSELF = "Pilihan itu pembandingnya sendiri: ubahlah satu hal, atau seed-nya."
+WIDE = "26em"  # of a control
 NOT_YET = "(pilih dahulu)"
 RULES = (
     "Pembandingnya CNN kecil dengan resep tanpa perubahan, pada citra validasi yang sama, setelah epoch terakhir. Dengan satu "
@@ -142,10 +144,11 @@ class Laboratory:
         self.time, self.said, self.table = (ipywidgets.HTML() for _ in range(3))
         self.table.add_class("jp-RenderedHTMLCommon")  # JupyterLab's own style of tables
         self.picture, self.log = ipywidgets.Image(format="png", layout={"display": "none"}), ipywidgets.Output()
+        columns = ipywidgets.Layout(grid_template_columns=f"repeat(auto-fill, {WIDE})")
         wrapped = ipywidgets.Layout(flex_flow="row wrap")
         self.box = ipywidgets.VBox(
             [
-                ipywidgets.HBox(list(self.controls.values()), layout=wrapped),
+                ipywidgets.GridBox(list(self.controls.values()), layout=columns),
                 self.time,
                 ipywidgets.HBox([ipywidgets.HTML("<b>Dugaan Anda:</b>"), self.guess, self.button], layout=wrapped),
                 self.said,
@@ -178,23 +181,26 @@ class Laboratory:
         whole = (study.used, study.weights, study.device)
         return [config for config in configs if not runs.finished(runs.run_key(runs.identity(config, *whole)))]
 
-    def _estimate(self, configs: list[TrainConfig]) -> float:
+    def _estimate(self, configs: list[TrainConfig]) -> str:
         total = 0.0
         for config in configs:
             decides = (config.architecture, config.batch_size, config.balance, config.augment)
             if decides not in self._seconds:
                 self._seconds[decides] = seconds_needed(self.study, config)
             total += self._seconds[decides]
-        return total
+        return duration(max(total, 1))
 
     def _say_time(self) -> None:
         """How long it will take, before it starts."""
+        if self._chosen() == self._plain():
+            self.time.value = ITSELF
+            return
         ours = self._left(self._chosen())
         theirs = [config for config in self._left(self._plain()) if config not in ours]
         try:
-            parts = [f"pilihan Anda sekitar {duration(self._estimate(ours))}"] if ours else ["pilihan Anda sudah tersimpan"]
+            parts = [f"pilihan Anda sekitar {self._estimate(ours)}"] if ours else ["pilihan Anda sudah tersimpan"]
             if theirs:
-                parts.append(f"pembandingnya sekitar {duration(self._estimate(theirs))}, sekali saja")
+                parts.append(f"pembandingnya sekitar {self._estimate(theirs)}, sekali saja")
             self.time.value = f"Perkiraan lama pada komputer ini: {'; '.join(parts)}."
         except InputError as error:
             self.time.value = str(error)
@@ -212,7 +218,7 @@ class Laboratory:
         """Train what is chosen and its partner, and set the result beside the guess."""
         chosen = self._chosen()
         if chosen == self._plain():
-            self.said.value = "Pilihan itu pembandingnya sendiri: ubah satu hal, atau seed-nya."
+            self.said.value = ITSELF
             return
         self._free(busy=True)
         self.log.clear_output()
@@ -259,7 +265,7 @@ class Laboratory:
 
 def _control(label: str, choices: dict, usual: str) -> ipywidgets.Widget:
     kind = ipywidgets.SelectionSlider if label in SLIDERS else ipywidgets.Dropdown
-    wide = {"style": {"description_width": "8em"}, "layout": {"width": "23em"}}
+    wide = {"style": {"description_width": "9em"}, "layout": {"width": WIDE}}
     slides = {"continuous_update": False} if label in SLIDERS else {}
     return kind(options=list(choices), value=usual, description=label, **slides, **wide)
 

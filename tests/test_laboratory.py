@@ -117,6 +117,7 @@ def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
 
 
 def test_the_time_is_said_beforehand_and_a_kept_training_needs_none(bench):
+    assert "pembandingnya sendiri" in bench.time.value
     bench.controls["Jaringan"].value = "ResNet-18"
     assert "pilihan Anda sekitar" in bench.time.value and "pembandingnya sekitar" in bench.time.value
     bench.controls["Jaringan"].value, bench.controls["Dropout"].value = "CNN kecil", "0,5"
