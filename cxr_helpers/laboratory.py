@@ -222,17 +222,17 @@ class Laboratory:
             return
         self._free(busy=True)
         self.log.clear_output()
-        try:
-            with self.log:  # the progress bar of a training and what it says
+        with self.log:  # the progress bar of a training and what it says; it swallows what is raised, hence caught within
+            try:
                 self._add(chosen)
-            self.guess.value, self.said.value = NOT_YET, self._summary()
-        except KeyboardInterrupt:
-            self.said.value = "Dihentikan. Tekan Latih lagi dengan pilihan yang sama untuk melanjutkan dari epoch terakhir."
-        except InputError as error:
-            self.said.value = str(error)
-        finally:
-            self._free()
-            self._say_time()
+                self.guess.value, self.said.value = NOT_YET, self._summary()
+            except KeyboardInterrupt:
+                self.said.value = "Dihentikan. Tekan Latih lagi dengan pilihan yang sama untuk melanjutkan dari epoch terakhir."
+            except InputError as error:
+                self.said.value = str(error)
+            finally:
+                self._free()
+                self._say_time()
 
     def _add(self, chosen: list[TrainConfig]) -> None:
         partner = self._result("pembandingnya", self._plain())

@@ -78,10 +78,11 @@ def show(path: str | Path | None, run: Run, study: Setup) -> None:
     figure = pictures.own_image(answer.original, answer.seen, answer.map)
     display(figure)
     plt.close(figure)
-    name = study.used.class_names_id[answer.predicted]
+    names = study.used.class_names_id
     display(
         Markdown(
-            f"Jawaban jaringan: **{name}**, dengan keyakinan {percent(answer.confidence)}; setelah dikalibrasi dengan suhu "
-            f"{number(answer.temperature, 2)}: **{percent(answer.calibrated)}**.\n\n{WARNING}"
+            f"Jawaban jaringan: **{names[answer.predicted]}**, dengan keyakinan {percent(answer.confidence)}; setelah dikalibrasi dengan suhu "
+            f"{number(answer.temperature, 2)}: **{percent(answer.calibrated)}**. Pada peta, piksel merah "
+            f"mendorong jawabannya ke {names[1].lower()}, piksel biru ke {names[0].lower()}.\n\n{WARNING}"
         )
     )

@@ -108,7 +108,7 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
 
 def own_image(original: np.ndarray, seen: np.ndarray, map: np.ndarray) -> Figure:
     """An image (S, S), what the network sees of it (H, W), both in one grey window, and its signed attribution map (H, W)."""
-    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, WIDTH / 3 + 0.5))
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, WIDTH / 3 + 0.2))
     limit = max(float(np.abs(map).max()), 1e-12)
     picture(panels[0], original, f"Citra Anda ({original.shape[1]}×{original.shape[0]})", vmin=0, vmax=255)
     picture(panels[1], seen, f"Yang dilihat jaringan ({seen.shape[1]}×{seen.shape[0]})", vmin=0, vmax=255)
