@@ -78,11 +78,13 @@ def show(path: str | Path | None, run: Run, study: Setup) -> None:
     figure = pictures.own_image(answer.original, answer.seen, answer.map)
     display(figure)
     plt.close(figure)
-    names = study.used.class_names_id
-    display(
-        Markdown(
-            f"Jawaban jaringan: **{names[answer.predicted]}**, dengan keyakinan {percent(answer.confidence)}; setelah dikalibrasi dengan suhu "
-            f"{number(answer.temperature, 2)}: **{percent(answer.calibrated)}**. Pada peta, piksel merah "
-            f"mendorong jawabannya ke {names[1].lower()}, piksel biru ke {names[0].lower()}.\n\n{WARNING}"
-        )
+    display(Markdown(_words(answer, study.used.class_names_id)))
+
+
+def _words(answer: Answer, names: tuple[str, str]) -> str:
+    sure, calibrated = percent(answer.confidence), percent(answer.calibrated)
+    return (
+        f"Jawaban jaringan: **{names[answer.predicted]}**, dengan keyakinan {sure}; setelah dikalibrasi dengan suhu "
+        f"{number(answer.temperature, 2)}: **{calibrated}**. Pada peta, piksel merah mendorong jawabannya ke "
+        f"{names[1].lower()}, piksel biru ke {names[0].lower()}.\n\n{WARNING}"
     )
