@@ -5,7 +5,10 @@ split must not choose. `experiments.train` trains, so that a training is checked
 """
 
 import math
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import ipywidgets
@@ -224,7 +227,8 @@ class Laboratory:
         self.log.clear_output()
         with self.log:  # the progress bar of a training and what it says; it swallows what is raised, hence caught within
             try:
-                self._add(chosen)
+                with _interruptible():
+                    self._add(chosen)
                 self.guess.value, self.said.value = NOT_YET, self._summary()
             except KeyboardInterrupt:
                 self.said.value = "Dihentikan. Tekan Latih lagi dengan pilihan yang sama untuk melanjutkan dari epoch terakhir."
@@ -261,6 +265,19 @@ class Laboratory:
         came = [trial.line()["Hasil"] for trial in self.trials]
         right = sum(word in ("searah", "sesuai") for word in came)
         return f"Dugaan Anda: {self.trials[-1].guess}; hasilnya {came[-1]}. Sejauh ini {right} dari {len(came)} dugaan mengena."
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """An interrupt is a KeyboardInterrupt, also in the callback of a widget, in which ipykernel 7 ignores it."""
+    if threading.current_thread() is not threading.main_thread():  # only there may Python change what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _control(label: str, choices: dict, usual: str) -> ipywidgets.Widget:

@@ -1,8 +1,10 @@
 """The laboratory of notebook 04: it asks for a guess, trains, sets the result beside it, and survives an interruption."""
 
+import signal
 import time
 
 import pytest
+import torch
 
 from cxr_helpers import experiments, laboratory
 from cxr_helpers.comparison import Difference
@@ -17,8 +19,6 @@ from tests.conftest import made
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     """A laboratory over 80 images and two epochs, with a run store of its own."""
-    import torch
-
     monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
     data, preset = made(), settings.PRESETS["smoke"]
     weights = resolve_weights("random")
@@ -104,6 +104,18 @@ def test_an_interrupted_training_leaves_the_panel_usable_and_goes_on(bench, monk
     assert not bench.button.disabled and not any(control.disabled for control in bench.controls.values())
     bench.button.click()
     assert met == [1, 2, 1, 2] and bench.trials[0].guess == "turun"
+
+
+def test_a_signal_interrupts_where_the_kernel_ignores_it(bench, monkeypatch):
+    bench.controls["Dropout"].value = "0,2"
+    monkeypatch.setattr(experiments, "train", lambda *given, **named: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as ipykernel 7 does while a widget's callback runs
+    try:
+        press(bench)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "Dihentikan" in bench.said.value and not bench.button.disabled
 
 
 def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
