@@ -7,13 +7,14 @@ split must not choose. `experiments.train` trains, so that a training is checked
 import math
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import ipywidgets
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
 from matplotlib.figure import Figure
 
 from cxr_helpers import comparison, data, experiments, live, widgets
@@ -227,8 +228,8 @@ class Laboratory:
         self.log.clear_output()
         with self.log:  # the progress bar of a training and what it says; it swallows what is raised, hence caught within
             try:
-                with _interruptible():
-                    self._add(chosen)
+                with _interruptions() as asked:
+                    self._add(chosen, asked)
                 self.guess.value, self.said.value = NOT_YET, self._summary()
             except KeyboardInterrupt:
                 self.said.value = "Dihentikan. Tekan Latih lagi dengan pilihan yang sama untuk melanjutkan dari epoch terakhir."
@@ -238,9 +239,10 @@ class Laboratory:
                 self._free()
                 self._say_time()
 
-    def _add(self, chosen: list[TrainConfig]) -> None:
-        partner = self._result("pembandingnya", self._plain())
-        result = self._result("pilihan Anda", chosen)
+    def _add(self, chosen: list[TrainConfig], asked: threading.Event) -> None:
+        """asked: whether to stop."""
+        partner = self._result("pembandingnya", self._plain(), asked)
+        result = self._result("pilihan Anda", chosen, asked)
         found = validation_difference(self.study, result.runs, partner.runs)
         auc = np.mean([run.history["val_auc"].iloc[-1] for run in result.runs])
         self.trials.append(Trial(self._title(), self.controls["Seed"].value, self.guess.value, float(auc), found))
@@ -250,11 +252,17 @@ class Laboratory:
         lines = pd.DataFrame([trial.line() for trial in self.trials], index=range(1, len(self.trials) + 1))
         self.table.value = lines.to_html(border=0) + f"<p>{RULES}</p>"
 
-    def _result(self, what: str, configs: list[TrainConfig]) -> Result:
-        self.said.value = f"Melatih {what} … Untuk berhenti, pilih menu <i>Kernel → Interrupt Kernel</i>."
+    def _result(self, what: str, configs: list[TrainConfig], asked: threading.Event) -> Result:
+        self.said.value = f"Melatih {what} … Untuk berhenti setelah epoch ini, pilih menu <i>Kernel → Interrupt Kernel</i>."
         follower = live.Follower(self._show, configs[0], len(configs), self.histories[-EARLIER:])
+
+        def on_epoch(history: list[dict]) -> None:
+            follower(history)
+            if asked.is_set():  # the epoch is kept already
+                raise KeyboardInterrupt
+
         changes = configs[0].changed() | {"seed": configs[0].seed}
-        return experiments.train(self.study, Recipe(changes), len(configs), on_epoch=follower)
+        return experiments.train(self.study, Recipe(changes), len(configs), on_epoch=on_epoch)
 
     def _title(self) -> str:
         changed = [(label, control.value) for label, control in self.controls.items() if control.value != USUAL.get(label)]
@@ -268,16 +276,32 @@ class Laboratory:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """An interrupt is a KeyboardInterrupt, also in the callback of a widget, in which ipykernel 7 ignores it."""
-    if threading.current_thread() is not threading.main_thread():  # only there may Python change what a signal does
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def _interruptions() -> Iterator[threading.Event]:
+    """An event that an interrupt of the kernel sets.
+
+    JupyterLab answers widgets in a thread of their own (a subshell of the kernel), where no KeyboardInterrupt ever arrives; only
+    the main thread may change what a signal does.
+    """
+    asked, before = threading.Event(), []
+
+    def listen() -> None:
+        before.append(signal.signal(signal.SIGINT, lambda *_: asked.set()))
+
+    def leave() -> None:
+        signal.signal(signal.SIGINT, before.pop())
+
+    _in_main_thread(listen)
     try:
-        yield
+        yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        _in_main_thread(leave)
+
+
+def _in_main_thread(call: Callable[[], None]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        call()
+    else:
+        get_ipython().kernel.io_loop.add_callback(call)
 
 
 def _control(label: str, choices: dict, usual: str) -> ipywidgets.Widget:

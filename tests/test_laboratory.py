@@ -106,16 +106,25 @@ def test_an_interrupted_training_leaves_the_panel_usable_and_goes_on(bench, monk
     assert met == [1, 2, 1, 2] and bench.trials[0].guess == "turun"
 
 
-def test_a_signal_interrupts_where_the_kernel_ignores_it(bench, monkeypatch):
+def test_an_interrupt_of_the_kernel_stops_after_the_epoch(bench, monkeypatch):
+    """The kernel ignores the signal while it is idle, and JupyterLab answers widgets in another thread than the main one."""
+    follow, met = laboratory.live.Follower.__call__, []
+
+    def signalled(self, history):
+        follow(self, history)
+        met.append(len(history))
+        if len(met) == 1:
+            signal.raise_signal(signal.SIGINT)
+
     bench.controls["Dropout"].value = "0,2"
-    monkeypatch.setattr(experiments, "train", lambda *given, **named: signal.raise_signal(signal.SIGINT))
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as ipykernel 7 does while a widget's callback runs
+    monkeypatch.setattr(laboratory.live.Follower, "__call__", signalled)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         press(bench)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "Dihentikan" in bench.said.value and not bench.button.disabled
+    assert met == [1] and "Dihentikan" in bench.said.value and not bench.button.disabled
 
 
 def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
