@@ -32,13 +32,13 @@ WARNING = (
 class Answer:
     """What a network says of one image.
 
-    original: the square that was cut out (S, S) uint8; seen: what the network sees (H, W) uint8; map: attribution (H, W);
-    predicted: 0 or 1; confidence: of the predicted class before, and calibrated after division by the temperature.
+    original: the square that was cut out (S, S) uint8; seen: what the network sees (H, W) uint8; attributed: its attribution map
+    (H, W); predicted: 0 or 1; confidence: of the predicted class before, and calibrated after division by the temperature.
     """
 
     original: np.ndarray
     seen: np.ndarray
-    map: np.ndarray
+    attributed: np.ndarray
     predicted: int
     confidence: float
     calibrated: float
@@ -75,7 +75,7 @@ def show(path: str | Path | None, run: Run, study: Setup) -> None:
     if not isinstance(path, (str, Path)) or not str(path).strip():
         raise InputError('Berikan letak berkas citra dalam tanda kutip, misalnya "foto.png".')
     answer = ask(picturefile.read(from_root(str(path))), run, study)
-    figure = pictures.own_image(answer.original, answer.seen, answer.map)
+    figure = pictures.own_image(answer.original, answer.seen, answer.attributed)
     display(figure)
     plt.close(figure)
     display(Markdown(_words(answer, study.used.class_names_id)))

@@ -153,7 +153,7 @@ def test_an_image_of_the_data_gets_the_answer_that_it_got_in_the_data(study_and_
         assert answer.predicted == (logit > 0) and (answer.seen == image).all()
         assert answer.confidence == pytest.approx(1 / (1 + np.exp(-abs(logit))), abs=1e-4)
         assert answer.calibrated == pytest.approx(1 / (1 + np.exp(-abs(logit) / answer.temperature)), abs=1e-4)
-        assert answer.map.shape == image.shape and np.abs(answer.map).max() > 0
+        assert answer.attributed.shape == image.shape and np.abs(answer.attributed).max() > 0
 
 
 def test_it_is_shown_with_the_warning_and_nothing_is_shown_without_a_file(study_and_run, tmp_path, monkeypatch):
