@@ -162,9 +162,9 @@ class Laboratory:
             ]
         )
         for control in self.controls.values():
-            control.observe(lambda _: self._say_time(), "value")
+            control.observe(lambda _: _in_main_thread(self._say_time), "value")
         self.guess.observe(lambda _: self._free(), "value")
-        self.button.on_click(lambda _: self.train())
+        self.button.on_click(lambda _: _in_main_thread(self.train))
         self._say_time()
 
     def _chosen(self) -> list[TrainConfig]:
@@ -277,27 +277,20 @@ class Laboratory:
 
 @contextmanager
 def _interruptions() -> Iterator[threading.Event]:
-    """An event that an interrupt of the kernel sets.
-
-    JupyterLab answers widgets in a thread of their own (a subshell of the kernel), where no KeyboardInterrupt ever arrives; only
-    the main thread may change what a signal does.
-    """
-    asked, before = threading.Event(), []
-
-    def listen() -> None:
-        before.append(signal.signal(signal.SIGINT, lambda *_: asked.set()))
-
-    def leave() -> None:
-        signal.signal(signal.SIGINT, before.pop())
-
-    _in_main_thread(listen)
+    """An event that an interrupt of the kernel sets; a kernel that runs no cell would ignore it."""
+    asked = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
     try:
         yield asked
     finally:
-        _in_main_thread(leave)
+        signal.signal(signal.SIGINT, before)
 
 
 def _in_main_thread(call: Callable[[], None]) -> None:
+    """Do it where cells run, one after the other: two trainings at once would draw from one stream of random numbers.
+
+    JupyterLab answers widgets in a thread of their own (a subshell of the kernel), in which no interrupt arrives either.
+    """
     if threading.current_thread() is threading.main_thread():
         call()
     else:

@@ -1,7 +1,9 @@
 """The laboratory of notebook 04: it asks for a guess, trains, sets the result beside it, and survives an interruption."""
 
 import signal
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -107,7 +109,7 @@ def test_an_interrupted_training_leaves_the_panel_usable_and_goes_on(bench, monk
 
 
 def test_an_interrupt_of_the_kernel_stops_after_the_epoch(bench, monkeypatch):
-    """The kernel ignores the signal while it is idle, and JupyterLab answers widgets in another thread than the main one."""
+    """The kernel ignores the signal while it runs no cell."""
     follow, met = laboratory.live.Follower.__call__, []
 
     def signalled(self, history):
@@ -125,6 +127,18 @@ def test_an_interrupt_of_the_kernel_stops_after_the_epoch(bench, monkeypatch):
     finally:
         signal.signal(signal.SIGINT, before)
     assert met == [1] and "Dihentikan" in bench.said.value and not bench.button.disabled
+
+
+def test_what_a_subshell_asks_for_is_done_where_cells_run(monkeypatch):
+    """JupyterLab answers widgets in another thread than the main one, which hands the work on to the kernel's loop."""
+    handed, done = [], []
+    kernel = SimpleNamespace(io_loop=SimpleNamespace(add_callback=handed.append))
+    monkeypatch.setattr(laboratory, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
+    laboratory._in_main_thread(lambda: done.append("here"))
+    thread = threading.Thread(target=laboratory._in_main_thread, args=(done.append,))
+    thread.start()
+    thread.join()
+    assert done == ["here"] and handed == [done.append]
 
 
 def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
