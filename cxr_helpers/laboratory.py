@@ -147,7 +147,7 @@ class Laboratory:
         self.button = ipywidgets.Button(description="Latih", button_style="primary", icon="play", disabled=True)
         self.time, self.said, self.table = (ipywidgets.HTML() for _ in range(3))
         self.table.add_class("jp-RenderedHTMLCommon")  # JupyterLab's own style of tables
-        self.picture, self.log = ipywidgets.Image(format="png", layout={"display": "none"}), ipywidgets.Output()
+        self.picture = ipywidgets.Image(format="png", layout={"display": "none"})
         columns = ipywidgets.Layout(grid_template_columns=f"repeat(auto-fill, {WIDE})")
         wrapped = ipywidgets.Layout(flex_flow="row wrap")
         self.box = ipywidgets.VBox(
@@ -156,7 +156,6 @@ class Laboratory:
                 self.time,
                 ipywidgets.HBox([ipywidgets.HTML("<b>Dugaan Anda:</b>"), self.guess, self.button], layout=wrapped),
                 self.said,
-                self.log,
                 self.picture,
                 self.table,
             ]
@@ -225,19 +224,17 @@ class Laboratory:
             self.said.value = ITSELF
             return
         self._free(busy=True)
-        self.log.clear_output()
-        with self.log:  # the progress bar of a training and what it says; it swallows what is raised, hence caught within
-            try:
-                with _interruptions() as asked:
-                    self._add(chosen, asked)
-                self.guess.value, self.said.value = NOT_YET, self._summary()
-            except KeyboardInterrupt:
-                self.said.value = "Dihentikan. Tekan Latih lagi dengan pilihan yang sama untuk melanjutkan dari epoch terakhir."
-            except InputError as error:
-                self.said.value = str(error)
-            finally:
-                self._free()
-                self._say_time()
+        try:
+            with _interruptions() as asked:
+                self._add(chosen, asked)
+            self.guess.value, self.said.value = NOT_YET, self._summary()
+        except KeyboardInterrupt:
+            self.said.value = "Dihentikan. Tekan Latih lagi dengan pilihan yang sama untuk melanjutkan dari epoch terakhir."
+        except InputError as error:
+            self.said.value = str(error)
+        finally:
+            self._free()
+            self._say_time()
 
     def _add(self, chosen: list[TrainConfig], asked: threading.Event) -> None:
         """asked: whether to stop."""
