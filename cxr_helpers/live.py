@@ -11,10 +11,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Pretty, display
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from cxr_helpers import plots, reference
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.indonesian import duration
+from cxr_helpers.engine.indonesian import duration, plain
 from cxr_helpers.experiments import Comparison
 from cxr_helpers.setup import Setup
 from cxr_helpers.training import TrainConfig
@@ -84,7 +85,8 @@ def curves(history: list[dict], others: Sequence[list[dict]], epochs: int, title
             if name in table:
                 panel.plot(table["epoch"], table[name], style, color=colour, ms=3.5, label=plots.SPLIT_NAMES[split])
         panel.set(title=label, xlabel="Epoch", xlim=(0.7, epochs + 0.3))
-        panel.yaxis.set_major_formatter(plots.Comma(2))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(round(value, 6))))
     panels[1].legend()
     figure.suptitle(title, fontsize=9)
     return figure
