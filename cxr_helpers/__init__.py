@@ -12,6 +12,7 @@ folds.py        notebooks 03 and 04: folds of whole patients;  pretraining.py  n
 verdicts.py, reference.py       notebook 04: what may be said of each remedy; the reference study that ships with the package
 exercises.py    notebooks 01–04: periksa, the checks of the exercises;  experiments.py  notebook 05: a student's own idea
 plots.py, pictures.py  all notebooks: figures from plain data;  show.py, widgets.py, live.py  how all is shown, live panels
+laboratory.py   notebook 04: choose, predict, train, see;  ownimage.py  notebook 03: an image of one's own
 
 The sentences stand in notebooks/text/. engine/ holds what works behind this and teaches nothing.
 """

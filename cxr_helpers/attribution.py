@@ -61,6 +61,13 @@ def inside(maps: np.ndarray, masks: np.ndarray, labels: np.ndarray, patients: np
     }
 
 
+def chosen_network(run: Run, study: Setup) -> nn.Module:
+    """The network of the chosen epoch, on the CPU."""
+    network = model.build(study.weights, run.config.seed, study.used.source.size, **run.config.adaptation)
+    network.load_state_dict(run.weights("best"))
+    return network.eval()
+
+
 def measure(run: Run, study: Setup) -> dict:
     """Attribution maps of the chosen epoch's network on validation images, and what they say against the ground truth.
 
@@ -68,9 +75,7 @@ def measure(run: Run, study: Setup) -> dict:
     `inside` of each region of REGIONS, or None where the truth is not known; "missing": see `attribute`; "n" images were
     explained.
     """
-    data = study.used
-    network = model.build(study.weights, run.config.seed, data.source.size, **run.config.adaptation)
-    network.load_state_dict(run.weights("best"))
+    data, network = study.used, chosen_network(run, study)
     logits, labels = run.logits["val_best"], data.val.labels
     right = (logits > 0) == (labels == 1)
     generator = np.random.default_rng(run.config.seed)

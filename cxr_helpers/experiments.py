@@ -314,11 +314,11 @@ def compare(study: Setup, results: dict[str, Result], guesses: Sequence[Guess | 
     rows = [_row(study, i, title, result) for i, (title, result) in enumerate(results.items(), start=1)]
     images = Images.of(study.used)
     judged = verdicts.judge([base, *rows], images)
-    guessed = [_outcome(guess, row) for guess, row in zip([*guesses, *[None] * len(rows)], judged[1:], strict=False)]
+    guessed = [outcome(guess, row) for guess, row in zip([*guesses, *[None] * len(rows)], judged[1:], strict=False)]
     return Comparison(judged, whose, guessed, [verdicts.ensemble(row, images) for row in rows])
 
 
-def _outcome(guess: Guess | None, row: dict) -> dict | None:
+def outcome(guess: Guess | None, row: dict) -> dict | None:
     """A guess beside what came out: agrees is "ya", "tidak" or "belum dapat diputuskan" (the interval holds both)."""
     if guess is None:
         return None

@@ -106,6 +106,16 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
     return figure
 
 
+def own_image(original: np.ndarray, seen: np.ndarray, attributed: np.ndarray) -> Figure:
+    """An image (S, S), what the network sees of it (H, W), both in one grey window, and its signed attribution map (H, W)."""
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, WIDTH / 3 + 0.2))
+    limit = max(float(np.abs(attributed).max()), 1e-12)
+    picture(panels[0], original, f"Citra Anda ({original.shape[1]}×{original.shape[0]})", vmin=0, vmax=255)
+    picture(panels[1], seen, f"Yang dilihat jaringan ({seen.shape[1]}×{seen.shape[0]})", vmin=0, vmax=255)
+    picture(panels[2], attributed, "Piksel yang berpengaruh", cmap="RdBu_r", vmin=-limit, vmax=limit)
+    return figure
+
+
 def overview(
     images: ArrayLike, labels: ArrayLike, class_names: Sequence[str], history: list[dict], best_epoch: int, majority: float
 ) -> Figure:

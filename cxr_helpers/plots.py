@@ -100,16 +100,22 @@ def drift(drift: list[dict]) -> Figure:
 
 
 def responses(before: np.ndarray, after: np.ndarray, image: np.ndarray, target: np.ndarray, ours: np.ndarray) -> Figure:
-    """One kernel before (3, 7, 7) and after (k, k) adaptation, an image (H, W), and what either kernel answers to it."""
-    figure, panels = plt.subplots(1, 5, figsize=(WIDTH * 1.3, 1.9))
-    shown = (np.moveaxis(before, 0, -1) / max(np.abs(before).max(), 1e-12) + 1) / 2
-    picture(panels[0], shown, "Kernel asal")
-    picture(
-        panels[1], after, "Diadaptasi", cmap="RdBu_r", vmin=-max(np.abs(after).max(), 1e-12), vmax=max(np.abs(after).max(), 1e-12)
-    )
+    """One kernel before (3, 7, 7) and after (k, k) adaptation, an image (H, W), and what either kernel answers to it.
+
+    A kernel is shown on a scale of its own, which its title gives; both answers share one scale, so that the size of a change
+    shows.
+    """
+    figure, panels = plt.subplots(1, 5, figsize=(WIDTH * 1.3, 2.1))
+    limits = [max(float(np.abs(kernel).max()), 1e-12) for kernel in (before, after)]
+    titles = [
+        f"{name}\n±{plain(float(f'{limit:.2g}'))}" for name, limit in zip(("Kernel asal", "Diadaptasi"), limits, strict=True)
+    ]
+    picture(panels[0], (np.moveaxis(before, 0, -1) / limits[0] + 1) / 2, titles[0])
+    picture(panels[1], after, titles[1], cmap="RdBu_r", vmin=-limits[1], vmax=limits[1])
     picture(panels[2], image, "Citra", vmin=0, vmax=255)
-    for panel, response, title in ((panels[3], target, "Respons asal"), (panels[4], ours, "Respons adaptasi")):
-        limit = max(float(np.abs(response[2:-2, 2:-2]).max()), 1e-12)  # the border answers to the padding, not to the image
+    # The border answers to the padding, not to the image.
+    limit = max(*(float(np.abs(response[2:-2, 2:-2]).max()) for response in (target, ours)), 1e-12)
+    for panel, response, title in ((panels[3], target, "Tanggapan asal"), (panels[4], ours, "Tanggapan adaptasi")):
         picture(panel, response, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
     return figure
 

@@ -41,7 +41,8 @@ def someone_watches() -> bool:
     return "ipykernel" in sys.modules and files.TERMINAL not in os.environ
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a picture that a widget shows; closes it."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI)
     plt.close(figure)
@@ -50,6 +51,11 @@ def _png(figure: Figure) -> bytes:
 
 def _choice(label: str, values: tuple[str, ...], names: dict[str, str]) -> ipywidgets.Dropdown:
     return ipywidgets.Dropdown(options=[(names[v], v) for v in values], description=label)
+
+
+def _slider(label: str, low: int, high: int) -> ipywidgets.IntSlider:
+    """It answers when it is let go: a picture for each place on the way would come late, one after the other."""
+    return ipywidgets.IntSlider(low, low, high, description=label, continuous_update=False)
 
 
 def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets.VBox:
@@ -63,7 +69,7 @@ def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets
     def redraw(_=None) -> None:
         try:
             figure, said.value = draw(*(control.value for control in controls))
-            picture.value, picture.layout.display = _png(figure), None
+            picture.value, picture.layout.display = png(figure), None
         except InputError as error:
             # Hidden too: a browser marks an empty image as broken.
             said.value, picture.value, picture.layout.display = str(error), b"", "none"
@@ -88,18 +94,21 @@ def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidge
         target = adaptation.original_response(one, picked, 1 if same else 2)
         ours = adaptation.adapted_response(adapted, picked, 2 if same else 1)
         flat = [r[0, 0, 1:-1, 1:-1].numpy().ravel() for r in (target, ours)]
-        varied = min(part.std() for part in flat) > 1e-9
-        agreement = number(np.corrcoef(*flat)[0, 1]) if varied else "tidak ada, karena tanggapannya nol"
+        spread = [part.std() for part in flat]
+        said = "Korelasi tanggapan pada citra ini: tidak ada, karena tanggapannya nol."
+        if min(spread) > 1e-9:
+            said = f"Korelasi tanggapan pada citra ini: {number(np.corrcoef(*flat)[0, 1])}. Simpangan baku tanggapan adaptasi: "
+            said += f"{number(spread[1] / spread[0], 2)} kali asalnya."
         figure = plots.responses(one[0].numpy(), adapted[0, 0].numpy(), picked[0], target[0, 0].numpy(), ours[0, 0].numpy())
-        return figure, f"Korelasi tanggapan pada citra ini: {agreement}."
+        return figure, said
 
     return panel(
         [
             _choice("Kanal", REDUCTIONS, REDUCE_NAMES),
             _choice("Ukuran", RESIZES, RESIZE_NAMES),
             _choice("Skala", SCALES, SCALE_NAMES),
-            ipywidgets.IntSlider(0, 0, len(kernels) - 1, description="Kernel"),
-            ipywidgets.IntSlider(0, 0, len(images) - 1, description="Citra"),
+            _slider("Kernel", 0, len(kernels) - 1),
+            _slider("Citra", 0, len(images) - 1),
         ],
         draw,
     )
@@ -134,18 +143,27 @@ def image_browser(images: np.ndarray, labels: np.ndarray, logits: np.ndarray, cl
         "ragu": sure < 0.6,
     }
 
+    def pages(kind: str) -> int:
+        return max(1, -(-int(kinds[kind].sum()) // PER_PAGE))
+
+    choice = ipywidgets.Dropdown(options=list(kinds), description="Prediksi")
+    leaf = _slider("Halaman", 1, pages("semua"))
+
+    def turn_back(_) -> None:
+        """To the first page of what was chosen, and no further than its last."""
+        leaf.value, leaf.max = 1, pages(choice.value)
+        leaf.disabled = leaf.max == 1
+
+    choice.observe(turn_back, "value")  # before the panel's own: it draws what is left
+
     def draw(kind: str, page: int) -> tuple[Figure, str]:
         rows = np.flatnonzero(kinds[kind])
         if not len(rows):
             raise InputError(f"Tidak ada citra dengan prediksi {kind}.")
-        pages = -(-len(rows) // PER_PAGE)
-        at = min(page, pages) - 1
-        picked = rows[at * PER_PAGE : (at + 1) * PER_PAGE]
+        picked = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
         figure = plots.predictions(images[picked], labels[picked], expit(logits[picked]), class_names)
-        return figure, f"{number(len(rows), 0)} citra; halaman {at + 1} dari {pages}."
+        return figure, f"{number(len(rows), 0)} citra; halaman {page} dari {pages(kind)}."
 
-    choice = ipywidgets.Dropdown(options=list(kinds), description="Prediksi")
-    leaf = ipywidgets.IntSlider(1, 1, -(-len(labels) // PER_PAGE), description="Halaman", continuous_update=False)
     return panel([choice, leaf], draw)
 
 
@@ -161,8 +179,8 @@ def augmentation_panel(images: np.ndarray) -> ipywidgets.VBox:
     return panel(
         [
             ipywidgets.Dropdown(options=options, description="Augmentasi"),
-            ipywidgets.IntSlider(0, 0, len(images) - 1, description="Citra"),
-            ipywidgets.IntSlider(0, 0, 99, description="Undian"),
+            _slider("Citra", 0, len(images) - 1),
+            _slider("Undian", 0, 99),
         ],
         draw,
     )

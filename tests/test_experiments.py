@@ -354,7 +354,7 @@ def test_experiments_are_compared_with_the_recipe_and_guesses_with_what_came_out
 )
 def test_a_guess_agrees_only_where_the_whole_interval_does(direction, ci95, agrees):
     row = {"predicts": {"value": sum(ci95) / 2, "ci95": ci95}}
-    assert experiments._outcome(experiments.Guess("predicts", direction, None), row)["agrees"] == agrees
+    assert experiments.outcome(experiments.Guess("predicts", direction, None), row)["agrees"] == agrees
 
 
 def test_the_key_changes_with_whatever_can_change_the_numbers(small, store):

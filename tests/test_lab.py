@@ -1,6 +1,10 @@
-"""A student's own experiment in a real JupyterLab: defined, trained, interrupted, resumed, compared (notebook 05)."""
+"""What trains in a real JupyterLab: a student's own experiment (notebook 05) and the laboratory (notebook 04)."""
+
+import os
+from pathlib import Path
 
 import nbformat
+from playwright.sync_api import expect
 
 from tests.test_pages import lab, page  # noqa: F401 - fixtures
 
@@ -65,3 +69,41 @@ def test_an_experiment_is_defined_trained_interrupted_resumed_and_compared(built
     wait(3, "Jaringan saya")
     wait(3, "Perbandingan 1 percobaan")
     assert '"output_type":"error"' not in page.evaluate(f"{outputs}.slice(2).join('')")
+
+
+LABORATORY = (
+    """
+from cxr_helpers import laboratory, widgets
+from cxr_helpers.study import open_study
+
+study = open_study(data="phantom", weights="random", preset="smoke")
+""",
+    """
+widgets.show(laboratory.open_laboratory, study)
+""",
+)
+
+
+def test_the_laboratory_waits_for_a_guess_then_trains_and_shows_its_curve(built, lab, page):  # noqa: F811
+    notebook = nbformat.read(built.folder / "notebooks/05_percobaan.ipynb", 4)
+    notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in LABORATORY]
+    nbformat.write(notebook, built.folder / "notebooks/laboratorium.ipynb")
+    page.goto(lab("laboratorium.ipynb"))
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 2", timeout=60_000)
+    page.wait_for_function("jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'", timeout=60_000)
+    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'); true")
+    button, choices = page.get_by_role("button", name="Latih"), page.locator(".jp-OutputArea .jupyter-widgets select")
+    expect(button).to_be_disabled(timeout=120_000)
+    seed, guess = choices.nth(choices.count() - 2), choices.nth(choices.count() - 1)
+    seed.select_option(index=1)
+    guess.select_option("sama")
+    expect(button).to_be_enabled(timeout=60_000)
+    button.click()
+    expect(page.get_by_text("Sejauh ini")).to_be_visible(timeout=300_000)
+    picture = page.locator(".jp-OutputArea img.jupyter-widgets")
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
+    row = page.get_by_role("row", name="tanpa perubahan")
+    expect(row).to_contain_text("sama")
+    expect(button).to_be_disabled()  # until the next guess
+    if os.environ.get("CXR_PICTURES"):
+        page.screenshot(path=Path(os.environ["CXR_PICTURES"]) / "laboratorium.png")

@@ -75,6 +75,12 @@ def test_no_measured_number_is_typed_into_the_report():
     assert not re.findall(r"\d+,\d+|\d+\s?%|\d{2,}", text)
 
 
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_no_time_is_typed_into_a_chapter(path):
+    """How long something takes depends on the computer: it is measured and printed, or left unsaid."""
+    assert not re.findall(r"[^.\n]*\b(?:detik|menit|jam-jam)\b[^.\n]*", prose(nbformat.read(path, 4)))
+
+
 def test_every_citation_of_the_templates_is_in_the_bibliography():
     used = set()
     for path in (ROOT / "notebooks/text").glob("*.md.j2"):

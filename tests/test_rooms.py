@@ -13,7 +13,7 @@ HELPERS = ROOT / "cxr_helpers"
 TAUGHT = {path.stem: path for path in HELPERS.glob("*.py") if path.stem != "__init__"}
 ENGINE = {path.stem: path for path in (HELPERS / "engine").glob("*.py") if path.stem != "__init__"}
 KNOW_TRAINING = {"runs", "parallel"}  # the run store and the workers
-SHOWING = {"plots", "pictures", "show", "widgets", "live"}
+SHOWING = {"plots", "pictures", "show", "widgets", "live", "laboratory", "ownimage"}
 DOOR = {"study"}  # what a notebook opens shows the curves of what is trained in it
 
 

@@ -1,5 +1,7 @@
 """The interactive parts answer when a person moves them."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -18,13 +20,55 @@ def parts(panel) -> tuple:
     return {control.description: control for control in controls.children}, said, picture
 
 
-@pytest.mark.parametrize(("control", "value"), [("Ukuran", "pinv"), ("Kernel", 40), ("Citra", 3)])
-def test_a_moved_control_draws_anew(panel, control, value):
-    controls, said, picture = parts(panel)
-    before, text = bytes(picture.value), said.value
-    assert before.startswith(b"\x89PNG")
-    controls[control].value = value
-    assert bytes(picture.value) != before and said.value != text
+def other(control):
+    """A value of a control that it does not have now."""
+    if hasattr(control, "options"):
+        return next(value for _, value in control._options_full if value != control.value)
+    return control.min if control.value != control.min else control.max
+
+
+@pytest.mark.parametrize("name", ["adaptation", "threshold", "browser", "augmentation"])
+def test_every_control_changes_the_picture(name):
+    generator = np.random.default_rng(0)
+    images, labels, logits = (
+        generator.integers(0, 256, (30, 28, 28)).astype(np.uint8),
+        np.arange(30) % 2,
+        generator.normal(size=30),
+    )
+    make = {
+        "adaptation": lambda: widgets.adaptation_panel(gabor_bank(), images, 3),
+        "threshold": lambda: widgets.threshold_panel(logits, labels, ("A", "B")),
+        "browser": lambda: widgets.image_browser(images, labels, logits, ("A", "B")),
+        "augmentation": lambda: widgets.augmentation_panel(images),
+    }[name]
+    for label in parts(make())[0]:
+        controls, _, picture = parts(make())
+        before = bytes(picture.value)
+        assert before.startswith(b"\x89PNG")
+        controls[label].value = other(controls[label])
+        assert bytes(picture.value) not in (before, b""), label
+
+
+def test_the_size_of_the_answer_is_said(panel):
+    """Mean and sum of the channels give the same pattern: a third of the size."""
+    controls, said, _ = parts(panel)
+    sizes = {}
+    for reduce in ("mean", "sum"):
+        controls["Kanal"].value = reduce
+        sizes[reduce] = float(re.search(r"adaptasi: ([\d,]+) kali", said.value)[1].replace(",", "."))
+    assert sizes["sum"] / sizes["mean"] == pytest.approx(3, rel=0.05)
+
+
+def test_another_kind_of_prediction_begins_at_its_first_page_and_ends_at_its_last():
+    labels = np.arange(40) % 2
+    logits = np.where(labels == 1, 1.0, -1.0)
+    logits[:3] *= -1  # three wrong
+    controls, said, _ = parts(widgets.image_browser(np.zeros((40, 28, 28), np.uint8), labels, logits, ("A", "B")))
+    controls["Halaman"].value = 4
+    controls["Prediksi"].value = "salah"
+    assert said.value == "3 citra; halaman 1 dari 1." and controls["Halaman"].disabled
+    controls["Prediksi"].value = "benar"
+    assert controls["Halaman"].max == 4 and not controls["Halaman"].disabled
 
 
 def test_a_colour_kernel_loses_its_answer_in_the_mean_and_says_so(panel):
