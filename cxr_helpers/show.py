@@ -193,6 +193,7 @@ FIGURES = {
     "fig-kernel": Drawing(pictures.kernels, before="kernels.before", after="kernels.after"),
     "fig-pergeseran": Drawing(plots.drift, drift="batch_norm.drift"),
     # 02_pelatihan
+    "fig-fantom": Drawing(pictures.phantom, steps="phantom"),
     "fig-contoh": Drawing(
         pictures.samples, images="samples.images", labels="samples.labels", outlines="samples.outlines", class_names=NAMES
     ),

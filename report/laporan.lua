@@ -8,7 +8,8 @@
 local html = FORMAT:match("html") ~= nil
 local NAMES = { figure = "Gambar", table = "Tabel" }
 local PREFIX = { figure = "fig-", table = "tbl-" }
-local LONGEST_WHOLE = 16 -- rows; only a longer table may be broken over two pages
+local LONGEST_WHOLE = 12 -- lines; a longer table may be broken over two pages, its head repeated
+local LINE = 95 -- letters of a row that stand side by side on paper
 local WIDE = 7 -- columns; such a table may use the margin on the screen and is set smaller on paper
 local number, seen, counts = {}, {}, { figure = 0, table = 0 }
 local levels = { 0, 0, 0, 0, 0, 0 }
@@ -124,6 +125,19 @@ local function share_width(grid)
   grid.colspecs = specs
 end
 
+-- About how many lines the rows of a table take on paper.
+local function lines(grid)
+  local sum = 0
+  for _, body in ipairs(grid.bodies) do
+    for _, row in ipairs(body.body) do
+      local letters = 0
+      for _, cell in ipairs(row.cells) do letters = letters + utf8.len(pandoc.utils.stringify(cell.contents)) end
+      sum = sum + math.max(1, math.ceil(letters / LINE))
+    end
+  end
+  return sum
+end
+
 local function figure(div)
   local id, file, alt = div.identifier, div.attributes.berkas, div.attributes.alt
   local width = div.attributes.lebar or "100%"
@@ -169,10 +183,8 @@ local function tabular(div)
   end
   grid.caption = { long = { pandoc.Plain(pandoc.utils.blocks_to_inlines(caption) .. source_typst(div)) } }
   grid.identifier = id
-  local rows = 0
-  for _, body in ipairs(grid.bodies) do rows = rows + #body.body end
   local set = "#[\n"
-  if rows > LONGEST_WHOLE then set = set .. "#show figure.where(kind: table): set block(breakable: true)\n" end
+  if lines(grid) * (wide and 2 or 1) > LONGEST_WHOLE then set = set .. "#show figure.where(kind: table): set block(breakable: true)\n" end
   if wide then
     share_width(grid)
     set = "#pad(x: -8mm)[\n" .. set:sub(4) .. "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
