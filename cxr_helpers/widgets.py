@@ -33,7 +33,7 @@ RESIZE_NAMES = {
     "crop": "potong tengah",
     "pinv": "pseudo-inverse",
 }
-SCALE_NAMES = {"none": "tanpa", "dc": "tanggapan rata", "norm": "norma"}
+SCALE_NAMES = {"none": "tanpa penskalaan", "dc": "respons terhadap masukan konstan", "norm": "norma"}
 PER_PAGE = 10  # images
 
 
@@ -89,9 +89,9 @@ def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidge
         ours = adaptation.adapted_response(adapted, picked, 2 if same else 1)
         flat = [r[0, 0, 1:-1, 1:-1].numpy().ravel() for r in (target, ours)]
         varied = min(part.std() for part in flat) > 1e-9
-        agreement = number(np.corrcoef(*flat)[0, 1]) if varied else "tidak ada, karena tanggapannya nol"
+        agreement = number(np.corrcoef(*flat)[0, 1]) if varied else "tidak ada, karena responsnya nol"
         figure = plots.responses(one[0].numpy(), adapted[0, 0].numpy(), picked[0], target[0, 0].numpy(), ours[0, 0].numpy())
-        return figure, f"Korelasi tanggapan pada citra ini: {agreement}."
+        return figure, f"Korelasi respons pada citra ini: {agreement}."
 
     return panel(
         [

@@ -138,7 +138,7 @@ class _Laporan(TemplateExporter):
         data, mark = output.get("data", {}), output.get("metadata", {}).get(KEY)
         if mark is None:
             return foreign.output(data, number, self._pictures, alone=len(cell.outputs) == 1)
-        if mark["kind"] == "cover":
+        if mark["kind"] in ("cover", "lab"):  # set by the template; for JupyterLab alone
             return ""
         if mark["kind"] == "prose":
             return data["text/markdown"]
