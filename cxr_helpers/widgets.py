@@ -162,7 +162,7 @@ def augmentation_panel(images: np.ndarray) -> ipywidgets.VBox:
         [
             ipywidgets.Dropdown(options=options, description="Augmentasi"),
             ipywidgets.IntSlider(0, 0, len(images) - 1, description="Citra"),
-            ipywidgets.IntSlider(0, 0, 99, description="Undian"),
+            ipywidgets.IntSlider(0, 0, 99, description="Nomor acak"),
         ],
         draw,
     )

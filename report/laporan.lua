@@ -10,7 +10,9 @@ local NAMES = { figure = "Gambar", table = "Tabel" }
 local PREFIX = { figure = "fig-", table = "tbl-" }
 local LONGEST_WHOLE = 12 -- lines; a longer table may be broken over two pages, its head repeated
 local LINE = 95 -- letters of a row that stand side by side on paper
-local WIDE = 7 -- columns; such a table may use the margin on the screen and is set smaller on paper
+-- A table of so many columns, or of columns whose longest words need so many letters, is wide: it may use the margin on the screen
+-- and is set smaller on paper.
+local WIDE, WIDE_LETTERS = 7, 72
 local number, seen, counts = {}, {}, { figure = 0, table = 0 }
 local levels = { 0, 0, 0, 0, 0, 0 }
 
@@ -125,6 +127,21 @@ local function share_width(grid)
   grid.colspecs = specs
 end
 
+local function is_wide(grid)
+  local longest, sum = {}, 0
+  for _, body in ipairs(grid.bodies) do
+    for _, row in ipairs(body.body) do
+      for i, cell in ipairs(row.cells) do
+        for word in pandoc.utils.stringify(cell.contents):gmatch("%S+") do
+          longest[i] = math.max(longest[i] or 0, utf8.len(word))
+        end
+      end
+    end
+  end
+  for i = 1, #grid.colspecs do sum = sum + (longest[i] or 0) + 2 end
+  return #grid.colspecs >= WIDE or sum > WIDE_LETTERS
+end
+
 -- About how many lines the rows of a table take on paper.
 local function lines(grid)
   local sum = 0
@@ -165,8 +182,8 @@ local function tabular(div)
     if block.t == "Div" and block.classes:includes("keterangan") then caption = block.content end
   end
   if not (grid and caption) then error("tabel #" .. id .. " tanpa isi atau keterangan") end
+  local wide = is_wide(grid)
   unbroken(grid)
-  local wide = #grid.colspecs >= WIDE
   if html then
     -- The first cell of a row names it; a screen reader says it with each number.
     for _, body in ipairs(grid.bodies) do body.row_head_columns = 1 end

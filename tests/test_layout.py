@@ -128,6 +128,12 @@ def test_the_tables_of_a_whole_study_fit(whole_study, page, tmp_path):  # noqa: 
             assert len(boxes) == 3 and all(inner <= outer for inner, outer in boxes), (width, boxes)
 
 
+def test_no_table_of_the_report_scrolls_on_a_desktop(built, page):  # noqa: F811
+    page.goto(report_file(built, "laporan").as_uri())
+    ids = "[...document.querySelectorAll('.gulir')].filter(b => b.scrollWidth > b.clientWidth).map(b => b.parentElement.id)"
+    assert page.evaluate(ids) == []
+
+
 def test_the_tables_of_a_whole_study_fit_on_paper(whole_study, tmp_path):
     (tmp_path / "studi.pdf").write_bytes(exporters.LaporanPDF().from_notebook_node(whole_study)[0])
     text = "".join(one.extract_text() for one in PdfReader(tmp_path / "studi.pdf").pages)
