@@ -204,9 +204,9 @@ local function tabular(div)
   if lines(grid) * (wide and 2 or 1) > LONGEST_WHOLE then set = set .. "#show figure.where(kind: table): set block(breakable: true)\n" end
   if wide then
     share_width(grid)
-    set = "#pad(x: -8mm)[\n" .. set:sub(4) .. "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
+    set = "#block(above: 1.6em, below: 1.6em)[#pad(x: -8mm)[\n" .. set:sub(4) .. "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
   end
-  return { pandoc.RawBlock("typst", set), grid, pandoc.RawBlock("typst", "]") }
+  return { pandoc.RawBlock("typst", set), grid, pandoc.RawBlock("typst", wide and "]]" or "]") }
 end
 
 local function code(block)

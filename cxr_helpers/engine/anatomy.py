@@ -36,19 +36,21 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Rays:
-    """What the rays meet, as fields: soft tissue, lung of nominal density and bone in cm, and what lies in or on the patient as
-    attenuation without a unit; known: see `draw`.
+    """What the rays meet, as fields: soft tissue, lung and bone in cm, the lung's density (1 is nominal), and what lies in or on
+    the patient as attenuation without a unit; known: see `draw`.
     """
 
     soft: np.ndarray
     lung: np.ndarray
+    density: np.ndarray
     bone: np.ndarray
     foreign: np.ndarray
     known: Arrays
 
     def transmitted(self) -> np.ndarray:
         """Share of the beam that goes through, by Beer–Lambert. Bone stands in the place of soft tissue."""
-        return np.exp(-(MU_SOFT * self.soft + MU_LUNG * self.lung + (MU_BONE - MU_SOFT) * self.bone + self.foreign))
+        lung = MU_LUNG * self.density * self.lung
+        return np.exp(-(MU_SOFT * self.soft + lung + (MU_BONE - MU_SOFT) * self.bone + self.foreign))
 
 
 def draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
@@ -85,7 +87,7 @@ def cast(rng: np.random.Generator, p: Arrays) -> Rays:
         pneumothorax=_coarse(air * middle.chest) > 0.5,
         tube_mask=_coarse(tube) > 0.1,
     )
-    return Rays(soft, density * (middle.lung - water), bone, foreign, masks | {"size": size})
+    return Rays(soft, middle.lung - water, density, bone, foreign, masks | {"size": size})
 
 
 # ---------------------------------------------------------------- profiles and grids

@@ -367,7 +367,7 @@ def explain(seed: int = 0) -> dict[str, np.ndarray | float]:
     """The steps from one further patient to an image (notebook 02): of sixteen with a pneumothorax the one whose air
     takes nearest to a third of its side.
 
-    soft, lung, bone: thickness along the ray in cm; transmitted: share of the beam; these (56,56) float. image (28,28) uint8;
+    soft, lung (at its nominal density), bone: cm along the ray; transmitted: share of the beam; these (56,56) float. image (28,28) uint8;
     heart, lungs, pneumothorax (28,28) bool; flip_share: of the written labels, how many the anatomy contradicts on purpose.
     """
     rng = np.random.default_rng([seed, len(SINGLE_LABEL) + 1])
@@ -376,7 +376,7 @@ def explain(seed: int = 0) -> dict[str, np.ndarray | float]:
     rays = anatomy.cast(rng, values)
     image = anatomy.detect(rng, rays.transmitted(), values)
     one = int(np.argmin(np.abs(rays.known["size"] - 1 / 3)))
-    fields = {"soft": rays.soft, "lung": rays.lung, "bone": rays.bone, "transmitted": rays.transmitted()}
+    fields = {"soft": rays.soft, "lung": rays.density * rays.lung, "bone": rays.bone, "transmitted": rays.transmitted()}
     halved = {name: field[one].reshape(2 * SIZE, 2, 2 * SIZE, 2).mean(axis=(1, 3)) for name, field in fields.items()}
     shown = {name: np.round(field.astype(np.float64), 2 if name != "transmitted" else 4) for name, field in halved.items()}
     masks = {name: rays.known[name][one] for name in ("heart", "lungs", "pneumothorax")}
