@@ -367,8 +367,8 @@ def explain(seed: int = 0) -> dict[str, np.ndarray | float]:
     """The steps from one further patient to an image (notebook 02): of sixteen with a pneumothorax the one whose air
     takes nearest to a third of its side.
 
-    soft, lung (at its nominal density), bone: cm along the ray; transmitted: share of the beam; these (56,56) float. image (28,28) uint8;
-    heart, lungs, pneumothorax (28,28) bool; flip_share: of the written labels, how many the anatomy contradicts on purpose.
+    soft, lung (at its nominal density), bone: cm along the ray; transmitted: share of the beam; each (56,56) float. image (28,28)
+    uint8; heart, lungs, pneumothorax (28,28) bool; flip_share: of the written labels, the part made wrong on purpose.
     """
     rng = np.random.default_rng([seed, len(SINGLE_LABEL) + 1])
     people = _two_classes(rng, (0, BATCH), np.arange(BATCH))
