@@ -167,7 +167,7 @@ local function figure(div)
       pandoc.RawBlock("html", "</figcaption></figure>"),
     }
   end
-  local placement = id == "fig-ringkasan" and "none" or "auto" -- the summary is read from top to bottom
+  local placement = id == "fig-ringkasan" and "none" or "bottom" -- the summary is read from top to bottom
   return {
     pandoc.RawBlock("typst", "#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), placement: " .. placement .. ", caption: ["),
     pandoc.Plain(pandoc.utils.blocks_to_inlines(div.content) .. source_typst(div)),

@@ -108,7 +108,7 @@ LAST = -1  # of the learning curve
 WORDS = [
     (ONE, "text_changes", {"pooling.removed": True}, "ditiadakan"),
     (ONE, "text_changes", {"pooling.removed": False}, "dipertahankan"),
-    (ONE, "text_architecture", {"pooling.removed": True, "pooling.work": 3.7}, "3,7 kali lipat"),
+    (ONE, "text_architecture", {"pooling.removed": True, "pooling.work": 3.7}, "menjadi 3,7 kali"),
     (ONE, "text_architecture", {"pooling.removed": False}, "sama dengan pada batang aslinya"),
     (ONE, "tbl_strategi_caption", {"kernels.same_size": False}, "diperbesar dua kali"),
     (ONE, "text_strategies", {"provenance.weights.kind": "imagenet"}, "yang terbaik dari cara yang dicoba"),
