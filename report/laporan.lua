@@ -167,11 +167,13 @@ local function figure(div)
       pandoc.RawBlock("html", "</figcaption></figure>"),
     }
   end
-  local placement = id == "fig-ringkasan" and "none" or "bottom" -- the summary is read from top to bottom
+  -- The summary is read from top to bottom; a figure that floats never comes before the words that name it.
+  local placement = id == "fig-ringkasan" and "none" or "bottom"
   return {
+    pandoc.RawBlock("typst", "#metadata(" .. quoted(id) .. ") <sebutan-gambar>"),
     pandoc.RawBlock("typst", "#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), placement: " .. placement .. ", caption: ["),
     pandoc.Plain(pandoc.utils.blocks_to_inlines(div.content) .. source_typst(div)),
-    pandoc.RawBlock("typst", "]) <" .. id .. ">"),
+    pandoc.RawBlock("typst", "#metadata(" .. quoted(id) .. ") <letak-gambar>]) <" .. id .. ">"),
   }
 end
 

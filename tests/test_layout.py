@@ -73,6 +73,37 @@ def test_no_page_is_more_than_a_third_empty_but_before_a_new_chapter(paper):
     assert len(inner) > 5 and max(inner.values()) <= 1 / 3, inner
 
 
+def test_each_figure_stands_in_its_chapter(paper, built):
+    pdf = PdfReader(paper)
+    text = ["".join(one.extract_text().split()) for one in pdf.pages]
+    starts = [pdf.get_destination_page_number(entry) for entry in pdf.outline if not isinstance(entry, list)] + [len(text)]
+    html = BeautifulSoup(report_file(built, "laporan").read_text("utf-8"), "html.parser").main
+    chapters = [section for section in html.find_all("section", recursive=False) if section.h1 in section.find_all("h1")]
+    assert len(chapters) == len(starts) - 1
+    checked = 0
+    for first, after, chapter in zip(starts, starts[1:], chapters, strict=False):
+        for figure in chapter.select("figure:not(.tabel)"):
+            caption = "".join(figure.figcaption.get_text(" ", strip=True).split())[:40]
+            (at,) = [i for i, words in enumerate(text) if caption in words]
+            assert first <= at <= after, caption
+            checked += 1
+    assert checked > 10
+
+
+def test_a_figure_that_would_float_into_the_next_chapter_stays_in_its_own(tmp_path):
+    (tmp_path / "fig-a.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="100" height="60"/>')
+    shell = (exporters.TEMPLATES / "laporan.typ").read_text("utf-8")
+    measured = shell[shell.index("#context {\n  let place") :]
+    filled = '#set page(height: 200mm)\n= Satu\n#block(height: 120mm)[Gambar]\n#metadata("fig-a") <sebutan-gambar>\n'
+    drawn = (
+        '#figure(image("fig-a.svg", width: 100%), placement: bottom, caption: [A.#metadata("fig-a") <letak-gambar>]) <fig-a>\n'
+    )
+    late = filled + drawn + "= Dua\nIsi.\n" + measured
+    assert "placement: none" in exporters._settled(tmp_path, late)
+    fits = late.replace("120mm", "10mm")
+    assert exporters._settled(tmp_path, fits) == fits
+
+
 def test_nothing_is_cut_off_at_the_sides_of_the_paper(paper):
     for number, picture in enumerate(pictures(paper), start=1):
         side = int(SIDE * picture.shape[1])
