@@ -100,7 +100,7 @@ def test_a_figure_that_would_float_into_the_next_chapter_stays_in_its_own(tmp_pa
     )
     late = filled + drawn + "= Dua\nIsi.\n" + measured
     assert "placement: none" in exporters._settled(tmp_path, late)
-    fits = late.replace("120mm", "10mm")
+    fits = late.replace("120mm", "10mm").replace("= Dua", "#pagebreak()\n= Dua")
     assert exporters._settled(tmp_path, fits) == fits
 
 
