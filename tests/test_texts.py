@@ -350,7 +350,7 @@ WORDS = [
     (FOUR, "text_source", {"source": "reference", "reference.trainings": 8, "reference.planned": 9}, "8 dari 9 pel"),
     (FOUR, "text_source", {"provenance.data.kind": "chestmnist"}, "**tidak berlaku untuk"),
     (FOUR, "text_detectable", {"detectable": [DETECTABLE]}, "0,031 dengan 5 seed"),
-    (FOUR, "tbl_perbaikan", {"shown.1": ROW}, "| 2 | lebih baik | +0,031 | 0,010–0,052 | setara | −5,0 | "),
+    (FOUR, "tbl_perbaikan", {"shown.1": ROW}, "| 2 | lebih baik | +0,031 (0,010–0,052) | setara | −5,0 (−9,0 hingga −1,0) | "),
     (FOUR, "tbl_perbaikan", {"shown.1": ONE_SEED}, "| belum dapat diputuskan (1 seed) |"),
     (FOUR, "tbl_perbaikan", {"shown.1": ROW | {"predicts": UNDECIDED}}, "| belum dapat diputuskan |"),
     (FOUR, "tbl_perbaikan_caption", {"source": "reference"}, "Studi acuan: setiap"),
