@@ -63,7 +63,7 @@ $(BUILD)/.environment: pyproject.toml
 	@"$$PY" report/check.py environment
 # In a container people are often root, which JupyterLab refuses without being told; it listens on the loopback address only.
 lab: $(READY)
-	@$(if $(findstring :,$(CURDIR)),PYTHONPATH=..) "$$PY" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. notebooks/01_adaptasi_bobot.ipynb
+	@CXR_LAB=1 $(if $(findstring :,$(CURDIR)),PYTHONPATH=..) "$$PY" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. notebooks/01_adaptasi_bobot.ipynb
 
 $(BUILD)/.settings $(BUILD)/.cover: $(BUILD)/.%: FORCE | $(READY)
 	@"$$PY" report/check.py $*

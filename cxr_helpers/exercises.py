@@ -109,11 +109,11 @@ def _sum_channels(answer: Callable) -> Steps:
         "keepdim=True.",
     )
     mean = adapt_conv1(weight, kernel=7)
-    yield not torch.allclose(found, mean, atol=1e-5), "itu cara rata-rata: tanggapannya menjadi sepertiga dari yang asli."
+    yield not torch.allclose(found, mean, atol=1e-5), "itu cara rata-rata: responsnya menjadi sepertiga dari yang asli."
     expected = adapt_conv1(weight, kernel=7, reduce="sum")
     yield (
         torch.allclose(found, expected, atol=1e-4),
-        "tanggapannya terhadap citra keabuan berbeda dari tanggapan kernel asal terhadap salinannya pada tiga kanal.",
+        "responsnya terhadap citra keabuan berbeda dari respons kernel asal terhadap salinannya pada tiga kanal.",
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from cxr_helpers.engine.indonesian import number
 from cxr_helpers.plots import BLUE, GREEN, ORANGE, RED, WIDTH, accuracy_by_epoch, picture
 
 PURPLE = (0.6, 0.3, 0.7)
@@ -77,6 +78,31 @@ def samples(
     if outlines:
         handles = [plt.Line2D([], [], color=ORGANS.get(name, RED), label=name) for name in outlines]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def phantom(steps: dict) -> Figure:
+    """How the phantom makes an image, from left to right: what the rays meet, what goes through, and the pixels with their masks.
+
+    steps: of phantom.explain; thicknesses in cm, the transmitted share as its attenuation −ln(I/I0).
+    """
+    figure, panels = plt.subplots(1, 6, figsize=(WIDTH, 1.75))
+    for panel, name, title in zip(panels, ("soft", "lung", "bone"), ("Jaringan lunak", "Paru", "Tulang"), strict=False):
+        field = np.asarray(steps[name])
+        picture(panel, field, title, cmap="cividis", vmin=0, vmax=max(float(field.max()), 1e-9))
+        panel.set_xlabel(f"0–{number(field.max(), 0 if field.max() >= 10 else 1)} cm", fontsize=8)
+    picture(panels[3], -np.log(np.maximum(steps["transmitted"], 1e-6)), "Pelemahan")
+    panels[3].set_xlabel("$-\\ln(I/I_0)$", fontsize=8)
+    for panel, title in zip(panels[4:], ("Citra", "Masker acuan"), strict=True):
+        picture(panel, steps["image"], title, vmin=0, vmax=255)
+    masks = {"jantung": steps["heart"], "paru": steps["lungs"], "pneumotoraks": steps["pneumothorax"]}
+    for name, mask in masks.items():
+        panels[5].contour(np.asarray(mask, bool), levels=[0.5], colors=[ORGANS[name]], linewidths=0.9)
+    panels[4].set_xlabel("28×28 piksel", fontsize=8)
+    for panel in panels:
+        panel.title.set_fontsize(8.5)
+    handles = [plt.Line2D([], [], color=ORGANS[name], label=name) for name in masks]
+    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), fontsize=8)
     return figure
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from cxr_helpers.comparison import BETTER, MARGIN, WORSE
-from cxr_helpers.engine.indonesian import join, number, plain
+from cxr_helpers.comparison import BETTER, MAJORITY, MARGIN, WORSE
+from cxr_helpers.engine.indonesian import join, number, plain, signed
 
 WIDTH = 6.3  # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
 BLUE, ORANGE, GREEN = sns.color_palette("colorblind")[:3]
@@ -63,7 +63,8 @@ def _epoch_axis(panel, epochs) -> None:
 
 
 def _percent_axis(axis) -> None:
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    """Ticks of a share as percents, each written as it is: "77,5%" where the ticks are that close."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{plain(round(100 * value, 6))}%"))
 
 
 def picture(axes, image: ArrayLike, title: str = "", colour=None, **kwargs) -> None:
@@ -191,10 +192,12 @@ def predictions(
     n = len(images)
     columns = min(5, n)
     rows = -(-n // columns)
-    figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, rows * (WIDTH / columns + 0.5)), squeeze=False)
+    remarks = remarks or [""] * n
+    lines = max(1 + f"\n{remark}".count("\n") * bool(remark) for remark in remarks)  # below each image
+    height = rows * (WIDTH / columns + 0.35 + 0.15 * lines)
+    figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()
-    remarks = remarks or [""] * n
     for panel, image, label, p, remark in zip(panels.flat, images, labels, probability, remarks, strict=False):
         predicted = int(p > 0.5)
         right = predicted == label
@@ -265,8 +268,8 @@ def leakage(lesson: dict) -> Figure:
     epochs = range(1, len(lesson["test_acc"]) + 1)
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
     panel.plot(epochs, lesson["test_acc"], "o-", color=GREY, ms=3.5, label="akurasi uji")
-    panel.plot(*lesson["honest"], "D", color=BLUE, ms=8, label="dipilih berdasarkan validasi")
-    panel.plot(*lesson["course"], "*", color=RED, ms=12, label="dipilih berdasarkan data uji sendiri")
+    panel.plot(*lesson["honest"], "D", color=BLUE, ms=11, label="dipilih berdasarkan validasi")
+    panel.plot(*lesson["course"], "*", color=RED, ms=9, label="dipilih berdasarkan data uji sendiri")
     panel.set_ylabel("Akurasi uji")
     _epoch_axis(panel, epochs)
     _percent_axis(panel.yaxis)
@@ -281,7 +284,7 @@ def _bands(panel, x: list[int], curves: dict[str, list[dict]], styles: tuple = (
         panel.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
         panel.plot(x, value, style, color=colour, ms=3.5, label=name)
     if len(curves) > 1:
-        panel.legend(loc="best")
+        panel.figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves))
 
 
 def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
@@ -298,7 +301,7 @@ def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
         right.errorbar([shift, 1 + shift], value, [value - low, high - value], fmt=style, color=colour, ms=4, lw=1, label=name)
     right.set(title="Akurasi, mode evaluasi", xlim=(-0.5, 1.5), xticks=(0, 1), xticklabels=("epoch terpilih", "epoch terakhir"))
     _percent_axis(right.yaxis)
-    right.legend(loc="best")
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -334,7 +337,7 @@ def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
     panel.set(xlabel="Probabilitas kelas yang diprediksi", ylabel="Jumlah citra")
     panel.xaxis.set_major_formatter(Comma(1))
     panel.yaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.legend(loc="upper left")
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -355,28 +358,52 @@ def reliability(before: list[dict], after: list[dict]) -> Figure:
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_formatter(Comma(1))
     panels[0][0].set_ylabel("Proporsi yang benar")
-    panels[0][0].legend(loc="lower right")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def _limits(rows: list[dict], question: str, margin: float) -> tuple[float, float]:
+    """The span of the intervals and of ±margin, with some air; a network that guesses the majority doesn't stretch it."""
+    judged = [row[question]["ci95"] for row in rows if row[question]["verdict"] != MAJORITY] or [
+        row[question]["ci95"] for row in rows
+    ]
+    ends = [*np.ravel(judged), -margin, margin]
+    air = 0.06 * (max(ends) - min(ends))
+    return min(ends) - air, max(ends) + air
+
+
+def _difference(panel, y: float, estimate: dict, scale: float, digits: int) -> None:
+    """One row of `forest`: a point with its interval; beyond the panel an arrow at its edge, with the value."""
+    colour = GREY if estimate["verdict"] == MAJORITY else BLUE
+    value, (low, high), (left, right) = scale * estimate["value"], scale * np.array(estimate["ci95"]), panel.get_xlim()
+    if left <= value <= right:
+        panel.hlines(y, max(low, left), min(high, right), color=colour, lw=1.4)
+        filled = estimate["verdict"] in (BETTER, WORSE)
+        panel.scatter(value, y, 22, facecolors=colour if filled else "white", edgecolors=colour, zorder=3)
+        return
+    edge, marker, side, step = (left, "<", "left", 6) if value < left else (right, ">", "right", -6)
+    panel.plot(edge, y, marker, color=colour, ms=5, clip_on=False)
+    panel.annotate(signed(value, digits), (edge, y), (step, 0), textcoords="offset points", ha=side, va="center", fontsize=8)
 
 
 def forest(variants: list[dict]) -> Figure:
     """Differences from the baseline with their intervals, one row a remedy: test AUC on the left, gap on the right.
 
-    variants: rows of verdicts.judge, baseline first. Grey bands: differences that count as none.
+    variants: rows of verdicts.judge, baseline first. Grey bands: differences that count as none. Grey rows guess the majority.
     """
     rows = variants[1:]
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 1.1 + 0.24 * len(rows)), sharey=True)
     y = np.arange(len(rows))[::-1]
     predicts = ("predicts", 1, MARGIN["auc"], "Selisih AUC uji", 3)
-    overfits = ("overfits", 100, 100 * MARGIN["gap"], "Selisih kesenjangan (poin persen)", 0)
+    overfits = ("overfits", 100, MARGIN["gap"], "Selisih kesenjangan (poin persen)", 1)
     for panel, (question, scale, margin, label, digits) in zip(panels, (predicts, overfits), strict=True):
-        value, low, high = scale * np.array([(row[question]["value"], *row[question]["ci95"]) for row in rows]).T
-        decided = [BLUE if row[question]["verdict"] in (BETTER, WORSE) else "white" for row in rows]
-        panel.axvspan(-margin, margin, color=GREY, alpha=0.18, lw=0)
+        low, high = _limits(rows, question, margin)
+        panel.set(xlabel=label, xlim=(scale * low, scale * high), ylim=(-0.6, len(rows) - 0.4))
+        panel.axvspan(-scale * margin, scale * margin, color=GREY, alpha=0.18, lw=0)
         panel.axvline(0, color=GREY, lw=0.9)
-        panel.hlines(y, low, high, color=BLUE, lw=1.4)
-        panel.scatter(value, y, 22, facecolors=decided, edgecolors=BLUE, zorder=3)
-        panel.set(xlabel=label, ylim=(-0.6, len(rows) - 0.4))
-        panel.xaxis.set_major_formatter(Comma(digits))
+        for place, row in zip(y, rows, strict=True):
+            _difference(panel, place, row[question], scale, digits)
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(round(value, 6))))
     panels[0].set_yticks(y, [row["title"] for row in rows])
     return figure

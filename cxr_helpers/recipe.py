@@ -120,7 +120,7 @@ class TrainConfig:
     def _check_together(self) -> None:
         """Settings that exclude each other."""
         for wrong, why in (
-            (self.unfreeze and self.trainable != "all", "unfreeze memulai dari kepala saja: hapus trainable"),
+            (self.unfreeze and self.trainable != "all", "unfreeze memulai dari lapisan klasifikasi saja: hapus trainable"),
             (self.average != "none" and self.trainable != "all", "average memerlukan trainable='all'"),
             (self.tta and not (self.augment or self.own), "tta memerlukan augmentasi: berikan augment=(…)"),
             (self.own and self.augment_target == "minority", "augment_target='minority' hanya untuk augmentasi bernama"),

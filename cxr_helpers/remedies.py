@@ -52,14 +52,14 @@ REMEDIES = (
     Remedy("flip", "augmentation", "Augmentasi cermin kiri-kanan", {"augment": ("flip",)}),
     Remedy("small_cnn", "simpler_architecture", "CNN kecil", {"architecture": "small_cnn"}),
     Remedy("resnet18_layer2", "simpler_architecture", "ResNet-18 hingga layer2", {"architecture": "resnet18_layer2"}),
-    Remedy("head_only", "fewer_layers", "Hanya kepala", {"trainable": "head"}),
-    Remedy("layer4_and_head", "fewer_layers", "Layer4 dan kepala", {"trainable": "layer4+head"}),
+    Remedy("head_only", "fewer_layers", "Hanya lapisan klasifikasi", {"trainable": "head"}),
+    Remedy("layer4_and_head", "fewer_layers", "Layer4 dan lapisan klasifikasi", {"trainable": "layer4+head"}),
     Remedy("cosine", "schedule", "Jadwal kosinus", {"schedule": "cosine"}),
     # Its point is a peak far above the constant rate (Smith & Topin 2018).
     Remedy("onecycle", "schedule", "Jadwal one-cycle, puncak 0,0015", {"schedule": "onecycle", "lr": 1.5e-3}),
     Remedy("batch_8", "batch_size", "Batch 8", {"batch_size": 8}),
     Remedy("batch_128", "batch_size", "Batch 128", {"batch_size": 128}),
-    Remedy("early_stopping", "early_stopping", "Early stopping (sabar 2 epoch)", {"patience": 2}, which="best"),
+    Remedy("early_stopping", "early_stopping", "Early stopping (patience 2 epoch)", {"patience": 2}, which="best"),
     Remedy("pos_weight", "balancing", "Bobot kelas pada loss", {"balance": "pos_weight"}),
     Remedy("weighted_sampler", "balancing", "Pengambilan berimbang", {"balance": "sampler"}),
     Remedy(

@@ -141,12 +141,12 @@ def open_setup(
 ) -> Setup:
     """Check the settings, find data and weights, and set the number of threads. Raises InputError with one line for the person.
 
-    As for `make report`; every notebook passes its parameter cell on. A relative path is taken from the project's root when it
-    does not exist in the working folder.
+    As for `make report`; every notebook passes its parameter cell on, and `make lab` gives what stands there at its default. A
+    relative path is taken from the project's root when it does not exist in the working folder.
     """
     started, clock = results.now(), time.time()
     named = dict(seed=seed, device=device, size=size, classes=classes, precision=precision, seeds=seeds)
-    given = settings.parse(data=data, weights=weights, preset=preset, **named)
+    given = settings.parse(**settings.of_lab(data=data, weights=weights, preset=preset, **named))
     where = pick_device(given.device)
     runtime.prepare()
     usual = "quick" if where.type == "cpu" else "full"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import jinja2
 import mistune
+import pypandoc
 from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -193,6 +194,7 @@ FIGURES = {
     "fig-kernel": Drawing(pictures.kernels, before="kernels.before", after="kernels.after"),
     "fig-pergeseran": Drawing(plots.drift, drift="batch_norm.drift"),
     # 02_pelatihan
+    "fig-fantom": Drawing(pictures.phantom, steps="phantom"),
     "fig-contoh": Drawing(
         pictures.samples, images="samples.images", labels="samples.labels", outlines="samples.outlines", class_names=NAMES
     ),
@@ -353,6 +355,18 @@ def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> Non
         if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", []):
             markdown = "".join(cell["source"])
             _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
+
+
+def references(notebook: str) -> None:
+    """Show, in JupyterLab, the literature that the cells of a notebook name as [@key]; its page has such a list anyway."""
+    cells = json.loads((files.ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    cited = sorted({key for cell in cells for key in re.findall(r"(?<=[\[; ]@)\w+(?=[\];])", "".join(cell["source"]))})
+    listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
+    options = ["--citeproc", "--bibliography=pustaka.bib"]
+    shown = pypandoc.convert_text(listed, "html", format="markdown", extra_args=options, cworkdir=str(files.ROOT / "report"))
+    for key in cited:
+        shown = re.sub(rf'(<div id="ref-{key}"[^>]*>)', rf"\1<code>@{key}</code> ", shown)
+    _emit({"text/html": shown, "text/plain": ", ".join(cited)}, "lab")
 
 
 # --- outputs --------------------------------------------------------------------------------------------------------

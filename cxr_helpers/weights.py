@@ -185,7 +185,7 @@ def _from_file(path: Path) -> Weights:
         like = checkpoints.portrait(found.shapes)
         seems = f"tampaknya {like}. " if like and "resnet18" not in like else ""
         raise InputError(f"WEIGHTS={path}: {seems}{error}") from None
-    note = "Berkas dari pengguna; kepala klasifikasi diganti."
+    note = "Berkas dari pengguna; lapisan klasifikasi diganti."
     if found.below:
         note += f" Jaringannya tersimpan di bawah {found.below}."
     if found.unused:

@@ -33,7 +33,7 @@ RESIZE_NAMES = {
     "crop": "potong tengah",
     "pinv": "pseudo-inverse",
 }
-SCALE_NAMES = {"none": "tanpa", "dc": "tanggapan rata", "norm": "norma"}
+SCALE_NAMES = {"none": "tanpa penskalaan", "dc": "respons terhadap masukan konstan", "norm": "norma"}
 PER_PAGE = 10  # images
 
 
@@ -95,9 +95,9 @@ def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidge
         ours = adaptation.adapted_response(adapted, picked, 2 if same else 1)
         flat = [r[0, 0, 1:-1, 1:-1].numpy().ravel() for r in (target, ours)]
         spread = [part.std() for part in flat]
-        said = "Korelasi tanggapan pada citra ini: tidak ada, karena tanggapannya nol."
+        said = "Korelasi respons pada citra ini: tidak ada, karena responsnya nol."
         if min(spread) > 1e-9:
-            said = f"Korelasi tanggapan pada citra ini: {number(np.corrcoef(*flat)[0, 1])}. Simpangan baku tanggapan adaptasi: "
+            said = f"Korelasi respons pada citra ini: {number(np.corrcoef(*flat)[0, 1])}. Simpangan baku respons adaptasi: "
             said += f"{number(spread[1] / spread[0], 2)} kali asalnya."
         figure = plots.responses(one[0].numpy(), adapted[0, 0].numpy(), picked[0], target[0, 0].numpy(), ours[0, 0].numpy())
         return figure, said
@@ -180,7 +180,7 @@ def augmentation_panel(images: np.ndarray) -> ipywidgets.VBox:
         [
             ipywidgets.Dropdown(options=options, description="Augmentasi"),
             _slider("Citra", 0, len(images) - 1),
-            _slider("Undian", 0, 99),
+            _slider("Nomor acak", 0, 99),
         ],
         draw,
     )

@@ -16,7 +16,7 @@ from cxr_helpers.engine import results
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import join, number
 
-OWN_TO_A_RUN = ("started", "seconds", "images_per_second", "peak_memory_mb")
+OWN_TO_A_RUN = ("started", "seconds", "runs_bytes", "images_per_second", "peak_memory_mb")
 NAMES = ("name", "id", "title", "group", "rule", "layer", "epoch", "n")  # what an entry of a list may be called by
 DECIDING = ("python", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "medmnist")
 SHOWN = 40  # rows of the table without RINCI=1

@@ -138,7 +138,7 @@ class _Laporan(TemplateExporter):
         data, mark = output.get("data", {}), output.get("metadata", {}).get(KEY)
         if mark is None:
             return foreign.output(data, number, self._pictures, alone=len(cell.outputs) == 1)
-        if mark["kind"] == "cover":
+        if mark["kind"] in ("cover", "lab"):  # set by the template; for JupyterLab alone
             return ""
         if mark["kind"] == "prose":
             return data["text/markdown"]
@@ -238,8 +238,8 @@ class LaporanPDF(_Laporan):
             for sign in dict.fromkeys(DRAWABLE.findall(markdown)):
                 self._note(f"{self._cell_with(sign)}aksara {sign} tidak ada pada huruf PDF dan dicetak sebagai □.")
             source = self._pandoc(folder, DRAWABLE.sub("□", markdown), drawable, options)
-            (folder / "document.typ").write_text(source, encoding="utf-8")
             try:
+                source = _settled(folder, source)
                 pdf, warnings = typst.compile_with_warnings(
                     str(folder / "document.typ"),
                     root=str(folder),
@@ -255,6 +255,23 @@ class LaporanPDF(_Laporan):
             if warnings:
                 raise InputError(f"PDF tidak dapat disusun dengan bersih: {' '.join(str(warnings[0]).split())[:300]}")
             return pdf
+
+
+def _settled(folder: Path, source: str) -> str:
+    """Write the document; a figure that would float past the end of its chapter stands where it is named instead."""
+    path = folder / "document.typ"
+    for _ in range(4):  # one that no longer floats may move another
+        path.write_text(source, encoding="utf-8")
+        compiler = typst.Compiler(str(path), root=str(folder), ignore_system_fonts=True)
+        found = json.loads(compiler.query("<letak>", field="value", one=True))
+        drawn = dict(found["drawn"])
+        late = [id for id, named in found["named"] if any(named <= chapter < drawn[id] for chapter in found["chapters"])]
+        floating = re.compile(rf'("(?:{"|".join(late)})\.svg".*placement: )bottom')
+        if not late or not floating.search(source):
+            break
+        source = floating.sub(r"\1none", source)
+    path.write_text(source, encoding="utf-8")
+    return source
 
 
 def _attribute(text: str) -> str:

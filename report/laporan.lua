@@ -8,8 +8,11 @@
 local html = FORMAT:match("html") ~= nil
 local NAMES = { figure = "Gambar", table = "Tabel" }
 local PREFIX = { figure = "fig-", table = "tbl-" }
-local LONGEST_WHOLE = 16 -- rows; only a longer table may be broken over two pages
-local WIDE = 7 -- columns; such a table may use the margin on the screen and is set smaller on paper
+local LONGEST_WHOLE = 12 -- lines; a longer table may be broken over two pages, its head repeated
+local LINE = 95 -- letters of a row that stand side by side on paper
+-- A table of so many columns, or of columns whose longest words need so many letters, is wide: it may use the margin on the screen
+-- and is set smaller on paper.
+local WIDE, WIDE_LETTERS = 7, 72
 local number, seen, counts = {}, {}, { figure = 0, table = 0 }
 local levels = { 0, 0, 0, 0, 0, 0 }
 
@@ -124,6 +127,34 @@ local function share_width(grid)
   grid.colspecs = specs
 end
 
+local function is_wide(grid)
+  local longest, sum = {}, 0
+  for _, body in ipairs(grid.bodies) do
+    for _, row in ipairs(body.body) do
+      for i, cell in ipairs(row.cells) do
+        for word in pandoc.utils.stringify(cell.contents):gmatch("%S+") do
+          longest[i] = math.max(longest[i] or 0, utf8.len(word))
+        end
+      end
+    end
+  end
+  for i = 1, #grid.colspecs do sum = sum + (longest[i] or 0) + 2 end
+  return #grid.colspecs >= WIDE or sum > WIDE_LETTERS
+end
+
+-- About how many lines the rows of a table take on paper.
+local function lines(grid)
+  local sum = 0
+  for _, body in ipairs(grid.bodies) do
+    for _, row in ipairs(body.body) do
+      local letters = 0
+      for _, cell in ipairs(row.cells) do letters = letters + utf8.len(pandoc.utils.stringify(cell.contents)) end
+      sum = sum + math.max(1, math.ceil(letters / LINE))
+    end
+  end
+  return sum
+end
+
 local function figure(div)
   local id, file, alt = div.identifier, div.attributes.berkas, div.attributes.alt
   local width = div.attributes.lebar or "100%"
@@ -136,11 +167,13 @@ local function figure(div)
       pandoc.RawBlock("html", "</figcaption></figure>"),
     }
   end
-  local placement = id == "fig-ringkasan" and "none" or "auto" -- the summary is read from top to bottom
+  -- The summary is read from top to bottom; a figure that floats never comes before the words that name it.
+  local placement = id == "fig-ringkasan" and "none" or "bottom"
   return {
+    pandoc.RawBlock("typst", "#metadata(" .. quoted(id) .. ") <sebutan-gambar>"),
     pandoc.RawBlock("typst", "#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), placement: " .. placement .. ", caption: ["),
     pandoc.Plain(pandoc.utils.blocks_to_inlines(div.content) .. source_typst(div)),
-    pandoc.RawBlock("typst", "]) <" .. id .. ">"),
+    pandoc.RawBlock("typst", "#metadata(" .. quoted(id) .. ") <letak-gambar>]) <" .. id .. ">"),
   }
 end
 
@@ -151,8 +184,8 @@ local function tabular(div)
     if block.t == "Div" and block.classes:includes("keterangan") then caption = block.content end
   end
   if not (grid and caption) then error("tabel #" .. id .. " tanpa isi atau keterangan") end
+  local wide = is_wide(grid)
   unbroken(grid)
-  local wide = #grid.colspecs >= WIDE
   if html then
     -- The first cell of a row names it; a screen reader says it with each number.
     for _, body in ipairs(grid.bodies) do body.row_head_columns = 1 end
@@ -169,15 +202,13 @@ local function tabular(div)
   end
   grid.caption = { long = { pandoc.Plain(pandoc.utils.blocks_to_inlines(caption) .. source_typst(div)) } }
   grid.identifier = id
-  local rows = 0
-  for _, body in ipairs(grid.bodies) do rows = rows + #body.body end
   local set = "#[\n"
-  if rows > LONGEST_WHOLE then set = set .. "#show figure.where(kind: table): set block(breakable: true)\n" end
+  if lines(grid) * (wide and 2 or 1) > LONGEST_WHOLE then set = set .. "#show figure.where(kind: table): set block(breakable: true)\n" end
   if wide then
     share_width(grid)
-    set = "#pad(x: -8mm)[\n" .. set:sub(4) .. "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
+    set = "#block(above: 1.6em, below: 1.6em)[#pad(x: -8mm)[\n" .. set:sub(4) .. "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
   end
-  return { pandoc.RawBlock("typst", set), grid, pandoc.RawBlock("typst", "]") }
+  return { pandoc.RawBlock("typst", set), grid, pandoc.RawBlock("typst", wide and "]]" or "]") }
 end
 
 local function code(block)

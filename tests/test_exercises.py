@@ -55,7 +55,7 @@ def test_the_solution_is_right_and_the_handed_out_cell_is_open(name, capsys):
 WRONG = [
     ("jumlah-kanal", "return weight.mean(dim=1, keepdim=True)", "rata-rata"),
     ("jumlah-kanal", "return weight.sum(dim=1)", "keepdim=True"),
-    ("jumlah-kanal", "return weight[:, :1]", "tanggapannya"),
+    ("jumlah-kanal", "return weight[:, :1]", "responsnya"),
     ("jumlah-kanal", "return weight.numpy().sum(1)", "ndarray berbentuk (8, 7, 7)"),
     ("banyak-bobot", "return outputs * side**2", "kanal masukan"),
     ("banyak-bobot", "outputs * inputs * side**2", "return"),

@@ -74,7 +74,7 @@ def test_another_kind_of_prediction_begins_at_its_first_page_and_ends_at_its_las
 def test_a_colour_kernel_loses_its_answer_in_the_mean_and_says_so(panel):
     controls, said, _ = parts(panel)
     controls["Kernel"].value = 50
-    assert "tanggapannya nol" in said.value
+    assert "responsnya nol" in said.value
 
 
 def test_headless_shows_nothing(monkeypatch):

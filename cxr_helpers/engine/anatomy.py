@@ -34,12 +34,37 @@ MU_BONE = 0.28 * 1.45  # ribs and vertebrae: a shell of cortical bone (0.315 × 
 Arrays = dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Rays:
+    """What the rays meet, as fields: soft tissue, lung and bone in cm, the lung's density (1 is nominal), and what lies in or on
+    the patient as attenuation without a unit; known: see `draw`.
+    """
+
+    soft: np.ndarray
+    lung: np.ndarray
+    density: np.ndarray
+    bone: np.ndarray
+    foreign: np.ndarray
+    known: Arrays
+
+    def transmitted(self) -> np.ndarray:
+        """Share of the beam that goes through, by Beer–Lambert. Bone stands in the place of soft tissue."""
+        lung = MU_LUNG * self.density * self.lung
+        return np.exp(-(MU_SOFT * self.soft + lung + (MU_BONE - MU_SOFT) * self.bone + self.foreign))
+
+
 def draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
     """Images (B,28,28) uint8, and what is known of them.
 
     heart, lungs (both hemithoraces, air included), pneumothorax, tube_mask: (B,28,28) bool; size: (B,) float32, the air as a
     share of its hemithorax's area, 0 without a pneumothorax.
     """
+    rays = cast(rng, p)
+    return detect(rng, rays.transmitted(), p), rays.known
+
+
+def cast(rng: np.random.Generator, p: Arrays) -> Rays:
+    """The patients as the rays meet them."""
     cloud, blotches, speckle = (
         rng.standard_normal((len(p["field"]), n, n), dtype=np.float32) for n in (SIZE // 2, SIZE, SIZE * 2)
     )
@@ -56,15 +81,13 @@ def draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
     bone = _bone(p, at, cage)
     tube = _tube(p, at)
     foreign = _devices(p, at, middle, tube)
-    attenuation = MU_SOFT * soft + MU_LUNG * density * (middle.lung - water) + (MU_BONE - MU_SOFT) * bone + foreign
-    images = _detect(rng, np.exp(-attenuation), p)
     masks = dict(
         heart=_coarse((middle.heart_r2 < 1) & (cage.above > -1.5)) > 0.5,
         lungs=_coarse(middle.chest) > 0.5,
         pneumothorax=_coarse(air * middle.chest) > 0.5,
         tube_mask=_coarse(tube) > 0.1,
     )
-    return images, masks | {"size": size}
+    return Rays(soft, middle.lung - water, density, bone, foreign, masks | {"size": size})
 
 
 # ---------------------------------------------------------------- profiles and grids
@@ -381,7 +404,7 @@ def _devices(p: Arrays, at: Place, middle: Middle, tube: np.ndarray) -> np.ndarr
     return foreign
 
 
-def _detect(rng: np.random.Generator, transmitted: np.ndarray, p: Arrays) -> np.ndarray:
+def detect(rng: np.random.Generator, transmitted: np.ndarray, p: Arrays) -> np.ndarray:
     """Transmitted share of the beam on the fine grid (B,112,112) → image (B,28,28) uint8, dense tissue bright."""
     primary = _coarse(transmitted)
     scattered = p["scatter"] * primary[:, 6:-6, 6:-6].mean(axis=(1, 2), keepdims=True)  # comes from the patient, not the air

@@ -363,6 +363,26 @@ def more_test_images(n: int, seed: int = 0, number: int = len(SINGLE_LABEL)) -> 
     return images, people.written[:, PNEUMOTHORAX].astype(np.uint8), facts
 
 
+def explain(seed: int = 0) -> dict[str, np.ndarray | float]:
+    """The steps from one further patient to an image (notebook 02): of sixteen with a pneumothorax the one whose air
+    takes nearest to a third of its side.
+
+    soft, lung (at its nominal density), bone: cm along the ray; transmitted: share of the beam; each (56,56) float. image (28,28)
+    uint8; heart, lungs, pneumothorax (28,28) bool; flip_share: of the written labels, the part made wrong on purpose.
+    """
+    rng = np.random.default_rng([seed, len(SINGLE_LABEL) + 1])
+    people = _two_classes(rng, (0, BATCH), np.arange(BATCH))
+    values = {name: one[:, None, None] for name, one in _values(rng, people.findings(), people.flipped, people.patient).items()}
+    rays = anatomy.cast(rng, values)
+    image = anatomy.detect(rng, rays.transmitted(), values)
+    one = int(np.argmin(np.abs(rays.known["size"] - 1 / 3)))
+    fields = {"soft": rays.soft, "lung": rays.density * rays.lung, "bone": rays.bone, "transmitted": rays.transmitted()}
+    halved = {name: field[one].reshape(2 * SIZE, 2, 2 * SIZE, 2).mean(axis=(1, 3)) for name, field in fields.items()}
+    shown = {name: np.round(field.astype(np.float64), 2 if name != "transmitted" else 4) for name, field in halved.items()}
+    masks = {name: rays.known[name][one] for name in ("heart", "lungs", "pneumothorax")}
+    return {**shown, "image": image[one], **masks, "flip_share": FLIP_SHARE}
+
+
 def _draw(rng: np.random.Generator, people: People, drawn: Callable[[int], object]) -> tuple[np.ndarray, Arrays]:
     """Images (N,28,28) and truth named as in TRUTH; `drawn` hears of each batch how many images it has."""
     keep_freed_memory()  # the fields of one batch take the place of the last one's: a third less time

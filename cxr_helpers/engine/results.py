@@ -86,6 +86,7 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
     finished = {
         **provenance,
         "seconds": round(time.time() - provenance["clock"], 1),
+        "runs_bytes": sum(path.stat().st_size for path in files.runs_folder().rglob("*") if path.is_file()),
         "version": VERSION,
         "commit": _commit(),
         "packages": packages(),

@@ -20,6 +20,7 @@ DEFAULTS = {
     "precision": "auto",
     "seeds": "auto",
 }
+LAB = "CXR_LAB"  # set by `make lab`
 SIZES = (28, 64, 128, 224)  # MedMNIST and MedMNIST+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -88,6 +89,16 @@ def parse(**given) -> Settings:
     words = {"data": str(data) or "auto", "weights": str(weights) or "auto", "classes": str(classes).strip() or "auto"}
     words |= {"precision": precision, "seeds": None if many == "auto" else int(many)}
     return Settings(preset=preset, seed=int(text), device=device, size=int(size), **words)
+
+
+def of_lab(**given) -> dict:
+    """The settings, and in a JupyterLab that `make lab DATA=… SEED=…` opened those given there for what is at its default."""
+    untouched = [name for name in given if os.environ.get(LAB) and str(given[name]) == DEFAULTS[name]]
+    typed = {name: os.environ.get(name.upper(), "") for name in untouched}
+    taken = {name: value for name, value in typed.items() if value not in ("", DEFAULTS[name])}
+    if taken:
+        print(f"Dari make lab: {', '.join(f'{name.upper()}={value}' for name, value in taken.items())}.")
+    return given | taken
 
 
 def parse_repeat(repeat="auto") -> bool | None:

@@ -121,7 +121,7 @@ def _auto(size: int, folder: Path, seed: int, timeout: float, remote: Remote | N
     except DownloadError as error:
         if size != 28:
             raise
-        note = f"ChestMNIST tidak dapat diunduh ({error.reason}), maka dipakai fantom: citra gambaran model, bukan citra pasien."
+        note = f"ChestMNIST tidak dapat diunduh ({error.reason}), maka dipakai fantom: citra hasil simulasi, bukan citra pasien."
         source = _phantom(size, folder, seed, note)
     print(f"Data: {source.title}. {source.note}", flush=True)
     return source

@@ -1,0 +1,49 @@
+"""What `make lab DATA=… SEED=…` says reaches the notebooks opened there, unless their own cell says otherwise."""
+
+import os
+import subprocess
+
+import pytest
+
+from cxr_helpers.engine import settings
+from cxr_helpers.study import open_study
+from tests.conftest import ROOT, environment
+
+
+@pytest.fixture
+def lab(monkeypatch, tmp_path_factory):
+    """As a kernel of `make lab DATA=phantom WEIGHTS=random PRESET=smoke SEED=7` finds its environment."""
+    given = {
+        "DATA": "phantom",
+        "WEIGHTS": "random",
+        "PRESET": "smoke",
+        "SEED": "7",
+        "DEVICE": "cpu",
+        "SIZE": "28",
+        settings.LAB: "1",
+    }
+    folder = tmp_path_factory.getbasetemp() / "study"
+    for name, value in (given | {"CXR_DATA": str(folder / "data"), "CXR_RUNS": str(folder / "runs")}).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_what_make_lab_was_given_takes_the_place_of_a_default(lab, capsys):
+    study = open_study("auto", "auto", "auto", 0, "auto", 28)
+    assert (study.used.source.kind, study.weights.kind, study.preset.name, study.seed) == ("phantom", "random", "smoke", 7)
+    assert "Dari make lab: DATA=phantom, WEIGHTS=random, PRESET=smoke, SEED=7, DEVICE=cpu." in capsys.readouterr().out
+
+
+def test_what_a_cell_says_itself_stays_and_outside_the_lab_nothing_is_taken(lab, monkeypatch):
+    given = settings.of_lab(data="auto", seed=3, size=28)
+    assert given == {"data": "phantom", "seed": 3, "size": 28}
+    monkeypatch.delenv(settings.LAB)
+    assert settings.of_lab(data="auto", seed=0) == {"data": "auto", "seed": 0}
+
+
+def test_make_lab_hands_its_settings_to_jupyterlab(tmp_path):
+    stub = tmp_path / "python"
+    stub.write_text(f'#!/bin/sh\n[ "$2" = jupyterlab ] && echo "${settings.LAB} $DATA $PRESET $SEED" || exit 0\n')
+    stub.chmod(0o755)
+    words = ["lab", "DATA=phantom", "PRESET=smoke", "SEED=7", f"PYTHON={stub}", f"BUILD={tmp_path / 'build'}"]
+    done = subprocess.run(["make", "-s", *words], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip() == f"1 phantom smoke 7{os.linesep}".strip(), done.stdout + done.stderr
