@@ -51,7 +51,11 @@ def test_a_sign_in_a_formula_or_an_odd_letter_is_printed_or_said(tmp_path):
 
 def test_a_name_on_the_cover_that_no_font_has_is_said(tmp_path):
     student = {"label": "Nama", "value": "李 Siti"}
-    cover = dict.fromkeys(("title", "subtitle", "abstract", "date"), "x") | {"author": [student], "author_plain": "李 Siti", "fact": []}
+    cover = dict.fromkeys(("title", "subtitle", "abstract", "date"), "x") | {
+        "author": [student],
+        "author_plain": "李 Siti",
+        "fact": [],
+    }
     cell = new_code_cell("x", outputs=[new_output("display_data", data={COVER: json.dumps(cover)})])
     _, _, notes = paper(tmp_path, cell)
     assert len(notes) == 1 and "aksara 李 tidak ada" in notes[0]
