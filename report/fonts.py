@@ -22,18 +22,19 @@ TYPST = re.compile(
     r"[\n\t -~\xa0-\u036f\u0370-\u04ff\u1e00-\u1eff\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u20d0-\u20f0\u2100-\u214f\u2190-\u23ff"
     r"\u2460-\u24ff\u25a0-\u25ff\u27c0-\u27ef\u2900-\u2bff\U0001d400-\U0001d7ff✓✗]"
 )
-NO_SIGNS = ("Cn", "Co")  # Unicode's unassigned and private characters: PDF/UA refuses them, whatever a font has in their place
 BOX = "□"
 
 
 @cache
 def _added() -> frozenset[int]:
     codes = {code for path in BESIDE for code in FT2Font(str(path)).get_charmap()}
-    return frozenset(codes - {0x1680})  # Ogham's space is a line, which Typst takes for a space and does not draw
+    # PDF/UA refuses private characters; Ogham's space is a line, which Typst takes for a space and does not draw.
+    return frozenset(code for code in codes - {0x1680} if unicodedata.category(chr(code)) != "Co")
 
 
 def _has(sign: str) -> bool:
-    return unicodedata.category(sign) not in NO_SIGNS and bool(TYPST.match(sign) or ord(sign) in _added())
+    # What is not yet in Python's own Unicode may well be in a font, but not in Typst's blocks, whose gaps are old.
+    return ord(sign) in _added() or (bool(TYPST.match(sign)) and unicodedata.category(sign) != "Cn")
 
 
 def missing(text: str) -> list[str]:
