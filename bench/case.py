@@ -30,7 +30,7 @@ def judge(case: Case) -> tuple[str, str]:
             case.run(Path(folder))
         except InputError as error:
             text = str(error).replace(f"{folder}/", "")
-            clear = case.line is not None and case.line in text and "\n" not in text and text.endswith(".")
+            clear = case.line is not None and case.line in text and text.endswith(".")
             return ("baris jelas" if clear else "CACAT"), text
         except AssertionError as error:
             return "CACAT", f"nilai salah: {error}"

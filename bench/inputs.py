@@ -1,8 +1,8 @@
 """What people really bring: checkpoints, data files and settings, each right or one clear line, and never anything else.
 
-Run: python -m bench.inputs   (under a minute; everything is made on the spot in a folder that is removed again)
+Run: python -m bench.inputs   (about a minute; everything is made on the spot in a folder that is removed again)
 Exit status 1 on a fault: a wrong value, something taken that should be refused or refused that should be taken, a traceback, a
-message of several lines.
+message for another reason or without an end.
 """
 
 import dataclasses
