@@ -44,7 +44,7 @@ EXECUTED := $(NOTEBOOKS:%=$(BUILD)/notebooks/%.ipynb)
 REPORT := $(BUILD)/report/laporan.html $(BUILD)/report/laporan.pdf
 PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
-TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/templates/*)
+TYPESETTER := $(wildcard report/exporters.py report/fonts.py report/foreign.py report/*.lua report/*.bib report/templates/* report/huruf/*)
 
 .PHONY: help setup lab report reference compare kumpul tugas nilai test bench clean distclean FORCE
 

@@ -1,159 +1,25 @@
 """What people really bring: checkpoints, data files and settings, each right or one clear line, and never anything else.
 
-Run: python -m bench.inputs   (under a minute; everything is made on the spot in a folder that is removed again)
+Run: python -m bench.inputs   (about a minute; everything is made on the spot in a folder that is removed again)
 Exit status 1 on a fault: a wrong value, something taken that should be refused or refused that should be taken, a traceback, a
-message of several lines.
+message for another reason or without an end.
 """
 
-import argparse
-import copy
 import dataclasses
-import io
 import json
 import pickle
 import sys
-import tempfile
-import warnings
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
-from safetensors.torch import save_file
-from torch import nn
 
-from cxr_helpers import data, model, weights
+from bench.case import Case, judge, zipped
+from bench.odd_weights import checkpoints
+from cxr_helpers import data, weights
 from cxr_helpers.engine import settings, sources
-from cxr_helpers.engine.errors import InputError
 from cxr_helpers.training import TrainConfig
-
-
-@dataclass(frozen=True)
-class Case:
-    """group, name: Indonesian; run(folder) raises AssertionError on a wrong value; line: a word of the one line that is right
-    here, None where the input must be taken."""
-
-    group: str
-    name: str
-    run: Callable[[Path], object]
-    line: str | None = None
-
-
-# --- checkpoints ----------------------------------------------------------------------------------------------------
-
-
-def _under(prefix: str, state: dict) -> dict:
-    return {prefix + name: tensor for name, tensor in state.items()}
-
-
-def _taken(path: Path, state: dict) -> None:
-    """The network that is built from the file holds the file's own values in every tensor but its head."""
-    loaded = model.build(weights.resolve_weights(str(path)), seed=0).state_dict()
-    assert torch.equal(loaded["conv1.weight"], weights.adapt_conv1(state["conv1.weight"].float())), "conv1 berbeda"
-    for name, tensor in state.items():
-        if not name.startswith("fc.") and name != "conv1.weight":
-            assert torch.equal(loaded[name], tensor.to(loaded[name].dtype)), f"{name} berbeda"
-
-
-def _spoilt(state: dict, name: str, value: float) -> dict:
-    broken = copy.deepcopy(state)
-    broken[name].view(-1)[0] = value
-    return broken
-
-
-class _Runs:
-    def __reduce__(self):
-        return print, ("kode dijalankan",)
-
-
-def _classifier(network: nn.Module) -> dict:
-    body = copy.deepcopy(network)
-    body.fc = nn.Identity()
-    return nn.ModuleDict({"features": body, "classifier": nn.Linear(512, 2)}).state_dict()
-
-
-def _dropout_head(network: nn.Module) -> dict:
-    body = copy.deepcopy(network)
-    body.fc = nn.Sequential(nn.Dropout(0.5), nn.Linear(512, 2))
-    return body.state_dict()
-
-
-def checkpoints() -> list[Case]:
-    """Ways in which training programs write a ResNet-18, and files that are none."""
-    torch.manual_seed(0)
-    network = torchvision.models.resnet18()
-    state = network.state_dict()
-    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    numbered = nn.Sequential(*list(network.children())[:-1], nn.Flatten(), nn.Linear(512, 2)).state_dict()
-    without = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-    taken = {
-        "state dict polos": ("a.pth", state, state),
-        "di bawah state_dict, dengan skor NumPy": ("a.pth", {"state_dict": state, "best": np.float64(0.9)}, state),
-        "di bawah model": ("a.pt", {"model": state, "epoch": 3}, state),
-        "di bawah model_state_dict": ("a.pth", {"model_state_dict": state, "loss": torch.tensor(0.3)}, state),
-        "di bawah net": ("a.pth", {"net": state, "acc": 81.2}, state),
-        "di bawah weights, dengan argparse": ("a.pth", {"weights": state, "args": argparse.Namespace(lr=1)}, state),
-        "pembungkus bernama sembarang": ("a.pth", {"hasil": {"terbaik": state}}, state),
-        "di dalam daftar": ("a.pth", [state, 7], state),
-        "DataParallel": ("a.pth", _under("module.", state), state),
-        "torch.compile": ("a.pth", _under("_orig_mod.", state), state),
-        "DataParallel lalu torch.compile": ("a.pth", _under("_orig_mod.module.", state), state),
-        "torch.compile lalu DataParallel": ("a.pth", {"net": _under("module._orig_mod.", state)}, state),
-        "Lightning": ("a.ckpt", {"state_dict": _under("model.", state), "callbacks": {"c": {"best": 1.0}}}, state),
-        "awalan bertingkat": ("a.pth", {"state_dict": _under("module.student.backbone.", state)}, state),
-        "kepala sendiri di samping": ("a.pth", _classifier(network), state),
-        "kepala dengan dropout": ("a.pth", _dropout_head(network), state),
-        "tahap bernomor (nn.Sequential)": ("a.pth", numbered, state),
-        "tanpa penghitung BatchNorm": ("a.pth", without, without),
-        "setengah presisi": ("a.pth", half, half),
-        "akhiran .pth.tar": ("model_best.pth.tar", {"state_dict": state, "optimizer": {"state": {}}}, state),
-        "akhiran .PTH": ("BOBOT.PTH", state, state),
-        "akhiran .bin": ("pytorch_model.bin", state, state),
-        "bobot dan rata-ratanya sama": ("a.pth", {"model": state, "ema": copy.deepcopy(state)}, state),
-    }
-    refused = {
-        "ResNet-34": (torchvision.models.resnet34().state_dict(), "resnet34"),
-        "ResNet-50 dengan DataParallel": (_under("module.", torchvision.models.resnet50().state_dict()), "resnet50"),
-        "DenseNet-121": (torchvision.models.densenet121().state_dict(), "densenet121"),
-        "CNN kecil paket ini": (model.small_cnn().state_dict(), "CNN kecil"),
-        "ResNet-18 tiga dimensi": ({n: t.unsqueeze(2) if t.ndim == 4 else t for n, t in state.items()}, "seharusnya"),
-        "bobot NaN": (_spoilt(state, "layer3.0.conv1.weight", float("nan")), "layer3.0.conv1.weight"),
-        "varians negatif": (_spoilt(state, "bn1.running_var", -1.0), "bn1.running_var"),
-        "dua jaringan berbeda": ({"student": state, "teacher": _spoilt(state, "bn1.bias", 2.0)}, "dua jaringan"),
-        "satu tensor hilang": ({n: t for n, t in state.items() if n != "layer2.0.bn1.bias"}, "layer2.0.bn1.bias tidak ada"),
-        "bukan state dict": ({"epoch": 3}, "bukan state dict"),
-        "jaringan utuh, bukan tensornya": (nn.Linear(2, 2), "Linear"),
-        "kode yang akan dijalankan": ({"conv1.weight": _Runs()}, "tidak pernah dijalankan"),
-    }
-    stream = io.BytesIO()
-    torch.save(state, stream)
-    raw = {
-        "terpotong": ("a.pth", stream.getvalue()[:100_000], "utuh dan aman"),
-        "kosong": ("a.pth", b"", "kosong"),
-        "halaman web": ("a.pth", b"<!DOCTYPE html><html>masuk dahulu</html>", "halaman web"),
-        "penunjuk Git LFS": ("a.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS"),
-    }
-    cases = [Case("bobot", name, _saved_and_taken(*how)) for name, how in taken.items()]
-    cases.append(Case("bobot", "safetensors", lambda folder: (save_file(state, folder / "a"), _taken(folder / "a", state))))
-    cases += [Case("bobot", name, _saved_and_read(content), line) for name, (content, line) in refused.items()]
-    cases += [Case("bobot", name, _written_and_read(*how[:2]), how[2]) for name, how in raw.items()]
-    return [*cases, Case("bobot", "folder", lambda folder: weights.resolve_weights(str(folder)), "folder")]
-
-
-def _saved_and_taken(name: str, content: object, state: dict) -> Callable[[Path], None]:
-    return lambda folder: (torch.save(content, folder / name), _taken(folder / name, state))
-
-
-def _saved_and_read(content: object) -> Callable[[Path], object]:
-    return lambda folder: (torch.save(content, folder / "a.pth"), weights.resolve_weights(str(folder / "a.pth")))
-
-
-def _written_and_read(name: str, content: bytes) -> Callable[[Path], object]:
-    return lambda folder: ((folder / name).write_bytes(content), weights.resolve_weights(str(folder / name)))
-
 
 # --- data -----------------------------------------------------------------------------------------------------------
 
@@ -225,6 +91,14 @@ def data_files() -> list[Case]:
         "dipadatkan dan berurutan lain": _read(dict(reversed(two.items()))),
         "larik tambahan": _read({**two, "catatan": np.arange(3)}),
         "citra polos": _read(flat, said="sama persis"),
+        "urutan byte besar": _read(_each(two, "labels", lambda a: a.astype(">i8"))),
+        "satu kolom benar/salah tiap kelas": _read(_each(two, "labels", lambda a: np.eye(2, dtype=bool)[a])),
+        "label (N,) dan (N, 1) bercampur": _read({**two, "val_labels": two["val_labels"][:, None]}),
+        "nomor kelas sangat besar": _read(_made((0, 10**12)), positive=10**12),
+        "nama kelas berkoma": _read(_made(("sakit", "sehat, dengan catatan")), positive="sehat, dengan catatan"),
+        "dua larik kata": _read({**names, "penulis": np.array(["budi", "siti", "ayu"])}, classes="tb,normal", positive=0),
+        "akhiran .NPZ": _read(two, "DATA.NPZ"),
+        "nama berisi ganti baris": _read(two, "foto\nsaya.npz"),
     }
     refused = {
         "citra float": (_each(two, "images", lambda a: a / 255), "float64"),
@@ -237,6 +111,13 @@ def data_files() -> list[Case]:
         "citra 32 piksel": (_made(shape=(32, 32)), "ubah ukurannya"),
         "citra 64 piksel dengan SIZE=28": (_made(shape=(64, 64)), "SIZE=64"),
         "empat kanal": (_made(shape=(28, 28, 4)), "28, 28, 4"),
+        "label kosong": (_made(("", "sakit")), "kosong atau nan"),
+        "label nan dari tabel": (_made(("sehat", "sakit", "nan")), "20 label pada train kosong"),
+        "ejaan label berbeda": (_made(("Sakit", "sakit ", "sehat")), "samakan ejaannya"),
+        "label berupa byte": (_each(two, "labels", lambda a: a.astype("S1")), "S1"),
+        "kanal di depan": (_made(shape=(1, 28, 28)), "(60, 1, 28, 28)"),
+        "citra int8": (_each(two, "images", lambda a: a.astype(np.int8)), "int8"),
+        "label tanggal": ({**two, "test_labels": np.zeros(40, "M8[s]")}, "datetime64"),
         "label float": (_each(two, "labels", lambda a: a.astype(float)), "float64"),
         "satu kelas saja": (_each(two, "labels", np.zeros_like), "1 nilai"),
         "label kurang satu": ({**two, "val_labels": two["val_labels"][1:]}, "29 baris"),
@@ -253,23 +134,22 @@ def data_files() -> list[Case]:
         "pickle": ("data.npz", pickle.dumps([1, 2]), "bukan npz"),
         "kosong": ("data.npz", b"", "rusak"),
         "CSV": ("data.csv", b"gambar,label\na.png,1\n", "data.csv"),
-        "zip tanpa larik": ("foto.npz", _zipped({"foto/a.png": b"x"}), "foto/a.png"),
+        "zip tanpa larik": ("foto.npz", zipped({"foto/a.png": b"x"}), "foto/a.png"),
+        "di dalam folder zip": ("a.npz", zipped({f"data/{name}.npy": b"" for name in two}), "data/train_images"),
         "npy bernama .npz": ("a.npz", b"\x93NUMPY\x01\x00v\x00" + bytes(118), "a.npz"),
     }
     cases = [Case("data", name, run) for name, run in taken.items()]
     cases += [Case("data", name, _read(arrays), line) for name, (arrays, line) in refused.items()]
     cases += [Case("data", name, _raw(file, content), line) for name, (file, content, line) in raw.items()]
-    for word, line in (("chestmnst", "tidak dikenal"), ("organmnist3d", "3D"), ("tidak/ada.npz", "tidak ada")):
-        cases.append(Case("data", f"DATA={word}", lambda folder, word=word: sources.resolve(word, folder=folder), line))
+    bad = (
+        ("https://contoh.invalid/a.npz", "alamat"),
+        ("/dev/null", "bukan berkas"),
+        ("a\0.npz", "tidak ada"),
+        ("-rf", "tidak dikenal"),
+    )
+    for word, line in (*bad, ("chestmnst", "tidak dikenal"), ("organmnist3d", "3D"), ("tidak/ada.npz", "tidak ada")):
+        cases.append(Case("data", f"DATA={word!r}", lambda folder, word=word: sources.resolve(word, folder=folder), line))
     return cases
-
-
-def _zipped(content: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-    return stream.getvalue()
 
 
 def _raw(name: str, content: bytes) -> Callable[[Path], object]:
@@ -354,23 +234,6 @@ def settings_given() -> list[Case]:
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
-
-
-def judge(case: Case) -> tuple[str, str]:
-    """("benar", "baris jelas" or "CACAT", what was said)."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            case.run(Path(folder))
-        except InputError as error:
-            text = str(error).replace(f"{folder}/", "")
-            clear = case.line is not None and case.line in text and "\n" not in text and text.endswith(".")
-            return ("baris jelas" if clear else "CACAT"), text
-        except AssertionError as error:
-            return "CACAT", f"nilai salah: {error}"
-        except Exception as error:
-            return "CACAT", f"{type(error).__name__}: {error}"
-    return ("benar", "") if case.line is None else ("CACAT", "diterima, padahal seharusnya ditolak")
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ from nbconvert.exporters import TemplateExporter
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.results import COVER, KEY
-from report import foreign
+from report import fonts, foreign
 from report.foreign import fence
 
 HERE = Path(__file__).resolve().parent
@@ -51,8 +51,6 @@ BESIDE = [HERE / "foreign.lua", HERE / "laporan.lua", HERE / "pustaka.bib", *TEM
 UTF8 = {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
 FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.S)
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
-# What Typst's embedded fonts can draw; anything else (emoji, Arabic, CJK) becomes a visible box in the PDF.
-DRAWABLE = re.compile(r"[^\n\t -~ -ʯͰ-ϿЀ-ӿḀ-ỿ‐-‧‰-⁞₠-₿℀-⅏←-⇿∀-⋿■-◿✓✗]")
 # Figures have no background of their own; on a dark page the ink that seaborn draws text and axes with turns light.
 DARK = (
     "<style>@media (prefers-color-scheme: dark) {"
@@ -233,17 +231,20 @@ class LaporanPDF(_Laporan):
             folder = Path(name)
             options = ["-s", "-t", "typst", "--template=laporan.typ"]
             if "author_plain" in meta:
-                options += ["-V", f"author-plain={_attribute(DRAWABLE.sub('□', meta['author_plain']))}"]
-            drawable = json.loads(DRAWABLE.sub("□", json.dumps(meta, ensure_ascii=False)))
-            for sign in dict.fromkeys(DRAWABLE.findall(markdown)):
-                self._note(f"{self._cell_with(sign)}aksara {sign} tidak ada pada huruf PDF dan dicetak sebagai □.")
-            source = self._pandoc(folder, DRAWABLE.sub("□", markdown), drawable, options)
+                options += ["-V", f"author-plain={_attribute(fonts.drawable(meta['author_plain']))}"]
+            cover = json.dumps(meta, ensure_ascii=False)
+            for sign in fonts.missing(cover + markdown):
+                where = self._cell_with(sign) or ("Sampul: " if sign in cover else "")
+                self._note(f"{where}aksara {sign} tidak ada pada huruf PDF dan dicetak sebagai {fonts.BOX}.")
+            source = self._pandoc(folder, fonts.drawable(markdown), json.loads(fonts.drawable(cover)), options)
+            fonts.put(folder / "huruf")
             try:
                 source = _settled(folder, source)
                 pdf, warnings = typst.compile_with_warnings(
                     str(folder / "document.typ"),
                     root=str(folder),
                     ignore_system_fonts=True,
+                    font_paths=[str(folder / "huruf")],
                     format="pdf",
                     pdf_standards=["a-2a", "ua-1"],
                     timestamp=int(moment.timestamp()),
@@ -262,7 +263,8 @@ def _settled(folder: Path, source: str) -> str:
     path = folder / "document.typ"
     for _ in range(4):  # one that no longer floats may move another
         path.write_text(source, encoding="utf-8")
-        compiler = typst.Compiler(str(path), root=str(folder), ignore_system_fonts=True)
+        kept = {"font_paths": [str(folder / "huruf")], "ignore_system_fonts": True}
+        compiler = typst.Compiler(str(path), root=str(folder), **kept)
         found = json.loads(compiler.query("<letak>", field="value", one=True))
         drawn = dict(found["drawn"])
         late = [id for id, named in found["named"] if any(named <= chapter < drawn[id] for chapter in found["chapters"])]

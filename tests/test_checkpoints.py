@@ -122,6 +122,8 @@ OTHERS = {
     "densenet121": ("densenet121", "conv1.weight tidak ada"),
     "vgg16_bn": ("vgg16_bn", "features.0.weight (64, 3, 3, 3) tidak dikenal"),
     "mobilenet_v3_small": ("mobilenet_v3_small", "conv1.weight tidak ada"),
+    "mobilenet_v2": ("mobilenet_v2", "conv1.weight tidak ada"),
+    "swin_t": ("swin_t", "features.0.0.weight (96, 3, 4, 4) tidak dikenal"),
     "resnext50_32x4d": ("resnext50_32x4d", "layer1.0.conv1.weight"),
 }
 
@@ -162,6 +164,35 @@ def test_a_network_that_nobody_knows_is_not_given_a_name(tmp_path):
     with pytest.raises(InputError, match=r"0\.weight \(4, 4\) tidak dikenal") as caught:
         weights.resolve_weights(str(tmp_path / "a.pt"))
     assert "tampaknya" not in one_line(caught)
+
+
+KINDS = {
+    "int8": lambda t: t.to(torch.int8),
+    "complex64": lambda t: t.to(torch.complex64),
+    "sparse_coo": lambda t: t.to_sparse() if t.ndim == 4 else t,
+    "tanpa isi": lambda t: t.to("meta"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_that_are_no_weights_are_refused_not_rounded(state, tmp_path, kind):
+    torch.save({name: KINDS[kind](tensor) for name, tensor in state.items()}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=rf"conv1\.weight \({kind}\)") as caught:
+        weights.resolve_weights(str(tmp_path / "a.pth"))
+    one_line(caught)
+
+
+def test_a_network_of_zeros_is_no_start(state, tmp_path):
+    torch.save({name: torch.zeros_like(tensor) for name, tensor in state.items()}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"conv1\.weight sama"):
+        weights.resolve_weights(str(tmp_path / "a.pth"))
+
+
+@pytest.mark.parametrize("name", ["https://contoh.invalid/a.pth", "a\nb.pth"])
+def test_an_address_or_a_name_of_two_lines_is_one_line(name):
+    with pytest.raises(InputError) as caught:
+        weights.resolve_weights(name)
+    assert ("unduh" in one_line(caught)) == name.startswith("https")
 
 
 def test_two_networks_are_not_guessed_between(network, tmp_path):

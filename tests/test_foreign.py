@@ -98,9 +98,9 @@ def test_text_between_lines_is_a_heading_as_in_jupyterlab(tmp_path):
 
 
 def test_what_is_printed_otherwise_is_said_with_its_cell(tmp_path):
-    cells = [new_markdown_cell("Satu 😀"), new_markdown_cell("kata @budi, $\\tidakada$, [x](#nanti)")]
+    cells = [new_markdown_cell("Satu 你"), new_markdown_cell("kata @budi, $\\tidakada$, [x](#nanti)")]
     _, _, notes = pages(tmp_path, *cells)
-    assert [note for note in notes if note.startswith("Sel ke-2: aksara 😀")]
+    assert [note for note in notes if note.startswith("Sel ke-2: aksara 你")]
     for what in ("@budi", "\\tidakada", "#nanti"):
         assert [note for note in notes if note.startswith(f"Sel ke-3: {what}")], notes
 

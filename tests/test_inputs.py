@@ -21,12 +21,16 @@ def saying(text: str):
         (saying("Berkas rusak: ganti."), "rusak", "baris jelas"),
         (saying("Berkas rusak: ganti."), None, "CACAT"),  # refused, though it should be taken
         (saying("Berkas rusak: ganti."), "kosong", "CACAT"),  # another reason than the right one
-        (saying("Berkas rusak:\nganti."), "rusak", "CACAT"),
+        (saying("Berkas rusak"), "rusak", "CACAT"),  # no sentence
         (lambda folder: 1 / 0, "rusak", "CACAT"),
     ],
 )
 def test_what_counts_as_a_fault(run, line, verdict):
     assert inputs.judge(inputs.Case("data", "uji", run, line))[0] == verdict
+
+
+def test_a_message_is_one_line_whatever_a_name_holds():
+    assert str(InputError("Berkas a\nb.npz\r\nrusak.")) == "Berkas a b.npz rusak."
 
 
 def test_a_wrong_value_is_a_fault():

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from cxr_helpers.engine import runtime
+from cxr_helpers.engine.errors import InputError
 from tests.conftest import ROOT
 
 
@@ -27,3 +29,10 @@ def test_freed_memory_is_kept_when_asked():
         for first in ("", "keep_freed_memory()\n")
     ]
     assert faults[1] < 0.1 * faults[0], faults
+
+
+@pytest.mark.parametrize("given", ["abc", "0", "-2", "1.5", "9" * 5000, "٣"])
+def test_a_number_of_threads_that_is_none_is_one_line(monkeypatch, given):
+    monkeypatch.setenv("CXR_THREADS", given)
+    with pytest.raises(InputError, match=r"^CXR_THREADS=.*mulai dari 1"):
+        runtime.make_deterministic()

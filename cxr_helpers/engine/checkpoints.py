@@ -30,7 +30,7 @@ LIKELY = (
     "resnet18 resnet34 resnet50 resnet101 resnet152 wide_resnet50_2 resnext50_32x4d densenet121 densenet169 densenet201 alexnet "
     "vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn squeezenet1_0 squeezenet1_1 mobilenet_v2 mobilenet_v3_small "
     "mobilenet_v3_large efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 shufflenet_v2_x1_0 "
-    "mnasnet1_0 convnext_tiny vit_b_16"
+    "mnasnet1_0 convnext_tiny convnext_base vit_b_16 vit_b_32 swin_t inception_v3 googlenet densenet161 resnext101_32x8d"
 ).split()
 Found = dict[str, tuple[Tensor, str]]  # {whole name: (tensor, name of the dict that holds it)}
 ALIKE = 0.5  # of all names: so many must agree, shapes too, before a network is named
@@ -64,9 +64,10 @@ def read(path: Path, network: nn.Module) -> Checkpoint:
     shapes = {name: tuple(tensor.shape) for name, (tensor, _) in found.items()}
     named, order = _as_named(found, network)
     below = order[0][1] if order else ""
-    _only_one(path, named, order)
     given = {name.removeprefix(below): pair for name, pair in named.items() if name.startswith(below)}
     wanted = network.state_dict()
+    _check_kinds(path, {name: tensor for name, (tensor, _) in given.items() if name in wanted and _decides(name)})
+    _only_one(path, named, order)
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, (tensor, _) in given.items()}
     unused = []
     if all(name in given for name in wanted if _decides(name)):
@@ -87,6 +88,8 @@ def _decides(name: str) -> bool:
 
 def _load(path: Path) -> object:
     if not os.path.isfile(path):  # unlike Path's it answers for any text, a name too long for the disk included
+        if filetypes.ADDRESS.match(str(path)):
+            raise InputError(f"WEIGHTS={path} adalah alamat: unduh berkasnya dahulu, lalu berikan letaknya di komputer ini.")
         what = "itu folder, bukan berkas bobot" if os.path.isdir(path) else "berkas tidak ditemukan"
         raise InputError(f"WEIGHTS={path}: {what}. Periksa letak dan ejaannya.")
     try:
@@ -127,14 +130,14 @@ def _why(path: Path, error: Exception) -> str:
 
 
 def _walk(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Tensor, str]]:
-    """(name, tensor, name of the dict or list that holds it) of every dense tensor within `value`."""
+    """(name, tensor, name of the dict or list that holds it) of every tensor within `value`."""
     if len(path) > DEEPEST:
         return
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
     for key, inner in items:
         if not isinstance(inner, Tensor):
             yield from _walk(inner, (*path, str(key)))
-        elif inner.layout is torch.strided and not inner.is_quantized:
+        else:
             yield ".".join((*path, str(key))), inner.detach(), ".".join(path)
 
 
@@ -196,6 +199,19 @@ def _only_one(path: Path, named: Found, order: list[tuple[int, str]]) -> None:
             )
 
 
+def _check_kinds(path: Path, state: dict[str, Tensor]) -> None:
+    """Refuse tensors whose numbers the network's own could not hold: whole, complex, quantised, sparse, or none at all."""
+    for name, tensor in state.items():
+        dense = tensor.layout is torch.strided and not tensor.is_quantized
+        if not (dense and tensor.is_floating_point() and tensor.device.type != "meta"):
+            kind = "tanpa isi" if tensor.device.type == "meta" else str(tensor.dtype if dense else tensor.layout)
+            kind = "terkuantisasi" if tensor.is_quantized else kind.removeprefix("torch.")
+            raise InputError(
+                f"WEIGHTS={path}: {name} ({kind}) bukan bobot berupa bilangan pecahan. Simpan ulang jaringan aslinya, "
+                "sebelum dikuantisasi atau diubah, dengan torch.save(model.state_dict(), …)."
+            )
+
+
 def _check_values(path: Path, state: dict[str, Tensor]) -> None:
     wrong = [
         name
@@ -209,12 +225,20 @@ def _check_values(path: Path, state: dict[str, Tensor]) -> None:
             f"WEIGHTS={path}: {', '.join(wrong[:3])}{more} memuat nilai yang bukan bilangan terhingga (NaN, tak hingga, atau "
             "varians negatif). Pelatihan yang menyimpannya telah gagal: pakai berkas dari epoch sebelumnya."
         )
+    flat = [name for name, tensor in state.items() if tensor.ndim == 4 and tensor.numel() > 1 and tensor.min() == tensor.max()]
+    if flat:
+        raise InputError(
+            f"WEIGHTS={path}: setiap nilai di {flat[0]} sama, maka kernelnya tidak dapat belajar hal yang berbeda. "
+            "Berkas itu bukan hasil pelatihan: pakai berkas lain atau WEIGHTS=random."
+        )
 
 
 def portrait(shapes: dict[str, tuple[int, ...]]) -> str | None:
     """Which network these names and shapes look like ("resnet34 dari torchvision"); None where none agrees well enough."""
-    # torchvision's DenseNet of before 2018 wrote norm.1 for norm1, and many chest X-ray checkpoints are that old.
-    names = {re.sub(r"\.(norm|conv)\.(\d)\.", r".\1\2.", name): shape for name, shape in shapes.items()}
+    names = shapes
+    if any(".denselayer" in name for name in shapes):
+        # torchvision's DenseNet of before 2018 wrote norm.1 for norm1, and many chest X-ray checkpoints are that old.
+        names = {re.sub(r"\.(norm|conv)\.(\d)\.", r".\1\2.", name): shape for name, shape in shapes.items()}
     plain = [name for name in names if ".bn" not in f".{name}" and not name.endswith("fc.bias")]
     if len(plain) == len(OWN_SMALL_CNN) == next((n for n, _ in _beginnings(plain, OWN_SMALL_CNN)), 0):
         return "CNN kecil paket ini (small_cnn), yang selalu mulai dari bobot acak"

@@ -11,6 +11,9 @@ class InputError(ValueError):
 
     details = ""
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # a file's name may hold line breaks
+
     def _render_traceback_(self) -> list[str]:
         """What JupyterLab shows: the line, and the way there folded, where it leads through a person's own code."""
         if self.details:

@@ -1,5 +1,6 @@
 """What a file is by its first bytes, for the one line that says why it cannot be what a setting needs."""
 
+import re
 from pathlib import Path
 
 # (at which byte, the bytes there, what such a file is in Indonesian). The first that matches speaks.
@@ -23,6 +24,7 @@ MARKS = (
 )
 PICTURES = ("gambar", "citra")
 TEXT = "berkas teks"
+ADDRESS = re.compile(r"\w{2,}:/")  # of the web, also where a Path has made one slash of two; C:/ is a disk
 
 
 def kind(path: Path) -> str | None:

@@ -8,6 +8,7 @@ import sys
 import torch
 
 from cxr_helpers.engine import files
+from cxr_helpers.engine.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3) of the GNU C library
 LARGE = 32 * 2**20  # bytes; the most that every glibc accepts, and more than any tensor of a 28×28 batch
@@ -36,13 +37,21 @@ def prepare(threads: int | None = None) -> None:
     keep_freed_memory()
 
 
+def _threads() -> int:
+    """CXR_THREADS, or else every core. Raises InputError."""
+    text = os.environ.get(files.THREADS, "").strip() or str(cores())
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= 1024):
+        raise InputError(f"{files.THREADS}={text[:40]} tidak dapat dipakai: berikan banyaknya thread, mulai dari 1.")
+    return int(text)
+
+
 def make_deterministic(threads: int | None = None) -> None:
     """Fix the number of threads (default: CXR_THREADS, else every core) and ask torch for its deterministic algorithms.
 
     A fixed number of threads fixes the order of sums; more threads than cores only slow a CPU down. On CUDA torch warns where an
-    operation has no deterministic form.
+    operation has no deterministic form. Raises InputError where CXR_THREADS is no number of threads.
     """
-    torch.set_num_threads(threads or int(os.environ.get(files.THREADS) or cores()))
+    torch.set_num_threads(threads or _threads())
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for before it promises equal sums on CUDA

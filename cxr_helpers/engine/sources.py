@@ -104,6 +104,8 @@ def resolve(
         return _official(name, size, fetch(remote, _where(name, size, folder, remote), timeout), remote)
     if name in INFO:
         raise InputError(f"DATA={data} berisi citra 3D, sedangkan jaringan ini membaca citra 2D: pilih {', '.join(FLAGS)}.")
+    if filetypes.ADDRESS.match(data):
+        raise InputError(f"DATA={data} adalah alamat: unduh berkasnya dahulu, lalu berikan letaknya di komputer ini.")
     path = Path(os.path.expanduser(data))
     if not (name.endswith(".npz") or os.path.exists(path)):
         raise InputError(
@@ -179,7 +181,7 @@ def _phantom(size: int, folder: Path, seed: int, note: str) -> Source:
 def _given(path: Path, size: int) -> Source:
     flag = _guess_flag(path)
     channels = check_layout(path, flag, size)
-    title = f"Berkas {path.name}, {size}×{size}"
+    title = f"Berkas {' '.join(path.name.split())}, {size}×{size}"
     if flag:
         note = f"Berkas yang Anda berikan, dibaca dengan nama kelas {INFO[flag]['python_class']}."
         return Source("file", flag, path, size, title, note + _grey_note(channels))
