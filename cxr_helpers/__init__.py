@@ -9,7 +9,7 @@ augment.py      notebook 04: augmentation of batches;  architectures.py  noteboo
 evaluation.py   notebooks 02–04: metrics with their intervals, paired differences;  comparison.py  notebook 04: of whole recipes
 adaptation.py   notebook 01; overfitting.py, attribution.py, claims.py  notebook 03; remedies.py  notebook 04: what each measures
 verdicts.py, reference.py       notebook 04: what may be said of each remedy; the reference study that ships with the package
-experiments.py  notebook 05: a student's own idea, trained, checked and compared
+experiments.py  notebook 05: a student's own idea, trained, checked and compared;  challenge.py  05: the class's challenge
 plots.py, pictures.py  all notebooks: figures from plain data;  show.py, widgets.py, live.py  how all is shown, live panels
 
 The sentences stand in notebooks/text/. engine/ holds what works behind this and teaches nothing.

@@ -232,7 +232,7 @@ def execute(notebook: Path, output: Path) -> None:
             ) from None
         finally:
             pulse.end()
-        for path in sorted(collected.glob("*.json")):
+        for path in sorted(collected.glob("[!.]*")):
             (build / "results").mkdir(parents=True, exist_ok=True)
             os.replace(path, build / "results" / path.name)
         os.replace(draft, output)
