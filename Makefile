@@ -5,7 +5,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 BUILD ?= build
-SEED ?= 0
+SEED ?=
 SIZE ?= 28
 N_JOBS ?= 1
 $(foreach v,DATA WEIGHTS PRESET DEVICE CLASSES PRECISION SEEDS REPEAT,$(eval $(v) ?= auto))

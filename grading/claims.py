@@ -89,12 +89,12 @@ class Studies:
             raise InputError("laporan itu memakai data yang tidak dikenal di sini")
         weights = str(provenance["weights"]["kind"])
         weights = weights if weights in WEIGHTS else "random"
-        classes, seed = ",".join(map(str, data["classes"])), int(provenance["seed"])
-        known = (kind, weights, preset, size, classes, seed if preset == "smoke" else 0)  # the other presets take every image
+        classes = ",".join(map(str, data["classes"]))
+        known = (kind, weights, preset, size, classes)
         with self._lock:
             if known not in self._open:
                 try:
-                    self._open[known] = open_study(kind, weights, preset, seed, "cpu", size, classes)
+                    self._open[known] = open_study(kind, weights, preset, 0, "cpu", size, classes)
                 except InputError as error:
                     self._open[known] = str(error)
         if isinstance(self._open[known], str):

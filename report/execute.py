@@ -84,6 +84,8 @@ def parameters(notebook: Path) -> dict:
     cover = check.read_cover(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
     student = {name: os.environ.get(name.upper(), cover[name]) for name in ("name", "nim")}  # not given, it stays with the build
     given = {name: student.get(name) or os.environ.get(name.upper()) or DEFAULTS[name] for name in declared}
+    if "seed" in given:
+        given["seed"] = check.seed(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
     for name in ("data", "weights", "build"):  # the notebook runs in another folder
         if name in given and (name == "build" or os.path.exists(given[name])):
             given[name] = os.path.abspath(given[name])

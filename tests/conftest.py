@@ -122,7 +122,15 @@ class Project:
         }
 
 
-SETTINGS = ("report", "PRESET=smoke", "DATA=phantom", "WEIGHTS=random", "NAME=Siti <b>Rahma</b> & Co $x", "NIM=13_22*01")
+SETTINGS = (
+    "report",
+    "PRESET=smoke",
+    "DATA=phantom",
+    "WEIGHTS=random",
+    "NAME=Siti <b>Rahma</b> & Co $x",
+    "NIM=13_22*01",
+    "SEED=0",
+)
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
 from grading import answers, claims, grade, package, pages, release, submit
 from grading.course import load
+from report import check, execute
 from tests import grading_class as made
 from tests.conftest import Project
 
@@ -91,6 +93,33 @@ def test_who_hands_in_is_checked(name, nim, why):
     with pytest.raises(InputError, match=why):
         submit.people(name, nim)
     assert submit.people("A, B,C", "1, 2,3") == (["A", "B", "C"], ["1", "2", "3"])
+
+
+def test_forty_numbers_give_forty_seeds_none_of_the_reference():
+    seeds = {settings.seed_of(f"1300{i:02d}") for i in range(40)}
+    assert len(seeds) == 40 and min(seeds) >= 1000 and settings.seed_of(" 13 0001") == settings.seed_of("130001")
+    assert settings.seed_of("") == 0 and settings.parse(seed=settings.seed_of("1,2")).seed != settings.seed_of("1")
+
+
+def test_without_seed_the_number_decides_it_and_stays_with_the_build(tmp_path, monkeypatch):
+    for name in ("SEED", "NIM", "NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BUILD", str(tmp_path))
+    notebook = files.ROOT / "notebooks/02_pelatihan.ipynb"
+
+    def seen() -> set[int]:
+        return {check.wanted("settings", tmp_path)["seed"], execute.parameters(notebook)["seed"]}
+
+    assert seen() == {0}
+    monkeypatch.setenv("NIM", "130001")
+    check.note(tmp_path, "cover")
+    assert seen() == {settings.seed_of("130001")}
+    monkeypatch.setenv("NIM", "130002")
+    assert seen() == {settings.seed_of("130002")}
+    monkeypatch.delenv("NIM")
+    assert seen() == {settings.seed_of("130001")}
+    monkeypatch.setenv("SEED", "0")
+    assert seen() == {0}
 
 
 @pytest.fixture(scope="module")

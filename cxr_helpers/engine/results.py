@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_helpers.engine import files
+from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.files import ROOT
 
@@ -98,6 +98,8 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
     finished.pop("clock")
     if os.environ.get(files.STUDENT):
         finished["student"] = json.loads(os.environ[files.STUDENT])
+    nim = finished.get("student", {}).get("nim", "")
+    finished["seed_of_nim"] = bool(nim) and finished["seed"] == settings.seed_of(nim)
     path = folder(build) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain({"schema": SCHEMA, "provenance": finished, **body}), ensure_ascii=False, indent=1, allow_nan=False)
