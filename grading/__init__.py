@@ -8,6 +8,7 @@ answers.py    finds the answers in a student's notebook, whatever an editor did 
 box.py        a kernel that sees neither network nor home nor key
 marking.py    runs answers in the box and judges, outside of it, what they gave
 claims.py     whether the numbers of a report follow from the predictions handed in; whose predictions they are
+again.py      claimed runs trained again in the box, a student's own code included
 challenge.py  `make tantangan`: images whose labels only the key holds; the ranking of what was predicted for them
 
 Covered: code that loops, forks, swallows interrupts, eats memory, floods its output, kills its kernel, looks for files or the

@@ -16,7 +16,7 @@ from pathlib import Path
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
-from grading import answers, box, challenge, claims, marking, package, pages
+from grading import again, answers, box, challenge, claims, marking, package, pages
 from grading.course import Course, load
 
 AT_ONCE = 2  # kernels; each may take a core and up to 1 GB
@@ -190,15 +190,15 @@ def latest(records: dict[Path, Record]) -> list[Record]:
     return found
 
 
-def retrain(records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path) -> None:
+def retrain(records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path, boxed: bool) -> None:
     """Train claimed runs again (ULANG) and keep what came of it."""
     claimed = {one.name: claims.Claim(**one.claim) for one in chosen if one.claim}
     salt = "".join(sorted(one.basis for one in records.values()))
-    names, studies = claims.drawn(claimed, ulang, salt), claims.Studies()
+    names, studies = again.drawn(claimed, ulang, salt), claims.Studies()
     todo = [(path, one) for path, one in records.items() if one.name in names and not one.again]
     with bar(len(todo), "Melatih ulang", "pelatihan") as progress:
         for path, one in todo:
-            one.again = claims.retrain(package.read(path), claimed[one.name], studies)
+            one.again = again.retrain(package.read(path), studies, boxed)
             remarks, one.remarks = one.remarks, known(record_path(out / "hasil", path), one.basis).remarks
             keep(record_path(out / "hasil", path), one)
             one.remarks = remarks
@@ -220,7 +220,7 @@ def main() -> int:
     out = Path(get("BUILD") or "build") / "nilai"
     records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
     chosen = latest(records)
-    retrain(records, chosen, ulang, out)
+    retrain(records, chosen, ulang, out, boxed)
     if key:
         pages.challenge_board(out, list(records.values()), key, limit)
     pages.write(out, chosen, course, limit)

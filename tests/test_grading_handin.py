@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
-from grading import answers, claims, grade, package, pages, release, submit
+from grading import again, answers, claims, grade, package, pages, release, submit
 from grading.course import load
 from report import check, execute
 from tests import grading_class as made
@@ -221,7 +221,7 @@ def test_numbers_must_follow_from_predictions_and_our_labels(handed):
 
 def test_a_run_is_trained_again_and_agrees_bit_by_bit(handed):
     handin, studies = package.read(handed[1]), claims.Studies()
-    said = claims.retrain(handin, claims.check(handin, studies), studies)
+    said = again.retrain(handin, studies, boxed=False)
     assert said.endswith("sama bit demi bit"), said
 
 
@@ -234,9 +234,9 @@ def test_copied_predictions_show_also_under_another_seed():
 
 def test_an_hour_bounds_what_is_trained_again():
     claimed = {f"m{i}": claims.Claim("cocok", prediction="x", key="k", seconds=600) for i in range(40)}
-    assert claims.drawn(claimed, "0", "s") == [] and len(claims.drawn(claimed, "all", "s")) == 40
-    assert len(claims.drawn(claimed, "1", "s")) == 6
-    assert claims.drawn(claimed, "1", "s") == claims.drawn(claimed, "1", "s") != claims.drawn(claimed, "1", "t")
+    assert again.drawn(claimed, "0", "s") == [] and len(again.drawn(claimed, "all", "s")) == 40
+    assert len(again.drawn(claimed, "1", "s")) == 6
+    assert again.drawn(claimed, "1", "s") == again.drawn(claimed, "1", "s") != again.drawn(claimed, "1", "t")
 
 
 ATTACK = "</pre><script>document.title='x'</script><img src=x onerror=alert(1)>"
