@@ -46,7 +46,7 @@ PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
 TYPESETTER := $(wildcard report/exporters.py report/*.lua report/*.bib report/templates/*)
 
-.PHONY: help setup lab report reference compare kumpul tugas nilai tantangan test bench clean distclean FORCE
+.PHONY: help setup lab report reference compare kumpul tugas nilai tantangan bundel test bench clean distclean FORCE
 
 help:
 	@cat report/bantuan.txt
@@ -100,7 +100,7 @@ report: $(PAGES) $(REPORT)
 reference compare: $(READY)
 	@"$$PY" -m report.$@
 
-kumpul tugas nilai tantangan: $(READY)
+kumpul tugas nilai tantangan bundel: $(READY)
 	@"$$PY" -m grading $@
 
 # Two tests at a time, a thread each: more threads than cores would wait for each other.

@@ -1,7 +1,7 @@
 """Hand in and grade: what an instructor uses (README, section "Menilai"). Run as `python -m grading.<command>`.
 
 submit.py     `make kumpul`: checks a student's work and packs it
-release.py    `make tugas`: what is handed out and what stays
+release.py    `make tugas`: what is handed out and what stays;  bundle.py  `make bundel`: that with all packages, for no network
 grade.py      `make nilai`: a folder of hand-ins → table, a page a student, a page of the class
 package.py    reads a ZIP, a folder or a git clone into memory, never to the disk
 answers.py    finds the answers in a student's notebook, whatever an editor did to it
