@@ -9,6 +9,7 @@ augment.py      notebook 04: augmentation of batches;  architectures.py  noteboo
 evaluation.py   notebooks 02–04: metrics with their intervals, paired differences;  comparison.py  notebook 04: of whole recipes
 adaptation.py   notebook 01; overfitting.py, attribution.py, claims.py  notebook 03; remedies.py  notebook 04: what each measures
 verdicts.py, reference.py       notebook 04: what may be said of each remedy; the reference study that ships with the package
+exercises.py    notebooks 01–04: periksa, the checks of the exercises
 experiments.py  notebook 05: a student's own idea, trained, checked and compared;  challenge.py  05: the class's challenge
 plots.py, pictures.py  all notebooks: figures from plain data;  show.py, widgets.py, live.py  how all is shown, live panels
 

@@ -23,7 +23,7 @@ from torchvision.models import resnet18
 from cxr_helpers import evaluation
 from cxr_helpers.data import Split, to_tensor
 from cxr_helpers.engine import runs
-from cxr_helpers.model import build, course_resnet18, split_frozen
+from cxr_helpers.model import build, course_resnet18, split_frozen, stem_kernel
 from cxr_helpers.model import features as frozen_features
 from cxr_helpers.setup import Setup
 from cxr_helpers.weights import STAGES, Weights, adapt_conv1, gabor_bank, resolve_weights
@@ -296,16 +296,20 @@ def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **a
 # --- what a start is worth ------------------------------------------------------------------------------------------
 
 
-def _starts(weights: Weights) -> list[tuple[str, Weights, dict]]:
-    """(title, weights, strategy) of each start; the first is random and the others are compared with it."""
+def _starts(weights: Weights, kernel: int) -> list[tuple[str, Weights, dict]]:
+    """(title, weights, strategy) of each start; the first is random and the others are compared with it.
+
+    Kernels of side `kernel` that are as large as the source's are not resized: of the second way only the sum is left.
+    """
     random = ("Bobot acak", resolve_weights("random"), COURSE)
     if weights.state is not None and not _has_rgb_kernels(weights):
         return [random, (weights.title, weights, COURSE)]
     source = weights if _has_rgb_kernels(weights) else resolve_weights("gabor")
+    resized = not keeps_size(source_kernels(source)[0], kernel)
     return [
         random,
         (f"{source.title}, cara mata kuliah", source, COURSE),
-        (f"{source.title}, jumlah dan pseudo-inverse", source, LEAST_SQUARES),
+        (f"{source.title}, jumlah" + (" dan pseudo-inverse" if resized else ""), source, LEAST_SQUARES),
     ]
 
 
@@ -318,7 +322,7 @@ def measure_starts(study: Setup) -> list[dict]:
     """
     data, preset = study.used, study.preset
     rows, baseline = [], None
-    for title, weights, strategy in _starts(study.weights):
+    for title, weights, strategy in _starts(study.weights, stem_kernel(data.source.size)):
         config = study.config(adaptation=dict(strategy))
         fits = [
             runs.get(dataclasses.replace(config, seed=study.seed + i), data, weights, study.device, keep_weights=False)

@@ -34,8 +34,8 @@ STAGES = ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "fc")
 # --- weight adaptation ----------------------------------------------------------------------------------------------
 
 
-def _interpolation_matrix(source: int, target: int) -> Tensor:
-    """(target, source): bilinear resize of a line of `source` points, as a matrix."""
+def interpolation_matrix(source: int, target: int) -> Tensor:
+    """(target, source): bilinear resize of a line of `source` points, without antialiasing, as a matrix (notebook 01)."""
     lines = torch.eye(source, dtype=torch.float64).unsqueeze(1)
     return F.interpolate(lines, size=target, mode="linear", align_corners=False)[:, 0].T
 
@@ -56,7 +56,7 @@ def _resize(weight: Tensor, kernel: int, method: str) -> Tensor:
     if method == "pinv":
         # FlexiViT (Beyer et al. 2023, eq. 4): the small kernel whose dot product with a resized patch is nearest to that of the
         # large kernel with the patch; B enlarges nothing here but shrinks patches, so w' = pinv(B)ᵀ w on either axis.
-        inverse = torch.linalg.pinv(_interpolation_matrix(source, kernel))  # (source, kernel)
+        inverse = torch.linalg.pinv(interpolation_matrix(source, kernel))  # (source, kernel)
         return torch.einsum("oiyx,ya,xb->oiab", weight.double(), inverse, inverse).to(weight.dtype)
     mode = "bicubic" if method == "bicubic" else "bilinear"
     return F.interpolate(weight, size=(kernel, kernel), mode=mode, align_corners=False, antialias=method == "bilinear_antialias")

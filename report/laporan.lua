@@ -73,17 +73,24 @@ local function source_typst(div)
   return { pandoc.RawInline("typst", " #text(size: 7.5pt)[sumber: #" .. quoted(source) .. "]") }
 end
 
--- A value and its interval are read as one: a cell with a number in it isn't broken over two lines.
+-- A number and an interval are each read as one: a cell that begins with a number is broken before its bracket only.
 local function unbroken(grid)
+  local function whole(inlines)
+    if html then return { pandoc.Span(inlines, { class = "utuh" }) } end
+    return inlines:map(function(one) return one.t == "Space" and pandoc.Str("\u{a0}") or one end)
+  end
   local function mend(cell)
     local text = pandoc.utils.stringify(cell.contents)
-    if #cell.contents ~= 1 or not text:match("^[+−–%d]") or #text > 40 then return end
-    local inlines = cell.contents[1].content
-    if html then
-      cell.contents = { pandoc.Plain({ pandoc.Span(inlines, { class = "utuh" }) }) }
-    else
-      cell.contents = { pandoc.Plain(inlines:map(function(one) return one.t == "Space" and pandoc.Str("\u{a0}") or one end)) }
+    if #cell.contents ~= 1 or not text:match("^[+−–%d]") or utf8.len(text) > 40 then return end
+    local value, bracket = pandoc.Inlines({}), pandoc.Inlines({})
+    for _, one in ipairs(cell.contents[1].content) do
+      local inside = #bracket > 0 or (#value > 0 and one.t == "Str" and one.text:match("^%("))
+      ;(inside and bracket or value):insert(one)
     end
+    if #bracket > 0 then value:remove() end -- the space between them, where the line may break
+    local mended = pandoc.Inlines(whole(value))
+    if #bracket > 0 then mended:insert(pandoc.Space()); mended:extend(whole(bracket)) end
+    cell.contents = { pandoc.Plain(mended) }
   end
   for _, body in ipairs(grid.bodies) do
     for _, row in ipairs(body.body) do

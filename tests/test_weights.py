@@ -77,7 +77,7 @@ def test_bilinear_reads_only_some_taps_and_antialias_all(rgb):
 
 def test_pinv_is_the_least_squares_solution(rgb):
     """w' minimises Σ (⟨x, w⟩ − ⟨Bx, w'⟩)² over random patches x, which NumPy solves here independently."""
-    line = weights._interpolation_matrix(7, 3).numpy()
+    line = weights.interpolation_matrix(7, 3).numpy()
     shrink = np.kron(line, line)  # (9, 49): resizes a patch
     expected = np.linalg.lstsq(shrink.T, rgb.sum(1).flatten(1).double().numpy().T, rcond=None)[0].T
     adapted = weights.adapt_conv1(rgb, reduce="sum", resize="pinv").flatten(1).numpy()

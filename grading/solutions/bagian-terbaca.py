@@ -1,0 +1,11 @@
+# JAWABAN: bagian-terbaca
+def share_read(source, target):
+    """Proporsi bobot kernel source×source yang dibaca interpolasi bilinear ke target×target, antara 0 dan 1."""
+    read = set()
+    for i in range(target):
+        place = max(0.0, (i + 0.5) * source / target - 0.5)
+        left = int(place)
+        read.add(left)
+        if place - left > 1e-9:
+            read.add(min(left + 1, source - 1))
+    return (len(read) / source) ** 2
