@@ -18,7 +18,8 @@ from grading import answers, course, package
 
 GAP = re.compile(r"^([ \t]*)### BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*### END SOLUTION[^\n]*$", re.M | re.S)
 LEFT = re.compile(r"###\s*(BEGIN|END)\s+(SOLUTION|HIDDEN)", re.I)
-STAYS = ("grading/solutions/", "grading/keys/")  # folders of the repository
+# Of the repository; those tests run the solutions.
+STAYS = ("grading/solutions/", "grading/keys/", "tests/test_grading_keys.py", "tests/test_exercises.py")
 ROUTES = (".git/", ".venv/", "build/", "runs/", "data/", "kumpulan/")  # without git: what a copy leaves out
 
 
