@@ -1,4 +1,4 @@
-"""Any torchvision classifier for one grey channel and one logit (notebook 05).
+"""Any torchvision classifier for one grey channel and one logit, random or as it was trained on ImageNet (notebook 05).
 
 Its first convolution takes one channel, and for images of at most 32 pixels gives up its stride and the pooling behind it, as in
 model.py; a layer that cuts the image into patches (ConvNeXt, ViT) stays as it is. Its last linear layer gives one logit. A vision
@@ -6,14 +6,19 @@ transformer is made for the size that it gets (Dosovitskiy et al. 2021).
 """
 
 import difflib
+import os
+import re
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.vision_transformer import interpolate_embeddings
 
+from cxr_helpers.engine import checkpoints, download
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.weights import adapt_conv1
+from cxr_helpers.weights import Weights, adapt_conv1, digest
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 SMALL_IMAGE = 32  # pixels; up to here the stem keeps the resolution
@@ -70,10 +75,21 @@ def _replace(network: nn.Module, name: str, new: nn.Module) -> None:
     setattr(network.get_submodule(parent), last, new)
 
 
+def _first(network: nn.Module) -> tuple[str, nn.Conv2d]:
+    return next((name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
+
+
+def _last(network: nn.Module) -> tuple[str, nn.Module]:
+    """The last linear layer, or where there is none (SqueezeNet) the last 1×1 convolution."""
+    layers = list(network.named_modules())
+    linear = [(name, layer) for name, layer in layers if isinstance(layer, nn.Linear)]
+    return (linear or [(name, layer) for name, layer in layers if isinstance(layer, nn.Conv2d)])[-1]
+
+
 def _one_channel(network: nn.Module, size: int, adaptation: dict[str, str]) -> None:
     """Replace the first convolution, and for small images the pooling that follows before any other convolution."""
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, (nn.Conv2d, *POOLS))]
-    name, conv = next((name, layer) for name, layer in layers if isinstance(layer, nn.Conv2d))
+    name, conv = _first(network)
     kernel, stride, padding = conv.kernel_size[0], conv.stride, conv.padding
     patches = conv.stride == conv.kernel_size and kernel > 1
     if size <= SMALL_IMAGE and not patches and kernel > 3:
@@ -92,11 +108,8 @@ def _one_channel(network: nn.Module, size: int, adaptation: dict[str, str]) -> N
 
 
 def _one_logit(network: nn.Module, dropout: float) -> None:
-    """Replace the last linear layer, or where there is none (SqueezeNet) the last 1×1 convolution."""
-    layers = list(network.named_modules())
-    linear = [(name, layer) for name, layer in layers if isinstance(layer, nn.Linear)]
-    name, last = (linear or [(name, layer) for name, layer in layers if isinstance(layer, nn.Conv2d)])[-1]
-    new = nn.Linear(last.in_features, 1) if linear else nn.Conv2d(last.in_channels, 1, 1)
+    name, last = _last(network)
+    new = nn.Linear(last.in_features, 1) if isinstance(last, nn.Linear) else nn.Conv2d(last.in_channels, 1, 1)
     _replace(network, name, new)
     if dropout > 0:
         drop_before(new, dropout)
@@ -115,3 +128,48 @@ def resized(network: nn.Module, size: int) -> nn.Module:
 
     network.register_forward_pre_hook(enlarge)
     return network
+
+
+# --- weights from ImageNet ------------------------------------------------------------------------------------------
+
+
+def published(name: str, given: str, folder: Path) -> Weights:
+    """Weights of the torchvision network `name`: given "imagenet", torchvision's own, else the path of a file of that network.
+
+    The official file is looked for in `folder`, recognised by the digits of its SHA-256 in its name, and fetched where it is
+    missing. Raises InputError with one line: no such file, another network's, a download that fails.
+    """
+    check(name)
+    path, title = Path(os.path.expanduser(given)), f"Bobot {name} dari {Path(given).name}"
+    if given == "imagenet":
+        official = models.get_model_weights(name).DEFAULT
+        remote = download.Remote(official.url, "sha256:" + re.search(r"-([0-9a-f]{8,})\.pth$", official.url)[1])
+        path, title = folder / Path(official.url).name, f"Bobot ImageNet {name} ({official.name})"
+        if not path.exists():
+            path = download.fetch(remote, path)
+        elif download.recognise(remote, [path]) is None:
+            raise InputError(f"{path} bukan berkas resminya (SHA-256-nya berbeda) atau rusak: hapus berkas itu, lalu ulangi.")
+    options = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    state = checkpoints.read(path, models.get_model(name, weights=None, **options)).state
+    return Weights(
+        "published", title, "Lapisan pertama diadaptasi ke satu kanal; lapisan klasifikasi baru.", state, digest(state)
+    )
+
+
+def fill(network: nn.Module, weights: Weights, adaptation: dict[str, str]) -> None:
+    """Load `published` weights into a network of `classifier`: its first convolution adapted (adapt_conv1), its head left new.
+
+    A vision transformer's positions are interpolated to its size (Dosovitskiy et al. 2021, sec. 3.2). Raises InputError where
+    they are another network's.
+    """
+    own, state = network.state_dict(), weights.state
+    if hasattr(network, "image_size") and "encoder.pos_embedding" in state:
+        state = interpolate_embeddings(network.image_size, network.patch_size, dict(state))
+    conv, head = f"{_first(network)[0]}.weight", f"{_last(network)[0]}."
+    wanted = {key: value for key, value in own.items() if not key.startswith(head) and not key.endswith("num_batches_tracked")}
+    if conv in state and state[conv].ndim == 4:
+        state = {**state, conv: adapt_conv1(state[conv], 1, wanted[conv].shape[-1], **adaptation)}
+    wrong = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
+    if wrong:
+        raise InputError(f"{weights.title} bukan milik jaringan ini: {wrong[0]} tidak ada atau bentuknya lain.")
+    network.load_state_dict({**own, **{key: state[key] for key in wanted}}, strict=True)

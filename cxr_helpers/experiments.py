@@ -10,19 +10,20 @@ import sys
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 
 import pandas as pd
 import torch
 
-from cxr_helpers import comparison, data, evaluation, reference, training, verdicts
+from cxr_helpers import architectures, comparison, data, evaluation, reference, training, verdicts
 from cxr_helpers import weights as weight_code
-from cxr_helpers.engine import owncode, parallel, runs
+from cxr_helpers.engine import files, owncode, parallel, runs
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import interval, number, points, signed
 from cxr_helpers.recipe import PARTS, TrainConfig
-from cxr_helpers.setup import Setup
+from cxr_helpers.setup import Setup, from_root
 from cxr_helpers.verdicts import Images, Remedy, Row, trained
-from cxr_helpers.weights import Weights
+from cxr_helpers.weights import Weights, resolve_weights
 
 DIRECTIONS = {"naik": "above", "turun": "below", "sama": "across"}
 MEASURES = {"auc": "predicts", "kesenjangan": "overfits"}
@@ -67,7 +68,9 @@ class Recipe:
 class Experiment:
     """One row of notebook 05: a name, a sentence of motivation, what is expected, and the changes of the recipe."""
 
-    def __init__(self, title: str, motivation: str = "", guess: Guess | None = None, start: "Result | None" = None, **changes):
+    def __init__(
+        self, title: str, motivation: str = "", guess: Guess | None = None, start: "Result | str | None" = None, **changes
+    ):
         self.title, self.motivation, self.guess, self.start = title, motivation, guess, start
         self.recipe = separate(changes, sys._getframe(1))
 
@@ -132,17 +135,17 @@ def train(
     study: Setup,
     recipe: Recipe,
     seeds: int = 1,
-    start: Result | None = None,
+    start: "Result | str | None" = None,
     n_jobs: int = 1,
     cluster: str = "",
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
 ) -> Result:
     """The runs of a recipe over `seeds` seeds, read from the store or trained; one batch goes through first (`check`).
 
-    n_jobs, cluster: as of parallel.train. Raises InputError.
+    start: see `starting`. n_jobs, cluster: as of parallel.train. Raises InputError.
     """
     first = study.config(**recipe.changes)
-    start = study.weights if start is None else start.start()
+    start = starting(study, first.architecture, start)
     if first.own or recipe.live or first.architecture not in training.model.OURS:
         check(study, recipe, start)
     configs = [replace(first, seed=first.seed + i) for i in range(seeds)]
@@ -158,13 +161,35 @@ def _few(study: Setup, n: int) -> data.Dataset:
     return data.with_splits(used, extra=None, **parts)
 
 
-def check(study: Setup, recipe: Recipe, start: Weights | None = None, memorise: bool = False) -> float | None:
+def starting(study: Setup, architecture: str, start: "Result | Weights | str | None") -> Weights:
+    """The weights that a training begins with: the study's (None), those of a Result, or for any torchvision network "imagenet"
+    or the path of a file of that network. Raises InputError.
+    """
+    if start is None:
+        return study.weights
+    if isinstance(start, Result):
+        return start.start()
+    if isinstance(start, str | Path):
+        ours = architecture in training.model.OURS
+        if architecture == "small_cnn":
+            raise InputError(
+                f"start={str(start)!r}: CNN kecil tidak mempunyai bobot terbitan; latihlah dahulu, lalu berikan hasilnya."
+            )
+        given, folder = from_root(str(start)), files.data_folder()
+        return resolve_weights(given, folder) if ours else architectures.published(architecture, given, folder)
+    if isinstance(start, Weights):
+        return start
+    raise InputError(f"start: berikan hasil study.train, 'imagenet', atau letak berkas bobot, bukan {type(start).__name__}.")
+
+
+def check(study: Setup, recipe: Recipe, start: "Result | Weights | str | None" = None, memorise: bool = False) -> float | None:
     """Send one batch through a recipe before it is trained: shapes, a finite loss, a gradient that reaches the first layer.
 
     memorise: also train MEMORISED images without augmentation for up to 60 epochs and return the share that is then right; less
     than nearly all of them says that something in the training is wrong. Raises InputError with one line.
     """
-    config, start = replace(study.config(**recipe.changes), batch_size=FEW), start or study.weights
+    config = replace(study.config(**recipe.changes), batch_size=FEW)
+    start = starting(study, config.architecture, start)
     with owncode.explained():
         fitting = training.Fitting(config, _few(study, FEW), start, study.device, recipe.live)
         x, y = fitting.transform(fitting.inputs["train"], fitting.target)

@@ -87,8 +87,8 @@ def build(
 ) -> nn.Module:
     """The network at its start: drawn from `seed` (the global random state is left alone), then filled from `weights`.
 
-    size: of the images; enlarge: to which the network enlarges them. `adapt` goes to adapt_conv1. Weights of kind "run" must be
-    those of this very network; others are ResNet-18's, and any other network stays random.
+    size: of the images; enlarge: to which the network enlarges them. `adapt` goes to adapt_conv1. Weights of kind "run" or
+    "published" must be those of this very network; others are ResNet-18's, and any other network stays random.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -100,6 +100,8 @@ def build(
             network = architectures.classifier(architecture, enlarge or size, dropout, adapt)
     if weights.kind == "run":
         fill(network, weights)
+    elif weights.kind == "published":
+        architectures.fill(network, weights, adapt)
     elif weights.state is not None and architecture in OURS and architecture != "small_cnn":
         # The course's head is new whatever the weights were trained for.
         fitting = fit_state(weights.state, network, reset_head=True, partial=weights.partial, **adapt)

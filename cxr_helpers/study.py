@@ -15,21 +15,21 @@ class Study(Setup):
     """
 
     def train(
-        self, seeds: int = 1, start: experiments.Result | None = None, n_jobs: int = 1, cluster: str = "", **changes
+        self, seeds: int = 1, start: experiments.Result | str | None = None, n_jobs: int = 1, cluster: str = "", **changes
     ) -> experiments.Result:
         """Train the recipe with `changes`, over as many seeds.
 
-        start: the result of an earlier training of the same network. In JupyterLab curves follow the training; it can be
-        interrupted, and called again it goes on from its last whole epoch. Raises InputError.
+        start: the result of an earlier training of the same network, or its weights: "imagenet" or a file. In JupyterLab curves
+        follow the training; it can be interrupted, and called again it goes on from its last whole epoch. Raises InputError.
         """
         recipe = experiments.separate(changes, sys._getframe(1))
         with live.watching(self, self.config(**recipe.changes), seeds) as on_epoch:
             return experiments.train(self, recipe, seeds, start, n_jobs, cluster, on_epoch)
 
-    def check(self, start: experiments.Result | None = None, memorise: bool = False, **changes) -> None:
+    def check(self, start: experiments.Result | str | None = None, memorise: bool = False, **changes) -> None:
         """Send one batch through a recipe with `changes` and say what it showed; see experiments.check. Raises InputError."""
         recipe = experiments.separate(changes, sys._getframe(1))
-        share = experiments.check(self, recipe, start.start() if start else None, memorise)
+        share = experiments.check(self, recipe, start, memorise)
         print("Satu batch lewat: bentuk keluaran, loss, dan gradien lapisan pertama baik.")
         if share is not None:
             print(f"Dari {experiments.MEMORISED} citra, {percent(share)} dapat dihafal tanpa augmentasi.")

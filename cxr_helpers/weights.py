@@ -132,9 +132,10 @@ def gabor_bank() -> Tensor:
 class Weights:
     """Initial weights (notebook 01).
 
-    kind: "imagenet", "gabor", "random", "file" or "run" (those of an earlier training); title, note: Indonesian, for the cover;
-    digest: for the run's key.
-    state: a ResNet-18 state dict with any head (it is replaced), or None for random initialisation. partial: what `state` lacks
+    kind: "imagenet", "gabor", "random", "file", "run" (those of an earlier training) or "published" (architectures.py); title,
+    note: Indonesian, for the cover; digest: for the run's key.
+    state: a ResNet-18 state dict with any head (it is replaced; of "run" and "published" that network's), or None for random
+    initialisation. partial: what `state` lacks
     stays random.
     """
 

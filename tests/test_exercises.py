@@ -5,10 +5,11 @@ import re
 import nbformat
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 
 from cxr_helpers import exercises
 from grading import answers
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SOLVED
 
 CHAPTERS = sorted((ROOT / "notebooks").glob("0[1-4]*.ipynb"))
 SOLUTIONS = ROOT / "grading/solutions"
@@ -160,3 +161,12 @@ def test_the_marks_of_the_cells_are_those_that_grading_tools_read(path):
 def test_every_check_belongs_to_a_notebook():
     asked = [name for path in CHAPTERS for name, one in answers.chapter(path).asked.items() if not one.essay]
     assert sorted(asked) == sorted(exercises.CHECKS)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_solved_and_open_exercises_stand_on_the_page_of_the_notebook(built, path):
+    """The report was made with the exercises of SOLVED solved and all others open: neither stops it."""
+    page = BeautifulSoup((built.folder / f"build/report/{path.stem}.html").read_text("utf-8"), "html.parser").get_text()
+    for name in (name for name, asked in answers.chapter(path).asked.items() if not asked.essay):
+        said = f"✔ {name}: benar." if path.stem in SOLVED else f"○ {name}: belum dikerjakan."
+        assert said in page

@@ -299,6 +299,21 @@ def test_torchvisions_networks_take_one_channel_and_give_one_logit(name, size):
     assert patches or size > 32 or first.stride == (1, 1)
 
 
+def test_a_published_network_is_a_start(small, store, tmp_path):
+    torch.manual_seed(1)
+    path = tmp_path / "milik teman.pth"
+    torch.save(model.architectures.models.get_model("squeezenet1_1", weights=None).state_dict(), path)
+    alone = small.train(architecture="squeezenet1_1", lr=1e-9).runs[0]
+    begun = small.train(architecture="squeezenet1_1", lr=1e-9, start=str(path)).runs[0]
+    assert alone.key != begun.key and not np.array_equal(alone.logits["val_last"], begun.logits["val_last"])
+    with pytest.raises(InputError, match="tidak mempunyai bobot terbitan"):
+        small.train(architecture="small_cnn", start="imagenet")
+    with pytest.raises(InputError, match="start: berikan"):
+        small.train(start=3)
+    with pytest.raises(InputError, match="tidak ditemukan"):
+        small.check(architecture="squeezenet1_1", start="tidak-ada.pth")
+
+
 def test_a_stored_kernel_is_adapted_as_resnets_is():
     torch.manual_seed(0)
     stock = model.architectures.models.get_model("densenet121", weights=None).features.conv0.weight
