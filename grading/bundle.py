@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cxr_helpers.engine import files, indonesian, phantom
 from cxr_helpers.engine.errors import InputError
+from grading import release
 
 FOLDER = "cxr"
 
@@ -47,12 +48,8 @@ def pack(student: Path, wheels: Path, target: Path) -> int:
 
 
 def main() -> int:
-    if not os.environ.get("OUT"):
-        raise InputError("berikan folder dari `make tugas`, misalnya: make bundel OUT=../tugas")
-    out = Path(os.environ["OUT"]).resolve()
+    out = release.handed_out()
     student = out / "mahasiswa"
-    if not (student / "requirements.txt").is_file():
-        raise InputError(f"OUT={out}: folder mahasiswa/ tidak ada di sana. Jalankan dahulu `make tugas OUT={out}`.")
     print("Mengunduh paket (sekitar 3 GB) …", flush=True)
     cpu = ["awk", "-f", str(files.ROOT / "report/cpu.awk"), str(student / "requirements.txt")]
     lock = subprocess.run(cpu, capture_output=True, text=True, check=True, encoding="utf-8").stdout

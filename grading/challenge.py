@@ -24,7 +24,7 @@ from cxr_helpers.engine import files, phantom
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment
 from cxr_helpers.study import open_study
-from grading import package
+from grading import package, release
 
 IMAGES = 1000
 MOST = 5  # answers of a student that count
@@ -58,9 +58,7 @@ def packed(ids: np.ndarray, images: np.ndarray) -> bytes:
 
 
 def make(out: Path, n: int = IMAGES, **settings) -> int:
-    """Write both files; how many images. settings: of the study whose recipe is the baseline. Raises InputError."""
-    if not (out / "pengajar").is_dir():
-        raise InputError(f"OUT={out}: folder pengajar/ tidak ada di sana. Jalankan dahulu `make tugas OUT={out}`.")
+    """Write both files; how many images. settings: of the study whose recipe is the baseline."""
     key = out / "pengajar" / KEY
     known = json.loads(key.read_text(encoding="utf-8")) if key.exists() else {}
     secret, n = known.get("secret") or f"{secrets.randbits(BITS):032x}", len(known.get("ids", ())) or n
@@ -79,9 +77,7 @@ def make(out: Path, n: int = IMAGES, **settings) -> int:
 
 def main() -> int:
     get = os.environ.get
-    if not get("OUT"):
-        raise InputError("berikan folder dari `make tugas`, misalnya: make tantangan OUT=../tugas")
-    out = Path(get("OUT")).resolve()
+    out = release.handed_out()
     n = make(out, preset=get("PRESET") or "auto", weights=get("WEIGHTS") or "auto")
     print(f"{out}/mahasiswa/data/{challenge.IMAGES}: {n} citra tanpa label, untuk dibagikan.")
     print(f"{out}/pengajar/{KEY}: rahasia dan label, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan.")

@@ -89,6 +89,14 @@ def release(root: Path, out: Path) -> tuple[int, int]:
     return len(set(names) | set(notebooks)), asked
 
 
+def handed_out() -> Path:
+    """OUT, the folder of an earlier `make tugas`. Raises InputError."""
+    given = os.environ.get("OUT") or ""
+    if not (given and all((Path(given) / name).is_dir() for name in ("mahasiswa", "pengajar"))):
+        raise InputError(f"OUT={given} bukan folder dari `make tugas`. Jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi.")
+    return Path(given).resolve()
+
+
 def main() -> int:
     if not os.environ.get("OUT"):
         raise InputError("berikan folder baru, misalnya: make tugas OUT=../tugas")

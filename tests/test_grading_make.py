@@ -65,10 +65,10 @@ def test_hand_out_collect_grade_mark(school):
         (("nilai", "KUMPULAN=.", "KUNCI=tidak-ada"), "KUNCI=tidak-ada"),
         (("tugas",), "berikan folder baru"),
         (("tugas", "OUT=build"), "di dalam repositori"),
-        (("tantangan",), "berikan folder dari `make tugas`"),
-        (("tantangan", "OUT=tidak-ada"), "Jalankan dahulu `make tugas"),
-        (("bundel",), "berikan folder dari `make tugas`"),
-        (("bundel", "OUT=tidak-ada"), "Jalankan dahulu `make tugas"),
+        (("tantangan",), "bukan folder dari `make tugas`"),
+        (("tantangan", "OUT=tidak-ada"), "OUT=tidak-ada bukan folder"),
+        (("bundel",), "bukan folder dari `make tugas`"),
+        (("bundel", "OUT=tidak-ada"), "OUT=tidak-ada bukan folder"),
     ],
 )
 def test_wrong_words_are_answered_with_one_line(school, words, why):
