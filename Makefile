@@ -78,6 +78,7 @@ notebooks/%.ipynb report/%.ipynb:
 	@echo 'Galat: $@ tidak ada: ambil kembali dengan `git checkout -- $@`.' >&2; exit 2
 # One after the other, also under make -j: a training uses every core, and two at once slow each other down.
 $(foreach n,2 3 4 5,$(eval $(word $(n),$(EXECUTED)): | $(word $(shell expr $(n) - 1),$(EXECUTED))))
+$(lastword $(EXECUTED)): $(wildcard data/tantangan/citra.npz)
 
 $(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb $(EXECUTED) $(BUILD)/.cover report/execute.py $(READY)
 	@"$$PY" -m report.execute $< $@
