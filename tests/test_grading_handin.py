@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from cxr_helpers.engine import files, settings
+from cxr_helpers.engine import files, results, settings
 from cxr_helpers.engine.errors import InputError
 from grading import again, answers, claims, grade, package, pages, release, submit
 from grading.course import load
@@ -116,6 +116,12 @@ def test_without_seed_the_number_decides_it_and_stays_with_the_build(tmp_path, m
     assert seen() == {settings.seed_of("130001")}
     monkeypatch.setenv("NIM", "130002")
     assert seen() == {settings.seed_of("130002")}
+    assert execute._one_student(tmp_path)["nim"] == "130002"
+    monkeypatch.setenv(files.STUDENT, '{"name": "", "nim": "130002"}')
+    monkeypatch.setenv(files.RESULTS, str(tmp_path / "results"))
+    for number, said in ((settings.seed_of("130002"), True), (0, False)):
+        path = results.write("x", {}, {"seed": number, "clock": 0.0})
+        assert json.loads(path.read_text())["provenance"]["seed_of_nim"] is said
     monkeypatch.delenv("NIM")
     assert seen() == {settings.seed_of("130001")}
     monkeypatch.setenv("SEED", "0")
