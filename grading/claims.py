@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxr_helpers import evaluation
+from cxr_helpers.engine import settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.sources import FLAGS
 from cxr_helpers.study import Study, open_study
@@ -185,6 +186,7 @@ def copies(claimed: dict[str, Claim]) -> dict[str, list[str]]:
             if one == other or not a.prediction or a.prediction != b.prediction:
                 continue
             same = a.seed == b.seed
-            words = "seed-nya juga sama, wajar pada mesin sejenis" if same else f"padahal seed-nya lain ({a.seed} dan {b.seed})"
+            usual = "wajar pada mesin sejenis" if same and a.seed < settings.OWN_SEEDS else "padahal NIM-nya lain"
+            words = f"seed-nya juga sama, {usual}" if same else f"padahal seed-nya lain ({a.seed} dan {b.seed})"
             found.setdefault(one, []).append(f"prediksi sama persis dengan {other}: {words}")
     return found

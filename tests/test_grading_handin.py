@@ -236,6 +236,8 @@ def test_copied_predictions_show_also_under_another_seed():
     found = claims.copies({"a": one, "b": dataclasses.replace(one, seed=2), "c": dataclasses.replace(one, prediction="d")})
     assert set(found) == {"a", "b"} and "seed-nya lain" in found["a"][0]
     assert "wajar" in claims.copies({"a": one, "b": one})["a"][0]
+    own = dataclasses.replace(one, seed=settings.seed_of("130001"))
+    assert "NIM-nya lain" in claims.copies({"a": own, "b": own})["a"][0]
 
 
 def test_an_hour_bounds_what_is_trained_again():

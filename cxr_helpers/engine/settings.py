@@ -91,13 +91,16 @@ def parse(**given) -> Settings:
     return Settings(preset=preset, seed=int(text), device=device, size=int(size), **words)
 
 
+OWN_SEEDS = 1000  # the first that a number gives
+
+
 def seed_of(nim: str) -> int:
     """The training seed of a student's number (of a group, of all its numbers as given): 1000 … 1000999; 0 without a number.
 
     So forty reports differ, a copied one shows, and none shares its seeds with the reference study.
     """
     plain = re.sub(r"\s+", "", nim).upper()
-    return 1000 + int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 1_000_000 if plain else 0
+    return OWN_SEEDS + int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 1_000_000 if plain else 0
 
 
 def parse_repeat(repeat="auto") -> bool | None:
