@@ -5,7 +5,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 BUILD ?= build
-SEED ?= 0
+SEED ?=
 SIZE ?= 28
 N_JOBS ?= 1
 $(foreach v,DATA WEIGHTS PRESET DEVICE CLASSES PRECISION SEEDS REPEAT,$(eval $(v) ?= auto))
@@ -46,7 +46,7 @@ PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
 TYPESETTER := $(wildcard report/exporters.py report/fonts.py report/foreign.py report/*.lua report/*.bib report/templates/* report/huruf/*)
 
-.PHONY: help setup lab report reference compare kumpul tugas nilai test bench clean distclean FORCE
+.PHONY: help setup lab report reference compare kumpul tugas nilai tantangan bundel test bench clean distclean FORCE
 
 help:
 	@cat report/bantuan.txt
@@ -78,6 +78,7 @@ notebooks/%.ipynb report/%.ipynb:
 	@echo 'Galat: $@ tidak ada: ambil kembali dengan `git checkout -- $@`.' >&2; exit 2
 # One after the other, also under make -j: a training uses every core, and two at once slow each other down.
 $(foreach n,2 3 4 5,$(eval $(word $(n),$(EXECUTED)): | $(word $(shell expr $(n) - 1),$(EXECUTED))))
+$(lastword $(EXECUTED)): $(wildcard data/tantangan/citra.npz)
 
 $(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb $(EXECUTED) $(BUILD)/.cover report/execute.py $(READY)
 	@"$$PY" -m report.execute $< $@
@@ -100,7 +101,7 @@ report: $(PAGES) $(REPORT)
 reference compare: $(READY)
 	@"$$PY" -m report.$@
 
-kumpul tugas nilai: $(READY)
+kumpul tugas nilai tantangan bundel: $(READY)
 	@"$$PY" -m grading $@
 
 # Two tests at a time, a thread each: more threads than cores would wait for each other.

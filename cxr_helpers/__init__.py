@@ -10,7 +10,8 @@ evaluation.py   notebooks 02–04: metrics with their intervals, paired differen
 adaptation.py   notebook 01; overfitting.py, attribution.py, claims.py  notebook 03; remedies.py  notebook 04: what each measures
 folds.py        notebooks 03 and 04: folds of whole patients;  pretraining.py  notebook 04: all labels of the file, then the pair
 verdicts.py, reference.py       notebook 04: what may be said of each remedy; the reference study that ships with the package
-exercises.py    notebooks 01–04: periksa, the checks of the exercises;  experiments.py  notebook 05: a student's own idea
+exercises.py    notebooks 01–04: periksa, the checks of the exercises
+experiments.py  notebook 05: a student's own idea, trained, checked and compared;  challenge.py  05: the class's challenge
 plots.py, pictures.py  all notebooks: figures from plain data;  show.py, widgets.py, live.py  how all is shown, live panels
 laboratory.py   notebook 04: choose, predict, train, see;  ownimage.py  notebook 03: an image of one's own
 

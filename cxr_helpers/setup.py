@@ -21,7 +21,7 @@ class Setup:
     """One set of settings, ready to work with.
 
     data: the whole filtered data set; used: what every notebook trains and judges on (cut down by the preset, stratified by
-    class, the same images for the same seed); precision: of the multiplications while training, "float32" or "bfloat16".
+    class, the same images for every seed); precision: of the multiplications while training, "float32" or "bfloat16".
     """
 
     data: datasets.Dataset
@@ -156,7 +156,7 @@ def open_setup(
     everything = datasets.load(_source(from_root(given.data), given.size, folder), given.classes)
     return Setup(
         data=everything,
-        used=datasets.take(everything, amount.train, amount.val, amount.test, given.seed),
+        used=datasets.take(everything, amount.train, amount.val, amount.test, seed=0),
         weights=_weights(from_root(given.weights), folder),
         preset=amount,
         seed=given.seed,

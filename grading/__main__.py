@@ -1,11 +1,11 @@
-"""`python -m grading WORD`, as the Makefile calls it: kumpul, tugas, nilai."""
+"""`python -m grading WORD`, as the Makefile calls it: kumpul, tugas, nilai, tantangan, bundel."""
 
 import sys
 from importlib import import_module
 
 from cxr_helpers.engine.errors import InputError
 
-COMMANDS = {"kumpul": "submit", "tugas": "release", "nilai": "grade"}
+COMMANDS = {"kumpul": "submit", "tugas": "release", "nilai": "grade", "tantangan": "challenge", "bundel": "bundle"}
 
 
 def main() -> int:

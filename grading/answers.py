@@ -14,7 +14,7 @@ from grading import package
 
 MARKER = re.compile(r"^\s*(?:#|<!--)\s*JAWABAN:\s*([A-Za-z0-9_\-]+)\s*(?:-->)?\s*$", re.M)
 FEWEST_WORDS = 5  # of an essay
-RUNS = {"parameters", "nilai"}  # tags of our cells that grading runs, beside the answers and the cells of imports alone
+RUNS = {"parameters", "nilai"}  # tags of our cells that grading runs, beside the answers and the imports of every cell
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def chapter(path: Path) -> Chapter:
             asked[name] = Asked(name, cell.get("id", ""), essay, cell.source, defined(cell.source), points)
             if not essay:
                 steps.append((name, cell.source))
-        elif cell.cell_type == "code" and (RUNS & set(cell.metadata.get("tags", [])) or _only_imports(cell.source)):
-            steps.append(("", cell.source))
+        elif cell.cell_type == "code":
+            code = cell.source if RUNS & set(cell.metadata.get("tags", [])) else _imports(cell.source)
+            steps += [("", code)] if code else []
     return Chapter(path.stem, asked, tuple(steps))
 
 
@@ -95,12 +96,13 @@ def _points(cells, name: str) -> float:
     return sum(float(marks(c).get("points") or 0) for c in cells if marks(c).get("locked") and check.search(c.source))
 
 
-def _only_imports(source: str) -> bool:
+def _imports(source: str) -> str:
+    """The import statements at the top of a cell: what they bind, an answer below may use; the rest of it may take hours."""
     try:
         body = ast.parse(source).body
     except SyntaxError:
-        return False
-    return bool(body) and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
+        return ""
+    return "\n".join(ast.unparse(node) for node in body if isinstance(node, (ast.Import, ast.ImportFrom)))
 
 
 def same(a: str, b: str) -> bool:

@@ -64,9 +64,12 @@ def refusal() -> str | None:
     return None
 
 
-def command(sockets: Path, boxed: bool) -> list[str]:
-    """What starts a kernel. `boxed=False`: the same kernel with the instructor's rights, in the folder of the sockets."""
-    limits = [f"--as={ADDRESS}", f"--nproc={THREADS}", f"--fsize={FILE_SIZE}", "--core=0", f"--cpu={CPU}"]
+def command(sockets: Path, boxed: bool, shown: dict[Path, str], named: dict[str, str], cpu: int) -> list[str]:
+    """What starts a kernel. `boxed=False`: the same kernel with the instructor's rights, in the folder of the sockets.
+
+    shown: {folder of ours that the box may read, too: where it sees it}; named: what its environment holds besides; cpu: seconds.
+    """
+    limits = [f"--as={ADDRESS}", f"--nproc={THREADS}", f"--fsize={FILE_SIZE}", "--core=0", f"--cpu={cpu}"]
     kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     if not boxed:
         return kernel
@@ -84,9 +87,11 @@ def command(sockets: Path, boxed: bool) -> list[str]:
             seen += ["--ro-bind", place, place]
     seen += ["--ro-bind", str(files.ROOT / "cxr_helpers"), f"{PROJECT}/cxr_helpers"]
     seen += ["--ro-bind", str(Path(__file__).with_name("inside.py")), f"{PROJECT}/nilai_dalam.py"]
+    for place, there in shown.items():
+        seen += ["--ro-bind-try", str(place), there]
     seen += ["--dir", "/tmp/kerja", "--dir", "/tmp/home", "--bind", str(sockets), str(sockets)]
     seen += ["--remount-ro", "/", "--chdir", "/tmp/kerja"]
-    given = [part for name, value in environment("/tmp/home", PROJECT).items() for part in ("--setenv", name, value)]
+    given = [part for name, value in (environment("/tmp/home", PROJECT) | named).items() for part in ("--setenv", name, value)]
     alone = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session --cap-drop ALL --clearenv".split()
     return ["bwrap", *alone, *given, *seen, "--", "timeout", "-s", "KILL", str(LIFE), "prlimit", *limits, "--", *kernel]
 
@@ -101,8 +106,8 @@ def environment(home: str, project: str) -> dict[str, str]:
 class Kernel:
     """One kernel, a context manager. Each question has a time limit; who breaks a limit ends the kernel (Ended)."""
 
-    def __init__(self, boxed: bool = True):
-        self.boxed = boxed
+    def __init__(self, boxed: bool = True, shown: dict | None = None, named: dict | None = None, cpu: int = CPU):
+        self.boxed, self.more = boxed, (shown or {}, named or {}, cpu)  # as of `command`
 
     def __enter__(self) -> "Kernel":
         self.folder = Path(tempfile.mkdtemp(prefix="nilai-", dir="/tmp" if os.path.isdir("/tmp") else None))
@@ -111,7 +116,7 @@ class Kernel:
         self._manager = KernelManager(
             context=self._context, transport="ipc", connection_file=str(self.folder / "k.json"), ip=str(self.folder / "s")
         )
-        argv = command(self.folder, self.boxed)
+        argv = command(self.folder, self.boxed, *self.more)
         self._manager._kernel_spec = KernelSpec(argv=argv, display_name="nilai", language="python", interrupt_mode="message")
         project = self.folder / "proyek"
         if not self.boxed:
@@ -119,7 +124,7 @@ class Kernel:
             (project / "nilai_dalam.py").write_bytes(Path(__file__).with_name("inside.py").read_bytes())
             (project / "cxr_helpers").symlink_to(files.ROOT / "cxr_helpers")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": str(self.folder)}
-        self._manager.start_kernel(env=environment(str(self.folder), str(project)), **quiet)
+        self._manager.start_kernel(env=environment(str(self.folder), str(project)) | self.more[1], **quiet)
         self._client = self._manager.client()
         self._client.start_channels()
         try:

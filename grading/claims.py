@@ -1,35 +1,28 @@
-"""What a report claims, held against the predictions handed in: do its metrics follow, whose are they, do they come again.
+"""What a report claims, held against the predictions handed in: do its metrics follow, and whose are they.
 
 Labels are never taken from a student: the data set is opened here, with the settings that the report names, and must have the
-same fingerprint. Retraining runs no code of a student's; runs with parts of one's own are left to a look at that code.
+same fingerprint. again.py trains claimed runs again.
 """
 
 import hashlib
 import io
 import json
-import os
-import tempfile
 import threading
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from scipy.stats import t
 
-from cxr_helpers import evaluation, reference
-from cxr_helpers.engine import files, indonesian, runs
+from cxr_helpers import evaluation
+from cxr_helpers.engine import settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.sources import FLAGS
 from cxr_helpers.study import Study, open_study
-from cxr_helpers.training import TrainConfig
 from grading import package
 
 COMPARED = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity")
 CLOSE = 1e-6
 WEIGHTS = ("random", "imagenet", "gabor")
-LONGEST = 5  # a run of more than so many times the preset's epochs is not done again
 ARRAY = 64 * 2**20  # bytes of one array of predictions.npz, as they come out
 
 
@@ -68,9 +61,9 @@ def arrays(content: bytes) -> dict[str, np.ndarray]:
         raise package.Refused("rusak", f"predictions.npz tidak dapat dibaca ({type(error).__name__}).") from None
 
 
-def folder(handin: package.Handin, key: str, name: str) -> bytes | None:
+def content(handin: package.Handin, key: str, name: str) -> bytes | None:
     """The content of runs/{key}/{name}."""
-    return next((content for path, content in handin.files.items() if f"/{path}".endswith(f"/runs/{key}/{name}")), None)
+    return next((found for path, found in handin.files.items() if f"/{path}".endswith(f"/runs/{key}/{name}")), None)
 
 
 class Studies:
@@ -89,12 +82,12 @@ class Studies:
             raise InputError("laporan itu memakai data yang tidak dikenal di sini")
         weights = str(provenance["weights"]["kind"])
         weights = weights if weights in WEIGHTS else "random"
-        classes, seed = ",".join(map(str, data["classes"])), int(provenance["seed"])
-        known = (kind, weights, preset, size, classes, seed if preset == "smoke" else 0)  # the other presets take every image
+        classes = ",".join(map(str, data["classes"]))
+        known = (kind, weights, preset, size, classes)
         with self._lock:
             if known not in self._open:
                 try:
-                    self._open[known] = open_study(kind, weights, preset, seed, "cpu", size, classes)
+                    self._open[known] = open_study(kind, weights, preset, 0, "cpu", size, classes)
                 except InputError as error:
                     self._open[known] = str(error)
         if isinstance(self._open[known], str):
@@ -114,14 +107,14 @@ def check(handin: package.Handin, studies: Studies) -> Claim:
     except (KeyError, TypeError, ValueError):
         return Claim("rusak", "02_pelatihan.json tidak memuat hasil yang lengkap.")
     claim = Claim("", claimed=claimed, seed=seed, key=key)
-    content = folder(handin, key, "predictions.npz")
-    if content is None:
+    kept = content(handin, key, "predictions.npz")
+    if kept is None:
         claim.status, claim.why = "tanpa prediksi", f"runs/{key}/predictions.npz tidak dikumpulkan."
         return claim
     try:
-        logits = arrays(content)["test_best"].astype(np.float64)
+        logits = arrays(kept)["test_best"].astype(np.float64)
         claim.prediction = hashlib.sha256(np.round(logits, 5).tobytes()).hexdigest()
-        claim.seconds = float(_json(folder(handin, key, "info.json")).get("seconds", 0))
+        claim.seconds = float(read_json(content(handin, key, "info.json")).get("seconds", 0))
         dataset = studies.get(provenance).used
     except package.Refused as error:
         claim.status, claim.why = error.status, str(error)
@@ -151,8 +144,8 @@ def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int, lis
     A row's trainings are those that differ from the baseline `key` in what the row says it changed, on the same data and from the
     same weights; rows with other data, other weights or parts of one's own have none here and are not counted.
     """
-    base = _json(folder(handin, key, "config.json"))
-    found = {path.split("/")[-2]: _json(content) for path, content in handin.files.items() if path.endswith("/config.json")}
+    base = read_json(content(handin, key, "config.json"))
+    found = {path.split("/")[-2]: read_json(content) for path, content in handin.files.items() if path.endswith("/config.json")}
     alike = {k: one for k, one in found.items() if all(one.get(n) == base.get(n) for n in ("data", "weights"))}
     checked, off = 0, []
     for notebook in ("04_perbaikan", "05_percobaan"):
@@ -164,7 +157,7 @@ def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int, lis
                 if not keys or None in keys:
                     continue
                 which = f"test_{'last' if row['epoch_judged'] == 'last' else 'best'}"
-                logits = [arrays(folder(handin, one, "predictions.npz") or b"")[which].astype(np.float64) for one in keys]
+                logits = [arrays(content(handin, one, "predictions.npz") or b"")[which].astype(np.float64) for one in keys]
                 values = [evaluation.metric_values(one, labels) for one in logits]
                 mean = {name: float(np.mean([one[name] for one in values])) for name in COMPARED}
                 right = all(abs(mean[name] - float(row["test"][name]["value"])) <= CLOSE for name in COMPARED)
@@ -176,9 +169,10 @@ def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int, lis
     return checked, off
 
 
-def _json(content: bytes | None) -> dict:
+def read_json(written: bytes | None) -> dict:
+    """{} for what is no JSON object."""
     try:
-        found = json.loads(content or b"{}")
+        found = json.loads(written or b"{}")
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -192,72 +186,7 @@ def copies(claimed: dict[str, Claim]) -> dict[str, list[str]]:
             if one == other or not a.prediction or a.prediction != b.prediction:
                 continue
             same = a.seed == b.seed
-            words = "seed-nya juga sama, wajar pada mesin sejenis" if same else f"padahal seed-nya lain ({a.seed} dan {b.seed})"
+            usual = "wajar pada mesin sejenis" if same and a.seed < settings.OWN_SEEDS else "padahal NIM-nya lain"
+            words = f"seed-nya juga sama, {usual}" if same else f"padahal seed-nya lain ({a.seed} dan {b.seed})"
             found.setdefault(one, []).append(f"prediksi sama persis dengan {other}: {words}")
     return found
-
-
-def drawn(claimed: dict[str, Claim], ulang: str, salt: str, budget: float = 3600) -> list[str]:
-    """Whose training is done again: nobody's ("0"), all ("all"), or as many as an hour holds ("1"), in an unforeseeable order."""
-    able = [one for one, claim in claimed.items() if claim.status in ("cocok", "tidak cocok") and claim.key]
-    order = sorted(able, key=lambda one: hashlib.sha256(f"{salt}{one}".encode()).hexdigest())
-    if ulang == "all":
-        return order
-    chosen: list[str] = []
-    for one in order if ulang == "1" else []:
-        budget -= max(1.0, claimed[one].seconds)
-        if chosen and budget < 0:
-            break
-        chosen.append(one)
-    return chosen
-
-
-def retrain(handin: package.Handin, claim: Claim, studies: Studies) -> str:
-    """Train one of the runs handed in, drawn by the hand-in's own digest, again: what came of it, in Indonesian."""
-    keys = sorted({path.split("/")[-2] for path in handin.files if path.endswith("/info.json") and "/runs/" in f"/{path}"})
-    body = package.results(handin, "02_pelatihan")
-    whole = [key for key in keys if all(folder(handin, key, name) for name in ("config.json", "predictions.npz"))]
-    for key in sorted(whole, key=lambda one: hashlib.sha256((handin.digest + one).encode()).hexdigest()):
-        try:
-            identity = _json(folder(handin, key, "config.json"))
-            given = {k: tuple(v) if isinstance(v, list) else v for k, v in identity["config"].items()}
-            study = studies.get(body["provenance"])
-            if given["epochs"] > LONGEST * study.preset.epochs or given["architecture"] != "resnet18" or given["resize"]:
-                continue  # no student decides how long an instructor's computer works
-            if given["own"] or identity["data"] != study.used.fingerprint or identity["weights"] != study.weights.digest:
-                continue
-            return _again(handin, key, TrainConfig(**given), int(identity["threads"] or 1), study)
-        except (InputError, package.Refused, KeyError, TypeError, ValueError, RuntimeError) as error:
-            return f"tidak dapat diulang ({type(error).__name__})"
-    return "tidak dapat diulang: tidak ada pelatihan ResNet-18 pada data itu, dari bobot itu, dan tanpa kode sendiri"
-
-
-def _again(handin: package.Handin, key: str, config: TrainConfig, threads: int, study: Study) -> str:
-    kept, before, store = arrays(folder(handin, key, "predictions.npz")), torch.get_num_threads(), os.environ.get(files.RUNS)
-    try:
-        torch.set_num_threads(min(max(threads, 1), os.cpu_count() or 1))
-        with tempfile.TemporaryDirectory() as empty:
-            os.environ[files.RUNS] = empty
-            run = runs.get(config, study.used, study.weights, "cpu", keep_weights=False)
-            logits = run.open_test()["best"]
-    finally:
-        torch.set_num_threads(before)
-        os.environ.pop(files.RUNS, None)
-        os.environ |= {files.RUNS: store} if store else {}
-    if np.array_equal(logits, kept["test_best"]):
-        return f"{key}: sama bit demi bit"
-    labels = study.used.test.labels
-    auc = [float(evaluation.area_under_curve(one, labels)) for one in (logits, kept["test_best"].astype(np.float64))]
-    spread = _spread() if study.preset.train is None and study.used.source.kind == "phantom" else None
-    if spread is None:
-        shown = " dan ".join(indonesian.number(value, 4) for value in auc)
-        return f"{key}: berbeda (AUC uji {shown}); sebaran antarseed untuk ukuran ini tidak diketahui"
-    near = abs(auc[0] - auc[1]) <= spread
-    return f"{key}: {'dalam' if near else 'TIDAK COCOK, di luar'} sebaran antarseed"
-
-
-def _spread() -> float | None:
-    """How far two seeds of the reference study's baseline lie apart in AUC, at 95%."""
-    each: Iterable[float] = next((row["each"]["auc"] for row in reference.read()["variants"] if row["name"] == "baseline"), ())
-    auc = np.array(list(each))
-    return float(t.ppf(0.975, len(auc) - 1) * auc.std(ddof=1) * np.sqrt(2)) if len(auc) > 2 else None

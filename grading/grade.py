@@ -16,12 +16,12 @@ from pathlib import Path
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
-from grading import answers, box, claims, marking, package, pages
+from grading import again, answers, box, challenge, claims, marking, package, pages
 from grading.course import Course, load
 
 AT_ONCE = 2  # kernels; each may take a core and up to 1 GB
 LOOK = "perlu dilihat"
-RECORD = 1  # of what a record holds; a new number grades anew
+RECORD = 2  # of what a record holds; a new number grades anew
 
 
 @dataclass
@@ -40,6 +40,8 @@ class Record:
     given: dict[str, str] = field(default_factory=dict)
     claim: dict = field(default_factory=dict)
     again: str = ""
+    answer: dict[str, float] = field(default_factory=dict)  # to the challenge
+    answer_fault: str = ""
     remarks: list[str] = field(default_factory=list)
     boxed: bool = True
     basis: str = ""
@@ -70,6 +72,7 @@ def grade(path: Path, course: Course, expected: dict, boxed: bool, studies: clai
     record = Record(handin.name, nims[0], nims, names, made=made, boxed=boxed)
     for chapter in course.chapters:
         _chapter(record, handin, chapter, course, expected, boxed)
+    record.answer, record.answer_fault = challenge.answer(handin)
     record.claim = asdict(claims.check(handin, studies))
     record.remarks += list(dict.fromkeys(handin.remarks))[:20]
     return record
@@ -187,15 +190,15 @@ def latest(records: dict[Path, Record]) -> list[Record]:
     return found
 
 
-def retrain(records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path) -> None:
+def retrain(records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path, boxed: bool) -> None:
     """Train claimed runs again (ULANG) and keep what came of it."""
     claimed = {one.name: claims.Claim(**one.claim) for one in chosen if one.claim}
     salt = "".join(sorted(one.basis for one in records.values()))
-    names, studies = claims.drawn(claimed, ulang, salt), claims.Studies()
+    names, studies = again.drawn(claimed, ulang, salt), claims.Studies()
     todo = [(path, one) for path, one in records.items() if one.name in names and not one.again]
     with bar(len(todo), "Melatih ulang", "pelatihan") as progress:
         for path, one in todo:
-            one.again = claims.retrain(package.read(path), claimed[one.name], studies)
+            one.again = again.retrain(package.read(path), studies, boxed)
             remarks, one.remarks = one.remarks, known(record_path(out / "hasil", path), one.basis).remarks
             keep(record_path(out / "hasil", path), one)
             one.remarks = remarks
@@ -212,11 +215,14 @@ def main() -> int:
     limit = pages.deadline(get("BATAS") or "")
     if boxed and (why := box.refusal()):
         raise InputError(why)
-    course = load(own_keys=Path(get("KUNCI")) if get("KUNCI") else None)
+    own = Path(get("KUNCI")) if get("KUNCI") else None
+    course, key = load(own_keys=own), challenge.load(own)
     out = Path(get("BUILD") or "build") / "nilai"
     records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
     chosen = latest(records)
-    retrain(records, chosen, ulang, out)
+    retrain(records, chosen, ulang, out, boxed)
+    if key:
+        pages.challenge_board(out, list(records.values()), key, limit)
     pages.write(out, chosen, course, limit)
     words = f"{now} kumpulan dinilai" if now else "Tidak ada kumpulan baru"
     print(f"{words}; {len(chosen)} mahasiswa atau kelompok: {out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html")

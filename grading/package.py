@@ -4,6 +4,7 @@ A ZIP says what it wants about its members' names and sizes, so bytes are counte
 absolute names) is left out and remarked; what cannot be read at all raises Refused with a status of its own.
 """
 
+import csv
 import hashlib
 import io
 import json
@@ -140,6 +141,17 @@ def text(content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("cp1252", "replace")
+
+
+def table(content: bytes) -> list[dict[str, str]]:
+    """Rows of a CSV as Excel leaves it: `;`, `,` or tabs; UTF-8, UTF-16, Windows-1252. Names in lower case."""
+    words = text(content).lstrip("\ufeff")
+    first = words.split("\n", 1)[0]
+    rows = csv.DictReader(io.StringIO(words), delimiter=max(";,\t", key=first.count))
+    try:
+        return [{(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(v, str)} for row in rows]
+    except csv.Error:
+        return []
 
 
 def clean(text) -> str:

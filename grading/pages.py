@@ -16,12 +16,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cxr_helpers.engine import files, indonesian
 from cxr_helpers.engine.errors import InputError
-from grading import claims, package
+from grading import challenge, claims, package
 from grading.course import Course
 from grading.marking import HAND
 
 LATE = 0.1  # of the points, for each day that has begun
 GRAM, COMMON, ALIKE = 5, 1 / 3, 0.8  # tokens of a piece; share of the class that makes it common; share that is remarked
+HALVES = {"public": "terbuka", "private": "tertutup"}  # of the challenge's images
 HANDMADE = ("nim", "bagian", "poin", "catatan")
 
 
@@ -46,14 +47,6 @@ def days_late(made: str, limit: datetime | None) -> int:
     return max(0, ceil((moment - limit).total_seconds() / 86400)) if limit else 0
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV as Excel leaves it: `;`, `,` or tabs; UTF-8, UTF-16, Windows-1252. Names in lower case."""
-    words = package.text(path.read_bytes()).lstrip("\ufeff")
-    first = words.split("\n", 1)[0]
-    rows = csv.DictReader(io.StringIO(words), delimiter=max(";,\t", key=first.count))
-    return [{(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(v, str)} for row in rows]
-
-
 def _cell(value) -> str:
     """As Excel with Indonesian settings reads it: a decimal comma; what begins like a formula stays text."""
     if value is None:
@@ -75,7 +68,7 @@ def marks(path: Path, records: list) -> dict[tuple[str, str], dict]:
 
     What an instructor wrote is never dropped, whoever it is about. Raises InputError for points that are no number.
     """
-    rows = read_table(path) if path.exists() else []
+    rows = package.table(path.read_bytes()) if path.exists() else []
     if path.exists() and rows and not set(HANDMADE[:3]) <= rows[0].keys():
         raise InputError(f"{path}: kolom {', '.join(HANDMADE)} tidak ditemukan; berkas itu tidak diubah.")
     found = {}
@@ -161,10 +154,7 @@ def write(out: Path, records: list, course: Course, limit: datetime | None) -> N
     rows = [row(record, course, given, limit) for record in records]
     claimed = {one.name: claims.Claim(**one.claim) for one in records if one.claim}
     remarks = claims.copies(claimed)
-    templates = FileSystemLoader(Path(__file__).with_name("templates"))
-    env = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    env.filters |= {"number": indonesian.number, "percent": indonesian.percent, "plain": indonesian.plain}
-    env.globals |= {"HAND": HAND, "COMPARED": claims.COMPARED}
+    env = _environment()
     files.write(out / "nilai.csv", _csv(rows, course, remarks))
     (out / "mahasiswa").mkdir(exist_ok=True)
     for one in rows:
@@ -175,6 +165,43 @@ def write(out: Path, records: list, course: Course, limit: datetime | None) -> N
     _page(env, "kelas.html.j2", out / "kelas.html", **content, remarks=remarks)
     essays = [(c.name, a, course.rubrics.get(n, "")) for c in course.chapters for n, a in c.asked.items() if a.essay]
     _page(env, "esai.html.j2", out / "esai.html", essays=essays, rows=rows, given=given)
+
+
+def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetime | None) -> None:
+    """The ranking of the challenge, tantangan.csv and .html; the private half once the limit has passed. records: of every
+    hand-in; what is wrong with an answer becomes a remark of its record.
+    """
+    given, wrong = [], {}
+    for record in sorted(records, key=lambda one: one.made):
+        values, why = challenge.fitted(record.answer, key) if record.answer else (None, record.answer_fault)
+        if values is not None:
+            given.append((record.student, values))
+        elif why:
+            wrong[record.student] = why
+            record.remarks.append(why)
+    counted = challenge.count(out / "tantangan-riwayat.json", given)
+    over = limit is not None and datetime.now().astimezone() > limit
+    halves = ["public", "private"] if over else ["public"]
+    answers = {who: values for who, (values, _, _) in counted.items()}
+    boards = {half: challenge.rank(answers, key, half) for half in halves}
+    lines = [["Paruh", "Peringkat", "NIM", "AUC", "Batas bawah", "Batas atas", "Setara dengan peringkat 1", "Kumpulan dihitung"]]
+    for half, rows in boards.items():
+        for row in rows:
+            numbers = [indonesian.number(value, 4) for value in (row["auc"], *row["ci95"])]
+            times = counted[row["who"]][1] if row["place"] else None
+            level = ("ya" if row["level"] else "tidak") if row["place"] else ""
+            lines.append([HALVES[half], row["place"], row["who"], *numbers, level, times])
+    files.write(out / "tantangan.csv", table(lines))
+    content = {"boards": boards, "counted": counted, "wrong": wrong, "HALVES": HALVES, "MOST": challenge.MOST}
+    _page(_environment(), "tantangan.html.j2", out / "tantangan.html", **content)
+
+
+def _environment() -> Environment:
+    templates = FileSystemLoader(Path(__file__).with_name("templates"))
+    env = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    env.filters |= {"number": indonesian.number, "percent": indonesian.percent, "interval": indonesian.interval}
+    env.globals |= {"HAND": HAND, "COMPARED": claims.COMPARED}
+    return env
 
 
 def _page(env: Environment, template: str, path: Path, **content) -> None:

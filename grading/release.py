@@ -18,7 +18,8 @@ from grading import answers, course, package
 
 GAP = re.compile(r"^([ \t]*)### BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*### END SOLUTION[^\n]*$", re.M | re.S)
 LEFT = re.compile(r"###\s*(BEGIN|END)\s+(SOLUTION|HIDDEN)", re.I)
-STAYS = ("grading/solutions/", "grading/keys/")  # folders of the repository
+# Of the repository; those tests run the solutions.
+STAYS = ("grading/solutions/", "grading/keys/", "tests/test_grading_keys.py", "tests/test_exercises.py")
 ROUTES = (".git/", ".venv/", "build/", "runs/", "data/", "kumpulan/")  # without git: what a copy leaves out
 
 
@@ -86,6 +87,14 @@ def release(root: Path, out: Path) -> tuple[int, int]:
             (teacher / "solusi" / name).write_text(text, encoding="utf-8")
     asked = sum(len(answers.chapter(student / name).asked) for name in notebooks)
     return len(set(names) | set(notebooks)), asked
+
+
+def handed_out() -> Path:
+    """OUT, the folder of an earlier `make tugas`. Raises InputError."""
+    given = os.environ.get("OUT") or ""
+    if not (given and all((Path(given) / name).is_dir() for name in ("mahasiswa", "pengajar"))):
+        raise InputError(f"OUT={given} bukan folder dari `make tugas`. Jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi.")
+    return Path(given).resolve()
 
 
 def main() -> int:

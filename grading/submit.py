@@ -12,6 +12,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+from cxr_helpers import challenge
 from cxr_helpers.engine import files, results
 from cxr_helpers.engine.errors import InputError
 from grading import answers, package
@@ -67,6 +68,8 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
         lacks.append(f"sampul laporan menyebut {was}: jalankan `make report` dengan NAME dan NIM ini")
     for path in sorted((build / "results").glob("0*.json")):
         packed[f"build/results/{path.name}"] = path.read_bytes()
+    if (build / "results" / challenge.ANSWER).exists():
+        packed[f"build/results/{challenge.ANSWER}"] = (build / "results" / challenge.ANSWER).read_bytes()
     packed |= _runs(lacks, build)
     return lacks, packed
 

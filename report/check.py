@@ -78,8 +78,13 @@ def read_cover(folder: Path) -> dict:
         return dict(NOBODY)
 
 
-def _cover(folder: Path) -> dict:
-    """What is not given stays as it was."""
+def seed(folder: Path) -> str:
+    """SEED, or where it is not given the student's own (settings.seed_of): of NIM as given now, else as kept with the build."""
+    return os.environ.get("SEED") or str(settings.seed_of(cover(folder)["nim"]))
+
+
+def cover(folder: Path) -> dict:
+    """As `read_cover`, by what is given now; what is not given stays as it was."""
     known = read_cover(folder)
     student = {"name": os.environ.get("NAME", known["name"]), "nim": os.environ.get("NIM", known["nim"])}
     before = {"name": known["name"], "nim": known["nim"]}
@@ -93,8 +98,9 @@ def wanted(what: str, folder: Path) -> dict:
     if what == "environment":
         return _environment()
     if what == "cover":
-        return _cover(folder)
-    given = settings.parse(**{name: get(name.upper()) or value for name, value in settings.DEFAULTS.items()})
+        return cover(folder)
+    said = {name: get(name.upper()) or value for name, value in settings.DEFAULTS.items()}
+    given = settings.parse(**said | {"seed": seed(folder)})
     repeat = settings.parse_repeat(get("REPEAT") or "auto")
     # How many processes and where is not what: it is checked, but its change rebuilds nothing.
     settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")

@@ -81,9 +81,10 @@ def parameters(notebook: Path) -> dict:
     if not declared or unknown:
         what = f"parameter {', '.join(unknown)} tidak dikenal" if unknown else "tidak ada sel bertanda `parameters`"
         raise InputError(f"{notebook.name}: {what}. Samakan sel itu dengan notebook 01.")
-    cover = check.read_cover(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
-    student = {name: os.environ.get(name.upper(), cover[name]) for name in ("name", "nim")}  # not given, it stays with the build
+    student = check.cover(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
     given = {name: student.get(name) or os.environ.get(name.upper()) or DEFAULTS[name] for name in declared}
+    if "seed" in given:
+        given["seed"] = check.seed(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
     for name in ("data", "weights", "build"):  # the notebook runs in another folder
         if name in given and (name == "build" or os.path.exists(given[name])):
             given[name] = os.path.abspath(given[name])
@@ -93,7 +94,7 @@ def parameters(notebook: Path) -> dict:
 
 def _one_student(build: Path) -> dict:
     """Name and number of this build's student. Raises InputError where a results file in it was made by somebody else."""
-    cover = check.read_cover(build)
+    cover = check.cover(build)  # .cover itself is written after the notebooks
     mine = {name: cover[name] for name in ("name", "nim")}
     for path in sorted((build / "results").glob("*.json")):
         try:
@@ -232,7 +233,7 @@ def execute(notebook: Path, output: Path) -> None:
             ) from None
         finally:
             pulse.end()
-        for path in sorted(collected.glob("*.json")):
+        for path in sorted(collected.glob("[!.]*")):
             (build / "results").mkdir(parents=True, exist_ok=True)
             os.replace(path, build / "results" / path.name)
         os.replace(draft, output)

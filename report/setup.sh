@@ -30,21 +30,26 @@ if ! [ -x .venv/bin/pip ]; then
   fi
 fi
 
-# The registry's torch for Linux is linked with most of CUDA and does not start without it; these few it opens on a GPU only.
+# What `make bundel` made brings its packages along, without those for a GPU, and needs no network.
+from=
+if [ -d wheels ]; then
+  from='--no-index --find-links wheels'
+  CPU=1
+fi
 lock=requirements.txt
 if [ "${CPU:-0}" != 0 ]; then
   lock=.venv/cpu.txt
-  awk '/^[A-Za-z0-9]/ {keep = $0 !~ /^(triton|cuda-bindings|cuda-pathfinder|nvidia-(cusolver|nvjitlink|cuda-cccl|nvtx))==/}
-    keep' requirements.txt > $lock
+  awk -f report/cpu.awk requirements.txt > $lock
 fi
 
 echo "Memasang paket ke .venv (sekitar $([ $lock = requirements.txt ] && echo 6 || echo 5) GB) …"
 awk '/^uv==/ {on=1} on {print} on && !/\\$/ {exit}' requirements.txt > .venv/uv.txt
-if ! { .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt &&
-  .venv/bin/uv pip install --python .venv/bin/python --no-deps --require-hashes -r $lock; }; then
+if ! { .venv/bin/pip install $from --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt &&
+  .venv/bin/uv pip install $from --python .venv/bin/python --no-deps --require-hashes -r $lock; }; then
   echo 'uv tidak dapat dipakai; memasang dengan pip (lebih lama) …'
-  .venv/bin/pip install --disable-pip-version-check --no-deps --require-hashes -r $lock ||
-    fail 'paket tidak dapat dipasang. Periksa jaringan dan ruang disk (6 GB), lalu ulangi make setup.'
+  .venv/bin/pip install $from --disable-pip-version-check --no-deps --require-hashes -r $lock ||
+    fail "paket tidak dapat dipasang. $([ "$from" ] && echo 'Bundel itu untuk sistem, prosesor, atau Python lain (lihat nama berkasnya).' ||
+      echo 'Periksa jaringan dan ruang disk (6 GB), lalu ulangi make setup.')"
 fi
 .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 .venv/bin/python -m ipykernel install --sys-prefix --name python3 --display-name 'Python 3 (laporan CXR)' >/dev/null

@@ -14,13 +14,13 @@ from pathlib import Path
 from cxr_helpers import setup
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
-from report import depends
+from report import check, depends
 
 
 def decide(output: Path) -> None:
     """Open the study as the notebooks will, say what was found, and write the choice. Raises InputError."""
     given = {name: os.environ.get(name.upper()) or value for name, value in settings.DEFAULTS.items()}
-    opened = setup.open_setup(**given)
+    opened = setup.open_setup(**given | {"seed": check.seed(output.parent)})
     source = opened.data.source
     if given["data"] != "auto":  # what auto found has been said by data.resolve
         print(f"Data: {source.title}. {source.note}")

@@ -123,7 +123,15 @@ class Project:
         }
 
 
-SETTINGS = ("report", "PRESET=smoke", "DATA=phantom", "WEIGHTS=random", "NAME=Siti <b>Rahma</b> & Co $x", "NIM=13_22*01")
+SETTINGS = (
+    "report",
+    "PRESET=smoke",
+    "DATA=phantom",
+    "WEIGHTS=random",
+    "NAME=Siti <b>Rahma</b> & Co $x",
+    "NIM=13_22*01",
+    "SEED=0",
+)
 
 
 SOLVED = ("01_adaptasi_bobot", "03_analisis_overfitting")

@@ -57,6 +57,6 @@ def test_the_locked_version_is_the_installed_one(name):
 
 def test_what_a_setup_without_gpu_leaves_out_is_in_the_lock():
     """A package that the lock no longer names would be installed again unnoticed."""
-    setup = (ROOT / "report/setup.sh").read_text("utf-8")
+    setup = (ROOT / "report/cpu.awk").read_text("utf-8")
     named, family = re.search(r"\^\(([\w|-]+)\|nvidia-\(([\w|-]+)\)\)==", setup).groups()
     assert {*named.split("|"), *(f"nvidia-{name}" for name in family.split("|"))} <= locked().keys()

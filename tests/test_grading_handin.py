@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from cxr_helpers.engine import files, results, settings
 from cxr_helpers.engine.errors import InputError
-from grading import answers, claims, grade, package, pages, release, submit
+from grading import again, answers, claims, grade, package, pages, release, submit
 from grading.course import load
+from report import check, execute
 from tests import grading_class as made
 from tests.conftest import Project
 
@@ -91,6 +93,39 @@ def test_who_hands_in_is_checked(name, nim, why):
     with pytest.raises(InputError, match=why):
         submit.people(name, nim)
     assert submit.people("A, B,C", "1, 2,3") == (["A", "B", "C"], ["1", "2", "3"])
+
+
+def test_forty_numbers_give_forty_seeds_none_of_the_reference():
+    seeds = {settings.seed_of(f"1300{i:02d}") for i in range(40)}
+    assert len(seeds) == 40 and min(seeds) >= 1000 and settings.seed_of(" 13 0001") == settings.seed_of("130001")
+    assert settings.seed_of("") == 0 and settings.parse(seed=settings.seed_of("1,2")).seed != settings.seed_of("1")
+
+
+def test_without_seed_the_number_decides_it_and_stays_with_the_build(tmp_path, monkeypatch):
+    for name in ("SEED", "NIM", "NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BUILD", str(tmp_path))
+    notebook = files.ROOT / "notebooks/02_pelatihan.ipynb"
+
+    def seen() -> set[int]:
+        return {check.wanted("settings", tmp_path)["seed"], execute.parameters(notebook)["seed"]}
+
+    assert seen() == {0}
+    monkeypatch.setenv("NIM", "130001")
+    check.note(tmp_path, "cover")
+    assert seen() == {settings.seed_of("130001")}
+    monkeypatch.setenv("NIM", "130002")
+    assert seen() == {settings.seed_of("130002")}
+    assert execute._one_student(tmp_path)["nim"] == "130002"
+    monkeypatch.setenv(files.STUDENT, '{"name": "", "nim": "130002"}')
+    monkeypatch.setenv(files.RESULTS, str(tmp_path / "results"))
+    for number, said in ((settings.seed_of("130002"), True), (0, False)):
+        path = results.write("x", {}, {"seed": number, "clock": 0.0})
+        assert json.loads(path.read_text())["provenance"]["seed_of_nim"] is said
+    monkeypatch.delenv("NIM")
+    assert seen() == {settings.seed_of("130001")}
+    monkeypatch.setenv("SEED", "0")
+    assert seen() == {0}
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +227,7 @@ def test_numbers_must_follow_from_predictions_and_our_labels(handed):
 
 def test_a_run_is_trained_again_and_agrees_bit_by_bit(handed):
     handin, studies = package.read(handed[1]), claims.Studies()
-    said = claims.retrain(handin, claims.check(handin, studies), studies)
+    said = again.retrain(handin, studies, boxed=False)
     assert said.endswith("sama bit demi bit"), said
 
 
@@ -201,13 +236,15 @@ def test_copied_predictions_show_also_under_another_seed():
     found = claims.copies({"a": one, "b": dataclasses.replace(one, seed=2), "c": dataclasses.replace(one, prediction="d")})
     assert set(found) == {"a", "b"} and "seed-nya lain" in found["a"][0]
     assert "wajar" in claims.copies({"a": one, "b": one})["a"][0]
+    own = dataclasses.replace(one, seed=settings.seed_of("130001"))
+    assert "NIM-nya lain" in claims.copies({"a": own, "b": own})["a"][0]
 
 
 def test_an_hour_bounds_what_is_trained_again():
     claimed = {f"m{i}": claims.Claim("cocok", prediction="x", key="k", seconds=600) for i in range(40)}
-    assert claims.drawn(claimed, "0", "s") == [] and len(claims.drawn(claimed, "all", "s")) == 40
-    assert len(claims.drawn(claimed, "1", "s")) == 6
-    assert claims.drawn(claimed, "1", "s") == claims.drawn(claimed, "1", "s") != claims.drawn(claimed, "1", "t")
+    assert again.drawn(claimed, "0", "s") == [] and len(again.drawn(claimed, "all", "s")) == 40
+    assert len(again.drawn(claimed, "1", "s")) == 6
+    assert again.drawn(claimed, "1", "s") == again.drawn(claimed, "1", "s") != again.drawn(claimed, "1", "t")
 
 
 ATTACK = "</pre><script>document.title='x'</script><img src=x onerror=alert(1)>"
@@ -230,7 +267,7 @@ def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path, chromiu
     )
     pages.write(tmp_path, [record], course, limit)
     pages.write(tmp_path, [record, dataclasses.replace(record, student="8", nims=["8"])], course, limit)
-    kept = {(row["nim"], row["bagian"]): row["poin"] for row in pages.read_table(tmp_path / "tangan.csv")}
+    kept = {(row["nim"], row["bagian"]): row["poin"] for row in package.table((tmp_path / "tangan.csv").read_bytes())}
     assert kept == {("7", "esai-bocor"): "4,5", ("999", "lama"): "1", ("8", "esai-bocor"): ""}
     table = (tmp_path / "nilai.csv").read_text("utf-8-sig")
     assert ";14,5;15;0;10;13,05;" in table

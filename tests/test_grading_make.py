@@ -1,17 +1,19 @@
 """The commands as an instructor types them: hand out, collect, grade, mark, publish; refused, killed, and gone on with."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 import pytest
 
-from grading import box
+from grading import box, bundle
 from tests import grading_class as made
-from tests.conftest import Project, environment
+from tests.conftest import ROOT, Project, environment
 
 REFUSED = box.refusal()
 boxed = pytest.mark.skipif(REFUSED is not None, reason=str(REFUSED))
@@ -63,11 +65,37 @@ def test_hand_out_collect_grade_mark(school):
         (("nilai", "KUMPULAN=.", "KUNCI=tidak-ada"), "KUNCI=tidak-ada"),
         (("tugas",), "berikan folder baru"),
         (("tugas", "OUT=build"), "di dalam repositori"),
+        (("tantangan",), "bukan folder dari `make tugas`"),
+        (("tantangan", "OUT=tidak-ada"), "OUT=tidak-ada bukan folder"),
+        (("bundel",), "bukan folder dari `make tugas`"),
+        (("bundel", "OUT=tidak-ada"), "OUT=tidak-ada bukan folder"),
     ],
 )
 def test_wrong_words_are_answered_with_one_line(school, words, why):
     said = school.make(*words)
     assert said.returncode == 2 and why in said.stdout and "Traceback" not in said.stdout, said.stdout
+
+
+def test_a_bundle_holds_what_is_handed_out_and_the_packages_alone(tmp_path):
+    for name in ("mahasiswa/cxr_helpers/x.py", "mahasiswa/data/phantom.npz", "mahasiswa/runs/k/info.json", "mahasiswa/.venv/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    for name in ("pengajar/rahasia.json", "wheels/a.whl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    size = bundle.pack(tmp_path / "mahasiswa", tmp_path / "wheels", tmp_path / bundle.name())
+    with tarfile.open(tmp_path / bundle.name()) as archive:
+        found = sorted(member.name for member in archive if member.isfile())
+    assert found == ["cxr/cxr_helpers/x.py", "cxr/data/phantom.npz", "cxr/wheels/a.whl"]
+    assert size == (tmp_path / bundle.name()).stat().st_size and bundle.name().startswith("bundel-")
+
+
+def test_of_the_lock_a_bundle_takes_what_a_cpu_needs():
+    lock = (ROOT / "requirements.txt").read_text("utf-8")
+    kept = subprocess.run(["awk", "-f", ROOT / "report/cpu.awk"], input=lock, capture_output=True, text=True, check=True).stdout
+    names = set(re.findall(r"^([\w-]+)==", kept, re.M))
+    assert {"torch", "numpy", "uv", "nvidia-cublas"} <= names and not {"triton", "nvidia-cusolver"} & names
+    assert kept.count("--hash=") > 500
 
 
 def test_without_the_box_it_is_refused_and_goes_on_only_when_told(school, tmp_path):

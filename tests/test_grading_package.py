@@ -192,7 +192,7 @@ def test_a_table_that_excel_left_is_read(tmp_path):
     for encoding, sign in (("utf-16", "\t"), ("utf-8-sig", ";"), ("cp1252", ",")):
         path = tmp_path / "t.csv"
         path.write_bytes(f"NIM{sign}Poin\r\n130001{sign}{'1.5' if sign == ',' else '1,5'}\r\n".encode(encoding))
-        assert pages.read_table(path)[0]["nim"] == "130001"
+        assert package.table(path.read_bytes())[0]["nim"] == "130001"
 
 
 def test_what_looks_like_a_formula_stays_text():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_helpers.engine import files
+from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.files import ROOT
 
@@ -81,6 +81,11 @@ def _by_hand(build: Path | str) -> Path:
     return files.project() / build / "lab"
 
 
+def folder(build: Path | str = "build") -> Path:
+    """Where a notebook hands on: what make collects, or without make the build's lab/."""
+    return Path(os.environ.get(files.RESULTS) or _by_hand(build))
+
+
 def write(name: str, body: dict, provenance: dict, build: Path | str = "build") -> Path:
     """Write {name}.json whole or not at all where it is handed on; returns its path. `provenance` comes from Study."""
     finished = {
@@ -94,9 +99,10 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
     finished.pop("clock")
     if os.environ.get(files.STUDENT):
         finished["student"] = json.loads(os.environ[files.STUDENT])
-    folder = Path(os.environ.get(files.RESULTS) or _by_hand(build))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
+    nim = finished.get("student", {}).get("nim", "")
+    finished["seed_of_nim"] = bool(nim) and finished["seed"] == settings.seed_of(nim)
+    path = folder(build) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain({"schema": SCHEMA, "provenance": finished, **body}), ensure_ascii=False, indent=1, allow_nan=False)
     files.write(path, (text + "\n").encode())
     return path
@@ -106,7 +112,7 @@ def read(name: str, build: Path | str = "build") -> dict:
     """Read build/results/{name}.json, or what the notebook handed on by hand. Raises InputError if there is none, or it is of
     another schema."""
     path = files.project() / build / "results" / f"{name}.json"
-    newer = Path(os.environ.get(files.RESULTS) or _by_hand(build)) / path.name
+    newer = folder(build) / path.name
     if newer.exists():  # under make: written by this very notebook, not yet moved into place
         path = newer
     try:

@@ -1,0 +1,186 @@
+"""The class's challenge: `make tantangan OUT=../tugas` draws it, `make nilai` ranks what was handed in.
+
+OUT/mahasiswa/data/tantangan/citra.npz: ids and images of a phantom, nothing else. OUT/pengajar/tantangan.json, which stays: the
+secret (128 bits from the system's source of randomness, made once), labels, and the prediction of the course's recipe. Ids say
+nothing of order or label; the file carries no time.
+
+A public half (by a salted hash of the id) is shown while the challenge runs, the private half once BATAS has passed. Of a student
+the last answer counts, of the first MOST different ones.
+"""
+
+import hashlib
+import io
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.special import logit
+
+from cxr_helpers import challenge, evaluation
+from cxr_helpers.engine import files, phantom
+from cxr_helpers.engine.errors import InputError
+from cxr_helpers.experiments import Experiment
+from cxr_helpers.study import open_study
+from grading import package, release
+
+IMAGES = 1000
+MOST = 5  # answers of a student that count
+BITS = 128
+KEY = "tantangan.json"
+HALVES = ("public", "private")
+BASELINE, MAJORITY = "Resep mata kuliah", "Tebakan mayoritas"
+EDGE = 1e-9  # probabilities 0 and 1 have no logit
+
+
+# --- making it ------------------------------------------------------------------------------------------------------
+
+
+def token(secret: str, what: str) -> str:
+    """A word of 12 hexadecimal digits that only the secret can make."""
+    return hashlib.sha256(f"{secret}:{what}".encode()).hexdigest()[:12]
+
+
+def draw(secret: str, n: int = IMAGES) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(ids (n,), images (n, 28, 28) uint8, labels (n,)) of a secret, in the order of the ids."""
+    images, labels, _ = phantom.more_test_images(n, int(secret, 16))
+    ids = np.array([f"c{token(secret, f'id {i}')}" for i in range(n)])  # a letter first: Excel takes 12e34 for a number
+    order = np.argsort(ids)
+    return ids[order], images[order], labels[order]
+
+
+def packed(ids: np.ndarray, images: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, id=ids, images=images)  # NumPy dates every member 1980
+    return stream.getvalue()
+
+
+def make(out: Path, n: int = IMAGES, **settings) -> int:
+    """Write both files; how many images. settings: of the study whose recipe is the baseline."""
+    key = out / "pengajar" / KEY
+    known = json.loads(key.read_text(encoding="utf-8")) if key.exists() else {}
+    secret, n = known.get("secret") or f"{secrets.randbits(BITS):032x}", len(known.get("ids", ())) or n
+    ids, images, labels = draw(secret, n)
+    if "baseline" not in known:
+        study = open_study("phantom", **settings)
+        guess = challenge.probabilities(study, Experiment(BASELINE), 1, images)
+        known = {"secret": secret, "ids": ids.tolist(), "labels": labels.tolist(), "baseline": guess.tolist()}
+        files.write(key, json.dumps(known).encode())
+        key.chmod(0o600)
+    target = out / "mahasiswa" / "data" / challenge.IMAGES
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files.write(target, packed(ids, images))
+    return n
+
+
+def main() -> int:
+    get = os.environ.get
+    out = release.handed_out()
+    n = make(out, preset=get("PRESET") or "auto", weights=get("WEIGHTS") or "auto")
+    print(f"{out}/mahasiswa/data/{challenge.IMAGES}: {n} citra tanpa label, untuk dibagikan.")
+    print(f"{out}/pengajar/{KEY}: rahasia dan label, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan.")
+    return 0
+
+
+# --- reading answers ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Key:
+    """labels, baseline (N,) in the order of ids; public (N,) bool."""
+
+    ids: tuple[str, ...]
+    labels: np.ndarray
+    baseline: np.ndarray
+    public: np.ndarray
+
+
+def load(folder: Path | None) -> Key | None:
+    """The key in KUNCI, None where the class has no challenge. Raises InputError for a damaged one."""
+    path = folder / KEY if folder else None
+    if path is None or not path.exists():
+        return None
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        public = [int(token(body["secret"], f"half {one}"), 16) % 2 == 0 for one in body["ids"]]
+        return Key(tuple(body["ids"]), np.array(body["labels"]), np.array(body["baseline"]), np.array(public))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} rusak: ambil lagi salinannya, atau buat tantangan baru.") from None
+
+
+def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
+    """({id: probability} of a hand-in's tantangan.csv, what is wrong with it). ({}, "") where there is none."""
+    found = [path for path in handin.files if path.rsplit("/", 1)[-1].lower() == challenge.ANSWER]
+    if not found:
+        return {}, ""
+    rows = package.table(handin.files[min(found, key=lambda path: (path.count("/"), path))])
+    if not rows or not {"id", "probability"} <= rows[0].keys():
+        return {}, f"{challenge.ANSWER}: kolom id dan probability tidak ditemukan"
+    values = {}
+    for row in rows:
+        if not any(row.values()):
+            continue  # Excel leaves empty lines
+        name = row.get("id", "").lower()
+        try:
+            value = float(row.get("probability", "").replace(",", "."))
+        except ValueError:
+            value = np.nan
+        if not 0 <= value <= 1:
+            return {}, f"{challenge.ANSWER}: probability untuk {ascii(name)[:30]} bukan bilangan dari 0 sampai 1"
+        if name in values:
+            return {}, f"{challenge.ANSWER}: id {ascii(name)[:30]} ada dua kali"
+        values[name] = value
+    return values, ""
+
+
+def fitted(values: dict[str, float], key: Key) -> tuple[np.ndarray | None, str]:
+    """The answer in the key's order, or why it is none."""
+    missing = [one for one in key.ids if one not in values]
+    if missing or len(values) != len(key.ids):
+        return None, f"{challenge.ANSWER}: {len(missing)} id tidak ada, {len(values) - len(key.ids) + len(missing)} id asing"
+    return np.array([values[one] for one in key.ids]), ""
+
+
+# --- ranking --------------------------------------------------------------------------------------------------------
+
+
+def count(path: Path, given: list[tuple[str, np.ndarray]]) -> dict[str, tuple[np.ndarray, int, int]]:
+    """{student: (the answer that counts, how many counted, how many were over the limit)} of answers, oldest first.
+
+    Earlier runs are remembered in the file at `path`, so that an answer handed in before does not come free.
+    """
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        kept = {}
+    for student, values in given:
+        mine, rounded = kept.setdefault(student, []), np.round(values, 8).tolist()
+        if rounded not in mine:
+            mine.append(rounded)
+    files.write(path, json.dumps(kept).encode())
+    return {who: (np.array(all_[:MOST][-1]), min(len(all_), MOST), max(0, len(all_) - MOST)) for who, all_ in kept.items()}
+
+
+def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
+    """Rows of one half ("public", "private"), best first: {"place", "who", "auc", "ci95", "level"}.
+
+    Equal AUC, equal place; level: not to be told from the first student (the paired interval holds zero). The baseline and the
+    majority guess stand among them without a place.
+    """
+    rows = key.public if which == "public" else ~key.public
+    labels = key.labels[rows]
+    scores = {who: logit(np.clip(p[rows], EDGE, 1 - EDGE)) for who, p in answers.items()}
+    beside = {BASELINE: logit(np.clip(key.baseline[rows], EDGE, 1 - EDGE)), MAJORITY: np.zeros(len(labels))}
+    auc = {who: float(evaluation.area_under_curve(one, labels)) for who, one in (scores | beside).items()}
+    first, found = max(scores, key=auc.get, default=None), []
+    for who, one in (scores | beside).items():
+        place = None if who in beside else 1 + sum(auc[other] > auc[who] for other in scores)
+        level = False
+        if who in scores:
+            low, high = evaluation.paired_difference([one], [scores[first]], labels)["auc"]["ci95"]
+            level = low <= 0 <= high
+        ci = evaluation.metrics(one, labels)["auc"]["ci95"]
+        found.append({"place": place, "who": who, "auc": auc[who], "ci95": ci, "level": level})
+    return sorted(found, key=lambda row: (-row["auc"], row["who"]))
