@@ -31,7 +31,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def probabilities(study: Setup, experiment: experiments.Experiment, seeds: int, images: np.ndarray) -> np.ndarray:
     """P(class 1) (N,) of images (N, H, W) uint8: the mean over the seeds of the experiment's best epochs, read or trained."""
     result = experiments.train(study, experiment.recipe, seeds, experiment.start)
-    start = study.weights if experiment.start is None else experiment.start.start()
+    start = experiments.starting(study, result.runs[0].config.architecture, experiment.start)
     unknown = data.Split(images, np.zeros(len(images), np.uint8), np.arange(len(images)))
     asked, found = data.with_splits(study.used, extra=unknown), []
     for run in result.runs:

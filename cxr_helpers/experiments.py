@@ -20,6 +20,7 @@ from cxr_helpers import weights as weight_code
 from cxr_helpers.engine import files, owncode, parallel, runs
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import interval, number, points, signed
+from cxr_helpers.pretraining import Pretrained
 from cxr_helpers.recipe import PARTS, TrainConfig
 from cxr_helpers.setup import Setup, from_root
 from cxr_helpers.verdicts import Images, Remedy, Row, trained
@@ -161,13 +162,13 @@ def _few(study: Setup, n: int) -> data.Dataset:
     return data.with_splits(used, extra=None, **parts)
 
 
-def starting(study: Setup, architecture: str, start: "Result | Weights | str | None") -> Weights:
-    """The weights that a training begins with: the study's (None), those of a Result, or for any torchvision network "imagenet"
-    or the path of a file of that network. Raises InputError.
+def starting(study: Setup, architecture: str, start: "Result | Pretrained | Weights | str | None") -> Weights:
+    """The weights that a training begins with: the study's (None), those of a Result or of pretraining, or for any torchvision
+    network "imagenet" or the path of a file of that network. Raises InputError.
     """
     if start is None:
         return study.weights
-    if isinstance(start, Result):
+    if isinstance(start, Result | Pretrained):
         return start.start()
     if isinstance(start, str | Path):
         ours = architecture in training.model.OURS
