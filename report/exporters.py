@@ -107,6 +107,9 @@ class _Laporan(TemplateExporter):
             tags = set(cell.metadata.get("tags", []))
             cell.metadata["laporan_drop"] = bool(tags & DROPPED_TAGS)
             cell.metadata["laporan_code"] = "hide-input" not in tags and self._with_code(cover)
+            marks = cell.metadata.get("nbgrader")
+            answer = isinstance(marks, dict) and bool(marks.get("solution"))
+            cell.metadata["laporan_open"] = answer or "terbuka" in tags  # what was answered, and a lesson's code
         markdown, resources = super().from_notebook_node(nb, resources, **kw)
         meta = dict(cover or {"title": _first_title(nb)}, report=cover is not None)
         resources["output_extension"] = self.file_extension

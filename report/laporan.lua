@@ -13,7 +13,7 @@ local LINE = 95 -- letters of a row that stand side by side on paper
 -- A table of so many columns, or of columns whose longest words need so many letters, is wide: it may use the margin on the screen
 -- and is set smaller on paper.
 local WIDE, WIDE_LETTERS = 7, 72
-local number, seen, counts = {}, {}, { figure = 0, table = 0 }
+local number, seen, counts = {}, {}, { figure = 0, table = 0, formula = 0 }
 local levels = { 0, 0, 0, 0, 0, 0 }
 
 local function claim(id)
@@ -215,7 +215,7 @@ local function code(block)
   if not block.classes:includes("kode") then return nil end
   if html then
     return {
-      pandoc.RawBlock("html", '<details class="kode"><summary>Kode</summary>'),
+      pandoc.RawBlock("html", '<details class="kode"' .. (block.classes:includes("terbuka") and " open" or "") .. "><summary>Kode</summary>"),
       pandoc.CodeBlock(block.text),
       pandoc.RawBlock("html", "</details>"),
     }
@@ -260,8 +260,9 @@ end
 -- A formula of its own may be wider than a phone: it scrolls in a region that the keyboard reaches.
 local function display_formula(para)
   if not html or #para.content ~= 1 or para.content[1].t ~= "Math" or para.content[1].mathtype ~= "DisplayMath" then return nil end
+  counts.formula = counts.formula + 1 -- each region has a name of its own
   return {
-    pandoc.RawBlock("html", '<div class="gulir rumus" role="region" tabindex="0" aria-label="Rumus">'),
+    pandoc.RawBlock("html", '<div class="gulir rumus" role="region" tabindex="0" aria-label="Rumus ' .. counts.formula .. '">'),
     pandoc.Plain(para.content),
     pandoc.RawBlock("html", "</div>"),
   }
