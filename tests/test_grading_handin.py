@@ -17,7 +17,7 @@ from grading import again, answers, claims, grade, package, pages, release, subm
 from grading.course import load
 from report import check, execute
 from tests import grading_class as made
-from tests.conftest import Project
+from tests.conftest import ROOT, SOLVED, Project
 
 SECRET = "def akurasi(logit, label):\n    rahasia = 42\n    return rahasia"
 
@@ -128,6 +128,15 @@ def test_without_seed_the_number_decides_it_and_stays_with_the_build(tmp_path, m
     assert seen() == {0}
 
 
+def left_open() -> list[tuple[str, str]]:
+    """(notebook, answer) of what the built report leaves open: the essays, and the exercises of all notebooks but SOLVED."""
+    found = []
+    for path in sorted((ROOT / "notebooks").glob("0*.ipynb")):
+        asked = answers.chapter(path).asked.items()
+        found += [(path.stem, name) for name, one in asked if one.essay or path.stem not in SOLVED]
+    return found
+
+
 @pytest.fixture(scope="module")
 def handed(built, tmp_path_factory):
     """(project, hand-in as `make kumpul` wrote it) of a student whose report is built."""
@@ -137,8 +146,11 @@ def handed(built, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXR_RUNS", str(project / "runs"))
         patch.setenv("CXR_DATA", str(project / "data"))
-        path, lacks = submit.pack(project, project / "build", "Siti", "130001")
-        assert not lacks and path == project / "kumpulan/130001.zip" and path.stat().st_size < submit.MOST
+        with pytest.raises(InputError, match="belum lengkap"):
+            submit.pack(project, project / "build", "Siti", "130001")
+        path, lacks = submit.pack(project, project / "build", "Siti", "130001", unfinished=True)
+        assert path == project / "kumpulan/130001.zip" and path.stat().st_size < submit.MOST
+        assert lacks == [f"{stem}: jawaban {name} masih kosong" for stem, name in left_open()]
         yield project, path
 
 
