@@ -116,7 +116,7 @@ def responses(before: np.ndarray, after: np.ndarray, image: np.ndarray, target: 
     picture(panels[2], image, "Citra", vmin=0, vmax=255)
     # The border answers to the padding, not to the image.
     limit = max(*(float(np.abs(response[2:-2, 2:-2]).max()) for response in (target, ours)), 1e-12)
-    for panel, response, title in ((panels[3], target, "Tanggapan asal"), (panels[4], ours, "Tanggapan adaptasi")):
+    for panel, response, title in ((panels[3], target, "Respons asal"), (panels[4], ours, "Respons adaptasi")):
         picture(panel, response, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
     return figure
 

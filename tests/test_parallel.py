@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_helpers.engine import files, parallel, runs, settings
+from cxr_helpers.engine import files, owncode, parallel, runs, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.weights import resolve_weights
@@ -166,6 +166,45 @@ def test_a_killed_dask_worker_costs_no_row_and_no_run_is_computed_twice(schedule
     assert Counter(key for word, key, _ in lines if word == "end") == Counter(run.key for run in found)
     begun = Counter(key for word, key, _ in lines if word == "begin")
     assert begun == Counter(run.key for run in found) + Counter(killed)  # the interrupted run alone was taken up again
+
+
+OWN = """
+from torch import nn
+
+class Tiny(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, width), nn.ReLU(), nn.Linear(width, 1))
+
+    def forward(self, images):
+        return self.layers(images)
+
+def darker(images):
+    return images - 0.1
+"""
+
+
+def test_own_code_goes_to_a_dask_worker_as_text_and_gives_the_same_numbers(scheduler, monkeypatch, tmp_path):
+    """The worker has never seen the student's file: it gets its text, and sends plain arrays back."""
+    (tmp_path / "milik.py").write_text(OWN)
+    mine = owncode.load(tmp_path / "milik.py")
+
+    def program(**parts) -> str:
+        return owncode.program(parts, sys._getframe(1))
+
+    own = program(network=mine.Tiny, augment=[mine.darker])
+    tasks = [(TrainConfig(epochs=2, batch_size=16, own=own, seed=seed), made()) for seed in range(2)]
+    monkeypatch.setenv(files.RUNS, str(tmp_path / "di sini"))
+    here = parallel.train(tasks, resolve_weights("random"), CPU)
+    (tmp_path / "milik.py").unlink()
+    monkeypatch.setenv(files.RUNS, str(tmp_path / "dari sana"))
+    environment = {"CXR_TEST_LOG": str(tmp_path / "log"), files.RUNS: str(tmp_path / "elsewhere"), "OMP_NUM_THREADS": "1"}
+    with worker(scheduler, **environment):
+        wait_for_workers(scheduler, 1)
+        there = parallel.train(tasks, resolve_weights("random"), CPU, cluster=f"dask://{scheduler}")
+    assert_same(there, here)
+    assert {run.folder.parent for run in there} == {tmp_path / "dari sana"}
+    assert all("class Tiny" in (run.folder / "code.py").read_text("utf-8") for run in there)
 
 
 def test_a_cluster_that_does_not_answer_or_has_no_worker_is_said_in_one_line(scheduler, tasks, monkeypatch):

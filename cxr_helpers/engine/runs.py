@@ -39,7 +39,8 @@ from cxr_helpers.engine.errors import InputError
 DIGEST_BYTES = 32
 CODE = (training, recipe, model, architectures, weight_code, augment, owncode, data, evaluation)  # decide a run's numbers
 PARTIAL = {data: ("to_tensor",), evaluation: ("area_under_curve",), owncode: ("read", "make", "_execute")}  # no more of these
-FILES = ("config.json", "history.csv", "predictions.npz", "info.json")  # a finished run without its weights; info.json last
+# A finished run without its weights; code.py where it holds code of one's own, info.json last.
+FILES = ("config.json", "code.py", "history.csv", "predictions.npz", "info.json")
 
 
 @dataclass(frozen=True)
@@ -317,4 +318,5 @@ def put(key: str, contents: dict[str, bytes]) -> None:
     folder = files.runs_folder() / key
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        files.write(folder / name, contents[name])
+        if name in contents or name != "code.py":
+            files.write(folder / name, contents[name])
