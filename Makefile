@@ -15,7 +15,8 @@ $(foreach v,NAME NIM A B TOL RINCI,$(if $(filter-out command line,$(origin $(v))
 # What a person types is text: `value` keeps a $ in it from being expanded by make.
 $(foreach v,NAME NIM DATA WEIGHTS CLASSES A B,$(eval override $(v) := $$(value $(v))))
 export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT N_JOBS CLUSTER CHECK NAME NIM A B TOL RINCI TYPED PY
-unexport $(KEPT)
+# A figure goes into the notebook, whatever window a person's other programs draw in.
+unexport $(KEPT) MPLBACKEND
 export PYTHONUTF8 := 1
 # Two places are separated by a colon, which a clone's own path may hold.
 export PYTHONPATH := $(if $(findstring :,$(CURDIR)),.,$(CURDIR))

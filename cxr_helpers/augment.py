@@ -40,7 +40,18 @@ def geometry(images: Tensor) -> Tensor:
     matrix[:, 0, 2] = _uniform(n, 2 * SHIFT, images)
     matrix[:, 1, 2] = _uniform(n, 2 * SHIFT, images)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    if images.device.type == "mps":  # where older PyTorch has no border
+        return F.grid_sample(images, within(grid, images), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def within(grid: Tensor, images: Tensor) -> Tensor:
+    """A sampling grid (N, H, W, 2) that ends at the centres of the outer pixels of (N, C, H, W): what is sampled at it is what
+    padding_mode="border" gives at the original one.
+    """
+    height, width = images.shape[2:]
+    outer = 1 - 1 / torch.tensor([width, height], dtype=grid.dtype, device=grid.device)
+    return torch.minimum(torch.maximum(grid, -outer), outer)
 
 
 def exposure(images: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ TEXTS = files.ROOT / "notebooks" / "text"
 # Fixed metadata: the same figure gives the same bytes.
 SVG_METADATA = {"Date": None, "Creator": None}
 PNG_DPI = 150
+CITED = re.compile(r"(?<=[\[; ]@)\w+(?=[\];])|(?<=\(#ref-)\w+(?=\))")
 
 
 # --- values that know their place in a results file -----------------------------------------------------------------
@@ -358,14 +359,12 @@ def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> Non
 
 
 def references(notebook: str) -> None:
-    """Show, in JupyterLab, the literature that the cells of a notebook name as [@key]; its page has such a list anyway."""
+    """Show, in JupyterLab, the literature that a notebook's cells name by links to #ref-key; its page has such a list anyway."""
     cells = json.loads((files.ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    cited = sorted({key for cell in cells for key in re.findall(r"(?<=[\[; ]@)\w+(?=[\];])", "".join(cell["source"]))})
+    cited = sorted({key for cell in cells for key in CITED.findall("".join(cell["source"]))})
     listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
     options = ["--citeproc", "--bibliography=pustaka.bib"]
     shown = pypandoc.convert_text(listed, "html", format="markdown", extra_args=options, cworkdir=str(files.ROOT / "report"))
-    for key in cited:
-        shown = re.sub(rf'(<div id="ref-{key}"[^>]*>)', rf"\1<code>@{key}</code> ", shown)
     _emit({"text/html": shown, "text/plain": ", ".join(cited)}, "lab")
 
 

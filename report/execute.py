@@ -157,32 +157,35 @@ def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
 class Pulse:
     """Says every few seconds at which cell a notebook is, so that a long cell is no silence.
 
-    A terminal gets one line, which the next overwrites; a log gets a line every ten seconds, later every minute.
+    A terminal gets one line, which the next overwrites; a log gets a line every minute and a dot for each ten seconds between.
     """
 
     def __init__(self, name: str, cells: int):
         self.name, self.cells, self.at, self.started = name, cells, 0, time.monotonic()
-        self._ended = threading.Event()
-        threading.Thread(target=self._beat, daemon=True).start()
+        self._beats, self._ended = 0, threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
 
     def begin(self, cell_index: int, **_) -> None:
         self.at = max(1, cell_index)  # papermill has put one cell in front, behind the parameters
 
     def end(self) -> None:
         self._ended.set()
+        self._thread.join()
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        elif self._beats:
+            print(flush=True)
 
     def _beat(self) -> None:
-        wait = SILENT
-        while not self._ended.wait(wait):
-            spent = time.monotonic() - self.started
-            said = f"{self.name}: sel ke-{self.at} dari {self.cells}, {indonesian.duration(spent)} …"
+        while not self._ended.wait(SILENT):
+            said = f"{self.name}: sel ke-{self.at} dari {self.cells}, {indonesian.duration(time.monotonic() - self.started)} …"
             if sys.stderr.isatty():
                 print(f"\r{said}\x1b[K", end="", file=sys.stderr, flush=True)
             else:
-                print(said, flush=True)
-                wait = SILENT if spent < 6 * SILENT else 6 * SILENT
+                start = "\n" if self._beats else ""
+                print("." if self._beats % 6 else start + said, end="", flush=True)
+                self._beats += 1
 
 
 def execute(notebook: Path, output: Path) -> None:

@@ -117,6 +117,25 @@ local function image(element)
   return pandoc.RawInline("typst", '#box(image("' .. element.src .. '", width: ' .. element.attributes.width .. ', alt: "' .. text .. '"))')
 end
 
+-- Literature is named by a link that JupyterLab shows as it is, [(He dkk. 2016)](#ref-he2016): on the page a citation. Neighbours
+-- share one bracket.
+local function literature(inlines)
+  local kept = pandoc.Inlines({})
+  for _, one in ipairs(inlines) do
+    local key = one.t == "Link" and one.target:match("^#ref%-(%w+)$")
+    local before = #kept > 1 and kept[#kept].t:match("^S%a+") and kept[#kept - 1] -- Space or SoftBreak
+    if key and before and before.t == "Cite" then
+      kept:remove()
+      before.citations:insert(pandoc.Citation(key, "NormalCitation"))
+      before.content:extend({ pandoc.Space() })
+      before.content:extend(one.content)
+    else
+      kept:insert(key and pandoc.Cite(one.content, { pandoc.Citation(key, "NormalCitation") }) or one)
+    end
+  end
+  return kept
+end
+
 -- A name after an @ that the bibliography does not have is just a word.
 local function citations(doc)
   local _, cited = pandoc.log.silence(pandoc.utils.references, doc)
@@ -186,6 +205,6 @@ end
 
 return {
   { CodeBlock = output, RawBlock = raw_block, Inlines = with_tags },
-  { Image = image, Math = formula },
+  { Image = image, Math = formula, Inlines = literature },
   { Pandoc = function(doc) return levels(anchors(citations(doc))) end },
 }

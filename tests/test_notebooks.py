@@ -5,8 +5,10 @@ import json
 import re
 
 import nbformat
+import pypandoc
 import pytest
 
+from cxr_helpers import show
 from report import execute
 from tests.conftest import ROOT
 
@@ -51,8 +53,20 @@ def test_no_notebook_defines_again_what_a_helper_defines(notebook):
 
 
 def test_every_citation_is_in_the_bibliography(notebook):
-    cited = set(re.findall(r"@([a-z]+\d{4})", prose(notebook)))
+    cited = set(show.CITED.findall(prose(notebook)))
     assert cited <= KEYS
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_jupyterlab_shows_author_and_year_as_the_bibliography_has_them(path):
+    text = prose(nbformat.read(path, 4))
+    assert not re.findall(r"\[@\w+", text)
+    named = re.findall(r"\[(\([^\]]*\))\]\(#ref-(\w+)\)", text)
+    assert {key for _, key in named} == set(show.CITED.findall(text))
+    for label, key in named:
+        options = {"extra_args": ["--citeproc", "--bibliography=pustaka.bib", "--wrap=none"], "cworkdir": str(ROOT / "report")}
+        cited = pypandoc.convert_text(f"---\nlang: id\n...\n[@{key}]", "plain", format="markdown", **options)
+        assert cited.splitlines()[0] == label
 
 
 def test_the_chapters_share_their_parameters():
