@@ -86,7 +86,9 @@ def test_axe_finds_no_violation(built, page, name, scheme):
     page.evaluate(AXE.read_text("utf-8") + "; true")  # not as a script tag: the page itself forbids scripts
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
     found = "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 200))]))"
-    assert page.evaluate(found) == []
+    for width in (390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(found) == [], width
 
 
 def test_a_folded_answer_opens_without_a_script(built, page):
@@ -243,6 +245,10 @@ def test_notebook_01_runs_in_jupyterlab_and_its_widgets_answer(built, lab, page)
     failed = f"{cells}.flatMap(c => c.outputs).filter(o => o.output_type === 'error').map(o => o.evalue)"
     page.wait_for_function(f"{cells}.every(c => c.execution_count) || {failed}.length", timeout=240_000, polling=500)
     assert page.evaluate(failed) == []
+    first = next(i for i, c in enumerate(notebook.cells) if "#ref-he2016" in c.source)
+    page.evaluate(f"{content}.scrollToItem({first}, 'center').then(() => true)")
+    page.get_by_role("link", name="(He dkk. 2016)").click()
+    expect(page.locator('[data-jupyter-id="ref-he2016"]')).to_be_in_viewport()
     at = next(i for i, c in enumerate(notebook.cells) if "widgets.show" in c.source)
     page.evaluate(f"{content}.activeCellIndex = {at}; {content}.scrollToItem({at}, 'center').then(() => true)")
     picture = page.locator("img.jupyter-widgets, .jupyter-widgets img").first
