@@ -106,6 +106,15 @@ def test_expressions_are_taken_as_they_stand_in_the_call(shell):
     assert made == [2, 3] and in_loop in (None, shell("found"))
 
 
+def test_of_two_calls_on_one_line_each_has_its_own_parts(shell):
+    shell(NETWORK)
+    shell("class Other(Net):\n    pass")
+    programs = shell("[capture(network=Net), capture(network=Other)]")
+    if sys.version_info >= (3, 11):
+        assert [owncode.expressions(one)["network"] for one in programs] == ["Net", "Other"]
+    assert [type(network(one)).__name__ for one in programs] == ["Net", "Other"]
+
+
 def test_changes_in_place_belong_to_what_is_trained(shell):
     shell("net = nn.Sequential(nn.Flatten())\nnet.append(nn.Linear(784, 4))")
     shell("for _ in range(2):\n    net.append(nn.ReLU())\nnet.append(nn.Linear(4, 1))")

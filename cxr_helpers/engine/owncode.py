@@ -126,7 +126,7 @@ def program(parts: dict[str, object], frame: types.FrameType) -> str:
     cells = _cells(namespace)
     lines = linecache.getlines(frame.f_code.co_filename)
     text = Text(lines) if lines else (cells or [Text([])])[-1]  # under %%time the text is that of the cell
-    collector, written = _Collector(namespace, [*cells, text]), _arguments(text, frame.f_lineno, parts)
+    collector, written = _Collector(namespace, [*cells, text]), _arguments(text, frame, parts)
     expressions = {}
     for name, value in parts.items():
         found = written.get(name) or getattr(value, "__name__", None)
@@ -169,22 +169,26 @@ def _without_magic(cell: str) -> str:
     return ast.literal_eval(magic[-1].args[-1]) if len(magic) == 1 and len(ast.parse(cell).body) == 1 else cell
 
 
-def _arguments(text: Text, line: int, parts: dict) -> dict[str, str]:
-    """The expressions of the keyword arguments of the call at `line`, or else of the only call, that has all of `parts`."""
+def _arguments(text: Text, frame: types.FrameType, parts: dict) -> dict[str, str]:
+    """The expressions of the keyword arguments of the call that runs in `frame`, or else of the only call, that has all of
+    `parts`; {} where several calls could be it.
+    """
     try:
         tree = text.tree
     except SyntaxError:
         return {}
-    source = "".join(text.lines)
+    source, line = "".join(text.lines), frame.f_lineno
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     fitting = [call for call in calls if set(parts) <= {keyword.arg for keyword in call.keywords}]
     here = [call for call in fitting if call.lineno <= line <= call.end_lineno]
-    if not here and len(fitting) > 1:
+    if hasattr(frame.f_code, "co_positions"):  # Python 3.11: two calls may share a line, but never their end
+        _, last, _, column = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None))
+        here = [call for call in here if (call.end_lineno, call.end_col_offset) == (last, column)] or here
+    if len(here or fitting) != 1:
         return {}
-    found = max(here or fitting, key=lambda call: (call.lineno, call.col_offset), default=None)  # the innermost
-    if found is None:
-        return {}
-    return {k.arg: textwrap.dedent(ast.get_source_segment(source, k.value)) for k in found.keywords if k.arg in parts}
+    return {
+        k.arg: textwrap.dedent(ast.get_source_segment(source, k.value)) for k in (here or fitting)[0].keywords if k.arg in parts
+    }
 
 
 def _globals_of(source: str) -> set[str]:
