@@ -115,6 +115,49 @@ def test_of_two_calls_on_one_line_each_has_its_own_parts(shell):
     assert [type(network(one)).__name__ for one in programs] == ["Net", "Other"]
 
 
+MORE = """
+class Other(Net):
+    pass
+
+class Loss(nn.Module):
+    def __init__(self, gamma=1.0):
+        super().__init__()
+        self.gamma = gamma
+"""
+TWO = NETWORK + MORE
+
+
+def test_a_loop_over_networks_trains_each_of_them(shell):
+    shell(TWO)
+    shell("found = []\nfor net in (Net, Other):\n    found.append(capture(network=net))")
+    programs = shell("found + [capture(network=one) for one in (Net, Other)]")
+    assert [type(network(one)).__name__ for one in programs] == ["Net", "Other"] * 2
+    assert not any("found" in one or "capture" in one for one in programs), "the loop is no part of what it trains"
+    with pytest.raises(owncode.Unknown, match=r"nilai loss berganti.*langsung pada panggilannya"):
+        shell("for loss in (Loss(1.0), Loss(2.0)):\n    capture(network=Net, loss=loss)")
+
+
+def test_a_loop_over_trainings_is_never_part_of_a_program(shell):
+    shell(TWO + "from cxr_helpers.setup import Setup\nstudy = object.__new__(Setup)")
+    shell("for loss in (Loss(1.0), Loss(2.0)):\n    hash(type(study))")
+    with pytest.raises(owncode.Unknown, match="nilai loss berganti"):
+        shell("capture(network=Net, loss=loss)")
+
+
+def test_what_a_function_is_given_is_not_the_global_of_that_name(shell):
+    shell(TWO + "net, loss = Other, Loss(9.0)\n\ndef both(net, loss):\n    return capture(network=net, loss=loss)")
+    shell("\ndef one(net, width):\n    return capture(network=lambda: net(width))")
+    assert type(network(shell("one(Net, 4)"))).__name__ == "Net"
+    with pytest.raises(owncode.Unknown, match="nilai loss berganti"):
+        shell("both(Net, Loss(2.0))")
+    shell("WIDTH = 3\nclass Fixed(Net):\n    def __init__(self):\n        super().__init__(WIDTH)")
+    shell("def named(WIDTH):\n    return capture(network=Fixed)")
+    shell("def twice(WIDTH):\n    return capture(network=lambda: (WIDTH, Fixed())[1])")
+    assert network(shell("named(5)")).head.in_features == 3
+    with pytest.raises(owncode.Unknown, match="WIDTH berarti lain"):
+        shell("twice(5)")
+
+
 def test_changes_in_place_belong_to_what_is_trained(shell):
     shell("net = nn.Sequential(nn.Flatten())\nnet.append(nn.Linear(784, 4))")
     shell("for _ in range(2):\n    net.append(nn.ReLU())\nnet.append(nn.Linear(4, 1))")

@@ -10,6 +10,7 @@ so a seed never finds what another has left behind, and what is not in the text 
 import ast
 import builtins
 import importlib
+import inspect
 import itertools
 import linecache
 import symtable
@@ -122,18 +123,17 @@ def program(parts: dict[str, object], frame: types.FrameType) -> str:
 
     Raises Unknown.
     """
-    namespace = frame.f_globals | frame.f_locals
-    cells = _cells(namespace)
+    cells = _cells(frame.f_globals | frame.f_locals)
     lines = linecache.getlines(frame.f_code.co_filename)
     text = Text(lines) if lines else (cells or [Text([])])[-1]  # under %%time the text is that of the cell
-    collector, written = _Collector(namespace, [*cells, text]), _arguments(text, frame, parts)
+    collector, written = _Collector(frame, [*cells, text]), _arguments(text, frame, parts)
     expressions = {}
     for name, value in parts.items():
         found = written.get(name) or getattr(value, "__name__", None)
-        if not found or found == "<lambda>":
+        if not found or found == "<lambda>" or (found.isidentifier() and collector.value(found) is not value):
             raise Unknown(f"teks untuk {name} tidak ditemukan pada panggilannya; tuliskan {name}=… langsung di sana")
         expressions[name] = found
-        collector.need(found)
+        collector.need(found, in_call=True)
     made = ",\n".join(f"    {name!r}: {expression}" for name, expression in expressions.items())
     imports = "\n".join(sorted(set(collector.imports)))
     return "\n\n".join([*filter(None, [imports]), *collector.statements, f"{PARTS} = {{\n{made},\n}}"]) + "\n"
@@ -205,25 +205,37 @@ def _globals_of(source: str) -> set[str]:
 
 
 class _Collector:
-    """Gathers the statements that a program needs, each after those that it rests on."""
+    """Gathers the statements that a program needs, each after those that it rests on. frame: where the call stands."""
 
-    def __init__(self, namespace: dict, texts: list[Text]):
-        self.namespace, self.texts = namespace, texts
+    def __init__(self, frame: types.FrameType, texts: list[Text]):
+        self.globals, self.texts = frame.f_globals, texts
+        inside = frame.f_locals is not frame.f_globals
+        self.locals = {k: v for k, v in frame.f_locals.items() if self.globals.get(k) is not v} if inside else {}
+        self.running = list(_running(frame, texts[-1]))
         self.imports: list[str] = []
         self.statements: list[str] = []
-        self._known: set[str] = set()
+        self._known: dict[str, object] = {}
 
-    def need(self, source: str) -> None:
-        """Collect what `source` takes from around it."""
+    def value(self, name: str) -> object:
+        """What a name means in the call."""
+        return self.locals.get(name, self.globals.get(name))
+
+    def need(self, source: str, in_call: bool = False) -> None:
+        """Collect what `source`, a definition or (in_call) an expression of the call, takes from around it."""
         for name in sorted(_globals_of(source)):
-            if name in self._known or (name not in self.namespace and hasattr(builtins, name)):
-                continue
-            if name not in self.namespace:
+            local = in_call and name in self.locals
+            if not local and name not in self.globals:
+                if hasattr(builtins, name):
+                    continue
                 raise Unknown(f"nama {name} tidak dikenal")
-            self._known.add(name)
-            self._define(name, self.namespace[name])
+            value = self.value(name) if local else self.globals[name]
+            if name not in self._known:
+                self._known[name] = value
+                self._define(name, value, local)
+            elif self._known[name] is not value:
+                raise Unknown(f"{name} berarti lain di dalam fungsi yang memanggil; beri nama yang berbeda")
 
-    def _define(self, name: str, value: object) -> None:
+    def _define(self, name: str, value: object, local: bool) -> None:
         if _is_plain(value):
             self.statements.append(f"{name} = {value!r}")
         elif isinstance(value, Own):
@@ -236,7 +248,7 @@ class _Collector:
         elif isinstance(value, DEFINED) and _importable(value):
             self._from_package(value.__module__, value.__qualname__, name)
         else:
-            self._from_text(name, value)
+            self._from_text(name, value, local)
 
     def _from_package(self, module: str, what: str, name: str) -> None:
         if not _installed(module):
@@ -244,21 +256,52 @@ class _Collector:
         line = f"from {module} import {what}" if what else f"import {module}"
         self.imports.append(line if name == (what or module) else f"{line} as {name}")
 
-    def _from_text(self, name: str, value: object) -> None:
-        """The statement that bound a name, the last one executed, and those that changed its value since."""
+    def _from_text(self, name: str, value: object, local: bool) -> None:
+        """The statement that bound a name, the last one executed, and those that changed its value since.
+
+        The text of a statement that is still being executed, such as a loop over networks, does not say which value it is now,
+        and a name in a function has no text of its own: there a class or function is taken by its own name.
+        """
         own = getattr(value, "__name__", name) if isinstance(value, DEFINED) else name
-        here = getattr(value, "__module__", None) == self.namespace.get("__name__")
-        if here and own not in (name, "<lambda>") and self.namespace.get(own) is not value:
+        here = getattr(value, "__module__", None) == self.globals.get("__name__")
+        if here and own not in (name, "<lambda>") and self.globals.get(own) is not value:
             raise Unknown(f"{own} sudah didefinisikan ulang sejak {name} dibuat; jalankan lagi sel yang membuat {name}")
-        found: list[str] = []
-        for text in self.texts:
+        found, moving = [], local
+        for text in self.texts if not local else ():
             for node, binds in _about(text, name):
                 found = ([] if binds else found) + [text.segment(node)]
+                moving = (moving and not binds) or self._runs(text, node)
+        if moving and here and own not in (name, "<lambda>"):
+            self.need(own)
+            self.statements.append(f"{name} = {own}")
+            return
+        if moving:
+            raise Unknown(f"nilai {name} berganti di dalam fungsi atau perulangan; tuliskan nilainya langsung pada panggilannya")
         if not found:
             raise Unknown(f"teks yang mendefinisikan {name} tidak ditemukan")
         for source in found:
             self.need(source)
         self.statements += found
+
+    def _runs(self, text: Text, node: ast.stmt) -> bool:
+        """Whether a statement is being executed now, or is a loop over trainings, which a program must not do again."""
+        source, loop = "".join(text.lines).strip("\n"), isinstance(node, (ast.For, ast.While))
+        if loop and any(_is_study(self.globals.get(name)) for name in _globals_of(text.segment(node))):
+            return True
+        return any(source == whole and node.lineno <= line <= node.end_lineno for whole, line in self.running)
+
+
+def _running(frame: types.FrameType | None, last: Text) -> Iterator[tuple[str, int]]:
+    """The texts, with the line, of the cells or files in which a call stands that is being executed now."""
+    while frame is not None:
+        if not frame.f_code.co_flags & inspect.CO_NEWLOCALS:  # no function
+            lines = linecache.getlines(frame.f_code.co_filename) or last.lines  # none: under %%time
+            yield "".join(lines).strip("\n"), frame.f_lineno
+        frame = frame.f_back
+
+
+def _is_study(value: object) -> bool:
+    return any(kind.__module__ == "cxr_helpers.setup" for kind in type(value).__mro__)
 
 
 def _is_plain(value: object) -> bool:
