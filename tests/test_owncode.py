@@ -88,6 +88,9 @@ def test_the_same_cells_run_again_give_the_same_program(shell):
     first = shell("capture(network=Net, augment=[lambda x: x.flip(-1)])")
     shell(NETWORK)
     assert shell("capture(network=Net, augment=[lambda x: x.flip(-1)])") == first
+    again = "def halve(n):\n    return halve(n // 2) if n > 9 else nn.Linear(n, 1)"
+    programs = [(shell(again), shell("capture(network=lambda: halve(40))"))[1] for _ in range(2)]
+    assert programs[0] == programs[1]
 
 
 def test_expressions_are_taken_as_they_stand_in_the_call(shell):
@@ -164,6 +167,28 @@ def test_changes_in_place_belong_to_what_is_trained(shell):
     assert [type(layer).__name__ for layer in owncode.make(shell("capture(network=net)"))["network"]] == [
         "Flatten", "Linear", "ReLU", "ReLU", "Linear",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "x = x + 1",
+        "with torch.no_grad():\n    x = x * 3",
+        "if False:\n    x = None",
+        "try:\n    x = [][0]\nexcept IndexError:\n    pass",
+        "from contextlib import nullcontext\nwith nullcontext(torch.ones(3)) as x:\n    pass",
+        "a, (x, b) = 1, (torch.ones(3), 2)",
+        "*x, b = torch.ones(3), torch.ones(3), 2",
+        "nn.init.ones_(x)",
+        "from torch.nn.init import ones_\nones_(x[0:1])",
+    ],
+)
+def test_a_value_is_made_again_however_it_was_bound_and_changed(shell, statements):
+    shell("x = torch.zeros(3)")
+    shell(statements)
+    program = shell("def give():\n    return x\ncapture(network=give)")
+    for one, other in zip(network(program), shell("x"), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("magic", ["%%time\n", "%time "])

@@ -28,6 +28,7 @@ from cxr_helpers.engine.errors import InputError
 
 PARTS = "BAGIAN"  # the name that a program gives its parts
 PLAIN = (bool, int, float, str, bytes, type(None))
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
 DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
 _numbers = itertools.count(1)
 
@@ -269,7 +270,9 @@ class _Collector:
         found, moving = [], local
         for text in self.texts if not local else ():
             for node, binds in _about(text, name):
-                found = ([] if binds else found) + [text.segment(node)]
+                source = text.segment(node)
+                whole = isinstance(node, DEFINITIONS) or not (isinstance(node, (ast.If, ast.Try)) or name in _globals_of(source))
+                found = ([] if binds and whole else found) + [source]  # x = x + 1 needs what x was before
                 moving = (moving and not binds) or self._runs(text, node)
         if moving and here and own not in (name, "<lambda>"):
             self.need(own)
@@ -350,7 +353,7 @@ def _about(text: Text, name: str) -> Iterator[tuple[ast.stmt, bool]]:
 def _outside_functions(statement: ast.stmt) -> Iterator[ast.stmt]:
     """A statement and those in its blocks, but not those in functions and classes."""
     yield statement
-    if not isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+    if not isinstance(statement, DEFINITIONS):
         for child in ast.iter_child_nodes(statement):
             if isinstance(child, (ast.stmt, ast.ExceptHandler)):
                 yield from _outside_functions(child)
@@ -359,27 +362,34 @@ def _outside_functions(statement: ast.stmt) -> Iterator[ast.stmt]:
 def _targets(node: ast.stmt) -> list[ast.expr]:
     if isinstance(node, ast.Assign):
         return node.targets
+    if isinstance(node, ast.With):
+        return [item.optional_vars for item in node.items if item.optional_vars]
     return [node.target] if isinstance(node, (ast.AnnAssign, ast.AugAssign, ast.For)) else []
 
 
 def _bound(node: ast.stmt) -> set[str]:
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+    if isinstance(node, DEFINITIONS):
         return {node.name}
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return {alias.asname or alias.name.split(".")[0] for alias in node.names}
     if isinstance(node, ast.AugAssign):
         return set()
-    elements = itertools.chain.from_iterable(getattr(t, "elts", [t]) for t in _targets(node))
-    return {element.id for element in elements if isinstance(element, ast.Name)}
+    inside = itertools.chain.from_iterable(map(ast.walk, _targets(node)))
+    return {one.id for one in inside if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
 
 
 def _changed(node: ast.stmt) -> set[str]:
-    """Names whose value a statement changes in place: x += 1, x.a = 1, x[0] = 1, x.append(1)."""
-    changed = [node.value.func] if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else _targets(node)
+    """Names whose value a statement changes in place: x += 1, x.a = 1, x[0] = 1, x.append(1), nn.init.ones_(x)."""
+    changed = _targets(node)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        call, called = node.value, node.value.func
+        changed = [called] if isinstance(called, ast.Attribute) else []
+        if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):  # torch's mark of what works in place
+            changed = changed + call.args
     found = set()
     for target in changed:
         while isinstance(target, (ast.Attribute, ast.Subscript)):
             target = target.value
-        if isinstance(target, ast.Name) and (not isinstance(node, ast.Expr) or isinstance(node.value.func, ast.Attribute)):
+        if isinstance(target, ast.Name):
             found.add(target.id)
     return found
