@@ -191,6 +191,12 @@ def test_a_value_is_made_again_however_it_was_bound_and_changed(shell, statement
         assert torch.equal(one, other)
 
 
+def test_infinity_can_be_a_constant(shell):
+    shell("LOW, BOUNDS = float('-inf'), [0.0, float('inf')]")
+    program = shell("def give():\n    return LOW, BOUNDS\ncapture(network=give)")
+    assert network(program) == (float("-inf"), [0.0, float("inf")])
+
+
 @pytest.mark.parametrize("magic", ["%%time\n", "%time "])
 def test_a_timed_cell_is_read_like_any_other(shell, magic):
     shell("%%time\n" + NETWORK)

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import itertools
 import linecache
+import math
 import symtable
 import sys
 import sysconfig
@@ -312,7 +313,7 @@ def _is_plain(value: object) -> bool:
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
-    return type(value) in PLAIN
+    return type(value) in PLAIN and (type(value) is not float or math.isfinite(value))  # inf is no Python
 
 
 def _importable(value: object) -> bool:
