@@ -227,8 +227,24 @@ def test_what_has_no_text_is_said(shell, tmp_path, monkeypatch):
     (tmp_path / "other_file.py").write_text("from torch import nn\nclass Net(nn.Module): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     shell("import other_file")
-    with pytest.raises(owncode.Unknown, match="bacalah berkas itu"):
+    with pytest.raises(owncode.Unknown, match=r'bacalah berkas itu dengan study\.load\("other_file\.py"\)'):
         shell("capture(network=other_file.Net)")
+
+
+def test_a_file_of_ones_own_that_is_imported_is_never_left_out_of_the_text(shell, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "layers_of_mine.py").write_text("from torch import nn\nclass Block(nn.Linear): pass\n")
+    (tmp_path / "folder_of_mine").mkdir()
+    (tmp_path / "folder_of_mine" / "net.py").write_text("from torch import nn\nclass Net(nn.Linear): pass\n")
+    (tmp_path / "model.py").write_text("from layers_of_mine import Block\ndef make(): return Block(1, 1)\n")
+    shell(f"model = owncode.load({str(tmp_path / 'model.py')!r})\nimport folder_of_mine.net")
+    for cell, why in (
+        ("capture(network=model.make)", r"model\.py mengimpor berkas layers_of_mine\.py; satukan"),
+        ("def make():\n    from layers_of_mine import Block\n    return Block(1, 1)\ncapture(network=make)", r"study\.load"),
+        ("capture(network=folder_of_mine.net.Net)", r"berasal dari berkas folder_of_mine"),
+    ):
+        with pytest.raises(owncode.Unknown, match=why):
+            shell(cell)
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):

@@ -9,7 +9,7 @@ so a seed never finds what another has left behind, and what is not in the text 
 
 import ast
 import builtins
-import importlib
+import importlib.util
 import inspect
 import itertools
 import linecache
@@ -224,6 +224,9 @@ class _Collector:
 
     def need(self, source: str, in_call: bool = False) -> None:
         """Collect what `source`, a definition or (in_call) an expression of the call, takes from around it."""
+        for module in _imported(source):
+            if not _installed(module):
+                raise Unknown(_from_file(module, module))
         for name in sorted(_globals_of(source)):
             local = in_call and name in self.locals
             if not local and name not in self.globals:
@@ -241,6 +244,9 @@ class _Collector:
         if _is_plain(value):
             self.statements.append(f"{name} = {value!r}")
         elif isinstance(value, Own):
+            for module in _imported(value.text_):
+                if not _installed(module):
+                    raise Unknown(f"{value.name_} mengimpor berkas {module}.py; satukan keduanya dalam satu berkas")
             self.imports.append("from cxr_helpers.engine import owncode")
             plain = "'''" not in value.text_ and "\\" not in value.text_
             quoted = f"'''\\\n{value.text_}'''" if plain else repr(value.text_)
@@ -254,7 +260,7 @@ class _Collector:
 
     def _from_package(self, module: str, what: str, name: str) -> None:
         if not _installed(module):
-            raise Unknown(f'{name} berasal dari berkas {module}.py; bacalah berkas itu dengan muat("{module}.py")')
+            raise Unknown(_from_file(name, module))
         line = f"from {module} import {what}" if what else f"import {module}"
         self.imports.append(line if name == (what or module) else f"{line} as {name}")
 
@@ -327,14 +333,28 @@ def _importable(value: object) -> bool:
         return False
 
 
+def _imported(source: str) -> set[str]:
+    """The modules that a text imports, inside its functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        found |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+        found |= {node.module} if isinstance(node, ast.ImportFrom) and node.module else set()
+    return found
+
+
+def _from_file(name: str, module: str) -> str:
+    return f'{name} berasal dari berkas {module}.py; bacalah berkas itu dengan study.load("{module}.py")'
+
+
 def _installed(module: str) -> bool:
-    """Whether a module belongs to Python, an installed package or this one, and not to a file of the person's."""
+    """Whether a module belongs to Python, an installed package or this one, and not to a file or folder of the person's."""
     top = module.split(".")[0]
     if top == "cxr_helpers" or top in sys.stdlib_module_names:
         return True
-    file = getattr(sys.modules.get(top), "__file__", None)
+    found = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
+    where = [found.origin] if found and found.has_location else list((found and found.submodule_search_locations) or [])
     places = {sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")}
-    return file is None or any(Path(file).is_relative_to(place) for place in places) or "site-packages" in file
+    return all(any(Path(one).is_relative_to(place) for place in places) or "site-packages" in one for one in where)
 
 
 def _about(text: Text, name: str) -> Iterator[tuple[ast.stmt, bool]]:
