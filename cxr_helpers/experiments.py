@@ -304,13 +304,15 @@ class Comparison:
 def compare(study: Setup, results: dict[str, Result], guesses: Sequence[Guess | None] = ()) -> Comparison:
     """Hold experiments {title: result} against the recipe, on the test split, by the rules of notebook 04.
 
-    Raises InputError where there is nothing to compare, or a result is no result of `Study.train`.
+    Raises InputError where there is nothing to compare, or a result is no result of `Study.train` on this study's images.
     """
     if not results:
         raise InputError("Belum ada percobaan: berikan study.compare({'nama': hasil}).")
     for title, result in results.items():
         if not isinstance(result, Result):
             raise InputError(f"{title}: berikan hasil dari study.train, bukan {type(result).__name__}.")
+        if any(run.data != study.used.fingerprint for run in result.runs):
+            raise InputError(f"{title}: dilatih dengan data lain daripada studi ini; latih lagi dengan study.train.")
     base, whose = partners(study)
     rows = [_row(study, i, title, result) for i, (title, result) in enumerate(results.items(), start=1)]
     images = Images.of(study.used)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_helpers import comparison, experiments, model, training
+from cxr_helpers import comparison, data, experiments, model, training
 from cxr_helpers.engine import files, runs, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment, duga
@@ -338,6 +338,18 @@ def test_experiments_are_compared_with_the_recipe_and_guesses_with_what_came_out
         experiments.run_all(small, [rows[0], rows[0]], 3)
     with pytest.raises(InputError, match="berikan hasil dari study"):
         small.compare({"x": 3})
+
+
+def test_a_result_on_other_images_is_not_judged_by_this_studys_labels(small, mine, store):
+    shuffled = np.random.default_rng(0).permutation(len(small.used.test))
+    part = {name: getattr(small.used.test, name)[shuffled] for name in ("images", "labels", "rows")}
+    used = data.with_splits(small.used, test=replace(small.used.test, **part))
+    other = replace(small, data=used, used=used)
+    parts = {"network": mine.Net()}  # not kept
+    for result in (small.train(architecture="small_cnn"), small.train(**parts)):
+        assert len(small.compare({"x": result}).rows) == 2
+        with pytest.raises(InputError, match="x: dilatih dengan data lain"):
+            other.compare({"x": result})
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,14 @@ class Run:
     logits: dict[str, np.ndarray]
     info: dict[str, float]
 
+    @property
+    def data(self) -> str:
+        """The fingerprint of the data set that it was trained and judged on; "" where that is no longer known."""
+        try:
+            return json.loads((self.folder / "config.json").read_text())["data"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
     def open_test(self) -> dict[str, np.ndarray]:
         """The logits of the test split: "epochs" (epochs, N), "best" and "last" (N,), and "extra_best" and "extra_last" where the
         data hold extra test images. To be called once every choice has been made.
@@ -299,6 +307,7 @@ def _unkept(train: Callable[[], training.Outcome], config: training.TrainConfig,
         outcome = train()
     folder = Path(tempfile.mkdtemp(prefix="cxr-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    files.write(folder / "config.json", json.dumps({"data": dataset.fingerprint}).encode())
     _save(folder, outcome, len(dataset.train.labels), torch.device("cpu"), keep_weights=True)
     return _read("", folder, config)
 
