@@ -242,7 +242,7 @@ def _memorise(study: Setup, config: TrainConfig, start: Weights, live: dict | No
 
 def _row(study: Setup, place: int, title: str, result: Result) -> Row:
     config, recipe = result.runs[0].config, asdict(study.config())
-    changed = {name: value for name, value in config.changed().items() if name != "own" and value != recipe[name]}
+    changed = {name: value for name, value in asdict(config).items() if name not in ("own", "seed") and value != recipe[name]}
     changed |= owncode.expressions(config.own)
     each = [trained(run) for run in result.runs]
     return Row(Remedy(f"experiment{place}", "", title), each, changed, len(study.used.train), config.epochs)
@@ -322,18 +322,22 @@ def compare(study: Setup, results: dict[str, Result], guesses: Sequence[Guess | 
 
 
 def outcome(guess: Guess | None, row: dict) -> dict | None:
-    """A guess beside what came out: agrees is "ya", "tidak" or "belum dapat diputuskan" (the interval holds both)."""
+    """A guess beside what came out: agrees is "ya", "tidak" or "belum dapat diputuskan" (the interval holds both, there are too
+    few seeds for a verdict, or the networks guess one class).
+    """
     if guess is None:
         return None
     found = row[guess.measure]
     low, high = found["ci95"]
     side = evaluation.side(found["ci95"])
+    undecided = found.get("p", 0) is None or found.get("verdict") == comparison.MAJORITY  # as in comparison.judge
     margin = comparison.MARGIN["auc" if guess.measure == "predicts" else "gap"]
     if guess.direction == "across":
         equal, apart = -margin < low and high < margin, low > margin or high < -margin
         agrees = "ya" if equal else "tidak" if apart else comparison.UNDECIDED
     else:
         agrees = comparison.UNDECIDED if side == "across" else "ya" if side == guess.direction else "tidak"
+    agrees = comparison.UNDECIDED if undecided else agrees
     size = None if guess.size is None else guess.size * (-1 if guess.direction == "below" else 1)
     within = None if size is None else bool(low <= size <= high)
     return {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_helpers import comparison, data, experiments, model, training
-from cxr_helpers.engine import files, runs, settings
+from cxr_helpers import comparison, data, experiments, model, show, training
+from cxr_helpers.engine import files, results, runs, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment, duga
 from cxr_helpers.study import Study
@@ -367,6 +367,23 @@ def test_a_result_on_other_images_is_not_judged_by_this_studys_labels(small, min
 def test_a_guess_agrees_only_where_the_whole_interval_does(direction, ci95, agrees):
     row = {"predicts": {"value": sum(ci95) / 2, "ci95": ci95}}
     assert experiments.outcome(experiments.Guess("predicts", direction, None), row)["agrees"] == agrees
+    for why in ({"p": None}, {"p": 0.001, "verdict": comparison.MAJORITY}):  # no verdict, so no guess that came true either
+        few = {"predicts": row["predicts"] | why}
+        assert experiments.outcome(experiments.Guess("predicts", direction, None), few)["agrees"] == comparison.UNDECIDED
+
+
+def test_a_setting_that_goes_back_to_the_courses_own_is_a_change_of_a_shorter_study(small, store):
+    row = small.compare({"x": small.train(architecture="small_cnn", epochs=10, precision="bfloat16")}).rows[1]
+    assert row["changed"] == {"architecture": "small_cnn", "epochs": 10, "precision": "bfloat16"}
+
+
+def test_the_table_says_whose_seeds_are_too_few_for_a_verdict(small, store, tmp_path, monkeypatch):
+    monkeypatch.setenv(files.RESULTS, str(tmp_path))
+    for seeds, words in ((1, "belum dapat diputuskan (1 seed)"), (3, "belum dapat diputuskan (pembanding 1 seed)")):
+        body = small.compare({"x": small.train(seeds, architecture="small_cnn")}).as_dict()
+        body["variants"][1]["predicts"]["verdict"] = comparison.UNDECIDED  # such small networks may guess one class
+        results.write("05_percobaan", body, small.provenance(), tmp_path)
+        assert words in show.Chapter("05_percobaan", tmp_path).words("tbl_percobaan")[0]
 
 
 def test_the_key_changes_with_whatever_can_change_the_numbers(small, store):
