@@ -170,6 +170,12 @@ def test_more_answers_than_the_limit_do_not_count_also_over_several_runs(tmp_pat
     assert found["a"][1:] == (5, 3) and np.array_equal(found["a"][0], one[4])
 
 
+def test_who_goes_back_to_an_earlier_answer_is_ranked_by_it(tmp_path):
+    first, second = np.array([0.1, 0.2]), np.array([0.3, 0.4])
+    found, counted, over = challenge.count(tmp_path / "kept.json", [("a", first), ("a", second), ("a", first)])["a"]
+    assert (found.tolist(), counted, over) == (first.tolist(), 2, 0)
+
+
 def test_the_board_hides_the_private_half_until_the_limit(key, tmp_path):
     right = dict(zip(key.ids, np.where(key.labels == 1, 0.9, 0.1).tolist(), strict=True))
     records = [
