@@ -73,6 +73,15 @@ def marks(path: Path, records: list) -> dict[tuple[str, str], dict]:
         raise InputError(f"{path}: kolom {', '.join(HANDMADE)} tidak ditemukan; berkas itu tidak diubah.")
     found = {}
     for row in rows:
+        if not row.get("bagian"):
+            if any(row.values()):
+                raise InputError(f"{path}: baris {'; '.join(row.values())!r} tidak menyebut bagian; berkas itu tidak diubah.")
+            continue  # Excel leaves empty lines
+        if re.fullmatch(r"\d([.,]\d+)?E\+?\d+", row["nim"], re.I):
+            raise InputError(
+                f"{path}: NIM {row['nim']} ditulis ulang oleh Excel sebagai bilangan; buka lagi berkas itu dengan kolom nim sebagai "
+                "teks, dan kembalikan NIM-nya. Berkas itu tidak diubah."
+            )
         words = row.get("poin", "").replace(",", ".")
         if words and not re.fullmatch(r"\d+(\.\d+)?", words):
             raise InputError(f"{path}: poin {row['poin']!r} untuk {row['nim']}, {row['bagian']} bukan bilangan.")

@@ -199,6 +199,19 @@ def test_what_looks_like_a_formula_stays_text():
     assert pages.table([["=HYPERLINK(1)", "-1,5", 2.5, None]]).decode("utf-8-sig") == "'=HYPERLINK(1);-1,5;2,5;\r\n"
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [("2,0509E+14;esai;5;baik", "ditulis ulang oleh Excel"), ("catatan saya", "tidak menyebut bagian")],
+)
+def test_marks_that_no_longer_say_whose_they_are_are_one_line_and_stay(tmp_path, line, why):
+    path = tmp_path / "tangan.csv"
+    path.write_text(f"nim;bagian;poin;catatan\n1;esai;4;\n;;;\n{line}\n")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=why):
+        pages.marks(path, [])
+    assert path.read_bytes() == before
+
+
 def test_lateness_counts_days_that_have_begun():
     limit = pages.deadline("2026-12-01T12:00+00:00")
     assert [pages.days_late(f"2026-12-0{d}T{h}:00+00:00", limit) for d, h in ((1, "11"), (1, 13), (2, 13), (4, "12"))] == [
