@@ -178,7 +178,7 @@ def _safely(path: Path, course: Course, expected: dict, boxed: bool, studies: cl
 def latest(records: dict[Path, Record]) -> list[Record]:
     """One hand-in a student: of several the newest that can be read; the others are said."""
     chosen: dict[str, Record] = {}
-    for record in sorted(records.values(), key=lambda r: (r.status == "dinilai", r.made, r.name)):
+    for record in sorted(records.values(), key=lambda r: (r.status == "dinilai", pages.moment(r.made), r.name)):
         before = chosen.get(record.student)
         if before is not None:
             record.remarks.append(f"kumpulan lain dari NIM yang sama tidak dinilai: {before.name}")

@@ -37,14 +37,18 @@ def deadline(text: str) -> datetime | None:
     return given if given.tzinfo else given.astimezone()
 
 
+def moment(made: str) -> float:
+    """A hand-in's time in seconds, whatever its zone (UTC where it names none); 0 where it is not known."""
+    try:
+        given = datetime.fromisoformat(made)
+        return (given if given.tzinfo else given.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
 def days_late(made: str, limit: datetime | None) -> int:
     """Days that have begun since the limit; 0 without one, or where the time is not known."""
-    try:
-        moment = datetime.fromisoformat(made)
-    except ValueError:
-        return 0
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return max(0, ceil((moment - limit).total_seconds() / 86400)) if limit else 0
+    return max(0, ceil((moment(made) - limit.timestamp()) / 86400)) if limit and moment(made) else 0
 
 
 def _cell(value) -> str:
@@ -181,7 +185,7 @@ def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetim
     hand-in; what is wrong with an answer becomes a remark of its record.
     """
     given, wrong = [], {}
-    for record in sorted(records, key=lambda one: one.made):
+    for record in sorted(records, key=lambda one: moment(one.made)):
         values, why = challenge.fitted(record.answer, key) if record.answer else (None, record.answer_fault)
         if values is not None:
             given.append((record.student, values))

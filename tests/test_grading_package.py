@@ -212,6 +212,12 @@ def test_marks_that_no_longer_say_whose_they_are_are_one_line_and_stay(tmp_path,
     assert path.read_bytes() == before
 
 
+def test_the_newest_hand_in_is_the_newest_in_any_time_zone(tmp_path):
+    made = {"first.zip": "2026-12-01T23:30:00+07:00", "second.zip": "2026-12-01T17:00:00+00:00"}  # 16:30 and 17:00 UTC
+    records = {tmp_path / name: grade.Record(name, "1", ["1"], [], made=when) for name, when in made.items()}
+    assert [one.name for one in grade.latest(records)] == ["second.zip"]
+
+
 def test_lateness_counts_days_that_have_begun():
     limit = pages.deadline("2026-12-01T12:00+00:00")
     assert [pages.days_late(f"2026-12-0{d}T{h}:00+00:00", limit) for d, h in ((1, "11"), (1, 13), (2, 13), (4, "12"))] == [
