@@ -58,7 +58,8 @@ def who(handin: package.Handin, path: Path) -> tuple[list[str], list[str], str]:
         pass
     made = datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(timespec="seconds")
     stem = package.clean(path.stem if path.is_file() else path.name)
-    return re.findall(r"\d{4,}", stem)[:3] or [stem], [], made
+    numbers = [one for one in re.findall(r"\d{4,}", stem) if not re.fullmatch(r"20\d\d", one)]  # a year is nobody's number
+    return numbers[:3] or [stem], [], made
 
 
 def grade(path: Path, course: Course, expected: dict, boxed: bool, studies: claims.Studies) -> Record:

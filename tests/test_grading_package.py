@@ -218,6 +218,14 @@ def test_the_newest_hand_in_is_the_newest_in_any_time_zone(tmp_path):
     assert [one.name for one in grade.latest(records)] == ["second.zip"]
 
 
+def test_a_year_in_two_files_names_does_not_make_them_one_students(tmp_path):
+    found = []
+    for name in ("Tugas_2026_Budi.zip", "Tugas_2026_Siti.zip", "2026_130012.zip"):
+        (tmp_path / name).touch()
+        found.append(grade.who(package.Handin(name), tmp_path / name)[0])
+    assert found == [["Tugas_2026_Budi"], ["Tugas_2026_Siti"], ["130012"]]
+
+
 def test_lateness_counts_days_that_have_begun():
     limit = pages.deadline("2026-12-01T12:00+00:00")
     assert [pages.days_late(f"2026-12-0{d}T{h}:00+00:00", limit) for d, h in ((1, "11"), (1, 13), (2, 13), (4, "12"))] == [
