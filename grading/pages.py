@@ -83,8 +83,8 @@ def marks(path: Path, records: list) -> dict[tuple[str, str], dict]:
             continue  # Excel leaves empty lines
         if re.fullmatch(r"\d([.,]\d+)?E\+?\d+", row["nim"], re.I):
             raise InputError(
-                f"{path}: NIM {row['nim']} ditulis ulang oleh Excel sebagai bilangan; buka lagi berkas itu dengan kolom nim sebagai "
-                "teks, dan kembalikan NIM-nya. Berkas itu tidak diubah."
+                f"{path}: NIM {row['nim']} ditulis ulang oleh Excel sebagai bilangan; buka lagi berkas itu dengan kolom nim "
+                "sebagai teks, dan kembalikan NIM-nya. Berkas itu tidak diubah."
             )
         words = row.get("poin", "").replace(",", ".")
         if words and not re.fullmatch(r"\d+(\.\d+)?", words):
