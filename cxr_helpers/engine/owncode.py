@@ -236,7 +236,7 @@ class _Collector:
 
     def _from_package(self, module: str, what: str, name: str) -> None:
         if not _installed(module):
-            raise Unknown(f'{name} berasal dari berkas {module}.py; bacalah berkas itu dengan muat("{module}.py")')
+            raise Unknown(f'{name} berasal dari berkas {module}.py; bacalah berkas itu dengan study.load("{module}.py")')
         line = f"from {module} import {what}" if what else f"import {module}"
         self.imports.append(line if name == (what or module) else f"{line} as {name}")
 
