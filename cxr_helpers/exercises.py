@@ -216,8 +216,8 @@ def _best_threshold(answer: Callable) -> Steps:
         )
         yield (
             _close(youden(float(found)), best),
-            f"pada ambang {number(found)} indeks Youden {number(youden(float(found)))}, sedangkan ambang lain memberi lebih: "
-            "cobalah setiap logit sebagai ambang, dengan keputusan kelas 1 bila logit lebih besar daripada ambang.",
+            f"pada ambang {number(found)} indeks Youden {number(youden(float(found)))}, sedangkan ambang lain memberi nilai yang "
+            "lebih besar: cobalah setiap logit sebagai ambang, dengan keputusan kelas 1 bila logit lebih besar daripada ambang.",
         )
 
 

@@ -67,12 +67,12 @@ USUAL = {label: next(name for name, changes in choices.items() if not changes) f
 SLIDERS = ("Dropout", "Weight decay", "Learning rate", "Ukuran batch")
 # Seeds counted from the study's own; the first single one and the first three are the partner's.
 SEEDS = {"0": (0,), "1": (1,), "2": (2,), "0, 1, 2": (0, 1, 2), "3, 4, 5": (3, 4, 5)}
-ITSELF = "Pilihan itu pembandingnya sendiri: ubahlah satu hal, atau seed-nya."
+ITSELF = "Pilihan itu sama dengan pembandingnya: ubahlah satu hal, atau seed-nya."
 WIDE = "26em"  # of a control
 NOT_YET = "(pilih dahulu)"
 RULES = (
     "Pembandingnya CNN kecil dengan resep tanpa perubahan, pada citra validasi yang sama, setelah epoch terakhir. Dengan satu "
-    "seed intervalnya hanya menghitung citra: hasilnya arah, bukan putusan."
+    "seed, intervalnya hanya memperhitungkan ragam antarcitra: hasilnya petunjuk, bukan putusan."
 )
 
 
@@ -269,7 +269,7 @@ class Laboratory:
     def _summary(self) -> str:
         came = [trial.line()["Hasil"] for trial in self.trials]
         right = sum(word in ("searah", "sesuai") for word in came)
-        return f"Dugaan Anda: {self.trials[-1].guess}; hasilnya {came[-1]}. Sejauh ini {right} dari {len(came)} dugaan mengena."
+        return f"Dugaan Anda: {self.trials[-1].guess}; hasilnya {came[-1]}. Sejauh ini {right} dari {len(came)} dugaan tepat."
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def phantom(steps: dict) -> Figure:
         field = np.asarray(steps[name])
         picture(panel, field, title, cmap="cividis", vmin=0, vmax=max(float(field.max()), 1e-9))
         panel.set_xlabel(f"0–{number(field.max(), 0 if field.max() >= 10 else 1)} cm", fontsize=8)
-    picture(panels[3], -np.log(np.maximum(steps["transmitted"], 1e-6)), "Pelemahan")
+    picture(panels[3], -np.log(np.maximum(steps["transmitted"], 1e-6)), "Atenuasi")
     panels[3].set_xlabel("$-\\ln(I/I_0)$", fontsize=8)
     for panel, title in zip(panels[4:], ("Citra", "Masker acuan"), strict=True):
         picture(panel, steps["image"], title, vmin=0, vmax=255)

@@ -323,7 +323,7 @@ def memorisation(by_epoch: list[dict]) -> Figure:
     epochs = [row["epoch"] for row in by_epoch]
     shown = {"correct": "label benar", "flipped": "label terbalik"}
     _bands(panel, epochs, {name: [row[key] for row in by_epoch] for key, name in shown.items()})
-    panel.set(ylabel="Label yang dicocokkan", ylim=(-0.02, 1.02))
+    panel.set(ylabel="Prediksi sesuai label", ylim=(-0.02, 1.02))
     _epoch_axis(panel, epochs)
     _percent_axis(panel.yaxis)
     return figure

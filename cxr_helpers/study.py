@@ -30,7 +30,7 @@ class Study(Setup):
         """Send one batch through a recipe with `changes` and say what it showed; see experiments.check. Raises InputError."""
         recipe = experiments.separate(changes, sys._getframe(1))
         share = experiments.check(self, recipe, start, memorise)
-        print("Satu batch lewat: bentuk keluaran, loss, dan gradien lapisan pertama baik.")
+        print("Satu batch lolos pemeriksaan: bentuk keluaran, loss, dan gradien lapisan pertama baik.")
         if share is not None:
             print(f"Dari {experiments.MEMORISED} citra, {percent(share)} dapat dihafal tanpa augmentasi.")
             if share < experiments.NEARLY_ALL:

@@ -48,7 +48,7 @@ class Ended(Exception):
 
 def refusal() -> str | None:
     """Why the box cannot be used here and how to cure it (Indonesian, one line), or None."""
-    cure = "atau jalankan dengan TANPA_KOTAK=1 (kode mahasiswa lalu berjalan dengan hak Anda, dan setiap hasil ditandai)."
+    cure = "atau jalankan dengan TANPA_KOTAK=1 (kode mahasiswa berjalan dengan hak akses Anda, dan setiap hasil ditandai)."
     if sys.platform != "linux":
         return f"Kotak (bubblewrap) hanya ada di Linux: menilailah di Linux atau WSL, {cure}"
     for program, package in (("bwrap", "bubblewrap"), ("prlimit", "util-linux")):
@@ -58,8 +58,8 @@ def refusal() -> str | None:
     if tried.returncode:
         why = (tried.stderr.strip().splitlines() or ["tanpa pesan"])[-1][:120]
         return (
-            f"bubblewrap tidak boleh membuat ruang nama di sini ({why}): di Ubuntu 23.10 ke atas pasang profil AppArmor untuk "
-            f"bwrap yang memuat `userns,`; di dalam kontainer jalankan di luarnya; {cure}"
+            f"bubblewrap tidak boleh membuat ruang nama (namespace) di sini ({why}): di Ubuntu 23.10 ke atas pasang profil "
+            f"AppArmor untuk bwrap yang memuat `userns,`; di dalam kontainer jalankan di luarnya; {cure}"
         )
     return None
 

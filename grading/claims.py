@@ -134,7 +134,7 @@ def check(handin: package.Handin, studies: Studies) -> Claim:
             claim.rows, wrong = rows(handin, key, dataset.test.labels)
             off += wrong
             claim.status = "tidak cocok" if off else "cocok"
-            claim.why = f"Tidak mengikuti dari prediksinya: {', '.join(off)}." if off else ""
+            claim.why = f"Tidak sesuai dengan prediksinya: {', '.join(off)}." if off else ""
     return claim
 
 

@@ -73,14 +73,14 @@ def _together(chapter: Chapter, given: dict[str, str], probes: dict, boxed: bool
                 if not name:
                     error, _ = kernel.run(ours, SETUP)
                     if error and last is None:
-                        raise InputError(f"{chapter.name}: sel kita sendiri gagal sewaktu menilai ({error}).")
+                        raise InputError(f"{chapter.name}: sel pengajar sendiri gagal pada saat penilaian ({error}).")
                     continue
                 error, _ = kernel.run(given[name], CELL)
                 ask = f"__import__('nilai_dalam').ask({probes[name]!r}, globals())"
                 done[name] = ("", error, kernel.run("", CELL, ask)[1] if probes.get(name) else None)
             except box.Ended as ended:
                 if last is None:
-                    raise InputError(f"{chapter.name}: sel kita sendiri mengakhiri kernel ({ended.status}).") from None
+                    raise InputError(f"{chapter.name}: sel pengajar sendiri mengakhiri kernel ({ended.status}).") from None
                 done[last] = (ended.status, None, None)
                 return done, last
     return done, None

@@ -196,7 +196,7 @@ def compare(a: Numbers, b: Numbers, tolerance: float, whole: bool) -> tuple[list
         if seeds < SEEDS_COUNT:
             lines.append(
                 f"Dengan {seeds} seed sebaran antarseed tidak diketahui: selisih dibandingkan dengan setengah interval "
-                "kepercayaan 95% A, yang menghitung citra saja."
+                "kepercayaan 95% A, yang hanya memperhitungkan ragam antarcitra."
             )
         if len(rows) > SHOWN and not whole:
             lines.append(f"… dan {number(len(rows) - SHOWN, 0)} angka lagi: tambahkan RINCI=1.")

@@ -90,7 +90,7 @@ def test_the_largest_against_its_interval_comes_first(ask):
 
 
 @pytest.mark.parametrize(
-    ("seeds", "said"), [([0, 1, 2], "÷ sebaran seed"), ([0, 1], "÷ setengah IK"), ([0], "menghitung citra saja")]
+    ("seeds", "said"), [([0, 1, 2], "÷ sebaran seed"), ([0, 1], "÷ setengah IK"), ([0], "hanya memperhitungkan ragam antarcitra")]
 )
 def test_one_seed_has_no_spread(ask, seeds, said):
     fewer = {"provenance__seeds": seeds}

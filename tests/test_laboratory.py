@@ -84,7 +84,7 @@ def recipe(bench) -> experiments.Recipe:
 
 def test_the_partner_itself_is_refused(bench):
     press(bench)
-    assert "pembandingnya sendiri" in bench.said.value and not bench.trials
+    assert "sama dengan pembandingnya" in bench.said.value and not bench.trials
     bench.controls["Seed"].value = "1"
     press(bench)
     assert len(bench.trials) == 1 and bench.trials[0].title == "tanpa perubahan"
@@ -152,7 +152,7 @@ def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
 
 
 def test_the_time_is_said_beforehand_and_a_kept_training_needs_none(bench):
-    assert "pembandingnya sendiri" in bench.time.value
+    assert "sama dengan pembandingnya" in bench.time.value
     bench.controls["Jaringan"].value = "ResNet-18"
     assert "pilihan Anda sekitar" in bench.time.value and "pembandingnya sekitar" in bench.time.value
     bench.controls["Jaringan"].value, bench.controls["Dropout"].value = "CNN kecil", "0,5"

@@ -2,8 +2,10 @@
 
 import copy
 import io
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -170,6 +172,31 @@ def test_the_tables_of_a_whole_study_fit_on_paper(whole_study, tmp_path):
     text = "".join(one.extract_text() for one in PdfReader(tmp_path / "studi.pdf").pages)
     assert all(text.count(remedy.title.split()[0]) >= 3 for remedy in remedies.REMEDIES)
     test_nothing_is_cut_off_at_the_sides_of_the_paper(tmp_path / "studi.pdf")
+
+
+NUMBER = re.compile(r"[+−–]?\d[\d.]*(?:,(\d+))?(?![\w×/])")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_numbers_of_one_unit_stand_with_their_commas_under_each_other(built, name):
+    """Flush right with equally many decimals: the digits of the typefaces are equally wide."""
+    html = BeautifulSoup(report_file(built, name).read_text("utf-8"), "html.parser").main
+    for grid in html.select("figure.tabel table"):
+        heads = [head.get_text(" ", strip=True) for head in grid.thead.find_all("th")]
+        metric = heads.index("Metrik") if "Metrik" in heads else None
+        rows = [row.find_all(["th", "td"]) for row in grid.tbody.find_all("tr")]
+        kinds = {row[metric].get_text() for row in rows} if metric is not None else {""}
+        for kind, place in itertools.product(kinds, range(len(heads))):
+            cells = [row[place] for row in rows if metric is None or row[metric].get_text() == kind]
+            texts = [cell.get_text(" ", strip=True) for cell in cells]
+            found = {text: number for text in texts if (number := NUMBER.match(text))}
+            if len(found) < 2 or any(text not in found and len(text) > 2 for text in texts):
+                continue  # words, or numbers among them
+            after = [re.sub(r"\d[\d.,]*", "0", text[number.end() :]) for text, number in found.items()]
+            if len(set(after)) == 1:
+                where = (grid.find_parent("figure")["id"], texts)
+                assert len({len(number[1] or "") for number in found.values()}) == 1, where
+                assert all("text-align: right" in cell.get("style", "") for cell in cells), where
 
 
 # --- standards ------------------------------------------------------------------------------------------------------

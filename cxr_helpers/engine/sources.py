@@ -192,7 +192,7 @@ def _given(path: Path, size: int) -> Source:
 
 
 def _grey_note(channels: int) -> str:
-    return " Citra warna diubah menjadi skala keabuan (luminansi ITU-R BT.601)." if channels == 3 else ""
+    return " Citra berwarna diubah menjadi skala keabuan (luminansi ITU-R BT.601)." if channels == 3 else ""
 
 
 def _guess_flag(path: Path) -> str:
