@@ -91,9 +91,9 @@ class Split:
 class Dataset:
     """Two classes of one source. Label 0 is classes[0], label 1 is classes[1].
 
-    classes: as MedMNIST writes them; class_names_id: for display; fingerprint: 16 hexadecimal digits of SHA-256 over the images
-    (of the phantom their rows) and labels held here; counts: {split: {class: n}}; overlap: {"train-val": n, …}, how many images of the second split are
-    identical, pixel by pixel, to one of the first; extra: further test images, which the phantom can draw at will, or None.
+    classes: as MedMNIST writes them; class_names_id: for display; fingerprint: 16 hexadecimal digits of SHA-256 over images
+    (of the phantom: rows) and labels; counts: {split: {class: n}}; overlap: {"train-val": n, …}, how many images of the second
+    split are also in the first, pixel by pixel; extra: further test images, which the phantom can draw at will, or None.
     """
 
     source: Source
@@ -347,14 +347,11 @@ def _dataset(source: Source, classes: tuple[str, str], splits: dict[str, Split],
 
 
 def _fingerprint(source: Source, splits: dict[str, Split]) -> str:
-    """The phantom is known by its version, seed and rows: another processor rounds a few of its grey values the other way."""
-    digest = hashlib.sha256()
-    drawn = source.kind == "phantom"
-    digest.update(source.path.stem.encode() if drawn else b"")
+    digest = hashlib.sha256(source.path.stem.encode() if (drawn := source.kind == "phantom") else b"")
     for name, part in splits.items():
         digest.update(f"{name}{part.images.shape}".encode())
-        digest.update(np.ascontiguousarray(part.rows if drawn else part.images))
-        digest.update(np.ascontiguousarray(part.labels))
+        for array in (part.rows if drawn else part.images, part.labels):  # another processor rounds some of its pixels otherwise
+            digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import medmnist
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from medmnist import INFO
 
-from cxr_helpers import data
+from cxr_helpers import data, reference
 from cxr_helpers.engine import sources
 from cxr_helpers.engine.errors import InputError
 from tests.medmnist_files import COUNTS, made, written
@@ -204,6 +205,25 @@ def test_the_fingerprint_sees_one_pixel_and_one_label_but_not_the_file(chest, tm
     label = data.load(sources.resolve(str(written(tmp_path / "label.npz", arrays))))
     assert same.fingerprint == dataset.fingerprint
     assert len({dataset.fingerprint, pixel.fingerprint, label.fingerprint}) == 3
+
+
+def test_the_phantom_of_another_processor_is_the_same_one(tmp_path):
+    """Its float32 sums end in other bits there, and some grey values round the other way."""
+    source = sources.resolve("phantom", folder=tmp_path)
+    drawn = data.load(source)
+    images = drawn.test.images.copy()
+    images[0, 5, 5] ^= 1
+    there = data.with_splits(drawn, test=replace(drawn.test, images=images))
+    labels = data.with_splits(drawn, test=replace(drawn.test, labels=1 - drawn.test.labels))
+    rows = data.with_splits(drawn, test=replace(drawn.test, rows=drawn.test.rows[::-1]))
+    seed = data.with_splits(replace(drawn, source=replace(source, path=tmp_path / "phantom-v2-s1.npz")))
+    assert there.fingerprint == drawn.fingerprint
+    assert len({drawn.fingerprint, labels.fingerprint, rows.fingerprint, seed.fingerprint}) == 4
+
+
+def test_the_shipped_study_is_about_the_phantom_that_is_drawn_here(tmp_path):
+    drawn = data.load(sources.resolve("phantom", folder=tmp_path))
+    assert reference.read()["provenance"]["data"]["without_extra"] == drawn.fingerprint
 
 
 def test_identical_images_in_two_splits_are_counted(chest, tmp_path, dataset):
