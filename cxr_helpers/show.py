@@ -349,13 +349,13 @@ class Chapter:
 
 
 def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> None:
-    """Show the Markdown cells with a tag of an executed notebook of this build, as they are; nothing where there is none."""
+    """Show the Markdown cells with a tag of an executed notebook of this build, as they are; a line says where there is none."""
     path = files.project() / build / "notebooks" / f"{notebook}.ipynb"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
-    for cell in cells:
-        if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", []):
-            markdown = "".join(cell["source"])
-            _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
+    tagged = [cell for cell in cells if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", [])]
+    missing = f"*(Tidak ada sel Markdown bertanda `{tag}` di notebook {notebook}: berikan tanda itu lewat panel properti sel.)*"
+    for markdown in ["".join(cell["source"]) for cell in tagged] or [missing]:
+        _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
 
 
 def references(notebook: str) -> None:

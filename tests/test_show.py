@@ -4,8 +4,10 @@ import re
 import time
 
 import jinja2
+import nbformat
 import pytest
 from jinja2 import nodes
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from cxr_helpers import show
 from cxr_helpers.engine import files, results
@@ -152,3 +154,16 @@ def test_free_text_is_shown_literally():
 def test_every_figure_has_a_caption_and_an_alternative_text(id):
     macros = {macro.name for name in TEMPLATES for macro in tree(name).find_all(nodes.Macro)}
     assert {f"{id.replace('-', '_')}_caption", f"{id.replace('-', '_')}_alt"} <= macros
+
+
+def test_words_whose_tag_has_gone_are_missed_aloud(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "display", lambda data, raw, metadata: shown.append(data["text/markdown"]))
+    monkeypatch.setattr(files, "project", lambda: tmp_path)
+    cells = [new_markdown_cell("Dugaan saya.", metadata={"tags": ["hipotesis"]}), new_markdown_cell("Lain.")]
+    (tmp_path / "build/notebooks").mkdir(parents=True)
+    nbformat.write(new_notebook(cells=cells), tmp_path / "build/notebooks/05_percobaan.ipynb")
+    show.words_of_reader("05_percobaan", "hipotesis")
+    show.words_of_reader("05_percobaan", "pembahasan")
+    assert shown[0] == "Dugaan saya." and len(shown) == 2
+    assert "bertanda `pembahasan`" in shown[1]
