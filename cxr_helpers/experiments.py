@@ -10,6 +10,7 @@ import sys
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +31,11 @@ DIRECTIONS = {"naik": "above", "turun": "below", "sama": "across"}
 MEASURES = {"auc": "predicts", "kesenjangan": "overfits"}
 FEW = 16  # images of the batch that `check` sends through
 NEARLY_ALL = 0.95
+ALSO_CALLED = {"learning_rate": "lr", "batch": "batch_size", "model": "network", "criterion": "loss", "scheduler": "schedule"}
+INSTEAD = {  # of a name, which these do not take
+    "network": "berikan kelas atau fungsi yang membuat jaringan; jaringan torchvision dipilih dengan architecture=…",
+    "loss": "berikan sebuah nn.Module atau fungsi, misalnya nn.BCEWithLogitsLoss()",
+}
 MEMORISED = 32  # images that a network with enough capacity, and no mistake in its training, can learn by heart
 
 
@@ -46,9 +52,13 @@ class Guess:
 
 
 def duga(arah: str, besar: float | None = None, ukuran: str = "auc") -> Guess:
-    """A prediction: arah "naik", "turun" or "sama"; besar: by how much (AUC 0…1, gap as a share), or None; ukuran "auc" or
+    """A prediction: arah "naik", "turun" or "sama"; besar: by how much (AUC or gap, as shares 0…1), or None; ukuran "auc" or
     "kesenjangan". Raises InputError.
     """
+    if besar is not None and not (isinstance(besar, Real) and abs(besar) <= 1):
+        raise InputError(
+            f"duga: besar={besar!r} tidak dapat dipakai: tulis sebagai bilangan 0 sampai 1; 0.10 berarti 10 poin persen."
+        )
     for name, value, known in (("arah", arah, DIRECTIONS), ("ukuran", ukuran, MEASURES)):
         if value not in known:
             raise InputError(f"duga: {name}={value!r} tidak dikenal: pilih {', '.join(known)}.")
@@ -84,8 +94,11 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
     known = [field.name for field in fields(TrainConfig)] + list(PARTS)
     for name in changes:
         if name not in known or name == "own":
-            near = difflib.get_close_matches(name, known, n=1)
-            raise InputError(f"{name} bukan pengaturan: " + (f"mungkin maksud Anda {near[0]}?" if near else "lihat TrainConfig."))
+            near = [ALSO_CALLED[name]] if name in ALSO_CALLED else difflib.get_close_matches(name, known, n=1)
+            there = f"yang ada: {', '.join(one for one in known if one != 'own')}."
+            raise InputError(f"{name} bukan pengaturan: " + (f"mungkin maksud Anda {near[0]}?" if near else there))
+        if name in INSTEAD and isinstance(changes[name], str):
+            raise InputError(f"{name}={changes[name]!r} tidak dapat dipakai: {INSTEAD[name]}.")
     own = {name: value for name, value in changes.items() if name in PARTS and not _is_named(name, value)}
     plain = {name: tuple(value) if name == "augment" else value for name, value in changes.items() if name not in own}
     if not own:
@@ -120,8 +133,13 @@ class Result:
         return self.runs[0].history
 
     def start(self) -> Weights:
-        """The first seed's best weights as the start of another training of the same network."""
-        state = self.runs[0].weights("best")
+        """The first seed's best weights as the start of another training of the same network. Raises InputError."""
+        try:
+            state = self.runs[0].weights("best")
+        except FileNotFoundError:
+            raise InputError(
+                "start: bobot pelatihan itu tidak disimpan, karena dilatih oleh beberapa proses; latihlah lagi dengan n_jobs=1."
+            ) from None
         return Weights("run", "Bobot dari pelatihan sebelumnya", "", state, weight_code.digest(state))
 
     def __repr__(self) -> str:
@@ -145,6 +163,9 @@ def train(
 
     start: see `starting`. n_jobs, cluster: as of parallel.train. Raises InputError.
     """
+    for name, value in (("seeds", seeds), ("n_jobs", n_jobs)):
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise InputError(f"{name}={value!r} tidak dapat dipakai: berikan bilangan bulat mulai dari 1.")
     first = study.config(**recipe.changes)
     start = starting(study, first.architecture, start)
     if first.own or recipe.live or first.architecture not in training.model.OURS:
@@ -218,7 +239,13 @@ def _check_output(output: object, n: int, criterion: object) -> None:
     if type(output.grad_fn).__name__.startswith("Sigmoid") and not isinstance(criterion, torch.nn.BCELoss):
         raise InputError("Keluaran jaringan sudah melewati sigmoid, sedangkan yang diperlukan logit: hapus sigmoid di akhir.")
     if isinstance(criterion, torch.nn.BCELoss):
-        raise InputError("BCELoss mengharapkan probabilitas, sedangkan jaringan memberi logit: pakai nn.BCEWithLogitsLoss().")
+        raise InputError(
+            "BCELoss mengharapkan probabilitas; di sini jaringan memberi logit, tanpa sigmoid: pakai nn.BCEWithLogitsLoss()."
+        )
+    if isinstance(criterion, torch.nn.CrossEntropyLoss):
+        raise InputError(
+            "CrossEntropyLoss atas satu logit selalu nol, jadi tidak ada yang dipelajari: pakai nn.BCEWithLogitsLoss()."
+        )
 
 
 def _memorise(study: Setup, config: TrainConfig, start: Weights, live: dict | None) -> float:
@@ -306,8 +333,8 @@ def compare(study: Setup, results: dict[str, Result], guesses: Sequence[Guess | 
 
     Raises InputError where there is nothing to compare, or a result is no result of `Study.train` on this study's images.
     """
-    if not results:
-        raise InputError("Belum ada percobaan: berikan study.compare({'nama': hasil}).")
+    if not results or not isinstance(results, dict):
+        raise InputError("Belum ada percobaan bernama: berikan study.compare({'nama': hasil}).")
     for title, result in results.items():
         if not isinstance(result, Result):
             raise InputError(f"{title}: berikan hasil dari study.train, bukan {type(result).__name__}.")
@@ -353,6 +380,8 @@ def outcome(guess: Guess | None, row: dict) -> dict | None:
 
 def run_all(study: Setup, experiments: Sequence[Experiment], seeds: int, n_jobs: int = 1, cluster: str = "") -> Comparison:
     """Train every experiment over `seeds` seeds and compare them. Raises InputError; two experiments of one name are refused."""
+    if not isinstance(experiments, Sequence) or not all(isinstance(one, Experiment) for one in experiments):
+        raise InputError("Berikan sebuah daftar percobaan: [Experiment('nama', 'alasan', …), …].")
     titles = [one.title for one in experiments]
     twice = sorted({title for title in titles if titles.count(title) > 1})
     if twice:

@@ -258,6 +258,18 @@ WRONG = {
     "Turunkan learning rate": lambda s, m: s.train(architecture="small_cnn", lr=1e30),
     "yang tidak ada pada jaringan ini": lambda s, m: s.train(network=m.Net, trainable="layer4+head"),
     "gagal pada baris": lambda s, m: s.train(network=lambda: m.Net(colour=3)),
+    "CrossEntropyLoss atas satu logit": lambda s, m: s.train(network=m.Net, loss=m.nn.CrossEntropyLoss()),
+    "mungkin maksud Anda lr": lambda s, m: s.train(learning_rate=0.1),
+    "yang ada: .*batch_size": lambda s, m: s.train(qqq=1),
+    "architecture=": lambda s, m: s.train(network="resnet34"),
+    "loss='bce'.*berikan sebuah nn.Module": lambda s, m: s.train(loss="bce"),
+    "seeds=0 tidak dapat": lambda s, m: s.train(seeds=0),
+    "seeds=.*tidak dapat": lambda s, m: s.train(seeds=[0, 1]),
+    "n_jobs='1' tidak dapat": lambda s, m: s.train(n_jobs="1"),
+    "study.compare": lambda s, m: s.compare([1]),
+    "sebuah daftar percobaan": lambda s, m: experiments.run_all(s, Experiment("Satu"), 3),
+    "10 poin persen": lambda s, m: duga("turun", 10, "kesenjangan"),
+    "0 sampai 1": lambda s, m: duga("naik", "sedikit"),
 }
 
 
@@ -266,6 +278,14 @@ def test_what_is_wrong_is_one_indonesian_line(words, small, mine, store):
     with pytest.raises(InputError, match=words) as found:
         WRONG[words](small, mine)
     assert "\n" not in str(found.value)
+
+
+def test_a_start_without_weights_is_one_line(small, store):
+    found = small.train(architecture="small_cnn", lr=2e-4)
+    for path in found.runs[0].folder.glob("*.safetensors"):
+        path.unlink()
+    with pytest.raises(InputError, match="n_jobs=1"):
+        small.train(architecture="small_cnn", start=found)
 
 
 def test_what_no_text_identifies_is_trained_and_not_kept_and_that_is_said(small, mine, store, capsys):
