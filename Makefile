@@ -15,7 +15,6 @@ $(foreach v,NAME NIM A B TOL RINCI,$(if $(filter-out command line,$(origin $(v))
 # What a person types is text: `value` keeps a $ in it from being expanded by make.
 $(foreach v,NAME NIM DATA WEIGHTS CLASSES A B,$(eval override $(v) := $$(value $(v))))
 export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT N_JOBS CLUSTER CHECK NAME NIM A B TOL RINCI TYPED PY
-# A figure goes into the notebook, whatever window a person's other programs draw in.
 unexport $(KEPT) MPLBACKEND
 export PYTHONUTF8 := 1
 # Two places are separated by a colon, which a clone's own path may hold.
@@ -74,7 +73,7 @@ $(BUILD)/.sources: $(BUILD)/.settings report/sources.py $(READY)
 	@"$$PY" -m report.sources $@ || { mv -f $(BUILD)/.settings.old $(BUILD)/.settings 2>/dev/null; exit 2; }
 
 $(BUILD)/notebooks/%.ipynb: notebooks/%.ipynb $(BUILD)/.sources report/execute.py $(READY)
-	@"$$PY" -m report.execute $< $@
+	@"$$PY" -m report.execute $< $@ $?
 notebooks/%.ipynb report/%.ipynb:
 	@echo 'Galat: $@ tidak ada: ambil kembali dengan `git checkout -- $@`.' >&2; exit 2
 # One after the other, also under make -j: a training uses every core, and two at once slow each other down.

@@ -1,9 +1,10 @@
-"""Execute one notebook headless by papermill: `python -m report.execute NOTEBOOK OUTPUT`.
+"""Execute one notebook headless by papermill: `python -m report.execute NOTEBOOK OUTPUT [NEWER …]`.
 
 The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, PRECISION, SEEDS, REPEAT, N_JOBS,
 CLUSTER, NAME, NIM, BUILD); a notebook gets those that its cell tagged `parameters` declares. The executed notebook and the
 results it wrote are moved into place only when every cell has ended well; otherwise one line says what failed, and everything
-that was there before stays.
+that was there before stays. NEWER: what make found newer than the output; where that is the notebook alone and its cells are
+those that were executed (JupyterLab saves a notebook that was only opened), there is nothing to do.
 """
 
 import ast
@@ -243,8 +244,24 @@ def execute(notebook: Path, output: Path) -> None:
     print(f"{notebook.stem}: selesai dalam {indonesian.duration(time.monotonic() - started)}.", flush=True)
 
 
+def _cells(notebook: Path) -> list[tuple]:
+    cells = nbformat.read(notebook, as_version=4).cells
+    each = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
+    return [one for one in each if "injected-parameters" not in one[2]]
+
+
+def is_done(notebook: Path, output: Path, newer: list[str]) -> bool:
+    """Whether nothing but the notebook's file is newer than its output, and its cells are those that were executed."""
+    try:
+        return [Path(one).resolve() for one in newer] == [notebook] and _cells(notebook) == _cells(output)
+    except (OSError, ValueError, AttributeError, nbformat.ValidationError):
+        return False
+
+
 def main() -> int:
     notebook, output = (Path(path).resolve() for path in sys.argv[1:3])  # the notebook runs in another folder
+    if is_done(notebook, output, sys.argv[3:]):
+        return 0
     print(f"{notebook.stem}: dijalankan …", flush=True)
     try:
         execute(notebook, output)

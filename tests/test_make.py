@@ -44,6 +44,19 @@ def test_second_report_does_no_work(built):
     assert built.outputs() == before
 
 
+def test_a_notebook_that_jupyterlab_has_only_opened_is_not_run_again(built):
+    path = built.folder / "notebooks/02_pelatihan.ipynb"
+    good, state, before = path.read_text("utf-8"), path.stat(), built.outputs()
+    opened = json.loads(good)
+    opened["metadata"]["language_info"] = {"name": "python", "version": "3.12.0"}
+    path.write_text(json.dumps(opened), "utf-8")
+    done = built.make(*SETTINGS)
+    path.write_text(good, "utf-8")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert done.returncode == 0 and "Tidak ada yang perlu dikerjakan" in done.stdout
+    assert built.outputs() == before
+
+
 def test_a_changed_template_typesets_only(built):
     before = built.outputs()
     (built.folder / "report/templates/laporan.css").touch()
