@@ -25,6 +25,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from cxr_helpers import pictures, plots
+from cxr_helpers.comparison import LEAST_SEEDS
 from cxr_helpers.engine import files, indonesian, results
 from cxr_helpers.engine.results import COVER, KEY
 
@@ -176,6 +177,7 @@ def _environment() -> jinja2.Environment:
     found.filters |= {name: _noting(name) for name in FORMATS}
     found.filters |= {"arah_ke": lambda before, after: ("turun", "tetap", "naik")[(after > before) - (after < before) + 1]}
     found.filters |= {"aman": escape, "banyak": _count, "daftar": lambda words: indonesian.join([str(word) for word in words])}
+    found.filters |= {"kurang_seed": lambda seeds: _count(seeds) < LEAST_SEEDS}
     return found
 
 

@@ -50,7 +50,7 @@ def test_an_experiment_is_defined_trained_interrupted_resumed_and_compared(built
         page.evaluate(f"{content}.activeCellIndex = {cell}; jupyterapp.commands.execute('notebook:run-cell'); true")
 
     def wait(cell: int, words: str) -> None:
-        page.wait_for_function(f"{outputs}[{cell}].includes({words!r})", timeout=300_000, polling=200)
+        page.wait_for_function(f"{outputs}[{cell}].includes({words!r})", timeout=900_000, polling=200)
 
     run(0)
     run(1)

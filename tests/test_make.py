@@ -286,9 +286,9 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(built):
 @pytest.mark.parametrize(("how", "says"), [("Ctrl-C", "Jalankan perintah yang sama"), ("killed", "memori habis")])
 def test_the_processes_of_notebook_04_end_with_it(built, tmp_path, how, says):
     """N_JOBS=2, stopped by Ctrl-C, or its kernel killed as a system without memory does it."""
-    before, notebook, store = built.outputs(), built.folder / "notebooks/04_perbaikan.ipynb", tmp_path / "runs"
-    state = notebook.stat()
-    os.utime(notebook)  # this notebook is to be made again, with nothing in the store
+    before, helper, store = built.outputs(), built.folder / "cxr_helpers/laboratory.py", tmp_path / "runs"
+    state = helper.stat()
+    os.utime(helper)  # notebook 04 is to be made again, with nothing in the store
     process = start(built.folder, [*SETTINGS, "N_JOBS=2"], CXR_RUNS=str(store))
     for _ in range(1200):  # until both processes train
         if len(list(store.glob("*/config.json"))) >= 2:
@@ -304,7 +304,7 @@ def test_the_processes_of_notebook_04_end_with_it(built, tmp_path, how, says):
     assert process.returncode != 0 and "Traceback" not in said and says in said, said
     assert not processes_in(built.folder)
     assert built.outputs() == before
-    os.utime(notebook, ns=(state.st_atime_ns, state.st_mtime_ns))
+    os.utime(helper, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 def test_a_failed_notebook_is_named_with_its_cell_and_nothing_is_lost(built):

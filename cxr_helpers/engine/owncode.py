@@ -301,10 +301,11 @@ class _Collector:
         return any(source == whole and node.lineno <= line <= node.end_lineno for whole, line in self.running)
 
 
-def _running(frame: types.FrameType | None, last: Text) -> Iterator[tuple[str, int]]:
+def _running(frame: types.FrameType, last: Text) -> Iterator[tuple[str, int]]:
     """The texts, with the line, of the cells or files in which a call stands that is being executed now."""
+    shell = frame.f_globals
     while frame is not None:
-        if not frame.f_code.co_flags & inspect.CO_NEWLOCALS:  # no function
+        if not frame.f_code.co_flags & inspect.CO_NEWLOCALS and frame.f_globals is shell:  # no function, nor what runs the kernel
             lines = linecache.getlines(frame.f_code.co_filename) or last.lines  # none: under %%time
             yield "".join(lines).strip("\n"), frame.f_lineno
         frame = frame.f_back
