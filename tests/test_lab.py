@@ -58,6 +58,8 @@ def test_an_experiment_is_defined_trained_interrupted_resumed_and_compared(built
     wait(2, "image/png")  # the first curves
     page.evaluate("jupyterapp.commands.execute('notebook:interrupt-kernel'); true")
     wait(2, "KeyboardInterrupt")
+    page.wait_for_function(f"{session}.session.kernel.status === 'idle'", timeout=60_000)
+    page.wait_for_timeout(2000)  # what is asked at once after an interrupt, the kernel throws away
     (checkpoint,) = {path.parent for path in (built.folder / "runs").glob("*/checkpoint-*.pt")}
     assert "class Net" in (checkpoint / "code.py").read_text()
     stopped_at = max(int(path.stem.split("-")[1]) for path in checkpoint.glob("checkpoint-*.pt"))
