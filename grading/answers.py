@@ -13,6 +13,7 @@ from cxr_helpers.engine.errors import InputError
 from grading import package
 
 MARKER = re.compile(r"^\s*(?:#|<!--)\s*JAWABAN:\s*([A-Za-z0-9_\-]+)\s*(?:-->)?\s*$", re.M)
+PROMPT = re.compile(r"^\s*(?:>|\*\*\d+\.\d+ \().*$", re.M)  # of an essay: `> Mengapa …`, `**1.4 (5 poin).** Mengapa …`
 FEWEST_WORDS = 5  # of an essay
 RUNS = {"parameters", "nilai"}  # tags of our cells that grading runs, beside the answers and the imports of every cell
 
@@ -112,11 +113,11 @@ def same(a: str, b: str) -> bool:
 
 
 def unanswered(source: str) -> bool:
-    """Whether a student's own copy still has the gap: `...` in code; in an essay nothing but marker and prompt (`> …`)."""
+    """Whether a student's own copy still has the gap: `...` in code; in an essay nothing but marker and prompt (PROMPT)."""
     if not re.search(r"<!--\s*JAWABAN", source):
         return bool(re.search(r"(^|[=:]|\breturn)\s*\.\.\.\s*(#.*)?$|raise NotImplementedError", source, re.M))
-    lines = [line for line in MARKER.sub("", source).splitlines() if not line.lstrip().startswith((">", "#", "**"))]
-    return len(re.findall(r"\w+", re.sub(r"[Tt]ulis(lah)? jawaban Anda[^.\n]*", "", "\n".join(lines)))) < FEWEST_WORDS
+    own = PROMPT.sub("", MARKER.sub("", source))
+    return len(re.findall(r"\w+", re.sub(r"[Tt]ulis(lah)? jawaban Anda[^.\n]*", "", own))) < FEWEST_WORDS
 
 
 def lift(ours: Chapter, notebook) -> dict[str, Answer]:

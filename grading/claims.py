@@ -23,6 +23,7 @@ from grading import package
 COMPARED = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity")
 CLOSE = 1e-6
 WEIGHTS = ("random", "imagenet", "gabor")
+UNCHECKED = "Baris notebook 04 dan 05 tidak dapat diperiksa: config.json pelatihannya tidak dikumpulkan."
 ARRAY = 64 * 2**20  # bytes of one array of predictions.npz, as they come out
 
 
@@ -31,7 +32,7 @@ class Claim:
     """status: "cocok", "tidak cocok", "data lain", "tanpa prediksi", "tanpa hasil", "rusak", or "data tidak ada di sini".
 
     claimed, recomputed: {metric: value}; prediction: digest of the test predictions, "" where there are none; seconds: of the
-    training as its own file says; rows: of notebooks 04 and 05 that were held against their predictions, too.
+    training as its own file says; rows: of notebooks 04 and 05 that were held against their predictions, too (None: see rows).
     """
 
     status: str
@@ -42,7 +43,7 @@ class Claim:
     seed: int | None = None
     key: str = ""
     seconds: float = 0.0
-    rows: int = 0
+    rows: int | None = 0
 
 
 def arrays(content: bytes) -> dict[str, np.ndarray]:
@@ -73,15 +74,17 @@ class Studies:
         self._open: dict[tuple, Study | str] = {}
         self._lock = threading.Lock()  # two hand-ins are graded at a time
 
-    def get(self, provenance: dict) -> Study:
-        """Raises InputError where the data set is not here, or the settings are none."""
+    def get(self, provenance: dict, training: bool = True) -> Study:
+        """Raises InputError where the data set is not here, or the settings are none. training: with the weights that the report
+        names, which must then be here; labels alone need none.
+        """
         data = provenance["data"]
         kind, size, preset = str(data["kind"]), int(data["size"]), str(provenance["preset"]["name"])
         kind = kind if kind in ("phantom", "chestmnist") else str(data.get("collection") or "").lower()
         if kind not in FLAGS and kind != "phantom":  # a report may name anything, also a path of ours
             raise InputError("laporan itu memakai data yang tidak dikenal di sini")
         weights = str(provenance["weights"]["kind"])
-        weights = weights if weights in WEIGHTS else "random"
+        weights = weights if training and weights in WEIGHTS else "random"
         classes = ",".join(map(str, data["classes"]))
         known = (kind, weights, preset, size, classes)
         with self._lock:
@@ -115,7 +118,7 @@ def check(handin: package.Handin, studies: Studies) -> Claim:
         logits = arrays(kept)["test_best"].astype(np.float64)
         claim.prediction = hashlib.sha256(np.round(logits, 5).tobytes()).hexdigest()
         claim.seconds = float(read_json(content(handin, key, "info.json")).get("seconds", 0))
-        dataset = studies.get(provenance).used
+        dataset = studies.get(provenance, training=False).used
     except package.Refused as error:
         claim.status, claim.why = error.status, str(error)
     except InputError as error:
@@ -134,17 +137,20 @@ def check(handin: package.Handin, studies: Studies) -> Claim:
             claim.rows, wrong = rows(handin, key, dataset.test.labels)
             off += wrong
             claim.status = "tidak cocok" if off else "cocok"
-            claim.why = f"Tidak sesuai dengan prediksinya: {', '.join(off)}." if off else ""
+            claim.why = f"Tidak sesuai dengan prediksinya: {', '.join(off)}." if off else UNCHECKED if claim.rows is None else ""
     return claim
 
 
-def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int, list[str]]:
-    """Rows of notebooks 04 and 05 whose trainings were handed in: how many, and which of them say something else.
+def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int | None, list[str]]:
+    """Rows of notebooks 04 and 05 whose trainings were handed in: how many, and which of them say something else. None where the
+    settings of the baseline were not handed in, so that no training can be told to be a row's.
 
     A row's trainings are those that differ from the baseline `key` in what the row says it changed, on the same data and from the
     same weights; rows with other data, other weights or parts of one's own have none here and are not counted.
     """
     base = read_json(content(handin, key, "config.json"))
+    if not isinstance(base.get("config"), dict):
+        return None, []
     found = {path.split("/")[-2]: read_json(content) for path, content in handin.files.items() if path.endswith("/config.json")}
     alike = {k: one for k, one in found.items() if all(one.get(n) == base.get(n) for n in ("data", "weights"))}
     checked, off = 0, []

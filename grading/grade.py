@@ -102,9 +102,13 @@ def handins(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"KUMPULAN={folder}: folder itu tidak ada. Kumpulkan ZIP atau folder mahasiswa di satu folder.")
     found = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__MACOSX")) and not path.is_symlink()]
-    found = [path for path in found if path.is_dir() or path.suffix.lower() in (".zip", *package.OTHER_ARCHIVES)]
+    known = (".zip", ".ipynb", *package.OTHER_ARCHIVES)
+    others = [path.name for path in found if path.is_file() and path.suffix.lower() not in known]
+    found = [path for path in found if path.name not in others]
     if not found:
         raise InputError(f"KUMPULAN={folder}: tidak ada ZIP atau folder di dalamnya.")
+    if others:
+        print(f"Bukan kumpulan, dilewati: {', '.join(map(ascii, others[:10]))}{' …' if len(others) > 10 else ''}", flush=True)
     return found
 
 

@@ -99,6 +99,8 @@ def _safe(raw: str, handin: Handin) -> str | None:
 def _of_zip(source, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
     if isinstance(source, Path) and source.suffix.lower() in OTHER_ARCHIVES:
         raise Refused("bentuk lain", f"{source.suffix} tidak dibaca: minta ZIP buatan `make kumpul`.")
+    if isinstance(source, Path) and source.suffix.lower() == ".ipynb":
+        raise Refused("bentuk lain", "Notebook lepas: letakkan semua notebook mahasiswa ini di satu folder bernama NIM-nya.")
     with zipfile.ZipFile(source) as archive:
         members = archive.infolist()
         if len(members) > MEMBERS:

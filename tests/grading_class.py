@@ -243,6 +243,7 @@ def planted_class(home: str, key: str, port: int) -> list[Planted]:
     add(zipped({"bom.json": bytes(60 * 2**20)}), nothing, status="terlalu besar")
     add(zipped({"catatan.txt": "tidak ada apa-apa"}), nothing, status="kosong")
     add(b"Rar!", nothing, status="bentuk lain", name="130039.rar")
+    add(b"{}", nothing, status="bentuk lain", name=f"130040_{FIRST}.ipynb")
     return found
 
 

@@ -52,7 +52,7 @@ def state(base: Path) -> dict[str, str]:
 
 def test_every_point_is_the_planted_one(graded):
     base, planted, records, *_ = graded
-    assert len(planted) == 40
+    assert len(planted) >= 40
     wrong = []
     for one in planted:
         record = records[base / "kumpulan" / one.name]

@@ -71,6 +71,9 @@ def test_a_mark_without_its_partner_is_refused(tmp_path):
         ("# JAWABAN: a\nx = ...  # isi", True),
         ("# JAWABAN: a\nx = y[..., 0]", False),
         ("<!-- JAWABAN: e -->\n> Mengapa?\n\nTulis jawaban Anda di sini.", True),
+        ("<!-- JAWABAN: e -->\n**1.4 (5 poin).** Jelaskan mengapa data uji itu disimpan.\n\nTulis jawaban Anda di sini.", True),
+        ("<!-- JAWABAN: e -->\n**1.4 (5 poin).** Mengapa?\n\n**Karena** data uji dipakai untuk memilih epoch.", False),
+        ("<!-- JAWABAN: e -->\n# Karena data uji dipakai untuk memilih epoch.", False),
         ("<!-- JAWABAN: e -->\nKarena data uji dipakai untuk memilih epoch.", False),
     ],
 )
@@ -233,6 +236,9 @@ def test_numbers_must_follow_from_predictions_and_our_labels(handed):
 
     assert claims.check(changed(handin, f"{key}/predictions.npz", other), studies).status == "tidak cocok"
     assert claims.check(changed(handin, f"{key}/predictions.npz", lambda c: c[:100]), studies).status == "rusak"
+    bare = {path: c for path, c in handin.files.items() if f"{key}/config.json" not in path}
+    unknown = claims.check(dataclasses.replace(handin, files=bare), studies)
+    assert unknown.status == "cocok" and unknown.rows is None and "tidak dapat diperiksa" in unknown.why
     gone = {path: c for path, c in handin.files.items() if f"{key}/predictions" not in path}
     assert claims.check(dataclasses.replace(handin, files=gone), studies).status == "tanpa prediksi"
     for wrong in (b"{}", b"[]", b"x", b'{"run": {"key": "../.."}, "provenance": {"data": {"kind": "/etc/passwd"}}}'):
@@ -242,10 +248,29 @@ def test_numbers_must_follow_from_predictions_and_our_labels(handed):
         )
 
 
+def test_labels_are_known_without_the_weights_that_a_report_began_with(handed, tmp_path, monkeypatch):
+    def elsewhere(content: bytes) -> bytes:
+        body = json.loads(content)
+        body["provenance"]["weights"]["kind"] = "imagenet"
+        return json.dumps(body).encode()
+
+    monkeypatch.setenv(files.DATA, str(tmp_path))  # no weights there, and no network to fetch them
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    handin = changed(package.read(handed[1]), "02_pelatihan.json", elsewhere)
+    assert claims.check(handin, claims.Studies()).status == "cocok"
+
+
 def test_a_run_is_trained_again_and_agrees_bit_by_bit(handed):
     handin, studies = package.read(handed[1]), claims.Studies()
     said = again.retrain(handin, studies, boxed=False)
     assert said.endswith("sama bit demi bit"), said
+
+
+def test_what_is_no_hand_in_is_said(tmp_path, capsys):
+    for name in ("1001.zip", "1002_01_a.ipynb", "daftar hadir.docx"):
+        (tmp_path / name).touch()
+    assert [path.name for path in grade.handins(tmp_path)] == ["1001.zip", "1002_01_a.ipynb"]
+    assert "dilewati: 'daftar hadir.docx'" in capsys.readouterr().out
 
 
 def test_copied_predictions_show_also_under_another_seed():
