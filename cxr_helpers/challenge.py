@@ -59,5 +59,6 @@ def predict(study: Setup, experiment: experiments.Experiment, seeds: int = 1) ->
     target = results.folder(study.build) / ANSWER
     target.parent.mkdir(parents=True, exist_ok=True)
     files.write(target, answer.to_csv(index=False, float_format="%.8f").encode())
-    print(f"Prediksi {len(answer)} citra tantangan dengan “{experiment.title}” ikut dikumpulkan oleh make kumpul.")
+    when = "" if target.parent.name == "results" else " sesudah make report dijalankan"  # which predicts them once more
+    print(f"Prediksi {len(answer)} citra tantangan dengan “{experiment.title}” ikut dikumpulkan oleh make kumpul{when}.")
     return target

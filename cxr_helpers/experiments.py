@@ -100,7 +100,9 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
         if name in INSTEAD and isinstance(changes[name], str):
             raise InputError(f"{name}={changes[name]!r} tidak dapat dipakai: {INSTEAD[name]}.")
     own = {name: value for name, value in changes.items() if name in PARTS and not _is_named(name, value)}
-    plain = {name: tuple(value) if name == "augment" else value for name, value in changes.items() if name not in own}
+    plain = {name: value for name, value in changes.items() if name not in own}
+    if "augment" in plain:
+        plain["augment"] = (plain["augment"],) if isinstance(plain["augment"], str) else tuple(plain["augment"])
     if not own:
         return Recipe(plain)
     if "augment" in own and callable(own["augment"]):

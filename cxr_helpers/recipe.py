@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from cxr_helpers import augment, model
-from cxr_helpers.engine import settings
+from cxr_helpers.engine import owncode, settings
 from cxr_helpers.engine.errors import InputError
 
 PARTS = ("network", "loss", "optimizer", "schedule", "augment")
@@ -25,6 +25,7 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW} | {
     for name, kind in sorted(vars(torch.optim).items())
     if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer) and name.lower() not in {"optimizer", *WITHOUT}
 }
+ADAPTATION = ("reduce", "resize", "scale")  # of weights.adapt_conv1
 EACH_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # the others of torch count epochs
 EMA_DECAY = 0.99  # of the averaged weights in each step: a memory of about a hundred steps
 CHOICES = {
@@ -91,6 +92,11 @@ class TrainConfig:
             if getattr(self, name) not in known:
                 raise InputError(f"{name}={getattr(self, name)!r} tidak dikenal: pilih {', '.join(known)}.")
         model.check_architecture(self.architecture)
+        if not isinstance(self.adaptation, dict) or set(self.adaptation) - set(ADAPTATION):
+            raise InputError(
+                f"adaptation={self.adaptation!r} tidak dapat dipakai: berikan misalnya adaptation={{'reduce': 'sum'}} "
+                f"(yang dapat diatur: {', '.join(ADAPTATION)})."
+            )
         unknown = [name for name in self.augment if name not in augment.TRANSFORMS]
         if unknown:
             raise InputError(f"Augmentasi {', '.join(unknown)} tidak dikenal: pilih {', '.join(augment.TRANSFORMS)}.")
@@ -131,7 +137,7 @@ class TrainConfig:
     @property
     def title(self) -> str:
         """What is trained, for a progress bar."""
-        return "jaringan sendiri" if '"network"' in self.own or "'network'" in self.own else self.architecture
+        return owncode.expressions(self.own).get("network", self.architecture)[:40]
 
     def changed(self) -> dict:
         """The settings that differ from the course's recipe (seed and precision are none of it)."""

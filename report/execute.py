@@ -143,10 +143,10 @@ def _terminal() -> str:
 
 
 def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
-    if error.ename == "InputError":
-        return error.evalue
     cells = nbformat.read(kept, as_version=4).cells[: error.cell_index + 1]
     cell = sum("injected-parameters" not in cell.metadata.get("tags", []) for cell in cells)  # as the person's notebook counts
+    if error.ename == "InputError":
+        return f"{error.evalue} ({notebook.name}, sel ke-{cell})"
     first = next((line for line in error.source.splitlines() if line.strip()), "")
     why = (error.evalue.splitlines() or [""])[0]
     gone = re.fullmatch(r"name '(\w+)' is not defined", why)

@@ -259,6 +259,7 @@ WRONG = {
     "yang tidak ada pada jaringan ini": lambda s, m: s.train(network=m.Net, trainable="layer4+head"),
     "gagal pada baris": lambda s, m: s.train(network=lambda: m.Net(colour=3)),
     "CrossEntropyLoss atas satu logit": lambda s, m: s.train(network=m.Net, loss=m.nn.CrossEntropyLoss()),
+    "adaptation={'reduce': 'sum'}": lambda s, m: s.train(adaptation="mean"),
     "mungkin maksud Anda lr": lambda s, m: s.train(learning_rate=0.1),
     "yang ada: .*batch_size": lambda s, m: s.train(qqq=1),
     "architecture=": lambda s, m: s.train(network="resnet34"),

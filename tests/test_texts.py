@@ -98,6 +98,7 @@ ROWS_COUNTED = counted("") | {
     "predicts": [{"verdict": "belum dapat diputuskan", "n": 9, "titles": None}],
     "overfits": [{"verdict": "lebih baik", "n": 1, "titles": ["A"]}, {"verdict": "setara", "n": 8, "titles": None}],
 }
+TYPED = counted("lebih baik") | {"predicts": [{"verdict": "lebih baik", "n": 1, "titles": ["A*B"]}]}
 PENDING, NOT_HERE = "belum dapat diputuskan", "tidak dapat diuji di sini"
 EVERYTHING = ["data", "weights", "recipe", "images", "pixels"]
 NUMBER = {**ESTIMATE, "id": "train_loss_first", "kind": "loss", "claimed": 0.65, "tolerance": 0.05, "reasons": []}
@@ -445,6 +446,10 @@ WORDS = [
     ("laporan", "text_summary", {"remedies.summary": ROWS_COUNTED}, "Daya prediksi: 9 belum dapat diputuskan"),
     ("laporan", "abstract", {"remedies.summary": ROWS_COUNTED}, "Belum ada perbaikan yang terbukti"),
     ("laporan", "abstract", {"remedies.summary": counted("lebih baik")}, "Sebagian perbaikan terbukti"),
+    ("laporan", "abstract", {"experiments.summary": counted("lebih baik")}, "Ada percobaan penulis sendiri yang terbukti"),
+    ("laporan", "abstract", {"experiments.summary": ROWS_COUNTED}, "Belum ada percobaan penulis sendiri yang terbukti"),
+    ("laporan", "text_conclusion", {"experiments.summary": counted("setara")}, "Percobaan penulis sendiri (1 baris) dinilai"),
+    ("laporan", "text_conclusion", {"experiments.summary": TYPED}, "1 terbukti memprediksi lebih baik (A\\*B)."),
     ("laporan", "text_task", {"training.provenance.data.kind": "phantom"}, "Datanya **fantom**"),
     ("laporan", "text_conclusion", {"overfitting.final_gap": {**ESTIMATE, "side": "below"}}, "tidak ada *overfitting*"),
 ]  # fmt: skip
