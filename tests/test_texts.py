@@ -449,7 +449,7 @@ WORDS = [
     ("laporan", "abstract", {"experiments.summary": counted("lebih baik")}, "Ada percobaan penulis sendiri yang terbukti"),
     ("laporan", "abstract", {"experiments.summary": ROWS_COUNTED}, "Belum ada percobaan penulis sendiri yang terbukti"),
     ("laporan", "text_conclusion", {"experiments.summary": counted("setara")}, "Percobaan penulis sendiri (1 baris) dinilai"),
-    ("laporan", "text_conclusion", {"experiments.summary": TYPED}, "1 terbukti memprediksi lebih baik (A\\*B)."),
+    ("laporan", "text_conclusion", {"experiments.summary": TYPED}, "1 terbukti memprediksi lebih baik (“A\\*B”)."),
     ("laporan", "text_task", {"training.provenance.data.kind": "phantom"}, "Datanya **fantom**"),
     ("laporan", "text_conclusion", {"overfitting.final_gap": {**ESTIMATE, "side": "below"}}, "tidak ada *overfitting*"),
 ]  # fmt: skip
