@@ -273,7 +273,7 @@ def test_auto_waits_for_data_and_weights_together_no_longer_than_15_seconds(publ
         began = time.monotonic()
         assert sources.resolve("auto", folder=phantom_folder, remote=silent).kind == "phantom"
         assert "tidak menjawab" in weights.resolve_weights("auto", folder).note
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 6
 
 
 def test_auto_does_not_wait_for_a_server_that_is_too_slow(published, monkeypatch):
