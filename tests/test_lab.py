@@ -41,9 +41,9 @@ def test_an_experiment_is_defined_trained_interrupted_resumed_and_compared(built
     notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in CELLS]
     nbformat.write(notebook, built.folder / "notebooks/saya.ipynb")
     page.goto(lab("saya.ipynb"))
-    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 4", timeout=60_000)
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 4", timeout=180_000)
     content, session = (f"jupyterapp.shell.currentWidget.{part}" for part in ("content", "sessionContext"))
-    page.wait_for_function(f"{session}.session?.kernel?.status === 'idle'", timeout=60_000)
+    page.wait_for_function(f"{session}.session?.kernel?.status === 'idle'", timeout=180_000)
     outputs = f"{content}.model.toJSON().cells.map(c => JSON.stringify(c.outputs))"
 
     def run(cell: int) -> None:
@@ -58,7 +58,7 @@ def test_an_experiment_is_defined_trained_interrupted_resumed_and_compared(built
     wait(2, "image/png")  # the first curves
     page.evaluate("jupyterapp.commands.execute('notebook:interrupt-kernel'); true")
     wait(2, "KeyboardInterrupt")
-    page.wait_for_function(f"{session}.session.kernel.status === 'idle'", timeout=60_000)
+    page.wait_for_function(f"{session}.session.kernel.status === 'idle'", timeout=180_000)
     page.wait_for_timeout(2000)  # what is asked at once after an interrupt, the kernel throws away
     (checkpoint,) = {path.parent for path in (built.folder / "runs").glob("*/checkpoint-*.pt")}
     assert "class Net" in (checkpoint / "code.py").read_text()
@@ -91,15 +91,15 @@ def test_the_laboratory_waits_for_a_guess_then_trains_and_shows_its_curve(built,
     notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in LABORATORY]
     nbformat.write(notebook, built.folder / "notebooks/laboratorium.ipynb")
     page.goto(lab("laboratorium.ipynb"))
-    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 2", timeout=60_000)
-    page.wait_for_function("jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'", timeout=60_000)
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 2", timeout=180_000)
+    page.wait_for_function("jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'", timeout=180_000)
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'); true")
     button, choices = page.get_by_role("button", name="Latih"), page.locator(".jp-OutputArea .jupyter-widgets select")
     expect(button).to_be_disabled(timeout=120_000)
     seed, guess = choices.nth(choices.count() - 2), choices.nth(choices.count() - 1)
     seed.select_option(index=1)
     guess.select_option("sama")
-    expect(button).to_be_enabled(timeout=60_000)
+    expect(button).to_be_enabled(timeout=180_000)
     button.click()
     expect(page.get_by_text("Sejauh ini")).to_be_visible(timeout=300_000)
     picture = page.locator(".jp-OutputArea img.jupyter-widgets")

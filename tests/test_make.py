@@ -272,7 +272,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(built):
         time.sleep(0.1)
     assert processes_in(built.folder)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=180)
     assert process.returncode != 0 and "Traceback" not in said and "Jalankan perintah yang sama" in said, said
     for _ in range(100):
         if not processes_in(built.folder):
@@ -300,7 +300,7 @@ def test_the_processes_of_notebook_04_end_with_it(built, tmp_path, how, says):
         os.killpg(process.pid, signal.SIGINT)
     else:
         os.kill(next(pid for pid, line in working.items() if "ipykernel_launcher" in line), signal.SIGKILL)
-    said, _ = process.communicate(timeout=90)  # its pipe is open until the last process has ended
+    said, _ = process.communicate(timeout=180)  # its pipe is open until the last process has ended
     assert process.returncode != 0 and "Traceback" not in said and says in said, said
     assert not processes_in(built.folder)
     assert built.outputs() == before
