@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from scipy.special import logit
 
-from cxr_helpers import challenge, evaluation
-from cxr_helpers.engine import files, phantom
+from cxr_helpers import challenge, evaluation, laboratory
+from cxr_helpers.engine import files, indonesian, phantom, runs
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment
-from cxr_helpers.study import open_study
+from cxr_helpers.study import Study, open_study
 from grading import package, release
 
 IMAGES = 1000
@@ -65,6 +65,7 @@ def make(out: Path, n: int = IMAGES, **settings) -> int:
     ids, images, labels = draw(secret, n)
     if "baseline" not in known:
         study = open_study("phantom", **settings)
+        _say_time(study)
         guess = challenge.probabilities(study, Experiment(BASELINE), 1, images)
         known = {"secret": secret, "ids": ids.tolist(), "labels": labels.tolist(), "baseline": guess.tolist()}
         files.write(key, json.dumps(known).encode())
@@ -73,6 +74,14 @@ def make(out: Path, n: int = IMAGES, **settings) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     files.write(target, packed(ids, images))
     return n
+
+
+def _say_time(study: Study) -> None:
+    """How long the baseline takes, before it starts."""
+    config = study.config()
+    if not runs.finished(runs.run_key(runs.identity(config, study.used, study.weights, study.device))):
+        needed = indonesian.duration(laboratory.seconds_needed(study, config))
+        print(f"Pembandingnya, resep mata kuliah, dilatih satu kali: sekitar {needed} pada komputer ini.", flush=True)
 
 
 def main() -> int:

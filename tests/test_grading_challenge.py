@@ -45,6 +45,15 @@ def test_the_secret_stays_and_gives_the_same_images_again(made):
         assert hidden.encode() not in before
 
 
+def test_the_time_of_the_baseline_is_said_before_it_is_trained(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(files.RUNS, str(tmp_path))
+    challenge._say_time(made[1])
+    assert "dilatih satu kali: sekitar" in capsys.readouterr().out
+    made[1].baseline()
+    challenge._say_time(made[1])
+    assert capsys.readouterr().out == ""
+
+
 def test_nothing_handed_out_lets_one_draw_the_labels_again(made):
     """File times, names, order, ids, seeds that one would try, the noise: each tried as a student could."""
     path = made[0] / "mahasiswa/data" / helpers.IMAGES
