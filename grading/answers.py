@@ -6,6 +6,7 @@ the name of the function that it defines: editors strip any one of these.
 
 import ast
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,13 +98,31 @@ def _points(cells, name: str) -> float:
     return sum(float(marks(c).get("points") or 0) for c in cells if marks(c).get("locked") and check.search(c.source))
 
 
+def _body(source: str) -> list[ast.stmt] | None:
+    """The statements at the top of a cell; None where it is no plain Python."""
+    try:
+        return ast.parse(source).body
+    except SyntaxError:
+        return None
+
+
 def _imports(source: str) -> str:
     """The import statements at the top of a cell: what they bind, an answer below may use; the rest of it may take hours."""
-    try:
-        body = ast.parse(source).body
-    except SyntaxError:
-        return ""
-    return "\n".join(ast.unparse(node) for node in body if isinstance(node, (ast.Import, ast.ImportFrom)))
+    return "\n".join(ast.unparse(node) for node in _body(source) or () if isinstance(node, (ast.Import, ast.ImportFrom)))
+
+
+def needed(steps: Sequence[tuple[str, str]], mentioned: Iterable[str]) -> list[tuple[str, str]]:
+    """The steps without imports of what neither they nor the texts `mentioned` name: to import PyTorch takes seconds."""
+    bodies = [None if name else _body(code) for name, code in steps]
+    imports = (ast.Import, ast.ImportFrom)
+    rest = [ast.unparse(node) for body in bodies for node in body or () if not isinstance(node, imports)]
+    words = set(re.findall(r"\w+", "\n".join([*rest, *mentioned])))
+    for node in [node for body in bodies for node in body or () if isinstance(node, imports)]:
+        node.names = [one for one in node.names if one.name == "*" or (one.asname or one.name.split(".")[0]) in words]
+    lines = [[ast.unparse(node) for node in body or () if getattr(node, "names", True)] for body in bodies]
+    return [
+        (name, code if body is None else "\n".join(line)) for (name, code), body, line in zip(steps, bodies, lines, strict=True)
+    ]
 
 
 def same(a: str, b: str) -> bool:

@@ -21,7 +21,7 @@ from grading.course import Course, load
 
 AT_ONCE = 2  # kernels; each may take a core and up to 1 GB
 LOOK = "perlu dilihat"
-RECORD = 2  # of what a record holds; a new number grades anew
+RECORD = 3  # of what a record holds; a new number grades anew
 
 
 @dataclass
@@ -75,7 +75,7 @@ def grade(path: Path, course: Course, expected: dict, boxed: bool, studies: clai
         _chapter(record, handin, chapter, course, expected, boxed)
     record.answer, record.answer_fault = challenge.answer(handin)
     record.claim = asdict(claims.check(handin, studies))
-    record.remarks += list(dict.fromkeys(handin.remarks))[:20]
+    record.remarks += [*dict.fromkeys(handin.remarks)][:20] + package.altered(handin)
     return record
 
 
@@ -151,6 +151,7 @@ def grade_class(folder: Path, out: Path, course: Course, boxed: bool) -> tuple[d
             records[path] = found
     todo = [path for path in paths if path not in records]
     if todo:
+        print(f"{len(todo)} kumpulan dinilai; yang sudah selesai disimpan, jadi Ctrl-C tidak menghapusnya.", flush=True)
         expected = {}
         for chapter in course.chapters:
             expected |= marking.expect(chapter, course.solutions, course.probes, boxed)
@@ -164,6 +165,8 @@ def grade_class(folder: Path, out: Path, course: Course, boxed: bool) -> tuple[d
                     keep(record_path(out / "hasil", path), record)
                     records[path] = record
                     progress.update(1)
+                    if progress.disable:  # no terminal
+                        print(f"{len(records)}/{len(paths)} {record.name}: {record.status}", flush=True)
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise

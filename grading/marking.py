@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cxr_helpers.engine.errors import InputError
 from grading import box
-from grading.answers import Answer, Asked, Chapter
+from grading.answers import Answer, Asked, Chapter, needed
 
 CELL, SETUP = 30, 180  # seconds of an answer and of a probe; of a cell of our own
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
@@ -64,8 +64,9 @@ def run(chapter: Chapter, given: dict[str, str], probes: dict[str, str | None], 
 def _together(chapter: Chapter, given: dict[str, str], probes: dict, boxed: bool) -> tuple[dict, str | None]:
     """What `run` gives, and the answer that ended the kernel."""
     done, last = {}, None
+    mentioned = [*given.values(), *(probes.get(name) or "" for name in given)]
     with box.Kernel(boxed) as kernel:
-        for name, ours in chapter.steps:
+        for name, ours in needed(chapter.steps, mentioned):
             if name and name not in given:
                 continue
             last = name or last

@@ -28,6 +28,7 @@ WANTED = (".ipynb", ".json", ".npz", ".csv", ".py")
 LEFTOVER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints", ".git", ".venv", "__pycache__"}
 OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 CELLS = 2_000
+LISTED = 3  # names in a remark
 
 
 class Refused(InputError):
@@ -65,7 +66,7 @@ def read(path: Path) -> Handin:
     handin.files = {name: content for name, content in handin.files.items() if not name.lower().endswith(".zip")}
     if not handin.files:
         raise Refused("kosong", "Tidak memuat notebook atau hasil apa pun.")
-    digests = sorted(name + hashlib.sha256(content).hexdigest() for name, content in handin.files.items())
+    digests = sorted(name + _sha256(content) for name, content in handin.files.items())
     handin.digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
     return handin
 
@@ -100,7 +101,7 @@ def _of_zip(source, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
     if isinstance(source, Path) and source.suffix.lower() in OTHER_ARCHIVES:
         raise Refused("bentuk lain", f"{source.suffix} tidak dibaca: minta ZIP buatan `make kumpul`.")
     if isinstance(source, Path) and source.suffix.lower() == ".ipynb":
-        raise Refused("bentuk lain", "Notebook lepas: letakkan semua notebook mahasiswa ini di satu folder bernama NIM-nya.")
+        raise Refused("bentuk lain", "Notebook lepas, tanpa hasil dan manifes: minta ZIP buatan `make kumpul`.")
     with zipfile.ZipFile(source) as archive:
         members = archive.infolist()
         if len(members) > MEMBERS:
@@ -201,6 +202,28 @@ def notebook(content: bytes):
         raise
     except Exception as error:  # whatever an odd file makes of nbformat must not stop the class
         raise Refused("rusak", f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab.") from None
+
+
+def altered(handin: Handin) -> list[str]:
+    """Remarks on files that are no longer those that `make kumpul` packed, by the manifest's digests."""
+    path = next((path for path in handin.files if path.rsplit("/", 1)[-1] == "manifest.json"), None)
+    try:
+        digests = json.loads(text(handin.files[path]))["files"].items()
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return []
+    place = path.removesuffix("manifest.json")
+    kept = {name: handin.files.get(place + str(name)) for name, _ in digests if str(name).lower().endswith(WANTED)}
+    wrong = [name for name, digest in digests if name in kept and (kept[name] is None or _sha256(kept[name]) != digest)]
+    more = f" dan {len(wrong) - LISTED} lainnya" if len(wrong) > LISTED else ""
+    return (
+        [f"diubah atau hilang sesudah make kumpul: {', '.join(clean(name)[:80] for name in wrong[:LISTED])}{more}"]
+        if wrong
+        else []
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def results(handin: Handin, name: str) -> dict | None:

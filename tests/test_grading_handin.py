@@ -248,6 +248,18 @@ def test_numbers_must_follow_from_predictions_and_our_labels(handed):
         )
 
 
+def test_what_was_changed_after_it_was_packed_is_remarked(handed):
+    handin = package.read(handed[1])
+    assert package.altered(handin) == []
+    assert package.altered(changed(handin, "02_pelatihan.json", better)) == [
+        "diubah atau hilang sesudah make kumpul: build/results/02_pelatihan.json"
+    ]
+    gone = {path: content for path, content in handin.files.items() if not path.endswith(".ipynb")}
+    assert "dan 2 lainnya" in package.altered(dataclasses.replace(handin, files=gone))[0]
+    for odd in (b"[]", b"{", b'{"files": 3}', b'{"files": {"a.json": 3}}'):
+        package.altered(changed(handin, "manifest.json", lambda _, odd=odd: odd))
+
+
 def test_labels_are_known_without_the_weights_that_a_report_began_with(handed, tmp_path, monkeypatch):
     def elsewhere(content: bytes) -> bytes:
         body = json.loads(content)

@@ -160,6 +160,23 @@ def test_points_and_parts_come_from_the_notebook(course):
     assert course.chapters[0].steps[0] == ("", "import numpy as np") and len(course.chapters[0].steps) == 4
 
 
+def test_only_the_imports_that_somebody_mentions_are_run():
+    steps = [
+        ("", "import torch\nimport numpy as np, copy\nfrom x import (a, b as c)"),
+        ("f", "def f(): ..."),
+        ("", "y = copy.copy(1)"),
+    ]
+    assert answers.needed(steps, ["def f(): return np.mean(c)"]) == [
+        ("", "import numpy as np, copy\nfrom x import b as c"),
+        ("f", "def f(): ..."),
+        ("", "y = copy.copy(1)"),
+    ]
+    assert answers.needed([("", "%matplotlib inline"), ("", "from x import *")], []) == [
+        ("", "%matplotlib inline"),
+        ("", "from x import *"),
+    ]
+
+
 def test_feedback_carries_no_name_that_a_student_invented():
     assert "ValueError" in marking.wrong(1, {"galat": "ValueError"}) and "Tensor" in marking.wrong(1, {"objek": "Tensor"})
     assert "rahasia" not in marking.wrong(1, {"galat": "rahasia"}) + marking.wrong(1, {"objek": "rahasia"})
