@@ -20,7 +20,14 @@ from cxr_helpers.engine.sources import FLAGS
 from cxr_helpers.study import Study, open_study
 from grading import package
 
-COMPARED = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity")
+COMPARED = {
+    "acc": "Akurasi",
+    "balanced_acc": "Akurasi seimbang",
+    "auc": "AUC",
+    "f1": "F1",
+    "sensitivity": "Sensitivitas",
+    "specificity": "Spesifisitas",
+}
 CLOSE = 1e-6
 WEIGHTS = ("random", "imagenet", "gabor")
 UNCHECKED = "Baris notebook 04 dan 05 tidak dapat diperiksa: config.json pelatihannya tidak dikumpulkan."
@@ -188,11 +195,16 @@ def copies(claimed: dict[str, Claim]) -> dict[str, list[str]]:
     """{student: remarks} for test predictions that equal another's; equal seeds on like machines may give them."""
     found: dict[str, list[str]] = {}
     for one, a in claimed.items():
+        alike: dict[str, list[str]] = {}
         for other, b in claimed.items():
             if one == other or not a.prediction or a.prediction != b.prediction:
                 continue
             same = a.seed == b.seed
             usual = "wajar pada mesin sejenis" if same and a.seed < settings.OWN_SEEDS else "padahal NIM-nya lain"
             words = f"seed-nya juga sama, {usual}" if same else f"padahal seed-nya lain ({a.seed} dan {b.seed})"
-            found.setdefault(one, []).append(f"prediksi sama persis dengan {other}: {words}")
+            alike.setdefault(words, []).append(other)
+        for words, others in alike.items():
+            more = f" dan {len(others) - package.LISTED} lainnya" if len(others) > package.LISTED else ""
+            names = ", ".join(others[: package.LISTED])
+            found.setdefault(one, []).append(f"prediksi sama persis dengan {names}{more}: {words}")
     return found

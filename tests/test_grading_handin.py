@@ -292,6 +292,8 @@ def test_copied_predictions_show_also_under_another_seed():
     assert "wajar" in claims.copies({"a": one, "b": one})["a"][0]
     own = dataclasses.replace(one, seed=settings.seed_of("130001"))
     assert "NIM-nya lain" in claims.copies({"a": own, "b": own})["a"][0]
+    assert [len(each) for each in claims.copies(dict.fromkeys("abcdefgh", one)).values()] == [1] * 8
+    assert "dengan b, c, d dan 4 lainnya" in claims.copies(dict.fromkeys("abcdefgh", one))["a"][0]
 
 
 def test_an_hour_bounds_what_is_trained_again():
