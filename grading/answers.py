@@ -139,6 +139,12 @@ def unanswered(source: str) -> bool:
     return len(re.findall(r"\w+", re.sub(r"[Tt]ulis(lah)? jawaban Anda[^.\n]*", "", own))) < FEWEST_WORDS
 
 
+def own_words(source: str, skeleton: str) -> str:
+    """An essay without the lines that were there before."""
+    known = {line.strip() for line in skeleton.splitlines()}
+    return "\n".join(line for line in source.splitlines() if line.strip() not in known or not line.strip()).strip()
+
+
 def lift(ours: Chapter, notebook) -> dict[str, Answer]:
     """The answer to each part, by grade_id. Of several cells the one that most signs agree on, and that is not left as it was."""
     found = {}

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cxr_helpers.engine import files, indonesian
 from cxr_helpers.engine.errors import InputError
 from grading import challenge, claims, package
+from grading.answers import own_words
 from grading.course import Course
 from grading.marking import HAND
 
@@ -213,7 +214,7 @@ def _environment() -> Environment:
     templates = FileSystemLoader(Path(__file__).with_name("templates"))
     env = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     env.filters |= {"number": indonesian.number, "percent": indonesian.percent, "interval": indonesian.interval}
-    env.globals |= {"HAND": HAND, "COMPARED": claims.COMPARED}
+    env.globals |= {"HAND": HAND, "COMPARED": claims.COMPARED, "own_words": own_words}
     return env
 
 

@@ -81,6 +81,13 @@ def test_a_gap_is_seen(source, gap):
     assert answers.unanswered(source) is gap
 
 
+def test_an_essay_is_shown_without_its_question_and_loses_no_word():
+    skeleton = "<!-- JAWABAN: e -->\n**1.4 (5 poin).** Mengapa?\n\nTulis jawaban Anda di sini."
+    written = "<!-- JAWABAN: e -->\n**1.4 (5 poin).** Mengapa?\n\nKarena begitu.\n\nSelesai."
+    assert answers.own_words(written, skeleton) == "Karena begitu.\n\nSelesai."
+    assert answers.own_words(skeleton.replace("Mengapa?", "Mengapa? Karena begitu."), skeleton).endswith("Karena begitu.")
+
+
 @pytest.mark.parametrize(
     ("name", "nim", "why"),
     [
