@@ -204,16 +204,23 @@ def notebook(content: bytes):
         raise Refused("rusak", f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab.") from None
 
 
+def manifest(handin: Handin) -> tuple[str, dict]:
+    """(folder that it lies in, with its /, or ""; what it says), ("", {}) where there is none or it is no mapping."""
+    path = next((path for path in handin.files if path.rsplit("/", 1)[-1] == "manifest.json"), "")
+    try:
+        body = json.loads(text(handin.files.get(path, b"")))
+    except (ValueError, RecursionError):
+        body = None
+    return (path.removesuffix("manifest.json"), body) if isinstance(body, dict) else ("", {})
+
+
 def altered(handin: Handin) -> list[str]:
     """Remarks on files that are no longer those that `make kumpul` packed, by the manifest's digests."""
-    path = next((path for path in handin.files if path.rsplit("/", 1)[-1] == "manifest.json"), None)
-    try:
-        digests = json.loads(text(handin.files[path]))["files"].items()
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        return []
-    place = path.removesuffix("manifest.json")
-    kept = {name: handin.files.get(place + str(name)) for name, _ in digests if str(name).lower().endswith(WANTED)}
-    wrong = [name for name, digest in digests if name in kept and (kept[name] is None or _sha256(kept[name]) != digest)]
+    place, said = manifest(handin)
+    digests = said.get("files") if isinstance(said.get("files"), dict) else {}
+    packed = {name: digest for name, digest in digests.items() if name.lower().endswith(WANTED)}
+    found = {name: handin.files.get(place + name) for name in packed}
+    wrong = [name for name, content in found.items() if content is None or _sha256(content) != packed[name]]
     more = f" dan {len(wrong) - LISTED} lainnya" if len(wrong) > LISTED else ""
     return (
         [f"diubah atau hilang sesudah make kumpul: {', '.join(clean(name)[:80] for name in wrong[:LISTED])}{more}"]
