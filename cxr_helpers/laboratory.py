@@ -182,7 +182,7 @@ class Laboratory:
         """Those that the run store does not hold yet."""
         study = self.study
         whole = (study.used, study.weights, study.device)
-        return [config for config in configs if not runs.finished(runs.run_key(runs.identity(config, *whole)))]
+        return [config for config in configs if not runs.stored(config, *whole)]
 
     def _estimate(self, configs: list[TrainConfig]) -> str:
         total = 0.0

@@ -79,7 +79,7 @@ def make(out: Path, n: int = IMAGES, **settings) -> int:
 def _say_time(study: Study) -> None:
     """How long the baseline takes, before it starts."""
     config = study.config()
-    if not runs.finished(runs.run_key(runs.identity(config, study.used, study.weights, study.device))):
+    if not runs.stored(config, study.used, study.weights, study.device):
         needed = indonesian.duration(laboratory.seconds_needed(study, config))
         print(f"Pembandingnya, resep mata kuliah, dilatih satu kali: sekitar {needed} pada komputer ini.", flush=True)
 

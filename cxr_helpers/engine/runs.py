@@ -317,6 +317,11 @@ def finished(key: str) -> bool:
     return (files.runs_folder() / key / "info.json").exists()
 
 
+def stored(config: training.TrainConfig, dataset: data.Dataset, weights: weight_code.Weights, device: str | torch.device) -> bool:
+    """Whether the store holds the whole run of these settings."""
+    return finished(run_key(identity(config, dataset, weights, device)))
+
+
 def put(key: str, contents: dict[str, bytes]) -> None:
     """Keep the contents of the files named in FILES of a run that was trained elsewhere.
 
