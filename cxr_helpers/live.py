@@ -21,7 +21,8 @@ from cxr_helpers.setup import Setup
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.widgets import someone_watches
 
-PAUSE = 1.0  # seconds between two pictures; a short epoch must not wait for its own curve
+PAUSE = 1.0  # seconds between two pictures at least; a short epoch must not wait for its own curve
+SHARE = 0.1  # of the time may go into pictures; on a slow computer one takes longer than an epoch of the small CNN
 QUANTITIES = (("loss", "Loss (BCE)"), ("acc", "Akurasi"), ("auc", "AUC validasi"))
 
 
@@ -37,18 +38,20 @@ class Follower:
 
     def __init__(self, show: Callable[[Figure], None], config: TrainConfig, trainings: int, others: Sequence[list[dict]] = ()):
         self.show, self.others, self.epochs, self.trainings = show, others, config.epochs, trainings
-        self.begun, self.done, self.drawn = time.monotonic(), 0, 0.0
+        self.begun, self.done, self.next = time.monotonic(), 0, 0.0
 
     def __call__(self, history: list[dict]) -> None:
         self.done += 1
-        if time.monotonic() - self.drawn < PAUSE and len(history) < self.epochs:
+        now = time.monotonic()
+        if now < self.next and len(history) < self.epochs:
             return
-        self.drawn = time.monotonic()
-        left = (self.drawn - self.begun) / self.done * (self.epochs * self.trainings - self.done)
+        left = (now - self.begun) / self.done * (self.epochs * self.trainings - self.done)
         title = f"Epoch {len(history)} dari {self.epochs}; sisa waktu {duration(left)}"
         figure = curves(history, self.others, self.epochs, title)
         self.show(figure)
         plt.close(figure)
+        drawn = time.monotonic()
+        self.next = drawn + max(PAUSE, (drawn - now) * (1 / SHARE - 1))
 
 
 @contextmanager

@@ -129,6 +129,27 @@ def test_an_interrupt_of_the_kernel_stops_after_the_epoch(bench, monkeypatch):
     assert met == [1] and "Dihentikan" in bench.said.value and not bench.button.disabled
 
 
+def test_curves_take_a_tenth_of_the_time_at_most(bench, monkeypatch):
+    """On a slow computer a picture takes longer than an epoch of the small CNN: training must not wait for its own curve."""
+    clock, shown = [0.0], []
+
+    def show(figure):
+        clock[0] += 2
+        shown.append(clock[0])
+
+    monkeypatch.setattr(laboratory.live, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    config = bench.study.config(epochs=100)
+    follower = laboratory.live.Follower(show, config, 1)
+    row = {"epoch": 1, "train_loss": 0.7, "val_loss": 0.7}
+    for epoch in range(1, 101):
+        clock[0] += 1  # an epoch
+        follower([row] * epoch)
+    trained = 100
+    assert len(shown) * 2 <= 0.1 * clock[0] + 4, "more than a tenth, the first and the last picture aside"
+    assert len(shown) >= 0.05 * trained, "the curve does not move"
+    assert clock[0] == shown[-1], "the last epoch is shown"
+
+
 def test_what_a_subshell_asks_for_is_done_where_cells_run(monkeypatch):
     """JupyterLab answers widgets in another thread than the main one, which hands the work on to the kernel's loop."""
     handed, done = [], []
