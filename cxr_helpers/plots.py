@@ -194,7 +194,7 @@ def predictions(
     rows = -(-n // columns)
     remarks = remarks or [""] * n
     lines = max(1 + f"\n{remark}".count("\n") * bool(remark) for remark in remarks)  # below each image
-    height = rows * (WIDTH / columns + 0.35 + 0.15 * lines)
+    height = rows * (0.75 * WIDTH / columns + 0.35 + 0.15 * lines)  # the images are as narrow as their words allow
     figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()
@@ -331,7 +331,7 @@ def memorisation(by_epoch: list[dict]) -> Figure:
 
 def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
     """Histogram of the probability of the predicted class (0.5–1), for right and for wrong predictions."""
-    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.3))
+    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2))
     bins = np.linspace(0.5, 1, 11)
     panel.hist([right, wrong], bins=bins, stacked=True, color=[BLUE, RED], label=["benar", "salah"], edgecolor="white", lw=0.5)
     panel.set(xlabel="Probabilitas kelas yang diprediksi", ylabel="Jumlah citra")
@@ -347,7 +347,7 @@ def reliability(before: list[dict], after: list[dict]) -> Figure:
     The diagonal is perfect.
     """
     tables = {"Sebelum penskalaan suhu": pd.DataFrame(before), "Sesudah penskalaan suhu": pd.DataFrame(after)}
-    figure, panels = plt.subplots(1, len(tables), figsize=(WIDTH, 2.7), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(1, len(tables), figsize=(WIDTH, 2.4), sharey=True, squeeze=False)
     for panel, (title, table) in zip(panels[0], tables.items(), strict=True):
         panel.plot([0.5, 1], [0.5, 1], color=GREY, lw=0.8, ls="--", label="kalibrasi sempurna")
         error = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]

@@ -127,6 +127,7 @@ FORMATS: dict[str, Callable[..., str]] = {
     "poin_tanpa_tanda": lambda value, digits=1: indonesian.number(None if value is None else 100 * value, digits),
     "juta": lambda value, digits=1: indonesian.number(value / 1e6, digits),
     "gib": lambda megabytes, digits=1: indonesian.number(megabytes / 1024, digits),
+    "nilai_p": indonesian.p_value,
     "durasi": indonesian.duration,
     "tanggal": indonesian.date,
     "selang": indonesian.interval,

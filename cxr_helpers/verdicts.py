@@ -270,9 +270,9 @@ def summarise(rows: list[dict]) -> dict:
     """What the sentences about the rows of `judge` say; rows are named by their place.
 
     n: rows beside the baseline; predicts, overfits: for each verdict that was reached, in the order of comparison.VERDICTS, its
-    "n" and "titles" (None where more than LISTED); compared: names of the baseline and of the row whose curve is shown beside it,
-    the combination, else the first; smaller: rows that train fewer parameters; combination: its row or None; seeds: the fewest
-    and the most that a row has.
+    "n" and "titles" (None where more than LISTED); compared: names of the baseline and of the row whose curve is shown beside it:
+    the combination, else the first that overfits less, else the first; smaller: rows that train fewer parameters; combination:
+    its row or None; seeds: the fewest and the most that a row has.
     """
     others = rows[1:]
     place = {row["name"]: i for i, row in enumerate(rows)}
@@ -286,7 +286,8 @@ def summarise(rows: list[dict]) -> dict:
             for verdict, titles in groups.items()
             if titles
         ]
-    shown = place.get("combination", 1)
+    calmer = [i for i, row in enumerate(rows) if i and row["overfits"]["verdict"] == comparison.BETTER]
+    shown = place.get("combination", (calmer or [1])[0])
     return found | {
         "compared": [rows[0]["name"], rows[shown]["name"]],
         "shown": shown,

@@ -270,7 +270,7 @@ def _settled(folder: Path, source: str) -> str:
         compiler = typst.Compiler(str(path), root=str(folder), **kept)
         found = json.loads(compiler.query("<letak>", field="value", one=True))
         drawn = dict(found["drawn"])
-        late = [id for id, named in found["named"] if any(named <= chapter < drawn[id] for chapter in found["chapters"])]
+        late = [id for id, named in found["named"] if any(named <= section < drawn[id] for section in found["sections"])]
         floating = re.compile(rf'("(?:{"|".join(late)})\.svg".*placement: )bottom')
         if not late or not floating.search(source):
             break

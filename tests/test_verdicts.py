@@ -129,6 +129,13 @@ def test_the_summary_counts_every_row_once_under_each_question(judged):
     assert found["smaller"] == [i for i, name in enumerate(judged) if len(name) % 2 and i]
 
 
+def test_without_a_combination_the_curve_is_of_the_first_that_overfits_less(judged):
+    found = verdicts.summarise([judged[name] for name in ("baseline", "feeble", "guess", "strong")])
+    assert found["compared"] == ["baseline", "strong"] and found["shown"] == 3
+    found = verdicts.summarise([judged[name] for name in ("baseline", "guess", "feeble")])
+    assert found["compared"] == ["baseline", "guess"] and found["shown"] == 1
+
+
 @pytest.mark.parametrize("n", [verdicts.LISTED, verdicts.LISTED + 1])
 def test_a_sentence_names_only_a_few_rows(judged, n):
     rows = [judged["baseline"], *[judged["strong"]] * n]
