@@ -239,6 +239,9 @@ def _matrix(panel, matrix: list[list[int]], class_names: Sequence[str]) -> None:
         share, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, linewidths=1,
         xticklabels=class_names, yticklabels=class_names, ax=panel, annot_kws={"size": 9},
     )  # fmt: skip
+    for words, cell in zip(panel.texts, panel.collections[0].get_facecolors(), strict=True):
+        # Black as well as white reach a contrast of 4.5 there (WCAG 2.2); the ink of axes would turn light on a dark page.
+        words.set_color("black" if sns.utils.relative_luminance(cell[:3]) > 0.179 else "white")
     panel.set(xlabel="Prediksi", ylabel="Label")
 
 

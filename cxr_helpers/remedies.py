@@ -200,7 +200,7 @@ def shortcut(study: Setup) -> list[dict]:
         for label in (0, 1):
             which = labels == label
             moved = np.where(which, augmented.astype(float) - plain, np.nan)
-            ci = evaluation.bootstrap(lambda rows, moved=moved: np.nanmean(moved[rows], axis=1), labels, patients=patients)
+            change = evaluation.paired_change(moved[None], labels, patients, hits=True)
             rows.append(
                 {
                     "title": remedy.title,
@@ -209,8 +209,8 @@ def shortcut(study: Setup) -> list[dict]:
                     "patients": None if patients is None else len(np.unique(patients[which])),
                     "plain": evaluation.share(plain[which], evaluation.among(patients, which)),
                     "augmented": evaluation.share(augmented[which], evaluation.among(patients, which)),
-                    "difference": {"value": float(np.nanmean(moved)), "ci95": list(ci)},
-                    "side": evaluation.side(ci),
+                    "difference": {"value": change["value"], "ci95": change["ci95"]},
+                    "side": change["side"],
                 }
             )
     return rows

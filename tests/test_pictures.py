@@ -3,10 +3,13 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
+from seaborn.utils import relative_luminance
 
 from cxr_helpers import pictures, plots
 from cxr_helpers.comparison import BETTER, MAJORITY, UNDECIDED
 from cxr_helpers.engine import anatomy, phantom
+from report import exporters
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +46,15 @@ def test_close_percents_keep_their_decimals():
     ticks = figure.axes[0].yaxis.get_ticklabels()
     shown = [(label.get_text(), label.get_position()[1]) for label in ticks]
     assert all(float(text.rstrip("%").replace(",", ".")) == pytest.approx(100 * place) for text, place in shown)
+
+
+@pytest.mark.parametrize("right", [0, 20, 40, 50, 60, 70, 80, 100])
+def test_numbers_on_a_confusion_matrix_stand_out_and_keep_their_colour_on_a_dark_page(right):
+    panel = plots.confusion([[right, 100 - right], [100 - right, right]], ("a", "b")).axes[0]
+    for words, cell in zip(panel.texts, panel.collections[0].get_facecolors(), strict=True):
+        bright = sorted(relative_luminance(colour) for colour in (words.get_color(), cell[:3]))
+        assert (bright[1] + 0.05) / (bright[0] + 0.05) >= 4.5
+        assert f"fill: {to_hex(words.get_color())}" not in exporters.DARK
 
 
 def test_the_phantom_is_explained_by_the_steps_that_draw_it():

@@ -216,6 +216,8 @@ def test_only_augmenting_the_rarer_class_teaches_the_augmentation(study, monkeyp
     assert [row["label"] for row in rows] == [0, 1, 0, 1] and [row["n"] for row in rows] == [30, 60, 30, 60]
     assert len({row["title"] for row in rows}) == 2
     assert all(row["side"] == "below" and row["difference"]["value"] < -0.5 for row in rows[:2])
+    low, high = rows[0]["difference"]["ci95"]
+    assert high - low > 0.02, "also where every answer changes, thirty images do not say that every answer would"
     assert all(abs(row["difference"]["value"]) < 0.3 for row in rows[2:])
 
 
