@@ -262,7 +262,7 @@ class LaporanPDF(_Laporan):
 
 
 def _settled(folder: Path, source: str) -> str:
-    """Write the document; a figure that would float past the end of its chapter stands where it is named instead."""
+    """Write the document; a figure that would float past the end of its section stands where it is named instead."""
     path = folder / "document.typ"
     for _ in range(4):  # one that no longer floats may move another
         path.write_text(source, encoding="utf-8")
