@@ -62,8 +62,10 @@ $(BUILD)/.environment: pyproject.toml
 	  "$$PY" -m pip install -e '.[test]'; fi
 	@"$$PY" report/check.py environment
 # In a container people are often root, which JupyterLab refuses without being told; it listens on the loopback address only.
+# The seed is that of `make report`, so that nothing is trained twice and a student discusses the numbers that the report shows.
 lab: $(READY)
-	@CXR_LAB=1 $(if $(findstring :,$(CURDIR)),PYTHONPATH=..) "$$PY" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. notebooks/01_adaptasi_bobot.ipynb
+	@SEED="$${SEED:-$$("$$PY" report/check.py seed)}" && export SEED && \
+	CXR_LAB=1 $(if $(findstring :,$(CURDIR)),PYTHONPATH=..) "$$PY" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. notebooks/01_adaptasi_bobot.ipynb
 
 $(BUILD)/.settings $(BUILD)/.cover: $(BUILD)/.%: FORCE | $(READY)
 	@"$$PY" report/check.py $*

@@ -283,7 +283,8 @@ def verdict(difference: Difference, p_adjusted: float | None, margin: float, hig
 def judge(
     found: list[Difference], margin: float, higher_is_better: bool = True, guessing: list[bool] | None = None
 ) -> list[dict]:
-    """Each difference as a dict with "p_adjusted" (Holm 1979 over those that have a p) and its "verdict".
+    """Each difference as a dict with "p_adjusted" (Holm 1979 over those that have a p), its "verdict", and "by_holm": whether it
+    is undecided although its own interval excludes zero.
 
     guessing: rows whose networks guess one class get MAJORITY instead.
     """
@@ -293,5 +294,6 @@ def judge(
     for i, one in enumerate(found):
         p = adjusted.get(i)
         word = MAJORITY if guessing and guessing[i] else verdict(one, p, margin, higher_is_better)
-        rows.append(one.as_dict() | {"p_adjusted": p, "verdict": word})
+        by_holm = word == UNDECIDED and p is not None and one.p < SIGNIFICANCE
+        rows.append(one.as_dict() | {"p_adjusted": p, "verdict": word, "by_holm": by_holm})
     return rows

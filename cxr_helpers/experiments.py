@@ -20,10 +20,11 @@ from cxr_helpers import architectures, comparison, data, evaluation, reference, 
 from cxr_helpers import weights as weight_code
 from cxr_helpers.engine import files, owncode, parallel, runs
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.indonesian import interval, number, points, signed
+from cxr_helpers.engine.indonesian import duration, interval, number, points, signed
+from cxr_helpers.engine.progress import someone_watches
 from cxr_helpers.pretraining import Pretrained
 from cxr_helpers.recipe import PARTS, TrainConfig
-from cxr_helpers.setup import Setup, from_root
+from cxr_helpers.setup import Setup, device_name, from_root
 from cxr_helpers.verdicts import Images, Remedy, Row, trained
 from cxr_helpers.weights import Weights, resolve_weights
 
@@ -165,18 +166,27 @@ def train(
 
     start: see `starting`. n_jobs, cluster: as of parallel.train. Raises InputError.
     """
-    for name, value in (("seeds", seeds), ("n_jobs", n_jobs)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise InputError(f"{name}={value!r} tidak dapat dipakai: berikan bilangan bulat mulai dari 1.")
-    first = study.config(**recipe.changes)
-    start = starting(study, first.architecture, start)
-    if first.own or recipe.live or first.architecture not in training.model.OURS:
-        check(study, recipe, start)
-    configs = [replace(first, seed=first.seed + i) for i in range(seeds)]
+    _check_whole(seeds=seeds, n_jobs=n_jobs)
+    configs, start = _prepared(study, recipe, seeds, start)
     if recipe.live is None and (n_jobs > 1 or cluster):
         return Result(tuple(parallel.train([(config, study.used) for config in configs], start, study.device, n_jobs, cluster)))
     how = {"on_epoch": on_epoch, "parts": recipe.live}
     return Result(tuple(runs.get(config, study.used, start, study.device, **how) for config in configs))
+
+
+def _check_whole(**given: int) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise InputError(f"{name}={value!r} tidak dapat dipakai: berikan bilangan bulat mulai dari 1.")
+
+
+def _prepared(study: Setup, recipe: Recipe, seeds: int, start: "Result | str | None") -> tuple[list[TrainConfig], Weights]:
+    """The configuration of each seed and the starting weights, after one batch has gone through what is not ours."""
+    first = study.config(**recipe.changes)
+    start = starting(study, first.architecture, start)
+    if first.own or recipe.live or first.architecture not in training.model.OURS:
+        check(study, recipe, start)
+    return [replace(first, seed=first.seed + i) for i in range(seeds)], start
 
 
 def _few(study: Setup, n: int) -> data.Dataset:
@@ -380,13 +390,39 @@ def outcome(guess: Guess | None, row: dict) -> dict | None:
     }
 
 
+def _announce(study: Setup, tasks: Sequence[tuple[Experiment, list[TrainConfig], Weights]]) -> None:
+    """One line: how many trainings the experiments ask for, and how long those take that the store lacks."""
+    kept = [(config, study.used, start) for one, configs, start in tasks if one.recipe.live is None for config in configs]
+    unkept = sum(len(configs) for one, configs, _ in tasks if one.recipe.live is not None)
+    with owncode.explained():
+        missing, seconds = parallel.forecast(kept, study.device)
+    said = f"Pelatihan yang belum tersimpan: {missing}"
+    if missing:
+        said += f", seluruhnya sekitar {duration(60 * max(1, round(seconds / 60)))} pada {device_name(study.device)}"
+    if unkept:
+        said += f"; selain itu {unkept} pelatihan yang tidak dapat disimpan"
+    print(said + ".", flush=True)
+
+
 def run_all(study: Setup, experiments: Sequence[Experiment], seeds: int, n_jobs: int = 1, cluster: str = "") -> Comparison:
-    """Train every experiment over `seeds` seeds and compare them. Raises InputError; two experiments of one name are refused."""
+    """Train every experiment over `seeds` seeds and compare them. Raises InputError; two experiments of one name are refused.
+
+    One batch goes through each of them first, so that a mistake in the last does not wait for the others' trainings; in
+    JupyterLab it is said how long all of them take.
+    """
     if not isinstance(experiments, Sequence) or not all(isinstance(one, Experiment) for one in experiments):
         raise InputError("Berikan sebuah daftar percobaan: [Experiment('nama', 'alasan', …), …].")
     titles = [one.title for one in experiments]
     twice = sorted({title for title in titles if titles.count(title) > 1})
     if twice:
         raise InputError(f"Dua percobaan bernama {twice[0]}: beri nama yang berbeda.")
-    results = {one.title: train(study, one.recipe, seeds, one.start, n_jobs, cluster) for one in experiments}
+    _check_whole(seeds=seeds)
+    tasks = [(one, *_prepared(study, one.recipe, seeds, one.start)) for one in experiments]
+    if someone_watches():
+        _announce(study, tasks)
+    results = {}
+    for place, one in enumerate(experiments, start=1):
+        if someone_watches():
+            print(f"Percobaan ke-{place}: {one.title}", flush=True)
+        results[one.title] = train(study, one.recipe, seeds, one.start, n_jobs, cluster)
     return compare(study, results, [one.guess for one in experiments])

@@ -16,10 +16,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from cxr_helpers import plots, reference
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import duration, plain
+from cxr_helpers.engine.progress import someone_watches
 from cxr_helpers.experiments import Comparison
 from cxr_helpers.setup import Setup
 from cxr_helpers.training import TrainConfig
-from cxr_helpers.widgets import someone_watches
 
 PAUSE = 1.0  # seconds between two pictures at least; a short epoch must not wait for its own curve
 SHARE = 0.1  # of the time may go into pictures; on a slow computer one takes longer than an epoch of the small CNN

@@ -7,6 +7,7 @@ Colours are the colour-blind safe palette of seaborn; lines and markers also dif
 """
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike
 from cxr_helpers.comparison import BETTER, MAJORITY, MARGIN, WORSE
 from cxr_helpers.engine.indonesian import join, number, plain, signed
 
+LETTERS = 84  # of a title's size, side by side over WIDTH
 WIDTH = 6.3  # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
 BLUE, ORANGE, GREEN = sns.color_palette("colorblind")[:3]
 RED, GREY = (0.75, 0.07, 0.16), (0.45, 0.45, 0.45)  # the palette's own red is orange to the eye; the text calls frames red
@@ -174,7 +176,7 @@ def compared_curves(variants: list[dict], compared: list[str]) -> Figure:
         table = pd.DataFrame(variant["history"])
         panel.plot(table["epoch"], table["train_acc"], "o-", color=BLUE, ms=3.5, label="latih")
         panel.plot(table["epoch"], table["val_acc"], "s--", color=ORANGE, ms=3.5, label="validasi")
-        panel.set_title(variant["title"])
+        panel.set_title("\n".join(wrap(variant["title"], LETTERS // len(shown))))
         _epoch_axis(panel, table["epoch"])
         _percent_axis(panel.yaxis)
     panels[0][0].set_ylabel("Akurasi")

@@ -356,9 +356,15 @@ def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> Non
     path = files.project() / build / "notebooks" / f"{notebook}.ipynb"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
     tagged = [cell for cell in cells if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", [])]
-    missing = f"*(Tidak ada sel Markdown bertanda `{tag}` di notebook {notebook}: berikan tanda itu lewat panel properti sel.)*"
-    for markdown in ["".join(cell["source"]) for cell in tagged] or [missing]:
+    missing = (
+        f"Tidak ada sel Markdown bertanda `{tag}` di notebook {notebook}: pilih selnya di JupyterLab, klik gambar roda gigi di "
+        "kanan atas, lalu tambahkan tanda itu (Cell Tags)."
+    )
+    for cell in tagged:
+        markdown = "".join(cell["source"])
         _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
+    if not tagged:
+        _emit({"text/markdown": f"*({missing})*", "text/plain": _plain(missing)}, "prose", note=_plain(missing))
 
 
 def references(notebook: str) -> None:

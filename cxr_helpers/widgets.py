@@ -4,8 +4,6 @@ A headless run shows none of them: the report has static twins.
 """
 
 import io
-import os
-import sys
 from collections.abc import Callable
 
 import ipywidgets
@@ -17,9 +15,9 @@ from scipy.special import expit, logit
 from torch import Tensor
 
 from cxr_helpers import adaptation, augment, evaluation, plots
-from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import join, number, percent
+from cxr_helpers.engine.progress import someone_watches
 from cxr_helpers.plots import TRANSFORM_NAMES
 from cxr_helpers.weights import REDUCTIONS, RESIZES, SCALES, adapt_conv1
 
@@ -35,10 +33,6 @@ RESIZE_NAMES = {
 }
 SCALE_NAMES = {"none": "tanpa penskalaan", "dc": "respons terhadap masukan konstan", "norm": "norma"}
 PER_PAGE = 10  # images
-
-
-def someone_watches() -> bool:
-    return "ipykernel" in sys.modules and files.TERMINAL not in os.environ
 
 
 def png(figure: Figure) -> bytes:

@@ -72,6 +72,7 @@ class _Laporan(TemplateExporter):
 
     export_from_notebook = None
     template_data_paths = ()
+    paged = False
 
     def __init__(self, *args, **kw):
         super().__init__(*args, **kw)
@@ -142,6 +143,8 @@ class _Laporan(TemplateExporter):
         if mark["kind"] in ("cover", "lab"):  # set by the template; for JupyterLab alone
             return ""
         if mark["kind"] == "prose":
+            if "note" in mark and not self.paged:
+                self._note(mark["note"])
             return data["text/markdown"]
         attributes = f"#{mark['id']} .{mark['kind']}{self._source(mark)}"
         if mark["kind"] == "table":
@@ -227,6 +230,7 @@ class LaporanPDF(_Laporan):
     file_extension = ".pdf"
     output_mimetype = "application/pdf"
     export_from_notebook = "Laporan PDF"
+    paged = True
 
     def typeset(self, markdown: str, meta: dict) -> bytes:
         moment = datetime.fromisoformat(meta["moment"]) if "moment" in meta else NO_DATE

@@ -1,5 +1,6 @@
 """What students try: each can be said, is trained, and is told from the others; what is wrong is one line (notebook 05)."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -359,6 +360,23 @@ def test_experiments_are_compared_with_the_recipe_and_guesses_with_what_came_out
         experiments.run_all(small, [rows[0], rows[0]], 3)
     with pytest.raises(InputError, match="berikan hasil dari study"):
         small.compare({"x": 3})
+
+
+def test_where_one_watches_it_is_said_how_long_it_takes_and_a_mistake_in_the_last_shows_before_the_first_is_trained(
+    small, mine, store, capsys, monkeypatch
+):
+    monkeypatch.setattr(experiments, "someone_watches", lambda: True)
+    rows = [Experiment("Satu", architecture="small_cnn"), Experiment("Dua", network=lambda: mine.Net(colour=3))]
+    with pytest.raises(InputError, match="gagal pada baris"):
+        experiments.run_all(small, rows, 3)
+    assert not list(store.glob("*/info.json")) and not capsys.readouterr().out
+    rows[1] = Experiment("Dua", network=mine.Net)
+    experiments.run_all(small, rows, 3)
+    said = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"Pelatihan yang belum tersimpan: 6, seluruhnya sekitar \d+ menit pada CPU \(\d+ thread\)\.", said[0])
+    assert said[1:] == ["Percobaan ke-1: Satu", "Percobaan ke-2: Dua"]
+    experiments.run_all(small, [*rows, Experiment("Tiga", network=mine.Net())], 3)
+    assert "Pelatihan yang belum tersimpan: 0; selain itu 3 pelatihan yang tidak dapat disimpan." in capsys.readouterr().out
 
 
 def test_a_result_on_other_images_is_not_judged_by_this_studys_labels(small, mine, store):

@@ -1,7 +1,9 @@
 """What `make lab DATA=… SEED=…` says reaches the notebooks opened there, unless their own cell says otherwise."""
 
+import json
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -47,3 +49,19 @@ def test_make_lab_hands_its_settings_to_jupyterlab(tmp_path):
     words = ["lab", "DATA=phantom", "PRESET=smoke", "SEED=7", f"PYTHON={stub}", f"BUILD={tmp_path / 'build'}"]
     done = subprocess.run(["make", "-s", *words], cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.strip() == f"1 phantom smoke 7{os.linesep}".strip(), done.stdout + done.stderr
+
+
+def test_the_lab_has_the_seed_of_the_report_of_the_same_student(tmp_path):
+    """Else a student trains everything twice, and discusses other numbers than the report's."""
+    stub = tmp_path / "python"
+    stub.write_text(f'#!/bin/sh\n[ "$2" = jupyterlab ] && echo "seed $SEED" || exec {sys.executable} "$@"\n')
+    stub.chmod(0o755)
+    (tmp_path / "build").mkdir()
+    seeds = []
+    for cover in ({}, {"name": "Siti Contoh", "nim": "2101234"}):
+        (tmp_path / "build/.cover").write_text(json.dumps(cover))
+        words = ["make", "-s", "lab", f"PYTHON={stub}", f"BUILD={tmp_path / 'build'}"]
+        done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        seeds.append(done.stdout.split("seed ")[1].strip())
+    assert seeds == ["0", str(settings.seed_of("2101234"))]

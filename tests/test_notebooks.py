@@ -104,5 +104,7 @@ def test_every_citation_of_the_templates_is_in_the_bibliography():
 
 def test_notebooks_are_plain_json_with_stable_ids():
     for path in (*CHAPTERS, REPORT):
-        ids = [cell["id"] for cell in json.loads(path.read_text("utf-8"))["cells"]]
+        text = path.read_text("utf-8")
+        ids = [cell["id"] for cell in json.loads(text)["cells"]]
         assert len(ids) == len(set(ids))
+        assert text == nbformat.writes(nbformat.reads(text, 4)) + "\n", "JupyterLab would write it in another order"

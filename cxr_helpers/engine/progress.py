@@ -8,6 +8,11 @@ from tqdm import tqdm
 from cxr_helpers.engine import files
 
 
+def someone_watches() -> bool:
+    """Whether this is a kernel of JupyterLab, and no headless run."""
+    return "ipykernel" in sys.modules and files.TERMINAL not in os.environ
+
+
 def bar(total: int | None, description: str, unit: str = "batch", initial: int = 0) -> tqdm:
     """A tqdm bar. A headless notebook draws it on the terminal that started it, never into the notebook's outputs."""
     common = dict(
