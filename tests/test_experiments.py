@@ -375,7 +375,8 @@ def test_where_one_watches_it_is_said_how_long_it_takes_and_a_mistake_in_the_las
     said = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"Pelatihan yang belum tersimpan: 6, seluruhnya sekitar \d+ menit pada CPU \(\d+ thread\)\.", said[0])
     assert said[1:] == ["Percobaan ke-1: Satu", "Percobaan ke-2: Dua"]
-    experiments.run_all(small, [*rows, Experiment("Tiga", network=mine.Net())], 3)
+    unknown = {"network": mine.Net()}
+    experiments.run_all(small, [*rows, Experiment("Tiga", **unknown)], 3)
     assert "Pelatihan yang belum tersimpan: 0; selain itu 3 pelatihan yang tidak dapat disimpan." in capsys.readouterr().out
 
 
