@@ -1,5 +1,7 @@
 """What the figures draw from plain data: outliers that leave the scale alone, honest ticks, the phantom's steps."""
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -55,6 +57,19 @@ def test_numbers_on_a_confusion_matrix_stand_out_and_keep_their_colour_on_a_dark
         bright = sorted(relative_luminance(colour) for colour in (words.get_color(), cell[:3]))
         assert (bright[1] + 0.05) / (bright[0] + 0.05) >= 4.5
         assert f"fill: {to_hex(words.get_color())}" not in exporters.DARK
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_long_titles_over_curves_do_not_run_into_each_other(n):
+    history = [{"epoch": 1, "train_acc": 0.7, "val_acc": 0.6}, {"epoch": 2, "train_acc": 0.8, "val_acc": 0.7}]
+    titles = ["Pembanding", *["Tiga lapisan konvolusi, derau, dan loss Brier dengan bobot"] * (n - 1)]
+    figure = plots.compared_curves(
+        [{"name": str(i), "title": title, "history": history} for i, title in enumerate(titles)], "0123"
+    )
+    figure.canvas.draw()
+    boxes = [panel.title.get_window_extent() for panel in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes)) and boxes[-1].x1 <= figure.bbox.x1
+    assert max(box.y1 for box in boxes) <= figure.bbox.y1
 
 
 def test_the_phantom_is_explained_by_the_steps_that_draw_it():
