@@ -397,7 +397,9 @@ def forest(variants: list[dict]) -> Figure:
     variants: rows of verdicts.judge, baseline first. Grey bands: differences that count as none. Grey rows guess the majority.
     """
     rows = variants[1:]
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 1.1 + 0.24 * len(rows)), sharey=True)
+    titles = [wrap(row["title"], LETTERS // 3) for row in rows]  # the axes keep two thirds of the width
+    height = 1.1 + len(rows) * max(0.24, 0.16 * max(map(len, titles)))
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True)
     y = np.arange(len(rows))[::-1]
     predicts = ("predicts", 1, MARGIN["auc"], "Selisih AUC uji", 3)
     overfits = ("overfits", 100, MARGIN["gap"], "Selisih kesenjangan (poin persen)", 1)
@@ -410,5 +412,5 @@ def forest(variants: list[dict]) -> Figure:
             _difference(panel, place, row[question], scale, digits)
         panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(round(value, 6))))
-    panels[0].set_yticks(y, [row["title"] for row in rows])
+    panels[0].set_yticks(y, ["\n".join(lines) for lines in titles])
     return figure

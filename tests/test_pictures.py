@@ -36,6 +36,18 @@ def test_a_network_that_guesses_does_not_stretch_the_forest_and_its_value_is_wri
     assert len(inside.collections) == len(plots.forest(rows).axes[0].collections) + 2
 
 
+def test_long_titles_leave_the_forest_its_axes_and_their_labels():
+    long = "Dua lapisan konvolusi yang lebih lebar, tanpa pergeseran dan dengan loss Brier"
+    figure = plots.forest([{"title": "Pembanding"}, row("A", 0.03, BETTER), row(long, 0.01, UNDECIDED)])
+    figure.canvas.draw()
+    whole = figure.bbox
+    for panel in figure.axes:
+        box = panel.xaxis.label.get_window_extent()
+        assert whole.x0 <= box.x0 and box.x1 <= whole.x1
+    names = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert names[0].y0 > names[1].y1 and min(box.x0 for box in names) >= whole.x0
+
+
 def test_a_forest_of_guesses_alone_still_has_a_scale():
     left, _ = plots.forest([{"title": "Pembanding"}, row("C", -0.3, MAJORITY)]).axes
     assert left.get_xlim()[0] < -0.32 and not left.texts
