@@ -168,6 +168,18 @@ def train(
     """
     _check_whole(seeds=seeds, n_jobs=n_jobs)
     configs, start = _prepared(study, recipe, seeds, start)
+    return _trained(study, recipe, configs, start, n_jobs, cluster, on_epoch)
+
+
+def _trained(
+    study: Setup,
+    recipe: Recipe,
+    configs: list[TrainConfig],
+    start: Weights,
+    n_jobs: int,
+    cluster: str,
+    on_epoch: Callable[[list[dict]], None] = lambda history: None,
+) -> Result:
     if recipe.live is None and (n_jobs > 1 or cluster):
         return Result(tuple(parallel.train([(config, study.used) for config in configs], start, study.device, n_jobs, cluster)))
     how = {"on_epoch": on_epoch, "parts": recipe.live}
@@ -416,13 +428,13 @@ def run_all(study: Setup, experiments: Sequence[Experiment], seeds: int, n_jobs:
     twice = sorted({title for title in titles if titles.count(title) > 1})
     if twice:
         raise InputError(f"Dua percobaan bernama {twice[0]}: beri nama yang berbeda.")
-    _check_whole(seeds=seeds)
+    _check_whole(seeds=seeds, n_jobs=n_jobs)
     tasks = [(one, *_prepared(study, one.recipe, seeds, one.start)) for one in experiments]
     if someone_watches():
         _announce(study, tasks)
     results = {}
-    for place, one in enumerate(experiments, start=1):
+    for place, (one, configs, start) in enumerate(tasks, start=1):
         if someone_watches():
             print(f"Percobaan ke-{place}: {one.title}", flush=True)
-        results[one.title] = train(study, one.recipe, seeds, one.start, n_jobs, cluster)
+        results[one.title] = _trained(study, one.recipe, configs, start, n_jobs, cluster)
     return compare(study, results, [one.guess for one in experiments])
