@@ -20,7 +20,7 @@ from cxr_helpers import architectures, comparison, data, evaluation, reference, 
 from cxr_helpers import weights as weight_code
 from cxr_helpers.engine import files, owncode, parallel, runs
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.indonesian import duration, interval, number, points, signed
+from cxr_helpers.engine.indonesian import interval, number, points, signed
 from cxr_helpers.engine.progress import someone_watches
 from cxr_helpers.pretraining import Pretrained
 from cxr_helpers.recipe import PARTS, TrainConfig
@@ -402,15 +402,13 @@ def outcome(guess: Guess | None, row: dict) -> dict | None:
     }
 
 
-def _announce(study: Setup, tasks: Sequence[tuple[Experiment, list[TrainConfig], Weights]]) -> None:
+def _announce(study: Setup, tasks: Sequence[tuple[Experiment, list[TrainConfig], Weights]], n_jobs: int, cluster: str) -> None:
     """One line: how many trainings the experiments ask for, and how long those take that the store lacks."""
     kept = [(config, study.used, start) for one, configs, start in tasks if one.recipe.live is None for config in configs]
     unkept = sum(len(configs) for one, configs, _ in tasks if one.recipe.live is not None)
     with owncode.explained():
-        missing, seconds = parallel.forecast(kept, study.device)
-    said = f"Pelatihan yang belum tersimpan: {missing}"
-    if missing:
-        said += f", seluruhnya sekitar {duration(60 * max(1, round(seconds / 60)))} pada {device_name(study.device)}"
+        missing, seconds = parallel.forecast(kept, study.device, n_jobs, cluster)
+    said = parallel.forecast_text(missing, seconds, device_name(study.device))
     if unkept:
         said += f"; selain itu {unkept} pelatihan yang tidak dapat disimpan"
     print(said + ".", flush=True)
@@ -431,7 +429,7 @@ def run_all(study: Setup, experiments: Sequence[Experiment], seeds: int, n_jobs:
     _check_whole(seeds=seeds, n_jobs=n_jobs)
     tasks = [(one, *_prepared(study, one.recipe, seeds, one.start)) for one in experiments]
     if someone_watches():
-        _announce(study, tasks)
+        _announce(study, tasks, n_jobs, cluster)
     results = {}
     for place, (one, configs, start) in enumerate(tasks, start=1):
         if someone_watches():

@@ -14,7 +14,6 @@ from cxr_helpers import augment, evaluation, pretraining, verdicts
 from cxr_helpers.data import to_tensor
 from cxr_helpers.engine import parallel, runs, settings
 from cxr_helpers.engine.progress import bar
-from cxr_helpers.engine.runtime import cores
 from cxr_helpers.folds import FOLDS, folds
 from cxr_helpers.model import small_cnn
 from cxr_helpers.setup import Setup
@@ -224,14 +223,12 @@ def measure(
     Where the preset does not train every row and `repeat` is not "all": the baseline, ALWAYS and `chosen`, the combination that
     the reference study chose. Else every remedy, then the combination that this study's validation chooses, and where the preset
     trains every row and the file has many labels, the recipe after pre-training on all of them.
-    n_jobs processes share the cores of this computer, or the workers of `cluster` ("dask://host:port") do the work; on a CPU the
-    number of threads of a training, cores // n_jobs, is part of a run's identity. The baseline's runs are those of notebook 02.
+    n_jobs processes share the cores of this computer, or the workers of `cluster` ("dask://host:port") do the work; see
+    parallel.sharing. The baseline's runs are those of notebook 02.
     """
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
     every, rows = trains_every_row(study, repeat), [_baseline(study)]
     last = _train_pretrained(study) if study.preset.every_row else []  # one after the other, with every core
-    if n_jobs > 1 and study.device.type == "cpu":
-        torch.set_num_threads(max(1, cores() // n_jobs))
     rows += _train(study, planned(study, chosen, repeat)[1:], n_jobs, cluster)
     images = Images.of(study.used)
     combination = choose_combination(rows, images) if every else None

@@ -2,11 +2,9 @@
 
 from dataclasses import replace
 
-import torch
-
 from cxr_helpers import adaptation, overfitting, pretraining, reference, remedies
 from cxr_helpers.data import subset, with_splits
-from cxr_helpers.engine import indonesian, parallel, runtime, settings
+from cxr_helpers.engine import parallel, settings
 from cxr_helpers.model import stem_kernel
 from cxr_helpers.remedies import ANATOMICAL
 from cxr_helpers.setup import Setup, device_name
@@ -56,17 +54,8 @@ def _pretraining(study: Setup) -> list[tuple]:
 def said(study: Setup, repeat: str = "auto", n_jobs: int | str = 1, cluster: str = "") -> str:
     """One line: how many trainings are not stored yet, and how long they take together."""
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
-    threads = torch.get_num_threads()
-    if n_jobs > 1 and study.device.type == "cpu" and not cluster:  # as remedies.measure divides them
-        torch.set_num_threads(max(1, runtime.cores() // n_jobs))
-    n, seconds = parallel.forecast(tasks(study, repeat), study.device)
-    seconds /= threads / torch.get_num_threads()
-    torch.set_num_threads(threads)
+    n, seconds = parallel.forecast(tasks(study, repeat), study.device, n_jobs, cluster)
     if not n:
         return "Semua pelatihan sudah tersimpan."
-    minutes = 60 * max(1, round(seconds / 60))
     shared = ", dibagi para pekerja CLUSTER" if cluster else ""
-    return (
-        f"Pelatihan yang belum tersimpan: {indonesian.number(n, 0)}, seluruhnya sekitar {indonesian.duration(minutes)} pada "
-        f"{device_name(study.device)}{shared} (diukur dari beberapa batch)."
-    )
+    return f"{parallel.forecast_text(n, seconds, device_name(study.device))}{shared} (diukur dari beberapa batch)."

@@ -284,8 +284,6 @@ def main() -> int:
     study = open_setup(
         data="phantom", weights="random", preset="full", device=os.environ.get("DEVICE") or "auto", precision="float32"
     )
-    if n_jobs > 1 and study.device.type == "cpu":
-        torch.set_num_threads(max(1, runtime.cores() // n_jobs))
     data = with_extra(study.used)
     planned = plan(study, data)
     if again:

@@ -1,5 +1,6 @@
 """Trainings on several processes, and on a real dask cluster of which one worker is killed."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_helpers.engine import files, owncode, parallel, runs, settings
+from cxr_helpers.engine import files, owncode, parallel, runs, runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.weights import resolve_weights
@@ -86,6 +87,22 @@ def test_what_the_store_holds_is_not_sent_to_a_worker(tasks, monkeypatch):
     first = parallel.train(tasks[:2], weights, CPU)
     monkeypatch.setattr(parallel, "_backend", lambda *a: pytest.fail("asked a worker"))
     assert_same(parallel.train(tasks[:2], weights, CPU, n_jobs=2), first)
+
+
+@pytest.mark.parametrize(("threads", "cores", "each"), [(2, 2, 1), (4, 8, 4), (3, 2, 1), (1, 8, 1)])
+def test_processes_share_the_cores_and_give_the_threads_back(tasks, monkeypatch, threads, cores, each):
+    monkeypatch.setattr(runtime, "cores", lambda: cores)
+    torch.set_num_threads(threads)
+    try:
+        with parallel.sharing(2, CPU) as at_a_time:
+            assert (torch.get_num_threads(), at_a_time) == (each, 2)
+        with parallel.sharing(2, CPU, "dask://127.0.0.1:1") as at_a_time:
+            assert (torch.get_num_threads(), at_a_time) == (threads, 1)
+        (run,) = parallel.train(tasks[:1], resolve_weights("random"), CPU, n_jobs=2)
+        assert json.loads((run.folder / "config.json").read_text())["threads"] == each
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_an_error_of_a_training_comes_back_as_one_line(tasks):

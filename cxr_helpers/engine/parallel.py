@@ -17,6 +17,7 @@ import torch
 from cxr_helpers.data import Dataset, subset, with_splits
 from cxr_helpers.engine import files, runs, runtime, worker
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.indonesian import duration, number
 from cxr_helpers.training import Fitting, TrainConfig, draw_batches
 from cxr_helpers.weights import Weights
 
@@ -26,6 +27,23 @@ SPLITS = ("train", "val", "test", "extra")
 DEAR = ("architecture", "trainable", "batch_size", "resize", "average", "precision", "own")  # what makes a step cheap or dear
 PROBE = 64  # images: about a second of a ResNet-18 on two cores
 _one_at_a_time = threading.Lock()  # the random state is the process's: a worker of several threads still trains one by one
+
+
+@contextmanager
+def sharing(n_jobs: int, device: torch.device, cluster: str = ""):
+    """torch's threads while n_jobs processes of this computer train on its CPU: no more together than it has cores.
+
+    Two processes of two threads on two cores took 2.3 times as long for an epoch as two of one thread. The number of threads is
+    part of a run's identity. The workers of a cluster do not share this computer. Gives how many trainings go at a time.
+    """
+    before, at_a_time = torch.get_num_threads(), 1
+    if n_jobs > 1 and device.type == "cpu" and not cluster:
+        at_a_time = min(n_jobs, runtime.cores())
+        torch.set_num_threads(max(1, min(before, runtime.cores() // n_jobs)))
+    try:
+        yield at_a_time
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Counting(joblib.Parallel):
@@ -104,9 +122,17 @@ def train(
 ) -> list[runs.Run]:
     """The run of each task, in order: read from the store, or trained by n_jobs processes, or by the workers of a dask cluster.
 
-    cluster: "" or "dask://host:port". `done(n)` is told as runs come in. Raises InputError from a training, when a process
-    dies (too little memory), or when the cluster does not answer or has another version of the code.
+    cluster: "" or "dask://host:port". `done(n)` is told as runs come in. The processes share the cores of this computer: each
+    trains with the threads of `sharing`. Raises InputError from a training, when a process dies (too little memory), or when the
+    cluster does not answer or has another version of the code.
     """
+    with sharing(n_jobs, device, cluster):
+        return _train(tasks, weights, device, n_jobs, cluster, done)
+
+
+def _train(
+    tasks: list[Task], weights: Weights, device: torch.device, n_jobs: int, cluster: str, done: Callable[[int], None]
+) -> list[runs.Run]:
     if n_jobs == 1 and not cluster:
         found = []
         for config, data in tasks:
@@ -147,24 +173,32 @@ def train(
     return [runs.get(config, data, weights, device, keep_weights=False) for config, data in tasks]
 
 
-def forecast(tasks: list[tuple[TrainConfig, Dataset, Weights]], device: torch.device) -> tuple[int, float]:
-    """How many of the tasks the store lacks, and the seconds that they will take on this computer one after the other.
+def forecast(
+    tasks: list[tuple[TrainConfig, Dataset, Weights]], device: torch.device, n_jobs: int = 1, cluster: str = ""
+) -> tuple[int, float]:
+    """How many of the tasks the store lacks, and the seconds that they will take on this computer, n_jobs at a time.
 
     Of every kind of step (network, trained part, batch, input, precision) two short epochs are trained, and the second is timed;
     every epoch is counted, although early stopping may leave some out.
     """
-    missing, seconds_of = {}, {}
-    for config, data, weights in tasks:
-        key = runs.run_key(runs.identity(config, data, weights, device))
-        if not runs.finished(key):
-            missing[key] = (config, data, weights)
-    total = 0.0
-    for config, data, weights in missing.values():
-        kind = tuple(getattr(config, name) for name in DEAR)
-        if kind not in seconds_of:
-            seconds_of[kind] = _seconds_of_an_image(config, data, weights, device)
-        total += seconds_of[kind] * _visited(config, data) * config.epochs
-    return len(missing), total
+    missing, seconds_of, total = {}, {}, 0.0
+    with sharing(n_jobs, device, cluster) as at_a_time:
+        for config, data, weights in tasks:
+            key = runs.run_key(runs.identity(config, data, weights, device))
+            if not runs.finished(key):
+                missing[key] = (config, data, weights)
+        for config, data, weights in missing.values():
+            kind = tuple(getattr(config, name) for name in DEAR)
+            if kind not in seconds_of:
+                seconds_of[kind] = _seconds_of_an_image(config, data, weights, device)
+            total += seconds_of[kind] * _visited(config, data) * config.epochs
+    return len(missing), total / at_a_time
+
+
+def forecast_text(n: int, seconds: float, where: str) -> str:
+    """What `forecast` found, in Indonesian and without a full stop; where: name of the computer that will train."""
+    said = f"Pelatihan yang belum tersimpan: {number(n, 0)}"
+    return said + f", seluruhnya sekitar {duration(60 * max(1, round(seconds / 60)))} pada {where}" if n else said
 
 
 def _visited(config: TrainConfig, data: Dataset) -> int:
