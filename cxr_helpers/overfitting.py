@@ -136,10 +136,10 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
 def learning_curve(study: Setup, fits: list[Run]) -> list[dict]:
     """The course's recipe on ever more training images, over the same seeds; the last point is `fits`, the whole training split.
 
-    One dict a size: n, patients (None where not known), train_acc, val_acc, gap, the last three {"value", "ci95"} after the last
-    epoch, from_first and from_previous: the change of validation accuracy from the smallest size and from the one before, paired
-    by image ({"value", "ci95", "side"}; None for the smallest). A smaller split is a stratified part of the whole; validation
-    images are the same everywhere.
+    One dict a size: n, patients (None where not known), seeds (how many), train_acc, val_acc, gap, the last three {"value",
+    "ci95"} after the last epoch, from_first and from_previous: the change of validation accuracy from the smallest size and from
+    the one before, paired by image ({"value", "ci95", "side"}; None for the smallest). A smaller split is a stratified part of
+    the whole; validation images are the same everywhere.
     """
     whole, points = study.used, []
     for part in PARTS:
@@ -164,6 +164,7 @@ def curve(points: list[tuple[Dataset, list]]) -> list[dict]:
             {
                 "n": len(data.train),
                 "patients": data.train.n_patients,
+                "seeds": len(each),
                 **{name: found[name] for name in ("train_acc", "val_acc")},
                 "gap": {name: found[name] for name in ("value", "ci95", "side")},
                 "from_first": _change(right[0], right[-1], whole.val) if rows else None,

@@ -289,7 +289,7 @@ def test_the_learning_curve_compares_on_the_same_images(curve):
     """80% → 84% → 84% right, the same images and more: their intervals overlap, and every change is a gain."""
     first, middle, last = curve(0.80, 0.84, 0.84)
     assert first["val_acc"]["ci95"][1] > last["val_acc"]["ci95"][0]
-    assert first["from_first"] is None and first["from_previous"] is None
+    assert first["from_first"] is None and first["from_previous"] is None and first["seeds"] == 1
     assert last["from_first"]["value"] == pytest.approx(0.04) and last["from_first"]["side"] == "above"
     assert middle["from_previous"]["side"] == "above" and last["from_previous"]["side"] == "across"
 

@@ -206,7 +206,12 @@ WORDS = [
         "+12,3 poin persen (IK 95% 7,1–17,5): seluruh intervalnya di atas nol, jadi tambahan data memang membantu",
     ),
     (THREE, "text_learning_curve", {"learning_curve": None}, "hanya dilatih dengan preset `full`; studi acuan tidak memuatnya"),
-    (THREE, "text_learning_curve", {"learning_curve_source": "reference"}, "melainkan berasal dari **studi acuan**"),
+    (
+        THREE,
+        "text_learning_curve",
+        {"learning_curve_source": "reference", "learning_curve.0.seeds": 5},
+        "dari **studi acuan**, rata-rata 5 seed: resep, fantom,",
+    ),
     (THREE, "text_learning_curve", {"learning_curve_source": "own"}, "masih membantu. Dari"),
     (THREE, "fig_belajar_caption", {"learning_curve_source": "reference"}, "kesenjangan. Pelatihannya dari studi acuan, bukan"),
     (ONE, "text_starts", {"starts_summary": None}, "hanya dijalankan dengan preset `full`"),
