@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm, ttest_ind
+from scipy.stats import norm, t, ttest_ind
 from sklearn.metrics import brier_score_loss, f1_score, roc_auc_score
 
 from cxr_helpers import comparison
@@ -68,6 +68,15 @@ def test_without_images_it_is_welchs_test(generator):
     assert found.p == pytest.approx(wanted.pvalue)
     assert found.ci95 == pytest.approx(tuple(wanted.confidence_interval(0.95)))
     assert found.df == pytest.approx(wanted.df)
+
+
+def test_below_five_seeds_the_degrees_of_freedom_are_the_fewest_possible(generator):
+    ours, theirs = generator.normal(0.92, 0.002, 4), generator.normal(0.90, 0.02, 10)
+    found, welch = comparison.combine(ours, theirs, 0.0), ttest_ind(ours, theirs, equal_var=False)
+    assert found.df == pytest.approx(3) and welch.df > 9
+    half = t.ppf(0.975, 3) * welch.statistic**-1 * found.value
+    assert found.ci95 == pytest.approx((found.value - half, found.value + half))
+    assert found.p == pytest.approx(2 * t.sf(welch.statistic, 3)) and found.p > welch.pvalue
 
 
 def test_with_few_seeds_there_is_an_interval_of_images_and_no_p():
