@@ -154,10 +154,9 @@ def detectable(logits: list[np.ndarray], labels: np.ndarray, patients: np.ndarra
     spread = np.var([value for value, _ in each], ddof=1)
     pairs = combinations([influences for _, influences in each], 2)
     between_images = np.mean([image_variance(one - other, patients) for one, other in pairs]) / seeds
-    between_seeds = 2 * spread / seeds
-    df_seeds = _df_seeds(((spread / seeds, seeds),) * 2)
-    df = (between_images + between_seeds) ** 2 / (between_seeds**2 / df_seeds)
-    return float((t.ppf((1 + evaluation.LEVEL) / 2, df) + t.ppf(POWER, df)) * np.sqrt(between_images + between_seeds))
+    part = spread / seeds
+    half, df = _half_width(between_images, 2 * part, _df_seeds([(part, seeds)] * 2))
+    return half + float(t.ppf(POWER, df) * np.sqrt(between_images + 2 * part))
 
 
 def _df_seeds(parts: Sequence[tuple[float, int]]) -> float:
