@@ -15,7 +15,8 @@ $(foreach v,NAME NIM A B TOL RINCI,$(if $(filter-out command line,$(origin $(v))
 # What a person types is text: `value` keeps a $ in it from being expanded by make.
 $(foreach v,NAME NIM DATA WEIGHTS CLASSES A B,$(eval override $(v) := $$(value $(v))))
 export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT N_JOBS CLUSTER CHECK NAME NIM A B TOL RINCI TYPED PY
-unexport $(KEPT) MPLBACKEND
+# Images of containers often forbid bytecode: every notebook would compile torch's thousands of files anew.
+unexport $(KEPT) MPLBACKEND PYTHONDONTWRITEBYTECODE
 export PYTHONUTF8 := 1
 # Two places are separated by a colon, which a clone's own path may hold.
 export PYTHONPATH := $(if $(findstring :,$(CURDIR)),.,$(CURDIR))
@@ -23,9 +24,7 @@ export PYTHONPATH := $(if $(findstring :,$(CURDIR)),.,$(CURDIR))
 # The folder as it was typed, and the name by which make can know it (report/link.sh).
 TYPED := $(value BUILD)
 override BUILD := $(shell sh report/link.sh '$(subst ','\'',$(TYPED))')
-ifeq ($(BUILD),)
-$(error BUILD tidak boleh kosong, dan foldernya harus dapat dibuat)
-endif
+$(if $(BUILD),,$(error BUILD tidak boleh kosong, dan foldernya harus dapat dibuat))
 
 # The interpreter: PYTHON=…, else an activated conda environment (base is left alone), else our own .venv.
 ifdef PYTHON
@@ -102,7 +101,6 @@ report: $(PAGES) $(REPORT)
 
 reference compare: $(READY)
 	@"$$PY" -m report.$@
-
 kumpul tugas nilai tantangan bundel: $(READY)
 	@"$$PY" -m grading $@
 
@@ -117,6 +115,5 @@ bench: $(READY)
 
 clean:
 	@sh report/clean.sh
-
 distclean: clean
-	@rm -rf runs data .venv *.egg-info && echo 'Semua yang dibuat oleh make sudah dihapus.'
+	@rm -rf runs data .venv *.egg-info */__pycache__ */*/__pycache__ && echo 'Semua yang dibuat oleh make sudah dihapus.'

@@ -23,7 +23,7 @@ from torchvision.models import resnet18
 from cxr_helpers import evaluation
 from cxr_helpers.data import Split, to_tensor
 from cxr_helpers.engine import runs
-from cxr_helpers.model import build, course_resnet18, split_frozen, stem_kernel
+from cxr_helpers.model import build, course_resnet18, lay_out, split_frozen, stem_kernel
 from cxr_helpers.model import features as frozen_features
 from cxr_helpers.setup import Setup
 from cxr_helpers.weights import STAGES, Weights, adapt_conv1, gabor_bank, resolve_weights
@@ -225,28 +225,37 @@ def _norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
 
 
 @torch.no_grad()
-def batch_norm_drift(network: nn.Module, images: np.ndarray) -> list[dict]:
+def batch_norm_drift(network: nn.Module, images: np.ndarray, batch: int = 64) -> list[dict]:
     """How far each BatchNorm's stored statistics are from those of these images (N, H, W) uint8, in eval mode.
 
     One dict a layer, in order: layer, shift (median over the channels of |mean − stored mean| in stored standard deviations; 0 is
     none) and scale (median ratio of the standard deviations; 1 is none). A later layer also suffers from the drift of those
     before it (notebook 01; Li et al. 2017).
     """
-    found: dict[str, dict] = {}
+    parts, norms = to_tensor(images).split(batch), _norms(network)
+    sums = {name: torch.zeros(2, layer.num_features, dtype=torch.float64) for name, layer in norms.items()}
 
     def note(name: str):
         def hook(layer: nn.BatchNorm2d, args: tuple) -> None:
-            deviation, stored = args[0].std((0, 2, 3)), (layer.running_var + layer.eps).sqrt()
-            shift = ((args[0].mean((0, 2, 3)) - layer.running_mean) / stored).abs().median().item()
-            found[name] = {"layer": name, "shift": shift, "scale": (deviation / stored).median().item()}
+            # Moments of a batch, added in double precision: all activations at once would take gigabytes.
+            mean, variance = args[0].mean((0, 2, 3)).double(), args[0].var((0, 2, 3), correction=0).double()
+            sums[name] += len(args[0]) * torch.stack([mean, variance + mean**2])
 
         return hook
 
-    handles = [layer.register_forward_pre_hook(note(name)) for name, layer in _norms(network).items()]
-    network.eval()(to_tensor(images))
+    handles = [layer.register_forward_pre_hook(note(name)) for name, layer in norms.items()]
+    network.eval()
+    for part in parts:
+        network(part)
     for handle in handles:
         handle.remove()
-    return list(found.values())
+    found = []
+    for name, layer in norms.items():
+        mean, square = sums[name] / len(images)
+        stored = (layer.running_var.double() + layer.eps).sqrt()
+        shift, scale = (mean - layer.running_mean).abs() / stored, (square - mean**2).sqrt() / stored
+        found.append({"layer": name, "shift": shift.median().item(), "scale": scale.median().item()})
+    return found
 
 
 def reestimate_batch_norm(network: nn.Module, images: np.ndarray, batch: int = 64) -> nn.Module:
@@ -281,7 +290,7 @@ def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **a
     drift: `batch_norm_drift` of the adapted network before; before and after: {"value", "ci95"}, accuracy of `probe_logits` on
     validation; change: after − before, paired by image, with its side of zero (notebook 01; Li et al. 2017).
     """
-    network = build(weights, seed, size, **adapt)
+    network = lay_out(build(weights, seed, size, **adapt), torch.device("cpu"))
     before = [probe_logits(network, train, val, seed)]
     after = [probe_logits(reestimate_batch_norm(network, train.images), train, val, seed)]
     moved = evaluation.right(after, val.labels) - evaluation.right(before, val.labels)

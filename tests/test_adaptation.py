@@ -76,6 +76,18 @@ def test_reestimated_statistics_are_those_of_the_images():
     assert torch.allclose(repaired.bn1.running_mean, response.mean((0, 2, 3)), atol=0.01)
 
 
+def test_the_drift_is_that_of_all_images_whatever_the_batch():
+    network = model.build(weights.resolve_weights("random"), 0)
+    bright = np.concatenate([images(64), np.full((32, 28, 28), 255, np.uint8)])  # the second batch is another kind, and shorter
+    first = adaptation.batch_norm_drift(network, bright, batch=64)[0]
+    with torch.no_grad():
+        response = network.conv1(to_tensor(bright))
+    stored = (network.bn1.running_var + network.bn1.eps).sqrt()
+    shift, scale = response.mean((0, 2, 3)).abs() / stored, response.std((0, 2, 3)) / stored
+    assert first["shift"] == pytest.approx(shift.median().item(), rel=1e-4)
+    assert first["scale"] == pytest.approx(scale.median().item(), rel=1e-4)
+
+
 def test_reestimated_statistics_are_the_plain_mean_over_the_batches():
     network = model.build(weights.resolve_weights("random"), 0)
     repaired = adaptation.reestimate_batch_norm(network, images(96), batch=64)

@@ -62,12 +62,13 @@ def test_make_takes_odd_names_for_the_clone_and_the_build(tmp_path):
     assert (folder / f"hasil {ODD}" / ".environment").exists() and project.folder == folder
 
 
-def test_a_window_that_other_programs_draw_in_is_not_asked_for(tmp_path):
+def test_neither_a_window_nor_a_ban_on_bytecode_is_passed_on(tmp_path):
     shown = "include Makefile\nshown:\n\t@env"
     command = ["make", "-f", "-", "shown", f"PYTHON={sys.executable}", f"BUILD={tmp_path}"]
-    given = environment() | {"MPLBACKEND": "tidak_ada", "CXR_RUNS": "di sini"}
+    given = environment() | {"MPLBACKEND": "tidak_ada", "PYTHONDONTWRITEBYTECODE": "1", "CXR_RUNS": "di sini"}
     done = subprocess.run(command, cwd=ROOT, input=shown, env=given, capture_output=True, text=True)
-    assert done.returncode == 0 and "CXR_RUNS=di sini" in done.stdout and "MPLBACKEND" not in done.stdout, done.stderr
+    assert done.returncode == 0 and "CXR_RUNS=di sini" in done.stdout, done.stderr
+    assert "MPLBACKEND" not in done.stdout and "PYTHONDONTWRITEBYTECODE" not in done.stdout
 
 
 def test_an_empty_build_is_one_line(built):
