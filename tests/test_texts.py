@@ -152,6 +152,7 @@ WORDS = [
     ("laporan", "facts", {"training.provenance.data.patients": PATIENTS}, " uji dari 360 pasien"),
     ("laporan", "facts", {"training.provenance.data.patients": None}, " uji\n- Seed"),
     ("laporan", "facts", {"training.provenance.data.patients": PATIENTS}, "latih dari 1.193 pasien"),
+    ("laporan", "facts", {"training.run.seconds": 602.0}, "; pelatihan resep mata kuliah 10 menit 2 detik"),
     (TWO, "fig_contoh_caption", {"samples.outlines": None}, "(bawah)."),
     (TWO, "fig_contoh_caption", {"samples.outlines": {"jantung": []}}, "masker acuan"),
     (TWO, "text_intensity", {"intensity.brighter": None}, "memuat 0,5: tidak terlihat"),
