@@ -253,7 +253,7 @@ def batch_norm_drift(network: nn.Module, images: np.ndarray, batch: int = 64) ->
     for name, layer in norms.items():
         mean, square = sums[name] / len(images)
         stored = (layer.running_var.double() + layer.eps).sqrt()
-        shift, scale = (mean - layer.running_mean).abs() / stored, (square - mean**2).sqrt() / stored
+        shift, scale = (mean - layer.running_mean).abs() / stored, (square - mean**2).clamp_min(0).sqrt() / stored
         found.append({"layer": name, "shift": shift.median().item(), "scale": scale.median().item()})
     return found
 
