@@ -56,6 +56,20 @@ def test_every_planned_training_has_a_file_and_is_not_trained_twice(small, compu
     computing.train(planned, study, 1, "")
 
 
+def test_the_combination_is_chosen_once_every_seed_of_every_row_is_there(small, computed, monkeypatch):
+    study, data, planned, _folder = small
+    asked = []
+    monkeypatch.setattr(computing.remedies, "choose_combination", lambda *_: asked.append(True))
+    monkeypatch.setattr(computing.files, "write", lambda *_: None)  # the others read the summary that is there
+    computing.summarise(planned, study, data)
+    assert asked
+    asked.clear()
+    late = next(one for one in reversed(planned) if one.remedy.name == "augmentation")
+    kept = computing.is_kept
+    monkeypatch.setattr(computing, "is_kept", lambda one: one is not late and kept(one))
+    assert computing.summarise(planned, study, data)["combination"] is None and not asked
+
+
 def test_a_damaged_file_or_other_settings_are_trained_again(small, computed, tmp_path):
     one = small[2][0]
     whole = one.path.read_bytes()
