@@ -5,6 +5,9 @@ bench/bfloat16/; `--train` trains what is not there, N_JOBS at a time, and can b
 precisions whose mean test AUC differs by less than a margin set in advance, ±0.02 for the course's recipe (ten seeds, which
 spread) and ±0.01 for the combination (five): two one-sided tests at 5% (Schuirmann 1987), whose variance counts images and seeds.
 Until both are shown, PRECISION=auto means float32 (setup.pick_precision). Exit status 0: an open question misses no target.
+
+November 2026, PyTorch 2.15, float32 on AMD EPYC, bfloat16 on an Intel Xeon (amx_bf16): the course's recipe is equivalent, mean
+test AUC -0.0025 (90% CI -0.0122 to 0.0071, p = 0.003); the combination waits for the reference study.
 """
 
 import argparse
