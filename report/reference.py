@@ -171,10 +171,15 @@ def rows(planned: list[Planned], names: list[str]) -> list[Row]:
 # --- what it says ---------------------------------------------------------------------------------------------------
 
 
+def _names() -> list[str]:
+    """Of the rows that are judged, without the combination."""
+    return [BASELINE.name, *(remedy.name for remedy in REMEDIES)]
+
+
 def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
     """Write results.json from the files that are there, and give it back."""
     images = Images.of(data)
-    names = ["baseline", *(remedy.name for remedy in REMEDIES)]
+    names = _names()
     judged = rows(planned, names)
     # One seed of a row may choose another combination than five, and every quick report trains the chosen one.
     whole = all(is_kept(one) for one in planned if one.remedy.name in names)
@@ -293,7 +298,7 @@ def main() -> int:
     print(f"Studi acuan: {len(planned) - missing} dari {len(planned)} pelatihan tunggal sudah ada.", flush=True)
     try:
         train(planned, study, n_jobs, cluster)
-        chosen = remedies.choose_combination(rows(planned, ["baseline", *(one.name for one in REMEDIES)]), Images.of(data))
+        chosen = remedies.choose_combination(rows(planned, _names()), Images.of(data))
         if chosen is not None:
             train(plan_combination(study, data, chosen), study, n_jobs, cluster)
     finally:
