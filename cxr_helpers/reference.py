@@ -21,8 +21,9 @@ from cxr_helpers.remedies import BASELINE, RECOMMENDED, REMEDIES
 from cxr_helpers.setup import Setup
 from cxr_helpers.verdicts import Combination, Images, Row, Trained
 
-FOLDER = files.ROOT / "notebooks" / "reference"
+FOLDER = files.REFERENCE
 TRAININGS = FOLDER / "trainings"
+BFLOAT16 = files.ROOT / "bench" / "bfloat16"  # its recipe and combination in bfloat16 (bench/precision.py)
 EXACT = ("val", "val_last", "test")  # kept in float32; the many other logits in float16
 ROUNDING = 1e-6  # the same predictions in another order of sums
 PLACED = ("auc", "gap")  # what is said of a reader's row
@@ -60,16 +61,13 @@ def trained(about: dict, arrays: dict[str, np.ndarray]) -> Trained:
 
 
 def baseline(study: Setup, folder: Path = FOLDER) -> Row | None:
-    """The reference study's seeds of the recipe as a row, judged on the test split alone; None where that study is not about
-    this one's images, length or start.
+    """The reference study's seeds of the recipe in this study's precision as a row, judged on the test split alone; None where
+    that study is not about this one's images, length or start.
     """
     known = read(folder)["provenance"]
-    same = (known["data"].get("without_extra"), "random", "float32") == (
-        study.used.fingerprint,
-        study.weights.kind,
-        study.precision,
-    )
-    kept = [found for path in sorted((folder / "trainings").glob("baseline-s*.npz")) if (found := load(path))] if same else []
+    same = (known["data"].get("without_extra"), "random") == (study.used.fingerprint, study.weights.kind)
+    there = BFLOAT16 if study.precision == "bfloat16" else folder / "trainings"
+    kept = [found for path in sorted(there.glob("baseline-s*.npz")) if (found := load(path))] if same else []
     each = [replace(trained(*one), extra=None) for one in kept if one[0]["config"]["epochs"] == study.preset.epochs]
     if not each:
         return None
@@ -78,11 +76,12 @@ def baseline(study: Setup, folder: Path = FOLDER) -> Row | None:
 
 
 def learning_curve(study: Setup, folder: Path = FOLDER) -> list[dict] | None:
-    """The reference study's learning curve (overfitting.learning_curve) over the seeds that every size of it has; None where that
-    study is not about this one's images, length or start, or has not trained every size yet.
+    """The reference study's learning curve (overfitting.learning_curve), in float32, over the seeds that every size of it has.
+
+    None where that study is not about this one's images, length or start, or has not trained every size yet.
     """
     whole, points = study.used, []
-    base = baseline(study, folder)
+    base = baseline(replace(study, precision="float32"), folder)
     if base is None:
         return None
     for part in overfitting.PARTS:
@@ -162,7 +161,8 @@ def beside(rows: list[dict], reference: dict, kind: str, folds: dict | None = No
     shown: the rows of the table, with "source" ("own" where the reader trained every remedy, else "reference"), "summary" of
     verdicts.summarise and, of the reference, "ensemble", "cross_validation" and "detectable" (of a reader's own rows the
     cross-validation alone, `folds`); margin: comparison.MARGIN; reference: its provenance; repeated: `place`, empty where the
-    data (kind) are not the phantom, which the reference is about; numbers: of the recommendations in the course's order.
+    data (kind) are not the phantom, which the reference is about; precisions: bfloat16 beside float32 (report.reference);
+    numbers: of the recommendations in the course's order.
     """
     own = {remedy.name for remedy in REMEDIES} <= {row["name"] for row in rows}
     shown = rows if own else reference["variants"]
@@ -175,6 +175,7 @@ def beside(rows: list[dict], reference: dict, kind: str, folds: dict | None = No
         **{name: None if own else reference[name] for name in ("ensemble", "detectable")},
         "cross_validation": folds if own else reference["cross_validation"],
         "reference": reference["provenance"],
+        "precisions": reference.get("precisions", []),
         "spread": spread(reference),
         "repeated": place(rows, reference) if kind == "phantom" else [],
     }

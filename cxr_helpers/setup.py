@@ -11,6 +11,7 @@ import torch
 
 from cxr_helpers import data as datasets
 from cxr_helpers.engine import files, results, runs, runtime, settings, sources
+from cxr_helpers.engine import precision as precisions
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.weights import Weights, resolve_weights
@@ -120,11 +121,9 @@ def _weights(weights: str, folder: Path) -> Weights:
     return replace(resolve_weights(decided["weights"], folder=folder), note=decided["weights_note"])
 
 
-def pick_precision(name: str, device: torch.device) -> str:
-    """auto: float32. Raises InputError where the device has no bfloat16."""
-    if name == "bfloat16" and device.type == "mps":
-        raise InputError("PRECISION=bfloat16 tidak tersedia pada GPU Apple: pakai PRECISION=float32.")
-    return "float32" if name == "auto" else name
+def _precision(name: str, device: torch.device) -> str:
+    decided = _decided()
+    return precisions.pick(name, device) if decided is None or name != "auto" else decided["precision"]
 
 
 def open_setup(
@@ -161,7 +160,7 @@ def open_setup(
         preset=amount,
         seed=given.seed,
         device=where,
-        precision=pick_precision(given.precision, where),
+        precision=_precision(given.precision, where),
         build=Path(build),
         started=started,
         clock=clock,

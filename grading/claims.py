@@ -97,7 +97,7 @@ class Studies:
         with self._lock:
             if known not in self._open:
                 try:
-                    self._open[known] = open_study(kind, weights, preset, 0, "cpu", size, classes)
+                    self._open[known] = open_study(kind, weights, preset, 0, "cpu", size, classes, "float32")
                 except InputError as error:
                     self._open[known] = str(error)
         if isinstance(self._open[known], str):

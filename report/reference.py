@@ -15,15 +15,15 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.stats import t
 
+from cxr_helpers import comparison, evaluation, overfitting, reference, remedies, verdicts
 from cxr_helpers import data as datasets
-from cxr_helpers import evaluation, overfitting, reference, remedies, verdicts
 from cxr_helpers.data import Dataset, Split
 from cxr_helpers.engine import files, indonesian, parallel, phantom, results, runs, runtime, settings
 from cxr_helpers.engine.errors import InputError
@@ -37,6 +37,8 @@ from cxr_helpers.weights import Weights, resolve_weights
 EXTRA = 6000  # further test images
 BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
 STARTS = ("gabor",)  # beside the random start of the baseline
+# Of the mean test AUC, set in advance: so close must bfloat16 come. The recipe's seeds spread more than the combination's.
+MARGINS = {"baseline": 0.02, "combination": 0.01}
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ def _planned(study: Setup, remedy: Remedy, seed: int, data: Dataset, weights: We
 
 def plan_combination(study: Setup, data: Dataset, chosen: Combination) -> list[Planned]:
     return [_planned(study, chosen, seed, data) for seed in range(SEEDS)]
+
+
+def in_bfloat16(planned: list[Planned]) -> list[Planned]:
+    """The same trainings in bfloat16, with files of their own; bench/precision.py trains them."""
+    return [replace(one, config=replace(one.config, precision="bfloat16"), folder=reference.BFLOAT16) for one in planned]
 
 
 def _few(study: Setup, seed: int, data: Dataset) -> Iterator[Planned]:
@@ -176,16 +183,49 @@ def _names() -> list[str]:
     return [BASELINE.name, *(remedy.name for remedy in REMEDIES)]
 
 
+def combination(planned: list[Planned], study: Setup, data: Dataset) -> list[Planned] | None:
+    """The trainings of the combination that validation chooses, none where it points at fewer than two remedies.
+
+    None as long as a row lacks a seed: one seed may choose another combination than five, and every quick report trains it.
+    """
+    names = _names()
+    if not all(is_kept(one) for one in planned if one.remedy.name in names):
+        return None
+    chosen = remedies.choose_combination(rows(planned, names), Images.of(data))
+    return plan_combination(study, data, chosen) if chosen else []
+
+
+def precisions(planned: list[Planned], images: Images) -> list[dict]:
+    """How far training in bfloat16 is from float32: name and what `precision` says of each row of MARGINS."""
+    found = []
+    for name, margin in MARGINS.items():
+        plan = [one for one in planned if one.remedy.name == name]
+        ours, theirs = (next(iter(rows(each, [name])), None) for each in (in_bfloat16(plan), plan))
+        found.append({"name": name} | precision(ours, theirs, len(plan), margin, images))
+    return found
+
+
+def precision(ours: Row | None, theirs: Row | None, planned: int, margin: float, images: Images) -> dict:
+    """A row in bfloat16 (ours) beside the same in float32: margin, seeds (of either, and planned), shown.
+
+    From LEAST_SEEDS of either on also "value" (mean test AUC in bfloat16 minus that in float32), "ci90" and "p" of two one-sided
+    tests. shown: whether every seed is there and the two are equivalent.
+    """
+    seeds = [len(row.trained) if row else 0 for row in (ours, theirs)]
+    about = {"margin": margin, "seeds": [*seeds, planned], "shown": False}
+    if min(seeds) < comparison.LEAST_SEEDS:
+        return about
+    labels, patients, _ = images.judging()
+    tested = comparison.equivalent(comparison.differences(ours.test(), theirs.test(), labels, patients)["auc"], margin)
+    return about | asdict(tested) | {"shown": tested.shown and min(seeds) == planned}
+
+
 def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
     """Write results.json from the files that are there, and give it back."""
     images = Images.of(data)
-    names = _names()
-    judged = rows(planned, names)
-    # One seed of a row may choose another combination than five, and every quick report trains the chosen one.
-    whole = all(is_kept(one) for one in planned if one.remedy.name in names)
-    chosen = remedies.choose_combination(judged, images) if whole else None
-    if chosen is not None:
-        judged += rows(plan_combination(study, data, chosen), [chosen.name])
+    combined = combination(planned, study, data)
+    everything = [*planned, *(combined or [])]
+    judged = rows(everything, [*_names(), "combination"])
     if not judged:
         return {}
     body = {
@@ -194,11 +234,12 @@ def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
             one | {"each": reference.each_seed(row, images)}
             for one, row in zip(verdicts.judge(judged, images), judged, strict=True)
         ],
-        "combination": asdict(chosen) if chosen else None,
+        "combination": asdict(combined[0].remedy) if combined else None,
         "ensemble": verdicts.ensemble(judged[0], images),
         "detectable": verdicts.detectable(judged[0], images) if len(judged[0].trained) > 2 else None,
         "cross_validation": _folds(planned, images),
-        "provenance": _provenance(study, data, planned),
+        "precisions": precisions(everything, images),
+        "provenance": _provenance(study, data, everything, SEEDS if combined is None else 0),
     }
     files.write(
         reference.FOLDER / "results.json", (json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n").encode()
@@ -215,13 +256,13 @@ def _folds(planned: list[Planned], images: Images) -> dict | None:
     return verdicts.summarise_folds(val, [reference.trained(*one) for one in found], images)
 
 
-def _provenance(study: Setup, data: Dataset, planned: list[Planned]) -> dict:
-    """What the study was made with: of what differs between trainings, every value."""
-    more = {"fingerprint": data.fingerprint, "extra": EXTRA, "without_extra": study.used.fingerprint}
+def _provenance(study: Setup, data: Dataset, planned: list[Planned], more: int) -> dict:
+    """What the study was made with: of what differs between trainings, every value; more: trainings not named yet."""
+    extra = {"fingerprint": data.fingerprint, "extra": EXTRA, "without_extra": study.used.fingerprint}
     about = [found[0] for one in planned if (found := reference.load(one.path))]
     each = {name: sorted({str(one["identity"][name]) for one in about}) for name in ("torch", "threads", "code")}
     return {
-        "data": study.provenance()["data"] | more,
+        "data": study.provenance()["data"] | extra,
         "weights": study.provenance()["weights"],
         "precision": study.precision,
         **each,
@@ -230,7 +271,7 @@ def _provenance(study: Setup, data: Dataset, planned: list[Planned]) -> dict:
         "last": max(one["ended"] for one in about),
         "seconds": sum(one["seconds"] for one in about),
         "trainings": len(about),
-        "planned": len(planned) + SEEDS,
+        "planned": len(planned) + more,
     }
 
 
@@ -298,9 +339,7 @@ def main() -> int:
     print(f"Studi acuan: {len(planned) - missing} dari {len(planned)} pelatihan tunggal sudah ada.", flush=True)
     try:
         train(planned, study, n_jobs, cluster)
-        chosen = remedies.choose_combination(rows(planned, _names()), Images.of(data))
-        if chosen is not None:
-            train(plan_combination(study, data, chosen), study, n_jobs, cluster)
+        train(combination(planned, study, data) or [], study, n_jobs, cluster)
     finally:
         summarise(planned, study, data)
     print(f"Studi acuan lengkap: {reference.FOLDER / 'results.json'}")

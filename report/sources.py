@@ -34,6 +34,7 @@ def decide(output: Path) -> None:
         print(forecast.said(opened, *(os.environ.get(name) or "" for name in ("REPEAT", "N_JOBS", "CLUSTER"))), flush=True)
     fields = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in vars(source).items()}
     choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}
+    choice["precision"] = opened.precision
     files.write(output, json.dumps(choice, ensure_ascii=False, indent=1).encode())
 
 

@@ -9,8 +9,8 @@ import torch
 from scipy.stats import t, ttest_ind
 
 from bench import null_study, precision, training_speed
-from cxr_helpers.comparison import Difference
 from cxr_helpers.verdicts import Images, Remedy, Row, Trained
+from report import reference as computing
 from tests.conftest import made
 
 
@@ -71,35 +71,26 @@ def test_it_shows_what_its_seeds_can_show(capsys, seeds, sizes):
 # --- two precisions -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "se", "shown"), [(0.0, 0.005, True), (0.0, 0.0062, False), (0.005, 0.002, True), (-0.0075, 0.0018, False)]
-)
-def test_equivalence_on_both_sides_of_its_boundary(value, se, shown):
-    """The 90% interval within ±0.01: at 0 a half width of 1.645 standard errors."""
-    found = precision.equivalent(Difference(value, (0, 0), 0.5, se, 0.0, None), 0.01)
-    low, high = found.ci90
-    assert found.shown is shown is (low > -0.01 and high < 0.01) is (found.p < 0.05)
-    assert high - value == pytest.approx(1.645 * se, rel=1e-3)
-
-
-def test_few_degrees_of_freedom_widen_it():
-    many, few = (precision.equivalent(Difference(0.0, (0, 0), 0.5, 0.003, 0.004, df), 0.01) for df in (None, 4.0))
-    assert many.shown and not few.shown
-
-
-@pytest.mark.parametrize(("shift", "word"), [(0.0, "setara |"), (-0.8, "belum terbukti setara |")])
-def test_two_precisions_are_compared_over_all_their_seeds(capsys, shift, word):
+@pytest.mark.parametrize(("shift", "shown", "word"), [(0.0, True, "| setara |"), (-0.8, False, "| belum terbukti setara |")])
+def test_two_precisions_are_compared_over_all_their_seeds(shift, shown, word):
     theirs, images = recipe(10, spread=0.05)
     ours, _ = recipe(10, shift, spread=0.05, seed=7)
-    assert precision.say("baseline", ours, theirs, images) is (not shift)
-    assert word in capsys.readouterr().out
+    found = computing.precision(ours, theirs, 10, 0.02, images)
+    assert found["shown"] is shown is (found["p"] < 0.05) and word in _line(found)
 
 
-def test_few_seeds_are_provisional_and_none_prove_nothing(capsys):
+def test_few_seeds_are_provisional_and_none_prove_nothing():
     theirs, images = recipe(10, spread=0.05)
     some = replace(theirs, trained=theirs.trained[:4])
-    assert not precision.say("baseline", some, theirs, images) and "(sementara)" in capsys.readouterr().out
-    assert not precision.say("baseline", None, theirs, images) and "seed belum cukup" in capsys.readouterr().out
+    found = computing.precision(some, theirs, 10, 0.02, images)
+    assert not found["shown"] and found["p"] < 0.05 and "| setara (sementara) |" in _line(found)
+    for ours in (None, replace(theirs, trained=theirs.trained[:2])):
+        found = computing.precision(ours, theirs, 10, 0.02, images)
+        assert not found["shown"] and "value" not in found and "seed belum cukup" in _line(found)
+
+
+def _line(found: dict) -> str:
+    return precision.line({"name": "baseline"} | found)
 
 
 # --- speed ----------------------------------------------------------------------------------------------------------

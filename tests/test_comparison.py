@@ -158,3 +158,19 @@ def test_a_network_that_guesses_one_class_is_called_so():
     found = comparison.judge([better, better], 0.01, guessing=[True, False])
     assert [row["verdict"] for row in found] == [MAJORITY, BETTER]
     assert ((nearly > 0) == labels).mean() > 0.8  # whatever its accuracy
+
+
+@pytest.mark.parametrize(
+    ("value", "se", "shown"), [(0.0, 0.005, True), (0.0, 0.0062, False), (0.005, 0.002, True), (-0.0075, 0.0018, False)]
+)
+def test_equivalence_on_both_sides_of_its_boundary(value, se, shown):
+    """The 90% interval within ±0.01: at 0 a half width of 1.645 standard errors."""
+    found = comparison.equivalent(Difference(value, (0, 0), 0.5, se, 0.0, None), 0.01)
+    low, high = found.ci90
+    assert found.shown is shown is (low > -0.01 and high < 0.01) is (found.p < 0.05)
+    assert high - value == pytest.approx(1.645 * se, rel=1e-3)
+
+
+def test_few_degrees_of_freedom_widen_the_interval_of_equivalence():
+    many, few = (comparison.equivalent(Difference(0.0, (0, 0), 0.5, 0.003, 0.004, df), 0.01) for df in (None, 4.0))
+    assert many.shown and not few.shown

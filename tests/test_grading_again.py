@@ -36,7 +36,7 @@ def study(tmp_path_factory):
 def handin(study, **changes) -> package.Handin:
     """A hand-in of one run, trained here."""
     run = runs.get(study.config(**changes), study.used, study.weights, "cpu", keep_weights=False)
-    found = {f"runs/{run.key}/{name}": (run.folder / name).read_bytes() for name in runs.FILES}
+    found = {f"runs/{run.key}/{name}": (run.folder / name).read_bytes() for name in runs.FILES if (run.folder / name).exists()}
     found["build/results/02_pelatihan.json"] = json.dumps({"provenance": study.provenance()}, default=str).encode()
     return package.Handin("x", found, digest="0")
 
@@ -59,6 +59,13 @@ def with_code(given: package.Handin, code: str) -> package.Handin:
 def test_own_code_is_trained_again_in_the_box_and_agrees_bit_by_bit(study):
     said = again.retrain(handin(study, own=OWN, lr=1e-3), claims.Studies(), boxed=True)
     assert said.endswith("(kode sendiri): sama bit demi bit"), said
+
+
+@pytest.mark.parametrize(("native", "end"), [(True, ": sama bit demi bit"), (False, "(dengan float32, karena")])
+def test_what_this_processor_would_emulate_is_trained_in_float32_and_said(study, monkeypatch, native, end):
+    monkeypatch.setattr(again.precision, "native", lambda device: native)
+    said = again.retrain(handin(study, precision="bfloat16", lr=1e-3), claims.Studies(), boxed=False)
+    assert end in said and ("berbeda (AUC uji" in said) is not native, said
 
 
 @boxed

@@ -21,12 +21,13 @@ def small(tmp_path_factory):
     patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("reference")
     patch.setattr(reference, "TRAININGS", folder / "trainings")
     patch.setattr(reference, "FOLDER", folder)
+    patch.setattr(reference, "BFLOAT16", folder / "bfloat16")
     for name, value in (("EXTRA", 40), ("BASELINE_SEEDS", 3), ("SEEDS", 2), ("FEW_SEEDS", 1)):
         patch.setattr(computing, name, value)
     patch.setattr(computing, "REMEDIES", remedies.REMEDIES[2:5])
     patch.setenv("CXR_DATA", str(folder / "data"))
     patch.setenv(files.RUNS, str(folder / "runs"))
-    study = open_study(data="phantom", weights="random", preset="smoke", device="cpu")
+    study = open_study(data="phantom", weights="random", preset="smoke", device="cpu", precision="float32")
     data = computing.with_extra(study.used)
     yield study, data, computing.plan(study, data), folder
     patch.undo()

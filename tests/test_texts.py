@@ -83,6 +83,8 @@ ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
 GUESS = {**ESTIMATE, "measure": "predicts", "direction": "above", "size": 0.01, "agrees": "ya", "within": False}
 SMALLER = GUESS | {"direction": "below", "measure": "overfits"}
 KNOWN = {"n": 10, "sd": 0.012, "range": 0.04}
+COARSE = {"provenance.precision": "bfloat16", "reference.precision": "float32", "spread": KNOWN, "repeated": [PLACED]}
+SHOWN = {"name": "baseline", "margin": 0.02, "shown": True, "value": -0.0025, "ci90": [-0.0122, 0.0071]}
 DETECTABLE = {"seeds": 5, "images": 682, "difference": 0.031}
 SPREAD = {"mean": 0.85, "sd": 0.05, "lowest": 0.8, "highest": 0.9}
 FOLDS = {"n": 5, "val_acc": SPREAD, "val_auc": SPREAD, "ensemble": {"auc": ESTIMATE}, "single": {"auc": ESTIMATE}}
@@ -424,10 +426,14 @@ WORDS = [
     (FOUR, "text_repetition", {"spread": KNOWN, "repeated": [PLACED | {"misleads": True}]}, "tampak lebih baik, padahal"),
     (FOUR, "text_repetition", {"spread": KNOWN, "repeated": [PLACED | {"misleads": True, "shown": "below"}]}, "lebih buruk,"),
     (FOUR, "text_repetition", {"spread": {"n": 1, "sd": None, "range": 0}, "repeated": [PLACED]}, "sebarannya belum diketahui"),
+    (FOUR, "text_repetition", COARSE | {"precisions": [SHOWN]}, "berbeda −0,0025 untuk resep (IK 90% −0,0122 hingga 0,0071;"),
+    (FOUR, "text_repetition", COARSE | {"precisions": [SHOWN, SHOWN | {"name": "combination"}]}, "dan −0,0025 untuk gabungan"),
+    (FOUR, "text_repetition", COARSE | {"precisions": [SHOWN | {"shown": False}]}, "Kesetaraan keduanya belum terbukti"),
     (FOUR, "tbl_pengulangan", {"repeated": [PLACED]}, " | 0,800–0,850 (5 seed) | di atas | "),
     (FOUR, "tbl_pengulangan", {"repeated": []}, "| Baris Anda | Seed | AUC |"),
     (FOUR, "tbl_pengulangan_caption", {"repeated": []}, "citra uji dari"),
-    (FIVE, "text_partner", {"partner": "reference"}, "seed resep dari studi acuan, sehingga tidak dilatih lagi di sini"),
+    (FIVE, "text_partner", {"partner": "reference", "provenance.precision": "float32"}, "acuan, sehingga tidak dilatih lagi"),
+    (FIVE, "text_partner", {"partner": "reference", "provenance.precision": "bfloat16"}, "bfloat16 seperti percobaan Anda"),
     (FIVE, "text_partner", {"partner": "own"}, "pelatihan resep pada laporan ini"),
     (FIVE, "tbl_percobaan", {"variants.1": ROW}, "+0,031 (0,010–0,052) | lebih baik | "),
     (FIVE, "tbl_percobaan", {"variants.1": ROW}, "| −5,0 (−9,0 hingga −1,0) | setara |"),

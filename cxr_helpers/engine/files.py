@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent  # of the code
+REFERENCE = ROOT / "notebooks" / "reference"  # the reference study
 # Other places than <project>/runs and <project>/data.
 RUNS, DATA = "CXR_RUNS", "CXR_DATA"
 # Set by report/execute.py: the folder that collects the results of a notebook until it has ended well, the file in which
