@@ -435,6 +435,7 @@ WORDS = [
     (FIVE, "text_partner", {"partner": "reference", "provenance.precision": "float32"}, "acuan, sehingga tidak dilatih lagi"),
     (FIVE, "text_partner", {"partner": "reference", "provenance.precision": "bfloat16"}, "bfloat16 seperti percobaan Anda"),
     (FIVE, "text_partner", {"partner": "own"}, "pelatihan resep pada laporan ini"),
+    (FOUR, "tbl_rincian_caption", {"source": "reference", "reference.machines": ["A", "B"]}, "pada beberapa mesin, sehingga"),
     (FIVE, "tbl_percobaan", {"variants.1": ROW}, "+0,031 (0,010–0,052) | lebih baik | "),
     (FIVE, "tbl_percobaan", {"variants.1": ROW}, "| −5,0 (−9,0 hingga −1,0) | setara |"),
     (FIVE, "tbl_percobaan", {"variants.1": ROW | {"predicts": UNDECIDED}}, "| belum dapat diputuskan | "),
