@@ -432,8 +432,8 @@ WORDS = [
     (FOUR, "tbl_pengulangan", {"repeated": [PLACED]}, " | 0,800–0,850 (5 seed) | di atas | "),
     (FOUR, "tbl_pengulangan", {"repeated": []}, "| Baris Anda | Seed | AUC |"),
     (FOUR, "tbl_pengulangan_caption", {"repeated": []}, "citra uji dari"),
-    (FIVE, "text_partner", {"partner": "reference", "provenance.precision": "float32"}, "acuan, sehingga tidak dilatih lagi"),
-    (FIVE, "text_partner", {"partner": "reference", "provenance.precision": "bfloat16"}, "bfloat16 seperti percobaan Anda"),
+    *[(FIVE, "text_partner", {"partner": "reference", "provenance.precision": one}, f"yang sama ({one}), sehingga tidak dilatih")
+      for one in ("float32", "bfloat16")],
     (FIVE, "text_partner", {"partner": "own"}, "pelatihan resep pada laporan ini"),
     (FOUR, "tbl_rincian_caption", {"source": "reference", "reference.machines": ["A", "B"]}, "pada beberapa mesin, sehingga"),
     (FIVE, "tbl_percobaan", {"variants.1": ROW}, "+0,031 (0,010–0,052) | lebih baik | "),
