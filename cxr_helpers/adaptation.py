@@ -238,7 +238,7 @@ def batch_norm_drift(network: nn.Module, images: np.ndarray, batch: int = 64) ->
     def note(name: str):
         def hook(layer: nn.BatchNorm2d, args: tuple) -> None:
             # Moments of a batch, added in double precision: all activations at once would take gigabytes.
-            mean, variance = args[0].mean((0, 2, 3)).double(), args[0].var((0, 2, 3), correction=0).double()
+            variance, mean = (moment.double() for moment in torch.var_mean(args[0], (0, 2, 3), correction=0))
             sums[name] += len(args[0]) * torch.stack([mean, variance + mean**2])
 
         return hook

@@ -40,9 +40,9 @@ def inside(maps: np.ndarray, masks: np.ndarray, labels: np.ndarray, patients: np
     """How much of |attribution| (N, H, W) lies inside masks (N, H, W), over the images that have the region at all (None if
     fewer than FEWEST: a bootstrap of so few is too sure).
 
-    n; share and area: mean shares of the attribution and of the image; ratio of both {"value", "ci95"}: 1 is what scattering the
-    attribution evenly would give; side: of 1, on which the interval of the ratio lies. Images (of patients (N,), where known) are
-    resampled within each label.
+    n; patients: how many these n images show, None where not known; share and area: mean shares of the attribution and of the
+    image; ratio of both {"value", "ci95"}: 1 is what scattering the attribution evenly would give; side: of 1, on which the
+    interval of the ratio lies. Images (of patients (N,), where known) are resampled within each label.
     """
     has = masks.any((1, 2))
     if has.sum() < FEWEST:
@@ -54,6 +54,7 @@ def inside(maps: np.ndarray, masks: np.ndarray, labels: np.ndarray, patients: np
     ci = evaluation.bootstrap(lambda rows: share[rows].mean(1) / area[rows].mean(1), labels, patients=who)
     return {
         "n": int(has.sum()),
+        "patients": evaluation.n_patients(who),
         "share": share.mean(),
         "area": area.mean(),
         "ratio": {"value": share.mean() / area.mean(), "ci95": list(ci)},
@@ -72,8 +73,8 @@ def measure(run: Run, study: Setup) -> dict:
     """Attribution maps of the chosen epoch's network on validation images, and what they say against the ground truth.
 
     "examples": images, maps, labels, probability, outlines of up to three right and three wrong predictions; "regions":
-    `inside` of each region of REGIONS, or None where the truth is not known; "missing": see `attribute`; "n" images were
-    explained.
+    `inside` of each region of REGIONS, or None where the truth is not known; "missing": see `attribute`; "n" images of
+    "patients" (how many, None where not known) were explained.
     """
     data, network = study.used, chosen_network(run, study)
     logits, labels = run.logits["val_best"], data.val.labels
@@ -94,6 +95,7 @@ def measure(run: Run, study: Setup) -> dict:
         outlines = {title: truth[name][examples].astype(bool) for name, title in REGIONS.items()}
     return {
         "n": int(min(ATTRIBUTED, len(labels))),
+        "patients": evaluation.n_patients(data.val.patients, drawn[:ATTRIBUTED]),
         "missing": missing,
         "regions": regions,
         "examples": {

@@ -186,7 +186,8 @@ def shapes(fits: list[Run], data: Dataset) -> list[dict]:
 def confidence(fits: list[Run], data: Dataset) -> list[dict]:
     """The two claims on confidence, from validation after the last epoch: most predictions are above 0.9, and some of those err.
 
-    The errors are those of the first seed. One is enough for the claim; that none is seen on these images does not refute it.
+    The errors are those of the first seed, among n_confident images of patients (how many, None where not known). One is enough
+    for the claim; that none is seen on these images does not refute it.
     """
     labels, patients = data.val.labels, data.val.patients
 
@@ -198,6 +199,7 @@ def confidence(fits: list[Run], data: Dataset) -> list[dict]:
     errors = {
         "n_wrong": int((wrong & above).sum()),
         "n_confident": int(above.sum()),
+        "patients": evaluation.n_patients(patients, above),
         "seed": fits[0].config.seed,
         **evaluation.share(wrong[above], evaluation.among(patients, above)),
     }

@@ -84,7 +84,7 @@ class Split:
     @property
     def n_patients(self) -> int | None:
         """How many patients the images show; None where they are not known."""
-        return None if self.patients is None else len(np.unique(self.patients))
+        return evaluation.n_patients(self.patients)
 
 
 @dataclass(frozen=True)

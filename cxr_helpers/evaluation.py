@@ -85,6 +85,11 @@ def among(patients: np.ndarray | None, which: np.ndarray) -> np.ndarray | None:
     return None if patients is None else patients[which]
 
 
+def n_patients(patients: np.ndarray | None, which: np.ndarray | slice = slice(None)) -> int | None:
+    """How many patients some of the images (a mask, row numbers or a slice) show; None where patients are not known."""
+    return None if patients is None else len(np.unique(patients[which]))
+
+
 def effective_size(hits: np.ndarray, patients: np.ndarray | None = None) -> float:
     """How many independent images say as much about the share hits (N,) in [0, 1] as these do: N over the design effect.
 
@@ -345,10 +350,7 @@ def mean_loss(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0, patie
 
 
 def share(hits: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """The share of True in hits (N,) with Wilson's interval: {"value", "ci95"}; NaN where there is nothing to count.
-
-    hits may be means over seeds, in [0, 1].
-    """
+    """Share of True in hits (N,), which may be means over seeds, with Wilson's interval: {"value", "ci95"}; of nothing, NaN."""
     if len(hits) == 0:
         return {"value": float("nan"), "ci95": [float("nan")] * 2}
     n = effective_size(hits, patients)

@@ -182,9 +182,10 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
     """How fast correct and flipped labels are fitted; None where the truth behind the labels is not known.
 
     {"n_correct", "n_flipped", "by_epoch": [{"epoch", "correct", "flipped": {"value", "ci95"}}]}: shares of training images whose
-    prediction, as recorded while training, agrees with the label as written. "rise": of the share of flipped labels from the
-    first epoch to the last, paired by image; "lead": of correct over flipped labels in the first epoch (two groups of images),
-    both {"value", "ci95", "side"}; "follows": whether both are above zero, so that what is general came before what is memorised.
+    prediction, as recorded while training, agrees with the label as written; "patients_correct" and "patients_flipped": how many
+    patients these images show, None where not known. "rise": of the share of flipped labels from the first epoch to the last,
+    paired by image; "lead": of correct over flipped labels in the first epoch (two groups of images), both {"value", "ci95",
+    "side"}; "follows": whether both are above zero, so that what is general came before what is memorised.
     """
     if train.truth is None or not train.truth["flipped"].any():
         return None
@@ -203,6 +204,7 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
     return {
         "n_correct": int((~flipped).sum()),
         "n_flipped": int(flipped.sum()),
+        **{f"patients_{name}": evaluation.n_patients(who) for name, who in patients.items()},
         "by_epoch": rows,
         "rise": rise,
         "lead": lead,
@@ -213,18 +215,26 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
 # --- confidence -----------------------------------------------------------------------------------------------------
 
 
+def calibration(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
+    """The ECE of logits (N,) beside that of chance (notebooks 02 and 03).
+
+    ece_measured: the ECE as defined, with its bias; ece_chance: {"value", "range95"} that a calibrated network with these logits
+    would show, see evaluation.chance_calibration_error; beyond_chance: whether the measured one lies above that range.
+    """
+    measured = float(evaluation.expected_calibration_error(expit(logits), labels))
+    chance = evaluation.chance_calibration_error(logits, patients)
+    return {"ece_measured": measured, "ece_chance": chance, "beyond_chance": measured > chance["range95"][1]}
+
+
 def confidence(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
     """Probability of the predicted class of right and wrong predictions, the share above 0.9, the errors among those, and the
     calibration.
 
-    logits, labels, patients (where known): (N,). ece_measured: the ECE as defined; ece_chance: what a calibrated network with
-    these logits would show, see evaluation.chance_calibration_error; beyond_chance: whether the measured one lies above that
-    range; ece: {"value", "ci95"} without the bias.
+    logits, labels, patients (where known): (N,). ece: {"value", "ci95"} without its bias; the ECE as measured beside that of
+    chance: see `calibration`.
     """
     sure, right = evaluation.confidence(logits), (logits > 0) == (labels == 1)
     above = sure > CONFIDENT
-    measured = float(evaluation.expected_calibration_error(expit(logits), labels))
-    chance = evaluation.chance_calibration_error(logits, patients)
     return {
         "n": len(labels),
         "right": sure[right],
@@ -234,9 +244,7 @@ def confidence(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | No
         "confident_errors": int((above & ~right).sum()),
         "confident_error_share": evaluation.share(~right[above], evaluation.among(patients, above)),
         "ece": evaluation.metrics(logits, labels, patients=patients)["ece"],
-        "ece_measured": measured,
-        "ece_chance": chance,
-        "beyond_chance": measured > chance["range95"][1],
+        **calibration(logits, labels, patients),
     }
 
 
@@ -254,7 +262,7 @@ def temperature(
     """Temperature scaling: fitted on validation logits, judged on test logits (N,) of test_patients (N,), where known.
 
     {"temperature", "before", "after", "difference"}: ece (without its bias) and loss {"value", "ci95"}; the difference after −
-    before is paired.
+    before is paired. "before" and "after" also hold the ECE as measured beside that of chance, see `calibration`.
     "softens": whether the temperature is above 1; "side": of zero, on which the interval of the ECE's difference lies;
     "reliability_before" and "reliability_after": the diagrams on the test split. The decisions, and so the accuracy, do not
     change.
@@ -280,6 +288,8 @@ def temperature(
         }
         for i, which in enumerate(("before", "after", "difference"))
     }
+    for which, logits in (("before", test), ("after", test / t)):
+        body[which] |= calibration(logits, test_labels, test_patients)
     return {
         "temperature": t,
         "softens": t > 1,
@@ -307,13 +317,15 @@ def _remark(truth: dict[str, np.ndarray] | None, row: int) -> str:
 def confident_errors(logits: np.ndarray, split: Split) -> dict:
     """The wrong predictions of highest confidence: images, labels, predicted, probability (of class 1) and remarks.
 
-    "n" and "n_flipped" count all above 0.9; n_flipped is None where the truth is not known.
+    "n" and "n_flipped" count all above 0.9, "patients" those whom these n images show; n_flipped is None where the truth, and
+    patients where the patients are not known.
     """
     sure, wrong = evaluation.confidence(logits), (logits > 0) != (split.labels == 1)
     rows = np.flatnonzero(wrong)[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
     confident = wrong & (sure > CONFIDENT)
     return {
         "n": int(confident.sum()),
+        "patients": evaluation.n_patients(split.patients, confident),
         "n_flipped": None if split.truth is None else int((confident & split.truth["flipped"].astype(bool)).sum()),
         "images": split.images[rows],
         "labels": split.labels[rows],
@@ -330,9 +342,9 @@ def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
     """Is the tube a shortcut? For each anatomy (without, with pneumothorax): how much more often images with a tube are given
     class 1.
 
-    Test images, chosen epoch. Rows: pneumothorax, n_with, n_without, with and without (shares, {"value", "ci95"}), difference
-    (Newcombe), side (of zero, on which its interval lies); groups with fewer than 3 images are left out. None where the truth is
-    not known.
+    Test images, chosen epoch. Rows: pneumothorax, n_with, n_without, patients_with and patients_without (how many these images
+    show, None where not known), with and without (shares, {"value", "ci95"}), difference (Newcombe), side (of zero, on which its
+    interval lies); groups with fewer than 3 images are left out. None where the truth is not known.
     """
     if data.test.truth is None:
         return None
@@ -352,6 +364,8 @@ def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
                 "pneumothorax": sick,
                 "n_with": int(groups[0].sum()),
                 "n_without": int(groups[1].sum()),
+                "patients_with": evaluation.n_patients(who[0]),
+                "patients_without": evaluation.n_patients(who[1]),
                 "with": shares[0],
                 "without": shares[1],
                 "difference": {name: difference[name] for name in ("value", "ci95")},
@@ -385,8 +399,8 @@ def _groups(truth: dict[str, np.ndarray]) -> list[tuple[str, str, np.ndarray]]:
 
 
 def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
-    """Test accuracy of the chosen epoch in groups of the ground truth: divides, group, n, acc {"value", "ci95"}, and how far it
-    is from the other images of the same division.
+    """Test accuracy of the chosen epoch in groups of the ground truth: divides, group, n, patients (None where not known), acc
+    {"value", "ci95"}, and how far it is from the other images of the same division.
 
     difference: {"value", "ci95"} from those (Newcombe), p_adjusted (Fisher's exact test, adjusted by Holm over all groups that
     are compared) and side: "above" or "below" zero where that is below 0.05, else "across". Of a division in two only the first
@@ -406,7 +420,8 @@ def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
         acc = evaluation.share(right[which], evaluation.among(patients, which))
         same = [j for j, one in enumerate(groups) if one[0] == divides]
         compared = divides != "Label" and (len(same) > 2 or same[0] == i < same[-1])
-        row = {"divides": divides, "group": group, "n": int(which.sum()), "acc": acc, "difference": None, "p_adjusted": None}
+        row = {"divides": divides, "group": group, "n": int(which.sum()), "patients": evaluation.n_patients(patients, which)}
+        row |= {"acc": acc, "difference": None, "p_adjusted": None}
         if compared:
             others = np.logical_or.reduce([groups[j][2] for j in same if j != i])
             who = [evaluation.among(patients, mask) for mask in (which, others)]

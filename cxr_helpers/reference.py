@@ -17,7 +17,7 @@ from cxr_helpers import comparison, evaluation, overfitting, verdicts
 from cxr_helpers import data as datasets
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.remedies import BASELINE, RECOMMENDED, REMEDIES
+from cxr_helpers.remedies import BASELINE, RECOMMENDED
 from cxr_helpers.setup import Setup
 from cxr_helpers.verdicts import Combination, Images, Row, Trained
 
@@ -121,32 +121,44 @@ def each_seed(row: Row, images: Images) -> dict[str, list[float]]:
 def place(rows: list[dict], reference: dict) -> list[dict]:
     """Where a reader's rows (of remedies.judge, baseline first) fall among the reference's seeds, by name.
 
-    One dict a row that the reference knows: row and place (indices), seeds (of the reference), and for each of PLACED value,
-    lowest, highest, and where ("below", "within", "above" the reference's seeds). For all but the baseline also shown: "above",
-    "below" or "across", the side of zero of the reader's own interval of the difference in AUC; verdict, the reference's; and
-    misleads, whether the reader alone would have seen a difference that the verdict does not confirm, or the contrary of it.
+    One dict a row that the reference knows (the combination: the very same one): row and place (indices), seeds (of the
+    reference: without those that the reader took too, for a training repeated falls where it fell before), and for each of PLACED
+    value, lowest, highest, and where ("below", "within", "above" these seeds; the last three None where no seed is left). For all
+    but the baseline also shown: "above", "below" or "across", the side of zero of the reader's own interval of the difference in
+    AUC; verdict, the reference's; and `_alone`.
     """
     known = {row["name"]: i for i, row in enumerate(reference["variants"])}
     found = []
     for i, row in enumerate(rows):
-        if row["name"] not in known:
+        if row["name"] not in known or row["parts"] != reference["variants"][known[row["name"]]]["parts"]:
             continue
         theirs = reference["variants"][known[row["name"]]]
-        placed = {"row": i, "place": known[row["name"]], "seeds": len(theirs["seeds"])}
+        others = [k for k, seed in enumerate(theirs["seeds"]) if seed not in row["seeds"]]
+        placed = {"row": i, "place": known[row["name"]], "seeds": len(others)}
         for name, value in (("auc", row["test"]["auc"]["value"]), ("gap", row["gap"]["value"])):
-            low, high = min(theirs["each"][name]), max(theirs["each"][name])
-            where = "below" if value < low - ROUNDING else "above" if value > high + ROUNDING else "within"
-            placed[name] = {"value": value, "lowest": low, "highest": high, "where": where}
+            placed[name] = {"value": value, **_where(value, [theirs["each"][name][k] for k in others])}
         shown = None if row["difference"] is None else evaluation.side(row["difference"]["auc"]["ci95"])
-        found.append(placed | {"shown": shown, "verdict": theirs["verdict"], "misleads": _misleads(shown, theirs["verdict"])})
+        found.append(placed | {"shown": shown, "verdict": theirs["verdict"], "alone": _alone(shown, theirs["verdict"])})
     return found
 
 
-def _misleads(shown: str | None, verdict: str) -> bool:
-    """Whether an interval on this side of zero (None: the baseline's) says something else than the verdict of several seeds."""
-    if shown in (None, "across"):
-        return False
-    return verdict != {"above": comparison.BETTER, "below": comparison.WORSE}[shown]
+def _where(value: float, seeds: list[float]) -> dict:
+    if not seeds:
+        return dict.fromkeys(("lowest", "highest", "where"))
+    low, high = min(seeds), max(seeds)
+    where = "below" if value < low - ROUNDING else "above" if value > high + ROUNDING else "within"
+    return {"lowest": low, "highest": high, "where": where}
+
+
+def _alone(shown: str | None, verdict: str) -> str | None:
+    """What a reader would have made of an interval on this side of zero alone (None: the baseline's), by the verdict of several
+    seeds: "misleads" (a difference that the verdict does not confirm, or the contrary of it), "misses" (none, though the verdict
+    found one), or None. A network that guesses the majority looks worse, and rightly.
+    """
+    confirmed = {"above": (comparison.BETTER,), "below": (comparison.WORSE, comparison.MAJORITY)}
+    if shown in confirmed:
+        return None if verdict in confirmed[shown] else "misleads"
+    return "misses" if shown and verdict in (comparison.BETTER, comparison.WORSE) else None
 
 
 def spread(reference: dict) -> dict:
@@ -155,26 +167,31 @@ def spread(reference: dict) -> dict:
     return {"n": len(each), "sd": float(each.std(ddof=1)) if len(each) > 1 else None, "range": float(np.ptp(each))}
 
 
-def beside(rows: list[dict], reference: dict, kind: str, folds: dict | None = None) -> dict:
+def beside(rows: list[dict], reference: dict, kind: str, own: dict | None = None) -> dict:
     """What notebook 04 hands on beside a reader's rows: whose rows are judged, and where the reader's fall.
 
-    shown: the rows of the table, with "source" ("own" where the reader trained every remedy, else "reference"), "summary" of
-    verdicts.summarise and, of the reference, "ensemble", "cross_validation" and "detectable" (of a reader's own rows the
-    cross-validation alone, `folds`); margin: comparison.MARGIN; reference: its provenance; repeated: `place`, empty where the
-    data (kind) are not the phantom, which the reference is about; precisions: bfloat16 beside float32 (report.reference);
-    numbers: of the recommendations in the course's order.
+    shown: the rows of the table, with "source" and "summary" of verdicts.summarise: the reader's ("own") where they trained every
+    remedy, and on the phantom (kind), which the reference is about, with seeds enough for a verdict; else the reference's. With
+    them "ensemble", "detectable" and "cross_validation" (own: remedies.beside, None unless every remedy was trained), and
+    "folds_source": folds that the reader trained are shown in any case. margin: comparison.MARGIN; reference: its provenance;
+    background: the reference's summary beside own rows of other data; repeated: `place`, empty on other data; precisions:
+    bfloat16 beside float32 (report.reference); numbers: of the recommendations in the course's order.
     """
-    own = {remedy.name for remedy in REMEDIES} <= {row["name"] for row in rows}
-    shown = rows if own else reference["variants"]
+    enough = kind != "phantom" or min((len(row["seeds"]) for row in rows), default=0) >= comparison.LEAST_SEEDS
+    mine = own is not None and enough
+    shown = rows if mine else reference["variants"]
+    folds = own if own else reference
     return {
         "shown": shown,
-        "source": "own" if own else "reference",
+        "source": "own" if mine else "reference",
         "summary": verdicts.summarise(shown),
         "numbers": {name: place for place, name in enumerate(RECOMMENDED, start=1)},
         "margin": comparison.MARGIN,
-        **{name: None if own else reference[name] for name in ("ensemble", "detectable")},
-        "cross_validation": folds if own else reference["cross_validation"],
+        **{name: (own if mine else reference)[name] for name in ("ensemble", "detectable")},
+        "cross_validation": folds["cross_validation"],
+        "folds_source": "own" if own else "reference",
         "reference": reference["provenance"],
+        "background": verdicts.summarise(reference["variants"]) if mine and kind != "phantom" else None,
         "precisions": reference.get("precisions", []),
         "spread": spread(reference),
         "repeated": place(rows, reference) if kind == "phantom" else [],

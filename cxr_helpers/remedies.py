@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from cxr_helpers import augment, evaluation, pretraining, verdicts
+from cxr_helpers import augment, comparison, evaluation, pretraining, verdicts
 from cxr_helpers.data import to_tensor
 from cxr_helpers.engine import parallel, runs, settings
 from cxr_helpers.engine.progress import bar
@@ -176,6 +176,21 @@ def cross_validation(study: Setup, n_jobs: int | str = 1, cluster: str = "") -> 
         fits = parallel.train(tasks, study.weights, study.device, n_jobs, cluster, progress.update)
     val = [(run.logits["val_last"], part.val.labels) for run, part in zip(fits, parts, strict=True)]
     return verdicts.summarise_folds(val, [trained(run) for run in fits], Images.of(study.used))
+
+
+def beside(study: Setup, n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto") -> dict | None:
+    """What stands beside the rows of a study that trains every one of them; None of another.
+
+    cross_validation; ensemble and detectable of the baseline's seeds (verdicts; None where they are too few).
+    """
+    if not trains_every_row(study, repeat):
+        return None
+    row, images = _baseline(study), Images.of(study.used)
+    return {
+        "cross_validation": cross_validation(study, n_jobs, cluster),
+        "ensemble": verdicts.ensemble(row, images),
+        "detectable": verdicts.detectable(row, images) if len(row.trained) >= comparison.LEAST_SEEDS else None,
+    }
 
 
 def shortcut(study: Setup) -> list[dict]:

@@ -25,6 +25,7 @@ from cxr_helpers.evaluation import area_under_curve
 from cxr_helpers.recipe import TrainConfig
 from cxr_helpers.weights import Weights
 
+RECORDED = ("val", "test")  # splits whose logits are recorded after each epoch
 EVALUATION_BATCH = 64  # its activations still fit the cache of a laptop: measured faster than 16 and than 256
 
 
@@ -249,7 +250,7 @@ def _final_logits(fitting: "Fitting", states: dict) -> dict[str, Tensor]:
         if epoch not in of_epoch:
             fitting.network.load_state_dict(weights)
             # The recorded training logits are those of the training mode, so they are computed here, as those of extra images.
-            recorded = () if fitting.config.tta else ("val", "test")
+            recorded = () if fitting.config.tta else fitting.recorded
             known = {name: fitting.state.logits[name][epoch - 1] for name in recorded}
             of_epoch[epoch] = {name: fitting.predict(name) for name in fitting.inputs if name not in known} | known
         final |= {f"{name}_{which}": logits for name, logits in of_epoch[epoch].items()}
@@ -259,8 +260,16 @@ def _final_logits(fitting: "Fitting", states: dict) -> dict[str, Tensor]:
 class Fitting:
     """One fit from its settings to its end: what `fit` makes of them, and where it stands."""
 
-    def __init__(self, config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict | None):
-        self.config, self.device, self.state = config, device, Progress()
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Dataset,
+        weights: Weights,
+        device: torch.device,
+        parts: dict | None,
+        recorded: tuple[str, ...] = RECORDED,
+    ):
+        self.config, self.device, self.state, self.recorded = config, device, Progress(), recorded
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)  # of what one's own code draws
             parts = (owncode.make(config.own) if config.own else {}) if parts is None else parts
@@ -281,9 +290,14 @@ class Fitting:
         return every if self.averaged.mean is not None else {k: v for k, v in every.items() if k != "averaged"}
 
     def resume(self, saved: dict) -> None:
+        """Go on from a checkpoint, unless its epochs lack a split that is to be recorded."""
+        known = Progress(**saved["progress"])
+        if any(len(known.logits[name]) < known.epoch for name in self.recorded):
+            return
+        self.recorded = tuple(name for name in RECORDED if len(known.logits[name]) == known.epoch)
         for name, part in self.parts_of_state().items():
             part.load_state_dict(saved[name])
-        self.state = Progress(**saved["progress"])
+        self.state = known
 
     def checkpoint(self) -> dict:
         return {name: part.state_dict() for name, part in self.parts_of_state().items()} | {"progress": dict(vars(self.state))}
@@ -317,7 +331,7 @@ class Fitting:
             how = (self.optimizer, self.criterion, self.schedule, self.transform, after_step, config.precision, config.clip)
             train = train_epoch(self.part, self.inputs["train"], self.target, batches, *how)
         judged = self.averaged.end_epoch(epoch, self.inputs["train"])
-        recorded = {"train": train} | {name: evaluate(judged, self.inputs[name]) for name in ("val", "test")}
+        recorded = {"train": train} | {name: evaluate(judged, self.inputs[name]) for name in self.recorded}
         row = _history_row({"train": train, "val": recorded["val"]}, self.labels)
         if not all(math.isfinite(value) for value in row.values()):
             raise InputError(
@@ -344,15 +358,17 @@ def fit(
     checkpoint: Callable[[dict], None] | None = None,
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
     parts: dict | None = None,
+    recorded: tuple[str, ...] = RECORDED,
 ) -> Outcome:
     """Train as `config` says and return plain data (notebook 02).
 
     After each epoch `checkpoint(state)` is called with everything needed to go on; `resume=state` goes on from there, bit for bit
     on the same machine: every epoch draws its random numbers from (seed, epoch) alone. The best epoch is the one that `monitor`
-    names. The logits of the test split are recorded after each epoch, and nothing here looks at them. `on_epoch(history)` watches
-    and never steers; `parts` takes the place of what `config.own` makes. Raises InputError when the loss is no longer finite.
+    names. The logits of the splits `recorded` ("val" always) are kept after each epoch; nothing here looks at those of the
+    test split. `on_epoch(history)` watches and never steers; `parts` takes the place of what `config.own` makes. Raises
+    InputError when the loss is no longer finite.
     """
-    fitting = Fitting(config, data, weights, torch.device(device), parts)
+    fitting = Fitting(config, data, weights, torch.device(device), parts, recorded)
     if resume is not None:
         fitting.resume(resume)
     steps, state = fitting.per_epoch * config.epochs, fitting.state

@@ -136,7 +136,8 @@ def trained(run: runs.Run, which: str = "last") -> Trained:
 
 
 def _means(row: Row, images: Images) -> dict:
-    """Metrics of a row on all test images: {metric: {"value", "sd" over the seeds (None for one), "ci95"}}, n and majority.
+    """Metrics of a row on all test images: {metric: {"value", "sd" over the seeds (None for one), "ci95"}}, n, patients (None
+    where not known) and majority.
 
     ci95 counts images and seeds, from three seeds on; of fewer seeds it counts images alone.
     """
@@ -145,7 +146,7 @@ def _means(row: Row, images: Images) -> dict:
     if flipped is not None:  # the phantom knows which labels the anatomy contradicts
         truth = comparison.means(row.test(), labels ^ flipped.astype(labels.dtype), patients)
         found |= {"truth_auc": truth["auc"], "truth_acc": truth["acc"]}
-    return {"n": len(labels), "majority": evaluation.majority_share(labels), **found}
+    return {"n": len(labels), "patients": evaluation.n_patients(patients), "majority": evaluation.majority_share(labels), **found}
 
 
 def judge(rows: list[Row], images: Images) -> list[dict]:
@@ -251,8 +252,8 @@ def detectable(row: Row, images: Images) -> list[dict]:
     """How large a true difference in AUC between two recipes must be to be seen in four of five studies like this one.
 
     One dict a number of seeds a recipe (CHANCE) and set of test images (the test split alone, then all): seeds, images,
-    difference. From the spread of this row's seeds, three at least; the interval is that of `comparison`, without Holm's
-    correction.
+    patients (None where not known), difference. From the spread of this row's seeds, three at least; the interval is that of
+    `comparison`, without Holm's correction.
     """
     found = []
     sets = [([one.test for one in row.trained], images.labels["test"], images.patients["test"])]
@@ -260,9 +261,9 @@ def detectable(row: Row, images: Images) -> list[dict]:
         sets.append((row.test(), *images.judging()[:2]))
     for logits, labels, patients in sets:
         for seeds in CHANCE:
-            found.append(
-                {"seeds": seeds, "images": len(labels), "difference": comparison.detectable(logits, labels, patients, seeds)}
-            )
+            difference = comparison.detectable(logits, labels, patients, seeds)
+            counted = {"images": len(labels), "patients": evaluation.n_patients(patients)}
+            found.append({"seeds": seeds, **counted, "difference": difference})
     return found
 
 

@@ -55,6 +55,10 @@ class Planned:
     def path(self) -> Path:
         return (self.folder or reference.TRAININGS) / f"{self.remedy.name}-s{self.config.seed}.npz"
 
+    @property
+    def is_fold(self) -> bool:
+        return self.remedy.recommendation == "cross_validation"
+
 
 # --- what is planned ------------------------------------------------------------------------------------------------
 
@@ -131,7 +135,7 @@ def keep(planned: Planned, run: runs.Run) -> None:
     }
     arrays = {name: getattr(one, name).astype(np.float32) for name in reference.EXACT}
     arrays |= {name: getattr(one, name).astype(np.float16) for name in ("train", "extra")}
-    if planned.remedy.recommendation == "cross_validation":  # a fold's validation images are its own
+    if planned.is_fold:  # a fold's validation images are its own
         arrays["val_labels"] = planned.data.val.labels
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     stream = io.BytesIO()
@@ -249,7 +253,7 @@ def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
 
 def _folds(planned: list[Planned], images: Images) -> dict | None:
     """What the folds say, once all of them are there."""
-    found = [reference.load(one.path) for one in planned if one.remedy.recommendation == "cross_validation" and is_kept(one)]
+    found = [reference.load(one.path) for one in planned if one.is_fold and is_kept(one)]
     if len(found) < remedies.FOLDS:
         return None
     val = [(arrays["val_last"], arrays["val_labels"]) for _, arrays in found]
@@ -296,7 +300,8 @@ def check(planned: list[Planned], study: Setup, n: int) -> bool:
     """Train n kept trainings, drawn at random, again, each with the threads it had; say of each whether it agrees.
 
     Bit for bit on the same kind of machine; else its AUC must lie where another seed's would: within the 95% prediction interval
-    of the row's seeds (a single seed, or two, tell no spread: then only the bits count).
+    of the row's seeds, for a fold of all folds (two tell no spread: then only the bits count). A processor's name does not tell
+    its kind, which virtual machines hide. So other bits on a processor of that name are said, and judged by the interval too.
     """
     agree = True
     kept = [one for one in planned if is_kept(one)]
@@ -310,17 +315,22 @@ def check(planned: list[Planned], study: Setup, n: int) -> bool:
             )
         labels = one.data.test.labels
         auc = [float(evaluation.area_under_curve(logits, labels)) for logits in (again.test, arrays["test"])]
-        others = [row for row in rows(kept, [one.remedy.name])]
-        seeds = np.array([evaluation.area_under_curve(each.test, labels) for row in others for each in row.trained])
-        same = _digest(again) == about["digest"]
-        near = len(seeds) > 2 and abs(auc[0] - seeds.mean()) <= t.ppf(0.975, len(seeds) - 1) * seeds.std(ddof=1) * np.sqrt(
-            1 + 1 / len(seeds)
-        )
+        alike = [each.remedy.name for each in kept if each.is_fold] if one.is_fold else [one.remedy.name]
+        seeds = [evaluation.area_under_curve(each.test, labels) for row in rows(kept, alike) for each in row.trained]
+        same, near = _digest(again) == about["digest"], _within(auc[0], np.array(seeds))
         verdict = "sama bit demi bit" if same else "dalam sebaran seed" if near else "TIDAK COCOK"
+        if not same and about["machine"] == runtime.processor():
+            verdict += ", bitnya lain walaupun nama prosesornya sama"
         shown = [indonesian.number(value, 4) for value in auc]
         print(f"{one.path.stem}: {verdict}; AUC uji {shown[0]}, tersimpan {shown[1]}.", flush=True)
         agree &= same or near
     return agree
+
+
+def _within(value: float, seeds: np.ndarray) -> bool:
+    """Whether a value lies in the 95% prediction interval of these (n,): where one more would."""
+    n = len(seeds)
+    return n > 2 and bool(abs(value - seeds.mean()) <= t.ppf(0.975, n - 1) * seeds.std(ddof=1) * np.sqrt(1 + 1 / n))
 
 
 def main() -> int:

@@ -139,6 +139,21 @@ def test_a_repair_is_judged_on_the_same_images(monkeypatch, swapped):
 
 
 @pytest.mark.parametrize(
+    ("mended", "broken", "side"), [(0, 0, "across"), (8, 8, "across"), (4, 0, "across"), (20, 4, "above"), (4, 20, "below")]
+)
+def test_a_repair_that_breaks_what_it_mends_or_mends_a_few_decides_nothing(monkeypatch, mended, broken, side):
+    labels, place = (np.arange(400) % 2).astype(np.uint8), np.arange(400)
+    sign, before = np.where(labels == 1, 1, -1), place < 320
+    after = (before & (place >= broken)) | ((place >= 320) & (place < 320 + mended))
+    given = iter([sign * np.where(right, 1, -1) for right in (before, after)])
+    monkeypatch.setattr(adaptation, "probe_logits", lambda *_: next(given))
+    split = Split(images(400), labels, place)
+    few = Split(images(8), labels[:8], np.arange(8))
+    change = adaptation.repair(weights.resolve_weights("random"), few, split, 0, 28)["change"]
+    assert change["side"] == side and change["value"] == pytest.approx((mended - broken) / 400)
+
+
+@pytest.mark.parametrize(
     ("ci", "better", "worse"), [((0.01, 0.1), 1, 0), ((0.0, 0.1), 0, 0), ((-0.1, -0.01), 0, 1), ((-0.1, 0.0), 0, 0)]
 )
 @pytest.mark.parametrize("seeds", [2, 3])

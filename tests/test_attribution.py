@@ -32,16 +32,25 @@ def test_attribution_of_noise_is_spread_evenly_and_a_missing_region_is_none():
     assert attribution.inside(maps, few, np.arange(60) % 2) is None
 
 
+@pytest.mark.parametrize(("weight", "side"), [(2, "above"), (1, "across"), (0.5, "below")])
+def test_a_region_that_counts_more_or_less_than_its_area_is_told_from_one_that_does_not(weight, side):
+    generator = np.random.default_rng(1)
+    masks = generator.random((60, 28, 28)) < 0.2
+    maps = generator.normal(size=(60, 28, 28)) * np.where(masks, weight, 1)
+    found = attribution.inside(maps, masks, np.arange(60) % 2)
+    assert found["side"] == side and found["n"] == 60
+    assert found["ratio"]["value"] == pytest.approx(weight / (1 + 0.2 * (weight - 1)), rel=0.05)
+
+
 def test_attribution_counts_patients_where_they_are_known():
     generator = np.random.default_rng(2)
     looks = np.repeat(generator.random(20) < 0.5, 5)  # at the region, or beside it: as one patient's images do
     masks = np.zeros((100, 28, 28), bool)
     masks[:, :5] = True
     maps = np.where(masks == looks[:, None, None], 1.0, 0.1) * generator.random((100, 28, 28))
-    by_image, by_patient = (
-        attribution.inside(maps, masks, np.zeros(100), p)["ratio"]["ci95"] for p in (None, np.arange(100) // 5)
-    )
-    assert (by_patient[1] - by_patient[0]) > 1.5 * (by_image[1] - by_image[0])
+    by_image, by_patient = (attribution.inside(maps, masks, np.zeros(100), p) for p in (None, np.arange(100) // 5))
+    assert (by_image["n"], by_image["patients"], by_patient["patients"]) == (100, None, 20)
+    assert np.ptp(by_patient["ratio"]["ci95"]) > 1.5 * np.ptp(by_image["ratio"]["ci95"])
 
 
 def test_attribution_integrates_a_real_network_well():

@@ -16,14 +16,16 @@ from tests.conftest import made
 
 def recipe(n_seeds: int, shift: float = 0.0, spread: float = 0.1, seed: int = 0) -> tuple[Row, Images]:
     """Networks of one recipe, 300 test and 200 extra images; their skill is drawn with this spread around 2 + shift."""
-    generator = np.random.default_rng(seed)
-    labels = {split: (np.random.default_rng(1).random(n) < 0.6).astype(np.uint8) for split, n in (("test", 300), ("extra", 200))}
+    generator, fitting = np.random.default_rng(seed), np.random.default_rng(seed + 100)
+    sizes = {"test": 300, "extra": 200, "train": 400, "val": 150}
+    labels = {split: (np.random.default_rng(1).random(n) < 0.6).astype(np.uint8) for split, n in sizes.items()}
     easy = {split: np.random.default_rng(2).normal(0, 1, len(each)) for split, each in labels.items()}
     each = []
     for one in range(n_seeds):
         skill = 2 + shift + spread * generator.normal()
-        logits = {s: skill * labels[s] + easy[s] + 0.2 * generator.normal(0, 1, len(easy[s])) for s in labels}
-        each.append(Trained(one, np.zeros(1), np.zeros(1), np.zeros(1), logits["test"], logits["extra"], [], 1.0, 1, 1))
+        drawn = {split: (generator if split in ("test", "extra") else fitting).normal(0, 1, n) for split, n in sizes.items()}
+        test, extra, train, val = (skill * labels[s] + easy[s] + 0.2 * drawn[s] - (s in ("train", "val")) for s in sizes)
+        each.append(Trained(one, train, val, val, test, extra, [], 1.0, 1, 1))
     return Row(Remedy("baseline", "", "Resep"), each, {}, 1, 1), Images(labels, dict.fromkeys(labels))
 
 
@@ -47,14 +49,15 @@ def test_the_null_rate_is_that_of_welchs_test_with_two_degrees_of_freedom_where_
         2 * t.sf(abs(ttest_ind(values[ours], values[theirs], equal_var=False).statistic), 2) < 0.05 for ours, theirs in splits
     ]
     assert sum(wanted) == found
-    assert null_study.null_rate(values, np.zeros((6, 20)), None, 3) == (pytest.approx(np.mean(wanted)), 10)
+    assert null_study.null_rate(null_study.in_auc(values, np.zeros((6, 20)), None), 6, 3) == (pytest.approx(np.mean(wanted)), 10)
 
 
 def test_of_a_true_null_few_splits_come_out_and_power_grows(capsys):
     row, images = recipe(10)
     assert null_study.show(row, images) <= 0.1  # one draw of ten seeds; its splits hang together
     table = capsys.readouterr().out
-    assert "| 300 | 5 | 126 |" in table and "| 500 | 3 | 2.100 |" in table
+    for question in ("AUC, 300 citra uji", "AUC, 500 citra uji", "kesenjangan"):
+        assert f"| {question} | 5 | 126 |" in table and f"| {question} | 3 | 2.100 |" in table
     curve = next(line.split("|") for line in table.split("Peluang")[1].splitlines() if line.startswith("| 500 | 10 |"))
     shares = [float(cell.strip(" %").replace(",", ".")) for cell in curve[3:-1]]
     assert shares == sorted(shares) and shares[-1] > 90
@@ -64,7 +67,7 @@ def test_of_a_true_null_few_splits_come_out_and_power_grows(capsys):
 def test_it_shows_what_its_seeds_can_show(capsys, seeds, sizes):
     highest = null_study.show(*recipe(seeds))
     rates = capsys.readouterr().out.split("Peluang")[0]
-    assert [size for size in null_study.SIZES if f"| 300 | {size} |" in rates] == sizes
+    assert [size for size in null_study.SIZES if f"| kesenjangan | {size} |" in rates] == sizes
     assert (highest is None) is (not sizes)
 
 

@@ -268,7 +268,10 @@ def test_confidence_is_judged_by_its_share_and_its_errors(theirs, sure, wrong, v
     mostly, errors = claims.confidence([dataclasses.replace(run, logits={"val_last": logits})], theirs)
     assert [mostly["verdict"], errors["verdict"]] == verdicts
     assert mostly["value"] == sure / 16
-    assert (errors["n_wrong"], errors["n_confident"], errors["seed"]) == (wrong, sure, 7)
+    assert (errors["n_wrong"], errors["n_confident"], errors["patients"], errors["seed"]) == (wrong, sure, None, 7)
+    known = dataclasses.replace(theirs, val=dataclasses.replace(theirs.val, patients=np.arange(16) // 2))
+    pairs = claims.confidence([dataclasses.replace(run, logits={"val_last": logits})], known)
+    assert pairs[1]["patients"] == -(-sure // 2)
 
 
 # --- ImageNet -------------------------------------------------------------------------------------------------------

@@ -254,6 +254,16 @@ def test_grey_values_are_counted_within_each_class():
     assert np.array(found["images"]).tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
 
 
+@pytest.mark.parametrize(("apart", "brighter"), [(40, 1), (-40, 0), (0, None)])
+def test_a_class_is_brighter_only_where_the_interval_leaves_out_one_half(apart, brighter):
+    """Class 1 is brighter by `apart`; of either class no two images are equally bright."""
+    labels = np.arange(40) % 2
+    grey = 100 + np.arange(40) // 2 + apart * labels
+    images = np.broadcast_to(grey[:, None, None], (40, 28, 28)).astype(np.uint8)
+    found = data.intensity(data.Split(images, labels.astype(np.uint8), np.arange(40)))
+    assert found["brighter"] == brighter and found["auc"]["value"] == {1: 1, 0: 0, None: 0.5}[brighter]
+
+
 def test_the_printed_contract(dataset):
     lines = dict(data.describe(dataset))
     counts = dataset.counts["val"]

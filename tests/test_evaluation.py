@@ -1,5 +1,7 @@
 """Metrics against scikit-learn, intervals against simulation, differences against their definition."""
 
+import json
+import re
 import tracemalloc
 
 import numpy as np
@@ -10,6 +12,7 @@ from sklearn import metrics as reference
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from cxr_helpers import evaluation
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +108,14 @@ def test_how_resamples_are_cut_into_chunks_changes_nothing(case, monkeypatch, pa
     assert np.array_equal(np.concatenate(cut), whole[0])
 
 
-def test_a_bootstrap_of_100000_images_stays_below_100_mebibytes():
+@pytest.mark.parametrize("patients", [None, np.arange(100_000) // 3])
+def test_a_bootstrap_of_100000_images_stays_below_100_mebibytes(patients):
     labels = np.arange(100_000) % 2
     logits = np.random.default_rng(0).normal(size=100_000)
     tracemalloc.start()
     try:
-        low, high = evaluation.bootstrap(lambda rows: logits[rows].mean(1), labels)
-        rows = next(evaluation.resample(labels))
+        low, high = evaluation.bootstrap(lambda rows: logits[rows].mean(1), labels, patients=patients)
+        rows = next(evaluation.resample(labels, patients=patients))
         evaluation.metric_values(logits[rows], labels[rows])
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -172,6 +176,27 @@ def test_a_clear_gain_has_a_small_p(case):
     assert found["value"] > 0.05
     assert found["ci95"][0] > 0
     assert found["p"] < 0.01
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_p_value_is_never_below_what_the_number_of_resamples_can_show(sign):
+    """Every image of 40 changes to right, or to wrong: no resample lies on the other side of zero."""
+    labels = np.arange(40) % 2
+    right = sign * np.where(labels == 1, 1.0, -1.0)
+    found = evaluation.paired_difference([right], [-right], labels)["acc"]
+    assert found["value"] == sign and found["p"] == 2 / (evaluation.REPEATS + 1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("changed", [1, 2, 3])
+def test_a_p_value_is_twice_the_share_of_resamples_on_the_other_side(changed, sign):
+    """A resample without any of the `changed` of 400 images lies at zero: of a hundred e^−changed."""
+    labels = np.arange(400) % 2
+    right = np.where(labels == 1, 1.0, -1.0)
+    other = np.where(np.arange(400) < changed, -right, right)
+    ours, theirs = (right, other)[::sign]
+    found = evaluation.paired_difference([ours], [theirs], labels)["acc"]
+    assert found["value"] == pytest.approx(sign * changed / 400) and found["p"] == pytest.approx(2 * np.exp(-changed), rel=0.2)
 
 
 def overlapping() -> tuple[np.ndarray, np.ndarray]:
@@ -304,6 +329,19 @@ def test_the_interval_of_a_difference_is_newcombes_as_statsmodels_has_it(a, b):
 def test_an_interval_lies_above_below_or_across(ci, side):
     assert evaluation.side(ci) == side
     assert evaluation.side(tuple(bound + 0.5 for bound in ci), 0.5) == side
+
+
+@pytest.mark.parametrize("rarer", [0, 1])
+@pytest.mark.parametrize(("right", "side"), [(0.9, "above"), (0.62, "across"), (0.6, "across"), (0.3, "below")])
+def test_accuracy_is_held_against_the_majority_as_notebook_02_does(right, side, rarer):
+    """Of 400 images 60% are of the more frequent class; the expression is the notebook's own."""
+    cells = json.loads((ROOT / "notebooks/02_pelatihan.ipynb").read_text(encoding="utf-8"))["cells"]
+    (expression,) = re.findall(r'"against_majority": (.+),\n', "".join("".join(cell["source"]) for cell in cells))
+    labels = np.where(np.arange(400) % 5 < 2, rarer, 1 - rarer)
+    sign = np.where(np.arange(400) < right * 400, 1, -1) * np.where(labels == 1, 1, -1)
+    test = evaluation.metrics(2.0 * sign, labels)
+    assert test["majority"] == 0.6 and test["acc"]["value"] == right
+    assert eval(expression, {"evaluation": evaluation, "test": test}) == side
 
 
 def test_the_operating_point_is_read_off_the_matrix():

@@ -1,5 +1,7 @@
 """Folds of whole patients: what a memoriser gains where a patient's images lie on both sides (notebook 03)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,16 @@ def test_a_memoriser_recognises_patients_in_random_folds_alone():
 def test_with_one_image_a_patient_there_is_nothing_to_gain():
     found = folds.by_patient(studied(copies=1, noise=5))
     assert found["shared"] == found["recognised"] == 0 and found["flattery"]["side"] == "across"
+
+
+def test_a_memoriser_is_worse_in_random_folds_where_a_patients_images_bear_both_labels():
+    """The nearest image is the same patient's, and its label the other one."""
+    alike = studied(copies=2, noise=5)
+    parts = {name: getattr(alike, name) for name in ("train", "val")}
+    both = {name: replace(part, labels=(np.arange(len(part)) % 2).astype(np.uint8)) for name, part in parts.items()}
+    found = folds.by_patient(with_splits(alike, **both))
+    assert found["random"]["value"] < 0.3 and found["recognised"] > 0.7
+    assert found["flattery"]["side"] == "below" and found["flattery"]["value"] < -0.2
 
 
 def test_without_patients_or_with_fewer_than_folds_nothing_is_said():

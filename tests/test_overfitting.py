@@ -107,6 +107,19 @@ def test_the_turn_is_where_validation_loss_is_lowest(tmp_path):
     assert not found["turned"] and found["rise"]["side"] == "across"
 
 
+def test_the_loss_falls_from_an_epoch_that_only_the_images_that_chose_it_favour(tmp_path):
+    """Each epoch but the last suits one image and harms all others: whichever it is, the other half is better off at the end."""
+    n = 20
+    loss = np.vstack([np.where(np.eye(n) == 1, 0.01, 0.54), np.full(n, 0.5)])
+    labels = (np.arange(n) % 2).astype(np.uint8)
+    logits = -np.log(np.expm1(loss)) * np.where(labels == 1, 1, -1)  # the logit with this loss
+    found = overfitting.turn(
+        [fit(dict.fromkeys(("train", "val", "test"), logits), tmp_path)],
+        SimpleNamespace(val=SimpleNamespace(labels=labels, patients=None)),
+    )
+    assert found["rise"]["value"] == pytest.approx(-0.04) and found["rise"]["side"] == "below" and not found["turned"]
+
+
 def test_a_flat_loss_does_not_rise_from_its_own_lowest_value(tmp_path):
     """40 runs whose expected loss is the same in all ten epochs: last − lowest is above zero in almost every one."""
     selected, fitted = [], []
@@ -158,6 +171,9 @@ def test_memorisation_is_counted_apart_for_flipped_labels(case):
     first, last = rows["by_epoch"]
     assert (first["correct"]["value"], first["flipped"]["value"], last["flipped"]["value"]) == (1, 0, 1)
     assert rows["rise"]["value"] == 1 and rows["lead"]["value"] == 1 and rows["follows"]
+    assert (rows["patients_correct"], rows["patients_flipped"]) == (None, None)
+    known = overfitting.memorisation([run], replace(split, patients=np.arange(48) // 5))
+    assert (known["patients_correct"], known["patients_flipped"]) == (8, 3)  # one patient has images of both
     assert overfitting.memorisation([run], data.train) is None
 
 
@@ -192,6 +208,30 @@ def test_temperature_recovers_the_factor_by_which_logits_are_too_sure():
     found = overfitting.temperature(3 * honest[half[0]], labels[half[0]], 3 * honest[half[1]], labels[half[1]])
     assert found["difference"]["ece"]["ci95"][1] < 0 and found["difference"]["loss"]["ci95"][1] < 0
     assert found["after"]["loss"]["value"] < found["before"]["loss"]["value"]
+    assert found["before"]["beyond_chance"] and not found["after"]["beyond_chance"]
+    assert found["after"]["ece_chance"] == evaluation.chance_calibration_error(3 * honest[half[1]] / found["temperature"])
+    assert found["after"]["ece"]["value"] < found["after"]["ece_measured"]
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "softens", "side"),
+    [
+        (3, 3, True, "below"),  # too sure
+        (1 / 3, 1 / 3, False, "below"),  # not sure enough
+        (3, 1, True, "above"),  # validation is too sure, the test split was calibrated before
+        (1 / 3, 1, False, "above"),
+        (1.15, 1.15, True, "across"),  # too little to mend
+        (0.85, 0.85, False, "across"),
+    ],
+)
+def test_temperature_softens_what_is_too_sure_and_may_mend_or_harm(val, test, softens, side):
+    """Logits of validation and test images are `val` and `test` times the true ones."""
+    generator = np.random.default_rng(0)
+    honest = generator.normal(0, 2, 1600)
+    labels = (generator.random(1600) < expit(honest)).astype(np.uint8)
+    found = overfitting.temperature(val * honest[:1000], labels[:1000], test * honest[1000:], labels[1000:])
+    assert found["temperature"] == pytest.approx(val, rel=0.15)
+    assert (found["softens"], found["side"]) == (softens, side)
 
 
 @pytest.mark.parametrize(("sure", "beyond"), [(1, False), (3, True)])
@@ -214,7 +254,9 @@ def test_confident_errors_come_surest_first_with_what_is_known(case):
     assert len(found["labels"]) == 4 and found["remarks"] == ["label terbalik,\npneumotoraks kecil"] + ["pneumotoraks kecil"] * 3
     assert found["n"] == 1 and found["n_flipped"] == 1  # σ(2) is below 0.9, σ(6) is above
     unknown = overfitting.confident_errors(logits, data.val)
-    assert unknown["n_flipped"] is None and set(unknown["remarks"]) == {""}
+    assert unknown["n_flipped"] is None and unknown["patients"] is None and set(unknown["remarks"]) == {""}
+    surer = overfitting.confident_errors(3 * logits, replace(data.val, patients=np.arange(n) // 3))
+    assert (surer["n"], surer["patients"]) == (4, 2)  # images 12–14 and 15
 
 
 @pytest.fixture
@@ -230,18 +272,32 @@ def anatomy(case):
     return SimpleNamespace(train=data.train, val=data.val, test=test), run
 
 
-def test_a_network_that_reads_the_tube_alone_is_caught(anatomy):
+@pytest.mark.parametrize(("logit", "side"), [(3.0, "above"), (-3.0, "below")])
+def test_a_network_that_reads_the_tube_alone_is_caught(anatomy, logit, side):
+    """As a sign of class 1, or of the other."""
     data, run = anatomy
-    keep_test(run.folder, np.zeros((2, len(data.test))), np.where(data.test.truth["tube"], 3.0, -3.0))
+    keep_test(run.folder, np.zeros((2, len(data.test))), np.where(data.test.truth["tube"], logit, -logit))
     rows = overfitting.tube_effect([run], data)
     assert [row["pneumothorax"] for row in rows] == [False, True]
-    assert all(row["difference"]["value"] == 1 and row["difference"]["ci95"][0] > 0 for row in rows)
+    for row in rows:
+        low, high = row["difference"]["ci95"]
+        assert row["side"] == side and row["difference"]["value"] == np.sign(logit) and low * high > 0
+
+
+def test_the_patients_with_and_without_a_tube_are_counted_where_they_are_known(anatomy):
+    data, run = anatomy
+    rows = overfitting.tube_effect([run], data)
+    assert all((row["n_with"], row["patients_with"], row["patients_without"]) == (4, None, None) for row in rows)
+    data.test = replace(data.test, patients=np.arange(16) // 4)  # two patients an anatomy, each with and without the tube
+    known = overfitting.tube_effect([run], data)
+    assert [(row["patients_with"], row["patients_without"]) for row in known] == [(2, 2)] * 2
 
 
 def test_a_network_that_reads_the_air_alone_is_not(anatomy):
     data, run = anatomy
     keep_test(run.folder, np.zeros((2, len(data.test))), np.where(data.test.truth["side"] > 0, 3.0, -3.0))
-    assert all(row["difference"]["value"] == 0 for row in overfitting.tube_effect([run], data))
+    rows = overfitting.tube_effect([run], data)
+    assert len(rows) == 2 and all(row["difference"]["value"] == 0 and row["side"] == "across" for row in rows)
 
 
 def test_subgroups_divide_the_images_and_leave_flipped_ones_out(anatomy):
@@ -251,7 +307,10 @@ def test_subgroups_divide_the_images_and_leave_flipped_ones_out(anatomy):
     rows = overfitting.subgroups([run], data)
     n = {divides: sum(r["n"] for r in rows if r["divides"] == divides) for divides in {r["divides"] for r in rows}}
     assert n["Rasio kardiotoraks"] == n["Selang dada"] == n["Paparan sinar"] == 14 and n["Label"] == 16
-    assert all(row["acc"]["value"] == 1 for row in rows)
+    assert all(row["acc"]["value"] == 1 and row["patients"] is None for row in rows)
+    data.test = replace(data.test, patients=np.arange(16) // 4)
+    of = {row["group"]: (row["n"], row["patients"]) for row in overfitting.subgroups([run], data)}
+    assert (of["benar"], of["terbalik"], of["ada"], of["kiri pasien"]) == ((14, 4), (2, 1), (7, 4), (8, 2))
 
 
 @pytest.fixture
@@ -299,6 +358,12 @@ def test_more_images_may_change_nothing_or_harm(curve, last, side):
     assert curve(0.8, last)[-1]["from_first"]["side"] == side
 
 
+def test_a_last_step_that_harms_is_told_from_the_whole_way(curve):
+    last = curve(0.80, 0.84, 0.80)[-1]
+    assert last["from_previous"]["side"] == "below" and last["from_previous"]["value"] == pytest.approx(-0.04)
+    assert last["from_first"]["side"] == "across"
+
+
 def groups(anatomy, right: np.ndarray, **truth) -> list[dict]:
     """`subgroups` of a network that is right on these of the test images."""
     data, run = anatomy
@@ -318,6 +383,15 @@ def test_groups_are_compared_with_the_others_of_their_division(anatomy):
     assert all(row["difference"] is None for row in rows if row["divides"] == "Label")
     ratio = [row for row in rows if row["divides"] == "Rasio kardiotoraks"]
     assert len(ratio) == 3 and all(row["difference"] for row in ratio)
+
+
+@pytest.mark.parametrize(("right_on_low", "side"), [(True, "above"), (False, "below")])
+def test_a_group_may_be_right_more_often_or_less(anatomy, right_on_low, side):
+    low = np.arange(len(anatomy[0].test)) % 2 == 0
+    rows = groups(anatomy, low == right_on_low, exposure=np.where(low, 0.5, 1.0))
+    first = next(row for row in rows if row["divides"] == "Paparan sinar")
+    assert first["group"].startswith("kurang") and first["side"] == side
+    assert first["difference"]["value"] == (1 if right_on_low else -1)
 
 
 def test_groups_that_may_differ_by_chance_are_not_called_apart(anatomy):

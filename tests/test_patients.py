@@ -114,6 +114,14 @@ def test_whole_patients_are_drawn_within_each_class():
     assert abs(weight - 1).max() < 0.12  # no image is favoured
 
 
+def test_patients_are_counted_of_some_images_or_of_all():
+    who = np.array([5, 5, 7, 9, 9])
+    assert evaluation.n_patients(who) == 3 and evaluation.n_patients(None) is None
+    assert evaluation.n_patients(who, who < 9) == evaluation.n_patients(who, slice(3)) == 2
+    assert evaluation.n_patients(who, np.array([3, 4])) == 1 and evaluation.n_patients(who, who > 9) == 0
+    assert evaluation.n_patients(None, slice(3)) is None
+
+
 def test_an_effective_size_by_hand():
     hits, who = np.array([1, 1, 1, 0, 0, 0, 1, 0]), np.array([0, 0, 0, 1, 1, 1, 2, 2])
     # share 1/2, patients' sums of hits − share: 1.5, −1.5, 0; variance 3/2 · 4.5 / 64

@@ -134,6 +134,28 @@ def test_a_check_agrees_bit_for_bit_and_sees_a_changed_prediction(small, compute
         one.path.write_bytes(whole)
 
 
+@pytest.mark.parametrize(("value", "n", "within"), [(0.89, 5, True), (0.8, 5, False), (0.97, 5, False), (0.89, 2, False)])
+def test_a_check_on_another_machine_asks_for_the_spread_of_the_seeds(value, n, within):
+    assert computing._within(value, np.array([0.88, 0.9, 0.89, 0.91, 0.87])[:n]) is within
+
+
+def test_a_fold_is_checked_against_the_folds_and_other_bits_of_the_same_processor_are_said(small, computed, capsys):
+    study, _data, planned, _folder = small
+    folds = [each for each in planned if each.is_fold]
+    whole = folds[0].path.read_bytes()
+    about, arrays = reference.load(folds[0].path)
+    about["digest"] = "0" * 64
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    np.savez(folds[0].path, **arrays)
+    try:
+        assert computing.check(folds, study, len(folds))
+    finally:
+        folds[0].path.write_bytes(whole)
+    said = capsys.readouterr().out
+    assert said.count("sama bit demi bit") == len(folds) - 1
+    assert said.count("dalam sebaran seed, bitnya lain walaupun nama prosesornya sama") == 1
+
+
 def test_a_wrong_check_is_refused_in_one_line():
     result = subprocess.run(
         [sys.executable, "-m", "report.reference"],
@@ -155,7 +177,8 @@ def test_a_missing_study_is_said_in_one_line(tmp_path):
 
 def known(name, auc, verdict=None):
     gap = {"value": 0.1, "ci95": [0.0, 0.2]}
-    row = {"name": name, "title": name, "seeds": [0, 1, 2], "each": {"auc": auc, "gap": [0.1, 0.12]}, "gap": gap}
+    row = {"name": name, "title": name, "seeds": list(range(len(auc))), "each": {"auc": auc, "gap": [0.1] * len(auc)}, "gap": gap}
+    row["parts"] = []
     row["test"] = {"auc": {"value": auc[0]}}
     return row | (
         {"verdict": verdict, "difference": {"auc": {"ci95": [0, 0]}}}
@@ -165,38 +188,69 @@ def known(name, auc, verdict=None):
 
 
 @pytest.mark.parametrize(
-    ("ci", "verdict", "misleads"),
+    ("ci", "verdict", "alone"),
     [
-        ((0.01, 0.03), comparison.BETTER, False),
-        ((0.01, 0.03), comparison.UNDECIDED, True),
-        ((0.01, 0.03), comparison.WORSE, True),
-        ((-0.03, -0.01), comparison.WORSE, False),
-        ((-0.03, -0.01), comparison.EQUAL, True),
-        ((-0.01, 0.03), comparison.BETTER, False),
+        ((0.01, 0.03), comparison.BETTER, None),
+        ((0.01, 0.03), comparison.UNDECIDED, "misleads"),
+        ((0.01, 0.03), comparison.WORSE, "misleads"),
+        ((0.01, 0.03), comparison.MAJORITY, "misleads"),
+        ((-0.03, -0.01), comparison.WORSE, None),
+        ((-0.03, -0.01), comparison.MAJORITY, None),
+        ((-0.03, -0.01), comparison.EQUAL, "misleads"),
+        ((-0.01, 0.03), comparison.BETTER, "misses"),
+        ((-0.03, 0.01), comparison.WORSE, "misses"),
+        ((-0.01, 0.03), comparison.UNDECIDED, None),
+        ((-0.01, 0.03), comparison.EQUAL, None),
     ],
 )
-def test_a_readers_row_misleads_where_it_shows_what_the_verdict_does_not_say(ci, verdict, misleads):
+def test_a_readers_row_misleads_where_it_shows_what_the_verdict_does_not_say(ci, verdict, alone):
     study = {"variants": [known("baseline", [0.8, 0.9]), known("dropout", [0.8, 0.85], verdict)]}
     mine = [known("baseline", [0.95]), known("dropout", [0.82], "x"), known("unknown", [0.5], "x")]
     mine[1]["difference"]["auc"]["ci95"] = list(ci)
+    for row in mine:
+        row["seeds"] = [7]
     first, second = reference.place(mine, study)
-    assert first["auc"]["where"] == "above" and first["verdict"] == "pembanding" and not first["misleads"]
-    assert second["auc"]["where"] == "within" and second["misleads"] is misleads and second["verdict"] == verdict
+    assert first["auc"]["where"] == "above" and first["verdict"] == "pembanding" and first["alone"] is None
+    assert second["auc"]["where"] == "within" and second["alone"] == alone and second["verdict"] == verdict
     assert reference.place([known("baseline", [0.7])], study)[0]["auc"]["where"] == "below"
 
 
-@pytest.mark.parametrize(("names", "source"), [(("augmentation",), "reference"), (("augmentation", "dropout"), "own")])
-def test_a_readers_own_rows_are_judged_only_where_all_of_them_are_there(monkeypatch, names, source):
-    monkeypatch.setattr(reference, "REMEDIES", [r for r in remedies.REMEDIES if r.name in ("augmentation", "dropout")])
+def test_a_readers_row_is_placed_among_the_seeds_that_they_did_not_train():
+    study = {"variants": [known("baseline", [0.8, 0.9, 0.85])]}
+    (placed,) = reference.place([known("baseline", [0.8])], study)  # seed 0, as the reference's lowest
+    assert placed["seeds"] == 2 and placed["auc"] == {"value": 0.8, "lowest": 0.85, "highest": 0.9, "where": "below"}
+    (placed,) = reference.place([known("baseline", [0.8, 0.9, 0.85])], study)
+    assert placed["seeds"] == 0 and placed["auc"] == {"value": 0.8, "lowest": None, "highest": None, "where": None}
+
+
+def test_another_combination_is_not_placed_in_the_references():
+    study = {"variants": [known("baseline", [0.8, 0.9]), known("combination", [0.9], comparison.BETTER) | {"parts": ["A", "B"]}]}
+    mine = [known("baseline", [0.8]), known("combination", [0.9], "x") | {"parts": ["A", "C"]}]
+    assert [one["row"] for one in reference.place(mine, study)] == [0]
+    mine[1]["parts"] = ["A", "B"]
+    assert [one["row"] for one in reference.place(mine, study)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "seeds", "source"),
+    [("phantom", 2, "reference"), ("phantom", 3, "own"), ("chestmnist", 1, "own"), ("chestmnist", 5, "own")],
+)
+def test_a_readers_own_rows_are_judged_where_all_of_them_are_there_and_say_more_than_the_reference(kind, seeds, source):
     question = {"predicts": {"verdict": comparison.EQUAL}, "overfits": {"verdict": comparison.EQUAL}}
-    full = lambda name: known(name, [0.8], comparison.EQUAL) | question | {"fewer_parameters": False}  # noqa: E731
-    study = {"variants": [full("baseline"), full("cosine")], "provenance": {"trainings": 2}}
-    study |= {"ensemble": "theirs", "cross_validation": "theirs", "detectable": "theirs"}
-    found = reference.beside([full("baseline"), *map(full, names)], study, "phantom", "ours")
-    assert found["source"] == source and len(found["shown"]) == 1 + (1 if source == "reference" else 2)
-    assert found["cross_validation"] == ("theirs" if source == "reference" else "ours")
-    assert (found["ensemble"] is None) is (source == "own") and found["margin"] == comparison.MARGIN
-    assert reference.beside([full("baseline")], study, "chestmnist")["repeated"] == []
+    full = lambda name, n: known(name, [0.8] * n, comparison.EQUAL) | question | {"fewer_parameters": False}  # noqa: E731
+    beside = ("ensemble", "cross_validation", "detectable")
+    study = {"variants": [full("baseline", 5), full("cosine", 5)], "provenance": {"trainings": 2}} | dict.fromkeys(
+        beside, "theirs"
+    )
+    mine = [full(name, seeds) for name in ("baseline", "augmentation", "dropout")]
+    found = reference.beside(mine, study, kind, dict.fromkeys(beside, "ours"))
+    assert found["source"] == source and len(found["shown"]) == (2 if source == "reference" else 3)
+    assert found["ensemble"] == found["detectable"] == ("theirs" if source == "reference" else "ours")
+    assert (found["cross_validation"], found["folds_source"]) == ("ours", "own") and found["margin"] == comparison.MARGIN
+    assert (found["background"] is None) is (kind == "phantom")
+    few = reference.beside(mine[:2], study, kind)
+    assert few["source"] == "reference" and few["background"] is None and few["folds_source"] == "reference"
+    assert bool(few["repeated"]) is (kind == "phantom")
 
 
 def test_the_spread_is_that_of_the_baselines_seeds():

@@ -196,23 +196,43 @@ def test_the_test_split_has_no_say_in_the_choice(study, monkeypatch):
 # --- the shortcut of minority augmentation --------------------------------------------------------------------------
 
 
-def test_only_augmenting_the_rarer_class_teaches_the_augmentation(study, monkeypatch):
+def shortcuts(study, split, epochs: int = 4) -> list[dict]:
+    """`shortcut` of a study on the images that split(n) makes."""
+    data = with_splits(study.used, train=split(300), val=split(30), test=split(90))
+    return remedies.shortcut(replace(study, used=data, preset=replace(study.preset, epochs=epochs)))
+
+
+@pytest.mark.parametrize(("rare", "side"), [(0, "below"), (1, "above")])
+def test_only_augmenting_the_rarer_class_teaches_the_augmentation(study, rare, side):
     """On noise that tells nothing about the class, the augmentation is all that the first form can learn."""
     generator = np.random.default_rng(0)
 
     def split(n: int) -> Split:
-        labels = (np.arange(n) % 3 > 0).astype(np.uint8)
+        labels = np.where(np.arange(n) % 3 > 0, 1 - rare, rare).astype(np.uint8)
         return Split(generator.integers(0, 256, (n, 28, 28)).astype(np.uint8), labels, np.arange(n))
 
-    data = with_splits(study.used, train=split(300), val=split(30), test=split(90))
-    noise = replace(study, used=data, preset=replace(study.preset, epochs=4))
-    rows = remedies.shortcut(noise)
-    assert [row["label"] for row in rows] == [0, 1, 0, 1] and [row["n"] for row in rows] == [30, 60, 30, 60]
+    rows = shortcuts(study, split)
+    n = [60, 30] if rare else [30, 60]
+    assert [row["label"] for row in rows] == [0, 1, 0, 1] and [row["n"] for row in rows] == n * 2
     assert len({row["title"] for row in rows}) == 2
-    assert all(row["side"] == "below" and row["difference"]["value"] < -0.5 for row in rows[:2])
-    low, high = rows[0]["difference"]["ci95"]
+    assert all(row["side"] == side and abs(row["difference"]["value"]) > 0.5 for row in rows[:2])
+    low, high = rows[rare]["difference"]["ci95"]
     assert high - low > 0.02, "also where every answer changes, thirty images do not say that every answer would"
     assert all(abs(row["difference"]["value"]) < 0.3 for row in rows[2:])
+
+
+def test_a_network_that_sees_the_class_answers_augmented_images_alike(study, monkeypatch, tmp_path):
+    """Dark and bright images without any pattern: no augmentation makes one look like the other."""
+    monkeypatch.setenv(files.RUNS, str(tmp_path))  # it knows a phantom by rows and labels: here those of the noise
+
+    def split(n: int) -> Split:
+        labels = (np.arange(n) % 3 > 0).astype(np.uint8)
+        grey = np.where(labels == 1, 200, 40)[:, None, None]
+        return Split(np.broadcast_to(grey, (n, 28, 28)).astype(np.uint8), labels, np.arange(n))
+
+    rows = shortcuts(study, split)
+    assert [row["plain"]["value"] for row in rows] == [0, 1, 0, 1]
+    assert all(row["side"] == "across" and row["difference"]["value"] == 0 for row in rows)
 
 
 def test_full_measures_every_row_with_seeds_enough_for_a_verdict():

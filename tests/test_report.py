@@ -90,6 +90,21 @@ def test_the_test_table_says_what_the_results_say(html, results):
             assert ci == "–".join(comma(scale * bound, digits) for bound in metric["ci95"])
 
 
+def test_beside_each_count_of_images_stands_that_of_their_patients(results):
+    one, three = results["01_adaptasi_bobot"], results["03_analisis_overfitting"]
+    rows = [three["confident_errors"], three["attribution"], *filter(None, three["attribution"]["regions"].values())]
+    counted = [(row["n"], row["patients"]) for row in (*rows, *three["subgroups"])] + [(one["n_images"], one["n_patients"])]
+    for row, names in ((three["memorisation"], ("correct", "flipped")), *((tube, ("with", "without")) for tube in three["tube"])):
+        counted += [(row[f"n_{name}"], row[f"patients_{name}"]) for name in names]
+    assert all((n == 0) == (patients == 0) and patients <= n for n, patients in counted), counted
+
+
+def test_beside_the_calibration_error_of_the_test_split_stands_that_of_chance(results):
+    for one in results["02_pelatihan"]["calibration"].values():
+        low, high = one["ece_chance"]["range95"]
+        assert low < one["ece_chance"]["value"] < high and one["beyond_chance"] is (one["ece_measured"] > high)
+
+
 def test_the_lesson_on_leakage_takes_the_best_epoch_of_either_split(results):
     body = results["02_pelatihan"]
     lesson, val_acc = body["leakage"], [row["val_acc"] for row in body["history"]]

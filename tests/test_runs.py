@@ -46,6 +46,36 @@ def test_only_open_test_hands_out_the_test_split(dataset, weights, store):
     np.testing.assert_array_equal(opened["best"], opened["epochs"][int(run.info["best_epoch"]) - 1])
 
 
+def test_a_run_without_weights_has_the_same_predictions_but_none_of_the_test_split_between(dataset, weights, store):
+    config = replace(SMALL, epochs=4)
+    less = runs.get(config, dataset, weights, keep_weights=False)
+    without = less.open_test()
+    more = runs.get(config, dataset, weights)  # in its place
+    assert "epochs" not in without and more.open_test()["epochs"].shape == (4, len(dataset.test))
+    for name, values in without.items():
+        np.testing.assert_array_equal(values, more.open_test()[name])
+    for name, values in less.logits.items():
+        np.testing.assert_array_equal(values, more.logits[name])
+
+
+@pytest.mark.parametrize("recorded", [("val",), training.RECORDED])
+def test_a_checkpoint_goes_on_only_where_its_epochs_hold_what_is_to_be_recorded(dataset, weights, tmp_path, recorded):
+    config = replace(SMALL, epochs=4)
+    whole = training.fit(config, dataset, weights)
+    training.fit(config, dataset, weights, checkpoint=lambda state: runs.save_checkpoint(tmp_path, state), recorded=recorded)
+    for asked in (("val",), training.RECORDED):
+        saved, later = runs.load_checkpoint(tmp_path), []  # of epoch 3
+        again = training.fit(config, dataset, weights, resume=saved, recorded=asked, checkpoint=later.append)
+        assert len(later) == (0 if set(asked) <= set(recorded) else 3)  # from the first epoch on
+        assert len(again.progress.logits["test"]) == (4 if "test" in (*asked, *recorded) else 0)
+        for name, values in whole.final.items():
+            assert torch.equal(values, again.final[name])
+    saved = runs.load_checkpoint(tmp_path)
+    saved["progress"]["history"] = saved["progress"]["history"][:1]
+    runs.save_checkpoint(tmp_path, saved)  # of a training that started over
+    assert [path.name for path in tmp_path.glob("checkpoint-*.pt")] == ["checkpoint-0001.pt"]
+
+
 def test_an_equal_run_is_read_and_not_trained_again(dataset, weights, store, monkeypatch):
     first = runs.get(SMALL, dataset, weights)
     assert {p.name for p in first.folder.iterdir()} == {

@@ -69,12 +69,13 @@ class Run:
             return ""
 
     def open_test(self) -> dict[str, np.ndarray]:
-        """The logits of the test split: "epochs" (epochs, N), "best" and "last" (N,), and "extra_best" and "extra_last" where the
-        data hold extra test images. To be called once every choice has been made.
+        """The logits of the test split: "best" and "last" (N,), "epochs" (epochs, N) of a run that keeps its weights, and
+        "extra_best" and "extra_last" where the data hold extra test images. To be called once every choice has been made.
         """
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
-            extra = {name: arrays[name] for name in ("extra_best", "extra_last") if name in arrays}
-            return {"epochs": arrays["test"], "best": arrays["test_best"], "last": arrays["test_last"]} | extra
+            names = {"epochs": "test", "best": "test_best", "last": "test_last"}
+            names |= {name: name for name in ("extra_best", "extra_last")}
+            return {name: arrays[kept] for name, kept in names.items() if kept in arrays}
 
     def weights(self, which: str = "best") -> dict[str, torch.Tensor]:
         """The state dict of the "best" or "last" epoch."""
@@ -170,7 +171,10 @@ def _say(line: str) -> None:
 
 
 def save_checkpoint(folder: Path, state: dict) -> None:
-    """Write the state after a whole epoch and keep the one before it; a full disk is said and training goes on."""
+    """Write the state after a whole epoch and keep the one before it; a full disk is said and training goes on.
+
+    Later ones, which a training that started over has found, go too.
+    """
     stream = io.BytesIO()
     torch.save(state, stream)
     content = stream.getvalue()
@@ -180,8 +184,10 @@ def save_checkpoint(folder: Path, state: dict) -> None:
     except OSError as error:
         _say(f"Titik simpan epoch {epoch} tidak dapat ditulis ({error.strerror}): pelatihan tetap berjalan tanpa titik itu.")
         return
-    for old in sorted(folder.glob("checkpoint-*.pt"))[:-2]:
-        old.unlink()
+    kept = [f"checkpoint-{n:04d}.pt" for n in (epoch - 1, epoch)]
+    for other in folder.glob("checkpoint-*.pt"):
+        if other.name not in kept:
+            other.unlink()
 
 
 def load_checkpoint(folder: Path) -> dict | None:
@@ -260,8 +266,9 @@ def get(
     """Read the run if it is in the store, else train it, going on from its last whole epoch if there is one.
 
     Two processes that ask for one run: one trains, the other waits and reads. `keep_weights=False` keeps the predictions only
-    (a ResNet-18 takes 90 MB a run). `on_epoch` as for `fit`. A run that its key would not describe is trained and not kept, and
-    that is said: with `parts`, which no text identifies, or with code that was altered after its import.
+    (a ResNet-18 takes 90 MB a run), those of the test split of the best and the last epoch alone. `on_epoch` as for `fit`. A run
+    that its key would not describe is trained and not kept, and that is said: with `parts`, which no text identifies, or with
+    code that was altered after its import.
     Raises InputError from `fit` and from one's own code, and when the store cannot be written.
     """
     what = identity(config, dataset, weights, device)
@@ -287,6 +294,7 @@ def get(
                         resume=load_checkpoint(folder),
                         checkpoint=lambda state: save_checkpoint(folder, state),
                         on_epoch=on_epoch,
+                        recorded=training.RECORDED if keep_weights else training.RECORDED[:1],
                     )
                 if why := altered():  # while it trained
                     _say(f"Pelatihan ini tidak disimpan, karena {why}.")
