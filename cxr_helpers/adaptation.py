@@ -333,10 +333,10 @@ def measure_starts(study: Setup) -> list[dict]:
     rows, baseline = [], None
     for title, weights, strategy in starts(study.weights, stem_kernel(data.source.size)):
         config = study.config(adaptation=dict(strategy))
-        fits = [
-            runs.get(dataclasses.replace(config, seed=study.seed + i), data, weights, study.device, keep_weights=False)
-            for i in range(preset.seeds)
-        ]
+        # The start that is the course's own: its runs are the baseline's, whose weights notebooks 02 and 03 ask for.
+        keep = config == study.config() and weights.digest == study.weights.digest
+        configs = [dataclasses.replace(config, seed=study.seed + i) for i in range(preset.seeds)]
+        fits = [runs.get(one, data, weights, study.device, keep_weights=keep) for one in configs]
         test = [fit.open_test()["last"] for fit in fits]
         first = [fit.logits["val"][0] for fit in fits]
         rows.append(

@@ -1,5 +1,7 @@
 """What adaptation preserves, and the BatchNorm statistics (cxr_helpers/adaptation.py)."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,8 @@ import torch
 
 from cxr_helpers import adaptation, model, weights
 from cxr_helpers.data import Split, to_tensor
+from cxr_helpers.engine import files, runs
+from cxr_helpers.study import open_study
 
 
 def work_by_hand(channels: int, kernel: int, after_conv1: int, into_layer1: int, answers: int) -> dict[str, int]:
@@ -165,3 +169,12 @@ def test_starts_are_told_apart_by_their_paired_interval(ci, better, worse, seeds
     found = adaptation.summarise_starts(starts)
     assert (len(found["better"]), len(found["worse"]), found["gabor"]) == (better, worse, True)
     assert found["counts_seeds"] is (seeds == 3)
+
+
+@pytest.mark.parametrize("kind", ["random", "gabor"])
+def test_the_baseline_is_not_trained_again_after_the_starts_were_compared(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv(files.RUNS, str(tmp_path))
+    study = open_study(data="phantom", weights=kind, preset="smoke", device="cpu", precision="float32")
+    assert len(adaptation.measure_starts(study)) == 3
+    monkeypatch.setattr(runs, "training", SimpleNamespace(fit=lambda *_, **__: pytest.fail("trained again"), RECORDED=("val",)))
+    assert study.baseline()[0].open_test()["epochs"].shape == (study.preset.epochs, len(study.used.test))

@@ -419,7 +419,7 @@ def test_a_setting_that_goes_back_to_the_courses_own_is_a_change_of_a_shorter_st
 
 def test_the_table_says_whose_seeds_are_too_few_for_a_verdict(small, store, tmp_path, monkeypatch):
     monkeypatch.setenv(files.RESULTS, str(tmp_path))
-    for seeds, words in ((1, "belum dapat diputuskan (1 seed)"), (3, "belum dapat diputuskan (pembanding 1 seed)")):
+    for seeds, words in ((1, "belum dapat diputuskan (satu seed)"), (3, "belum dapat diputuskan (pembanding satu seed)")):
         body = small.compare({"x": small.train(seeds, architecture="small_cnn")}).as_dict()
         body["variants"][1]["predicts"]["verdict"] = comparison.UNDECIDED  # such small networks may guess one class
         results.write("05_percobaan", body, small.provenance(), tmp_path)
