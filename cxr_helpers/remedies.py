@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from cxr_helpers import augment, comparison, evaluation, pretraining, verdicts
+from cxr_helpers import augment, evaluation, pretraining, verdicts
 from cxr_helpers.data import to_tensor
 from cxr_helpers.engine import parallel, runs, settings
 from cxr_helpers.engine.progress import bar
@@ -189,7 +189,7 @@ def beside(study: Setup, n_jobs: int | str = 1, cluster: str = "", repeat: str =
     return {
         "cross_validation": cross_validation(study, n_jobs, cluster),
         "ensemble": verdicts.ensemble(row, images),
-        "detectable": verdicts.detectable(row, images) if len(row.trained) >= comparison.LEAST_SEEDS else None,
+        "detectable": verdicts.detectable(row, images),
     }
 
 

@@ -248,13 +248,15 @@ def summarise_folds(val: list[tuple[np.ndarray, np.ndarray]], each: list[Trained
     }
 
 
-def detectable(row: Row, images: Images) -> list[dict]:
+def detectable(row: Row, images: Images) -> list[dict] | None:
     """How large a true difference in AUC between two recipes must be to be seen in four of five studies like this one.
 
     One dict a number of seeds a recipe (CHANCE) and set of test images (the test split alone, then all): seeds, images,
-    patients (None where not known), difference. From the spread of this row's seeds, three at least; the interval is that of
-    `comparison`, without Holm's correction.
+    patients (None where not known), difference. From the spread of this row's seeds (None below LEAST_SEEDS); the interval is
+    that of `comparison`, without Holm's correction.
     """
+    if len(row.trained) < comparison.LEAST_SEEDS:
+        return None
     found = []
     sets = [([one.test for one in row.trained], images.labels["test"], images.patients["test"])]
     if row.trained[0].extra is not None:

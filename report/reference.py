@@ -240,7 +240,7 @@ def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
         ],
         "combination": asdict(combined[0].remedy) if combined else None,
         "ensemble": verdicts.ensemble(judged[0], images),
-        "detectable": verdicts.detectable(judged[0], images) if len(judged[0].trained) > 2 else None,
+        "detectable": verdicts.detectable(judged[0], images),
         "cross_validation": _folds(planned, images),
         "precisions": precisions(everything, images),
         "provenance": _provenance(study, data, everything, SEEDS if combined is None else 0),
