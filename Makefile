@@ -108,7 +108,7 @@ kumpul tugas nilai tantangan bundel: $(READY)
 test: $(READY)
 	@"$$PY" -m ruff check --quiet . && "$$PY" -m ruff format --quiet --check .
 	@echo 'Pengujian dimulai dengan membuat laporan smoke (beberapa menit) …'
-	@OMP_NUM_THREADS=1 CXR_THREADS=1 "$$PY" -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	@OMP_NUM_THREADS=1 CXR_THREADS=1 "$$PY" -m pytest -n 2 --dist worksteal $(PYTEST)
 
 bench: $(READY)
 	@"$$PY" -m bench

@@ -5,8 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-import time
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -16,11 +15,21 @@ from filelock import FileLock
 from playwright.sync_api import sync_playwright
 
 from cxr_helpers import data
+from cxr_helpers.engine import files
 
 pytest_plugins = ["tests.medmnist_files"]  # its fixtures
 
+FIRST = "test_make_report_gives_html_and_pdf"
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("Makefile", "pyproject.toml", "requirements.txt", "cxr_helpers", "notebooks", "report", "grading")
+COPIED = (
+    "Makefile",
+    "pyproject.toml",
+    "requirements.txt",
+    "cxr_helpers",
+    "notebooks",
+    "report",
+    "grading",
+)
 OURS = (
     "MAKEFLAGS",
     "MAKELEVEL",
@@ -43,48 +52,34 @@ OURS = (
 )
 
 
-LONGEST = ("test_make.py", "test_own_file.py", "test_pages.py", "test_parallel.py", "test_training.py")
+def pytest_configure(config):
+    """One data folder and one run store for all tests: what is drawn or trained once is there for the others.
+
+    Who counts trainings, or spoils a file, sets CXR_RUNS or CXR_DATA to a folder of its own.
+    """
+    if not hasattr(config, "workerinput"):  # the workers of xdist inherit it
+        config.ours = Path(tempfile.mkdtemp(prefix="uji-"))
+        os.environ.setdefault(files.DATA, str(config.ours / "data"))
+        os.environ[files.RUNS] = str(config.ours / "runs")
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "ours"):
+        shutil.rmtree(config.ours, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):
-    """The files that take longest come first, so that two workers end together."""
-    place = {name: i for i, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(place)))
-
-
-class Pulse:
-    """Says every ten silent seconds that the tests go on: many of them wait for the smoke report, which is made first."""
-
-    def __init__(self, reporter):
-        self.reporter, self.last, self.done = reporter, time.monotonic(), 0
-        self.started = self.last
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    def pytest_runtest_logreport(self, report):
-        self.last = time.monotonic()
-        self.done += report.when == "call"
-
-    def _beat(self):
-        while True:
-            time.sleep(1)
-            now = time.monotonic()
-            if now - self.last >= 10:
-                self.last = now
-                self.reporter.write_line(
-                    f"\n… {self.done} pengujian selesai, {now - self.started:.0f} detik; yang berikutnya sedang berjalan"
-                )
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_configure(config):
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    if reporter and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Pulse(reporter))
+    """The report is made first; who reads it comes last, so that nobody waits for it."""
+    items.sort(key=lambda item: 0 if item.name == FIRST else 1 + ("built" in item.fixturenames))
 
 
 def environment() -> dict[str, str]:
     """Our own settings do not reach a person's make, except the number of threads, which tests that run side by side share."""
-    return {n: value for n, value in os.environ.items() if n not in OURS and (n == "CXR_THREADS" or not n.startswith("CXR_"))}
+    return {
+        n: value
+        for n, value in os.environ.items()
+        if n not in OURS and (n == "CXR_THREADS" or not n.startswith("CXR_"))
+    }
 
 
 class Project:
@@ -95,7 +90,11 @@ class Project:
         ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
         for name in COPIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-            copy(ROOT / name, folder / name, **({"ignore": ignored} if copy is shutil.copytree else {}))
+            copy(
+                ROOT / name,
+                folder / name,
+                **({"ignore": ignored} if copy is shutil.copytree else {}),
+            )
 
     def make(self, *words: str) -> subprocess.CompletedProcess:
         """`make WORDS` with the interpreter of the tests, as text, stdout and stderr together."""
@@ -115,7 +114,11 @@ class Project:
 
     def outputs(self) -> dict[str, tuple[int, int]]:
         """{path: (time, size)} of everything a person would miss: notebooks, results and report."""
-        found = [path for part in ("notebooks", "results", "report") for path in (self.folder / "build" / part).rglob("*")]
+        found = [
+            path
+            for part in ("notebooks", "results", "report")
+            for path in (self.folder / "build" / part).rglob("*")
+        ]
         return {
             str(p.relative_to(self.folder)): (p.stat().st_mtime_ns, p.stat().st_size)
             for p in sorted(found)
@@ -145,7 +148,9 @@ def solve(project: Project) -> None:
         for cell in notebook.cells:
             if cell.source.startswith("# JAWABAN: "):
                 solution = cell.source.splitlines()[0].removeprefix("# JAWABAN: ")
-                cell.source = (ROOT / f"grading/solutions/{solution}.py").read_text("utf-8").rstrip("\n")
+                cell.source = (
+                    (ROOT / f"grading/solutions/{solution}.py").read_text("utf-8").rstrip("\n")
+                )
         nbformat.write(notebook, path)
 
 
@@ -174,14 +179,21 @@ def chromium():
 
     Playwright only drives it. Not for a whole session: beside it asyncio refuses to run.
     """
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    path = next(
+        filter(
+            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
+        ),
+        None,
+    )
     if path is None:
         if os.environ.get("CXR_NEED_BROWSER"):
             pytest.fail("Chromium is not installed")
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # Chromium would ask its maker for updates
-        browser = playwright.chromium.launch(executable_path=path, chromium_sandbox=False, args=[alone])
+        browser = playwright.chromium.launch(
+            executable_path=path, chromium_sandbox=False, args=[alone]
+        )
         yield browser
         browser.close()
 
@@ -198,4 +210,6 @@ def made() -> data.Dataset:
 
     splits = {"train": split(48), "val": split(16), "test": split(16)}
     source = data.Source("file", "chestmnist", None, 28, "uji", "uji")
-    return data.Dataset(source, ("a", "b"), ("A", "B"), **splits, fingerprint="uji", counts={}, overlap={})
+    return data.Dataset(
+        source, ("a", "b"), ("A", "B"), **splits, fingerprint="uji", counts={}, overlap={}
+    )

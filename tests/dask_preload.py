@@ -15,7 +15,9 @@ def logged(fit):
         key = runs.run_key(runs.identity(config, dataset, weights, device))
 
         def write(word: str) -> None:
-            with open(os.environ["CXR_TEST_LOG"], "a") as log:  # one short line at a time: appended whole
+            with open(
+                os.environ["CXR_TEST_LOG"], "a"
+            ) as log:  # one short line at a time: appended whole
                 log.write(f"{word} {key} {os.getpid()}\n")
 
         write("begin")

@@ -39,25 +39,39 @@ CHAPTERS = {FIRST: ("rerata", "akurasi", "jumlah"), SECOND: ("sensitivitas", "es
 
 
 def marks(name: str, grade: bool, solution: bool, points: float | None = None) -> dict:
-    found = {"schema_version": 3, "grade_id": name, "grade": grade, "solution": solution, "locked": grade and not solution}
+    found = {
+        "schema_version": 3,
+        "grade_id": name,
+        "grade": grade,
+        "solution": solution,
+        "locked": grade and not solution,
+    }
     return {"nbgrader": found | {"task": False} | ({} if points is None else {"points": points})}
 
 
 def notebook(chapter: str, answers: dict[str, str] = SKELETONS):
     """One of the two notebooks with the answers given, those of a student or the skeletons."""
     cells = [new_code_cell("import numpy as np", id="impor")]
-    cells.append(new_code_cell("raise RuntimeError('a training that grading must not run')", id="latih"))
+    cells.append(
+        new_code_cell("raise RuntimeError('a training that grading must not run')", id="latih")
+    )
     for name in CHAPTERS[chapter]:
         if name.startswith("esai"):
             text = answers.get(name, "Tulis jawaban Anda di sini.")
             both = marks(name, True, True, POINTS[name])
-            cells.append(new_markdown_cell(f"<!-- JAWABAN: {name} -->\n{text}", id=f"j-{name}", metadata=both))
+            cells.append(
+                new_markdown_cell(
+                    f"<!-- JAWABAN: {name} -->\n{text}", id=f"j-{name}", metadata=both
+                )
+            )
         else:
             source = f"# JAWABAN: {name}\n{answers[name]}"
             cells.append(new_code_cell(source, id=f"j-{name}", metadata=marks(name, False, True)))
             check = marks(f"tes-{name}", True, False, POINTS[name])
             cells.append(new_code_cell(f'periksa("{name}", None)', id=f"t-{name}", metadata=check))
-    return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    return new_notebook(
+        cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    )
 
 
 def course_folder(folder: Path) -> Path:
@@ -70,7 +84,9 @@ def course_folder(folder: Path) -> Path:
         (folder / "solutions" / f"{name}.py").write_text(source, encoding="utf-8")
     for name, source in KEYS.items():
         (folder / "kunci" / f"{name}.py").write_text(source, encoding="utf-8")
-    (folder / "solutions" / "esai-bocor.md").write_text("Menyebut bahwa data uji dipakai memilih.", encoding="utf-8")
+    (folder / "solutions" / "esai-bocor.md").write_text(
+        "Menyebut bahwa data uji dipakai memilih.", encoding="utf-8"
+    )
     return folder
 
 
@@ -95,12 +111,22 @@ class Planted:
 
 def texts(answers: dict[str, str], nim: str, root: str = "") -> dict[str, str]:
     """The files of an ordinary hand-in, in the folder `root` ("" or with / at its end)."""
-    found = {f"{root}notebooks/{chapter}.ipynb": nbformat.writes(notebook(chapter, answers)) for chapter in CHAPTERS}
-    about = {"schema": 1, "nims": [nim], "names": [f"Mahasiswa {nim}"], "made": "2026-11-20T08:00:00+00:00"}
+    found = {
+        f"{root}notebooks/{chapter}.ipynb": nbformat.writes(notebook(chapter, answers))
+        for chapter in CHAPTERS
+    }
+    about = {
+        "schema": 1,
+        "nims": [nim],
+        "names": [f"Mahasiswa {nim}"],
+        "made": "2026-11-20T08:00:00+00:00",
+    }
     return found | {f"{root}manifest.json": json.dumps(about)}
 
 
-FULL = {name: float(points) for name, points in POINTS.items() if not name.startswith("esai")} | {"esai-bocor": None}
+FULL = {name: float(points) for name, points in POINTS.items() if not name.startswith("esai")} | {
+    "esai-bocor": None
+}
 GOOD = SOLUTIONS | {"esai-bocor": "Data uji dipakai memilih epoch, jadi angkanya terlalu baik."}
 LOOP = "while True:\n    pass"
 SWALLOW = "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass"
@@ -118,8 +144,13 @@ NETWORK = (
     "import socket\ntry:\n    socket.create_connection(('127.0.0.1', PORT), 2)\nexcept OSError:\n    pass\n"
     + SOLUTIONS["akurasi"]
 )
-REDEFINED = "import builtins\nbuiltins.print = lambda *a, **k: 1 / 0\nlist = dict = len = isinstance = 3\n" + SOLUTIONS["akurasi"]
-FORGED = "import json\njson.dumps = lambda *a, **k: '{}'\n" + SOLUTIONS["akurasi"]  # the kernel itself speaks by it
+REDEFINED = (
+    "import builtins\nbuiltins.print = lambda *a, **k: 1 / 0\nlist = dict = len = isinstance = 3\n"
+    + SOLUTIONS["akurasi"]
+)
+FORGED = (
+    "import json\njson.dumps = lambda *a, **k: '{}'\n" + SOLUTIONS["akurasi"]
+)  # the kernel itself speaks by it
 # What each does to the answer `akurasi` (4 points): its code, the status, the points.
 HOSTILE = {
     "putaran": (LOOP, "waktu habis", 0.0),
@@ -168,7 +199,9 @@ def without_one(made) -> None:
 def duplicated(made) -> None:
     """The answer once as it was handed out, and once more below, done."""
     place = next(i for i, cell in enumerate(made.cells) if cell.id == "j-akurasi")
-    copy = new_code_cell(made.cells[place].source, id="salinan", metadata=dict(made.cells[place].metadata))
+    copy = new_code_cell(
+        made.cells[place].source, id="salinan", metadata=dict(made.cells[place].metadata)
+    )
     made.cells[place].source = f"# JAWABAN: akurasi\n{SKELETONS['akurasi']}"
     made.cells.insert(place + 1, copy)
 
@@ -218,23 +251,55 @@ def planted_class(home: str, key: str, port: int) -> list[Planted]:
     for name, (code, status, points) in HOSTILE.items():
         if name != "telan":
             add(answers(akurasi=code), FULL | {"akurasi": points}, {"akurasi": status})
-    add(answers(sensitivitas=SWALLOW), FULL | {"sensitivitas": 0.0}, {"sensitivitas": "waktu habis"})
-    add(answers(akurasi=READING.replace("HOME_PLACE", home).replace("KEY_PLACE", key)), FULL, {"akurasi": "benar"})
+    add(
+        answers(sensitivitas=SWALLOW), FULL | {"sensitivitas": 0.0}, {"sensitivitas": "waktu habis"}
+    )
+    add(
+        answers(akurasi=READING.replace("HOME_PLACE", home).replace("KEY_PLACE", key)),
+        FULL,
+        {"akurasi": "benar"},
+    )
     add(answers(akurasi=NETWORK.replace("PORT", str(port))), FULL, {"akurasi": "benar"})
-    add(answers(jumlah="jumlah = 576\nbanyak_lapis = 34"), FULL | {"jumlah": 1.0}, {"jumlah": "sebagian"})
-    add(answers(jumlah="jumlah = True\nbanyak_lapis = '18'"), FULL | {"jumlah": 0.0}, {"jumlah": "salah"})
-    add(answers(**SKELETONS), dict.fromkeys(FULL, 0.0) | {"esai-bocor": None}, dict.fromkeys(SKELETONS, "kosong"))
+    add(
+        answers(jumlah="jumlah = 576\nbanyak_lapis = 34"),
+        FULL | {"jumlah": 1.0},
+        {"jumlah": "sebagian"},
+    )
+    add(
+        answers(jumlah="jumlah = True\nbanyak_lapis = '18'"),
+        FULL | {"jumlah": 0.0},
+        {"jumlah": "salah"},
+    )
+    add(
+        answers(**SKELETONS),
+        dict.fromkeys(FULL, 0.0) | {"esai-bocor": None},
+        dict.fromkeys(SKELETONS, "kosong"),
+    )
     for change in (without_metadata, without_ids, without_markers, duplicated, cheating_tests):
         add(first(edited(FIRST, change)))
     add(first(edited(FIRST, without_one)), FULL | {"akurasi": 0.0}, {"akurasi": "tidak ada"})
     add(first("<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> main\n"), *broken("konflik"))
     add(first(""), *broken("kosong"))
     add(first('{"cells": [{"cell_type": "code", "sour'), *broken("rusak"))
-    add(lambda nim: zipped({k: v for k, v in texts(GOOD, nim).items() if FIRST not in k}), *broken("tidak ada"))
+    add(
+        lambda nim: zipped({k: v for k, v in texts(GOOD, nim).items() if FIRST not in k}),
+        *broken("tidak ada"),
+    )
     add(lambda nim: zipped({k: v.encode("utf-16") for k, v in texts(GOOD, nim).items()}))
-    add(lambda nim: zipped({f"Tugas Akhir/{nim}/{k}": v for k, v in texts(GOOD, nim).items()} | {"__MACOSX/._x.ipynb": "x"}))
-    add(lambda nim: zipped({k.replace("/", "\\"): v for k, v in texts(GOOD, nim).items()} | {"desktop.ini": "x"}))
-    add(lambda nim: zipped(texts(GOOD, nim) | {"../../keluar.json": "{}", "/etc/keluar.json": "{}"}))
+    add(
+        lambda nim: zipped(
+            {f"Tugas Akhir/{nim}/{k}": v for k, v in texts(GOOD, nim).items()}
+            | {"__MACOSX/._x.ipynb": "x"}
+        )
+    )
+    add(
+        lambda nim: zipped(
+            {k.replace("/", "\\"): v for k, v in texts(GOOD, nim).items()} | {"desktop.ini": "x"}
+        )
+    )
+    add(
+        lambda nim: zipped(texts(GOOD, nim) | {"../../keluar.json": "{}", "/etc/keluar.json": "{}"})
+    )
     add(lambda nim: linked(texts(GOOD, nim)))
     add(lambda nim: zipped({"dalam.zip": zipped(texts(GOOD, nim))}))
     add(lambda nim: texts(GOOD, nim), name="folder-130035")

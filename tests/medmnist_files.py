@@ -71,7 +71,10 @@ def phantom_folder(tmp_path_factory) -> Path:
     """The phantom, asked for by two processes at once in a folder that does not exist yet."""
     folder = tmp_path_factory.mktemp("data") / "new"
     ask = [sys.executable, "-c", RESOLVE_PHANTOM, str(folder)]
-    both = [subprocess.Popen(ask, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(ask, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     for process in both:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors

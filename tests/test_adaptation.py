@@ -13,25 +13,41 @@ from cxr_helpers.engine import files, runs
 from cxr_helpers.study import open_study
 
 
-def work_by_hand(channels: int, kernel: int, after_conv1: int, into_layer1: int, answers: int) -> dict[str, int]:
+def work_by_hand(
+    channels: int, kernel: int, after_conv1: int, into_layer1: int, answers: int
+) -> dict[str, int]:
     """{stage: multiply-adds} of a ResNet-18 by the formula: kernels × inputs × k × k × output positions of every convolution."""
-    work = {"conv1": 64 * channels * kernel**2 * after_conv1**2, "maxpool": 0, "layer1": 4 * 64 * 64 * 9 * into_layer1**2}
+    work = {
+        "conv1": 64 * channels * kernel**2 * after_conv1**2,
+        "maxpool": 0,
+        "layer1": 4 * 64 * 64 * 9 * into_layer1**2,
+    }
     side = into_layer1
     for name, width in (("layer2", 128), ("layer3", 256), ("layer4", 512)):
         side = -(-side // 2)
         half = width // 2
-        work[name] = (width * half * 9 + 3 * width * width * 9 + width * half) * side**2  # the last: the 1×1 shortcut
+        work[name] = (
+            width * half * 9 + 3 * width * width * 9 + width * half
+        ) * side**2  # the last: the 1×1 shortcut
     return work | {"fc": 512 * answers}
 
 
 def test_every_stages_work_is_that_of_the_formula_and_parameters_are_counted():
     described = adaptation.describe_architectures(28)
-    by_hand = [work_by_hand(3, 7, 14, 7, 1000), work_by_hand(1, 3, 28, 14, 1), work_by_hand(1, 3, 28, 28, 1)]
+    by_hand = [
+        work_by_hand(3, 7, 14, 7, 1000),
+        work_by_hand(1, 3, 28, 14, 1),
+        work_by_hand(1, 3, 28, 28, 1),
+    ]
     for network, expected in zip(described, by_hand, strict=True):
-        assert {name: stage["multiply_adds"] for name, stage in network["stages"].items()} == expected
+        assert {
+            name: stage["multiply_adds"] for name, stage in network["stages"].items()
+        } == expected
         assert network["multiply_adds"] == sum(expected.values())
     assert described[0]["parameters"] == 11_689_512
-    assert described[2]["parameters"] == sum(p.numel() for p in model.course_resnet18(28).parameters())
+    assert described[2]["parameters"] == sum(
+        p.numel() for p in model.course_resnet18(28).parameters()
+    )
 
 
 def test_same_kernels_on_same_images_answer_alike():
@@ -42,7 +58,9 @@ def test_same_kernels_on_same_images_answer_alike():
 
 
 def test_a_network_without_rgb_kernels_has_the_bank_to_show():
-    own = weights.Weights("file", "Bobot dari own.pt", "", model.course_resnet18().state_dict(), "x")
+    own = weights.Weights(
+        "file", "Bobot dari own.pt", "", model.course_resnet18().state_dict(), "x"
+    )
     kernels, said = adaptation.source_kernels(own)
     assert torch.equal(kernels, weights.gabor_bank()) and "Gabor" in said
 
@@ -55,7 +73,9 @@ def test_rgb_kernels_are_shown_as_they_are():
 
 def test_the_stem_of_large_images_keeps_the_kernels_size():
     kernels = torch.zeros(64, 3, 7, 7)
-    assert [adaptation.keeps_size(kernels, model.stem_kernel(size)) for size in (28, 32, 33, 64)] == [False, False, True, True]
+    assert [
+        adaptation.keeps_size(kernels, model.stem_kernel(size)) for size in (28, 32, 33, 64)
+    ] == [False, False, True, True]
 
 
 def test_the_best_strategy_is_the_first_of_highest_correlation():
@@ -82,7 +102,9 @@ def test_reestimated_statistics_are_those_of_the_images():
 
 def test_the_drift_is_that_of_all_images_whatever_the_batch():
     network = model.build(weights.resolve_weights("random"), 0)
-    bright = np.concatenate([images(64), np.full((32, 28, 28), 255, np.uint8)])  # the second batch is another kind, and shorter
+    bright = np.concatenate(
+        [images(64), np.full((32, 28, 28), 255, np.uint8)]
+    )  # the second batch is another kind, and shorter
     first = adaptation.batch_norm_drift(network, bright, batch=64)[0]
     with torch.no_grad():
         response = network.conv1(to_tensor(bright))
@@ -96,8 +118,13 @@ def test_reestimated_statistics_are_the_plain_mean_over_the_batches():
     network = model.build(weights.resolve_weights("random"), 0)
     repaired = adaptation.reestimate_batch_norm(network, images(96), batch=64)
     with torch.no_grad():
-        responses = [network.conv1(part) for part in to_tensor(images(96)).split(64)]  # 64 and 32 images: they count alike
-    means, variances = (torch.stack([getattr(r, of)((0, 2, 3)) for r in responses]).mean(0) for of in ("mean", "var"))
+        responses = [
+            network.conv1(part) for part in to_tensor(images(96)).split(64)
+        ]  # 64 and 32 images: they count alike
+    means, variances = (
+        torch.stack([getattr(r, of)((0, 2, 3)) for r in responses]).mean(0)
+        for of in ("mean", "var")
+    )
     assert torch.allclose(repaired.bn1.running_mean, means, atol=1e-6)
     assert torch.allclose(repaired.bn1.running_var, variances, rtol=1e-5)
     assert not repaired.training and repaired.bn1.num_batches_tracked == 2
@@ -108,7 +135,9 @@ def test_probe_reads_what_the_features_hold():
     told = images()
     told[labels == 1] //= 3
     split = Split(told, labels, np.arange(96))
-    network = adaptation.reestimate_batch_norm(model.build(weights.resolve_weights("random"), 0), told)
+    network = adaptation.reestimate_batch_norm(
+        model.build(weights.resolve_weights("random"), 0), told
+    )
     assert adaptation.probe(network, split, split)["value"] > 0.95
 
 
@@ -120,7 +149,9 @@ def test_answers_and_outputs_are_those_of_the_stages():
 
 
 def test_the_max_pools_removal_is_told_with_its_work():
-    small, large = (adaptation.pooling(adaptation.describe_architectures(size)) for size in (28, 64))
+    small, large = (
+        adaptation.pooling(adaptation.describe_architectures(size)) for size in (28, 64)
+    )
     assert small["removed"] and 3 < small["work"] < 4
     assert not large["removed"] and large["work"] == 1
 
@@ -143,9 +174,12 @@ def test_a_repair_is_judged_on_the_same_images(monkeypatch, swapped):
 
 
 @pytest.mark.parametrize(
-    ("mended", "broken", "side"), [(0, 0, "across"), (8, 8, "across"), (4, 0, "across"), (20, 4, "above"), (4, 20, "below")]
+    ("mended", "broken", "side"),
+    [(0, 0, "across"), (8, 8, "across"), (4, 0, "across"), (20, 4, "above"), (4, 20, "below")],
 )
-def test_a_repair_that_breaks_what_it_mends_or_mends_a_few_decides_nothing(monkeypatch, mended, broken, side):
+def test_a_repair_that_breaks_what_it_mends_or_mends_a_few_decides_nothing(
+    monkeypatch, mended, broken, side
+):
     labels, place = (np.arange(400) % 2).astype(np.uint8), np.arange(400)
     sign, before = np.where(labels == 1, 1, -1), place < 320
     after = (before & (place >= broken)) | ((place >= 320) & (place < 320 + mended))
@@ -158,13 +192,19 @@ def test_a_repair_that_breaks_what_it_mends_or_mends_a_few_decides_nothing(monke
 
 
 @pytest.mark.parametrize(
-    ("ci", "better", "worse"), [((0.01, 0.1), 1, 0), ((0.0, 0.1), 0, 0), ((-0.1, -0.01), 0, 1), ((-0.1, 0.0), 0, 0)]
+    ("ci", "better", "worse"),
+    [((0.01, 0.1), 1, 0), ((0.0, 0.1), 0, 0), ((-0.1, -0.01), 0, 1), ((-0.1, 0.0), 0, 0)],
 )
 @pytest.mark.parametrize("seeds", [2, 3])
 def test_starts_are_told_apart_by_their_paired_interval(ci, better, worse, seeds):
     starts = [
         {"title": "Bobot acak", "kind": "random", "seeds": list(range(seeds)), "difference": None},
-        {"title": "Bank Gabor", "kind": "gabor", "seeds": list(range(seeds)), "difference": {"acc": {"ci95": ci}}},
+        {
+            "title": "Bank Gabor",
+            "kind": "gabor",
+            "seeds": list(range(seeds)),
+            "difference": {"acc": {"ci95": ci}},
+        },
     ]
     found = adaptation.summarise_starts(starts)
     assert (len(found["better"]), len(found["worse"]), found["gabor"]) == (better, worse, True)
@@ -172,9 +212,20 @@ def test_starts_are_told_apart_by_their_paired_interval(ci, better, worse, seeds
 
 
 @pytest.mark.parametrize("kind", ["random", "gabor"])
-def test_the_baseline_is_not_trained_again_after_the_starts_were_compared(tmp_path, monkeypatch, kind):
+def test_the_baseline_is_not_trained_again_after_the_starts_were_compared(
+    tmp_path, monkeypatch, kind
+):
     monkeypatch.setenv(files.RUNS, str(tmp_path))
-    study = open_study(data="phantom", weights=kind, preset="smoke", device="cpu", precision="float32")
+    study = open_study(
+        data="phantom", weights=kind, preset="smoke", device="cpu", precision="float32"
+    )
     assert len(adaptation.measure_starts(study)) == 3
-    monkeypatch.setattr(runs, "training", SimpleNamespace(fit=lambda *_, **__: pytest.fail("trained again"), RECORDED=("val",)))
-    assert study.baseline()[0].open_test()["epochs"].shape == (study.preset.epochs, len(study.used.test))
+    monkeypatch.setattr(
+        runs,
+        "training",
+        SimpleNamespace(fit=lambda *_, **__: pytest.fail("trained again"), RECORDED=("val",)),
+    )
+    assert study.baseline()[0].open_test()["epochs"].shape == (
+        study.preset.epochs,
+        len(study.used.test),
+    )

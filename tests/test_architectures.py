@@ -40,8 +40,14 @@ def test_a_file_of_the_network_fills_all_but_its_head(kept, tmp_path, name, conv
     weights = architectures.published(name, str(path), tmp_path)
     network = model.build(weights, 0, 28, architecture=name, reduce="sum")
     state = network.state_dict()
-    assert torch.equal(state[f"{conv}.weight"], adapt_conv1(given[f"{conv}.weight"], kernel=3, reduce="sum"))
-    same = [key for key in state if not key.startswith((conv, head)) and not key.endswith("num_batches_tracked")]
+    assert torch.equal(
+        state[f"{conv}.weight"], adapt_conv1(given[f"{conv}.weight"], kernel=3, reduce="sum")
+    )
+    same = [
+        key
+        for key in state
+        if not key.startswith((conv, head)) and not key.endswith("num_batches_tracked")
+    ]
     assert len(same) > 20 and all(torch.equal(state[key], given[key]) for key in same)
     assert network.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 1)
 
@@ -52,7 +58,9 @@ def test_a_vision_transformers_positions_are_interpolated():
     network = architectures.classifier("vit_b_32", 64)
     architectures.fill(network, architectures.Weights("published", "Bobot", "", given, "x"), {})
     assert network.state_dict()["encoder.pos_embedding"].shape == (1, 1 + 2 * 2, 768)
-    assert torch.equal(network.encoder.pos_embedding[:, 0], given["encoder.pos_embedding"][:, 0])  # of the class token
+    assert torch.equal(
+        network.encoder.pos_embedding[:, 0], given["encoder.pos_embedding"][:, 0]
+    )  # of the class token
 
 
 def test_another_networks_file_is_refused_in_one_line(kept, tmp_path):
@@ -75,7 +83,12 @@ def test_the_official_file_is_known_by_the_digits_in_its_name(tmp_path):
 def test_every_publication_says_its_digest():
     """Every default of torchvision's classifiers ends in the first digits of its SHA-256."""
     for name in architectures.known():
-        assert models.get_model_weights(name).DEFAULT.url.rpartition("-")[2].removesuffix(".pth").isalnum()
+        assert (
+            models.get_model_weights(name)
+            .DEFAULT.url.rpartition("-")[2]
+            .removesuffix(".pth")
+            .isalnum()
+        )
 
 
 def test_without_network_it_is_said_in_one_line(tmp_path, monkeypatch):

@@ -44,7 +44,9 @@ class Classifier(nn.Module):
 
 
 def sequential(network):
-    return nn.Sequential(nn.Sequential(*list(network.children())[:-1]), nn.Flatten(), nn.Linear(512, 2)).state_dict()
+    return nn.Sequential(
+        nn.Sequential(*list(network.children())[:-1]), nn.Flatten(), nn.Linear(512, 2)
+    ).state_dict()
 
 
 def dropout_head(network):
@@ -55,19 +57,35 @@ def dropout_head(network):
 
 SAVED = {
     "bare": lambda net: net.state_dict(),
-    "state_dict": lambda net: {"state_dict": net.state_dict(), "epoch": 3, "best_acc": np.float64(0.81)},
-    "model_state_dict": lambda net: {"model_state_dict": net.state_dict(), "loss": torch.tensor(0.2)},
-    "a wrapper of no known name": lambda net: {"hasil": {"jaringan_terbaik": net.state_dict()}, "args": argparse.Namespace(lr=1)},
+    "state_dict": lambda net: {
+        "state_dict": net.state_dict(),
+        "epoch": 3,
+        "best_acc": np.float64(0.81),
+    },
+    "model_state_dict": lambda net: {
+        "model_state_dict": net.state_dict(),
+        "loss": torch.tensor(0.2),
+    },
+    "a wrapper of no known name": lambda net: {
+        "hasil": {"jaringan_terbaik": net.state_dict()},
+        "args": argparse.Namespace(lr=1),
+    },
     "a list": lambda net: [net.state_dict(), 12],
     "DataParallel": lambda net: nn.DataParallel(net).state_dict(),
     "DataParallel, then compiled": lambda net: under("_orig_mod.module.", net.state_dict()),
-    "compiled, then DataParallel": lambda net: {"net": under("module._orig_mod.", net.state_dict())},
-    "one stage compiled": lambda net: {n.replace("layer2.", "layer2._orig_mod."): t for n, t in net.state_dict().items()},
+    "compiled, then DataParallel": lambda net: {
+        "net": under("module._orig_mod.", net.state_dict())
+    },
+    "one stage compiled": lambda net: {
+        n.replace("layer2.", "layer2._orig_mod."): t for n, t in net.state_dict().items()
+    },
     "Lightning": lambda net: {
         "state_dict": {**under("model.", net.state_dict()), "metrik.total": torch.tensor(3)},
         "pytorch-lightning_version": "2.4.0",
         "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(0.9)}},
-        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(64, 3, 7, 7)}}, "param_groups": [{"lr": 1e-3}]}],
+        "optimizer_states": [
+            {"state": {0: {"exp_avg": torch.zeros(64, 3, 7, 7)}}, "param_groups": [{"lr": 1e-3}]}
+        ],
     },
     "a backbone with a head of its own": lambda net: Classifier(net).state_dict(),
     "an encoder beside a decoder": lambda net: {
@@ -76,9 +94,14 @@ SAVED = {
     },
     "numbered stages": sequential,
     "a head of several layers": dropout_head,
-    "no batch counters": lambda net: {n: t for n, t in net.state_dict().items() if not n.endswith("num_batches_tracked")},
+    "no batch counters": lambda net: {
+        n: t for n, t in net.state_dict().items() if not n.endswith("num_batches_tracked")
+    },
     "parameters, not tensors": lambda net: {**net.state_dict(), **dict(net.named_parameters())},
-    "the same twice": lambda net: {"model": net.state_dict(), "ema": copy.deepcopy(net.state_dict())},
+    "the same twice": lambda net: {
+        "model": net.state_dict(),
+        "ema": copy.deepcopy(net.state_dict()),
+    },
 }
 
 
@@ -95,22 +118,32 @@ def test_the_network_is_found_wherever_it_stands(network, state, tmp_path, how):
     assert len(body) >= 99 and all(torch.equal(loaded[name], state[name]) for name in body)
 
 
-@pytest.mark.parametrize("name", "a.PTH a.pth.tar a.ckpt a.bin a.Pt a bobot~akhir~(1).pth a.safetensors.bin".split())
+@pytest.mark.parametrize(
+    "name", "a.PTH a.pth.tar a.ckpt a.bin a.Pt a bobot~akhir~(1).pth a.safetensors.bin".split()
+)
 def test_the_ending_decides_nothing(state, tmp_path, name):
     path = tmp_path / name.replace("~", " ")
     save_file(state, path) if "safetensors" in name else torch.save(state, path)
-    assert torch.equal(weights.resolve_weights(str(path)).state["layer4.1.bn2.weight"], state["layer4.1.bn2.weight"])
+    assert torch.equal(
+        weights.resolve_weights(str(path)).state["layer4.1.bn2.weight"],
+        state["layer4.1.bn2.weight"],
+    )
 
 
 def test_what_stands_beside_the_network_is_named(network, tmp_path):
     torch.save(SAVED["a backbone with a head of its own"](network), tmp_path / "a.pth")
     note = weights.resolve_weights(str(tmp_path / "a.pth")).note
     assert "di bawah backbone" in note
-    assert "2 tensor di luar ResNet-18 tidak dipakai (classifier.1.bias, classifier.1.weight)" in note
+    assert (
+        "2 tensor di luar ResNet-18 tidak dipakai (classifier.1.bias, classifier.1.weight)" in note
+    )
 
 
 def test_half_precision_becomes_single(state, tmp_path):
-    torch.save({name: t.half() if t.is_floating_point() else t for name, t in state.items()}, tmp_path / "a.pt")
+    torch.save(
+        {name: t.half() if t.is_floating_point() else t for name, t in state.items()},
+        tmp_path / "a.pt",
+    )
     found = weights.resolve_weights(str(tmp_path / "a.pt")).state
     assert found["conv1.weight"].dtype == torch.float32
     assert torch.equal(found["conv1.weight"], state["conv1.weight"].half().float())
@@ -129,7 +162,8 @@ OTHERS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "prefix"), [*((name, "") for name in OTHERS), ("resnet34", "module.model."), ("vgg16_bn", "net.")]
+    ("name", "prefix"),
+    [*((name, "") for name in OTHERS), ("resnet34", "module.model."), ("vgg16_bn", "net.")],
 )
 def test_another_network_is_named_with_what_differs(tmp_path, name, prefix):
     other = getattr(torchvision.models, name)(num_classes=3).state_dict()
@@ -144,7 +178,10 @@ def test_another_network_is_named_with_what_differs(tmp_path, name, prefix):
 def test_chexnets_old_names_are_a_densenet(tmp_path):
     other = torchvision.models.densenet121(num_classes=14).state_dict()
     old = {
-        n.replace("norm1", "norm.1").replace("conv1", "conv.1").replace("norm2", "norm.2").replace("conv2", "conv.2"): t
+        n.replace("norm1", "norm.1")
+        .replace("conv1", "conv.1")
+        .replace("norm2", "norm.2")
+        .replace("conv2", "conv.2"): t
         for n, t in other.items()
     }
     torch.save({"state_dict": under("module.densenet121.", old)}, tmp_path / "a.pth.tar")
@@ -183,7 +220,9 @@ def test_numbers_that_are_no_weights_are_refused_not_rounded(state, tmp_path, ki
 
 
 def test_a_network_of_zeros_is_no_start(state, tmp_path):
-    torch.save({name: torch.zeros_like(tensor) for name, tensor in state.items()}, tmp_path / "a.pth")
+    torch.save(
+        {name: torch.zeros_like(tensor) for name, tensor in state.items()}, tmp_path / "a.pth"
+    )
     with pytest.raises(InputError, match=r"conv1\.weight sama"):
         weights.resolve_weights(str(tmp_path / "a.pth"))
 
@@ -197,7 +236,9 @@ def test_an_address_or_a_name_of_two_lines_is_one_line(name):
 
 def test_two_networks_are_not_guessed_between(network, tmp_path):
     other = {name: t + 1 for name, t in network.state_dict().items()}
-    torch.save({**under("student.", network.state_dict()), **under("teacher.", other)}, tmp_path / "a.pth")
+    torch.save(
+        {**under("student.", network.state_dict()), **under("teacher.", other)}, tmp_path / "a.pth"
+    )
     with pytest.raises(InputError, match="di student dan di teacher") as caught:
         weights.resolve_weights(str(tmp_path / "a.pth"))
     one_line(caught)
@@ -233,7 +274,10 @@ FOREIGN = {
     "itself.pth": (whole_module, r"torch\.nn\.modules\.linear\.Linear"),
     "kosong.pth": (lambda path: path.write_bytes(b""), "kosong"),
     "halaman.pth": (lambda path: path.write_text("<!DOCTYPE html><html>"), "halaman web"),
-    "lfs.pth": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0"), "Git LFS"),
+    "lfs.pth": (
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0"),
+        "Git LFS",
+    ),
     "foto.pth": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40)), "gambar PNG"),
     "keras.bin": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40)), "HDF5"),
     "angka.pt": (lambda path: torch.save({"epoch": 3}, path), "bukan state dict"),
@@ -251,7 +295,9 @@ def test_what_is_no_checkpoint_is_said_to_be_what_it_is(tmp_path, name):
     assert name in one_line(caught)
 
 
-@pytest.mark.parametrize("word", ["imagnet", "~tidak-ada-orangnya/a.pth", "a\x00b.pth", "x" * 300 + ".pth"])
+@pytest.mark.parametrize(
+    "word", ["imagnet", "~tidak-ada-orangnya/a.pth", "a\x00b.pth", "x" * 300 + ".pth"]
+)
 def test_a_weights_setting_that_means_nothing(word):
     with pytest.raises(InputError):
         weights.resolve_weights(word)
@@ -260,10 +306,15 @@ def test_a_weights_setting_that_means_nothing(word):
 def test_a_three_dimensional_resnet_is_no_traceback(state, tmp_path):
     solid = {n: t.unsqueeze(2) if t.ndim == 4 else t for n, t in state.items()}
     torch.save(under("module.", solid), tmp_path / "medicalnet.pth")
-    with pytest.raises(InputError, match=r"conv1\.weight \(64, 3, 1, 7, 7\) seharusnya \(64, 3, 7, 7\)"):
+    with pytest.raises(
+        InputError, match=r"conv1\.weight \(64, 3, 1, 7, 7\) seharusnya \(64, 3, 7, 7\)"
+    ):
         weights.resolve_weights(str(tmp_path / "medicalnet.pth"))
 
 
 def test_the_portrait_needs_shapes_too():
-    wide = {name: tuple(t.shape) for name, t in torchvision.models.wide_resnet50_2().state_dict().items()}
+    wide = {
+        name: tuple(t.shape)
+        for name, t in torchvision.models.wide_resnet50_2().state_dict().items()
+    }
     assert checkpoints.portrait(wide) == "wide_resnet50_2 dari torchvision"

@@ -31,7 +31,11 @@ EPOCHS = 10
         (0.50, 0.75, SUPPORTED),  # the margin's ends belong to it
         (0.49, 0.70, UNDECIDED),
         (0.55, 0.76, UNDECIDED),
-        (0.40, 0.90, UNDECIDED),  # it holds the claimed number, and says nothing: imprecision is not rewarded
+        (
+            0.40,
+            0.90,
+            UNDECIDED,
+        ),  # it holds the claimed number, and says nothing: imprecision is not rewarded
         (0.30, 0.49, REFUTED),
         (0.76, 0.90, REFUTED),
         (0.40, 0.50, UNDECIDED),
@@ -59,7 +63,12 @@ def test_a_claimed_direction_is_judged_by_the_side_of_its_interval(ci, claimed, 
 
 
 def test_a_recipe_is_judged_from_three_seeds_on():
-    assert [claims.too_few(seeds) for seeds in (1, 2, 3, 5)] == [["one_seed"], ["two_seeds"], [], []]
+    assert [claims.too_few(seeds) for seeds in (1, 2, 3, 5)] == [
+        ["one_seed"],
+        ["two_seeds"],
+        [],
+        [],
+    ]
 
 
 # --- made-up runs ---------------------------------------------------------------------------------------------------
@@ -74,7 +83,8 @@ def signed(labels: np.ndarray, right: float, size: float) -> np.ndarray:
 def fit(data, right: dict[str, list[float]], size: float = 1.0, seed: int = 0, **changes) -> Run:
     """A run whose share of right decisions follows `right` ({"train", "val"}: one an epoch), with logits of one size."""
     logits = {
-        split: np.stack([signed(getattr(data, split).labels, share, size) for share in shares]) for split, shares in right.items()
+        split: np.stack([signed(getattr(data, split).labels, share, size) for share in shares])
+        for split, shares in right.items()
     }
     logits |= {f"{split}_last": logits[split][-1] for split in right}
     history = pd.DataFrame({"epoch": range(1, len(right["val"]) + 1)})
@@ -86,7 +96,9 @@ def growing(first: float, last: float) -> list[float]:
 
 
 def study(data, whole=None, weights: str = "imagenet"):
-    return SimpleNamespace(data=whole or data, used=data, weights=SimpleNamespace(kind=weights), seed=0)
+    return SimpleNamespace(
+        data=whole or data, used=data, weights=SimpleNamespace(kind=weights), seed=0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +125,10 @@ def test_each_condition_fails_by_itself(theirs, fitted):
     def source(**changes):
         return dataclasses.replace(theirs, source=dataclasses.replace(theirs.source, **changes))
 
-    part = {split: with_splits(theirs, **{split: subset(getattr(theirs, split), 12, 0)}) for split in ("train", "val", "test")}
+    part = {
+        split: with_splits(theirs, **{split: subset(getattr(theirs, split), 12, 0)})
+        for split in ("train", "val", "test")
+    }
     changed = dataclasses.replace(fitted, config=TrainConfig(epochs=8))
     for expected, run, one in (
         (["data"], fitted, study(source(kind="phantom"))),
@@ -127,7 +142,11 @@ def test_each_condition_fails_by_itself(theirs, fitted):
         (["images"], fitted, study(part["val"], theirs)),
         ([], fitted, study(part["test"], theirs)),
         (["pixels"], fitted, study(source(size=64))),
-        (["data", "weights", "recipe", "pixels"], changed, study(source(kind="phantom", size=64), weights="gabor")),
+        (
+            ["data", "weights", "recipe", "pixels"],
+            changed,
+            study(source(kind="phantom", size=64), weights="gabor"),
+        ),
     ):
         assert claims.differences([run], one) == expected
 
@@ -138,7 +157,13 @@ def test_each_condition_fails_by_itself(theirs, fitted):
 def test_numbers_are_those_of_the_first_and_the_last_epoch(theirs, fitted):
     rows = {row["id"]: row for row in claims.numbers([fitted], theirs, [])}
     assert list(rows) == [id for id, *_ in claims.COURSE]
-    wanted = {"train_acc_first": 0.5, "train_acc_last": 1.0, "val_acc_first": 0.5, "val_acc_last": 0.75, "gap_last": 0.25}
+    wanted = {
+        "train_acc_first": 0.5,
+        "train_acc_last": 1.0,
+        "val_acc_first": 0.5,
+        "val_acc_last": 0.75,
+        "gap_last": 0.25,
+    }
     for id, value in wanted.items():
         assert rows[id]["value"] == pytest.approx(value), id
     right, wrong = np.log1p(np.exp(-1.0)), np.log1p(np.exp(1.0))
@@ -181,7 +206,10 @@ def test_enough_images_and_seeds_support_one_number_and_refute_another():
         data, **{s: dataclasses.replace(p, images=p.images[i], labels=p.labels[i], rows=i) for s, i in many.items()
                  for p in [getattr(data, s)]}
     )  # fmt: skip
-    fits = [fit(data, {"train": growing(0.75, 0.95), "val": growing(0.5, 0.85)}, seed=seed) for seed in range(3)]
+    fits = [
+        fit(data, {"train": growing(0.75, 0.95), "val": growing(0.5, 0.85)}, seed=seed)
+        for seed in range(3)
+    ]
     verdicts = {row["id"]: row["verdict"] for row in claims.numbers(fits, data, [])}
     assert verdicts["train_acc_first"] == verdicts["train_acc_last"] == SUPPORTED
     assert verdicts["gap_last"] == SUPPORTED
@@ -190,7 +218,10 @@ def test_enough_images_and_seeds_support_one_number_and_refute_another():
 
 def test_from_three_seeds_on_the_interval_counts_them(theirs):
     shares = (0.5, 0.75, 1.0)
-    fits = [fit(theirs, {"train": growing(0.5, 1.0), "val": growing(0.5, share)}, seed=i) for i, share in enumerate(shares)]
+    fits = [
+        fit(theirs, {"train": growing(0.5, 1.0), "val": growing(0.5, share)}, seed=i)
+        for i, share in enumerate(shares)
+    ]
 
     def measure(some):
         return evaluation.mean_accuracy([one.logits["val_last"] for one in some], theirs.val.labels)
@@ -215,24 +246,40 @@ def test_from_three_seeds_on_the_interval_counts_them(theirs):
         (growing(1, 0.4), growing(0.9, 0.3), [REFUTED] * 5),
         (growing(0.7, 0.7), growing(0.7, 0.7), [UNDECIDED] * 5),
         # validation is best at the fifth epoch of ten and ends better than it began
-        (growing(0.4, 1), [0, 0.3, 0.5, 0.8, 1, 0.9, 0.8, 0.7, 0.6, 0.5], [SUPPORTED, SUPPORTED, REFUTED, SUPPORTED, SUPPORTED]),
+        (
+            growing(0.4, 1),
+            [0, 0.3, 0.5, 0.8, 1, 0.9, 0.8, 0.7, 0.6, 0.5],
+            [SUPPORTED, SUPPORTED, REFUTED, SUPPORTED, SUPPORTED],
+        ),
     ],
 )
 def test_a_shape_is_judged_by_the_paired_change(theirs, train, val, verdicts):
     *changes, exceeds = claims.shapes([fit(theirs, {"train": train, "val": val})], theirs)
     assert [row["verdict"] for row in changes] == verdicts
-    assert [row["from_epoch"] for row in changes] == [1, 1, 5, 1, 1] and {row["to_epoch"] for row in changes} == {EPOCHS}
+    assert [row["from_epoch"] for row in changes] == [1, 1, 5, 1, 1] and {
+        row["to_epoch"] for row in changes
+    } == {EPOCHS}
     assert changes[3]["value"] == pytest.approx(changes[3]["last"] - changes[3]["first"])
     # 48 images: the shares are rounded to whole images
-    assert (changes[3]["first"], changes[3]["last"]) == (pytest.approx(train[0], abs=0.02), pytest.approx(train[-1], abs=0.02))
+    assert (changes[3]["first"], changes[3]["last"]) == (
+        pytest.approx(train[0], abs=0.02),
+        pytest.approx(train[-1], abs=0.02),
+    )
     assert exceeds["id"] == "train_exceeds_val"
 
 
-@pytest.mark.parametrize(("train", "val", "verdict"), [(1, 0.4, SUPPORTED), (0.3, 1, REFUTED), (0.75, 0.75, UNDECIDED)])
+@pytest.mark.parametrize(
+    ("train", "val", "verdict"), [(1, 0.4, SUPPORTED), (0.3, 1, REFUTED), (0.75, 0.75, UNDECIDED)]
+)
 def test_training_exceeds_validation_by_the_gap(theirs, train, val, verdict):
-    row = claims.shapes([fit(theirs, {"train": growing(0.5, train), "val": growing(0.5, val)})], theirs)[-1]
+    row = claims.shapes(
+        [fit(theirs, {"train": growing(0.5, train), "val": growing(0.5, val)})], theirs
+    )[-1]
     assert row["verdict"] == verdict
-    assert row["ci95"] == claims.numbers([fit(theirs, {"train": [train], "val": [val]})], theirs, [])[-1]["ci95"]
+    assert (
+        row["ci95"]
+        == claims.numbers([fit(theirs, {"train": [train], "val": [val]})], theirs, [])[-1]["ci95"]
+    )
 
 
 def test_a_change_counts_the_images_that_both_epochs_visited(theirs, fitted):
@@ -247,7 +294,9 @@ def test_a_change_counts_the_images_that_both_epochs_visited(theirs, fitted):
 def test_patients_widen_the_interval_of_a_change(theirs):
     who = dataclasses.replace(theirs.val, patients=np.arange(16) // 8)
     run = fit(theirs, {"train": growing(0.5, 1), "val": growing(0.5, 1)})
-    alone, together = (claims.shapes([run], data)[4]["ci95"] for data in (theirs, with_splits(theirs, val=who)))
+    alone, together = (
+        claims.shapes([run], data)[4]["ci95"] for data in (theirs, with_splits(theirs, val=who))
+    )
     assert together[0] < alone[0] and together[1] > alone[1]
 
 
@@ -265,11 +314,20 @@ def test_confidence_is_judged_by_its_share_and_its_errors(theirs, sure, wrong, v
     logits = np.where(np.arange(16) < sure, 5.0, 0.5) * np.where(theirs.val.labels == 1, 1, -1)
     logits[:wrong] *= -1
     run = fit(theirs, {"train": [1.0], "val": [1.0]}, seed=7)
-    mostly, errors = claims.confidence([dataclasses.replace(run, logits={"val_last": logits})], theirs)
+    mostly, errors = claims.confidence(
+        [dataclasses.replace(run, logits={"val_last": logits})], theirs
+    )
     assert [mostly["verdict"], errors["verdict"]] == verdicts
     assert mostly["value"] == sure / 16
-    assert (errors["n_wrong"], errors["n_confident"], errors["patients"], errors["seed"]) == (wrong, sure, None, 7)
-    known = dataclasses.replace(theirs, val=dataclasses.replace(theirs.val, patients=np.arange(16) // 2))
+    assert (errors["n_wrong"], errors["n_confident"], errors["patients"], errors["seed"]) == (
+        wrong,
+        sure,
+        None,
+        7,
+    )
+    known = dataclasses.replace(
+        theirs, val=dataclasses.replace(theirs.val, patients=np.arange(16) // 2)
+    )
     pairs = claims.confidence([dataclasses.replace(run, logits={"val_last": logits})], known)
     assert pairs[1]["patients"] == -(-sure // 2)
 
@@ -279,8 +337,14 @@ def test_confidence_is_judged_by_its_share_and_its_errors(theirs, sure, wrong, v
 
 def difference(auc: tuple, acc: tuple, seeds: int) -> list[dict]:
     """What measure_starts gives, as far as `transfer` looks."""
-    both = {name: {"value": sum(ci) / 2, "ci95": list(ci), "p": 0.5} for name, ci in (("auc", auc), ("acc", acc))}
-    return [{"seeds": list(range(seeds)), "difference": None}, {"seeds": list(range(seeds)), "difference": both}]
+    both = {
+        name: {"value": sum(ci) / 2, "ci95": list(ci), "p": 0.5}
+        for name, ci in (("auc", auc), ("acc", acc))
+    }
+    return [
+        {"seeds": list(range(seeds)), "difference": None},
+        {"seeds": list(range(seeds)), "difference": both},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -294,13 +358,21 @@ def difference(auc: tuple, acc: tuple, seeds: int) -> list[dict]:
     ],
 )
 def test_transfer_is_judged_by_the_paired_difference_of_auc(auc, seeds, verdict, reasons):
-    row = claims.transfer(difference(auc, (-0.2, -0.1), seeds))  # accuracy stands beside it and decides nothing
+    row = claims.transfer(
+        difference(auc, (-0.2, -0.1), seeds)
+    )  # accuracy stands beside it and decides nothing
     assert (row["verdict"], row["reasons"], row["ci95"]) == (verdict, reasons, list(auc))
     assert row["acc"] == {"value": pytest.approx(-0.15), "ci95": [-0.2, -0.1]}
 
 
 @pytest.mark.parametrize(
-    ("ci", "verdict"), [([0.7, 0.8], SUPPORTED), ([0.5, 0.6], REFUTED), ([0.6, 0.8], UNDECIDED), ([0.68, 0.8], UNDECIDED)]
+    ("ci", "verdict"),
+    [
+        ([0.7, 0.8], SUPPORTED),
+        ([0.5, 0.6], REFUTED),
+        ([0.6, 0.8], UNDECIDED),
+        ([0.68, 0.8], UNDECIDED),
+    ],
 )
 def test_the_grey_adaptation_must_beat_the_majority(ci, verdict):
     row = claims.grey_adaptation({"value": sum(ci) / 2, "ci95": ci}, 0.68)
@@ -308,7 +380,11 @@ def test_the_grey_adaptation_must_beat_the_majority(ci, verdict):
 
 
 @pytest.mark.parametrize(
-    ("kind", "reasons"), [("chestmnist", [["weights"], ["weights"]]), ("phantom", [["artificial", "weights"], ["weights"]])]
+    ("kind", "reasons"),
+    [
+        ("chestmnist", [["weights"], ["weights"]]),
+        ("phantom", [["artificial", "weights"], ["weights"]]),
+    ],
 )
 def test_claims_on_imagenet_need_its_weights_and_medical_images(theirs, kind, reasons):
     data = dataclasses.replace(theirs, source=dataclasses.replace(theirs.source, kind=kind))
@@ -324,7 +400,11 @@ def test_transfer_is_left_undecided_where_the_other_start_is_not_trained(theirs,
     given = dataclasses.replace(resolve_weights("random"), kind="imagenet")
     study = SimpleNamespace(weights=given, used=data, seed=0, preset=settings.PRESETS["quick"])
     trained = []
-    monkeypatch.setattr(claims.adaptation, "measure_starts", lambda study: trained.append(study) or difference((0, 1), (0, 1), 5))
+    monkeypatch.setattr(
+        claims.adaptation,
+        "measure_starts",
+        lambda study: trained.append(study) or difference((0, 1), (0, 1), 5),
+    )
     assert (claims.on_imagenet(study)[0]["kind"], trained) == ("untrained", [])
     study.preset = settings.PRESETS["full"]
     assert claims.on_imagenet(study)[0]["verdict"] == UNDECIDED and trained == [study]
@@ -335,7 +415,9 @@ def test_with_imagenet_the_phantom_still_shows_no_transfer_to_patients(theirs):
     given = dataclasses.replace(resolve_weights("random"), kind="imagenet")
     transfer, grey = claims.on_imagenet(SimpleNamespace(weights=given, used=data, seed=0))
     assert (transfer["verdict"], transfer["reasons"]) == (UNTESTABLE, ["artificial"])
-    assert grey["kind"] == "features" and grey["verdict"] == claims.directed(grey["ci95"], of=grey["majority"])
+    assert grey["kind"] == "features" and grey["verdict"] == claims.directed(
+        grey["ci95"], of=grey["majority"]
+    )
 
 
 # --- the course's report against itself, and the whole ledger --------------------------------------------------------
@@ -344,11 +426,20 @@ def test_with_imagenet_the_phantom_still_shows_no_transfer_to_patients(theirs):
 def test_the_course_s_text_and_curve_contradict_each_other():
     found = claims.contradictions()
     apart = [row["id"] for row in found["rows"] if not row["agrees"]]
-    assert apart == ["train_loss_first", "val_loss_last", "train_acc_last", "val_acc_first", "gap_last"]
+    assert apart == [
+        "train_loss_first",
+        "val_loss_last",
+        "train_acc_last",
+        "val_acc_first",
+        "gap_last",
+    ]
     assert (found["n"], found["n_apart"]) == (9, 5)
     curve = {row["id"]: row["curve"] for row in found["rows"]}
     assert curve["gap_last"] == pytest.approx(curve["train_acc_last"] - curve["val_acc_last"])
-    assert found["best"]["loss"]["value"] < curve["val_loss_last"] and found["best"]["acc"]["value"] > curve["val_acc_last"]
+    assert (
+        found["best"]["loss"]["value"] < curve["val_loss_last"]
+        and found["best"]["acc"]["value"] > curve["val_acc_last"]
+    )
 
 
 def test_the_summary_counts_every_row():
@@ -356,7 +447,13 @@ def test_the_summary_counts_every_row():
         "numbers": [{"verdict": SUPPORTED}, {"verdict": UNTESTABLE}, {"verdict": UNTESTABLE}],
         "shapes": [{"verdict": SUPPORTED}, {"verdict": REFUTED}],
     }
-    assert claims.summarise(found) == {"n": 5, SUPPORTED: 2, REFUTED: 1, UNDECIDED: 0, UNTESTABLE: 2}
+    assert claims.summarise(found) == {
+        "n": 5,
+        SUPPORTED: 2,
+        REFUTED: 1,
+        UNDECIDED: 0,
+        UNTESTABLE: 2,
+    }
 
 
 def test_the_smoke_reports_ledger_is_whole(built):

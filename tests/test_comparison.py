@@ -30,8 +30,12 @@ def test_values_are_those_of_scikit_learn(generator):
     assert found["overconfidence"][0] == pytest.approx(sure.mean() - found["acc"][0])
     assert found["acc"][0] == pytest.approx(((logits > 0) == labels).mean())
     assert found["sensitivity"][0] == pytest.approx((logits > 0)[labels == 1].mean())
-    assert found["balanced_acc"][0] == pytest.approx((found["sensitivity"][0] + found["specificity"][0]) / 2)
-    assert comparison.influence(logits, labels, 0.75)["acc_chosen"][0] == pytest.approx(((logits > 0.75) == labels).mean())
+    assert found["balanced_acc"][0] == pytest.approx(
+        (found["sensitivity"][0] + found["specificity"][0]) / 2
+    )
+    assert comparison.influence(logits, labels, 0.75)["acc_chosen"][0] == pytest.approx(
+        ((logits > 0.75) == labels).mean()
+    )
     for name, (_, influences) in found.items():
         assert influences.sum() == pytest.approx(0, abs=1e-12), name
 
@@ -44,7 +48,9 @@ def test_image_variance_is_what_other_images_would_show(generator):
         other = 0.6 * one + 0.8 * generator.normal(0.4 * labels, 1)
         for name, (value, ours) in comparison.influence(one, labels).items():
             base, theirs = comparison.influence(other, labels)[name]
-            found.setdefault(name, []).append((value - base, comparison.image_variance(ours - theirs)))
+            found.setdefault(name, []).append(
+                (value - base, comparison.image_variance(ours - theirs))
+            )
     for name, pairs in found.items():
         values, variances = np.transpose(pairs)
         assert variances.mean() / values.var() == pytest.approx(1, abs=0.15), name
@@ -91,14 +97,18 @@ def test_same_recipe_under_other_seeds_gets_no_verdict_in_95_of_100(generator):
     for _ in range(trials):
         labels = (generator.random(250) < 0.65).astype(int)
         easy = generator.normal(1.2 * labels, 1)
-        logits = [easy * (1 + 0.4 * generator.normal()) + generator.normal(0, 1, 250) for _ in range(10)]
+        logits = [
+            easy * (1 + 0.4 * generator.normal()) + generator.normal(0, 1, 250) for _ in range(10)
+        ]
         false += comparison.differences(logits[:5], logits[5:], labels)["auc"].p < 0.05
     assert false / trials < 0.075  # 5% and two standard errors
 
 
 def test_gap_difference(generator):
     def fitted(train, val):
-        return comparison.Fitted(generator.random((4, 900)) < train, generator.random((4, 300)) < val)
+        return comparison.Fitted(
+            generator.random((4, 900)) < train, generator.random((4, 300)) < val
+        )
 
     ours, theirs = fitted(0.9, 0.85), fitted(0.98, 0.83)
     found = comparison.gap_difference(ours, theirs)
@@ -142,7 +152,12 @@ def test_verdicts_on_both_sides_of_each_boundary(value, half, p, wanted):
 def test_holm_counts_the_rows_that_have_a_p():
     rows = [Difference(0.03, (0.01, 0.05), p, 0.1, None, None) for p in (0.02, 0.03, None, 0.01)]
     found = comparison.judge(rows, 0.01)
-    assert [row["p_adjusted"] for row in found] == [pytest.approx(0.04), pytest.approx(0.04), None, pytest.approx(0.03)]
+    assert [row["p_adjusted"] for row in found] == [
+        pytest.approx(0.04),
+        pytest.approx(0.04),
+        None,
+        pytest.approx(0.03),
+    ]
     assert [row["verdict"] for row in found] == [BETTER, BETTER, UNDECIDED, BETTER]
     assert comparison.judge(rows[:2], 0.01)[1]["verdict"] == BETTER
     more = comparison.judge([rows[1]] * 2, 0.01)
@@ -161,7 +176,8 @@ def test_a_network_that_guesses_one_class_is_called_so():
 
 
 @pytest.mark.parametrize(
-    ("value", "se", "shown"), [(0.0, 0.005, True), (0.0, 0.0062, False), (0.005, 0.002, True), (-0.0075, 0.0018, False)]
+    ("value", "se", "shown"),
+    [(0.0, 0.005, True), (0.0, 0.0062, False), (0.005, 0.002, True), (-0.0075, 0.0018, False)],
 )
 def test_equivalence_on_both_sides_of_its_boundary(value, se, shown):
     """The 90% interval within ±0.01: at 0 a half width of 1.645 standard errors."""
@@ -172,5 +188,8 @@ def test_equivalence_on_both_sides_of_its_boundary(value, se, shown):
 
 
 def test_few_degrees_of_freedom_widen_the_interval_of_equivalence():
-    many, few = (comparison.equivalent(Difference(0.0, (0, 0), 0.5, 0.003, 0.004, df), 0.01) for df in (None, 4.0))
+    many, few = (
+        comparison.equivalent(Difference(0.0, (0, 0), 0.5, 0.003, 0.004, df), 0.01)
+        for df in (None, 4.0)
+    )
     assert many.shown and not few.shown

@@ -34,7 +34,11 @@ def test_the_single_label_filter(chest):
         assert 0 < len(kept) < n
         assert list(zip(part.rows, part.labels, strict=True)) == kept
         np.testing.assert_array_equal(part.images, arrays[f"{split}_images"][part.rows])
-        assert (part.images.dtype, part.labels.dtype, part.rows.dtype) == (np.uint8, np.uint8, np.int64)
+        assert (part.images.dtype, part.labels.dtype, part.rows.dtype) == (
+            np.uint8,
+            np.uint8,
+            np.int64,
+        )
         assert dataset.counts[split] == {
             "cardiomegaly": sum(label == 0 for _, label in kept),
             "pneumothorax": sum(label == 1 for _, label in kept),
@@ -63,7 +67,10 @@ def test_a_single_label_set(tmp_path):
     labels = np.load(path)["train_labels"][:, 0]
     np.testing.assert_array_equal(dataset.train.rows, np.flatnonzero(np.isin(labels, [3, 7])))
     np.testing.assert_array_equal(labels[dataset.train.rows] == 7, dataset.train.labels == 1)
-    assert dataset.classes == ("heart", "lung-left") and dataset.class_names_id == ("Jantung", "Paru kiri")
+    assert dataset.classes == ("heart", "lung-left") and dataset.class_names_id == (
+        "Jantung",
+        "Paru kiri",
+    )
 
 
 def test_a_class_name_that_holds_a_comma(tmp_path):
@@ -75,7 +82,9 @@ def test_a_class_name_that_holds_a_comma(tmp_path):
 
 def test_colour_becomes_grey_by_luminance(tmp_path):
     arrays = made("bloodmnist")
-    for row, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (10, 20, 30)]):
+    for row, colour in enumerate(
+        [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (10, 20, 30)]
+    ):
         arrays["train_images"][row] = colour
         arrays["train_labels"][row] = row % 2
     path = written(tmp_path / "bloodmnist.npz", arrays)
@@ -83,8 +92,17 @@ def test_colour_becomes_grey_by_luminance(tmp_path):
     assert "BT.601" in source.note
     dataset = data.load(source, "basophil,eosinophil")
     assert dataset.train.images.shape[1:] == (28, 28) and dataset.train.images.dtype == np.uint8
-    assert dataset.train.images[:5, 0, 0].tolist() == [76, 150, 29, 255, 18]  # 0.299 R + 0.587 G + 0.114 B
-    assert dataset.class_names_id == ("basophil", "eosinophil")  # no Indonesian name known: as MedMNIST writes it
+    assert dataset.train.images[:5, 0, 0].tolist() == [
+        76,
+        150,
+        29,
+        255,
+        18,
+    ]  # 0.299 R + 0.587 G + 0.114 B
+    assert dataset.class_names_id == (
+        "basophil",
+        "eosinophil",
+    )  # no Indonesian name known: as MedMNIST writes it
 
 
 @pytest.mark.parametrize("flag", sources.FLAGS)
@@ -103,7 +121,10 @@ def test_reading_goes_through_medmnist_and_leaves_the_file_alone(chest, monkeypa
     monkeypatch.setattr(
         medmnist.ChestMNIST,
         "__init__",
-        lambda self, split, _original=medmnist.ChestMNIST.__init__, **k: (used.append(split), _original(self, split, **k))[1],
+        lambda self, split, _original=medmnist.ChestMNIST.__init__, **k: (
+            used.append(split),
+            _original(self, split, **k),
+        )[1],
     )
     data.load(sources.resolve(str(chest)))
     assert used == ["train", "val", "test"]
@@ -139,18 +160,24 @@ def test_the_phantom_is_read_like_the_real_set(phantom_folder):
 
 
 def test_the_truth_follows_its_images(phantom_folder):
-    dataset = data.take(data.load(sources.resolve("phantom", folder=phantom_folder)), 300, None, 50, seed=3)
+    dataset = data.take(
+        data.load(sources.resolve("phantom", folder=phantom_folder)), 300, None, 50, seed=3
+    )
     for split in sources.SPLITS:
         part = getattr(dataset, split)
         # A pneumothorax is drawn exactly where the label says so, unless the label was flipped.
         drawn = part.truth["size"] > 0
         assert 0 < drawn.sum() < len(part)
-        np.testing.assert_array_equal(drawn, (part.labels == 1) ^ part.truth["flipped"].astype(bool))
+        np.testing.assert_array_equal(
+            drawn, (part.labels == 1) ^ part.truth["flipped"].astype(bool)
+        )
 
 
 def test_truth_of_another_phantom_is_refused(phantom_folder, tmp_path):
     source = sources.resolve("phantom", folder=phantom_folder)
-    other = written(tmp_path / "truth.npz", {f"{split}_ctr": np.zeros(3) for split in sources.SPLITS})
+    other = written(
+        tmp_path / "truth.npz", {f"{split}_ctr": np.zeros(3) for split in sources.SPLITS}
+    )
     with pytest.raises(InputError, match=r"truth\.npz"):
         data.load(data.replace(source, truth=other))
 
@@ -216,7 +243,9 @@ def test_the_phantom_of_another_processor_is_the_same_one(tmp_path):
     there = data.with_splits(drawn, test=replace(drawn.test, images=images))
     labels = data.with_splits(drawn, test=replace(drawn.test, labels=1 - drawn.test.labels))
     rows = data.with_splits(drawn, test=replace(drawn.test, rows=drawn.test.rows[::-1]))
-    seed = data.with_splits(replace(drawn, source=replace(source, path=tmp_path / "phantom-v2-s1.npz")))
+    seed = data.with_splits(
+        replace(drawn, source=replace(source, path=tmp_path / "phantom-v2-s1.npz"))
+    )
     assert there.fingerprint == drawn.fingerprint
     assert len({drawn.fingerprint, labels.fingerprint, rows.fingerprint, seed.fingerprint}) == 4
 
@@ -261,17 +290,24 @@ def test_a_class_is_brighter_only_where_the_interval_leaves_out_one_half(apart, 
     grey = 100 + np.arange(40) // 2 + apart * labels
     images = np.broadcast_to(grey[:, None, None], (40, 28, 28)).astype(np.uint8)
     found = data.intensity(data.Split(images, labels.astype(np.uint8), np.arange(40)))
-    assert found["brighter"] == brighter and found["auc"]["value"] == {1: 1, 0: 0, None: 0.5}[brighter]
+    assert (
+        found["brighter"] == brighter and found["auc"]["value"] == {1: 1, 0: 0, None: 0.5}[brighter]
+    )
 
 
 def test_the_printed_contract(dataset):
     lines = dict(data.describe(dataset))
     counts = dataset.counts["val"]
-    assert lines["Label 0"] == "Kardiomegali (cardiomegaly)" and lines["Label 1"] == "Pneumotoraks (pneumothorax)"
+    assert (
+        lines["Label 0"] == "Kardiomegali (cardiomegaly)"
+        and lines["Label 1"] == "Pneumotoraks (pneumothorax)"
+    )
     assert lines["Citra val"] == (
         f"{len(dataset.val)} (Kardiomegali {counts['cardiomegaly']}, Pneumotoraks {counts['pneumothorax']})"
     )
     assert lines["Ukuran dan rentang piksel"] == "28×28, 0 sampai 255 (uint8)"
     assert lines["Sidik jari data"] == dataset.fingerprint and len(dataset.fingerprint) == 16
     assert lines["Citra identik antarsplit"] == "train-val 0, train-test 0, val-test 0"
-    assert json.loads(json.dumps(dataset.counts)) == dataset.counts  # plain numbers, for the results files
+    assert (
+        json.loads(json.dumps(dataset.counts)) == dataset.counts
+    )  # plain numbers, for the results files

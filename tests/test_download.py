@@ -102,7 +102,13 @@ def left_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["good", "slow", "without-length"])
 def test_a_whole_file_arrives(server, tmp_path, kind):
-    path = fetch(Remote(server.url + kind, DIGEST), tmp_path / "new" / "set.npz", timeout=1.5, retries=0, slowest=50e3)
+    path = fetch(
+        Remote(server.url + kind, DIGEST),
+        tmp_path / "new" / "set.npz",
+        timeout=1.5,
+        retries=0,
+        slowest=50e3,
+    )
     assert path.read_bytes() == CONTENT
     assert left_in(path.parent) == ["set.npz"]
 
@@ -120,9 +126,19 @@ def test_a_whole_file_arrives(server, tmp_path, kind):
 )
 def test_each_failure_is_one_line_and_leaves_nothing(server, tmp_path, kind, reason, asked):
     with pytest.raises(DownloadError) as caught:
-        fetch(Remote(server.url + kind, DIGEST), tmp_path / "set.npz", timeout=0.5, retries=asked - 1, slowest=10e3)
+        fetch(
+            Remote(server.url + kind, DIGEST),
+            tmp_path / "set.npz",
+            timeout=0.5,
+            retries=asked - 1,
+            slowest=10e3,
+        )
     assert reason in caught.value.reason
-    assert reason in str(caught.value) and "set.npz" in str(caught.value) and "\n" not in str(caught.value)
+    assert (
+        reason in str(caught.value)
+        and "set.npz" in str(caught.value)
+        and "\n" not in str(caught.value)
+    )
     assert len(server.asked) == asked
     assert left_in(tmp_path) == []
 
@@ -135,7 +151,9 @@ def test_no_server_at_all(server, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["silent", "accepts nothing"])
-def test_a_proxy_that_says_nothing_costs_no_more_than_a_server_that_does(server, tmp_path, monkeypatch, kind):
+def test_a_proxy_that_says_nothing_costs_no_more_than_a_server_that_does(
+    server, tmp_path, monkeypatch, kind
+):
     """The proxy is asked for a host that does not exist; what it does with that is all that can be seen from here."""
     monkeypatch.delenv("NO_PROXY")
     with socket.socket() as deaf:
@@ -156,7 +174,12 @@ def test_a_proxy_that_is_not_there_is_called_the_proxy(tmp_path, monkeypatch):
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with pytest.raises(DownloadError, match="proksi") as caught:
-        fetch(Remote("https://contoh.invalid/set.npz", DIGEST), tmp_path / "set.npz", timeout=2, retries=0)
+        fetch(
+            Remote("https://contoh.invalid/set.npz", DIGEST),
+            tmp_path / "set.npz",
+            timeout=2,
+            retries=0,
+        )
     assert "HTTPS_PROXY" in str(caught.value)
 
 
@@ -165,7 +188,9 @@ def test_a_file_comes_through_a_proxy(server, tmp_path, monkeypatch):
     monkeypatch.delenv("NO_PROXY")
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, server.url)
-    path = fetch(Remote("http://contoh.invalid/good", DIGEST), tmp_path / "set.npz", timeout=2, retries=0)
+    path = fetch(
+        Remote("http://contoh.invalid/good", DIGEST), tmp_path / "set.npz", timeout=2, retries=0
+    )
     assert path.read_bytes() == CONTENT and server.asked == ["http://contoh.invalid/good"]
 
 
@@ -175,7 +200,12 @@ def test_a_name_server_that_says_nothing_costs_no_more_either(tmp_path, monkeypa
         monkeypatch.delenv(name, raising=False)
     began = time.monotonic()
     with pytest.raises(DownloadError, match="tidak menjawab"):
-        fetch(Remote("http://contoh.invalid/set.npz", DIGEST), tmp_path / "set.npz", timeout=0.4, retries=0)
+        fetch(
+            Remote("http://contoh.invalid/set.npz", DIGEST),
+            tmp_path / "set.npz",
+            timeout=0.4,
+            retries=0,
+        )
     assert time.monotonic() - began < 4
 
 
@@ -184,7 +214,12 @@ def test_a_strange_proxy_setting_is_no_wrong_digest(tmp_path, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://" + "ä" * 70 + ".invalid:1")
     with pytest.raises(DownloadError) as caught:
-        fetch(Remote("http://contoh.invalid/set.npz", DIGEST), tmp_path / "set.npz", timeout=2, retries=0)
+        fetch(
+            Remote("http://contoh.invalid/set.npz", DIGEST),
+            tmp_path / "set.npz",
+            timeout=2,
+            retries=0,
+        )
     assert "sidik jari" not in str(caught.value)
 
 
@@ -193,7 +228,11 @@ def test_a_file_is_recognised_by_its_content(tmp_path):
     (tmp_path / "unduhan (2)").write_bytes(CONTENT)
     candidates = sorted(tmp_path.iterdir())
     sha = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
-    assert recognise(Remote("", DIGEST), candidates) == recognise(Remote("", sha), candidates) == tmp_path / "unduhan (2)"
+    assert (
+        recognise(Remote("", DIGEST), candidates)
+        == recognise(Remote("", sha), candidates)
+        == tmp_path / "unduhan (2)"
+    )
     assert recognise(Remote("", DIGEST), candidates[:1]) is None
 
 

@@ -19,7 +19,10 @@ def noise(seed: int, size: float) -> np.ndarray:
 def ensemble(test: list[np.ndarray], patients: np.ndarray | None = None) -> dict:
     """`verdicts.ensemble` of a row whose seeds give these logits on the test images."""
     rest = dict(extra=None, history=[], seconds=1.0, parameters=1, trained_parameters=1)
-    each = [Trained(seed, train=one, val=one, val_last=one, test=one, **rest) for seed, one in enumerate(test)]
+    each = [
+        Trained(seed, train=one, val=one, val_last=one, test=one, **rest)
+        for seed, one in enumerate(test)
+    ]
     splits = ("train", "val", "test")
     images = Images(dict.fromkeys(splits, LABELS), dict.fromkeys(splits, patients))
     return verdicts.ensemble(Row(Remedy("a", "", "A"), each, {}, len(LABELS), 1), images)
@@ -27,7 +30,9 @@ def ensemble(test: list[np.ndarray], patients: np.ndarray | None = None) -> dict
 
 COMMON = SIGN + noise(0, 1)
 # Each seed is sure of the opposite on a fifth of the images of its own, and right on all others.
-OWN_BLIND_SPOT = [np.where(np.arange(400) // 2 % SEEDS == seed, -100.0, 1.0) * SIGN for seed in range(SEEDS)]
+OWN_BLIND_SPOT = [
+    np.where(np.arange(400) // 2 % SEEDS == seed, -100.0, 1.0) * SIGN for seed in range(SEEDS)
+]
 # One seed guesses, with logits so large that they drown all others: without that seed nothing is lost.
 ONE_DROWNS_ALL = [SIGN + noise(seed, 1) for seed in range(1, SEEDS)] + [noise(SEEDS, 100)]
 
@@ -40,7 +45,10 @@ ONE_DROWNS_ALL = [SIGN + noise(seed, 1) for seed in range(1, SEEDS)] + [noise(SE
         ([COMMON] * SEEDS, EQUAL),  # all err alike
         ([COMMON + noise(seed + 1, 0.02) for seed in range(SEEDS)], EQUAL),
         (ONE_DROWNS_ALL, UNDECIDED),
-        ([10 + SIGN + noise(seed, 2) for seed in range(SEEDS)], MAJORITY),  # every image is called 1, however well they are told
+        (
+            [10 + SIGN + noise(seed, 2) for seed in range(SEEDS)],
+            MAJORITY,
+        ),  # every image is called 1, however well they are told
     ],
     ids=["better", "worse", "equal", "nearly equal", "undecided", "majority"],
 )
@@ -49,7 +57,12 @@ def test_an_ensemble_gets_the_verdict_that_was_built_in(test, verdict):
 
 
 @pytest.mark.parametrize(
-    ("test", "side"), [(ONE_DROWNS_ALL, "across"), (OWN_BLIND_SPOT, "below"), ([SIGN + noise(s, 2) for s in range(5)], "above")]
+    ("test", "side"),
+    [
+        (ONE_DROWNS_ALL, "across"),
+        (OWN_BLIND_SPOT, "below"),
+        ([SIGN + noise(s, 2) for s in range(5)], "above"),
+    ],
 )
 def test_its_difference_is_that_from_the_mean_of_its_seeds(test, side):
     difference = ensemble(test)["difference"]
@@ -63,7 +76,14 @@ def test_images_of_a_patient_count_together_in_what_an_ensemble_gains():
     """Two copies of every image say no more than one, if they are known to show one patient."""
     test = [SIGN + noise(seed, 2) for seed in range(SEEDS)]
     alone = ensemble(test)["difference"]
-    twice = [np.tile(one[:200], 2) for one in test]  # the labels alternate: those of the second half are those of the first
-    known, unknown = (ensemble(twice, who)["difference"]["se_images"] for who in (np.tile(np.arange(200), 2), None))
+    twice = [
+        np.tile(one[:200], 2) for one in test
+    ]  # the labels alternate: those of the second half are those of the first
+    known, unknown = (
+        ensemble(twice, who)["difference"]["se_images"]
+        for who in (np.tile(np.arange(200), 2), None)
+    )
     assert known == pytest.approx(np.sqrt(2) * unknown, rel=0.01)
-    assert ensemble(test, np.arange(400))["difference"]["se_images"] == pytest.approx(alone["se_images"])
+    assert ensemble(test, np.arange(400))["difference"]["se_images"] == pytest.approx(
+        alone["se_images"]
+    )

@@ -30,7 +30,9 @@ def locked() -> dict[str, list[str]]:
 
 def test_conda_has_the_same_packages_with_the_same_bounds():
     listed = [Requirement(text) for text in re.findall(r"^ {6}- ([^-\s].*)$", CONDA, re.M)]
-    assert {canonicalize_name(r.name): str(r.specifier) for r in listed} == {n: str(r.specifier) for n, r in declared().items()}
+    assert {canonicalize_name(r.name): str(r.specifier) for r in listed} == {
+        n: str(r.specifier) for n, r in declared().items()
+    }
     python = re.search(r'requires-python = "(.+)"', PYPROJECT)[1]
     assert f"- python{python}" in CONDA and "- -e ." in CONDA
 
@@ -48,7 +50,9 @@ def test_lock_has_hashes_and_no_addresses():
         assert "--hash=sha256:" in entry, entry.splitlines()[0]
 
 
-@pytest.mark.parametrize("name", ["torch", "torchvision", "medmnist", "nbconvert", "papermill", "typst"])
+@pytest.mark.parametrize(
+    "name", ["torch", "torchvision", "medmnist", "nbconvert", "papermill", "typst"]
+)
 def test_the_locked_version_is_the_installed_one(name):
     if sys.prefix != str(ROOT / ".venv"):
         pytest.skip("not the project's own .venv")

@@ -46,7 +46,9 @@ def test_calibration_error_by_hand():
     logits = np.log(np.array([0.9 / 0.1] * 10 + [0.6 / 0.4] * 10))
     labels = np.array([1] * 7 + [0] * 3 + [1] * 6 + [0] * 4)
     # confidence 0.9 right 7 of 10, confidence 0.6 right 6 of 10, half the images each
-    assert evaluation.expected_calibration_error(1 / (1 + np.exp(-logits)), labels) == pytest.approx(0.1)
+    assert evaluation.expected_calibration_error(
+        1 / (1 + np.exp(-logits)), labels
+    ) == pytest.approx(0.1)
 
 
 def calibration(n: int, sure: float, seeds: int) -> tuple[list[dict], list[dict]]:
@@ -65,8 +67,13 @@ def calibration(n: int, sure: float, seeds: int) -> tuple[list[dict], list[dict]
 def test_the_calibration_error_of_a_calibrated_network_is_what_chance_gives():
     measured, chance = calibration(200, 1, 20)
     plain = np.mean([one["plain"] for one in measured])
-    assert plain == pytest.approx(np.mean([one["value"] for one in chance]), rel=0.15) and plain > 0.04  # the truth is 0
-    assert sum(one["plain"] > other["range95"][1] for one, other in zip(measured, chance, strict=True)) <= 3
+    assert (
+        plain == pytest.approx(np.mean([one["value"] for one in chance]), rel=0.15) and plain > 0.04
+    )  # the truth is 0
+    assert (
+        sum(one["plain"] > other["range95"][1] for one, other in zip(measured, chance, strict=True))
+        <= 3
+    )
     assert np.mean([one["value"] for one in measured]) < 0.75 * plain
     assert any(one["ci95"][0] == 0 for one in measured)
 
@@ -74,21 +81,33 @@ def test_the_calibration_error_of_a_calibrated_network_is_what_chance_gives():
 def test_the_calibration_error_of_a_network_twice_too_sure_is_above_chance_and_held_by_its_interval():
     measured, chance = calibration(400, 2, 20)
     truth = 0.0932  # of 400,000 images
-    assert all(one["plain"] > other["range95"][1] for one, other in zip(measured, chance, strict=True))
+    assert all(
+        one["plain"] > other["range95"][1] for one, other in zip(measured, chance, strict=True)
+    )
     assert np.mean([one["value"] for one in measured]) == pytest.approx(truth, abs=0.01)
     assert sum(one["ci95"][0] <= truth <= one["ci95"][1] for one in measured) >= 15
 
 
 def test_images_of_one_patient_share_the_draw_of_their_label():
     logits = np.random.default_rng(0).normal(0, 2, 100)
-    alone, twice = evaluation.chance_calibration_error(logits), evaluation.chance_calibration_error(np.repeat(logits, 2))
+    alone, twice = (
+        evaluation.chance_calibration_error(logits),
+        evaluation.chance_calibration_error(np.repeat(logits, 2)),
+    )
     patients = evaluation.chance_calibration_error(np.repeat(logits, 2), np.arange(200) // 2)
-    assert patients["value"] == pytest.approx(alone["value"], rel=1e-6) and twice["value"] < 0.85 * alone["value"]
+    assert (
+        patients["value"] == pytest.approx(alone["value"], rel=1e-6)
+        and twice["value"] < 0.85 * alone["value"]
+    )
 
 
 def test_ties_count_one_half_in_auc():
     labels, logits = np.array([0, 0, 1, 1]), np.array([0.0, 1.0, 1.0, 2.0])
-    assert evaluation.area_under_curve(logits, labels) == reference.roc_auc_score(labels, logits) == 0.875
+    assert (
+        evaluation.area_under_curve(logits, labels)
+        == reference.roc_auc_score(labels, logits)
+        == 0.875
+    )
 
 
 def test_resampling_keeps_the_class_counts(case):
@@ -114,7 +133,9 @@ def test_a_bootstrap_of_100000_images_stays_below_100_mebibytes(patients):
     logits = np.random.default_rng(0).normal(size=100_000)
     tracemalloc.start()
     try:
-        low, high = evaluation.bootstrap(lambda rows: logits[rows].mean(1), labels, patients=patients)
+        low, high = evaluation.bootstrap(
+            lambda rows: logits[rows].mean(1), labels, patients=patients
+        )
         rows = next(evaluation.resample(labels, patients=patients))
         evaluation.metric_values(logits[rows], labels[rows])
         peak = tracemalloc.get_traced_memory()[1]
@@ -146,7 +167,9 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     labels = np.repeat([0, 1], 100)
     hits = {"acc": 0, "auc": 0, "balanced_acc": 0}
     for trial in range(200):
-        found = evaluation.metrics(generator.normal(size=200) + 1.2 * labels - 0.6, labels, seed=trial)
+        found = evaluation.metrics(
+            generator.normal(size=200) + 1.2 * labels - 0.6, labels, seed=trial
+        )
         for name in hits:
             low, high = found[name]["ci95"]
             hits[name] += low <= truth[name] <= high
@@ -166,7 +189,9 @@ def test_paired_difference_is_narrower_than_unpaired(case):
     found = evaluation.paired_difference([other], [logits], labels)["auc"]
     low, high = evaluation.metrics(logits, labels)["auc"]["ci95"]
     assert found["ci95"][1] - found["ci95"][0] < (high - low) / 2
-    assert found["value"] == pytest.approx(reference.roc_auc_score(labels, other) - reference.roc_auc_score(labels, logits))
+    assert found["value"] == pytest.approx(
+        reference.roc_auc_score(labels, other) - reference.roc_auc_score(labels, logits)
+    )
 
 
 def test_a_clear_gain_has_a_small_p(case):
@@ -196,7 +221,9 @@ def test_a_p_value_is_twice_the_share_of_resamples_on_the_other_side(changed, si
     other = np.where(np.arange(400) < changed, -right, right)
     ours, theirs = (right, other)[::sign]
     found = evaluation.paired_difference([ours], [theirs], labels)["acc"]
-    assert found["value"] == pytest.approx(sign * changed / 400) and found["p"] == pytest.approx(2 * np.exp(-changed), rel=0.2)
+    assert found["value"] == pytest.approx(sign * changed / 400) and found["p"] == pytest.approx(
+        2 * np.exp(-changed), rel=0.2
+    )
 
 
 def overlapping() -> tuple[np.ndarray, np.ndarray]:
@@ -207,14 +234,21 @@ def overlapping() -> tuple[np.ndarray, np.ndarray]:
 def test_a_paired_change_sees_what_overlapping_intervals_hide():
     labels, (before, after) = overlapping()
     assert evaluation.share(before)["ci95"][1] > evaluation.share(after)["ci95"][0]
-    for change, side in ((after - before, "above"), (before - after, "below"), (after - after, "across")):
+    for change, side in (
+        (after - before, "above"),
+        (before - after, "below"),
+        (after - after, "across"),
+    ):
         found = evaluation.paired_change(change[None], labels)
         assert found["side"] == side and found["value"] == pytest.approx(change.mean())
     nothing = np.where(np.arange(400) < 20, -1.0, np.where(np.arange(400) < 40, 1.0, 0.0))
     assert evaluation.paired_change(nothing[None], labels)["side"] == "across"
 
 
-@pytest.mark.parametrize(("gains", "losses", "side"), [(2, 0, "across"), (4, 0, "across"), (9, 0, "above"), (0, 9, "below")])
+@pytest.mark.parametrize(
+    ("gains", "losses", "side"),
+    [(2, 0, "across"), (4, 0, "across"), (9, 0, "above"), (0, 9, "below")],
+)
 def test_few_images_that_change_decide_nothing(gains, losses, side):
     """Four gains and no loss: the exact test of McNemar gives p = 0.125, where a bootstrap leaves out zero."""
     labels, change = np.arange(400) % 2, np.zeros(400)
@@ -232,7 +266,9 @@ def test_a_paired_change_counts_seeds_from_three_on_and_leaves_out_what_is_not_k
     labels, (before, after) = overlapping()
     gain, loss = after - before, before - after
     assert evaluation.paired_change(np.stack([gain, gain]), labels)["side"] == "above"
-    assert evaluation.paired_change(np.stack([gain, gain, 0.9 * loss]), labels)["side"] == "across"  # the next seed may lose
+    assert (
+        evaluation.paired_change(np.stack([gain, gain, 0.9 * loss]), labels)["side"] == "across"
+    )  # the next seed may lose
     unknown = np.where(np.arange(400) < 380, np.nan, 1.0)
     assert evaluation.paired_change(unknown[None], labels)["value"] == 1
 
@@ -240,13 +276,20 @@ def test_a_paired_change_counts_seeds_from_three_on_and_leaves_out_what_is_not_k
 def test_two_groups_are_compared_by_newcombe_and_fisher():
     a, b = np.arange(70) < 56, np.arange(80) < 48
     found = evaluation.compare_groups(a, b)
-    assert [round(bound, 4) for bound in found["ci95"]] == [0.0524, 0.3339] and found["side"] == "above"
+    assert [round(bound, 4) for bound in found["ci95"]] == [0.0524, 0.3339] and found[
+        "side"
+    ] == "above"
     assert found["p"] == pytest.approx(fisher_exact([[56, 14], [48, 32]]).pvalue)
-    assert evaluation.compare_groups(b, a)["side"] == "below" and evaluation.compare_groups(a, a)["side"] == "across"
-    two_a_patient = evaluation.compare_groups(np.repeat(a, 2), np.repeat(b, 2), np.arange(140) // 2, np.arange(160) // 2)
-    assert two_a_patient["ci95"] == pytest.approx(found["ci95"], abs=0.005) and two_a_patient["p"] == pytest.approx(
-        found["p"], rel=0.2
+    assert (
+        evaluation.compare_groups(b, a)["side"] == "below"
+        and evaluation.compare_groups(a, a)["side"] == "across"
     )
+    two_a_patient = evaluation.compare_groups(
+        np.repeat(a, 2), np.repeat(b, 2), np.arange(140) // 2, np.arange(160) // 2
+    )
+    assert two_a_patient["ci95"] == pytest.approx(found["ci95"], abs=0.005) and two_a_patient[
+        "p"
+    ] == pytest.approx(found["p"], rel=0.2)
 
 
 def test_holm_by_hand():
@@ -266,7 +309,9 @@ def test_gap_is_training_minus_validation_accuracy():
 def test_newcombe_by_his_own_example():
     """Newcombe 1998, table II, example (a): 56/70 against 48/80 gives 0.0524 to 0.3339."""
     a, b = 56 / 70, 48 / 80
-    low, high = evaluation.square_and_add(a, evaluation.wilson(56, 70), b, evaluation.wilson(48, 80), sign=-1)
+    low, high = evaluation.square_and_add(
+        a, evaluation.wilson(56, 70), b, evaluation.wilson(48, 80), sign=-1
+    )
     assert (round(low, 4), round(high, 4)) == (0.0524, 0.3339)
 
 
@@ -280,7 +325,9 @@ def test_loss_matches_the_course_loss(case):
     import torch
 
     labels, logits = case
-    course = torch.nn.BCEWithLogitsLoss()(torch.from_numpy(logits), torch.from_numpy(labels.astype(float)))
+    course = torch.nn.BCEWithLogitsLoss()(
+        torch.from_numpy(logits), torch.from_numpy(labels.astype(float))
+    )
     assert evaluation.mean_loss([logits], labels)["value"] == pytest.approx(course.item())
 
 
@@ -313,18 +360,30 @@ def test_holm_is_the_published_procedure():
     assert evaluation.holm(p) == pytest.approx(expected, abs=1e-15)
 
 
-@pytest.mark.parametrize(("a", "b"), [((56, 70), (48, 80)), ((10, 10), (0, 20)), ((9, 10), (3, 10))])
+@pytest.mark.parametrize(
+    ("a", "b"), [((56, 70), (48, 80)), ((10, 10), (0, 20)), ((9, 10), (3, 10))]
+)
 def test_the_interval_of_a_difference_is_newcombes_as_statsmodels_has_it(a, b):
     (x, n), (y, m) = a, b
-    ours = evaluation.square_and_add(x / n, evaluation.wilson(x, n), y / m, evaluation.wilson(y, m), sign=-1)
-    assert ours == pytest.approx(confint_proportions_2indep(x, n, y, m, method="newcomb", compare="diff"), abs=1e-9)
+    ours = evaluation.square_and_add(
+        x / n, evaluation.wilson(x, n), y / m, evaluation.wilson(y, m), sign=-1
+    )
+    assert ours == pytest.approx(
+        confint_proportions_2indep(x, n, y, m, method="newcomb", compare="diff"), abs=1e-9
+    )
 
 
 # --- what sentences stand on ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("ci", "side"), [((0.1, 0.2), "above"), ((0.0, 0.2), "across"), ((-0.2, 0.0), "across"), ((-0.2, -0.1), "below")]
+    ("ci", "side"),
+    [
+        ((0.1, 0.2), "above"),
+        ((0.0, 0.2), "across"),
+        ((-0.2, 0.0), "across"),
+        ((-0.2, -0.1), "below"),
+    ],
 )
 def test_an_interval_lies_above_below_or_across(ci, side):
     assert evaluation.side(ci) == side
@@ -332,11 +391,15 @@ def test_an_interval_lies_above_below_or_across(ci, side):
 
 
 @pytest.mark.parametrize("rarer", [0, 1])
-@pytest.mark.parametrize(("right", "side"), [(0.9, "above"), (0.62, "across"), (0.6, "across"), (0.3, "below")])
+@pytest.mark.parametrize(
+    ("right", "side"), [(0.9, "above"), (0.62, "across"), (0.6, "across"), (0.3, "below")]
+)
 def test_accuracy_is_held_against_the_majority_as_notebook_02_does(right, side, rarer):
     """Of 400 images 60% are of the more frequent class; the expression is the notebook's own."""
     cells = json.loads((ROOT / "notebooks/02_pelatihan.ipynb").read_text(encoding="utf-8"))["cells"]
-    (expression,) = re.findall(r'"against_majority": (.+),\n', "".join("".join(cell["source"]) for cell in cells))
+    (expression,) = re.findall(
+        r'"against_majority": (.+),\n', "".join("".join(cell["source"]) for cell in cells)
+    )
     labels = np.where(np.arange(400) % 5 < 2, rarer, 1 - rarer)
     sign = np.where(np.arange(400) < right * 400, 1, -1) * np.where(labels == 1, 1, -1)
     test = evaluation.metrics(2.0 * sign, labels)
@@ -345,14 +408,19 @@ def test_accuracy_is_held_against_the_majority_as_notebook_02_does(right, side, 
 
 
 def test_the_operating_point_is_read_off_the_matrix():
-    assert evaluation.operating_point([[30, 10], [5, 15]]) == {"sensitivity": 0.75, "specificity": 0.75}
+    assert evaluation.operating_point([[30, 10], [5, 15]]) == {
+        "sensitivity": 0.75,
+        "specificity": 0.75,
+    }
 
 
 @pytest.mark.parametrize("val_acc", [[0.5, 0.9], [0.9, 0.5]])
 def test_leakage_flatters_when_the_test_would_choose_another_epoch(val_acc):
     labels = np.arange(20) % 2
     right = np.where(labels == 1, 1.0, -1.0)
-    lesson = evaluation.leakage(np.array(val_acc), np.stack([np.where(np.arange(20) < 10, right, -right), right]), labels)
+    lesson = evaluation.leakage(
+        np.array(val_acc), np.stack([np.where(np.arange(20) < 10, right, -right), right]), labels
+    )
     assert lesson["course"] == [2, 1.0]
     assert lesson["flatters"] is (val_acc[0] > val_acc[1])
     assert lesson["flattery"]["value"] == pytest.approx(0.5 if lesson["flatters"] else 0)

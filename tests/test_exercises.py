@@ -20,7 +20,9 @@ def cells(path):
 
 
 def notebook_of(name):
-    return next(path for path in CHAPTERS if any(answers.identity(cell) == name for cell in cells(path)))
+    return next(
+        path for path in CHAPTERS if any(answers.identity(cell) == name for cell in cells(path))
+    )
 
 
 def imports(path):
@@ -49,7 +51,9 @@ def skeleton(name: str) -> str:
 def test_the_solution_is_right_and_the_handed_out_cell_is_open(name, capsys):
     assert check(name, (SOLUTIONS / f"{name}.py").read_text("utf-8"), capsys) == f"✔ {name}: benar."
     assert check(name, skeleton(name), capsys) == f"○ {name}: belum dikerjakan."
-    assert answers.unanswered(skeleton(name)) and not answers.unanswered((SOLUTIONS / f"{name}.py").read_text("utf-8"))
+    assert answers.unanswered(skeleton(name)) and not answers.unanswered(
+        (SOLUTIONS / f"{name}.py").read_text("utf-8")
+    )
 
 
 WRONG = [
@@ -63,7 +67,11 @@ WRONG = [
     ("bagian-terbaca", "return (target / source) ** 2", "kolom"),
     ("bagian-terbaca", "return 25", "proporsi"),
     ("mayoritas", "return labels.mean()", "tidak selalu kelas 1"),
-    ("ambang", "return ((logits > probability) == (labels == 1)).mean()", "ubah dahulu salah satunya"),
+    (
+        "ambang",
+        "return ((logits > probability) == (labels == 1)).mean()",
+        "ubah dahulu salah satunya",
+    ),
     ("ambang", "return ((logits > 0) == (labels == 1)).mean()", "0,2"),
     ("ambang", "return ((logits > 0) == (labels == 1)).sum()", "proporsi"),
     ("youden", "return 0.0", "cobalah setiap logit"),
@@ -101,7 +109,11 @@ def test_a_usual_mistake_gets_its_hint(name, body, hint, capsys):
 
 def test_a_probability_given_as_logit_threshold_is_recognised(capsys):
     """Of the probabilities the best threshold is another number than of the logits."""
-    source = (SOLUTIONS / "youden.py").read_text("utf-8").replace("np.unique(logits)", "np.unique(1 / (1 + np.exp(-logits)))")
+    source = (
+        (SOLUTIONS / "youden.py")
+        .read_text("utf-8")
+        .replace("np.unique(logits)", "np.unique(1 / (1 + np.exp(-logits)))")
+    )
     source = source.replace("predicted = logits >", "predicted = 1 / (1 + np.exp(-logits)) >")
     assert "ambang probabilitas" in check("youden", source, capsys)
 
@@ -113,11 +125,18 @@ def test_a_missing_skip_of_empty_groups_is_told(capsys):
 
 
 def test_an_error_in_an_answer_is_told_with_its_line(capsys):
-    said = check("mayoritas", "def majority_accuracy(labels):\n    share = labels.mean()\n    return tidak_ada", capsys)
+    said = check(
+        "mayoritas",
+        "def majority_accuracy(labels):\n    share = labels.mean()\n    return tidak_ada",
+        capsys,
+    )
     assert said.startswith("✘ mayoritas: fungsi Anda berhenti pada baris 3 dengan NameError")
 
 
-@pytest.mark.parametrize(("given", "said"), [(0.5, "sebuah fungsi"), (..., "belum dikerjakan"), (lambda labels: None, "return")])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [(0.5, "sebuah fungsi"), (..., "belum dikerjakan"), (lambda labels: None, "return")],
+)
 def test_what_is_no_function_is_said(given, said, capsys):
     exercises.periksa("mayoritas", given)
     assert said in capsys.readouterr().out
@@ -130,7 +149,11 @@ def test_an_unknown_exercise_is_said(capsys):
 
 def test_an_answer_cannot_change_what_it_is_judged_by(capsys):
     """An answer that empties its input is judged by an untouched copy."""
-    said = check("jumlah-kanal", "def sum_channels(weight):\n    return weight.zero_().sum(dim=1, keepdim=True)", capsys)
+    said = check(
+        "jumlah-kanal",
+        "def sum_channels(weight):\n    return weight.zero_().sum(dim=1, keepdim=True)",
+        capsys,
+    )
     assert said.startswith("✘")
 
 
@@ -151,22 +174,39 @@ def test_the_marks_of_the_cells_are_those_that_grading_tools_read(path):
         marks = answers.marks(cell)
         if not marks:
             continue
-        assert set(marks) - {"points"} == {"schema_version", "grade_id", "grade", "solution", "locked", "task"}
-        assert re.fullmatch(r"[a-zA-Z0-9_\-]+", marks["grade_id"]) and ("points" in marks) == marks["grade"]
+        assert set(marks) - {"points"} == {
+            "schema_version",
+            "grade_id",
+            "grade",
+            "solution",
+            "locked",
+            "task",
+        }
+        assert (
+            re.fullmatch(r"[a-zA-Z0-9_\-]+", marks["grade_id"])
+            and ("points" in marks) == marks["grade"]
+        )
     for name, asked in answers.chapter(path).asked.items():
         assert (SOLUTIONS / f"{name}{'.md' if asked.essay else '.py'}").is_file()
         assert asked.essay == name.startswith("esai-") and asked.points > 0
 
 
 def test_every_check_belongs_to_a_notebook():
-    asked = [name for path in CHAPTERS for name, one in answers.chapter(path).asked.items() if not one.essay]
+    asked = [
+        name
+        for path in CHAPTERS
+        for name, one in answers.chapter(path).asked.items()
+        if not one.essay
+    ]
     assert sorted(asked) == sorted(exercises.CHECKS)
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_solved_and_open_exercises_stand_on_the_page_of_the_notebook(built, path):
     """The report was made with the exercises of SOLVED solved and all others open: neither stops it."""
-    page = BeautifulSoup((built.folder / f"build/report/{path.stem}.html").read_text("utf-8"), "html.parser").get_text()
+    page = BeautifulSoup(
+        (built.folder / f"build/report/{path.stem}.html").read_text("utf-8"), "html.parser"
+    ).get_text()
     for name in (name for name, asked in answers.chapter(path).asked.items() if not asked.essay):
         said = f"✔ {name}: benar." if path.stem in SOLVED else f"○ {name}: belum dikerjakan."
         assert said in page

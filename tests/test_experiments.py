@@ -111,7 +111,16 @@ def small():
     dataset = made()
     preset = replace(settings.PRESETS["smoke"], epochs=2)
     return Study(
-        dataset, dataset, resolve_weights("random"), preset, 0, torch.device("cpu"), "float32", Path("build"), "sekarang", 0.0
+        dataset,
+        dataset,
+        resolve_weights("random"),
+        preset,
+        0,
+        torch.device("cpu"),
+        "float32",
+        Path("build"),
+        "sekarang",
+        0.0,
     )
 
 
@@ -156,10 +165,18 @@ def test_settings_that_students_try_are_trained_and_told_apart(changes, small, s
 OWN = {
     "network": lambda s, m: s.train(network=m.Net),
     "made network": lambda s, m: s.train(network=lambda: m.Net(4)),
-    "SGD with momentum": lambda s, m: s.train(network=m.Net, optimizer=m.partial(m.SGD, momentum=0.9)),
-    "StepLR": lambda s, m: s.train(network=m.Net, schedule=m.partial(m.lr_scheduler.StepLR, step_size=1, gamma=0.1)),
-    "MultiStepLR": lambda s, m: s.train(network=m.Net, schedule=m.partial(m.lr_scheduler.MultiStepLR, milestones=[1])),
-    "ExponentialLR": lambda s, m: s.train(network=m.Net, schedule=m.partial(m.lr_scheduler.ExponentialLR, gamma=0.5)),
+    "SGD with momentum": lambda s, m: s.train(
+        network=m.Net, optimizer=m.partial(m.SGD, momentum=0.9)
+    ),
+    "StepLR": lambda s, m: s.train(
+        network=m.Net, schedule=m.partial(m.lr_scheduler.StepLR, step_size=1, gamma=0.1)
+    ),
+    "MultiStepLR": lambda s, m: s.train(
+        network=m.Net, schedule=m.partial(m.lr_scheduler.MultiStepLR, milestones=[1])
+    ),
+    "ExponentialLR": lambda s, m: s.train(
+        network=m.Net, schedule=m.partial(m.lr_scheduler.ExponentialLR, gamma=0.5)
+    ),
     "plateau": lambda s, m: s.train(network=m.Net, schedule=m.lr_scheduler.ReduceLROnPlateau),
     "cosine": lambda s, m: s.train(network=m.Net, schedule=m.lr_scheduler.CosineAnnealingLR),
     "one-cycle": lambda s, m: s.train(network=m.Net, schedule=m.lr_scheduler.OneCycleLR),
@@ -167,7 +184,9 @@ OWN = {
     "focal loss": lambda s, m: s.train(network=m.Net, loss=m.FocalLoss(1.0)),
     "loss class": lambda s, m: s.train(network=m.Net, loss=m.FocalLoss),
     "label smoothing": lambda s, m: s.train(network=m.Net, loss=m.smoothed),
-    "pos_weight": lambda s, m: s.train(network=m.Net, loss=m.nn.BCEWithLogitsLoss(pos_weight=m.torch.tensor(2.0))),
+    "pos_weight": lambda s, m: s.train(
+        network=m.Net, loss=m.nn.BCEWithLogitsLoss(pos_weight=m.torch.tensor(2.0))
+    ),
     "own augmentation": lambda s, m: s.train(network=m.Net, augment=[m.shift, "flip"]),
     "on images and labels": lambda s, m: s.train(network=m.Net, augment=[m.noise_both]),
     "MixUp": lambda s, m: s.train(network=m.Net, augment=[m.v2.MixUp(alpha=0.3)]),
@@ -190,10 +209,14 @@ def test_parts_of_ones_own_are_trained_and_kept_with_their_text(name, small, min
     plain = small.train(network=mine.Net)
     if name not in ("network",):
         assert run.key != plain.runs[0].key
-        assert not np.array_equal(run.logits["val_last"], plain.runs[0].logits["val_last"]) or name in ("plateau", "warm-up")
+        assert not np.array_equal(
+            run.logits["val_last"], plain.runs[0].logits["val_last"]
+        ) or name in ("plateau", "warm-up")
 
 
-def test_every_seed_starts_fresh_and_own_code_works_in_worker_processes(small, mine, store, tmp_path, monkeypatch):
+def test_every_seed_starts_fresh_and_own_code_works_in_worker_processes(
+    small, mine, store, tmp_path, monkeypatch
+):
     alone = small.train(seeds=2, network=mine.Net, loss=mine.FocalLoss(1.0))
     monkeypatch.setenv(files.RUNS, str(tmp_path / "other"))
     beside = small.train(seeds=2, n_jobs=2, network=mine.Net, loss=mine.FocalLoss(1.0))
@@ -216,7 +239,9 @@ def test_an_interrupted_training_of_own_code_goes_on_where_it_was(small, mine, s
     resumed = experiments.train(longer, recipe, on_epoch=lambda history: seen.append(len(history)))
     assert seen == [2, 3, 4]
     whole = training.fit(resumed.runs[0].config, longer.used, longer.weights)
-    np.testing.assert_array_equal(resumed.runs[0].logits["val_last"], whole.final["val_last"].numpy())
+    np.testing.assert_array_equal(
+        resumed.runs[0].logits["val_last"], whole.final["val_last"].numpy()
+    )
 
 
 def _frame(mine):
@@ -243,13 +268,17 @@ WRONG = {
     r"memberi \(16, 2\).*satu logit": lambda s, m: s.train(network=m.two_outputs),
     "hapus sigmoid": lambda s, m: s.train(network=m.squashed),
     "pakai nn.BCEWithLogitsLoss": lambda s, m: s.train(network=m.Net, loss=m.nn.BCELoss()),
-    "satu bilangan terhingga": lambda s, m: s.train(network=m.Net, loss=m.nn.BCEWithLogitsLoss(reduction="none")),
+    "satu bilangan terhingga": lambda s, m: s.train(
+        network=m.Net, loss=m.nn.BCEWithLogitsLoss(reduction="none")
+    ),
     "mengubah citra dari": lambda s, m: s.train(network=m.Net, augment=[m.half]),
     "mengubah label dari": lambda s, m: s.train(network=m.Net, augment=[m.integers]),
     "Gradien tidak sampai": lambda s, m: s.train(network=m.detached),
     "seharusnya sebuah nn.Module": lambda s, m: s.train(network=m.no_module),
     "kecilkan batch_size": lambda s, m: s.train(network=m.greedy),
-    "berikan pembuatnya": lambda s, m: s.train(network=m.Net, optimizer=m.SGD(m.Net().parameters(), lr=0.1)),
+    "berikan pembuatnya": lambda s, m: s.train(
+        network=m.Net, optimizer=m.SGD(m.Net().parameters(), lr=0.1)
+    ),
     "penjadwal": lambda s, m: s.train(network=m.Net, schedule=m.no_schedule),
     "mungkin maksud Anda dropout": lambda s, m: s.train(dropot=0.1),
     "berikan sebuah daftar": lambda s, m: s.train(augment=m.shift),
@@ -257,9 +286,13 @@ WRONG = {
     "resnet34": lambda s, m: s.train(architecture="resnet_34"),
     "resize=64": lambda s, m: s.train(architecture="convnext_tiny"),
     "Turunkan learning rate": lambda s, m: s.train(architecture="small_cnn", lr=1e30),
-    "yang tidak ada pada jaringan ini": lambda s, m: s.train(network=m.Net, trainable="layer4+head"),
+    "yang tidak ada pada jaringan ini": lambda s, m: s.train(
+        network=m.Net, trainable="layer4+head"
+    ),
     "gagal pada baris": lambda s, m: s.train(network=lambda: m.Net(colour=3)),
-    "CrossEntropyLoss atas satu logit": lambda s, m: s.train(network=m.Net, loss=m.nn.CrossEntropyLoss()),
+    "CrossEntropyLoss atas satu logit": lambda s, m: s.train(
+        network=m.Net, loss=m.nn.CrossEntropyLoss()
+    ),
     "adaptation={'reduce': 'sum'}": lambda s, m: s.train(adaptation="mean"),
     "mungkin maksud Anda lr": lambda s, m: s.train(learning_rate=0.1),
     "yang ada: .*batch_size": lambda s, m: s.train(qqq=1),
@@ -290,7 +323,9 @@ def test_a_start_without_weights_is_one_line(small, store):
         small.train(architecture="small_cnn", start=found)
 
 
-def test_what_no_text_identifies_is_trained_and_not_kept_and_that_is_said(small, mine, store, capsys):
+def test_what_no_text_identifies_is_trained_and_not_kept_and_that_is_said(
+    small, mine, store, capsys
+):
     parts = {"network": mine.Net()}
     found = small.train(**parts)
     assert "tidak akan disimpan" in capsys.readouterr().err
@@ -313,7 +348,9 @@ def test_a_network_with_room_memorises_and_one_without_does_not(small, mine, sto
     ],
 )  # fmt: skip
 def test_torchvisions_networks_take_one_channel_and_give_one_logit(name, size):
-    network = model.build(resolve_weights("random"), 0, 28, architecture=name, enlarge=None if size == 28 else size)
+    network = model.build(
+        resolve_weights("random"), 0, 28, architecture=name, enlarge=None if size == 28 else size
+    )
     assert network.train()(torch.zeros(2, 1, 28, 28)).shape == (2, 1)
     first = next(layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
     assert first.in_channels == 1
@@ -324,10 +361,14 @@ def test_torchvisions_networks_take_one_channel_and_give_one_logit(name, size):
 def test_a_published_network_is_a_start(small, store, tmp_path):
     torch.manual_seed(1)
     path = tmp_path / "milik teman.pth"
-    torch.save(model.architectures.models.get_model("squeezenet1_1", weights=None).state_dict(), path)
+    torch.save(
+        model.architectures.models.get_model("squeezenet1_1", weights=None).state_dict(), path
+    )
     alone = small.train(architecture="squeezenet1_1", lr=1e-9).runs[0]
     begun = small.train(architecture="squeezenet1_1", lr=1e-9, start=str(path)).runs[0]
-    assert alone.key != begun.key and not np.array_equal(alone.logits["val_last"], begun.logits["val_last"])
+    assert alone.key != begun.key and not np.array_equal(
+        alone.logits["val_last"], begun.logits["val_last"]
+    )
     with pytest.raises(InputError, match="tidak mempunyai bobot terbitan"):
         small.train(architecture="small_cnn", start="imagenet")
     with pytest.raises(InputError, match="start: berikan"):
@@ -340,11 +381,17 @@ def test_a_stored_kernel_is_adapted_as_resnets_is():
     torch.manual_seed(0)
     stock = model.architectures.models.get_model("densenet121", weights=None).features.conv0.weight
     torch.manual_seed(0)
-    ours = model.architectures.classifier("densenet121", 28, adaptation={"reduce": "sum", "resize": "area"}).features.conv0.weight
-    torch.testing.assert_close(ours, torch.nn.functional.adaptive_avg_pool2d(stock.sum(1, keepdim=True), 3))
+    ours = model.architectures.classifier(
+        "densenet121", 28, adaptation={"reduce": "sum", "resize": "area"}
+    ).features.conv0.weight
+    torch.testing.assert_close(
+        ours, torch.nn.functional.adaptive_avg_pool2d(stock.sum(1, keepdim=True), 3)
+    )
 
 
-def test_experiments_are_compared_with_the_recipe_and_guesses_with_what_came_out(small, mine, store):
+def test_experiments_are_compared_with_the_recipe_and_guesses_with_what_came_out(
+    small, mine, store
+):
     rows = [
         Experiment("Satu", "Alasan.", duga("naik", 0.01), network=mine.Net),
         Experiment("Dua", guess=duga("sama", ukuran="kesenjangan"), architecture="small_cnn"),
@@ -366,18 +413,27 @@ def test_where_one_watches_it_is_said_how_long_it_takes_and_a_mistake_in_the_las
     small, mine, store, capsys, monkeypatch
 ):
     monkeypatch.setattr(experiments, "someone_watches", lambda: True)
-    rows = [Experiment("Satu", architecture="small_cnn"), Experiment("Dua", network=lambda: mine.Net(colour=3))]
+    rows = [
+        Experiment("Satu", architecture="small_cnn"),
+        Experiment("Dua", network=lambda: mine.Net(colour=3)),
+    ]
     with pytest.raises(InputError, match="gagal pada baris"):
         experiments.run_all(small, rows, 3)
     assert not list(store.glob("*/info.json")) and not capsys.readouterr().out
     rows[1] = Experiment("Dua", network=mine.Net)
     experiments.run_all(small, rows, 3)
     said = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"Pelatihan yang belum tersimpan: 6, seluruhnya sekitar \d+ menit pada CPU \(\d+ thread\)\.", said[0])
+    assert re.fullmatch(
+        r"Pelatihan yang belum tersimpan: 6, seluruhnya sekitar \d+ menit pada CPU \(\d+ thread\)\.",
+        said[0],
+    )
     assert said[1:] == ["Percobaan ke-1: Satu", "Percobaan ke-2: Dua"]
     unknown = {"network": mine.Net()}
     experiments.run_all(small, [*rows, Experiment("Tiga", **unknown)], 3)
-    assert "Pelatihan yang belum tersimpan: 0; selain itu 3 pelatihan yang tidak dapat disimpan." in capsys.readouterr().out
+    assert (
+        "Pelatihan yang belum tersimpan: 0; selain itu 3 pelatihan yang tidak dapat disimpan."
+        in capsys.readouterr().out
+    )
 
 
 def test_a_result_on_other_images_is_not_judged_by_this_studys_labels(small, mine, store):
@@ -406,22 +462,37 @@ def test_a_result_on_other_images_is_not_judged_by_this_studys_labels(small, min
 )
 def test_a_guess_agrees_only_where_the_whole_interval_does(direction, ci95, agrees):
     row = {"predicts": {"value": sum(ci95) / 2, "ci95": ci95}}
-    assert experiments.outcome(experiments.Guess("predicts", direction, None), row)["agrees"] == agrees
-    for why in ({"p": None}, {"p": 0.001, "verdict": comparison.MAJORITY}):  # no verdict, so no guess that came true either
+    assert (
+        experiments.outcome(experiments.Guess("predicts", direction, None), row)["agrees"] == agrees
+    )
+    for why in (
+        {"p": None},
+        {"p": 0.001, "verdict": comparison.MAJORITY},
+    ):  # no verdict, so no guess that came true either
         few = {"predicts": row["predicts"] | why}
-        assert experiments.outcome(experiments.Guess("predicts", direction, None), few)["agrees"] == comparison.UNDECIDED
+        assert (
+            experiments.outcome(experiments.Guess("predicts", direction, None), few)["agrees"]
+            == comparison.UNDECIDED
+        )
 
 
 def test_a_setting_that_goes_back_to_the_courses_own_is_a_change_of_a_shorter_study(small, store):
-    row = small.compare({"x": small.train(architecture="small_cnn", epochs=10, precision="bfloat16")}).rows[1]
+    row = small.compare(
+        {"x": small.train(architecture="small_cnn", epochs=10, precision="bfloat16")}
+    ).rows[1]
     assert row["changed"] == {"architecture": "small_cnn", "epochs": 10, "precision": "bfloat16"}
 
 
 def test_the_table_says_whose_seeds_are_too_few_for_a_verdict(small, store, tmp_path, monkeypatch):
     monkeypatch.setenv(files.RESULTS, str(tmp_path))
-    for seeds, words in ((1, "belum dapat diputuskan (satu seed)"), (3, "belum dapat diputuskan (pembanding satu seed)")):
+    for seeds, words in (
+        (1, "belum dapat diputuskan (satu seed)"),
+        (3, "belum dapat diputuskan (pembanding satu seed)"),
+    ):
         body = small.compare({"x": small.train(seeds, architecture="small_cnn")}).as_dict()
-        body["variants"][1]["predicts"]["verdict"] = comparison.UNDECIDED  # such small networks may guess one class
+        body["variants"][1]["predicts"]["verdict"] = (
+            comparison.UNDECIDED
+        )  # such small networks may guess one class
         results.write("05_percobaan", body, small.provenance(), tmp_path)
         assert words in show.Chapter("05_percobaan", tmp_path).words("tbl_percobaan")[0]
 
@@ -441,17 +512,28 @@ def test_the_key_changes_with_whatever_can_change_the_numbers(small, store):
         return runs.run_key(runs.identity(config, used, small.weights, device))
 
     larger = replace(small.used, source=replace(small.used.source, size=64))
-    keys = [key(), key(used=larger), key(device="cuda"), *(key(replace(base, **{name: value})) for name, value in other.items())]
+    keys = [
+        key(),
+        key(used=larger),
+        key(device="cuda"),
+        *(key(replace(base, **{name: value})) for name, value in other.items()),
+    ]
     assert len(set(keys)) == len(keys)
 
 
-def test_replaced_or_edited_code_is_trained_but_neither_read_nor_kept(small, store, monkeypatch, capsys):
+def test_replaced_or_edited_code_is_trained_but_neither_read_nor_kept(
+    small, store, monkeypatch, capsys
+):
     first = small.train(architecture="small_cnn").runs[0]
     with monkeypatch.context() as patch:
-        patch.setattr(training.recipe, "criterion", lambda config, labels, parts: torch.nn.MSELoss())
+        patch.setattr(
+            training.recipe, "criterion", lambda config, labels, parts: torch.nn.MSELoss()
+        )
         other = small.train(architecture="small_cnn").runs[0]
     assert "diganti sesudah diimpor" in capsys.readouterr().err
-    assert other.key == "" and not np.array_equal(other.logits["val_last"], first.logits["val_last"])
+    assert other.key == "" and not np.array_equal(
+        other.logits["val_last"], first.logits["val_last"]
+    )
     with monkeypatch.context() as patch:
         patch.setitem(training.recipe.augment.TRANSFORMS, "flip", lambda images: images + 0.1)
         assert small.train(architecture="small_cnn").runs[0].key == ""

@@ -17,9 +17,15 @@ ARABIC = "السلام عليكم ورحمة الله"
 def paper(tmp_path, *cells) -> tuple[str, set[str], list[str]]:
     """The squeezed text of the PDF of a notebook with these cells, the fonts in it, and the remarks."""
     exporter = exporters.LaporanPDF()
-    (tmp_path / "a.pdf").write_bytes(exporter.from_notebook_node(new_notebook(cells=[new_markdown_cell("# Uji"), *cells]))[0])
+    (tmp_path / "a.pdf").write_bytes(
+        exporter.from_notebook_node(new_notebook(cells=[new_markdown_cell("# Uji"), *cells]))[0]
+    )
     sheets = PdfReader(tmp_path / "a.pdf").pages
-    used = {str(font.get_object()["/BaseFont"]) for sheet in sheets for font in sheet["/Resources"]["/Font"].values()}
+    used = {
+        str(font.get_object()["/BaseFont"])
+        for sheet in sheets
+        for font in sheet["/Resources"]["/Font"].values()
+    }
     return "".join("".join(sheet.extract_text() for sheet in sheets).split()), used, exporter.notes
 
 
@@ -28,7 +34,9 @@ def printing(text: str):
 
 
 def test_arabic_and_common_emoji_are_printed(tmp_path):
-    text, used, notes = paper(tmp_path, new_markdown_cell(f"{ARABIC}, lalu {COMMON} dan **{COMMON}**"), printing(COMMON))
+    text, used, notes = paper(
+        tmp_path, new_markdown_cell(f"{ARABIC}, lalu {COMMON} dan **{COMMON}**"), printing(COMMON)
+    )
     assert notes == [] and fonts.BOX not in text
     assert any("NotoEmoji" in name for name in used) and any("DejaVuSans" in name for name in used)
     for sign in "😀🚀✅🫁":
@@ -68,7 +76,9 @@ def test_typst_draws_every_sign_that_is_said_to_have_a_glyph(tmp_path):
     assert len(drawn) > 8000
     fonts.put(tmp_path / "huruf")
     signs = "\n".join(f'#"\\u{{{ord(sign):x}}}"' for sign in drawn)
-    (tmp_path / "a.typ").write_text(f'#set document(title: "x")\n#set text(font: "Libertinus Serif")\n{signs}', "utf-8")
+    (tmp_path / "a.typ").write_text(
+        f'#set document(title: "x")\n#set text(font: "Libertinus Serif")\n{signs}', "utf-8"
+    )
     pdf, warnings = typst.compile_with_warnings(
         str(tmp_path / "a.typ"),
         ignore_system_fonts=True,

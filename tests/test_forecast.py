@@ -20,14 +20,21 @@ def study(monkeypatch, tmp_path_factory):
 
 
 def distinct(study, repeat: str) -> int:
-    return len({runs.run_key(runs.identity(*task, study.device)) for task in forecast.tasks(study, repeat)})
+    return len(
+        {runs.run_key(runs.identity(*task, study.device)) for task in forecast.tasks(study, repeat)}
+    )
 
 
 def test_every_training_of_the_report_is_counted_once(study):
     sides = 2 * (2 + len(overfitting.PARTS))  # the random start is the baseline's
     few = 1 + len(remedies.ALWAYS)
-    assert distinct(study, "auto") - 2 * few - sides - 2 in (0, 2)  # with the reference's combination, where it has chosen one
-    assert distinct(study, "all") == 2 * (1 + len(remedies.REMEDIES) + 1) + remedies.FOLDS + sides + 2
+    assert distinct(study, "auto") - 2 * few - sides - 2 in (
+        0,
+        2,
+    )  # with the reference's combination, where it has chosen one
+    assert (
+        distinct(study, "all") == 2 * (1 + len(remedies.REMEDIES) + 1) + remedies.FOLDS + sides + 2
+    )
 
 
 def test_what_the_notebooks_train_is_what_was_counted(study):
@@ -35,14 +42,24 @@ def test_what_the_notebooks_train_is_what_was_counted(study):
     remedies.measure(study, chosen=reference.combination(reference.read()))
     remedies.shortcut(study)
     overfitting.learning_curve(study, study.baseline())
-    left = [task for task in forecast.tasks(study) if not runs.finished(runs.run_key(runs.identity(*task, study.device)))]
+    left = [
+        task
+        for task in forecast.tasks(study)
+        if not runs.finished(runs.run_key(runs.identity(*task, study.device)))
+    ]
     assert left and {task[2].kind for task in left} == {"gabor"}
 
 
 def test_the_line_names_number_and_time_and_says_where_all_is_stored(study, monkeypatch):
-    monkeypatch.setattr(forecast, "tasks", lambda study, repeat: [(study.config(epochs=1), study.used, study.weights)])
+    monkeypatch.setattr(
+        forecast,
+        "tasks",
+        lambda study, repeat: [(study.config(epochs=1), study.used, study.weights)],
+    )
     line = forecast.said(study)
-    assert re.fullmatch(r"Pelatihan yang belum tersimpan: 1, seluruhnya sekitar \d+ menit pada CPU .*\.", line)
+    assert re.fullmatch(
+        r"Pelatihan yang belum tersimpan: 1, seluruhnya sekitar \d+ menit pada CPU .*\.", line
+    )
     assert "CLUSTER" in forecast.said(study, cluster="dask://a:1")
     threads = torch.get_num_threads()
     assert "menit" in forecast.said(study, n_jobs=2) and torch.get_num_threads() == threads

@@ -32,12 +32,20 @@ def coded(content: bytes) -> str:
 
 def pages(tmp_path, *cells, metadata=None) -> tuple[BeautifulSoup, str, list[str]]:
     """The HTML page, the squeezed text of the PDF, and the remarks, of a notebook with these cells."""
-    notebook = new_notebook(cells=[new_markdown_cell("# Percobaan"), *cells], metadata=metadata or {})
+    notebook = new_notebook(
+        cells=[new_markdown_cell("# Percobaan"), *cells], metadata=metadata or {}
+    )
     html, pdf = exporters.LaporanHTML(), exporters.LaporanPDF()
-    page = BeautifulSoup(html.from_notebook_node(nbformat.from_dict(notebook.copy()))[0], "html.parser")
-    notebook = new_notebook(cells=[new_markdown_cell("# Percobaan"), *cells], metadata=metadata or {})
+    page = BeautifulSoup(
+        html.from_notebook_node(nbformat.from_dict(notebook.copy()))[0], "html.parser"
+    )
+    notebook = new_notebook(
+        cells=[new_markdown_cell("# Percobaan"), *cells], metadata=metadata or {}
+    )
     (tmp_path / "a.pdf").write_bytes(pdf.from_notebook_node(notebook)[0])
-    text = "".join("".join(sheet.extract_text() for sheet in PdfReader(tmp_path / "a.pdf").pages).split())
+    text = "".join(
+        "".join(sheet.extract_text() for sheet in PdfReader(tmp_path / "a.pdf").pages).split()
+    )
     return page, text, pdf.notes
 
 
@@ -58,14 +66,23 @@ WORDS = [
     ("<center>\n<h3>Judul kecil</h3>\nisi</center>", ["Judul kecil", "isi"]),
     ('<font color="red">merah</font> dan <unknown>aneh</unknown>', ["merah", "aneh"]),
     ("<table><tr><th>A</th><td>1</td></tr></table>\n\nsesudahnya", ["A", "1", "sesudahnya"]),
-    ("Surel: budi@kampus.ac.id, kata @budi dan [@tidakada2020]", ["budi@kampus.ac.id", "@budi", "@tidakada2020"]),
+    (
+        "Surel: budi@kampus.ac.id, kata @budi dan [@tidakada2020]",
+        ["budi@kampus.ac.id", "@budi", "@tidakada2020"],
+    ),
     ("Rumus $\\tidakada{x}$ dan $ E = mc^2 $", ["\\tidakada{x}"]),
     ("\\begin{align}a &= b\\\\ c &= d\\end{align}\n\nselesai", ["selesai"]),
     ("[ke mana](#tidak-ada) lalu", ["ke mana", "lalu"]),
     ("![grafik saya](tidak/ada.png) setelah", ["grafik saya", "tidak/ada.png", "setelah"]),
     ("![jauh](https://contoh.invalid/a.png)", ["jauh", "https://contoh.invalid/a.png"]),
-    ("<iframe src='https://contoh.invalid/v'></iframe>\n\nakhir", ["https://contoh.invalid/v", "akhir"]),
-    ("`![x](y)` dan\n\n```\n<b>bukan</b> ![x](y.png) $ 1 $\n```", ["![x](y)", "<b>bukan</b> ![x](y.png) $ 1 $"]),
+    (
+        "<iframe src='https://contoh.invalid/v'></iframe>\n\nakhir",
+        ["https://contoh.invalid/v", "akhir"],
+    ),
+    (
+        "`![x](y)` dan\n\n```\n<b>bukan</b> ![x](y.png) $ 1 $\n```",
+        ["![x](y)", "<b>bukan</b> ![x](y.png) $ 1 $"],
+    ),
     ("harga \\$5 <!-- komentar --> dan 3 < 4 & 5 > 2", ["harga $5", "dan 3 < 4 & 5 > 2"]),
     ("{{ 7*7 }} {% raw %} ::: tanda :::", ["{{ 7*7 }} {% raw %} ::: tanda :::"]),
     ("::: catatan\nterbuka tanpa tutup", ["terbuka tanpa tutup"]),
@@ -74,7 +91,9 @@ WORDS = [
 
 @pytest.mark.parametrize(("source", "words"), WORDS, ids=[source[:20] for source, _ in WORDS])
 def test_no_word_of_a_markdown_cell_is_lost(tmp_path, source, words):
-    page, paper, _ = pages(tmp_path, new_markdown_cell(source), new_markdown_cell("Sel berikutnya."))
+    page, paper, _ = pages(
+        tmp_path, new_markdown_cell(source), new_markdown_cell("Sel berikutnya.")
+    )
     whole = "".join(page.main.get_text().split())
     for said in [*words, "Sel berikutnya."]:
         assert "".join(said.split()) in whole, page.main
@@ -86,7 +105,11 @@ def test_tags_and_formulas_keep_their_meaning(tmp_path):
     source = "<b>tebal</b> <sub>bawah</sub> $a$ kata-kata di antara $b$ $ E = m $ "
     source += "\\\\(F = a\\\\)\n\n\\begin{align}a &= b\\end{align}\n\n[lihat](#Bagian-Dua)\n\n## Bagian Dua"
     page, _, notes = pages(tmp_path, new_markdown_cell(source))
-    assert page.main.strong.text == "tebal" and page.main.sub.text == "bawah" and len(page.main.find_all("math")) == 5
+    assert (
+        page.main.strong.text == "tebal"
+        and page.main.sub.text == "bawah"
+        and len(page.main.find_all("math")) == 5
+    )
     assert "kata-kata di antara" in page.main.text
     assert page.main.find("a", string="lihat")["href"] == "#bagian-dua" and notes == []
 
@@ -98,7 +121,10 @@ def test_text_between_lines_is_a_heading_as_in_jupyterlab(tmp_path):
 
 
 def test_what_is_printed_otherwise_is_said_with_its_cell(tmp_path):
-    cells = [new_markdown_cell("Satu 你"), new_markdown_cell("kata @budi, $\\tidakada$, [x](#nanti)")]
+    cells = [
+        new_markdown_cell("Satu 你"),
+        new_markdown_cell("kata @budi, $\\tidakada$, [x](#nanti)"),
+    ]
     _, _, notes = pages(tmp_path, *cells)
     assert [note for note in notes if note.startswith("Sel ke-2: aksara 你")]
     for what in ("@budi", "\\tidakada", "#nanti"):
@@ -106,15 +132,21 @@ def test_what_is_printed_otherwise_is_said_with_its_cell(tmp_path):
 
 
 def test_an_anchor_of_a_figure_that_is_missing_is_one_line_with_its_cell():
-    notebook = new_notebook(cells=[new_markdown_cell("# A"), new_markdown_cell("[Gambar](#fig-hilang)")])
+    notebook = new_notebook(
+        cells=[new_markdown_cell("# A"), new_markdown_cell("[Gambar](#fig-hilang)")]
+    )
     with pytest.raises(InputError, match=r"^Sel ke-2: .*fig-hilang.* tidak bertujuan$"):
         exporters.LaporanHTML().from_notebook_node(notebook)
 
 
-@pytest.mark.parametrize("first", ["### Tiga", "Judul\n=====\n\n#### Empat", "<h1>Satu</h1>\n\n<h4>Empat</h4>"])
+@pytest.mark.parametrize(
+    "first", ["### Tiga", "Judul\n=====\n\n#### Empat", "<h1>Satu</h1>\n\n<h4>Empat</h4>"]
+)
 def test_headings_of_any_level_are_kept(tmp_path, first):
     notebook = new_notebook(cells=[new_markdown_cell(first), shows({"text/html": "<h5>Lima</h5>"})])
-    page = BeautifulSoup(exporters.LaporanHTML().from_notebook_node(notebook.copy())[0], "html.parser")
+    page = BeautifulSoup(
+        exporters.LaporanHTML().from_notebook_node(notebook.copy())[0], "html.parser"
+    )
     (tmp_path / "a.pdf").write_bytes(exporters.LaporanPDF().from_notebook_node(notebook)[0])
     paper = "".join(sheet.extract_text() for sheet in PdfReader(tmp_path / "a.pdf").pages)
     for word in [*re.findall(r"[A-Z]\w+", first), "Lima"]:
@@ -127,15 +159,24 @@ def test_headings_of_any_level_are_kept(tmp_path, first):
 @pytest.mark.parametrize("how", ["attachment", "data", "beside", "tag"])
 def test_a_picture_in_a_markdown_cell_is_on_both_pages(tmp_path, how):
     (tmp_path / "foto saya.png").write_bytes(picture())
-    address = {"attachment": "attachment:a%20b.png", "data": f"data:image/png;base64,{coded(picture())}"}.get(how)
+    address = {
+        "attachment": "attachment:a%20b.png",
+        "data": f"data:image/png;base64,{coded(picture())}",
+    }.get(how)
     source = (
-        f"![Foto]({address or 'foto%20saya.png'})" if how != "tag" else 'a <img src="foto saya.png" alt="Foto" width="900"> b'
+        f"![Foto]({address or 'foto%20saya.png'})"
+        if how != "tag"
+        else 'a <img src="foto saya.png" alt="Foto" width="900"> b'
     )
     cell = new_markdown_cell(source)
     if how == "attachment":
         cell["attachments"] = {"a b.png": {"image/png": coded(picture())}}
-    page, _, notes = pages(tmp_path, cell, metadata={"papermill": {"input_path": str(tmp_path / "x.ipynb")}})
-    assert page.main.img["src"].startswith("data:image/png;base64,") and page.main.img["alt"] == "Foto"
+    page, _, notes = pages(
+        tmp_path, cell, metadata={"papermill": {"input_path": str(tmp_path / "x.ipynb")}}
+    )
+    assert (
+        page.main.img["src"].startswith("data:image/png;base64,") and page.main.img["alt"] == "Foto"
+    )
     assert on_paper(tmp_path) == 1 and notes == []
 
 
@@ -143,7 +184,9 @@ OUTPUTS = {
     "png": {"image/png": coded(picture()), "text/plain": "<Figure size 640x480>"},
     "jpeg": {"image/jpeg": coded(picture("JPEG"))},
     "svg": {"image/svg+xml": SVG},
-    "html with a picture": {"text/html": f'<p>lihat</p><img src="data:image/png;base64,{coded(picture())}">'},
+    "html with a picture": {
+        "text/html": f'<p>lihat</p><img src="data:image/png;base64,{coded(picture())}">'
+    },
     "webp": {"image/webp": coded(picture("WEBP"))},
     "gif": {"image/gif": coded(picture("GIF"))},
     "plotly with a picture": {"application/vnd.plotly.v1+json": {}, "image/png": coded(picture())},
@@ -158,15 +201,34 @@ def test_a_picture_that_a_cell_shows_is_on_both_pages(tmp_path, data):
     assert on_paper(tmp_path) == (0 if "image/svg+xml" in data else 1)
 
 
-STYLED = pd.DataFrame({"AUC": [0.91, 0.88]}, index=["satu", "dua"]).style.highlight_max(color="yellow")._repr_html_()
+STYLED = (
+    pd.DataFrame({"AUC": [0.91, 0.88]}, index=["satu", "dua"])
+    .style.highlight_max(color="yellow")
+    ._repr_html_()
+)
 TEXTS = {
-    "styled table": ({"text/html": STYLED, "text/plain": "<pandas.io.formats.style.Styler at 0x7f>"}, ["satu", "0.91", "Warna"]),
-    "table": ({"text/html": pd.DataFrame({"x|y": ["a*b*", "<c>"]}).to_html(), "text/plain": "x"}, ["x|y", "a*b*", "<c>"]),
-    "html": ({"text/html": "<h4>Hasil</h4><p style='color:red'>$5 *bukan* @x</p>"}, ["Hasil", "$5 *bukan* @x"]),
+    "styled table": (
+        {"text/html": STYLED, "text/plain": "<pandas.io.formats.style.Styler at 0x7f>"},
+        ["satu", "0.91", "Warna"],
+    ),
+    "table": (
+        {"text/html": pd.DataFrame({"x|y": ["a*b*", "<c>"]}).to_html(), "text/plain": "x"},
+        ["x|y", "a*b*", "<c>"],
+    ),
+    "html": (
+        {"text/html": "<h4>Hasil</h4><p style='color:red'>$5 *bukan* @x</p>"},
+        ["Hasil", "$5 *bukan* @x"],
+    ),
     "markdown": ({"text/markdown": "**Tebal** saja"}, ["Tebal saja"]),
-    "plotly": ({"application/vnd.plotly.v1+json": {"data": []}, "text/html": "<div></div>"}, ["hanya tampil di JupyterLab"]),
+    "plotly": (
+        {"application/vnd.plotly.v1+json": {"data": []}, "text/html": "<div></div>"},
+        ["hanya tampil di JupyterLab"],
+    ),
     "script": ({"text/html": "<script>alert(1)</script>"}, ["hanya tampil di JupyterLab"]),
-    "frame": ({"text/html": '<iframe width="9" src="https://contoh.invalid/v"></iframe>'}, ["https://contoh.invalid/v"]),
+    "frame": (
+        {"text/html": '<iframe width="9" src="https://contoh.invalid/v"></iframe>'},
+        ["https://contoh.invalid/v"],
+    ),
     "broken": ({"image/png": coded(b"bukan gambar"), "text/plain": "<Image object>"}, ["rusak"]),
     "plain": ({"text/plain": "array([1, 2])"}, ["array([1, 2])"]),
     "unknown": ({"application/x-lain": "?", "text/plain": "isi lain"}, ["isi lain"]),
@@ -182,27 +244,46 @@ def test_what_a_cell_shows_is_on_both_pages_and_no_address_of_an_object(tmp_path
     assert "0x7f" not in whole and "alert(1)" not in whole and "Imageobject" not in whole
 
 
-@pytest.mark.parametrize("text", ["$\\displaystyle x^{2}$", "$$x^2$$", "\\begin{align}x &= 2\\end{align}"])
+@pytest.mark.parametrize(
+    "text", ["$\\displaystyle x^{2}$", "$$x^2$$", "\\begin{align}x &= 2\\end{align}"]
+)
 def test_a_formula_that_a_cell_shows_is_a_formula(tmp_path, text):
-    page, _, notes = pages(tmp_path, shows({"text/latex": text, "text/plain": "<IPython.core.display.Math object>"}))
+    page, _, notes = pages(
+        tmp_path, shows({"text/latex": text, "text/plain": "<IPython.core.display.Math object>"})
+    )
     assert len(page.main.find_all("math")) == 1 and "object" not in page.main.text and notes == []
 
 
 def test_raw_cells_colours_and_expected_errors_are_shown(tmp_path):
-    stream = new_output("stream", name="stdout", text="\x1b[31mmerah\x1b[0m\n10%\r100%\nlonceng\x07")
+    stream = new_output(
+        "stream", name="stdout", text="\x1b[31mmerah\x1b[0m\n10%\r100%\nlonceng\x07"
+    )
     error = new_output("error", ename="ValueError", evalue="memang begitu", traceback=[])
     failing = new_code_cell("x", outputs=[error], metadata={"tags": ["raises-exception"]})
-    page, paper, _ = pages(tmp_path, new_raw_cell("Kata dalam *sel* mentah"), new_code_cell("y", outputs=[stream]), failing)
+    page, paper, _ = pages(
+        tmp_path,
+        new_raw_cell("Kata dalam *sel* mentah"),
+        new_code_cell("y", outputs=[stream]),
+        failing,
+    )
     shown = [block.get_text() for block in page.main.find_all("pre")]
-    assert "Kata dalam *sel* mentah" in shown and "merah\n100%\nlonceng" in shown and "ValueError: memang begitu" in shown
+    assert (
+        "Kata dalam *sel* mentah" in shown
+        and "merah\n100%\nlonceng" in shown
+        and "ValueError: memang begitu" in shown
+    )
     assert "Katadalam*sel*mentah" in paper and "ValueError:memangbegitu" in paper
 
 
 def test_the_injected_cell_is_not_counted():
     injected = new_code_cell("seed = 1", metadata={"tags": ["injected-parameters"]})
-    failed = new_code_cell("1 / 0", outputs=[new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])])
+    failed = new_code_cell(
+        "1 / 0", outputs=[new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])]
+    )
     with pytest.raises(InputError, match=r"^Sel ke-2: .*ZeroDivisionError"):
-        exporters.LaporanHTML().from_notebook_node(new_notebook(cells=[new_markdown_cell("# A"), injected, failed]))
+        exporters.LaporanHTML().from_notebook_node(
+            new_notebook(cells=[new_markdown_cell("# A"), injected, failed])
+        )
 
 
 def test_a_picture_outside_the_project_is_not_read(tmp_path):
@@ -219,4 +300,6 @@ def test_the_page_asks_nothing_of_a_network(tmp_path):
     source += '<b onclick="x()">kata</b> <img src="http://a/i.png">'
     page, _, _ = pages(tmp_path, new_markdown_cell(source), shows({"text/html": source}))
     assert page.main.text.count("kata") == 2
-    assert not page.main.find_all(["script", "link", "img"]) and not re.search(r"onclick|src=", json.dumps(str(page.main)))
+    assert not page.main.find_all(["script", "link", "img"]) and not re.search(
+        r"onclick|src=", json.dumps(str(page.main))
+    )

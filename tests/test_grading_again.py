@@ -36,8 +36,14 @@ def study(tmp_path_factory):
 def handin(study, **changes) -> package.Handin:
     """A hand-in of one run, trained here."""
     run = runs.get(study.config(**changes), study.used, study.weights, "cpu", keep_weights=False)
-    found = {f"runs/{run.key}/{name}": (run.folder / name).read_bytes() for name in runs.FILES if (run.folder / name).exists()}
-    found["build/results/02_pelatihan.json"] = json.dumps({"provenance": study.provenance()}, default=str).encode()
+    found = {
+        f"runs/{run.key}/{name}": (run.folder / name).read_bytes()
+        for name in runs.FILES
+        if (run.folder / name).exists()
+    }
+    found["build/results/02_pelatihan.json"] = json.dumps(
+        {"provenance": study.provenance()}, default=str
+    ).encode()
     return package.Handin("x", found, digest="0")
 
 
@@ -61,10 +67,16 @@ def test_own_code_is_trained_again_in_the_box_and_agrees_bit_by_bit(study):
     assert said.endswith("(kode sendiri): sama bit demi bit"), said
 
 
-@pytest.mark.parametrize(("native", "end"), [(True, ": sama bit demi bit"), (False, "(dengan float32, karena")])
-def test_what_this_processor_would_emulate_is_trained_in_float32_and_said(study, monkeypatch, native, end):
+@pytest.mark.parametrize(
+    ("native", "end"), [(True, ": sama bit demi bit"), (False, "(dengan float32, karena")]
+)
+def test_what_this_processor_would_emulate_is_trained_in_float32_and_said(
+    study, monkeypatch, native, end
+):
     monkeypatch.setattr(again.precision, "native", lambda device: native)
-    said = again.retrain(handin(study, precision="bfloat16", lr=1e-3), claims.Studies(), boxed=False)
+    said = again.retrain(
+        handin(study, precision="bfloat16", lr=1e-3), claims.Studies(), boxed=False
+    )
     assert end in said and ("berbeda (AUC uji" in said) is not native, said
 
 
@@ -77,7 +89,11 @@ def test_other_predictions_than_those_of_the_code_show(study):
         np.savez(stream, **arrays)
         return stream.getvalue()
 
-    said = again.retrain(changed(handin(study, own=OWN, lr=1e-3), "predictions.npz", other), claims.Studies(), boxed=True)
+    said = again.retrain(
+        changed(handin(study, own=OWN, lr=1e-3), "predictions.npz", other),
+        claims.Studies(),
+        boxed=True,
+    )
     assert ": berbeda (AUC uji" in said, said
 
 
@@ -102,25 +118,38 @@ except OSError:
 if seen:
     raise ValueError('reached')
 """
-    said = again.retrain(with_code(handin(study, own=OWN, lr=1e-3), attack + OWN), claims.Studies(), boxed=True)
+    said = again.retrain(
+        with_code(handin(study, own=OWN, lr=1e-3), attack + OWN), claims.Studies(), boxed=True
+    )
     assert said.endswith("sama bit demi bit"), said
-    assert sorted((path.name, path.stat().st_mtime_ns) for path in data.glob("[!.]*")) == before and not (tmp_path / "x").exists()
+    assert (
+        sorted((path.name, path.stat().st_mtime_ns) for path in data.glob("[!.]*")) == before
+        and not (tmp_path / "x").exists()
+    )
 
 
 @boxed
 def test_own_code_that_never_ends_is_ended(study, monkeypatch):
     monkeypatch.setattr(again, "LEAST", 20)
-    said = again.retrain(with_code(handin(study, own=OWN, lr=1e-3), "while True:\n    pass\n"), claims.Studies(), boxed=True)
+    said = again.retrain(
+        with_code(handin(study, own=OWN, lr=1e-3), "while True:\n    pass\n"),
+        claims.Studies(),
+        boxed=True,
+    )
     assert said.endswith("tidak dapat diulang (waktu habis)"), said
 
 
 def test_without_the_box_own_code_is_never_run(study, tmp_path):
     trap = f"open({str(tmp_path / 'x')!r}, 'w').write('x')\n" + OWN
-    said = again.retrain(with_code(handin(study, own=OWN, lr=1e-3), trap), claims.Studies(), boxed=False)
+    said = again.retrain(
+        with_code(handin(study, own=OWN, lr=1e-3), trap), claims.Studies(), boxed=False
+    )
     assert said.endswith("tanpa kode sendiri") and not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("config", [b"{}", b"[]", b"x", b'{"config": {"epochs": 1e9}}', b'{"config": {"lr": "x"}}'])
+@pytest.mark.parametrize(
+    "config", [b"{}", b"[]", b"x", b'{"config": {"epochs": 1e9}}', b'{"config": {"lr": "x"}}']
+)
 def test_an_odd_config_is_said_and_trains_nothing(study, config):
     given = changed(handin(study, own=OWN, lr=1e-3), "config.json", lambda _: config)
     assert "tidak dapat diulang" in again.retrain(given, claims.Studies(), boxed=False)

@@ -15,7 +15,9 @@ boxed = pytest.mark.skipif(REFUSED is not None, reason=str(REFUSED))
 
 def ask(kernel, expression: str):
     """The value of an expression in the kernel."""
-    return kernel.run("", 20, f"__import__('nilai_dalam').ask({f'hasil[0] = {expression}'!r}, globals())")[1]["0"]
+    return kernel.run(
+        "", 20, f"__import__('nilai_dalam').ask({f'hasil[0] = {expression}'!r}, globals())"
+    )[1]["0"]
 
 
 @boxed
@@ -38,11 +40,17 @@ def test_what_the_box_sees_and_does_not(tmp_path, monkeypatch):
         assert ask(kernel, "'RAHASIA' in os.environ") is False
         error, _ = kernel.run(f"socket.create_connection({server.getsockname()!r}, 2)", 20)
         assert error.startswith(("OSError", "ConnectionRefusedError"))
-        for place in ("/x", "/dev/x", "/usr/x", f"{box.PROJECT}/cxr_helpers/x", f"{os.path.dirname(os.__file__)}/x"):
+        for place in (
+            "/x",
+            "/dev/x",
+            "/usr/x",
+            f"{box.PROJECT}/cxr_helpers/x",
+            f"{os.path.dirname(os.__file__)}/x",
+        ):
             assert kernel.run(f"open({place!r}, 'w')", 20)[0].startswith("OSError"), place
-        assert kernel.run("with open('penuh', 'wb') as f:\n    while True:\n        f.write(bytes(10**7))", 20)[0].startswith(
-            "OSError"
-        )
+        assert kernel.run(
+            "with open('penuh', 'wb') as f:\n    while True:\n        f.write(bytes(10**7))", 20
+        )[0].startswith("OSError")
         filled = "with open('/dev/shm/x', 'wb') as f:\n    for _ in range(40):\n        f.write(bytes(10**7))"
         assert kernel.run(filled, 20)[0].startswith("OSError")
         assert kernel.run("import cxr_helpers.evaluation", 120) == (None, None)
@@ -52,7 +60,10 @@ def test_what_the_box_sees_and_does_not(tmp_path, monkeypatch):
 ENDS = {
     "loop": (LOOP, "waktu habis"),
     "swallow": (SWALLOW, "waktu habis"),
-    "ignores the signal": ("import signal, time\nsignal.signal(2, signal.SIG_IGN)\ntime.sleep(60)", "waktu habis"),
+    "ignores the signal": (
+        "import signal, time\nsignal.signal(2, signal.SIG_IGN)\ntime.sleep(60)",
+        "waktu habis",
+    ),
     "forks": ("import os\nwhile True:\n    os.fork()", "melanggar kotak"),
     "flood": ("for _ in range(3000):\n    print('x' * 100_000)", "keluaran berlebihan"),
     "endless flood": ("while True:\n    print('x' * 100_000)", "keluaran berlebihan"),
@@ -75,12 +86,16 @@ def test_who_breaks_a_limit_ends_the_kernel_and_leaves_nothing(name):
         tree = kernel._processes()
     assert ended.value.status == status
     assert not kernel.folder.exists()
-    assert not [process for process in tree if process.is_running() and process.status() != "zombie"]
+    assert not [
+        process for process in tree if process.is_running() and process.status() != "zombie"
+    ]
 
 
 @boxed
 def test_memory_is_bounded_over_all_processes(monkeypatch):
-    monkeypatch.setattr(box, "MEMORY", 600 * 2**20)  # filling the real limit takes a slow machine long
+    monkeypatch.setattr(
+        box, "MEMORY", 600 * 2**20
+    )  # filling the real limit takes a slow machine long
     hungry = "import os, time\nfor _ in range(3):\n    os.fork()\nx = bytearray(b'1') * (100 * 2**20)\ntime.sleep(60)"
     with box.Kernel() as kernel, pytest.raises(box.Ended, match="memori"):
         kernel.run(hungry, 40)

@@ -38,9 +38,14 @@ def test_the_secret_stays_and_gives_the_same_images_again(made):
     assert [path.name for path in handed] == ["citra.npz"]
     before, key = handed[0].read_bytes(), (out / "pengajar" / challenge.KEY).read_bytes()
     challenge.make(out, 7)
-    assert handed[0].read_bytes() == before and (out / "pengajar" / challenge.KEY).read_bytes() == key
+    assert (
+        handed[0].read_bytes() == before and (out / "pengajar" / challenge.KEY).read_bytes() == key
+    )
     body = json.loads(key)
-    assert int(body["secret"], 16) > 2**100 and (out / "pengajar" / challenge.KEY).stat().st_mode & 0o077 == 0
+    assert (
+        int(body["secret"], 16) > 2**100
+        and (out / "pengajar" / challenge.KEY).stat().st_mode & 0o077 == 0
+    )
     for hidden in (body["secret"], *map(str, body["baseline"][:3])):
         assert hidden.encode() not in before
 
@@ -60,7 +65,11 @@ def test_nothing_handed_out_lets_one_draw_the_labels_again(made):
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == ["id.npy", "images.npy"] and not archive.comment
         assert {entry.date_time[:3] for entry in archive.infolist()} == {(1980, 1, 1)}
-        assert not any(entry.extra or entry.comment for entry in archive.infolist() if entry.filename != "id.npy")
+        assert not any(
+            entry.extra or entry.comment
+            for entry in archive.infolist()
+            if entry.filename != "id.npy"
+        )
     ids, images = helpers.read(path)
     labels = np.array(json.loads((made[0] / "pengajar" / challenge.KEY).read_text())["labels"])
     seen = {image.tobytes() for image in images}
@@ -69,11 +78,17 @@ def test_nothing_handed_out_lets_one_draw_the_labels_again(made):
         drawn = phantom.more_test_images(120, seed)[0]
         assert not seen & {image.tobytes() for image in drawn}, seed
     arrays, _ = phantom.generate(0, progress=False)
-    assert not seen & {image.tobytes() for split in ("train", "val", "test") for image in arrays[f"{split}_images"]}
+    assert not seen & {
+        image.tobytes() for split in ("train", "val", "test") for image in arrays[f"{split}_images"]
+    }
     order, numbers = np.arange(len(ids)), np.array([int(one[1:], 16) for one in ids], float)
-    noise = np.abs(np.diff(images.astype(float), n=2, axis=2)[:, :3, :3]).mean((1, 2))  # a corner, where no anatomy is
+    noise = np.abs(np.diff(images.astype(float), n=2, axis=2)[:, :3, :3]).mean(
+        (1, 2)
+    )  # a corner, where no anatomy is
     for statistic in (order, numbers, order % 2, order % 16, np.roll(labels, 1), np.roll(noise, 1)):
-        assert abs(area_under_curve(np.asarray(statistic, float), labels) - 0.5) < 0.2  # 0.5 ± 4 standard errors
+        assert (
+            abs(area_under_curve(np.asarray(statistic, float), labels) - 0.5) < 0.2
+        )  # 0.5 ± 4 standard errors
 
 
 def test_a_student_predicts_and_hands_in_what_is_ranked(made, tmp_path, monkeypatch, capsys):
@@ -92,11 +107,16 @@ def test_a_student_predicts_and_hands_in_what_is_ranked(made, tmp_path, monkeypa
     assert np.array_equal(key.baseline, helpers.probabilities(study, Experiment(""), 1, images))
     own = helpers.probabilities(study, mine, 1, study.used.test.images)
     logits = study.train(dropout=0.2).runs[0].open_test()["best"]
-    assert np.allclose(own, 1 / (1 + np.exp(-logits.astype(float))), atol=1e-6)  # the network that the report judged
+    assert np.allclose(
+        own, 1 / (1 + np.exp(-logits.astype(float))), atol=1e-6
+    )  # the network that the report judged
 
 
 def written(rows, sign=",", comma=".", head="id,probability", encoding="utf-8") -> bytes:
-    lines = [head.replace(",", sign), *(f"{name}{sign}{str(value).replace('.', comma)}" for name, value in rows)]
+    lines = [
+        head.replace(",", sign),
+        *(f"{name}{sign}{str(value).replace('.', comma)}" for name, value in rows),
+    ]
     return ("\r\n".join(lines) + f"\r\n{sign}\r\n").encode(encoding)
 
 
@@ -142,7 +162,9 @@ def test_ids_must_be_those_handed_out(made):
 def key():
     labels = np.arange(200) % 3 > 0
     weak = np.where(labels, 0.6, 0.4) + 0.3 * np.sin(np.arange(200) * 7)
-    return challenge.Key(tuple(f"c{i}" for i in range(200)), labels.astype(int), weak, np.arange(200) % 2 == 0)
+    return challenge.Key(
+        tuple(f"c{i}" for i in range(200)), labels.astype(int), weak, np.arange(200) % 2 == 0
+    )
 
 
 def test_the_ranking_is_what_was_planted(key):
@@ -151,13 +173,19 @@ def test_the_ranking_is_what_was_planted(key):
     answers = {"a": spoilt, "b": spoilt.copy(), "c": 1 - right, "d": np.full(200, 0.5), "e": right}
     rows = {row["who"]: row for row in challenge.rank(answers, key, "public")}
     assert [rows[one]["place"] for one in "eabdc"] == [1, 2, 2, 4, 5]
-    assert rows["e"]["auc"] == 1 and rows["c"]["auc"] == 0 and rows["d"]["auc"] == rows[challenge.MAJORITY]["auc"] == 0.5
+    assert (
+        rows["e"]["auc"] == 1
+        and rows["c"]["auc"] == 0
+        and rows["d"]["auc"] == rows[challenge.MAJORITY]["auc"] == 0.5
+    )
     assert rows[challenge.BASELINE]["place"] is None and rows[challenge.BASELINE]["auc"] < 1
     assert rows["e"]["level"] and not rows["a"]["level"] and not rows["c"]["level"]
     low, high = rows["a"]["ci95"]
     assert low < rows["a"]["auc"] < high
     expected = area_under_curve(spoilt[~key.public], key.labels[~key.public])
-    assert {row["who"]: row["auc"] for row in challenge.rank(answers, key, "private")}["a"] == pytest.approx(float(expected))
+    assert {row["who"]: row["auc"] for row in challenge.rank(answers, key, "private")}[
+        "a"
+    ] == pytest.approx(float(expected))
 
 
 def test_both_halves_hold_both_classes_and_the_secret_decides_them(made, tmp_path):
@@ -181,7 +209,9 @@ def test_more_answers_than_the_limit_do_not_count_also_over_several_runs(tmp_pat
 
 def test_who_goes_back_to_an_earlier_answer_is_ranked_by_it(tmp_path):
     first, second = np.array([0.1, 0.2]), np.array([0.3, 0.4])
-    found, counted, over = challenge.count(tmp_path / "kept.json", [("a", first), ("a", second), ("a", first)])["a"]
+    found, counted, over = challenge.count(
+        tmp_path / "kept.json", [("a", first), ("a", second), ("a", first)]
+    )["a"]
     assert (found.tolist(), counted, over) == (first.tolist(), 2, 0)
 
 
@@ -189,14 +219,23 @@ def test_the_board_hides_the_private_half_until_the_limit(key, tmp_path):
     right = dict(zip(key.ids, np.where(key.labels == 1, 0.9, 0.1).tolist(), strict=True))
     records = [
         grade.Record("a", "1", ["1"], [], made="2026-11-01", answer=right),
-        grade.Record("b", "<b>2", ["2"], [], made="2026-11-01", answer_fault="tantangan.csv: kolom hilang"),
+        grade.Record(
+            "b", "<b>2", ["2"], [], made="2026-11-01", answer_fault="tantangan.csv: kolom hilang"
+        ),
     ]
     pages.challenge_board(tmp_path, records, key, pages.deadline("2999-01-01"))
     page = (tmp_path / "tantangan.html").read_text("utf-8")
-    assert "Paruh terbuka" in page and "Paruh tertutup</h2>" not in page and "&lt;b&gt;2: tantangan.csv: kolom hilang" in page
+    assert (
+        "Paruh terbuka" in page
+        and "Paruh tertutup</h2>" not in page
+        and "&lt;b&gt;2: tantangan.csv: kolom hilang" in page
+    )
     assert records[1].remarks == ["tantangan.csv: kolom hilang"]
     pages.challenge_board(tmp_path, records, key, pages.deadline("2000-01-01"))
     assert "Paruh tertutup</h2>" in (tmp_path / "tantangan.html").read_text("utf-8")
     lines = (tmp_path / "tantangan.csv").read_text("utf-8-sig").splitlines()
-    assert "terbuka;1;1;1,0000;" in lines[1] and sum(line.startswith("tertutup") for line in lines) == 3
+    assert (
+        "terbuka;1;1;1,0000;" in lines[1]
+        and sum(line.startswith("tertutup") for line in lines) == 3
+    )
     assert os.path.exists(tmp_path / "tantangan-riwayat.json")

@@ -46,8 +46,15 @@ def graded(tmp_path_factory):
 
 def state(base: Path) -> dict[str, str]:
     """Digest of every file that is the instructor's or a student's."""
-    there = [p for part in ("kuliah", "rumah", "kumpulan") for p in sorted((base / part).rglob("*")) if p.is_file()]
-    return {str(path.relative_to(base)): hashlib.sha256(path.read_bytes()).hexdigest() for path in there}
+    there = [
+        p
+        for part in ("kuliah", "rumah", "kumpulan")
+        for p in sorted((base / part).rglob("*"))
+        if p.is_file()
+    ]
+    return {
+        str(path.relative_to(base)): hashlib.sha256(path.read_bytes()).hexdigest() for path in there
+    }
 
 
 def test_every_point_is_the_planted_one(graded):
@@ -56,7 +63,9 @@ def test_every_point_is_the_planted_one(graded):
     wrong = []
     for one in planted:
         record = records[base / "kumpulan" / one.name]
-        points = {name: part["points"] for name, part in record.parts.items()} or dict.fromkeys(made.FULL, 0.0)
+        points = {name: part["points"] for name, part in record.parts.items()} or dict.fromkeys(
+            made.FULL, 0.0
+        )
         if record.status != one.status or points != one.points:
             wrong.append((one.name, record.status, record.why, points))
         wrong += [
@@ -73,7 +82,12 @@ def test_no_zero_is_silent(graded):
         if record.status != "dinilai":
             assert record.why
         for part in record.parts.values():
-            assert part["points"] != 0 or part["status"] not in ("", "benar", "sebagian", marking.HAND)
+            assert part["points"] != 0 or part["status"] not in (
+                "",
+                "benar",
+                "sebagian",
+                marking.HAND,
+            )
 
 
 def test_nothing_of_the_instructors_was_touched_or_reached(graded):
@@ -98,10 +112,15 @@ def test_the_table_opens_in_excel_and_the_pages_name_no_hidden_test(graded):
     pages.write(base / "nilai", chosen, course, None)
     raw = (base / "nilai/nilai.csv").read_bytes()
     assert raw.startswith(b"\xef\xbb\xbf")
-    rows = {row["Kumpulan"]: row for row in csv.DictReader(io.StringIO(raw.decode("utf-8-sig")), delimiter=";")}
+    rows = {
+        row["Kumpulan"]: row
+        for row in csv.DictReader(io.StringIO(raw.decode("utf-8-sig")), delimiter=";")
+    }
     assert len(rows) == len(planted)
     for one in planted:
-        assert rows[one.name]["Jumlah"] == f"{sum(v or 0 for v in one.points.values()):g}".replace(".", ",")
+        assert rows[one.name]["Jumlah"] == f"{sum(v or 0 for v in one.points.values()):g}".replace(
+            ".", ","
+        )
     page = (base / "nilai/mahasiswa/130013.html").read_text("utf-8")
     assert "sebagian" in page or "waktu habis" in page
     for key in made.KEYS.values():

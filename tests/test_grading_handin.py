@@ -28,7 +28,9 @@ def instructor(folder):
         (folder / name).mkdir(parents=True)
     code = f"# JAWABAN: akurasi\n### BEGIN SOLUTION\n{SECRET}\n### END SOLUTION"
     essay = "<!-- JAWABAN: esai-bocor -->\n### BEGIN SOLUTION\nrahasia besar\n### END SOLUTION"
-    within = "# JAWABAN: f\ndef f(x):\n    ### BEGIN SOLUTION\n    return x + 4711\n    ### END SOLUTION"
+    within = (
+        "# JAWABAN: f\ndef f(x):\n    ### BEGIN SOLUTION\n    return x + 4711\n    ### END SOLUTION"
+    )
     cells = [new_code_cell(code), new_markdown_cell(essay), new_code_cell(within)]
     cells[0].outputs = [nbformat.v4.new_output("stream", text="rahasia 42")]
     nbformat.write(new_notebook(cells=cells), folder / "notebooks/01_a.ipynb")
@@ -43,14 +45,22 @@ def test_what_is_handed_out_holds_no_solution_and_what_stays_holds_all(tmp_path)
     given = [path for path in (tmp_path / "keluar/mahasiswa").rglob("*") if path.is_file()]
     assert len(given) == count == 2 and asked == 3
     for path in given:
-        assert not {"rahasia", "4711", "SOLUTION"} & set(path.read_text().replace('"', " ").replace("\\n", " ").split())
+        assert not {"rahasia", "4711", "SOLUTION"} & set(
+            path.read_text().replace('"', " ").replace("\\n", " ").split()
+        )
         assert "rahasia" not in path.read_text() and "4711" not in path.read_text()
     handed = nbformat.read(tmp_path / "keluar/mahasiswa/notebooks/01_a.ipynb", 4).cells
     assert handed[2].source == "# JAWABAN: f\ndef f(x):\n    ..."
     assert all(answers.unanswered(cell.source) for cell in handed)
     teacher = tmp_path / "keluar/pengajar"
     assert (teacher / "solusi/akurasi.py").read_text() == f"# JAWABAN: akurasi\n{SECRET}"
-    assert sorted(path.name for path in teacher.rglob("*.*")) == ["akurasi.py", "esai-bocor.md", "f.py", "g.py", "g.py"]
+    assert sorted(path.name for path in teacher.rglob("*.*")) == [
+        "akurasi.py",
+        "esai-bocor.md",
+        "f.py",
+        "g.py",
+        "g.py",
+    ]
     with pytest.raises(InputError, match="sudah berisi"):
         release.release(tmp_path / "asal", tmp_path / "keluar")
 
@@ -58,9 +68,12 @@ def test_what_is_handed_out_holds_no_solution_and_what_stays_holds_all(tmp_path)
 def test_a_mark_without_its_partner_is_refused(tmp_path):
     folder = instructor(tmp_path / "asal")
     nbformat.write(
-        new_notebook(cells=[new_code_cell("# JAWABAN: a\n### BEGIN SOLUTION\nx = 1")]), folder / "notebooks/02_b.ipynb"
+        new_notebook(cells=[new_code_cell("# JAWABAN: a\n### BEGIN SOLUTION\nx = 1")]),
+        folder / "notebooks/02_b.ipynb",
     )
-    with pytest.raises(InputError, match=r"02_b\.ipynb: tanda ### BEGIN SOLUTION tidak berpasangan pada sel a"):
+    with pytest.raises(
+        InputError, match=r"02_b\.ipynb: tanda ### BEGIN SOLUTION tidak berpasangan pada sel a"
+    ):
         release.release(folder, tmp_path / "keluar")
 
 
@@ -71,8 +84,14 @@ def test_a_mark_without_its_partner_is_refused(tmp_path):
         ("# JAWABAN: a\nx = ...  # isi", True),
         ("# JAWABAN: a\nx = y[..., 0]", False),
         ("<!-- JAWABAN: e -->\n> Mengapa?\n\nTulis jawaban Anda di sini.", True),
-        ("<!-- JAWABAN: e -->\n**1.4 (5 poin).** Jelaskan mengapa data uji itu disimpan.\n\nTulis jawaban Anda di sini.", True),
-        ("<!-- JAWABAN: e -->\n**1.4 (5 poin).** Mengapa?\n\n**Karena** data uji dipakai untuk memilih epoch.", False),
+        (
+            "<!-- JAWABAN: e -->\n**1.4 (5 poin).** Jelaskan mengapa data uji itu disimpan.\n\nTulis jawaban Anda di sini.",
+            True,
+        ),
+        (
+            "<!-- JAWABAN: e -->\n**1.4 (5 poin).** Mengapa?\n\n**Karena** data uji dipakai untuk memilih epoch.",
+            False,
+        ),
         ("<!-- JAWABAN: e -->\n# Karena data uji dipakai untuk memilih epoch.", False),
         ("<!-- JAWABAN: e -->\nKarena data uji dipakai untuk memilih epoch.", False),
     ],
@@ -85,7 +104,9 @@ def test_an_essay_is_shown_without_its_question_and_loses_no_word():
     skeleton = "<!-- JAWABAN: e -->\n**1.4 (5 poin).** Mengapa?\n\nTulis jawaban Anda di sini."
     written = "<!-- JAWABAN: e -->\n**1.4 (5 poin).** Mengapa?\n\nKarena begitu.\n\nSelesai."
     assert answers.own_words(written, skeleton) == "Karena begitu.\n\nSelesai."
-    assert answers.own_words(skeleton.replace("Mengapa?", "Mengapa? Karena begitu."), skeleton).endswith("Karena begitu.")
+    assert answers.own_words(
+        skeleton.replace("Mengapa?", "Mengapa? Karena begitu."), skeleton
+    ).endswith("Karena begitu.")
 
 
 @pytest.mark.parametrize(
@@ -107,8 +128,14 @@ def test_who_hands_in_is_checked(name, nim, why):
 
 def test_forty_numbers_give_forty_seeds_none_of_the_reference():
     seeds = {settings.seed_of(f"1300{i:02d}") for i in range(40)}
-    assert len(seeds) == 40 and min(seeds) >= 1000 and settings.seed_of(" 13 0001") == settings.seed_of("130001")
-    assert settings.seed_of("") == 0 and settings.parse(seed=settings.seed_of("1,2")).seed != settings.seed_of("1")
+    assert (
+        len(seeds) == 40
+        and min(seeds) >= 1000
+        and settings.seed_of(" 13 0001") == settings.seed_of("130001")
+    )
+    assert settings.seed_of("") == 0 and settings.parse(
+        seed=settings.seed_of("1,2")
+    ).seed != settings.seed_of("1")
 
 
 def test_without_seed_the_number_decides_it_and_stays_with_the_build(tmp_path, monkeypatch):
@@ -173,7 +200,11 @@ def test_a_hand_in_holds_what_grading_needs_and_no_weights(handed):
         and manifest["packages"]["torch"]
         and set(manifest["files"]) == set(names) - {"manifest.json"}
     )
-    for wanted in ("notebooks/02_pelatihan.ipynb", "build/results/02_pelatihan.json", "build/report/laporan.pdf"):
+    for wanted in (
+        "notebooks/02_pelatihan.ipynb",
+        "build/results/02_pelatihan.json",
+        "build/report/laporan.pdf",
+    ):
         assert wanted in names
     assert any(name.endswith("predictions.npz") for name in names)
     assert not [name for name in names if name.endswith((".safetensors", ".pt", "lock"))]
@@ -188,7 +219,12 @@ def test_what_does_not_fit_together_is_listed_and_nothing_written(handed, tmp_pa
     (project / "build/report/laporan.pdf").unlink()
     with pytest.raises(InputError) as refused:
         submit.pack(project, project / "build", "Budi", "130002")
-    for words in ("jawaban baru masih kosong", "diubah sesudah laporan", "laporan.pdf belum ada", "sampul laporan menyebut Siti"):
+    for words in (
+        "jawaban baru masih kosong",
+        "diubah sesudah laporan",
+        "laporan.pdf belum ada",
+        "sampul laporan menyebut Siti",
+    ):
         assert words in str(refused.value)
     assert not (project / "kumpulan").exists()
     assert submit.pack(project, project / "build", "Budi", "130002", unfinished=True)[0].exists()
@@ -198,7 +234,11 @@ def test_make_kumpul_says_one_line_and_fails(handed):
     project = Project.__new__(Project)  # the folder is there already
     project.folder = handed[0]
     said = project.make("kumpul", "NIM=130001")
-    assert said.returncode == 2 and "berikan nama dan NIM" in said.stdout and "Traceback" not in said.stdout
+    assert (
+        said.returncode == 2
+        and "berikan nama dan NIM" in said.stdout
+        and "Traceback" not in said.stdout
+    )
 
 
 def changed(handin: package.Handin, name: str, change) -> package.Handin:
@@ -222,7 +262,10 @@ def test_numbers_must_follow_from_predictions_and_our_labels(handed):
     claim = claims.check(handin, studies)
     assert claim.status == "cocok", claim.why
     for change in (better, none):
-        assert claims.check(changed(handin, "02_pelatihan.json", change), studies).status == "tidak cocok"
+        assert (
+            claims.check(changed(handin, "02_pelatihan.json", change), studies).status
+            == "tidak cocok"
+        )
     key = claim.key
     assert claim.rows >= 2
 
@@ -241,15 +284,32 @@ def test_numbers_must_follow_from_predictions_and_our_labels(handed):
         np.savez(stream, **arrays)
         return stream.getvalue()
 
-    assert claims.check(changed(handin, f"{key}/predictions.npz", other), studies).status == "tidak cocok"
-    assert claims.check(changed(handin, f"{key}/predictions.npz", lambda c: c[:100]), studies).status == "rusak"
+    assert (
+        claims.check(changed(handin, f"{key}/predictions.npz", other), studies).status
+        == "tidak cocok"
+    )
+    assert (
+        claims.check(changed(handin, f"{key}/predictions.npz", lambda c: c[:100]), studies).status
+        == "rusak"
+    )
     bare = {path: c for path, c in handin.files.items() if f"{key}/config.json" not in path}
     unknown = claims.check(dataclasses.replace(handin, files=bare), studies)
-    assert unknown.status == "cocok" and unknown.rows is None and "tidak dapat diperiksa" in unknown.why
+    assert (
+        unknown.status == "cocok"
+        and unknown.rows is None
+        and "tidak dapat diperiksa" in unknown.why
+    )
     gone = {path: c for path, c in handin.files.items() if f"{key}/predictions" not in path}
     assert claims.check(dataclasses.replace(handin, files=gone), studies).status == "tanpa prediksi"
-    for wrong in (b"{}", b"[]", b"x", b'{"run": {"key": "../.."}, "provenance": {"data": {"kind": "/etc/passwd"}}}'):
-        assert claims.check(changed(handin, "02_pelatihan.json", lambda _, w=wrong: w), studies).status in (
+    for wrong in (
+        b"{}",
+        b"[]",
+        b"x",
+        b'{"run": {"key": "../.."}, "provenance": {"data": {"kind": "/etc/passwd"}}}',
+    ):
+        assert claims.check(
+            changed(handin, "02_pelatihan.json", lambda _, w=wrong: w), studies
+        ).status in (
             "rusak",
             "tanpa hasil",
         )
@@ -267,7 +327,9 @@ def test_what_was_changed_after_it_was_packed_is_remarked(handed):
         package.altered(changed(handin, "manifest.json", lambda _, odd=odd: odd))
 
 
-def test_labels_are_known_without_the_weights_that_a_report_began_with(handed, tmp_path, monkeypatch):
+def test_labels_are_known_without_the_weights_that_a_report_began_with(
+    handed, tmp_path, monkeypatch
+):
     def elsewhere(content: bytes) -> bytes:
         body = json.loads(content)
         body["provenance"]["weights"]["kind"] = "imagenet"
@@ -294,7 +356,13 @@ def test_what_is_no_hand_in_is_said(tmp_path, capsys):
 
 def test_copied_predictions_show_also_under_another_seed():
     one = claims.Claim("cocok", prediction="abc", seed=1, key="k")
-    found = claims.copies({"a": one, "b": dataclasses.replace(one, seed=2), "c": dataclasses.replace(one, prediction="d")})
+    found = claims.copies(
+        {
+            "a": one,
+            "b": dataclasses.replace(one, seed=2),
+            "c": dataclasses.replace(one, prediction="d"),
+        }
+    )
     assert set(found) == {"a", "b"} and "seed-nya lain" in found["a"][0]
     assert "wajar" in claims.copies({"a": one, "b": one})["a"][0]
     own = dataclasses.replace(one, seed=settings.seed_of("130001"))
@@ -304,10 +372,16 @@ def test_copied_predictions_show_also_under_another_seed():
 
 
 def test_an_hour_bounds_what_is_trained_again():
-    claimed = {f"m{i}": claims.Claim("cocok", prediction="x", key="k", seconds=600) for i in range(40)}
+    claimed = {
+        f"m{i}": claims.Claim("cocok", prediction="x", key="k", seconds=600) for i in range(40)
+    }
     assert again.drawn(claimed, "0", "s") == [] and len(again.drawn(claimed, "all", "s")) == 40
     assert len(again.drawn(claimed, "1", "s")) == 6
-    assert again.drawn(claimed, "1", "s") == again.drawn(claimed, "1", "s") != again.drawn(claimed, "1", "t")
+    assert (
+        again.drawn(claimed, "1", "s")
+        == again.drawn(claimed, "1", "s")
+        != again.drawn(claimed, "1", "t")
+    )
 
 
 ATTACK = "</pre><script>document.title='x'</script><img src=x onerror=alert(1)>"
@@ -317,11 +391,26 @@ def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path, chromiu
     made.course_folder(tmp_path / "kuliah")
     course = load(tmp_path / "kuliah/notebooks", None, tmp_path / "kuliah/solutions")
     parts = {
-        n: {"status": "benar", "points": p, "most": p, "checks": {}, "error": ATTACK, "remark": ATTACK}
+        n: {
+            "status": "benar",
+            "points": p,
+            "most": p,
+            "checks": {},
+            "error": ATTACK,
+            "remark": ATTACK,
+        }
         for n, p in made.FULL.items()
     }
     parts["esai-bocor"] |= {"status": "periksa tangan", "points": None}
-    record = grade.Record(ATTACK, "7", ["7"], [ATTACK], made="2026-12-02T00:00:00+00:00", parts=parts, remarks=[ATTACK])
+    record = grade.Record(
+        ATTACK,
+        "7",
+        ["7"],
+        [ATTACK],
+        made="2026-12-02T00:00:00+00:00",
+        parts=parts,
+        remarks=[ATTACK],
+    )
     record.given = {"esai-bocor": ATTACK}
     limit = pages.deadline("2026-12-01T12:00+00:00")
     pages.write(tmp_path, [record], course, limit)
@@ -329,8 +418,13 @@ def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path, chromiu
         "nim;bagian;poin;catatan\r\n7;esai-bocor;4,5;baik\r\n999;lama;1;tetap\r\n".encode("utf-16")
     )
     pages.write(tmp_path, [record], course, limit)
-    pages.write(tmp_path, [record, dataclasses.replace(record, student="8", nims=["8"])], course, limit)
-    kept = {(row["nim"], row["bagian"]): row["poin"] for row in package.table((tmp_path / "tangan.csv").read_bytes())}
+    pages.write(
+        tmp_path, [record, dataclasses.replace(record, student="8", nims=["8"])], course, limit
+    )
+    kept = {
+        (row["nim"], row["bagian"]): row["poin"]
+        for row in package.table((tmp_path / "tangan.csv").read_bytes())
+    }
     assert kept == {("7", "esai-bocor"): "4,5", ("999", "lama"): "1", ("8", "esai-bocor"): ""}
     table = (tmp_path / "nilai.csv").read_text("utf-8-sig")
     assert ";14,5;15;0;10;13,05;" in table

@@ -31,7 +31,10 @@ def school(tmp_path) -> Project:
     for part, name in (("solutions", "solutions"), ("kunci", "keys")):
         shutil.rmtree(project.folder / "grading" / name, ignore_errors=True)
         shutil.copytree(tmp_path / "kuliah" / part, project.folder / "grading" / name)
-    class_ = [made.Planted(f"13000{i}.zip", made.zipped(made.texts(made.GOOD, f"13000{i}"))) for i in range(6)]
+    class_ = [
+        made.Planted(f"13000{i}.zip", made.zipped(made.texts(made.GOOD, f"13000{i}")))
+        for i in range(6)
+    ]
     made.lay_out(class_, tmp_path / "kelas")
     return project
 
@@ -41,17 +44,33 @@ def test_hand_out_collect_grade_mark(school):
     base = school.folder.parent
     given = school.make("tugas", f"OUT={base}/tugas")
     assert given.returncode == 0 and "5 bagian" in given.stdout, given.stdout
-    assert not list((base / "tugas/mahasiswa").rglob("solutions")) and (base / "tugas/pengajar/solusi/akurasi.py").exists()
-    grading = ("nilai", f"KUMPULAN={base}/kelas", f"KUNCI={base}/tugas/pengajar", "BATAS=2026-11-19 08:00+00:00")
+    assert (
+        not list((base / "tugas/mahasiswa").rglob("solutions"))
+        and (base / "tugas/pengajar/solusi/akurasi.py").exists()
+    )
+    grading = (
+        "nilai",
+        f"KUMPULAN={base}/kelas",
+        f"KUNCI={base}/tugas/pengajar",
+        "BATAS=2026-11-19 08:00+00:00",
+    )
     first = school.make(*grading)
     assert first.returncode == 0 and "6 kumpulan dinilai" in first.stdout, first.stdout
     out = school.folder / "build/nilai"
     assert len(list((out / "mahasiswa").glob("*.html"))) == 6
-    marks = (out / "tangan.csv").read_text("utf-8-sig").replace("130003;esai-bocor;;", "130003;esai-bocor;4,5;tepat")
+    marks = (
+        (out / "tangan.csv")
+        .read_text("utf-8-sig")
+        .replace("130003;esai-bocor;;", "130003;esai-bocor;4,5;tepat")
+    )
     (out / "tangan.csv").write_text(marks, "utf-8-sig")
     second = school.make(*grading)
     assert second.returncode == 0 and "Tidak ada kumpulan baru" in second.stdout, second.stdout
-    line = next(row for row in (out / "nilai.csv").read_text("utf-8-sig").splitlines() if row.startswith("130003"))
+    line = next(
+        row
+        for row in (out / "nilai.csv").read_text("utf-8-sig").splitlines()
+        if row.startswith("130003")
+    )
     assert ";14,5;15;0;" in line and "tepat" in (out / "mahasiswa/130003.html").read_text("utf-8")
 
 
@@ -73,11 +92,18 @@ def test_hand_out_collect_grade_mark(school):
 )
 def test_wrong_words_are_answered_with_one_line(school, words, why):
     said = school.make(*words)
-    assert said.returncode == 2 and why in said.stdout and "Traceback" not in said.stdout, said.stdout
+    assert said.returncode == 2 and why in said.stdout and "Traceback" not in said.stdout, (
+        said.stdout
+    )
 
 
 def test_a_bundle_holds_what_is_handed_out_and_the_packages_alone(tmp_path):
-    for name in ("mahasiswa/cxr_helpers/x.py", "mahasiswa/data/phantom.npz", "mahasiswa/runs/k/info.json", "mahasiswa/.venv/x"):
+    for name in (
+        "mahasiswa/cxr_helpers/x.py",
+        "mahasiswa/data/phantom.npz",
+        "mahasiswa/runs/k/info.json",
+        "mahasiswa/.venv/x",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     for name in ("pengajar/rahasia.json", "wheels/a.whl"):
@@ -92,9 +118,18 @@ def test_a_bundle_holds_what_is_handed_out_and_the_packages_alone(tmp_path):
 
 def test_of_the_lock_a_bundle_takes_what_a_cpu_needs():
     lock = (ROOT / "requirements.txt").read_text("utf-8")
-    kept = subprocess.run(["awk", "-f", ROOT / "report/cpu.awk"], input=lock, capture_output=True, text=True, check=True).stdout
+    kept = subprocess.run(
+        ["awk", "-f", ROOT / "report/cpu.awk"],
+        input=lock,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     names = set(re.findall(r"^([\w-]+)==", kept, re.M))
-    assert {"torch", "numpy", "uv", "nvidia-cublas"} <= names and not {"triton", "nvidia-cusolver"} & names
+    assert {"torch", "numpy", "uv", "nvidia-cublas"} <= names and not {
+        "triton",
+        "nvidia-cusolver",
+    } & names
     assert kept.count("--hash=") > 500
 
 
@@ -116,7 +151,11 @@ def test_without_the_box_it_is_refused_and_goes_on_only_when_told(school, tmp_pa
     for path in sorted((tmp_path / "kelas").iterdir())[1:]:
         path.unlink()
     refused = subprocess.run(command, env=where, **run)
-    assert refused.returncode == 2 and "bwrap belum terpasang" in refused.stderr and refused.stderr.count("\n") == 1
+    assert (
+        refused.returncode == 2
+        and "bwrap belum terpasang" in refused.stderr
+        and refused.stderr.count("\n") == 1
+    )
     done = subprocess.run(command, env=where | {"TANPA_KOTAK": "1"}, **run)
     assert done.returncode == 0, done.stderr
     assert "tanpa kotak" in (school.folder / "build/nilai/nilai.csv").read_text("utf-8-sig")
@@ -125,7 +164,11 @@ def test_without_the_box_it_is_refused_and_goes_on_only_when_told(school, tmp_pa
 
 @boxed
 def test_killed_in_the_middle_it_goes_on(school, tmp_path):
-    where = environment() | {"PYTHONPATH": str(school.folder), "KUMPULAN": str(tmp_path / "kelas"), "PYTHONUTF8": "1"}
+    where = environment() | {
+        "PYTHONPATH": str(school.folder),
+        "KUMPULAN": str(tmp_path / "kelas"),
+        "PYTHONUTF8": "1",
+    }
     command = [sys.executable, "-m", "grading", "nilai"]
     process = subprocess.Popen(command, cwd=school.folder, env=where, start_new_session=True)
     kept = school.folder / "build/nilai/hasil"
@@ -136,6 +179,10 @@ def test_killed_in_the_middle_it_goes_on(school, tmp_path):
     process.wait()
     before = {path.name: path.stat().st_mtime_ns for path in kept.glob("*.json")}
     assert 1 <= len(before) < 6
-    done = subprocess.run(command, cwd=school.folder, env=where, capture_output=True, text=True, timeout=300)
-    assert f"{6 - len(before)} kumpulan dinilai; 6 mahasiswa" in done.stdout, done.stdout + done.stderr
+    done = subprocess.run(
+        command, cwd=school.folder, env=where, capture_output=True, text=True, timeout=300
+    )
+    assert f"{6 - len(before)} kumpulan dinilai; 6 mahasiswa" in done.stdout, (
+        done.stdout + done.stderr
+    )
     assert all((kept / name).stat().st_mtime_ns == when for name, when in before.items())

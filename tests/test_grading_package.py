@@ -21,10 +21,18 @@ def write(folder, content: bytes, name="130001.zip"):
 
 
 def test_unsafe_names_and_links_are_left_out_and_said(tmp_path):
-    files = {"../keluar.json": "{}", "/mutlak.json": "{}", "C:\\x.json": "{}", "a\\..\\..\\b.json": "{}", "baik/satu.json": "{}"}
+    files = {
+        "../keluar.json": "{}",
+        "/mutlak.json": "{}",
+        "C:\\x.json": "{}",
+        "a\\..\\..\\b.json": "{}",
+        "baik/satu.json": "{}",
+    }
     handin = package.read(write(tmp_path, made.linked(files)))
     assert list(handin.files) == ["baik/satu.json"]
-    assert sum("tidak aman" in one for one in handin.remarks) == 4 and any("tautan" in one for one in handin.remarks)
+    assert sum("tidak aman" in one for one in handin.remarks) == 4 and any(
+        "tautan" in one for one in handin.remarks
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["130001.zip"]
 
 
@@ -89,12 +97,21 @@ def test_a_git_clone_is_read_without_its_history_and_links(tmp_path):
     subprocess.run(["git", "init", "-q", str(tmp_path / "klon")], check=True)
     os.symlink("/etc", tmp_path / "klon" / "tautan")
     handin = package.read(tmp_path / "klon")
-    assert sorted(handin.files) == ["manifest.json", "notebooks/01_adaptasi_bobot.ipynb", "notebooks/02_pelatihan.ipynb"]
+    assert sorted(handin.files) == [
+        "manifest.json",
+        "notebooks/01_adaptasi_bobot.ipynb",
+        "notebooks/02_pelatihan.ipynb",
+    ]
     assert handin.remarks == ["tautan, tidak dibaca: 'tautan'"]
 
 
 def test_the_notebook_itself_goes_before_copies_and_executed_ones(tmp_path):
-    names = ("x/build/notebooks/01_a.ipynb", "x/notebooks/01_a (1).ipynb", "x/notebooks/01_a.ipynb", "01_a-Copy1.ipynb")
+    names = (
+        "x/build/notebooks/01_a.ipynb",
+        "x/notebooks/01_a (1).ipynb",
+        "x/notebooks/01_a.ipynb",
+        "01_a-Copy1.ipynb",
+    )
     handin = package.read(write(tmp_path, made.zipped({name: name for name in names})))
     assert package.find(handin, "01_a")[0] == "x/notebooks/01_a.ipynb"
     assert any("lebih dari satu salinan" in one for one in handin.remarks)
@@ -103,7 +120,16 @@ def test_the_notebook_itself_goes_before_copies_and_executed_ones(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"[]", b"{}", b"null", b"[" * 100_000, b'{"cells": 3}', b'{"cells": [3], "nbformat": 4}', b"\xff\xfe\x00"]
+    "content",
+    [
+        b"[]",
+        b"{}",
+        b"null",
+        b"[" * 100_000,
+        b'{"cells": 3}',
+        b'{"cells": [3], "nbformat": 4}',
+        b"\xff\xfe\x00",
+    ],
 )
 def test_no_odd_notebook_gets_past_with_anything_but_a_status(content):
     try:
@@ -115,10 +141,17 @@ def test_no_odd_notebook_gets_past_with_anything_but_a_status(content):
 def test_what_no_encoding_can_write_stops_nobody(tmp_path):
     made_up = nbformat.writes(made.notebook(made.FIRST)).replace("def akurasi", "\\ud800")
     assert "?" in package.notebook(made_up.encode()).cells[4].source
-    path = write(tmp_path, made.zipped(made.texts(made.GOOD, "\ud800") | {"x": "y"}), os.fsdecode(b"130\xff.zip"))
+    path = write(
+        tmp_path,
+        made.zipped(made.texts(made.GOOD, "\ud800") | {"x": "y"}),
+        os.fsdecode(b"130\xff.zip"),
+    )
     handin = package.read(path)
     assert grade.who(handin, path)[0] == ["?"] and pages.table([[handin.name]])
-    assert len({grade.record_path(tmp_path, path), grade.record_path(tmp_path, tmp_path / "130.zip")}) == 2
+    assert (
+        len({grade.record_path(tmp_path, path), grade.record_path(tmp_path, tmp_path / "130.zip")})
+        == 2
+    )
 
 
 def test_an_old_notebook_is_read():
@@ -130,10 +163,14 @@ def test_an_old_notebook_is_read():
 @pytest.fixture
 def course(tmp_path):
     made.course_folder(tmp_path / "kuliah")
-    return load(tmp_path / "kuliah/notebooks", tmp_path / "kuliah/kunci", tmp_path / "kuliah/solutions")
+    return load(
+        tmp_path / "kuliah/notebooks", tmp_path / "kuliah/kunci", tmp_path / "kuliah/solutions"
+    )
 
 
-@pytest.mark.parametrize("change", [made.without_metadata, made.without_ids, made.without_markers, made.duplicated])
+@pytest.mark.parametrize(
+    "change", [made.without_metadata, made.without_ids, made.without_markers, made.duplicated]
+)
 def test_answers_are_found_whatever_an_editor_stripped(course, change):
     chapter = course.chapters[0]
     lifted = answers.lift(chapter, package.notebook(made.edited(made.FIRST, change).encode()))
@@ -142,22 +179,37 @@ def test_answers_are_found_whatever_an_editor_stripped(course, change):
 
 
 def test_of_an_answer_that_nothing_tells_it_is_said_that_it_is_not_there(course):
-    lifted = answers.lift(course.chapters[0], package.notebook(made.edited(made.FIRST, made.without_one).encode()))
+    lifted = answers.lift(
+        course.chapters[0], package.notebook(made.edited(made.FIRST, made.without_one).encode())
+    )
     assert lifted["akurasi"].source is None
-    assert marking.judge(course.chapters[0].asked["akurasi"], lifted["akurasi"], None, {}).status == "tidak ada"
+    assert (
+        marking.judge(course.chapters[0].asked["akurasi"], lifted["akurasi"], None, {}).status
+        == "tidak ada"
+    )
 
 
 def test_two_different_answers_are_remarked(course):
     def twice(notebook):
-        notebook.cells.append(nbformat.v4.new_code_cell("# JAWABAN: akurasi\nakurasi = None", id="lagi"))
+        notebook.cells.append(
+            nbformat.v4.new_code_cell("# JAWABAN: akurasi\nakurasi = None", id="lagi")
+        )
 
-    lifted = answers.lift(course.chapters[0], package.notebook(made.edited(made.FIRST, twice).encode()))
-    assert made.SOLUTIONS["akurasi"] in lifted["akurasi"].source and "ganda" in lifted["akurasi"].remark
+    lifted = answers.lift(
+        course.chapters[0], package.notebook(made.edited(made.FIRST, twice).encode())
+    )
+    assert (
+        made.SOLUTIONS["akurasi"] in lifted["akurasi"].source
+        and "ganda" in lifted["akurasi"].remark
+    )
 
 
 def test_points_and_parts_come_from_the_notebook(course):
     assert {n: a.points for c in course.chapters for n, a in c.asked.items()} == made.POINTS
-    assert course.chapters[0].steps[0] == ("", "import numpy as np") and len(course.chapters[0].steps) == 4
+    assert (
+        course.chapters[0].steps[0] == ("", "import numpy as np")
+        and len(course.chapters[0].steps) == 4
+    )
 
 
 def test_only_the_imports_that_somebody_mentions_are_run():
@@ -178,8 +230,12 @@ def test_only_the_imports_that_somebody_mentions_are_run():
 
 
 def test_feedback_carries_no_name_that_a_student_invented():
-    assert "ValueError" in marking.wrong(1, {"galat": "ValueError"}) and "Tensor" in marking.wrong(1, {"objek": "Tensor"})
-    assert "rahasia" not in marking.wrong(1, {"galat": "rahasia"}) + marking.wrong(1, {"objek": "rahasia"})
+    assert "ValueError" in marking.wrong(1, {"galat": "ValueError"}) and "Tensor" in marking.wrong(
+        1, {"objek": "Tensor"}
+    )
+    assert "rahasia" not in marking.wrong(1, {"galat": "rahasia"}) + marking.wrong(
+        1, {"objek": "rahasia"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,17 +264,25 @@ def test_values_are_compared_as_what_they_are(expected, value, same):
 def test_a_table_that_excel_left_is_read(tmp_path):
     for encoding, sign in (("utf-16", "\t"), ("utf-8-sig", ";"), ("cp1252", ",")):
         path = tmp_path / "t.csv"
-        path.write_bytes(f"NIM{sign}Poin\r\n130001{sign}{'1.5' if sign == ',' else '1,5'}\r\n".encode(encoding))
+        path.write_bytes(
+            f"NIM{sign}Poin\r\n130001{sign}{'1.5' if sign == ',' else '1,5'}\r\n".encode(encoding)
+        )
         assert package.table(path.read_bytes())[0]["nim"] == "130001"
 
 
 def test_what_looks_like_a_formula_stays_text():
-    assert pages.table([["=HYPERLINK(1)", "-1,5", 2.5, None]]).decode("utf-8-sig") == "'=HYPERLINK(1);-1,5;2,5;\r\n"
+    assert (
+        pages.table([["=HYPERLINK(1)", "-1,5", 2.5, None]]).decode("utf-8-sig")
+        == "'=HYPERLINK(1);-1,5;2,5;\r\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("line", "why"),
-    [("2,0509E+14;esai;5;baik", "ditulis ulang oleh Excel"), ("catatan saya", "tidak menyebut bagian")],
+    [
+        ("2,0509E+14;esai;5;baik", "ditulis ulang oleh Excel"),
+        ("catatan saya", "tidak menyebut bagian"),
+    ],
 )
 def test_marks_that_no_longer_say_whose_they_are_are_one_line_and_stay(tmp_path, line, why):
     path = tmp_path / "tangan.csv"
@@ -230,8 +294,14 @@ def test_marks_that_no_longer_say_whose_they_are_are_one_line_and_stay(tmp_path,
 
 
 def test_the_newest_hand_in_is_the_newest_in_any_time_zone(tmp_path):
-    made = {"first.zip": "2026-12-01T23:30:00+07:00", "second.zip": "2026-12-01T17:00:00+00:00"}  # 16:30 and 17:00 UTC
-    records = {tmp_path / name: grade.Record(name, "1", ["1"], [], made=when) for name, when in made.items()}
+    made = {
+        "first.zip": "2026-12-01T23:30:00+07:00",
+        "second.zip": "2026-12-01T17:00:00+00:00",
+    }  # 16:30 and 17:00 UTC
+    records = {
+        tmp_path / name: grade.Record(name, "1", ["1"], [], made=when)
+        for name, when in made.items()
+    }
     assert [one.name for one in grade.latest(records)] == ["second.zip"]
 
 
@@ -245,7 +315,10 @@ def test_a_year_in_two_files_names_does_not_make_them_one_students(tmp_path):
 
 def test_lateness_counts_days_that_have_begun():
     limit = pages.deadline("2026-12-01T12:00+00:00")
-    assert [pages.days_late(f"2026-12-0{d}T{h}:00+00:00", limit) for d, h in ((1, "11"), (1, 13), (2, 13), (4, "12"))] == [
+    assert [
+        pages.days_late(f"2026-12-0{d}T{h}:00+00:00", limit)
+        for d, h in ((1, "11"), (1, 13), (2, 13), (4, "12"))
+    ] == [
         0,
         1,
         2,
@@ -263,7 +336,12 @@ def test_arrays_of_a_student_load_no_pickle_and_no_bomb():
     with pytest.raises(package.Refused):
         claims.arrays(stream.getvalue())
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as member:
-        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (10**13,)})
+    with (
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.npy", "w") as member,
+    ):
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f8", "fortran_order": False, "shape": (10**13,)}
+        )
     with pytest.raises(package.Refused):
         claims.arrays(stream.getvalue())

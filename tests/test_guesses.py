@@ -26,7 +26,12 @@ def outcome(guess: experiments.Guess, ci95: tuple[float, float]) -> dict:
         ("turun", 0.031, (-0.03, -0.01), False),
         ("turun", 0.02, (0.01, 0.03), False),
         ("turun", -0.02, (-0.03, -0.01), True),  # a sign says nothing more than the direction
-        ("naik", 0.02, (-0.01, 0.03), True),  # the size may be right where the direction is not decided
+        (
+            "naik",
+            0.02,
+            (-0.01, 0.03),
+            True,
+        ),  # the size may be right where the direction is not decided
         ("turun", 0.02, (-0.01, 0.03), False),
         ("sama", 0.0, (-0.005, 0.005), True),
         ("sama", 0.0, (0.001, 0.005), False),
@@ -44,7 +49,8 @@ def test_of_a_guess_without_a_size_only_the_direction_is_judged():
 
 
 @pytest.mark.parametrize(
-    ("ci95", "agrees"), [((-0.03, -0.01), "ya"), ((0.01, 0.03), "tidak"), ((-0.03, 0.01), "belum dapat diputuskan")]
+    ("ci95", "agrees"),
+    [((-0.03, -0.01), "ya"), ((0.01, 0.03), "tidak"), ((-0.03, 0.01), "belum dapat diputuskan")],
 )
 def test_a_guess_downwards_is_judged_on_both_sides(ci95, agrees):
     assert outcome(duga("turun"), ci95)["agrees"] == agrees
@@ -54,6 +60,10 @@ def test_a_guess_downwards_is_judged_on_both_sides(ci95, agrees):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_guess_that_nothing_changes_is_judged_by_the_margin_of_its_measure(measure, sign):
     margin = experiments.comparison.MARGIN["auc" if measure == "auc" else "gap"]
-    for low, high, agrees in ((-0.9, 0.9, "ya"), (1.1, 2, "tidak"), (0.5, 1.1, "belum dapat diputuskan")):
+    for low, high, agrees in (
+        (-0.9, 0.9, "ya"),
+        (1.1, 2, "tidak"),
+        (0.5, 1.1, "belum dapat diputuskan"),
+    ):
         ci95 = tuple(sorted((sign * low * margin, sign * high * margin)))
         assert outcome(duga("sama", ukuran=measure), ci95)["agrees"] == agrees

@@ -32,7 +32,13 @@ def test_shares_differences_and_intervals():
     assert indonesian.points(0.0002) == indonesian.points(-0.0002) == "0,0"
     assert indonesian.interval((0.81, 0.88)) == "81,0–88,0"
     assert indonesian.interval((-0.02, 0.03)) == "−2,0 hingga 3,0"
-    assert [indonesian.p_value(p) for p in (0.0, 0.00099, 0.001, 0.0213, 1.0)] == ["<0,001", "<0,001", "0,001", "0,021", "1,000"]
+    assert [indonesian.p_value(p) for p in (0.0, 0.00099, 0.001, 0.0213, 1.0)] == [
+        "<0,001",
+        "<0,001",
+        "0,001",
+        "0,021",
+        "1,000",
+    ]
 
 
 def test_durations_dates_and_lists():

@@ -44,4 +44,9 @@ def test_a_wrong_value_is_a_fault():
 def test_data_files_and_settings_have_no_fault(cases):
     found = cases()
     assert len(found) >= 30
-    assert [(case.name, said) for case in found for verdict, said in [inputs.judge(case)] if verdict == "CACAT"] == []
+    assert [
+        (case.name, said)
+        for case in found
+        for verdict, said in [inputs.judge(case)]
+        if verdict == "CACAT"
+    ] == []

@@ -37,20 +37,31 @@ study.compare({"Jaringan saya": result})
 
 
 def test_an_experiment_is_defined_trained_interrupted_resumed_and_compared(built, lab, page):  # noqa: F811
-    notebook = nbformat.read(built.folder / "notebooks/05_percobaan.ipynb", 4)  # its kernel, without which JupyterLab would ask
+    notebook = nbformat.read(
+        built.folder / "notebooks/05_percobaan.ipynb", 4
+    )  # its kernel, without which JupyterLab would ask
     notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in CELLS]
     nbformat.write(notebook, built.folder / "notebooks/saya.ipynb")
     page.goto(lab("saya.ipynb"))
-    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 4", timeout=180_000)
-    content, session = (f"jupyterapp.shell.currentWidget.{part}" for part in ("content", "sessionContext"))
+    page.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 4",
+        timeout=180_000,
+    )
+    content, session = (
+        f"jupyterapp.shell.currentWidget.{part}" for part in ("content", "sessionContext")
+    )
     page.wait_for_function(f"{session}.session?.kernel?.status === 'idle'", timeout=180_000)
     outputs = f"{content}.model.toJSON().cells.map(c => JSON.stringify(c.outputs))"
 
     def run(cell: int) -> None:
-        page.evaluate(f"{content}.activeCellIndex = {cell}; jupyterapp.commands.execute('notebook:run-cell'); true")
+        page.evaluate(
+            f"{content}.activeCellIndex = {cell}; jupyterapp.commands.execute('notebook:run-cell'); true"
+        )
 
     def wait(cell: int, words: str) -> None:
-        page.wait_for_function(f"{outputs}[{cell}].includes({words!r})", timeout=900_000, polling=200)
+        page.wait_for_function(
+            f"{outputs}[{cell}].includes({words!r})", timeout=900_000, polling=200
+        )
 
     run(0)
     run(1)
@@ -91,10 +102,19 @@ def test_the_laboratory_waits_for_a_guess_then_trains_and_shows_its_curve(built,
     notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in LABORATORY]
     nbformat.write(notebook, built.folder / "notebooks/laboratorium.ipynb")
     page.goto(lab("laboratorium.ipynb"))
-    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 2", timeout=180_000)
-    page.wait_for_function("jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'", timeout=180_000)
+    page.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 2",
+        timeout=180_000,
+    )
+    page.wait_for_function(
+        "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'",
+        timeout=180_000,
+    )
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'); true")
-    button, choices = page.get_by_role("button", name="Latih"), page.locator(".jp-OutputArea .jupyter-widgets select")
+    button, choices = (
+        page.get_by_role("button", name="Latih"),
+        page.locator(".jp-OutputArea .jupyter-widgets select"),
+    )
     expect(button).to_be_disabled(timeout=120_000)
     seed, guess = choices.nth(choices.count() - 2), choices.nth(choices.count() - 1)
     seed.select_option(index=1)

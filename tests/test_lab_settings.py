@@ -25,14 +25,24 @@ def lab(monkeypatch, tmp_path_factory):
         settings.LAB: "1",
     }
     folder = tmp_path_factory.getbasetemp() / "study"
-    for name, value in (given | {"CXR_DATA": str(folder / "data"), "CXR_RUNS": str(folder / "runs")}).items():
+    for name, value in (
+        given | {"CXR_DATA": str(folder / "data"), "CXR_RUNS": str(folder / "runs")}
+    ).items():
         monkeypatch.setenv(name, value)
 
 
 def test_what_make_lab_was_given_takes_the_place_of_a_default(lab, capsys):
     study = open_study("auto", "auto", "auto", 0, "auto", 28)
-    assert (study.used.source.kind, study.weights.kind, study.preset.name, study.seed) == ("phantom", "random", "smoke", 7)
-    assert "Dari make lab: DATA=phantom, WEIGHTS=random, PRESET=smoke, SEED=7, DEVICE=cpu." in capsys.readouterr().out
+    assert (study.used.source.kind, study.weights.kind, study.preset.name, study.seed) == (
+        "phantom",
+        "random",
+        "smoke",
+        7,
+    )
+    assert (
+        "Dari make lab: DATA=phantom, WEIGHTS=random, PRESET=smoke, SEED=7, DEVICE=cpu."
+        in capsys.readouterr().out
+    )
 
 
 def test_what_a_cell_says_itself_stays_and_outside_the_lab_nothing_is_taken(lab, monkeypatch):
@@ -44,17 +54,32 @@ def test_what_a_cell_says_itself_stays_and_outside_the_lab_nothing_is_taken(lab,
 
 def test_make_lab_hands_its_settings_to_jupyterlab(tmp_path):
     stub = tmp_path / "python"
-    stub.write_text(f'#!/bin/sh\n[ "$2" = jupyterlab ] && echo "${settings.LAB} $DATA $PRESET $SEED" || exit 0\n')
+    stub.write_text(
+        f'#!/bin/sh\n[ "$2" = jupyterlab ] && echo "${settings.LAB} $DATA $PRESET $SEED" || exit 0\n'
+    )
     stub.chmod(0o755)
-    words = ["lab", "DATA=phantom", "PRESET=smoke", "SEED=7", f"PYTHON={stub}", f"BUILD={tmp_path / 'build'}"]
-    done = subprocess.run(["make", "-s", *words], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.strip() == f"1 phantom smoke 7{os.linesep}".strip(), done.stdout + done.stderr
+    words = [
+        "lab",
+        "DATA=phantom",
+        "PRESET=smoke",
+        "SEED=7",
+        f"PYTHON={stub}",
+        f"BUILD={tmp_path / 'build'}",
+    ]
+    done = subprocess.run(
+        ["make", "-s", *words], cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert (
+        done.returncode == 0 and done.stdout.strip() == f"1 phantom smoke 7{os.linesep}".strip()
+    ), done.stdout + done.stderr
 
 
 def test_the_lab_has_the_seed_of_the_report_of_the_same_student(tmp_path):
     """Else a student trains everything twice, and discusses other numbers than the report's."""
     stub = tmp_path / "python"
-    stub.write_text(f'#!/bin/sh\n[ "$2" = jupyterlab ] && echo "seed $SEED" || exec {sys.executable} "$@"\n')
+    stub.write_text(
+        f'#!/bin/sh\n[ "$2" = jupyterlab ] && echo "seed $SEED" || exec {sys.executable} "$@"\n'
+    )
     stub.chmod(0o755)
     (tmp_path / "build").mkdir()
     seeds = []

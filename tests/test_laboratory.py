@@ -24,7 +24,9 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
     data, preset = made(), settings.PRESETS["smoke"]
     weights = resolve_weights("random")
-    study = Study(data, data, weights, preset, 0, torch.device("cpu"), "float32", tmp_path, "", time.time())
+    study = Study(
+        data, data, weights, preset, 0, torch.device("cpu"), "float32", tmp_path, "", time.time()
+    )
     return laboratory.Laboratory(study)
 
 
@@ -58,16 +60,26 @@ def test_a_training_stands_beside_its_guess_and_under_the_curves_before_it(bench
     press(bench, "naik")
     first = bytes(bench.picture.value)
     assert first.startswith(b"\x89PNG") and bench.picture.layout.display is None
-    assert bench.guess.value == laboratory.NOT_YET and bench.button.disabled, "the next guess is a new one"
+    assert bench.guess.value == laboratory.NOT_YET and bench.button.disabled, (
+        "the next guess is a new one"
+    )
     bench.controls["Ukuran batch"].value = "8"
     press(bench, "sama")
     assert bytes(bench.picture.value) != first
-    assert "dropout 0,5; ukuran batch 8" in bench.table.value and "dropout 0,5<" in bench.table.value
-    assert [trial.guess for trial in bench.trials] == ["naik", "sama"] and "dari 2 dugaan" in bench.said.value
+    assert (
+        "dropout 0,5; ukuran batch 8" in bench.table.value and "dropout 0,5<" in bench.table.value
+    )
+    assert [trial.guess for trial in bench.trials] == [
+        "naik",
+        "sama",
+    ] and "dari 2 dugaan" in bench.said.value
 
 
 def test_only_validation_images_are_judged(bench, monkeypatch):
-    monkeypatch.setattr("cxr_helpers.engine.runs.Run.open_test", lambda run: pytest.fail("the test split was opened"))
+    monkeypatch.setattr(
+        "cxr_helpers.engine.runs.Run.open_test",
+        lambda run: pytest.fail("the test split was opened"),
+    )
     bench.controls["Jadwal"].value = "kosinus"
     press(bench)
     (trial,) = bench.trials
@@ -103,7 +115,9 @@ def test_an_interrupted_training_leaves_the_panel_usable_and_goes_on(bench, monk
     monkeypatch.setattr(laboratory.live.Follower, "__call__", interrupted)
     press(bench, "turun")
     assert "Dihentikan" in bench.said.value and not bench.trials
-    assert not bench.button.disabled and not any(control.disabled for control in bench.controls.values())
+    assert not bench.button.disabled and not any(
+        control.disabled for control in bench.controls.values()
+    )
     bench.button.click()
     assert met == [1, 2, 1, 2] and bench.trials[0].guess == "turun"
 
@@ -145,7 +159,9 @@ def test_curves_take_a_tenth_of_the_time_at_most(bench, monkeypatch):
         clock[0] += 1  # an epoch
         follower([row] * epoch)
     trained = 100
-    assert len(shown) * 2 <= 0.1 * clock[0] + 4, "more than a tenth, the first and the last picture aside"
+    assert len(shown) * 2 <= 0.1 * clock[0] + 4, (
+        "more than a tenth, the first and the last picture aside"
+    )
     assert len(shown) >= 0.05 * trained, "the curve does not move"
     assert clock[0] == shown[-1], "the last epoch is shown"
 
@@ -169,13 +185,18 @@ def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
     bench.controls["Dropout"].value = "0,8"
     monkeypatch.setattr(experiments, "train", refuse)
     press(bench)
-    assert bench.said.value == "loss tidak lagi berupa bilangan terhingga." and not bench.button.disabled
+    assert (
+        bench.said.value == "loss tidak lagi berupa bilangan terhingga."
+        and not bench.button.disabled
+    )
 
 
 def test_the_time_is_said_beforehand_and_a_kept_training_needs_none(bench):
     assert "sama dengan pembandingnya" in bench.time.value
     bench.controls["Jaringan"].value = "ResNet-18"
-    assert "pilihan Anda sekitar" in bench.time.value and "pembandingnya sekitar" in bench.time.value
+    assert (
+        "pilihan Anda sekitar" in bench.time.value and "pembandingnya sekitar" in bench.time.value
+    )
     bench.controls["Jaringan"].value, bench.controls["Dropout"].value = "CNN kecil", "0,5"
     press(bench)
     assert "sudah tersimpan" in bench.time.value and "pembandingnya" not in bench.time.value

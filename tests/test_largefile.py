@@ -33,9 +33,13 @@ def test_the_rows_are_those_of_the_file_whatever_the_pieces(images, tmp_path, mo
 def test_another_file_or_other_rows_are_read_anew(images, tmp_path):
     path, whole = images
     largefile.rows(path, "train_images", WANTED, tmp_path)
-    assert np.array_equal(largefile.rows(path, "train_images", WANTED[:2], tmp_path), whole[WANTED[:2]])
+    assert np.array_equal(
+        largefile.rows(path, "train_images", WANTED[:2], tmp_path), whole[WANTED[:2]]
+    )
     written(path, {"train_images": whole[::-1]})
-    assert np.array_equal(largefile.rows(path, "train_images", WANTED, tmp_path), whole[::-1][WANTED])
+    assert np.array_equal(
+        largefile.rows(path, "train_images", WANTED, tmp_path), whole[::-1][WANTED]
+    )
 
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first(images, tmp_path, monkeypatch):
@@ -44,7 +48,10 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first(images, tmp_path, mon
     for n in range(1, 13):
         largefile.rows(path, "train_images", np.arange(n), tmp_path)
     kept = list((tmp_path / largefile.FOLDER).glob("*.npy"))
-    assert sum(path.stat().st_size for path in kept) <= 3000 and len(np.load(max(kept, key=os.path.getsize))) == 12
+    assert (
+        sum(path.stat().st_size for path in kept) <= 3000
+        and len(np.load(max(kept, key=os.path.getsize))) == 12
+    )
 
 
 def test_where_nothing_can_be_kept_the_rows_come_all_the_same(images, tmp_path):
@@ -56,7 +63,11 @@ def test_where_nothing_can_be_kept_the_rows_come_all_the_same(images, tmp_path):
 def test_a_file_that_is_cut_off_is_no_shorter_array(tmp_path, monkeypatch):
     images = np.zeros((100, 8, 8), np.uint8)
     path = written(tmp_path / "a.npz", {"train_images": images})
-    monkeypatch.setattr(np.lib.format, "read_array_header_1_0", lambda stream: ((200, 8, 8), False, np.dtype(np.uint8)))
+    monkeypatch.setattr(
+        np.lib.format,
+        "read_array_header_1_0",
+        lambda stream: ((200, 8, 8), False, np.dtype(np.uint8)),
+    )
     with pytest.raises(EOFError):
         largefile.rows(path, "train_images", WANTED[:3], tmp_path)
 
@@ -71,12 +82,16 @@ def test_a_data_set_is_the_same_by_either_way(tmp_path, monkeypatch, flag):
     monkeypatch.setattr(largefile, "LARGE", 1)
     small = data.load(source, classes)
     assert small.fingerprint == whole.fingerprint and small.counts == whole.counts
-    assert np.array_equal(small.test.images, whole.test.images) and np.array_equal(small.train.rows, whole.train.rows)
+    assert np.array_equal(small.test.images, whole.test.images) and np.array_equal(
+        small.train.rows, whole.train.rows
+    )
     assert np.array_equal(data.to_tensor(small.val.images), data.to_tensor(whole.val.images))
 
 
 def test_no_more_than_the_wanted_rows_and_a_piece_are_in_memory(tmp_path, monkeypatch):
-    path = written(tmp_path / "a.npz", {"train_images": np.zeros((4000, 64, 64), np.uint8)})  # 16 MB
+    path = written(
+        tmp_path / "a.npz", {"train_images": np.zeros((4000, 64, 64), np.uint8)}
+    )  # 16 MB
     monkeypatch.setattr(largefile, "PIECE", 2**18)
     tracemalloc.start()
     largefile.rows(path, "train_images", WANTED, tmp_path)

@@ -27,15 +27,24 @@ from tests.conftest import ROOT
 from tests.test_pages import PAGES, page, report_file  # noqa: F401 - page is a fixture
 
 VALIDATOR = ROOT / "tests/node_modules/.bin/html-validate"
-TOP, BOTTOM, SIDE = 27 / 297, 1 - 25 / 297, 15 / 210  # the margins of laporan.typ; a wide table may reach into those at the sides
+TOP, BOTTOM, SIDE = (
+    27 / 297,
+    1 - 25 / 297,
+    15 / 210,
+)  # the margins of laporan.typ; a wide table may reach into those at the sides
 
 
 def pictures(pdf: Path) -> list[np.ndarray]:
     """Each page of a PDF as (height, width) grey values 0–255, a pixel about 0.7 mm; drawn by Typst, which reads PDFs too."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(pdf, f"{folder}/it.pdf")
-        each = (f'#image("it.pdf", page: {i + 1}, width: 210mm)' for i in range(len(PdfReader(pdf).pages)))
-        Path(folder, "it.typ").write_text("#set page(width: 210mm, height: 297mm, margin: 0mm)\n" + "\n".join(each))
+        each = (
+            f'#image("it.pdf", page: {i + 1}, width: 210mm)'
+            for i in range(len(PdfReader(pdf).pages))
+        )
+        Path(folder, "it.typ").write_text(
+            "#set page(width: 210mm, height: 297mm, margin: 0mm)\n" + "\n".join(each)
+        )
         drawn = typst.compile(f"{folder}/it.typ", format="png", ppi=36)
     return [np.asarray(Image.open(io.BytesIO(one)).convert("L")) for one in drawn]
 
@@ -68,7 +77,11 @@ def headings(pdf: PdfReader) -> list[tuple[str, int]]:
 
 def test_no_page_is_more_than_a_third_empty_but_before_a_new_chapter(paper):
     pdf = PdfReader(paper)
-    chapters = {pdf.get_destination_page_number(entry) for entry in pdf.outline if not isinstance(entry, list)}
+    chapters = {
+        pdf.get_destination_page_number(entry)
+        for entry in pdf.outline
+        if not isinstance(entry, list)
+    }
     shares = [emptiest(picture) for picture in pictures(paper)]
     assert emptiest(np.full((842, 595), 255)) > 0.98
     inner = {i: share for i, share in enumerate(shares[:-1]) if i + 1 not in chapters}
@@ -78,12 +91,16 @@ def test_no_page_is_more_than_a_third_empty_but_before_a_new_chapter(paper):
 def test_each_figure_stands_in_its_section(paper, built):
     pdf = PdfReader(paper)
     text = ["".join(one.extract_text().split()) for one in pdf.pages]
-    starts = [("".join(title.split()), number) for title, number in headings(pdf)] + [("", len(text))]
+    starts = [("".join(title.split()), number) for title, number in headings(pdf)] + [
+        ("", len(text))
+    ]
     after = {title: number for (title, _), (_, number) in itertools.pairwise(starts)}
     html = BeautifulSoup(report_file(built, "laporan").read_text("utf-8"), "html.parser").main
     here, checked = "", 0
     for one in html.find_all(["h1", "h2", "figure"]):
-        words = "".join((one.figcaption if one.name == "figure" else one).get_text(" ", strip=True).split())
+        words = "".join(
+            (one.figcaption if one.name == "figure" else one).get_text(" ", strip=True).split()
+        )
         if one.name != "figure":
             here = words
         elif "tabel" not in one.get("class", []):
@@ -95,13 +112,13 @@ def test_each_figure_stands_in_its_section(paper, built):
 
 @pytest.mark.parametrize("mark", ["=", "=="])
 def test_a_figure_that_would_float_into_the_next_section_stays_in_its_own(tmp_path, mark):
-    (tmp_path / "fig-a.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="100" height="60"/>')
+    (tmp_path / "fig-a.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="100" height="60"/>'
+    )
     shell = (exporters.TEMPLATES / "laporan.typ").read_text("utf-8")
     measured = shell[shell.index("#context {\n  let place") :]
     filled = '#set page(height: 200mm)\n= Satu\n#block(height: 120mm)[Gambar]\n#metadata("fig-a") <sebutan-gambar>\n'
-    drawn = (
-        '#figure(image("fig-a.svg", width: 100%), placement: bottom, caption: [A.#metadata("fig-a") <letak-gambar>]) <fig-a>\n'
-    )
+    drawn = '#figure(image("fig-a.svg", width: 100%), placement: bottom, caption: [A.#metadata("fig-a") <letak-gambar>]) <fig-a>\n'
     late = filled + drawn + f"{mark} Dua\nIsi.\n" + measured
     assert "placement: none" in exporters._settled(tmp_path, late)
     fits = late.replace("120mm", "10mm").replace(f"{mark} Dua", f"#pagebreak()\n{mark} Dua")
@@ -128,8 +145,13 @@ def test_nothing_is_cut_off_at_the_sides_of_the_paper(paper):
 def test_no_heading_ends_a_page(paper):
     pdf = PdfReader(paper)
     for title, number in headings(pdf):
-        lines = [line.strip() for line in pdf.pages[number].extract_text().splitlines() if line.strip()]
-        assert "".join(title.split()) not in "".join(" ".join(lines[-2:]).split()), (title, lines[-2:])
+        lines = [
+            line.strip() for line in pdf.pages[number].extract_text().splitlines() if line.strip()
+        ]
+        assert "".join(title.split()) not in "".join(" ".join(lines[-2:]).split()), (
+            title,
+            lines[-2:],
+        )
 
 
 # --- wide tables ----------------------------------------------------------------------------------------------------
@@ -141,12 +163,29 @@ def whole_study(built, tmp_path, monkeypatch):
     body = built.result("04_perbaikan")
     body["ensemble"] = body["cross_validation"] = None
     base, other = body["shown"][:2]
-    estimate = {"value": -0.333, "ci95": [-0.365, -0.301], "p": None, "p_adjusted": None, "verdict": "belum dapat diputuskan"}
+    estimate = {
+        "value": -0.333,
+        "ci95": [-0.365, -0.301],
+        "p": None,
+        "p_adjusted": None,
+        "verdict": "belum dapat diputuskan",
+    }
     body["shown"] = [base]
     for remedy in (*remedies.REMEDIES, remedies.CROSS_VALIDATION):
-        row = copy.deepcopy(other) | {"name": remedy.name, "recommendation": remedy.recommendation, "title": remedy.title}
-        row |= {"predicts": estimate, "overfits": estimate, "trained_parameters": 11_168_193, "seconds": 86_399}
-        body["shown"].append(row | {"changed": {**remedy.changes, "augment": ["geometry", "exposure"]}})
+        row = copy.deepcopy(other) | {
+            "name": remedy.name,
+            "recommendation": remedy.recommendation,
+            "title": remedy.title,
+        }
+        row |= {
+            "predicts": estimate,
+            "overfits": estimate,
+            "trained_parameters": 11_168_193,
+            "seconds": 86_399,
+        }
+        body["shown"].append(
+            row | {"changed": {**remedy.changes, "augment": ["geometry", "exposure"]}}
+        )
     body["shown"][-1]["title"] = "Gabungan pilihan validasi dengan nama yang sepanjang-panjangnya"
     (tmp_path / "results").mkdir()
     (tmp_path / "results/04_perbaikan.json").write_text(json.dumps(body), encoding="utf-8")
@@ -157,20 +196,30 @@ def whole_study(built, tmp_path, monkeypatch):
     for id in ("tbl-perbaikan", "tbl-pendamping", "tbl-rincian"):
         chapter.table(id)
     chapter.figure("fig-selisih")
-    outputs = [nbformat.v4.new_output("display_data", data=data, metadata=metadata) for data, metadata in shown]
-    cells = [nbformat.v4.new_markdown_cell("# Studi"), nbformat.v4.new_code_cell("", outputs=outputs)]
+    outputs = [
+        nbformat.v4.new_output("display_data", data=data, metadata=metadata)
+        for data, metadata in shown
+    ]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Studi"),
+        nbformat.v4.new_code_cell("", outputs=outputs),
+    ]
     return nbformat.v4.new_notebook(cells=cells)
 
 
 def test_the_tables_of_a_whole_study_fit(whole_study, page, tmp_path):  # noqa: F811
-    (tmp_path / "studi.html").write_text(exporters.LaporanHTML().from_notebook_node(whole_study)[0], encoding="utf-8")
+    (tmp_path / "studi.html").write_text(
+        exporters.LaporanHTML().from_notebook_node(whole_study)[0], encoding="utf-8"
+    )
     for width, media in ((1280, "screen"), (1024, "screen"), (800, "print"), (390, "screen")):
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(media=media)
         page.goto((tmp_path / "studi.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width, width
         if width in (1280, 800):  # on a phone a table scrolls in a box of its own
-            boxes = page.evaluate("[...document.querySelectorAll('.gulir')].map(b => [b.scrollWidth, b.clientWidth])")
+            boxes = page.evaluate(
+                "[...document.querySelectorAll('.gulir')].map(b => [b.scrollWidth, b.clientWidth])"
+            )
             assert len(boxes) == 3 and all(inner <= outer for inner, outer in boxes), (width, boxes)
 
 
@@ -200,14 +249,18 @@ def test_numbers_of_one_unit_stand_with_their_commas_under_each_other(built, nam
         rows = [row.find_all(["th", "td"]) for row in grid.tbody.find_all("tr")]
         kinds = {row[metric].get_text() for row in rows} if metric is not None else {""}
         for kind, place in itertools.product(kinds, range(len(heads))):
-            if heads[place] == "Sidik data" or heads[place].startswith("Versi"):  # names, which may be all digits
+            if heads[place] == "Sidik data" or heads[place].startswith(
+                "Versi"
+            ):  # names, which may be all digits
                 continue
             cells = [row[place] for row in rows if metric is None or row[metric].get_text() == kind]
             texts = [cell.get_text(" ", strip=True) for cell in cells]
             found = {text: number for text in texts if (number := NUMBER.match(text))}
             if len(found) < 2 or any(text not in found and len(text) > 2 for text in texts):
                 continue  # words, or numbers among them
-            after = [re.sub(r"\d[\d.,]*", "0", text[number.end() :]) for text, number in found.items()]
+            after = [
+                re.sub(r"\d[\d.,]*", "0", text[number.end() :]) for text, number in found.items()
+            ]
             if len(set(after)) == 1:
                 where = (grid.find_parent("figure")["id"], texts)
                 assert len({len(number[1] or "") for number in found.values()}) == 1, where
@@ -226,8 +279,13 @@ def test_html_validate_finds_nothing(built, tmp_path):
     (tmp_path / "wrong.html").write_text("<p><div></p>")
     command = [str(VALIDATOR), "--config", str(tmp_path / "rules.json"), "--formatter", "json"]
     pages = [str(report_file(built, name)) for name in PAGES]
-    done = subprocess.run([*command, *pages, str(tmp_path / "wrong.html")], capture_output=True, text=True)
-    found = {Path(one["filePath"]).name: [m["message"] for m in one["messages"]] for one in json.loads(done.stdout)}
+    done = subprocess.run(
+        [*command, *pages, str(tmp_path / "wrong.html")], capture_output=True, text=True
+    )
+    found = {
+        Path(one["filePath"]).name: [m["message"] for m in one["messages"]]
+        for one in json.loads(done.stdout)
+    }
     assert found.pop("wrong.html") and not found
 
 
@@ -250,6 +308,12 @@ def test_pdf_claims_and_carries_the_tags_of_pdf_ua(paper, built):
     kinds = [tag["/S"] for tag in tags]
     drawn = [tag for tag in tags if tag["/S"] in ("/Figure", "/Formula")]
     html = BeautifulSoup(report_file(built, "laporan").read_text("utf-8"), "html.parser").main
-    assert kinds.count("/Figure") == len(html.find_all("img")) and kinds.count("/Table") == len(html.find_all("table"))
-    assert all(str(tag.get("/Alt", "")).strip() for tag in drawn), [tag.get("/Alt") for tag in drawn]
-    assert kinds.count("/TH") >= kinds.count("/Table") and {"/H1", "/H2", "/Caption", "/L"} <= set(kinds)
+    assert kinds.count("/Figure") == len(html.find_all("img")) and kinds.count("/Table") == len(
+        html.find_all("table")
+    )
+    assert all(str(tag.get("/Alt", "")).strip() for tag in drawn), [
+        tag.get("/Alt") for tag in drawn
+    ]
+    assert kinds.count("/TH") >= kinds.count("/Table") and {"/H1", "/H2", "/Caption", "/L"} <= set(
+        kinds
+    )

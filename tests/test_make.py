@@ -34,7 +34,11 @@ def galat(text: str) -> str:
 
 def test_help_is_indonesian_and_the_default(built):
     done = built.make()
-    assert done.returncode == 0 and "make report" in done.stdout and "menjalankan kelima notebook" in done.stdout
+    assert (
+        done.returncode == 0
+        and "make report" in done.stdout
+        and "menjalankan kelima notebook" in done.stdout
+    )
 
 
 def test_second_report_does_no_work(built):
@@ -62,7 +66,11 @@ def test_a_changed_template_typesets_only(built):
     (built.folder / "report/templates/laporan.css").touch()
     assert built.make(*SETTINGS).returncode == 0
     pages = {f"{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert len(pages) == 5 and changed(before, built.outputs()) == {"laporan.html", "laporan.pdf", *pages}
+    assert len(pages) == 5 and changed(before, built.outputs()) == {
+        "laporan.html",
+        "laporan.pdf",
+        *pages,
+    }
 
 
 def test_a_changed_helper_runs_its_notebook_only(built):
@@ -86,7 +94,9 @@ def test_a_changed_name_makes_the_report_again_but_no_notebook(built):
 def test_the_name_stays_until_it_is_changed(built):
     before = built.outputs()
     bare = [word for word in SETTINGS if not word.startswith(("NAME=", "NIM="))]
-    assert "Tidak ada yang perlu dikerjakan" in built.make(*bare).stdout and built.outputs() == before
+    assert (
+        "Tidak ada yang perlu dikerjakan" in built.make(*bare).stdout and built.outputs() == before
+    )
     assert built.make(*bare, "NIM=99").returncode == 0
     page = (built.folder / "build/report/laporan.html").read_text("utf-8")
     assert "Siti &lt;b&gt;Rahma" in page and "99" in page and "13_22*01" not in page
@@ -96,13 +106,20 @@ def test_the_name_stays_until_it_is_changed(built):
 def test_results_of_another_student_or_seed_are_not_joined(built):
     path = built.folder / "build/results/02_pelatihan.json"
     good, before = path.read_bytes(), built.outputs()
-    for place, value, says in (("student", {"name": "Orang Lain", "nim": "7"}, "Orang Lain"), ("seed", 5, "seed")):
+    for place, value, says in (
+        ("student", {"name": "Orang Lain", "nim": "7"}, "Orang Lain"),
+        ("seed", 5, "seed"),
+    ):
         body = json.loads(good)
         body["provenance"][place] = value
         path.write_text(json.dumps(body), encoding="utf-8")
         (built.folder / "report/laporan.ipynb").touch()
         done = built.make(*SETTINGS)
-        assert done.returncode != 0 and says in galat(done.stdout) and "02_pelatihan" in galat(done.stdout)
+        assert (
+            done.returncode != 0
+            and says in galat(done.stdout)
+            and "02_pelatihan" in galat(done.stdout)
+        )
     path.write_bytes(good)
     assert built.make(*SETTINGS).returncode == 0 and before
 
@@ -110,13 +127,26 @@ def test_results_of_another_student_or_seed_are_not_joined(built):
 def test_a_reworded_chapter_runs_its_notebook_and_the_report_only(built):
     """A helper that it once rested on is gone too, which must not stop make."""
     noted = built.folder / "build/notebooks/.02_pelatihan.ipynb.d"
-    noted.write_text(noted.read_text("utf-8") + "build/notebooks/02_pelatihan.ipynb: cxr_helpers/gone.py\ncxr_helpers/gone.py:\n")
+    noted.write_text(
+        noted.read_text("utf-8")
+        + "build/notebooks/02_pelatihan.ipynb: cxr_helpers/gone.py\ncxr_helpers/gone.py:\n"
+    )
     before = built.outputs()
     words = built.folder / "notebooks/text/02_pelatihan.md.j2"
-    words.write_text(words.read_text("utf-8").replace("Resep pelatihan mata kuliah", "Resep yang dipakai"), encoding="utf-8")
+    words.write_text(
+        words.read_text("utf-8").replace("Resep pelatihan mata kuliah", "Resep yang dipakai"),
+        encoding="utf-8",
+    )
     done = built.make(*SETTINGS)
     assert done.returncode == 0, done.stdout
-    expected = {"02_pelatihan.ipynb", "02_pelatihan.json", "02_pelatihan.html", "laporan.ipynb", "laporan.html", "laporan.pdf"}
+    expected = {
+        "02_pelatihan.ipynb",
+        "02_pelatihan.json",
+        "02_pelatihan.html",
+        "laporan.ipynb",
+        "laporan.html",
+        "laporan.pdf",
+    }
     assert changed(before, built.outputs()) == expected
     assert "Resep yang dipakai" in (built.folder / "build/report/laporan.html").read_text("utf-8")
 
@@ -140,9 +170,15 @@ CHAPTERS = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
     [
         ("cxr_helpers/attribution.py", {"03_analisis_overfitting", "laporan"}),
         ("cxr_helpers/engine/download.py", {"sources", *CHAPTERS, "laporan"}),
-        ("cxr_helpers/engine/worker.py", {*CHAPTERS, "laporan"}),  # `study.train` trains in workers too
+        (
+            "cxr_helpers/engine/worker.py",
+            {*CHAPTERS, "laporan"},
+        ),  # `study.train` trains in workers too
         ("notebooks/text/04_perbaikan.md.j2", {"04_perbaikan", "laporan"}),
-        ("notebooks/reference/results.json", {*CHAPTERS, "laporan"}),  # `study.compare` reads the recipe's seeds there
+        (
+            "notebooks/reference/results.json",
+            {*CHAPTERS, "laporan"},
+        ),  # `study.compare` reads the recipe's seeds there
         ("notebooks/text/istilah.md.j2", {*CHAPTERS, "laporan"}),
         ("notebooks/text/laporan.md.j2", {"laporan"}),
         ("report/depends.py", {"sources", *CHAPTERS, "laporan"}),
@@ -187,12 +223,28 @@ def needs(start: str) -> set[str]:
 
 
 def test_what_a_step_rests_on_is_what_it_imports():
-    report, first, sources = needs("report/laporan.ipynb"), needs("notebooks/01_adaptasi_bobot.ipynb"), needs("report/sources.py")
-    assert {"cxr_helpers/show.py", "cxr_helpers/plots.py", "cxr_helpers/engine/results.py", "cxr_helpers/__init__.py"} <= report
+    report, first, sources = (
+        needs("report/laporan.ipynb"),
+        needs("notebooks/01_adaptasi_bobot.ipynb"),
+        needs("report/sources.py"),
+    )
+    assert {
+        "cxr_helpers/show.py",
+        "cxr_helpers/plots.py",
+        "cxr_helpers/engine/results.py",
+        "cxr_helpers/__init__.py",
+    } <= report
     assert not {"cxr_helpers/training.py", "cxr_helpers/remedies.py"} & report
-    assert {"cxr_helpers/adaptation.py", "cxr_helpers/training.py", "cxr_helpers/engine/runs.py"} <= first
+    assert {
+        "cxr_helpers/adaptation.py",
+        "cxr_helpers/training.py",
+        "cxr_helpers/engine/runs.py",
+    } <= first
     assert not {"cxr_helpers/claims.py", "cxr_helpers/attribution.py"} & first
-    assert {"cxr_helpers/engine/phantom.py", "cxr_helpers/engine/anatomy.py"} <= sources and "cxr_helpers/plots.py" not in sources
+    assert {
+        "cxr_helpers/engine/phantom.py",
+        "cxr_helpers/engine/anatomy.py",
+    } <= sources and "cxr_helpers/plots.py" not in sources
 
 
 def test_a_chapter_rests_on_its_own_words_and_the_report_on_all():
@@ -204,7 +256,12 @@ def test_a_chapter_rests_on_its_own_words_and_the_report_on_all():
 
 def test_imports_in_functions_count_and_a_broken_file_rests_on_nothing(tmp_path):
     (tmp_path / "cxr_helpers").mkdir()
-    for name, source in (("__init__", ""), ("a", "def f():\n    from cxr_helpers import b\n"), ("b", "import ("), ("c", "")):
+    for name, source in (
+        ("__init__", ""),
+        ("a", "def f():\n    from cxr_helpers import b\n"),
+        ("b", "import ("),
+        ("c", ""),
+    ):
         (tmp_path / f"cxr_helpers/{name}.py").write_text(source)
     (tmp_path / "start.py").write_text("import numpy\nfrom cxr_helpers.a import f\n")
     found = [path.as_posix() for path in depends.needed(Path("start.py"), tmp_path)]
@@ -219,19 +276,31 @@ def test_ipythons_own_commands_and_named_templates_are_followed(tmp_path):
     ]
     code = [{"cell_type": "code", "source": [cell]} for cell in cells]
     files = {
-        "notebooks/x.ipynb": json.dumps({"cells": [*code, {"cell_type": "markdown", "source": "import cxr_helpers.never"}]}),
+        "notebooks/x.ipynb": json.dumps(
+            {"cells": [*code, {"cell_type": "markdown", "source": "import cxr_helpers.never"}]}
+        ),
         "notebooks/text/x.md.j2": "{%- from 'umum.md.j2' import a %}{% include \"hilang.md.j2\" %}",
         "notebooks/text/umum.md.j2": "{% extends 'dasar.j2' %}",
         "notebooks/text/dasar.j2": "",
         "notebooks/text/y.md.j2": "",
-        **{f"cxr_helpers/{name}.py": "" for name in ("__init__", "a", "never", "b/__init__", "b/d")},
+        **{
+            f"cxr_helpers/{name}.py": "" for name in ("__init__", "a", "never", "b/__init__", "b/d")
+        },
     }
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content, encoding="utf-8")
     found = [path.as_posix() for path in depends.needed(Path("notebooks/x.ipynb"), tmp_path)]
-    helpers = ["cxr_helpers/__init__.py", "cxr_helpers/a.py", "cxr_helpers/b/__init__.py", "cxr_helpers/b/d.py"]
-    assert found == [*helpers, *(f"notebooks/text/{name}" for name in ("dasar.j2", "umum.md.j2", "x.md.j2"))]
+    helpers = [
+        "cxr_helpers/__init__.py",
+        "cxr_helpers/a.py",
+        "cxr_helpers/b/__init__.py",
+        "cxr_helpers/b/d.py",
+    ]
+    assert found == [
+        *helpers,
+        *(f"notebooks/text/{name}" for name in ("dasar.j2", "umum.md.j2", "x.md.j2")),
+    ]
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------
@@ -263,7 +332,11 @@ def start(folder: Path, words: list[str], **variables: str) -> subprocess.Popen:
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for orphans in /proc")
 def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(built):
     before = built.outputs()
-    words = [*SETTINGS, "SEED=7", "BUILD=build-berhenti"]  # another seed: its trainings are not in the store
+    words = [
+        *SETTINGS,
+        "SEED=7",
+        "BUILD=build-berhenti",
+    ]  # another seed: its trainings are not in the store
     process = start(built.folder, words)
     runs = {path.name for path in (built.folder / "runs").iterdir()}
     for _ in range(1200):  # until a training has begun
@@ -273,20 +346,32 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(built):
     assert processes_in(built.folder)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
     said, _ = process.communicate(timeout=180)
-    assert process.returncode != 0 and "Traceback" not in said and "Jalankan perintah yang sama" in said, said
+    assert (
+        process.returncode != 0
+        and "Traceback" not in said
+        and "Jalankan perintah yang sama" in said
+    ), said
     for _ in range(100):
         if not processes_in(built.folder):
             break
         time.sleep(0.1)
     assert not processes_in(built.folder)
-    assert built.outputs() == before and not list((built.folder / "build-berhenti").rglob("*.sementara*"))
+    assert built.outputs() == before and not list(
+        (built.folder / "build-berhenti").rglob("*.sementara*")
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for orphans in /proc")
-@pytest.mark.parametrize(("how", "says"), [("Ctrl-C", "Jalankan perintah yang sama"), ("killed", "memori habis")])
+@pytest.mark.parametrize(
+    ("how", "says"), [("Ctrl-C", "Jalankan perintah yang sama"), ("killed", "memori habis")]
+)
 def test_the_processes_of_notebook_04_end_with_it(built, tmp_path, how, says):
     """N_JOBS=2, stopped by Ctrl-C, or its kernel killed as a system without memory does it."""
-    before, helper, store = built.outputs(), built.folder / "cxr_helpers/laboratory.py", tmp_path / "runs"
+    before, helper, store = (
+        built.outputs(),
+        built.folder / "cxr_helpers/laboratory.py",
+        tmp_path / "runs",
+    )
     state = helper.stat()
     os.utime(helper)  # notebook 04 is to be made again, with nothing in the store
     process = start(built.folder, [*SETTINGS, "N_JOBS=2"], CXR_RUNS=str(store))
@@ -299,7 +384,10 @@ def test_the_processes_of_notebook_04_end_with_it(built, tmp_path, how, says):
     if how == "Ctrl-C":
         os.killpg(process.pid, signal.SIGINT)
     else:
-        os.kill(next(pid for pid, line in working.items() if "ipykernel_launcher" in line), signal.SIGKILL)
+        os.kill(
+            next(pid for pid, line in working.items() if "ipykernel_launcher" in line),
+            signal.SIGKILL,
+        )
     said, _ = process.communicate(timeout=180)  # its pipe is open until the last process has ended
     assert process.returncode != 0 and "Traceback" not in said and says in said, said
     assert not processes_in(built.folder)
@@ -364,7 +452,11 @@ def bad_files(folder, phantom):
     rows = whole["val_labels"][:, 1] == 1
     broken = {
         "tanpa-kunci.npz": {name: value for name, value in whole.items() if name != "test_labels"},
-        "tanpa-kelas.npz": {**whole, "val_images": whole["val_images"][~rows], "val_labels": whole["val_labels"][~rows]},
+        "tanpa-kelas.npz": {
+            **whole,
+            "val_images": whole["val_images"][~rows],
+            "val_labels": whole["val_labels"][~rows],
+        },
     }
     for name, arrays in broken.items():
         np.savez(folder / name, **arrays)

@@ -15,7 +15,9 @@ def test_small_images_get_the_course_stem():
     network = model.course_resnet18(28)
     stem = network.conv1
     assert stem.weight.shape == (64, 1, 3, 3) and stem.bias is None
-    assert (stem.stride, stem.padding) == ((1, 1), (1, 1)) and isinstance(network.maxpool, torch.nn.Identity)
+    assert (stem.stride, stem.padding) == ((1, 1), (1, 1)) and isinstance(
+        network.maxpool, torch.nn.Identity
+    )
     assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 1)
 
 
@@ -42,7 +44,9 @@ def test_split_network_is_the_network(trainable):
     network = model.build(weights.resolve_weights("random"), 0).eval()
     frozen, trained = model.split_frozen(network, trainable)
     with torch.no_grad():
-        assert torch.allclose(trained.eval()(frozen.eval()(grey(2, 28))), network(grey(2, 28)), atol=1e-5)
+        assert torch.allclose(
+            trained.eval()(frozen.eval()(grey(2, 28))), network(grey(2, 28)), atol=1e-5
+        )
 
 
 def test_frozen_batch_norm_keeps_its_statistics_in_train_mode():

@@ -47,7 +47,11 @@ def test_one_parameters_cell_with_known_names(notebook):
 
 def test_no_notebook_defines_again_what_a_helper_defines(notebook):
     kinds = (ast.FunctionDef, ast.ClassDef)
-    helpers = [node for path in (ROOT / "cxr_helpers").rglob("*.py") for node in ast.parse(path.read_text("utf-8")).body]
+    helpers = [
+        node
+        for path in (ROOT / "cxr_helpers").rglob("*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+    ]
     defined = {node.name for node in ast.walk(ast.parse(code(notebook))) if isinstance(node, kinds)}
     assert not defined & {node.name for node in helpers if isinstance(node, kinds)}
 
@@ -64,17 +68,35 @@ def test_jupyterlab_shows_author_and_year_as_the_bibliography_has_them(path):
     named = re.findall(r"\[(\([^\]]*\))\]\(#ref-(\w+)\)", text)
     assert {key for _, key in named} == set(show.CITED.findall(text))
     for label, key in named:
-        options = {"extra_args": ["--citeproc", "--bibliography=pustaka.bib", "--wrap=none"], "cworkdir": str(ROOT / "report")}
-        cited = pypandoc.convert_text(f"---\nlang: id\n...\n[@{key}]", "plain", format="markdown", **options)
+        options = {
+            "extra_args": ["--citeproc", "--bibliography=pustaka.bib", "--wrap=none"],
+            "cworkdir": str(ROOT / "report"),
+        }
+        cited = pypandoc.convert_text(
+            f"---\nlang: id\n...\n[@{key}]", "plain", format="markdown", **options
+        )
         assert cited.splitlines()[0] == label
 
 
 def test_the_chapters_share_their_parameters():
-    cells = [next(c.source for c in nbformat.read(p, 4).cells if "parameters" in c.metadata.get("tags", [])) for p in CHAPTERS]
+    cells = [
+        next(
+            c.source
+            for c in nbformat.read(p, 4).cells
+            if "parameters" in c.metadata.get("tags", [])
+        )
+        for p in CHAPTERS
+    ]
     of_trainings = ("n_jobs", "cluster", "repeat")
-    only = [{line.split()[0] for line in cell.splitlines() if line.startswith(of_trainings)} for cell in cells]
+    only = [
+        {line.split()[0] for line in cell.splitlines() if line.startswith(of_trainings)}
+        for cell in cells
+    ]
     assert only == [set(), set(), set(), {*of_trainings}, {"n_jobs", "cluster"}]
-    shared = {"\n".join(line for line in cell.splitlines() if not line.startswith(of_trainings)) for cell in cells}
+    shared = {
+        "\n".join(line for line in cell.splitlines() if not line.startswith(of_trainings))
+        for cell in cells
+    }
     assert len(shared) == 1
 
 
@@ -92,7 +114,9 @@ def test_no_measured_number_is_typed_into_the_report():
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_no_time_is_typed_into_a_chapter(path):
     """How long something takes depends on the computer: it is measured and printed, or left unsaid."""
-    assert not re.findall(r"[^.\n]*\b(?:detik|menit|jam-jam)\b[^.\n]*", prose(nbformat.read(path, 4)))
+    assert not re.findall(
+        r"[^.\n]*\b(?:detik|menit|jam-jam)\b[^.\n]*", prose(nbformat.read(path, 4))
+    )
 
 
 def test_every_citation_of_the_templates_is_in_the_bibliography():
@@ -107,4 +131,6 @@ def test_notebooks_are_plain_json_with_stable_ids():
         text = path.read_text("utf-8")
         ids = [cell["id"] for cell in json.loads(text)["cells"]]
         assert len(ids) == len(set(ids))
-        assert text == nbformat.writes(nbformat.reads(text, 4)) + "\n", "JupyterLab would write it in another order"
+        assert text == nbformat.writes(nbformat.reads(text, 4)) + "\n", (
+            "JupyterLab would write it in another order"
+        )

@@ -27,12 +27,19 @@ def loaded(path, classes="auto", size=28) -> data.Dataset:
     return data.load(sources.resolve(str(path), size=size), classes)
 
 
-@pytest.mark.parametrize("name", ["foto.npz", "foto (1).npz", "Data Akhir - Salinan.NPZ", "рентген.npz", "a", "chest.zip"])
+@pytest.mark.parametrize(
+    "name",
+    ["foto.npz", "foto (1).npz", "Data Akhir - Salinan.NPZ", "рентген.npz", "a", "chest.zip"],
+)
 def test_any_name_and_ones_own_classes(tmp_path, name):
     arrays = own()
     path = written(tmp_path / "x.npz", arrays).rename(tmp_path / name)
     dataset = loaded(path, "Sehat, sakit")
-    assert dataset.classes == ("sehat", "sakit") and dataset.source.kind == "file" and name in dataset.source.title
+    assert (
+        dataset.classes == ("sehat", "sakit")
+        and dataset.source.kind == "file"
+        and name in dataset.source.title
+    )
     for split, n in SIZES.items():
         part = getattr(dataset, split)
         np.testing.assert_array_equal(part.rows, np.arange(n))
@@ -43,7 +50,9 @@ def test_any_name_and_ones_own_classes(tmp_path, name):
 def test_the_order_of_bare_numbers_is_the_order_of_names(tmp_path):
     path = written(tmp_path / "foto.npz", own(values=(7, -1)))
     dataset = loaded(path, "negatif,positif")
-    np.testing.assert_array_equal(dataset.train.labels, np.arange(60) % 2 == 0)  # 7 is the higher, so the second name
+    np.testing.assert_array_equal(
+        dataset.train.labels, np.arange(60) % 2 == 0
+    )  # 7 is the higher, so the second name
     plain = loaded(path)
     assert plain.classes == ("-1", "7")
     np.testing.assert_array_equal(plain.train.labels, dataset.train.labels)
@@ -56,7 +65,10 @@ def test_three_classes_are_chosen_from_by_number_or_by_the_files_own_names(tmp_p
     one_line(caught)
     dataset = loaded(path, "2,0")
     assert dataset.classes == ("2", "0") and dataset.counts["train"] == {"2": 20, "0": 20}
-    named = written(tmp_path / "bernama.npz", {**own(values=(0, 1, 2)), "kelas": np.array(["normal", "TB", "covid"])})
+    named = written(
+        tmp_path / "bernama.npz",
+        {**own(values=(0, 1, 2)), "kelas": np.array(["normal", "TB", "covid"])},
+    )
     dataset = loaded(named, "tb,Normal")
     assert dataset.classes == ("TB", "normal")
     np.testing.assert_array_equal(dataset.val.rows, [i for i in range(30) if i % 3 != 2])
@@ -75,7 +87,9 @@ def test_one_column_a_class(tmp_path):
         arrays[f"{split}_labels"] = np.eye(3, dtype=np.uint8)[arrays[f"{split}_labels"]]
     arrays["train_labels"][2] = (1, 1, 0)  # two findings at once: neither
     dataset = loaded(written(tmp_path / "foto.npz", arrays), "0,2")
-    np.testing.assert_array_equal(dataset.train.rows, [i for i in range(60) if i % 3 != 1 and i != 2])
+    np.testing.assert_array_equal(
+        dataset.train.rows, [i for i in range(60) if i % 3 != 1 and i != 2]
+    )
     assert dataset.source.many_labels
 
 
@@ -167,7 +181,9 @@ def test_a_size_that_is_there_is_offered_and_one_that_is_not_is_not(tmp_path):
 
 def test_an_official_file_is_known_by_its_digest_under_any_name(tmp_path, monkeypatch):
     path = written(tmp_path / "unduhan(3).npz", made("organamnist"))
-    monkeypatch.setattr(sources, "_by_digest", lambda: {download.digest(path, "md5"): "organamnist"})
+    monkeypatch.setattr(
+        sources, "_by_digest", lambda: {download.digest(path, "md5"): "organamnist"}
+    )
     assert loaded(path, "heart,liver").classes == ("heart", "liver")
 
 
@@ -197,7 +213,10 @@ def test_flat_and_equal_images_are_said(tmp_path):
     arrays["train_images"][:] = arrays["train_images"][0]
     arrays["val_images"][:5] = 128
     note = loaded(written(tmp_path / "foto.npz", arrays)).source.note
-    assert "Semua citra split train sama persis" in note and "5 dari 30 citra split val berwarna rata" in note
+    assert (
+        "Semua citra split train sama persis" in note
+        and "5 dari 30 citra split val berwarna rata" in note
+    )
     assert "test" not in note
 
 
@@ -205,12 +224,16 @@ def test_flat_and_equal_images_are_said(tmp_path):
 def test_a_rare_class_is_in_every_subset_in_its_proportion(tmp_path, n):
     dataset = loaded(written(tmp_path / "foto.npz", rare(299)), "sakit,normal")
     small = data.take(dataset, n, n, n, seed=3)
-    assert {split: counts["sakit"] for split, counts in small.counts.items()} == dict.fromkeys(SIZES, 1)
+    assert {split: counts["sakit"] for split, counts in small.counts.items()} == dict.fromkeys(
+        SIZES, 1
+    )
 
 
 def test_folds_hold_both_classes_or_one_line_names_the_class(tmp_path):
     dataset = loaded(written(tmp_path / "foto.npz", rare(299)), "sakit,normal")  # 2 + 2 sick
-    with pytest.raises(InputError, match=r"Kelas sakit hanya mempunyai 4 citra .* 5 lipatan") as caught:
+    with pytest.raises(
+        InputError, match=r"Kelas sakit hanya mempunyai 4 citra .* 5 lipatan"
+    ) as caught:
         remedies.folds(dataset, seed=0)
     one_line(caught)
     for fold in remedies.folds(dataset, seed=0, n=4):
@@ -220,7 +243,10 @@ def test_folds_hold_both_classes_or_one_line_names_the_class(tmp_path):
 def test_folds_count_patients_where_they_are_known(tmp_path):
     dataset = loaded(written(tmp_path / "foto.npz", own()), "sakit,normal")
     same = {
-        split: replace(getattr(dataset, split), patients=np.where(getattr(dataset, split).labels == 0, 1, np.arange(n) + 2))
+        split: replace(
+            getattr(dataset, split),
+            patients=np.where(getattr(dataset, split).labels == 0, 1, np.arange(n) + 2),
+        )
         for split, n in SIZES.items()
     }
     with pytest.raises(InputError, match="Kelas sakit hanya mempunyai 2 pasien"):

@@ -61,7 +61,9 @@ def network(program: str) -> torch.nn.Module:
 def test_the_program_holds_what_the_class_rests_on_and_makes_it_again(shell):
     shell(NETWORK)
     program = shell("capture(network=Net)")
-    assert all(line in program for line in ("WIDTH = 8", "def block", "class Net", "import torch.nn as nn"))
+    assert all(
+        line in program for line in ("WIDTH = 8", "def block", "class Net", "import torch.nn as nn")
+    )
     assert "capture" not in program
     assert network(program)(torch.zeros(3, 1, 28, 28)).shape == (3, 1)
     assert network(program).head.in_features == 8
@@ -102,8 +104,14 @@ def test_expressions_are_taken_as_they_stand_in_the_call(shell):
     parts = owncode.make(program)
     assert parts["network"]().head.in_features == 4
     assert parts["optimizer"].keywords == {"momentum": 0.9}
-    assert owncode.expressions(program)["optimizer"] == "partial(torch.optim.SGD, momentum=momentum)"
-    in_loop = shell("[capture(network=lambda: Net(width)) for width in (2, 3)]") if sys.version_info >= (3, 12) else None
+    assert (
+        owncode.expressions(program)["optimizer"] == "partial(torch.optim.SGD, momentum=momentum)"
+    )
+    in_loop = (
+        shell("[capture(network=lambda: Net(width)) for width in (2, 3)]")
+        if sys.version_info >= (3, 12)
+        else None
+    )
     shell("found = []\nfor width in (2, 3):\n    found.append(capture(network=lambda: Net(width)))")
     made = [network(one).head.in_features for one in shell("found")]
     assert made == [2, 3] and in_loop in (None, shell("found"))
@@ -135,7 +143,9 @@ def test_a_loop_over_networks_trains_each_of_them(shell):
     shell("found = []\nfor net in (Net, Other):\n    found.append(capture(network=net))")
     programs = shell("found + [capture(network=one) for one in (Net, Other)]")
     assert [type(network(one)).__name__ for one in programs] == ["Net", "Other"] * 2
-    assert not any("found" in one or "capture" in one for one in programs), "the loop is no part of what it trains"
+    assert not any("found" in one or "capture" in one for one in programs), (
+        "the loop is no part of what it trains"
+    )
     with pytest.raises(owncode.Unknown, match=r"nilai loss berganti.*langsung pada panggilannya"):
         shell("for loss in (Loss(1.0), Loss(2.0)):\n    capture(network=Net, loss=loss)")
 
@@ -148,7 +158,10 @@ def test_a_loop_over_trainings_is_never_part_of_a_program(shell):
 
 
 def test_what_a_function_is_given_is_not_the_global_of_that_name(shell):
-    shell(TWO + "net, loss = Other, Loss(9.0)\n\ndef both(net, loss):\n    return capture(network=net, loss=loss)")
+    shell(
+        TWO
+        + "net, loss = Other, Loss(9.0)\n\ndef both(net, loss):\n    return capture(network=net, loss=loss)"
+    )
     shell("\ndef one(net, width):\n    return capture(network=lambda: net(width))")
     assert type(network(shell("one(Net, 4)"))).__name__ == "Net"
     with pytest.raises(owncode.Unknown, match="nilai loss berganti"):
@@ -220,27 +233,43 @@ def test_what_has_no_text_is_said(shell, tmp_path, monkeypatch):
     for cell, why in (
         ("d = {'network': Net()}\ncapture(**d)", "tuliskan network="),
         ("Old = Net\nclass Net(nn.Module): pass\ncapture(network=Old)", "didefinisikan ulang"),
-        ("exec('class Hidden(nn.Module): pass')\ncapture(network=Hidden)", "Hidden tidak ditemukan"),
+        (
+            "exec('class Hidden(nn.Module): pass')\ncapture(network=Hidden)",
+            "Hidden tidak ditemukan",
+        ),
     ):
         with pytest.raises(owncode.Unknown, match=why):
             shell(cell)
     (tmp_path / "other_file.py").write_text("from torch import nn\nclass Net(nn.Module): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     shell("import other_file")
-    with pytest.raises(owncode.Unknown, match=r'bacalah berkas itu dengan study\.load\("other_file\.py"\)'):
+    with pytest.raises(
+        owncode.Unknown, match=r'bacalah berkas itu dengan study\.load\("other_file\.py"\)'
+    ):
         shell("capture(network=other_file.Net)")
 
 
-def test_a_file_of_ones_own_that_is_imported_is_never_left_out_of_the_text(shell, tmp_path, monkeypatch):
+def test_a_file_of_ones_own_that_is_imported_is_never_left_out_of_the_text(
+    shell, tmp_path, monkeypatch
+):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "layers_of_mine.py").write_text("from torch import nn\nclass Block(nn.Linear): pass\n")
+    (tmp_path / "layers_of_mine.py").write_text(
+        "from torch import nn\nclass Block(nn.Linear): pass\n"
+    )
     (tmp_path / "folder_of_mine").mkdir()
-    (tmp_path / "folder_of_mine" / "net.py").write_text("from torch import nn\nclass Net(nn.Linear): pass\n")
-    (tmp_path / "model.py").write_text("from layers_of_mine import Block\ndef make(): return Block(1, 1)\n")
+    (tmp_path / "folder_of_mine" / "net.py").write_text(
+        "from torch import nn\nclass Net(nn.Linear): pass\n"
+    )
+    (tmp_path / "model.py").write_text(
+        "from layers_of_mine import Block\ndef make(): return Block(1, 1)\n"
+    )
     shell(f"model = owncode.load({str(tmp_path / 'model.py')!r})\nimport folder_of_mine.net")
     for cell, why in (
         ("capture(network=model.make)", r"model\.py mengimpor berkas layers_of_mine\.py; satukan"),
-        ("def make():\n    from layers_of_mine import Block\n    return Block(1, 1)\ncapture(network=make)", r"study\.load"),
+        (
+            "def make():\n    from layers_of_mine import Block\n    return Block(1, 1)\ncapture(network=make)",
+            r"study\.load",
+        ),
         ("capture(network=folder_of_mine.net.Net)", r"berasal dari berkas folder_of_mine"),
     ):
         with pytest.raises(owncode.Unknown, match=why):
@@ -256,7 +285,12 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
 
 
 def test_a_failure_in_own_code_says_the_line_and_keeps_the_way_there():
-    parts = owncode.make("def f(x):\n    return x.undefined_thing\n\nBAGIAN = {\n    'augment': [f],\n}\n")
-    with pytest.raises(InputError, match=r"return x\.undefined_thing.*AttributeError") as found, owncode.explained():
+    parts = owncode.make(
+        "def f(x):\n    return x.undefined_thing\n\nBAGIAN = {\n    'augment': [f],\n}\n"
+    )
+    with (
+        pytest.raises(InputError, match=r"return x\.undefined_thing.*AttributeError") as found,
+        owncode.explained(),
+    ):
         parts["augment"][0](torch.zeros(1))
     assert "undefined_thing" in found.value.details and "in f" in found.value.details

@@ -25,9 +25,7 @@ from tests.conftest import ROOT, environment
 AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 PAGES = ["laporan", *NOTEBOOKS]
-NASTY = (
-    r"""O'"Hara" \n <script>alert(1)</script> #let x = 1 $y$ \textbf{a} *m* _e_ [l](http://x) @he2016 {{ 7*7 }} `c` ]) // %d"""
-)
+NASTY = r"""O'"Hara" \n <script>alert(1)</script> #let x = 1 $y$ \textbf{a} *m* _e_ [l](http://x) @he2016 {{ 7*7 }} `c` ]) // %d"""
 
 
 def report_file(built, name: str) -> Path:
@@ -50,13 +48,21 @@ def test_a_page_is_whole_alone_and_quiet(built, page, name):
     requests, errors = [], []
     page.on("request", lambda request: requests.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    for width, scheme, media in ((1280, "light", "screen"), (360, "dark", "screen"), (800, "light", "print")):
+    page.on(
+        "console", lambda message: errors.append(message.text) if message.type == "error" else None
+    )
+    for width, scheme, media in (
+        (1280, "light", "screen"),
+        (360, "dark", "screen"),
+        (800, "light", "print"),
+    ):
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme, media=media)
         page.goto(report_file(built, name).as_uri())
         assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 50)")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, (
+            "the page scrolls sideways"
+        )
     assert requests == 3 * [report_file(built, name).as_uri()]
     assert errors == []
     expect(page.locator("nav"), "the contents are printed").to_have_css("display", "none")
@@ -66,8 +72,13 @@ def test_a_page_is_whole_alone_and_quiet(built, page, name):
 def test_links_lead_somewhere(built, page, name):
     page.goto(report_file(built, name).as_uri())
     assert page.locator('nav a[href^="#"]').count() >= 4
-    links = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))")
-    targets = {f"#{name}" for name in page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")}
+    links = page.evaluate(
+        "[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))"
+    )
+    targets = {
+        f"#{name}"
+        for name in page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    }
     assert not {unquote(link) for link in links if link.startswith("#")} - targets
     beside = {link.partition("#")[0] for link in links if re.match(r"\w+\.html", link)}
     assert beside == ({f"{n}.html" for n in NOTEBOOKS} if name == "laporan" else {"laporan.html"})
@@ -83,7 +94,9 @@ def test_axe_finds_no_violation(built, page, name, scheme):
         pytest.skip("axe-core is not installed (npm ci --prefix tests)")
     page.emulate_media(color_scheme=scheme)
     page.goto(report_file(built, name).as_uri())
-    page.evaluate(AXE.read_text("utf-8") + "; true")  # not as a script tag: the page itself forbids scripts
+    page.evaluate(
+        AXE.read_text("utf-8") + "; true"
+    )  # not as a script tag: the page itself forbids scripts
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
     found = "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 200))]))"
     for width in (390, 768, 1280):
@@ -121,8 +134,14 @@ def nasty(tmp_path, monkeypatch):
     (tmp_path / "uji.md.j2").write_text(COVER, encoding="utf-8")
     results.write("uji", {"text": text}, {"clock": time.time()}, tmp_path)
     show.cover(show.Chapter("uji", tmp_path), {"Nama": text, "NIM": text}, "2026-01-01T00:00:00")
-    outputs = [nbformat.v4.new_output("display_data", data=data, metadata=metadata) for data, metadata in shown]
-    cells = [nbformat.v4.new_code_cell("", outputs=outputs), nbformat.v4.new_markdown_cell("# Bagian\n\nIsi.")]
+    outputs = [
+        nbformat.v4.new_output("display_data", data=data, metadata=metadata)
+        for data, metadata in shown
+    ]
+    cells = [
+        nbformat.v4.new_code_cell("", outputs=outputs),
+        nbformat.v4.new_markdown_cell("# Bagian\n\nIsi."),
+    ]
     return nbformat.v4.new_notebook(cells=cells), text
 
 
@@ -137,7 +156,9 @@ def test_free_text_stays_text_in_html(nasty):
 
 def test_free_text_stays_text_in_pdf(nasty, tmp_path):
     (tmp_path / "nasty.pdf").write_bytes(exporters.LaporanPDF().from_notebook_node(nasty[0])[0])
-    whole = "".join(" ".join(p.extract_text() for p in PdfReader(tmp_path / "nasty.pdf").pages).split())
+    whole = "".join(
+        " ".join(p.extract_text() for p in PdfReader(tmp_path / "nasty.pdf").pages).split()
+    )
     assert whole.count("".join(NASTY.split())) >= 3
 
 
@@ -148,7 +169,9 @@ def test_the_same_notebook_gives_the_same_bytes(built):
     notebook = built.folder / "build/notebooks/laporan.ipynb"
     for kind in ("html", "pdf"):
         exporters.export(notebook, built.folder / f"again.{kind}", kind)
-        assert (built.folder / f"again.{kind}").read_bytes() == (built.folder / f"build/report/laporan.{kind}").read_bytes()
+        assert (built.folder / f"again.{kind}").read_bytes() == (
+            built.folder / f"build/report/laporan.{kind}"
+        ).read_bytes()
 
 
 def on_pages(said: str, text: str) -> bool:
@@ -165,11 +188,20 @@ def test_pdf_and_html_say_the_same(built):
             words = said.get_text(" ", strip=True)
             for part in re.split(r"(?<=\.) ", words):  # a page may end between two sentences
                 assert on_pages("".join(part.split()), squeezed), part
-    for kind, tags in (("Gambar", html.select("figure:not(.tabel) > figcaption")), ("Tabel", html.select(".tabel > figcaption"))):
-        numbers = [int(re.match(rf"{kind} (\d+)\.", tag.get_text(" ", strip=True))[1]) for tag in tags]
+    for kind, tags in (
+        ("Gambar", html.select("figure:not(.tabel) > figcaption")),
+        ("Tabel", html.select(".tabel > figcaption")),
+    ):
+        numbers = [
+            int(re.match(rf"{kind} (\d+)\.", tag.get_text(" ", strip=True))[1]) for tag in tags
+        ]
         assert numbers == list(range(1, len(tags) + 1))
     number = re.compile(r"\d+,\d+")
-    in_tables = Counter(number.findall(" ".join(c.get_text(" ", strip=True) for c in html.main.find_all(["td", "th"]))))
+    in_tables = Counter(
+        number.findall(
+            " ".join(c.get_text(" ", strip=True) for c in html.main.find_all(["td", "th"]))
+        )
+    )
     on_paper = Counter(number.findall(" ".join(p.extract_text() for p in paper.pages)))
     assert in_tables and not in_tables - on_paper
 
@@ -185,7 +217,12 @@ def test_nbconvert_itself_typesets_any_notebook(built):
         "--output-dir",
         str(built.folder / "alone"),
     ]
-    done = subprocess.run([*command, str(folder / "02_pelatihan.ipynb")], cwd=built.folder, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, str(folder / "02_pelatihan.ipynb")],
+        cwd=built.folder,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert len(PdfReader(built.folder / "alone/02_pelatihan.pdf").pages) >= 5
 
@@ -199,8 +236,13 @@ def lab(built, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    folders = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
-    folders |= {f"JUPYTERLAB_{name}_DIR": str(tmp_path / name) for name in ("SETTINGS", "WORKSPACES")}
+    folders = {
+        name: str(tmp_path / name)
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    }
+    folders |= {
+        f"JUPYTERLAB_{name}_DIR": str(tmp_path / name) for name in ("SETTINGS", "WORKSPACES")
+    }
     options = [
         "--no-browser",
         "--allow-root",
@@ -229,21 +271,37 @@ def lab(built, tmp_path):
         process.wait(30)
 
 
-def test_notebook_01_runs_in_jupyterlab_and_its_widgets_answer(built, lab, page):  # page ends before lab, which it still asks
+def test_notebook_01_runs_in_jupyterlab_and_its_widgets_answer(
+    built, lab, page
+):  # page ends before lab, which it still asks
     notebook = nbformat.read(built.folder / "notebooks/01_adaptasi_bobot.ipynb", 4)
     cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
-    for name, value in (("data", "phantom"), ("weights", "random"), ("preset", "smoke"), ("build", "build-lab")):
+    for name, value in (
+        ("data", "phantom"),
+        ("weights", "random"),
+        ("preset", "smoke"),
+        ("build", "build-lab"),
+    ):
         cell.source = re.sub(rf'^{name} = "\w+"', f'{name} = "{value}"', cell.source, flags=re.M)
     nbformat.write(notebook, built.folder / "notebooks/coba.ipynb")
     page.goto(lab("coba.ipynb"))
-    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length > 10", timeout=180_000)
-    content, session = (f"jupyterapp.shell.currentWidget.{part}" for part in ("content", "sessionContext"))
+    page.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length > 10",
+        timeout=180_000,
+    )
+    content, session = (
+        f"jupyterapp.shell.currentWidget.{part}" for part in ("content", "sessionContext")
+    )
     page.wait_for_function(f"{session}.session?.kernel?.status === 'idle'", timeout=180_000)
     assert page.evaluate(f"{session}.kernelDisplayName").startswith("Python 3")
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'); true")
     cells = f"{content}.model.toJSON().cells.filter(c => c.cell_type === 'code')"
-    failed = f"{cells}.flatMap(c => c.outputs).filter(o => o.output_type === 'error').map(o => o.evalue)"
-    page.wait_for_function(f"{cells}.every(c => c.execution_count) || {failed}.length", timeout=240_000, polling=500)
+    failed = (
+        f"{cells}.flatMap(c => c.outputs).filter(o => o.output_type === 'error').map(o => o.evalue)"
+    )
+    page.wait_for_function(
+        f"{cells}.every(c => c.execution_count) || {failed}.length", timeout=240_000, polling=500
+    )
     assert page.evaluate(failed) == []
     for key, shown in (
         ("#ref-he2016", page.get_by_role("link", name="(He dkk. 2016)")),
@@ -253,7 +311,9 @@ def test_notebook_01_runs_in_jupyterlab_and_its_widgets_answer(built, lab, page)
         page.evaluate(f"{content}.scrollToItem({cell}, 'center').then(() => true)")
         expect(shown.first).to_be_in_viewport(timeout=90_000)
     at = next(i for i, c in enumerate(notebook.cells) if "widgets.show" in c.source)
-    page.evaluate(f"{content}.activeCellIndex = {at}; {content}.scrollToItem({at}, 'center').then(() => true)")
+    page.evaluate(
+        f"{content}.activeCellIndex = {at}; {content}.scrollToItem({at}, 'center').then(() => true)"
+    )
     picture = page.locator("img.jupyter-widgets, .jupyter-widgets img").first
     before = picture.get_attribute("src")
     page.locator(".jupyter-widgets select").nth(1).select_option(index=4)

@@ -20,7 +20,9 @@ from cxr_helpers.training import TrainConfig
 from cxr_helpers.weights import resolve_weights
 from tests.conftest import ROOT, made
 
-CONFIGS = [TrainConfig(epochs=20, batch_size=16, architecture="small_cnn", seed=seed) for seed in range(6)]
+CONFIGS = [
+    TrainConfig(epochs=20, batch_size=16, architecture="small_cnn", seed=seed) for seed in range(6)
+]
 CPU = torch.device("cpu")
 
 
@@ -44,14 +46,18 @@ def alone(one_thread, tmp_path_factory) -> list[runs.Run]:
     """The same trainings in this process, in a store of their own."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(files.RUNS, str(tmp_path_factory.mktemp("alone")))
-        return parallel.train([(config, made()) for config in CONFIGS], resolve_weights("random"), CPU)
+        return parallel.train(
+            [(config, made()) for config in CONFIGS], resolve_weights("random"), CPU
+        )
 
 
 def assert_same(found: list[runs.Run], expected: list[runs.Run]) -> None:
     assert [run.key for run in found] == [run.key for run in expected]
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.history.equals(theirs.history)
-        assert all(np.array_equal(ours.logits[k], v, equal_nan=True) for k, v in theirs.logits.items())
+        assert all(
+            np.array_equal(ours.logits[k], v, equal_nan=True) for k, v in theirs.logits.items()
+        )
 
 
 def test_a_forecast_counts_what_is_missing_once_and_grows_with_epochs(tasks):
@@ -64,7 +70,9 @@ def test_a_forecast_counts_what_is_missing_once_and_grows_with_epochs(tasks):
     parallel.train(tasks[2:3], start, CPU)
     spent = time.perf_counter() - began
     longer = [(replace(tasks[3][0], epochs=2000), tasks[3][1], start)]
-    assert parallel.forecast(longer, CPU)[1] > 10 * spent  # a hundred times the epochs; other work on the machine may disturb
+    assert (
+        parallel.forecast(longer, CPU)[1] > 10 * spent
+    )  # a hundred times the epochs; other work on the machine may disturb
     assert parallel.forecast(asked, CPU) == (0, 0.0)
 
 
@@ -77,7 +85,9 @@ def test_a_repeated_class_is_counted_as_often_as_it_is_visited(tasks):
 
 def test_two_processes_give_the_very_numbers_of_one_and_the_order_of_the_tasks(tasks, alone):
     told = []
-    found = parallel.train([*tasks, tasks[0]], resolve_weights("random"), CPU, n_jobs=2, done=told.append)
+    found = parallel.train(
+        [*tasks, tasks[0]], resolve_weights("random"), CPU, n_jobs=2, done=told.append
+    )
     assert_same(found, [*alone, alone[0]])
     assert sum(told) >= len(tasks)
 
@@ -90,7 +100,9 @@ def test_what_the_store_holds_is_not_sent_to_a_worker(tasks, monkeypatch):
 
 
 @pytest.mark.parametrize(("threads", "cores", "each"), [(2, 2, 1), (4, 8, 4), (3, 2, 1), (1, 8, 1)])
-def test_processes_share_the_cores_and_give_the_threads_back(tasks, monkeypatch, threads, cores, each):
+def test_processes_share_the_cores_and_give_the_threads_back(
+    tasks, monkeypatch, threads, cores, each
+):
     monkeypatch.setattr(runtime, "cores", lambda: cores)
     torch.set_num_threads(threads)
     try:
@@ -108,7 +120,9 @@ def test_processes_share_the_cores_and_give_the_threads_back(tasks, monkeypatch,
 def test_an_error_of_a_training_comes_back_as_one_line(tasks):
     config, dataset = tasks[0]
     with pytest.raises(InputError, match="Turunkan learning rate"):
-        parallel.train([(replace(config, lr=1e30), dataset)], resolve_weights("random"), CPU, n_jobs=2)
+        parallel.train(
+            [(replace(config, lr=1e30), dataset)], resolve_weights("random"), CPU, n_jobs=2
+        )
 
 
 # --- dask -----------------------------------------------------------------------------------------------------------
@@ -156,11 +170,17 @@ def wait_for_workers(address: str, n: int) -> None:
         client.wait_for_workers(n, timeout=180)  # importing torch takes long on a busy computer
 
 
-def test_a_killed_dask_worker_costs_no_row_and_no_run_is_computed_twice(scheduler, tasks, alone, tmp_path):
+def test_a_killed_dask_worker_costs_no_row_and_no_run_is_computed_twice(
+    scheduler, tasks, alone, tmp_path
+):
     log = tmp_path / "log"
     log.touch()
     # The workers' store is not ours, as on a cluster without a shared disk: the runs must come over.
-    environment = {"CXR_TEST_LOG": str(log), files.RUNS: str(tmp_path / "elsewhere"), "OMP_NUM_THREADS": "1"}
+    environment = {
+        "CXR_TEST_LOG": str(log),
+        files.RUNS: str(tmp_path / "elsewhere"),
+        "OMP_NUM_THREADS": "1",
+    }
     killed = []
 
     with worker(scheduler, **environment) as first, worker(scheduler, **environment):
@@ -168,21 +188,33 @@ def test_a_killed_dask_worker_costs_no_row_and_no_run_is_computed_twice(schedule
 
         def kill_the_first_while_it_trains(_) -> None:
             """Called as runs come in: the other worker is at work then, and so is the first."""
-            last = [line.split() for line in log.read_text().splitlines() if line.endswith(f" {first.pid}")]
+            last = [
+                line.split()
+                for line in log.read_text().splitlines()
+                if line.endswith(f" {first.pid}")
+            ]
             if not killed and last and last[-1][0] == "begin":
                 killed.append(last[-1][1])
                 first.kill()
 
         found = parallel.train(
-            tasks, resolve_weights("random"), CPU, cluster=f"dask://{scheduler}", done=kill_the_first_while_it_trains
+            tasks,
+            resolve_weights("random"),
+            CPU,
+            cluster=f"dask://{scheduler}",
+            done=kill_the_first_while_it_trains,
         )
     assert killed, "no worker was killed in the middle of a run"
     assert_same(found, alone)
     assert {run.folder.parent for run in found} == {tmp_path / "runs"}
     lines = [line.split() for line in log.read_text().splitlines()]
-    assert Counter(key for word, key, _ in lines if word == "end") == Counter(run.key for run in found)
+    assert Counter(key for word, key, _ in lines if word == "end") == Counter(
+        run.key for run in found
+    )
     begun = Counter(key for word, key, _ in lines if word == "begin")
-    assert begun == Counter(run.key for run in found) + Counter(killed)  # the interrupted run alone was taken up again
+    assert begun == Counter(run.key for run in found) + Counter(
+        killed
+    )  # the interrupted run alone was taken up again
 
 
 OWN = """
@@ -201,7 +233,9 @@ def darker(images):
 """
 
 
-def test_own_code_goes_to_a_dask_worker_as_text_and_gives_the_same_numbers(scheduler, monkeypatch, tmp_path):
+def test_own_code_goes_to_a_dask_worker_as_text_and_gives_the_same_numbers(
+    scheduler, monkeypatch, tmp_path
+):
     """The worker has never seen the student's file: it gets its text, and sends plain arrays back."""
     (tmp_path / "milik.py").write_text(OWN)
     mine = owncode.load(tmp_path / "milik.py")
@@ -210,12 +244,18 @@ def test_own_code_goes_to_a_dask_worker_as_text_and_gives_the_same_numbers(sched
         return owncode.program(parts, sys._getframe(1))
 
     own = program(network=mine.Tiny, augment=[mine.darker])
-    tasks = [(TrainConfig(epochs=2, batch_size=16, own=own, seed=seed), made()) for seed in range(2)]
+    tasks = [
+        (TrainConfig(epochs=2, batch_size=16, own=own, seed=seed), made()) for seed in range(2)
+    ]
     monkeypatch.setenv(files.RUNS, str(tmp_path / "di sini"))
     here = parallel.train(tasks, resolve_weights("random"), CPU)
     (tmp_path / "milik.py").unlink()
     monkeypatch.setenv(files.RUNS, str(tmp_path / "dari sana"))
-    environment = {"CXR_TEST_LOG": str(tmp_path / "log"), files.RUNS: str(tmp_path / "elsewhere"), "OMP_NUM_THREADS": "1"}
+    environment = {
+        "CXR_TEST_LOG": str(tmp_path / "log"),
+        files.RUNS: str(tmp_path / "elsewhere"),
+        "OMP_NUM_THREADS": "1",
+    }
     with worker(scheduler, **environment):
         wait_for_workers(scheduler, 1)
         there = parallel.train(tasks, resolve_weights("random"), CPU, cluster=f"dask://{scheduler}")
@@ -224,7 +264,9 @@ def test_own_code_goes_to_a_dask_worker_as_text_and_gives_the_same_numbers(sched
     assert all("class Tiny" in (run.folder / "code.py").read_text("utf-8") for run in there)
 
 
-def test_a_cluster_that_does_not_answer_or_has_no_worker_is_said_in_one_line(scheduler, tasks, monkeypatch):
+def test_a_cluster_that_does_not_answer_or_has_no_worker_is_said_in_one_line(
+    scheduler, tasks, monkeypatch
+):
     monkeypatch.setattr(parallel, "CONNECT_SECONDS", 2)
     weights = resolve_weights("random")
     with pytest.raises(InputError, match="tidak menjawab"):
@@ -234,7 +276,15 @@ def test_a_cluster_that_does_not_answer_or_has_no_worker_is_said_in_one_line(sch
 
 
 @pytest.mark.parametrize(
-    "given", [("abc", ""), ("0", ""), ("-1", ""), (1, "10.0.0.5:8786"), (1, "dask://nohost"), (2, "ray://a:1")]
+    "given",
+    [
+        ("abc", ""),
+        ("0", ""),
+        ("-1", ""),
+        (1, "10.0.0.5:8786"),
+        (1, "dask://nohost"),
+        (2, "ray://a:1"),
+    ],
 )
 def test_unusable_settings_are_refused(given):
     with pytest.raises(InputError, match="tidak dapat dipakai"):

@@ -24,7 +24,9 @@ def test_no_patient_of_the_list_is_in_two_splits_and_every_row_is_in_the_file():
     known = patients.read()
     assert list(known) == ["test", "train", "val"]
     for split, part in known.items():
-        assert (np.diff(part["rows"]) > 0).all() and 0 <= part["rows"].min() <= part["rows"].max() < CHESTMNIST[split]
+        assert (np.diff(part["rows"]) > 0).all() and 0 <= part["rows"].min() <= part[
+            "rows"
+        ].max() < CHESTMNIST[split]
         assert set(part["labels"]) == {0, 1}
     assert sum(len(np.unique(part["patients"])) for part in known.values()) == len(
         np.unique(np.concatenate([part["patients"] for part in known.values()]))
@@ -38,7 +40,10 @@ def test_each_image_of_the_real_layout_has_its_patient(real):
         np.testing.assert_array_equal(part.patients, known["patients"])
         np.testing.assert_array_equal(part.rows, known["rows"])
     assert "pasien" not in real.source.note
-    assert dict(data.describe(real))["Citra test"] == "682 dari 360 pasien (Kardiomegali 243, Pneumotoraks 439)"
+    assert (
+        dict(data.describe(real))["Citra test"]
+        == "682 dari 360 pasien (Kardiomegali 243, Pneumotoraks 439)"
+    )
 
 
 def test_the_patients_follow_their_images_into_every_part(real):
@@ -49,7 +54,9 @@ def test_the_patients_follow_their_images_into_every_part(real):
     assert data.with_splits(real, val=small.train).val.n_patients == small.train.n_patients
 
 
-def test_the_order_of_the_classes_does_not_matter_and_another_pair_has_no_patients(real_layout, real):
+def test_the_order_of_the_classes_does_not_matter_and_another_pair_has_no_patients(
+    real_layout, real
+):
     source = sources.resolve(str(real_layout))
     back = data.load(source, "pneumothorax,cardiomegaly")
     np.testing.assert_array_equal(back.test.patients, real.test.patients)
@@ -58,7 +65,9 @@ def test_the_order_of_the_classes_does_not_matter_and_another_pair_has_no_patien
 
 
 @pytest.mark.parametrize("change", ["label", "row"])
-def test_one_row_that_differs_and_no_patient_is_used_and_that_is_said(real_layout, real, tmp_path, change):
+def test_one_row_that_differs_and_no_patient_is_used_and_that_is_said(
+    real_layout, real, tmp_path, change
+):
     arrays = dict(np.load(real_layout))
     row = real.test.rows[5]
     if change == "label":
@@ -67,12 +76,17 @@ def test_one_row_that_differs_and_no_patient_is_used_and_that_is_said(real_layou
         arrays["test_labels"][row, 3] = 1
     other = data.load(sources.resolve(str(written(tmp_path / "changed.npz", arrays))))
     assert all(getattr(other, split).patients is None for split in sources.SPLITS)
-    assert other.source.note.endswith(data.UNKNOWN_PATIENTS) and data.UNKNOWN_PATIENTS.count(".") == 1
+    assert (
+        other.source.note.endswith(data.UNKNOWN_PATIENTS) and data.UNKNOWN_PATIENTS.count(".") == 1
+    )
     assert "dari" not in dict(data.describe(other))["Citra test"]
 
 
 def test_patients_change_no_training(real):
-    assert data.with_splits(real, train=data.replace(real.train, patients=None)).fingerprint == real.fingerprint
+    assert (
+        data.with_splits(real, train=data.replace(real.train, patients=None)).fingerprint
+        == real.fingerprint
+    )
 
 
 # --- folds ----------------------------------------------------------------------------------------------------------
@@ -91,12 +105,16 @@ def test_folds_share_no_patient(real):
 # --- intervals ------------------------------------------------------------------------------------------------------
 
 
-def clustered(generator, each: tuple[int, int] = (60, 70), within: float = 0.7) -> tuple[np.ndarray, ...]:
+def clustered(
+    generator, each: tuple[int, int] = (60, 70), within: float = 0.7
+) -> tuple[np.ndarray, ...]:
     """Logits, labels and patients of `each` patients a class with 3–5 images; `within` is the correlation within a patient."""
     sizes = generator.integers(3, 6, sum(each))
     who = np.repeat(np.arange(len(sizes)), sizes)
     labels = (who >= each[0]).astype(np.uint8)
-    noise = np.sqrt(within) * generator.normal(size=len(sizes))[who] + np.sqrt(1 - within) * generator.normal(size=len(who))
+    noise = np.sqrt(within) * generator.normal(size=len(sizes))[who] + np.sqrt(
+        1 - within
+    ) * generator.normal(size=len(who))
     return noise + np.where(labels == 1, 1, -1), labels, who
 
 
@@ -118,7 +136,10 @@ def test_patients_are_counted_of_some_images_or_of_all():
     who = np.array([5, 5, 7, 9, 9])
     assert evaluation.n_patients(who) == 3 and evaluation.n_patients(None) is None
     assert evaluation.n_patients(who, who < 9) == evaluation.n_patients(who, slice(3)) == 2
-    assert evaluation.n_patients(who, np.array([3, 4])) == 1 and evaluation.n_patients(who, who > 9) == 0
+    assert (
+        evaluation.n_patients(who, np.array([3, 4])) == 1
+        and evaluation.n_patients(who, who > 9) == 0
+    )
     assert evaluation.n_patients(None, slice(3)) is None
 
 
@@ -127,8 +148,12 @@ def test_an_effective_size_by_hand():
     # share 1/2, patients' sums of hits − share: 1.5, −1.5, 0; variance 3/2 · 4.5 / 64
     assert evaluation.effective_size(hits, who) == pytest.approx(0.25 / (1.5 * 4.5 / 64))
     assert evaluation.effective_size(hits) == 8
-    assert evaluation.effective_size(np.ones(8), who) == pytest.approx(64 / 22)  # nothing varies: a patient counts as one
-    assert evaluation.effective_size(np.arange(100) % 2, np.arange(100) // 2) == 100  # never more than the images
+    assert evaluation.effective_size(np.ones(8), who) == pytest.approx(
+        64 / 22
+    )  # nothing varies: a patient counts as one
+    assert (
+        evaluation.effective_size(np.arange(100) % 2, np.arange(100) // 2) == 100
+    )  # never more than the images
     assert evaluation.effective_size(np.arange(100) % 2, np.arange(100)) == pytest.approx(99)
 
 
@@ -139,12 +164,19 @@ def test_intervals_by_patients_cover_the_truth_where_those_by_images_do_not():
     held = {(name, by): 0 for name in truth for by in ("patients", "images")}
     for _ in range(120):
         logits, labels, who = clustered(generator)
-        drawn = {"patients": evaluation.resample(labels, 400, patients=who), "images": evaluation.resample(labels, 400)}
+        drawn = {
+            "patients": evaluation.resample(labels, 400, patients=who),
+            "images": evaluation.resample(labels, 400),
+        }
         rows = {by: np.concatenate(list(chunks)) for by, chunks in drawn.items()}
         for by, drawn in rows.items():
             found = {
-                "acc": evaluation.share((logits > 0) == labels, who if by == "patients" else None)["ci95"],
-                "auc": evaluation.percentile(evaluation.area_under_curve(logits[drawn], labels[drawn])),
+                "acc": evaluation.share((logits > 0) == labels, who if by == "patients" else None)[
+                    "ci95"
+                ],
+                "auc": evaluation.percentile(
+                    evaluation.area_under_curve(logits[drawn], labels[drawn])
+                ),
             }
             for name, (low, high) in found.items():
                 held[name, by] += low <= truth[name] <= high
@@ -156,7 +188,11 @@ def test_every_interval_is_wider_by_patients(real):
     labels, who = real.test.labels, real.test.patients
     generator = np.random.default_rng(2)
     logits, other = (
-        generator.normal(size=who.max() + 1)[who] + 0.4 * generator.normal(size=len(who)) + 2.4 * labels - 1.2 for _ in range(2)
+        generator.normal(size=who.max() + 1)[who]
+        + 0.4 * generator.normal(size=len(who))
+        + 2.4 * labels
+        - 1.2
+        for _ in range(2)
     )
 
     def width(estimate: dict) -> float:
@@ -164,11 +200,16 @@ def test_every_interval_is_wider_by_patients(real):
 
     by = [
         {
-            **{name: width(evaluation.metrics(logits, labels, patients=p)[name]) for name in ("acc", "balanced_acc", "auc")},
+            **{
+                name: width(evaluation.metrics(logits, labels, patients=p)[name])
+                for name in ("acc", "balanced_acc", "auc")
+            },
             "loss": width(evaluation.mean_loss([logits], labels, patients=p)),
             "mean": width(evaluation.mean_accuracy([logits], labels, p)),
             "seeds": width(evaluation.mean_over_seeds([logits, other], labels, patients=p)["auc"]),
-            "difference": width(evaluation.paired_difference([logits], [other], labels, patients=p)["acc"]),
+            "difference": width(
+                evaluation.paired_difference([logits], [other], labels, patients=p)["acc"]
+            ),
             "gap": width(evaluation.accuracy_gap([logits], labels, [other], labels, p, p)),
         }
         for p in (who, None)

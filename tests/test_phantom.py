@@ -39,7 +39,9 @@ def truth(cached):
 
 def single(arrays, split):
     labels = arrays[f"{split}_labels"]
-    return (labels.sum(1) == 1) & (labels[:, [phantom.CARDIOMEGALY, phantom.PNEUMOTHORAX]].sum(1) == 1)
+    return (labels.sum(1) == 1) & (
+        labels[:, [phantom.CARDIOMEGALY, phantom.PNEUMOTHORAX]].sum(1) == 1
+    )
 
 
 def digest(path):
@@ -66,7 +68,10 @@ def test_labels_and_layout_are_those_of_chestmnist(arrays):
         assert (images.std(axis=(1, 2)) > 10).all()
 
 
-@pytest.mark.parametrize(("split", "cardiomegaly", "pneumothorax"), [("train", 754, 1552), ("val", 97, 208), ("test", 243, 439)])
+@pytest.mark.parametrize(
+    ("split", "cardiomegaly", "pneumothorax"),
+    [("train", 754, 1552), ("val", 97, 208), ("test", 243, 439)],
+)
 def test_counts_of_the_course(arrays, split, cardiomegaly, pneumothorax):
     labels, rows = arrays[f"{split}_labels"], single(arrays, split)
     assert labels[rows, 1].sum() == cardiomegaly
@@ -108,16 +113,22 @@ def test_other_seeds_are_other_patients(small):
         assert not pictures & {image.tobytes() for image in two[0][f"{split}_images"]}
 
 
-@pytest.mark.parametrize(("split", "images", "persons"), [("train", 2306, 1193), ("val", 305, 164), ("test", 682, 360)])
+@pytest.mark.parametrize(
+    ("split", "images", "persons"), [("train", 2306, 1193), ("val", 305, 164), ("test", 682, 360)]
+)
 def test_patients_have_as_many_images_as_the_real_ones(arrays, truth, split, images, persons):
     who, rows = truth[f"{split}_patient"], single(arrays, split)
     assert rows.sum() == images and len(set(who[rows])) == persons
     known = patients.read()[split]
-    assert sorted(np.unique(who[rows], return_counts=True)[1]) == sorted(np.unique(known["patients"], return_counts=True)[1])
+    assert sorted(np.unique(who[rows], return_counts=True)[1]) == sorted(
+        np.unique(known["patients"], return_counts=True)[1]
+    )
     assert len(set(who[~rows])) == (~rows).sum() and not set(who[rows]) & set(who[~rows])
     label = arrays[f"{split}_labels"][rows, phantom.PNEUMOTHORAX]
     pairs = np.unique(np.c_[who[rows], label], axis=0, return_counts=True)[1]
-    assert sorted(pairs) == sorted(np.unique(np.c_[known["patients"], known["labels"]], axis=0, return_counts=True)[1])
+    assert sorted(pairs) == sorted(
+        np.unique(np.c_[known["patients"], known["labels"]], axis=0, return_counts=True)[1]
+    )
 
 
 def test_no_patient_is_in_two_splits(truth):
@@ -139,14 +150,19 @@ def test_further_test_images_are_other_patients_of_the_same_kind(arrays, truth):
     images, labels, facts = phantom.more_test_images(300)
     assert images.shape == (300, 28, 28) and len(set(facts["patient"])) == 300
     assert labels.mean() == pytest.approx(439 / 682, abs=0.002)
-    assert not {image.tobytes() for image in images} & {image.tobytes() for image in arrays["test_images"]}
+    assert not {image.tobytes() for image in images} & {
+        image.tobytes() for image in arrays["test_images"]
+    }
     assert facts["flipped"].mean() == pytest.approx(phantom.FLIP_SHARE, abs=0.006)
     assert ((facts["side"] > 0) == (labels == 1))[~facts["flipped"]].all()
     again = phantom.more_test_images(300)
     assert np.array_equal(images, again[0]) and np.array_equal(labels, again[1])
     rows = single(arrays, "test") & ~truth["test_flipped"]
     for name in ("ctr", "size", "tube"):
-        assert abs(facts[name].mean() - truth[f"test_{name}"][rows].mean()) < 4 * facts[name].std() / np.sqrt(300) + 0.02
+        assert (
+            abs(facts[name].mean() - truth[f"test_{name}"][rows].mean())
+            < 4 * facts[name].std() / np.sqrt(300) + 0.02
+        )
 
 
 def test_splits_share_no_image(arrays):
@@ -165,7 +181,16 @@ def test_a_wrong_seed_is_refused_in_one_line(seed, tmp_path):
 @pytest.mark.parametrize("split", SPLITS)
 def test_truth_is_complete_and_consistent(arrays, truth, split):
     n = len(arrays[f"{split}_images"])
-    kinds = dict(patient="i4", ctr="f4", side="i1", size="f4", tension="?", tube="?", flipped="?", exposure="f4")
+    kinds = dict(
+        patient="i4",
+        ctr="f4",
+        side="i1",
+        size="f4",
+        tension="?",
+        tube="?",
+        flipped="?",
+        exposure="f4",
+    )
     for name, kind in kinds.items():
         assert truth[f"{split}_{name}"].dtype == np.dtype(kind), name
         assert truth[f"{split}_{name}"].shape == (n,), name
@@ -190,7 +215,9 @@ def test_masks_agree_with_the_cardiothoracic_ratio(truth):
         return np.where(columns.any(1), 28 - columns.argmax(1) - columns[:, ::-1].argmax(1), 0)
 
     heart, lungs = width(truth["train_heart"]), width(truth["train_lungs"])
-    inside = ~truth["train_lungs"][:, :, [0, -1]].any(axis=(1, 2))  # the whole cage lies on the detector
+    inside = ~truth["train_lungs"][:, :, [0, -1]].any(
+        axis=(1, 2)
+    )  # the whole cage lies on the detector
     measured, stated = heart[inside] / lungs[inside], truth["train_ctr"][inside]
     assert inside.mean() > 0.5
     assert np.corrcoef(measured, stated)[0, 1] > 0.85
@@ -203,7 +230,9 @@ def test_pneumothorax_mask_agrees_with_size_and_side(truth):
     for i in rows:
         air = truth["train_pneumothorax"][i]
         parts, count = ndimage.label(truth["train_lungs"][i], structure=np.ones((3, 3)))
-        if not air.any() or count < 2:  # a rim thinner than half a pixel; lungs that touch at this resolution
+        if (
+            not air.any() or count < 2
+        ):  # a rim thinner than half a pixel; lungs that touch at this resolution
             continue
         areas = ndimage.sum_labels(np.ones_like(parts), parts, range(1, count + 1))
         one, two = np.argsort(areas)[-2:] + 1
@@ -226,7 +255,9 @@ def test_air_is_darker_than_the_lung_it_left(arrays, truth):
         lung = truth["train_lungs"][i] & ~air
         lung[:, : span[0]] = lung[:, span[1] + 1 :] = False  # the columns of the same hemithorax
         if lung.sum() > 10:
-            darker.append(arrays["train_images"][i][air].mean() < arrays["train_images"][i][lung].mean() - 10)
+            darker.append(
+                arrays["train_images"][i][air].mean() < arrays["train_images"][i][lung].mean() - 10
+            )
     assert len(darker) > 100
     assert np.mean(darker) > 0.85
 
@@ -234,8 +265,12 @@ def test_air_is_darker_than_the_lung_it_left(arrays, truth):
 def test_heart_is_brighter_than_lung_and_leans_to_the_patients_left(arrays, truth):
     heart, lungs = truth["train_heart"], truth["train_lungs"] & ~truth["train_pneumothorax"]
     images = arrays["train_images"].astype(float)
-    inside = np.array([i[h].mean() if h.any() else np.nan for i, h in zip(images, heart, strict=True)])
-    around = np.array([i[m].mean() if m.any() else np.nan for i, m in zip(images, lungs, strict=True)])
+    inside = np.array(
+        [i[h].mean() if h.any() else np.nan for i, h in zip(images, heart, strict=True)]
+    )
+    around = np.array(
+        [i[m].mean() if m.any() else np.nan for i, m in zip(images, lungs, strict=True)]
+    )
     assert np.nanmean(inside > around + 10) > 0.97
     column = np.arange(28)
 
@@ -262,7 +297,10 @@ def test_flips_keep_the_counts_and_contradict_the_anatomy(arrays, truth, split):
 
 def test_cardiothoracic_ratio_separates_on_average_only(arrays, truth):
     rows = single(arrays, "train")
-    large, normal = (truth["train_ctr"][rows & cond] for cond in (truth["train_side"] == 0, truth["train_side"] > 0))
+    large, normal = (
+        truth["train_ctr"][rows & cond]
+        for cond in (truth["train_side"] == 0, truth["train_side"] > 0)
+    )
     assert large.mean() > 0.55
     assert normal.mean() < 0.5
     assert 0.02 < (large < 0.5).mean() < 0.2
@@ -282,7 +320,9 @@ def test_no_trivial_cue_solves_the_task(arrays):
     x = {s: arrays[f"{s}_images"][single(arrays, s)].reshape(-1, 784) / 255 for s in SPLITS}
     y = {s: arrays[f"{s}_labels"][single(arrays, s), phantom.PNEUMOTHORAX] for s in SPLITS}
     majority = y["test"].mean()
-    pixels = make_pipeline(StandardScaler(), LogisticRegression(C=1e-2, max_iter=300)).fit(x["train"], y["train"])
+    pixels = make_pipeline(StandardScaler(), LogisticRegression(C=1e-2, max_iter=300)).fit(
+        x["train"], y["train"]
+    )
     accuracy = pixels.score(x["test"], y["test"])
     assert majority + 0.03 < accuracy < 0.8  # learnable, and not by pixels alone
     mean = {s: x[s].mean(1, keepdims=True) for s in SPLITS}
@@ -302,7 +342,12 @@ def test_a_cached_set_is_read_and_a_damaged_one_drawn_again(small, tmp_path, mon
         patch.setattr(phantom, "generate", never)
         assert phantom.ensure(tmp_path) == (images, truth)
     middle = len(whole) // 2
-    for damaged in (whole[:middle], whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :], b"", b"<html>"):
+    for damaged in (
+        whole[:middle],
+        whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+        b"",
+        b"<html>",
+    ):
         images.write_bytes(damaged)
         assert phantom.ensure(tmp_path) == (images, truth)
         assert (digest(images), digest(truth)) == before

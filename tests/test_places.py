@@ -23,7 +23,9 @@ ODD = 'ni\'la "i" $x 50% é: a&b;(c) #1'
 
 def shell(script: str, *words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
     command = ["sh", str(ROOT / "report" / script), *words]
-    return subprocess.run(command, cwd=cwd, env={**os.environ, **variables}, capture_output=True, text=True)
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, **variables}, capture_output=True, text=True
+    )
 
 
 def clean(folder: Path, build: str) -> subprocess.CompletedProcess:
@@ -39,11 +41,16 @@ def test_a_harmless_folder_is_known_by_its_own_name(tmp_path, name):
     assert done.stdout == f"{name}\n" and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["a b", ODD, "$(touch jebol)", "`touch jebol`", "*", "folder baru/lagi", "C:x", "é"])
+@pytest.mark.parametrize(
+    "name", ["a b", ODD, "$(touch jebol)", "`touch jebol`", "*", "folder baru/lagi", "C:x", "é"]
+)
 def test_any_other_is_known_by_a_link_that_stays_the_same(tmp_path, name):
     link = shell("link.sh", name, cwd=tmp_path).stdout.strip()
     assert (tmp_path / link).resolve() == (tmp_path / name).resolve() and (tmp_path / name).is_dir()
-    assert link == shell("link.sh", name, cwd=tmp_path).stdout.strip() and link.replace(".build-", "").isdigit()
+    assert (
+        link == shell("link.sh", name, cwd=tmp_path).stdout.strip()
+        and link.replace(".build-", "").isdigit()
+    )
     assert not (tmp_path / "jebol").exists()
 
 
@@ -58,14 +65,22 @@ def test_make_takes_odd_names_for_the_clone_and_the_build(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 2 and done.stderr.startswith("Galat: PRESET=besar") and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith("Galat: PRESET=besar")
+        and "Traceback" not in done.stderr
+    )
     assert (folder / f"hasil {ODD}" / ".environment").exists() and project.folder == folder
 
 
 def test_neither_a_window_nor_a_ban_on_bytecode_is_passed_on(tmp_path):
     shown = "include Makefile\nshown:\n\t@env"
     command = ["make", "-f", "-", "shown", f"PYTHON={sys.executable}", f"BUILD={tmp_path}"]
-    given = environment() | {"MPLBACKEND": "tidak_ada", "PYTHONDONTWRITEBYTECODE": "1", "CXR_RUNS": "di sini"}
+    given = environment() | {
+        "MPLBACKEND": "tidak_ada",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CXR_RUNS": "di sini",
+    }
     done = subprocess.run(command, cwd=ROOT, input=shown, env=given, capture_output=True, text=True)
     assert done.returncode == 0 and "CXR_RUNS=di sini" in done.stdout, done.stderr
     assert "MPLBACKEND" not in done.stdout and "PYTHONDONTWRITEBYTECODE" not in done.stdout
@@ -86,7 +101,11 @@ def test_clean_never_deletes_the_project(tmp_path, build):
     for name in (".begin", "notebooks/a.ipynb", "report/b.py"):
         (tmp_path / name).touch()
     done = clean(tmp_path, build.replace("$PWD", str(tmp_path)))
-    assert done.returncode == 2 and done.stderr.startswith("Galat: ") and "tidak ada yang dihapus" in done.stderr
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith("Galat: ")
+        and "tidak ada yang dihapus" in done.stderr
+    )
     assert (tmp_path / "notebooks/a.ipynb").exists() and (tmp_path / "report/b.py").exists()
 
 
@@ -131,11 +150,23 @@ BROKEN = {
     "bukan json": ("halo", "terpotong"),
     "json lain": ("[1, 2]", "terpotong"),
     "json angka": ('{"nbformat": 4, "nbformat_minor": 5, "cells": 3}', "terpotong"),
-    "konflik": (GOOD.replace('"a\\n",', '<<<<<<< HEAD\n"a\\n",\n=======\n"c\\n",\n>>>>>>> main'), "konflik Git pada baris"),
-    "konflik dalam sel": (notebook(PARAMETERS, new_code_cell("<<<<<<< HEAD\nx = 1\n=======\n>>>>>>> b")), "sel ke-2 memuat"),
+    "konflik": (
+        GOOD.replace('"a\\n",', '<<<<<<< HEAD\n"a\\n",\n=======\n"c\\n",\n>>>>>>> main'),
+        "konflik Git pada baris",
+    ),
+    "konflik dalam sel": (
+        notebook(PARAMETERS, new_code_cell("<<<<<<< HEAD\nx = 1\n=======\n>>>>>>> b")),
+        "sel ke-2 memuat",
+    ),
     "tanpa parameter": (notebook(new_code_cell("x = 1")), "tidak ada sel bertanda"),
-    "parameter asing": (notebook(new_code_cell("lr = 1", metadata={"tags": ["parameters"]})), "lr tidak dikenal"),
-    "parameter rusak": (notebook(new_code_cell("seed = ", metadata={"tags": ["parameters"]})), "sel parameter .*baris 1"),
+    "parameter asing": (
+        notebook(new_code_cell("lr = 1", metadata={"tags": ["parameters"]})),
+        "lr tidak dikenal",
+    ),
+    "parameter rusak": (
+        notebook(new_code_cell("seed = ", metadata={"tags": ["parameters"]})),
+        "sel parameter .*baris 1",
+    ),
     "tanpa sel": (notebook(), "tidak ada sel bertanda"),
 }
 
@@ -177,7 +208,10 @@ def run(tmp_path, monkeypatch):
 
 
 def test_a_deleted_parameter_is_called_one(run):
-    with pytest.raises(InputError, match=r"sel ke-2 \(print\(weights\)\).*terhapus dari sel parameter.*weights = 'auto'"):
+    with pytest.raises(
+        InputError,
+        match=r"sel ke-2 \(print\(weights\)\).*terhapus dari sel parameter.*weights = 'auto'",
+    ):
         run("print(weights)")
 
 
@@ -202,7 +236,9 @@ def test_a_long_cell_is_no_silence(run, monkeypatch, capsys):
     monkeypatch.setattr(execute, "SILENT", 0.3)
     run("1", "import time\ntime.sleep(5)", "2")
     said = [line for line in capsys.readouterr().out.splitlines() if "sel ke-" in line]
-    assert len(said) >= 2 and any(re.fullmatch(r"coba: sel ke-3 dari 4, .* …\.{5}", line) for line in said)
+    assert len(said) >= 2 and any(
+        re.fullmatch(r"coba: sel ke-3 dari 4, .* …\.{5}", line) for line in said
+    )
     time.sleep(1)
     assert capsys.readouterr().out == ""  # it ends with the notebook
 
@@ -225,4 +261,7 @@ def test_files_from_the_future_are_dated_now(tmp_path, monkeypatch):
 
 def test_more_processes_than_cores_are_not_started():
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert settings.parse_jobs(1024) == (there, "") and settings.parse_jobs(64, "dask://a:1") == (64, "dask://a:1")
+    assert settings.parse_jobs(1024) == (there, "") and settings.parse_jobs(64, "dask://a:1") == (
+        64,
+        "dask://a:1",
+    )

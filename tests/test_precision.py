@@ -14,7 +14,9 @@ CPU = torch.device("cpu")
 
 def shown(folder, *rows: bool) -> None:
     folder.mkdir(exist_ok=True)
-    (folder / "results.json").write_text(json.dumps({"precisions": [{"shown": one} for one in rows]}))
+    (folder / "results.json").write_text(
+        json.dumps({"precisions": [{"shown": one} for one in rows]})
+    )
 
 
 @pytest.fixture
@@ -37,11 +39,15 @@ def test_auto_asks_for_all_three(study_folder, monkeypatch, native, rows, gain, 
     monkeypatch.setattr(precision, "native", lambda device: native)
     monkeypatch.setattr(precision, "gain", lambda device: gain)
     assert precision.pick("auto", CPU) == wanted
-    assert [precision.pick(name, CPU) for name in ("float32", "bfloat16")] == ["float32", "bfloat16"]
+    assert [precision.pick(name, CPU) for name in ("float32", "bfloat16")] == [
+        "float32",
+        "bfloat16",
+    ]
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", "{", "[]", "{}", '{"precisions": []}', '{"precisions": [{}]}', '{"precisions": 3}']
+    "content",
+    [None, "", "{", "[]", "{}", '{"precisions": []}', '{"precisions": [{}]}', '{"precisions": 3}'],
 )
 def test_a_study_that_is_missing_or_says_nothing_shows_nothing(study_folder, content):
     if content is not None:
@@ -65,7 +71,8 @@ def test_old_pytorch_and_a_mac_are_taken_to_have_none(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("flags", "wanted"), [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx2": True}, False)]
+    ("flags", "wanted"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx2": True}, False)],
 )
 def test_the_processor_says_what_it_has(monkeypatch, flags, wanted):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
@@ -83,10 +90,15 @@ def test_the_gain_is_measured_once(monkeypatch):
 def test_notebooks_take_what_the_build_has_decided(tmp_path, monkeypatch):
     """`auto` was answered once, before the first notebook (report/sources.py); who names a precision gets that one."""
     before = open_study("phantom", "random", "smoke", device="cpu", precision="float32")
-    fields = {name: str(value) if name in ("path", "truth") else value for name, value in vars(before.data.source).items()}
+    fields = {
+        name: str(value) if name in ("path", "truth") else value
+        for name, value in vars(before.data.source).items()
+    }
     choice = {"source": fields, "weights": "random", "weights_note": "", "precision": "bfloat16"}
     (tmp_path / "sources").write_text(json.dumps(choice))
     monkeypatch.setenv(files.SOURCES, str(tmp_path / "sources"))
     for given, wanted in (("auto", "bfloat16"), ("float32", "float32")):
         study = open_study("phantom", "random", "smoke", device="cpu", precision=given)
-        assert study.precision == study.config().precision == study.provenance()["precision"] == wanted
+        assert (
+            study.precision == study.config().precision == study.provenance()["precision"] == wanted
+        )

@@ -23,12 +23,22 @@ def opened(tmp_path_factory):
     arrays["train_images"][0] = arrays["val_images"][pair["val"][0]]
     arrays["train_images"][7] = arrays["test_images"][pair["test"][3]]
     arrays["train_images"][9] = arrays["test_images"][pair["test"][0]]
-    arrays["train_images"][11] = arrays["val_images"][other]  # of no image that the pair is judged on
+    arrays["train_images"][11] = arrays["val_images"][
+        other
+    ]  # of no image that the pair is judged on
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXR_DATA", str(folder / "data"))
         patch.setenv(files.RUNS, str(folder / "runs"))
         patch.setattr(pretraining, "EPOCHS", 2)
-        yield open_study(data=str(written(folder / "mine.npz", arrays)), weights="random", preset="smoke", device="cpu"), arrays
+        yield (
+            open_study(
+                data=str(written(folder / "mine.npz", arrays)),
+                weights="random",
+                preset="smoke",
+                device="cpu",
+            ),
+            arrays,
+        )
 
 
 @pytest.fixture
@@ -47,17 +57,25 @@ def test_all_training_images_with_all_labels_but_not_those_that_judge_the_pair(o
     assert found.left_out == 3 and found.images.shape == (COUNTS["train"] - 3, 28, 28)
     kept = np.setdiff1d(np.arange(COUNTS["train"]), [0, 7, 9])
     assert np.array_equal(found.images, arrays["train_images"][kept])
-    assert np.array_equal(found.labels, arrays["train_labels"][kept]) and found.labels.shape[1] == 14
-    judged = {image.tobytes() for part in (study.data.val, study.data.test) for image in part.images}
+    assert (
+        np.array_equal(found.labels, arrays["train_labels"][kept]) and found.labels.shape[1] == 14
+    )
+    judged = {
+        image.tobytes() for part in (study.data.val, study.data.test) for image in part.images
+    }
     assert not judged & {image.tobytes() for image in found.images}
 
 
-def test_images_of_a_judged_patient_are_left_out_where_patients_are_known(real_layout, monkeypatch, tmp_path):
+def test_images_of_a_judged_patient_are_left_out_where_patients_are_known(
+    real_layout, monkeypatch, tmp_path
+):
     monkeypatch.setenv("CXR_DATA", str(tmp_path))
     study = open_study(data=str(real_layout), weights="random", preset="smoke", device="cpu")
     if study.data.train.patients is None:
         pytest.fail("the layout of the real file has patients")
-    black = sum(not image.any() for part in (study.data.val, study.data.test) for image in part.images)
+    black = sum(
+        not image.any() for part in (study.data.val, study.data.test) for image in part.images
+    )
     found = pretraining.wider(study)
     assert black == 0 and found.left_out == 0 and len(found.images) == CHESTMNIST["train"]
     again = verdicts.Images.of(study.data).patients["test"][0]
@@ -69,7 +87,9 @@ def test_images_of_a_judged_patient_are_left_out_where_patients_are_known(real_l
 
 
 @pytest.mark.parametrize("flag", ["pneumoniamnist", "phantom"])
-def test_a_file_of_one_label_an_image_and_the_phantom_have_no_more_to_give(flag, tmp_path, monkeypatch):
+def test_a_file_of_one_label_an_image_and_the_phantom_have_no_more_to_give(
+    flag, tmp_path, monkeypatch
+):
     monkeypatch.setenv("CXR_DATA", str(tmp_path / "data"))
     data = flag if flag == "phantom" else str(written(tmp_path / f"{flag}.npz", made(flag)))
     study = open_study(data=data, weights="random", preset="smoke", device="cpu")
@@ -81,7 +101,11 @@ def test_a_file_of_one_label_an_image_and_the_phantom_have_no_more_to_give(flag,
 
 def test_it_learns_is_stored_and_is_read_again(study, small, monkeypatch):
     found = pretraining.pretrain(study, small)
-    assert found.about["n"] == COUNTS["train"] - 3 and found.about["labels"] == 14 and found.about["epochs"] == 2
+    assert (
+        found.about["n"] == COUNTS["train"] - 3
+        and found.about["labels"] == 14
+        and found.about["epochs"] == 2
+    )
     assert found.about["losses"][1] < found.about["losses"][0]
     assert found.weights.state["fc.weight"].shape == (1, 128)
 
@@ -131,13 +155,21 @@ def test_a_students_training_starts_from_it(study, small):
 def test_the_preset_that_trains_every_row_has_one_more(study, monkeypatch):
     monkeypatch.setattr(remedies, "REMEDIES", ())
     rows = remedies.measure(study)
-    assert [row["name"] for row in rows] == ["baseline"] and remedies.about_pretraining(study, rows) is None
-    full = open_study(data=str(study.data.source.path), weights="random", preset="smoke", device="cpu")
-    object.__setattr__(full, "preset", settings.Preset("full", 64, 24, 32, 2, 1, every_row=True, side_studies=True))
+    assert [row["name"] for row in rows] == ["baseline"] and remedies.about_pretraining(
+        study, rows
+    ) is None
+    full = open_study(
+        data=str(study.data.source.path), weights="random", preset="smoke", device="cpu"
+    )
+    object.__setattr__(
+        full, "preset", settings.Preset("full", 64, 24, 32, 2, 1, every_row=True, side_studies=True)
+    )
     counted = forecast._pretraining(full)
     assert len(counted) == 2 and len(counted[0][1].train) == COUNTS["train"] - 3
     rows = remedies.measure(full)
-    assert [row["name"] for row in rows] == ["baseline", "pretrained"] and rows[1]["predicts"] is not None
+    assert [row["name"] for row in rows] == ["baseline", "pretrained"] and rows[1][
+        "predicts"
+    ] is not None
     about = remedies.about_pretraining(full, rows)
     assert about["row"] == 1 and about["n"] == COUNTS["train"] - 3
     run = full.baseline()[0]

@@ -27,7 +27,9 @@ def small(tmp_path_factory):
     patch.setattr(computing, "REMEDIES", remedies.REMEDIES[2:5])
     patch.setenv("CXR_DATA", str(folder / "data"))
     patch.setenv(files.RUNS, str(folder / "runs"))
-    study = open_study(data="phantom", weights="random", preset="smoke", device="cpu", precision="float32")
+    study = open_study(
+        data="phantom", weights="random", preset="smoke", device="cpu", precision="float32"
+    )
     data = computing.with_extra(study.used)
     yield study, data, computing.plan(study, data), folder
     patch.undo()
@@ -41,12 +43,21 @@ def computed(small):
 
 
 def test_the_plan_has_ten_seeds_of_the_baseline_and_five_of_each_row():
-    assert (computing.BASELINE_SEEDS, computing.SEEDS, computing.FEW_SEEDS, computing.EXTRA) == (10, 5, 3, 6000)
+    assert (computing.BASELINE_SEEDS, computing.SEEDS, computing.FEW_SEEDS, computing.EXTRA) == (
+        10,
+        5,
+        3,
+        6000,
+    )
 
 
 def test_every_planned_training_has_a_file_and_is_not_trained_twice(small, computed, monkeypatch):
     study, _data, planned, folder = small
-    assert len({one.path for one in planned}) == len(planned) == len(list((folder / "trainings").iterdir()))
+    assert (
+        len({one.path for one in planned})
+        == len(planned)
+        == len(list((folder / "trainings").iterdir()))
+    )
     names = {one.remedy.name for one in planned}
     assert {"baseline", "augmentation", "fold5", "part8", "start_gabor"} <= names
 
@@ -57,11 +68,15 @@ def test_every_planned_training_has_a_file_and_is_not_trained_twice(small, compu
     computing.train(planned, study, 1, "")
 
 
-def test_the_combination_is_chosen_once_every_seed_of_every_row_is_there(small, computed, monkeypatch):
+def test_the_combination_is_chosen_once_every_seed_of_every_row_is_there(
+    small, computed, monkeypatch
+):
     study, data, planned, _folder = small
     asked = []
     monkeypatch.setattr(computing.remedies, "choose_combination", lambda *_: asked.append(True))
-    monkeypatch.setattr(computing.files, "write", lambda *_: None)  # the others read the summary that is there
+    monkeypatch.setattr(
+        computing.files, "write", lambda *_: None
+    )  # the others read the summary that is there
     computing.summarise(planned, study, data)
     assert asked
     asked.clear()
@@ -92,7 +107,9 @@ def test_the_results_are_those_of_the_predictions(small, computed):
     shown = json.loads((folder / "results.json").read_text())
     row = shown["variants"][1]
     labels = data.test.labels
-    assert row["each"]["auc"][0] == pytest.approx(comparison.influence(arrays["test"], labels)["auc"][0])
+    assert row["each"]["auc"][0] == pytest.approx(
+        comparison.influence(arrays["test"], labels)["auc"][0]
+    )
     assert row["test"]["n"] == len(labels) + 40
     assert shown["provenance"]["trainings"] == len(planned)
     assert shown["cross_validation"]["n"] == remedies.FOLDS and shown["detectable"][0]["seeds"] == 3
@@ -100,13 +117,21 @@ def test_the_results_are_those_of_the_predictions(small, computed):
 
 def test_the_learning_curve_is_that_of_the_kept_trainings(small, computed):
     study, _data, planned, folder = small
-    own, found = overfitting.learning_curve(study, study.baseline()), reference.learning_curve(study, folder)
+    own, found = (
+        overfitting.learning_curve(study, study.baseline()),
+        reference.learning_curve(study, folder),
+    )
     assert [row["n"] for row in found] == [8, 16, 32, 64]
     for ours, theirs in zip(own, found, strict=True):
         assert ours["n"] == theirs["n"] and ours["from_first"] == theirs["from_first"]
         for name in ("train_acc", "val_acc", "gap"):
             assert ours[name]["value"] == pytest.approx(theirs[name]["value"])
-    assert reference.learning_curve(open_study(data="phantom", weights="gabor", preset="smoke", device="cpu"), folder) is None
+    assert (
+        reference.learning_curve(
+            open_study(data="phantom", weights="gabor", preset="smoke", device="cpu"), folder
+        )
+        is None
+    )
     one = next(each for each in planned if each.remedy.name == "part16")
     whole = one.path.read_bytes()
     one.path.unlink()
@@ -116,7 +141,9 @@ def test_the_learning_curve_is_that_of_the_kept_trainings(small, computed):
         one.path.write_bytes(whole)
 
 
-def test_a_check_agrees_bit_for_bit_and_sees_a_changed_prediction(small, computed, capsys, monkeypatch):
+def test_a_check_agrees_bit_for_bit_and_sees_a_changed_prediction(
+    small, computed, capsys, monkeypatch
+):
     study, _data, planned, _folder = small
     one = next(each for each in planned if each.remedy.name == "small_cnn")
     assert computing.check([one], study, 3)
@@ -134,12 +161,16 @@ def test_a_check_agrees_bit_for_bit_and_sees_a_changed_prediction(small, compute
         one.path.write_bytes(whole)
 
 
-@pytest.mark.parametrize(("value", "n", "within"), [(0.89, 5, True), (0.8, 5, False), (0.97, 5, False), (0.89, 2, False)])
+@pytest.mark.parametrize(
+    ("value", "n", "within"), [(0.89, 5, True), (0.8, 5, False), (0.97, 5, False), (0.89, 2, False)]
+)
 def test_a_check_on_another_machine_asks_for_the_spread_of_the_seeds(value, n, within):
     assert computing._within(value, np.array([0.88, 0.9, 0.89, 0.91, 0.87])[:n]) is within
 
 
-def test_a_fold_is_checked_against_the_folds_and_other_bits_of_the_same_processor_are_said(small, computed, capsys):
+def test_a_fold_is_checked_against_the_folds_and_other_bits_of_the_same_processor_are_said(
+    small, computed, capsys
+):
     study, _data, planned, _folder = small
     folds = [each for each in planned if each.is_fold]
     whole = folds[0].path.read_bytes()
@@ -164,7 +195,11 @@ def test_a_wrong_check_is_refused_in_one_line():
         text=True,
         cwd=files.ROOT,
     )
-    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "CHECK=banyak" in result.stderr
+    assert (
+        result.returncode == 2
+        and result.stderr.count("\n") == 1
+        and "CHECK=banyak" in result.stderr
+    )
 
 
 # --- reading it -----------------------------------------------------------------------------------------------------
@@ -177,7 +212,13 @@ def test_a_missing_study_is_said_in_one_line(tmp_path):
 
 def known(name, auc, verdict=None):
     gap = {"value": 0.1, "ci95": [0.0, 0.2]}
-    row = {"name": name, "title": name, "seeds": list(range(len(auc))), "each": {"auc": auc, "gap": [0.1] * len(auc)}, "gap": gap}
+    row = {
+        "name": name,
+        "title": name,
+        "seeds": list(range(len(auc))),
+        "each": {"auc": auc, "gap": [0.1] * len(auc)},
+        "gap": gap,
+    }
     row["parts"] = []
     row["test"] = {"auc": {"value": auc[0]}}
     return row | (
@@ -210,21 +251,46 @@ def test_a_readers_row_misleads_where_it_shows_what_the_verdict_does_not_say(ci,
     for row in mine:
         row["seeds"] = [7]
     first, second = reference.place(mine, study)
-    assert first["auc"]["where"] == "above" and first["verdict"] == "pembanding" and first["alone"] is None
-    assert second["auc"]["where"] == "within" and second["alone"] == alone and second["verdict"] == verdict
+    assert (
+        first["auc"]["where"] == "above"
+        and first["verdict"] == "pembanding"
+        and first["alone"] is None
+    )
+    assert (
+        second["auc"]["where"] == "within"
+        and second["alone"] == alone
+        and second["verdict"] == verdict
+    )
     assert reference.place([known("baseline", [0.7])], study)[0]["auc"]["where"] == "below"
 
 
 def test_a_readers_row_is_placed_among_the_seeds_that_they_did_not_train():
     study = {"variants": [known("baseline", [0.8, 0.9, 0.85])]}
-    (placed,) = reference.place([known("baseline", [0.8])], study)  # seed 0, as the reference's lowest
-    assert placed["seeds"] == 2 and placed["auc"] == {"value": 0.8, "lowest": 0.85, "highest": 0.9, "where": "below"}
+    (placed,) = reference.place(
+        [known("baseline", [0.8])], study
+    )  # seed 0, as the reference's lowest
+    assert placed["seeds"] == 2 and placed["auc"] == {
+        "value": 0.8,
+        "lowest": 0.85,
+        "highest": 0.9,
+        "where": "below",
+    }
     (placed,) = reference.place([known("baseline", [0.8, 0.9, 0.85])], study)
-    assert placed["seeds"] == 0 and placed["auc"] == {"value": 0.8, "lowest": None, "highest": None, "where": None}
+    assert placed["seeds"] == 0 and placed["auc"] == {
+        "value": 0.8,
+        "lowest": None,
+        "highest": None,
+        "where": None,
+    }
 
 
 def test_another_combination_is_not_placed_in_the_references():
-    study = {"variants": [known("baseline", [0.8, 0.9]), known("combination", [0.9], comparison.BETTER) | {"parts": ["A", "B"]}]}
+    study = {
+        "variants": [
+            known("baseline", [0.8, 0.9]),
+            known("combination", [0.9], comparison.BETTER) | {"parts": ["A", "B"]},
+        ]
+    }
     mine = [known("baseline", [0.8]), known("combination", [0.9], "x") | {"parts": ["A", "C"]}]
     assert [one["row"] for one in reference.place(mine, study)] == [0]
     mine[1]["parts"] = ["A", "B"]
@@ -233,23 +299,44 @@ def test_another_combination_is_not_placed_in_the_references():
 
 @pytest.mark.parametrize(
     ("kind", "seeds", "source"),
-    [("phantom", 2, "reference"), ("phantom", 3, "own"), ("chestmnist", 1, "own"), ("chestmnist", 5, "own")],
+    [
+        ("phantom", 2, "reference"),
+        ("phantom", 3, "own"),
+        ("chestmnist", 1, "own"),
+        ("chestmnist", 5, "own"),
+    ],
 )
-def test_a_readers_own_rows_are_judged_where_all_of_them_are_there_and_say_more_than_the_reference(kind, seeds, source):
-    question = {"predicts": {"verdict": comparison.EQUAL}, "overfits": {"verdict": comparison.EQUAL}}
-    full = lambda name, n: known(name, [0.8] * n, comparison.EQUAL) | question | {"fewer_parameters": False}  # noqa: E731
+def test_a_readers_own_rows_are_judged_where_all_of_them_are_there_and_say_more_than_the_reference(
+    kind, seeds, source
+):
+    question = {
+        "predicts": {"verdict": comparison.EQUAL},
+        "overfits": {"verdict": comparison.EQUAL},
+    }
+    full = lambda name, n: (
+        known(name, [0.8] * n, comparison.EQUAL) | question | {"fewer_parameters": False}
+    )  # noqa: E731
     beside = ("ensemble", "cross_validation", "detectable")
-    study = {"variants": [full("baseline", 5), full("cosine", 5)], "provenance": {"trainings": 2}} | dict.fromkeys(
-        beside, "theirs"
-    )
+    study = {
+        "variants": [full("baseline", 5), full("cosine", 5)],
+        "provenance": {"trainings": 2},
+    } | dict.fromkeys(beside, "theirs")
     mine = [full(name, seeds) for name in ("baseline", "augmentation", "dropout")]
     found = reference.beside(mine, study, kind, dict.fromkeys(beside, "ours"))
     assert found["source"] == source and len(found["shown"]) == (2 if source == "reference" else 3)
-    assert found["ensemble"] == found["detectable"] == ("theirs" if source == "reference" else "ours")
-    assert (found["cross_validation"], found["folds_source"]) == ("ours", "own") and found["margin"] == comparison.MARGIN
+    assert (
+        found["ensemble"] == found["detectable"] == ("theirs" if source == "reference" else "ours")
+    )
+    assert (found["cross_validation"], found["folds_source"]) == ("ours", "own") and found[
+        "margin"
+    ] == comparison.MARGIN
     assert (found["background"] is None) is (kind == "phantom")
     few = reference.beside(mine[:2], study, kind)
-    assert few["source"] == "reference" and few["background"] is None and few["folds_source"] == "reference"
+    assert (
+        few["source"] == "reference"
+        and few["background"] is None
+        and few["folds_source"] == "reference"
+    )
     assert bool(few["repeated"]) is (kind == "phantom")
 
 
@@ -272,7 +359,8 @@ def test_what_ships_is_small_and_of_this_phantom(shipped):
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 3e6
     assert shipped["provenance"]["precision"] == "float32"
     assert (
-        f"versi {phantom.VERSION}" in shipped["provenance"]["data"]["title"] or shipped["provenance"]["data"]["kind"] == "phantom"
+        f"versi {phantom.VERSION}" in shipped["provenance"]["data"]["title"]
+        or shipped["provenance"]["data"]["kind"] == "phantom"
     )
 
 
@@ -287,4 +375,6 @@ def test_the_shipped_summary_follows_its_rows(shipped):
     found = verdicts.summarise(shipped["variants"])
     assert found["n"] == len(shipped["variants"]) - 1
     few = [row for row in shipped["variants"][1:] if len(row["seeds"]) < comparison.LEAST_SEEDS]
-    assert all(row["predicts"]["verdict"] in (comparison.UNDECIDED, comparison.MAJORITY) for row in few)
+    assert all(
+        row["predicts"]["verdict"] in (comparison.UNDECIDED, comparison.MAJORITY) for row in few
+    )

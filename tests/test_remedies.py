@@ -24,7 +24,9 @@ def study(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(built) -> dict:
-    return json.loads((built.folder / "build/results/04_perbaikan.json").read_text(encoding="utf-8"))
+    return json.loads(
+        (built.folder / "build/results/04_perbaikan.json").read_text(encoding="utf-8")
+    )
 
 
 # --- the rows -------------------------------------------------------------------------------------------------------
@@ -33,7 +35,9 @@ def result(built) -> dict:
 def test_each_of_the_eleven_recommendations_has_a_row():
     """Cross-validation is a way to judge, not a remedy that competes: it has a paragraph of its own."""
     assert len(remedies.RECOMMENDED) == 11
-    assert {remedy.recommendation for remedy in remedies.REMEDIES} == set(remedies.RECOMMENDED) - {"cross_validation"}
+    assert {remedy.recommendation for remedy in remedies.REMEDIES} == set(remedies.RECOMMENDED) - {
+        "cross_validation"
+    }
 
 
 def test_each_remedy_changes_what_the_recipe_does_not_have():
@@ -44,7 +48,10 @@ def test_each_remedy_changes_what_the_recipe_does_not_have():
 
 def test_a_smaller_preset_trains_the_baseline_some_remedies_and_the_chosen_combination(result):
     assert [row["name"] for row in result["variants"]][:2] == ["baseline", *remedies.ALWAYS]
-    assert all(row["seeds"] == [0] and row["n_train"] == 64 and row["epochs"] == 2 for row in result["variants"])
+    assert all(
+        row["seeds"] == [0] and row["n_train"] == 64 and row["epochs"] == 2
+        for row in result["variants"]
+    )
 
 
 def test_repeat_all_trains_every_row_and_what_validation_then_chooses(study, monkeypatch):
@@ -54,18 +61,30 @@ def test_repeat_all_trains_every_row_and_what_validation_then_chooses(study, mon
     assert names[4:] in ([], ["combination"])
 
 
-def test_processes_that_share_the_cores_do_not_train_the_baseline_of_notebook_02_again(study, monkeypatch):
+def test_processes_that_share_the_cores_do_not_train_the_baseline_of_notebook_02_again(
+    study, monkeypatch
+):
     first = study.baseline()[0]
     asked, real = [], remedies.parallel.train
-    monkeypatch.setattr(remedies.parallel, "train", lambda tasks, *rest: asked.extend(tasks) or real(tasks, *rest[:2]))
+    monkeypatch.setattr(
+        remedies.parallel,
+        "train",
+        lambda tasks, *rest: asked.extend(tasks) or real(tasks, *rest[:2]),
+    )
     row = remedies.measure(study, n_jobs=2)[0]
-    assert first.config not in [config for config, _ in asked] and len(asked) == len(remedies.ALWAYS)
-    assert row["test"]["auc"]["value"] == pytest.approx(roc_auc_score(study.used.test.labels, first.open_test()["last"]))
+    assert first.config not in [config for config, _ in asked] and len(asked) == len(
+        remedies.ALWAYS
+    )
+    assert row["test"]["auc"]["value"] == pytest.approx(
+        roc_auc_score(study.used.test.labels, first.open_test()["last"])
+    )
 
 
 def test_fewer_trained_layers_train_fewer_parameters(study, monkeypatch):
     wanted = ("head_only", "layer4_and_head", "small_cnn", "resnet18_layer2")
-    monkeypatch.setattr(remedies, "REMEDIES", tuple(r for r in remedies.REMEDIES if r.name in wanted))
+    monkeypatch.setattr(
+        remedies, "REMEDIES", tuple(r for r in remedies.REMEDIES if r.name in wanted)
+    )
     rows = remedies.measure(study, repeat="all")
     size = {row["name"]: row["trained_parameters"] for row in rows}
     assert size["head_only"] < size["layer4_and_head"] < size["baseline"]
@@ -79,13 +98,26 @@ def test_a_row_is_computed_from_the_stored_predictions(study, monkeypatch):
     rows = remedies.measure(study, repeat="all")
     found = []
     for changed in ({}, {"dropout": 0.5}):
-        run = runs.get(study.config(**changed), study.used, study.weights, study.device, keep_weights=False)
-        right = {s: np.mean((run.logits[f"{s}_last"] > 0) == getattr(study.used, s).labels) for s in ("train", "val")}
+        run = runs.get(
+            study.config(**changed), study.used, study.weights, study.device, keep_weights=False
+        )
+        right = {
+            s: np.mean((run.logits[f"{s}_last"] > 0) == getattr(study.used, s).labels)
+            for s in ("train", "val")
+        }
         test = run.open_test()["last"]
         labels = study.used.test.labels
-        found.append((np.mean((test > 0) == labels), roc_auc_score(labels, test), right["train"] - right["val"]))
+        found.append(
+            (
+                np.mean((test > 0) == labels),
+                roc_auc_score(labels, test),
+                right["train"] - right["val"],
+            )
+        )
     assert [row["name"] for row in rows[:2]] == ["baseline", "dropout"]
-    assert [rows[1]["test"][name]["value"] for name in ("acc", "auc")] == pytest.approx(found[1][:2])
+    assert [rows[1]["test"][name]["value"] for name in ("acc", "auc")] == pytest.approx(
+        found[1][:2]
+    )
     assert rows[1]["gap"]["value"] == pytest.approx(found[1][2])
     assert rows[1]["difference"]["acc"]["value"] == pytest.approx(found[1][0] - found[0][0])
     assert rows[1]["predicts"]["value"] == pytest.approx(found[1][1] - found[0][1])
@@ -94,7 +126,9 @@ def test_a_row_is_computed_from_the_stored_predictions(study, monkeypatch):
 
 
 def test_early_stopping_is_judged_at_its_best_epoch():
-    assert {r.name: r.which for r in remedies.REMEDIES if r.which != "last"} == {"early_stopping": "best"}
+    assert {r.name: r.which for r in remedies.REMEDIES if r.which != "last"} == {
+        "early_stopping": "best"
+    }
 
 
 def test_truth_accuracy_counts_flipped_labels_back(study, monkeypatch):
@@ -103,7 +137,9 @@ def test_truth_accuracy_counts_flipped_labels_back(study, monkeypatch):
     test = study.used.test
     run = runs.get(study.config(), study.used, study.weights, study.device, keep_weights=False)
     drawn = test.labels ^ test.truth["flipped"].astype(test.labels.dtype)
-    assert row["test"]["truth_acc"]["value"] == pytest.approx(np.mean((run.open_test()["last"] > 0) == drawn))
+    assert row["test"]["truth_acc"]["value"] == pytest.approx(
+        np.mean((run.open_test()["last"] > 0) == drawn)
+    )
 
 
 # --- cross-validation -----------------------------------------------------------------------------------------------
@@ -120,7 +156,9 @@ def test_folds_are_stratified_share_nothing_and_leave_the_test_split_alone(study
         assert train | val == pool
         assert abs(fold.val.labels.mean() - share) <= 1 / len(fold.val)
         assert fold.test is data.test
-        assert fold.fingerprint != data.fingerprint  # else the run store would take one fold for another
+        assert (
+            fold.fingerprint != data.fingerprint
+        )  # else the run store would take one fold for another
         seen += map(bytes, fold.val.images)
     assert len(seen) == len(pool) == len(set(seen))
 
@@ -138,17 +176,38 @@ def test_cross_validation_trains_one_run_a_fold_and_states_the_spread(study):
 def validation(**auc: float) -> dict[str, dict[str, float]]:
     """Of the named remedies the AUC, all with a lower loss than the baseline; the others are worse than the baseline in both."""
     others = {r.name: {"loss": 0.6, "auc": 0.6} for r in remedies.REMEDIES}
-    return {"baseline": {"loss": 0.5, "auc": 0.7}} | others | {name: {"loss": 0.4, "auc": value} for name, value in auc.items()}
+    return (
+        {"baseline": {"loss": 0.5, "auc": 0.7}}
+        | others
+        | {name: {"loss": 0.4, "auc": value} for name, value in auc.items()}
+    )
 
 
 def test_the_combination_takes_the_highest_validation_auc_one_a_recommendation():
     chosen = remedies.combine(
         validation(
-            pos_weight=0.95, weighted_sampler=0.94, cosine=0.88, onecycle=0.9, dropout=0.85, batch_8=0.8, weight_decay=0.79
+            pos_weight=0.95,
+            weighted_sampler=0.94,
+            cosine=0.88,
+            onecycle=0.9,
+            dropout=0.85,
+            batch_8=0.8,
+            weight_decay=0.79,
         )
     )
-    assert chosen.changes == {"balance": "pos_weight", "schedule": "onecycle", "lr": 1.5e-3, "dropout": 0.5, "batch_size": 8}
-    assert chosen.parts == ("Bobot kelas pada loss", "Jadwal one-cycle, puncak 0,0015", "Dropout 0,5", "Batch 8")
+    assert chosen.changes == {
+        "balance": "pos_weight",
+        "schedule": "onecycle",
+        "lr": 1.5e-3,
+        "dropout": 0.5,
+        "batch_size": 8,
+    }
+    assert chosen.parts == (
+        "Bobot kelas pada loss",
+        "Jadwal one-cycle, puncak 0,0015",
+        "Dropout 0,5",
+        "Batch 8",
+    )
     assert chosen.which == "last"
 
 
@@ -217,13 +276,17 @@ def test_only_augmenting_the_rarer_class_teaches_the_augmentation(study, rare, s
     assert len({row["title"] for row in rows}) == 2
     assert all(row["side"] == side and abs(row["difference"]["value"]) > 0.5 for row in rows[:2])
     low, high = rows[rare]["difference"]["ci95"]
-    assert high - low > 0.02, "also where every answer changes, thirty images do not say that every answer would"
+    assert high - low > 0.02, (
+        "also where every answer changes, thirty images do not say that every answer would"
+    )
     assert all(abs(row["difference"]["value"]) < 0.3 for row in rows[2:])
 
 
 def test_a_network_that_sees_the_class_answers_augmented_images_alike(study, monkeypatch, tmp_path):
     """Dark and bright images without any pattern: no augmentation makes one look like the other."""
-    monkeypatch.setenv(files.RUNS, str(tmp_path))  # it knows a phantom by rows and labels: here those of the noise
+    monkeypatch.setenv(
+        files.RUNS, str(tmp_path)
+    )  # it knows a phantom by rows and labels: here those of the noise
 
     def split(n: int) -> Split:
         labels = (np.arange(n) % 3 > 0).astype(np.uint8)
@@ -236,7 +299,15 @@ def test_a_network_that_sees_the_class_answers_augmented_images_alike(study, mon
 
 
 def test_full_measures_every_row_with_seeds_enough_for_a_verdict():
-    assert settings.PRESETS["full"].every_row and settings.PRESETS["full"].seeds >= comparison.LEAST_SEEDS
+    assert (
+        settings.PRESETS["full"].every_row
+        and settings.PRESETS["full"].seeds >= comparison.LEAST_SEEDS
+    )
     for preset in ("quick", "full"):  # nothing is trained at toy size
         chosen = settings.PRESETS[preset]
-        assert (chosen.train, chosen.val, chosen.test, chosen.epochs) == (None, None, None, TrainConfig().epochs)
+        assert (chosen.train, chosen.val, chosen.test, chosen.epochs) == (
+            None,
+            None,
+            None,
+            TrainConfig().epochs,
+        )

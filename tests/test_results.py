@@ -15,10 +15,19 @@ def test_written_results_are_strict_json_and_read_back(tmp_path, monkeypatch):
     monkeypatch.delenv(files.RESULTS, raising=False)
     body = {"a": np.float32(0.5), "b": np.arange(3), "c": math.nan, 4: (True, None)}
     path = results.write("uji", body, {"clock": time.time(), "seed": 1}, tmp_path)
-    strict = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(name))
-    assert strict["a"] == 0.5 and strict["b"] == [0, 1, 2] and strict["c"] is None and strict["4"] == [True, None]
+    strict = json.loads(
+        path.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(name)
+    )
+    assert (
+        strict["a"] == 0.5
+        and strict["b"] == [0, 1, 2]
+        and strict["c"] is None
+        and strict["4"] == [True, None]
+    )
     assert results.read("uji", tmp_path)["provenance"]["seed"] == 1
-    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.json")] == ["lab/uji.json"]  # by hand, not for a report
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.json")] == [
+        "lab/uji.json"
+    ]  # by hand, not for a report
 
 
 def test_what_was_run_by_hand_is_read_by_hand_and_never_by_make(tmp_path, monkeypatch):
@@ -74,7 +83,13 @@ def test_a_second_clone_keeps_its_own_and_says_whose_code_it_uses(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "belum ada"), ("{", "rusak"), ('{"schema": 0}', "versi lain"), ("[]", "versi lain|rusak")]
+    ("content", "words"),
+    [
+        (None, "belum ada"),
+        ("{", "rusak"),
+        ('{"schema": 0}', "versi lain"),
+        ("[]", "versi lain|rusak"),
+    ],
 )
 def test_a_missing_or_damaged_file_is_said_in_one_line(tmp_path, monkeypatch, content, words):
     monkeypatch.delenv(files.RESULTS, raising=False)

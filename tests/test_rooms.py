@@ -28,7 +28,11 @@ def imported(path: Path) -> set[str]:
                 known = name if name in TAUGHT or name.removeprefix("engine.") in ENGINE else below
                 found.add(known)
         elif isinstance(node, ast.Import):
-            found |= {alias.name.removeprefix("cxr_helpers.") for alias in node.names if alias.name.startswith("cxr_helpers.")}
+            found |= {
+                alias.name.removeprefix("cxr_helpers.")
+                for alias in node.names
+                if alias.name.startswith("cxr_helpers.")
+            }
     return found
 
 
@@ -54,7 +58,9 @@ def test_what_is_drawn_and_shown_is_nobodys_business_but_the_notebooks():
     assert users <= SHOWING | DOOR
 
 
-@pytest.mark.parametrize("path", sorted([*TAUGHT.values(), *ENGINE.values()]), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted([*TAUGHT.values(), *ENGINE.values()]), ids=lambda path: path.name
+)
 def test_a_file_and_a_function_can_be_held_in_view(path):
     source = path.read_text(encoding="utf-8")
     assert source.count("\n") <= 450
@@ -71,7 +77,10 @@ def test_a_file_and_a_function_can_be_held_in_view(path):
 @pytest.mark.parametrize("name", sorted(TAUGHT))
 def test_each_taught_file_is_on_the_map_and_names_its_notebook(name):
     assert f"{name}.py" in cxr_helpers.__doc__
-    assert re.search(r"[Nn]otebooks? 0\d|all notebooks|[Ee]very notebook", ast.get_docstring(ast.parse(TAUGHT[name].read_text())))
+    assert re.search(
+        r"[Nn]otebooks? 0\d|all notebooks|[Ee]very notebook",
+        ast.get_docstring(ast.parse(TAUGHT[name].read_text())),
+    )
 
 
 def test_the_map_names_nothing_that_is_not_there():

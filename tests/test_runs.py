@@ -46,7 +46,9 @@ def test_only_open_test_hands_out_the_test_split(dataset, weights, store):
     np.testing.assert_array_equal(opened["best"], opened["epochs"][int(run.info["best_epoch"]) - 1])
 
 
-def test_a_run_without_weights_has_the_same_predictions_but_none_of_the_test_split_between(dataset, weights, store):
+def test_a_run_without_weights_has_the_same_predictions_but_none_of_the_test_split_between(
+    dataset, weights, store
+):
     config = replace(SMALL, epochs=4)
     less = runs.get(config, dataset, weights, keep_weights=False)
     without = less.open_test()
@@ -59,13 +61,23 @@ def test_a_run_without_weights_has_the_same_predictions_but_none_of_the_test_spl
 
 
 @pytest.mark.parametrize("recorded", [("val",), training.RECORDED])
-def test_a_checkpoint_goes_on_only_where_its_epochs_hold_what_is_to_be_recorded(dataset, weights, tmp_path, recorded):
+def test_a_checkpoint_goes_on_only_where_its_epochs_hold_what_is_to_be_recorded(
+    dataset, weights, tmp_path, recorded
+):
     config = replace(SMALL, epochs=4)
     whole = training.fit(config, dataset, weights)
-    training.fit(config, dataset, weights, checkpoint=lambda state: runs.save_checkpoint(tmp_path, state), recorded=recorded)
+    training.fit(
+        config,
+        dataset,
+        weights,
+        checkpoint=lambda state: runs.save_checkpoint(tmp_path, state),
+        recorded=recorded,
+    )
     for asked in (("val",), training.RECORDED):
         saved, later = runs.load_checkpoint(tmp_path), []  # of epoch 3
-        again = training.fit(config, dataset, weights, resume=saved, recorded=asked, checkpoint=later.append)
+        again = training.fit(
+            config, dataset, weights, resume=saved, recorded=asked, checkpoint=later.append
+        )
         assert len(later) == (0 if set(asked) <= set(recorded) else 3)  # from the first epoch on
         assert len(again.progress.logits["test"]) == (4 if "test" in (*asked, *recorded) else 0)
         for name, values in whole.final.items():
@@ -81,7 +93,9 @@ def test_an_equal_run_is_read_and_not_trained_again(dataset, weights, store, mon
     assert {p.name for p in first.folder.iterdir()} == {
         "config.json", "history.csv", "info.json", "predictions.npz", "best.safetensors", "last.safetensors", "lock",
     }  # fmt: skip
-    monkeypatch.setattr(runs, "training", SimpleNamespace(fit=lambda *a, **k: pytest.fail("trained again")))
+    monkeypatch.setattr(
+        runs, "training", SimpleNamespace(fit=lambda *a, **k: pytest.fail("trained again"))
+    )
     second = runs.get(SMALL, dataset, weights)
     assert second.history.equals(first.history)
     assert second.info == first.info
@@ -110,8 +124,15 @@ def test_prose_does_not_change_the_code_digest():
     assert a == b != c
 
 
-def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(dataset, weights, tmp_path, capsys):
-    training.fit(replace(SMALL, epochs=4), dataset, weights, checkpoint=lambda state: runs.save_checkpoint(tmp_path, state))
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
+    dataset, weights, tmp_path, capsys
+):
+    training.fit(
+        replace(SMALL, epochs=4),
+        dataset,
+        weights,
+        checkpoint=lambda state: runs.save_checkpoint(tmp_path, state),
+    )
     newest = sorted(tmp_path.glob("checkpoint-*.pt"))
     assert [p.name for p in newest] == ["checkpoint-0002.pt", "checkpoint-0003.pt"]
     content = newest[1].read_bytes()
@@ -139,7 +160,9 @@ def limited():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_too_full_for_checkpoints_is_said_and_training_goes_on(dataset, weights, store, limited, capsys):
+def test_a_disk_too_full_for_checkpoints_is_said_and_training_goes_on(
+    dataset, weights, store, limited, capsys
+):
     config = replace(SMALL, epochs=3)
     whole = training.fit(config, dataset, weights).progress.history
     limited(600_000)  # enough for the weights, not for weights and optimizer
@@ -149,7 +172,9 @@ def test_a_disk_too_full_for_checkpoints_is_said_and_training_goes_on(dataset, w
     assert not list(run.folder.glob("*.part"))
 
 
-def test_a_disk_too_full_for_the_result_is_one_line_and_the_run_can_be_had_later(dataset, weights, store, limited):
+def test_a_disk_too_full_for_the_result_is_one_line_and_the_run_can_be_had_later(
+    dataset, weights, store, limited
+):
     limited(20)
     with pytest.raises(InputError, match="sediakan ruang"):
         runs.get(SMALL, dataset, weights)
@@ -169,7 +194,9 @@ def test_killed_at_random_moments_it_ends_with_the_very_same_numbers(tmp_path):
 
     History, logits and weights equal an undisturbed one's.
     """
-    fresh = multiprocessing.get_context("forkserver")  # its server has torch loaded, so a process is there at once
+    fresh = multiprocessing.get_context(
+        "forkserver"
+    )  # its server has torch loaded, so a process is there at once
     fresh.set_forkserver_preload(["tests.test_runs"])
     generator = np.random.default_rng(4)
 
@@ -186,7 +213,9 @@ def test_killed_at_random_moments_it_ends_with_the_very_same_numbers(tmp_path):
     assert run("whole")
     kills = 0
     while kills < 24:
-        assert not run("killed", float(generator.uniform(0.05, 0.4))), "too short to be killed so often"
+        assert not run("killed", float(generator.uniform(0.05, 0.4))), (
+            "too short to be killed so often"
+        )
         kills += 1
     assert run("killed")
     whole, killed = (next((tmp_path / name).iterdir()) for name in ("whole", "killed"))

@@ -11,7 +11,9 @@ from cxr_helpers.engine.errors import InputError
 from tests.conftest import ROOT
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep memory")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep memory"
+)
 def test_freed_memory_is_kept_when_asked():
     """Page faults of a process that frees 160 MB and asks for them again, five times."""
     code = (
@@ -23,7 +25,11 @@ def test_freed_memory_is_kept_when_asked():
     faults = [
         int(
             subprocess.run(
-                [sys.executable, "-c", code.format(first)], capture_output=True, text=True, check=True, cwd=ROOT
+                [sys.executable, "-c", code.format(first)],
+                capture_output=True,
+                text=True,
+                check=True,
+                cwd=ROOT,
             ).stdout
         )
         for first in ("", "keep_freed_memory()\n")

@@ -15,9 +15,30 @@ from cxr_helpers.engine import files, results
 TEMPLATES = sorted(path.name for path in show.TEXTS.glob("*.md.j2"))
 # What a template may say in digits of its own: names of things, rules and definitions, never a result.
 LITERALS = [
-    *(r"9[05]%", r"ResNet-18", r"ChestX-ray14", r"layer\d", r"\b[Ff]1\b", r"[37]×[37]", r"berlangkah [12]"),
-    *(r"\(x/255 − 0,5\)/0,5", r"0,5 berarti menebak", r"memuat 0,5", r"ambang probabilitas 0,5", r"ambang 0,5"),
-    *(r"di atas 0,9", r"di atas 1\b", r"paling baik pada [01]", r"pada 0\.", r"\([01]: [a-z ]+\)", r"Perbandingan 1\b"),
+    *(
+        r"9[05]%",
+        r"ResNet-18",
+        r"ChestX-ray14",
+        r"layer\d",
+        r"\b[Ff]1\b",
+        r"[37]×[37]",
+        r"berlangkah [12]",
+    ),
+    *(
+        r"\(x/255 − 0,5\)/0,5",
+        r"0,5 berarti menebak",
+        r"memuat 0,5",
+        r"ambang probabilitas 0,5",
+        r"ambang 0,5",
+    ),
+    *(
+        r"di atas 0,9",
+        r"di atas 1\b",
+        r"paling baik pada [01]",
+        r"pada 0\.",
+        r"\([01]: [a-z ]+\)",
+        r"Perbandingan 1\b",
+    ),
     *(
         r"epoch 1\b",
         r"label [01]\b",
@@ -43,9 +64,15 @@ def test_a_template_words_and_never_computes(name):
     assert not [node.lineno for node in parsed.find_all(sums)]
     for compare in parsed.find_all(nodes.Compare):
         for operand in compare.ops:
-            assert operand.op in ("eq", "ne", "in", "notin"), f"{name}:{compare.lineno} compares by size"
-            constant = [part for part in (compare.expr, operand.expr) if isinstance(part, nodes.Const)]
-            assert not [c.value for c in constant if isinstance(c.value, (int, float))], f"{name}:{compare.lineno}"
+            assert operand.op in ("eq", "ne", "in", "notin"), (
+                f"{name}:{compare.lineno} compares by size"
+            )
+            constant = [
+                part for part in (compare.expr, operand.expr) if isinstance(part, nodes.Const)
+            ]
+            assert not [c.value for c in constant if isinstance(c.value, (int, float))], (
+                f"{name}:{compare.lineno}"
+            )
     computing = {"sum", "max", "min", "sort", "round", "abs", "length", "count", "int", "float"}
     assert not {node.name for node in parsed.find_all(nodes.Filter)} & computing
 
@@ -78,7 +105,9 @@ def chapter(tmp_path, monkeypatch):
 def shown(monkeypatch):
     """What the cells of a notebook would have shown: (data, metadata)."""
     seen = []
-    monkeypatch.setattr(show, "display", lambda data, raw, metadata: seen.append((data, metadata["laporan"])))
+    monkeypatch.setattr(
+        show, "display", lambda data, raw, metadata: seen.append((data, metadata["laporan"]))
+    )
     return seen
 
 
@@ -107,7 +136,8 @@ def test_a_number_out_of_nowhere_is_an_error(chapter, wrong):
 
 def test_a_missing_number_is_an_error_and_an_empty_one_a_dash(chapter):
     bab = chapter(
-        "{% macro text_a() %}{{ r.tiada | bilangan }}{% endmacro %}{% macro text_b() %}{{ r.n | bilangan }}{% endmacro %}", n=None
+        "{% macro text_a() %}{{ r.tiada | bilangan }}{% endmacro %}{% macro text_b() %}{{ r.n | bilangan }}{% endmacro %}",
+        n=None,
     )
     with pytest.raises(jinja2.UndefinedError):
         bab.words("text_a")
@@ -115,7 +145,9 @@ def test_a_missing_number_is_an_error_and_an_empty_one_a_dash(chapter):
 
 
 def test_lists_and_tables_keep_their_lines_and_paragraphs_lose_theirs(chapter):
-    bab = chapter("{% macro text_a() %}\nSatu\n  dua.\n\n1. tiga\n2. empat\n\n\n| a |\n|--|\n{% endmacro %}")
+    bab = chapter(
+        "{% macro text_a() %}\nSatu\n  dua.\n\n1. tiga\n2. empat\n\n\n| a |\n|--|\n{% endmacro %}"
+    )
     assert bab.words("text_a")[0] == "Satu dua.\n\n1. tiga\n2. empat\n\n| a |\n|--|"
 
 
@@ -143,7 +175,11 @@ def test_a_figure_carries_caption_alternative_and_source(chapter, shown):
     bab.result["provenance"]["data"] = {"class_names": ["A", "B"]}
     bab.figure("fig-kebingungan")
     data, meta = shown[0]
-    assert data["image/svg+xml"].startswith("<?xml") and meta["alt"] == "40 benar" and meta["width"] == "50%"
+    assert (
+        data["image/svg+xml"].startswith("<?xml")
+        and meta["alt"] == "40 benar"
+        and meta["width"] == "50%"
+    )
     assert meta["source"] == ["uji.confusion", "uji.provenance.data.class_names"]
 
 
@@ -168,9 +204,14 @@ def test_every_figure_has_a_caption_and_an_alternative_text(id):
 
 def test_words_whose_tag_has_gone_are_missed_aloud(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(show, "display", lambda data, raw, metadata: shown.append(data["text/markdown"]))
+    monkeypatch.setattr(
+        show, "display", lambda data, raw, metadata: shown.append(data["text/markdown"])
+    )
     monkeypatch.setattr(files, "project", lambda: tmp_path)
-    cells = [new_markdown_cell("Dugaan saya.", metadata={"tags": ["hipotesis"]}), new_markdown_cell("Lain.")]
+    cells = [
+        new_markdown_cell("Dugaan saya.", metadata={"tags": ["hipotesis"]}),
+        new_markdown_cell("Lain."),
+    ]
     (tmp_path / "build/notebooks").mkdir(parents=True)
     nbformat.write(new_notebook(cells=cells), tmp_path / "build/notebooks/05_percobaan.ipynb")
     show.words_of_reader("05_percobaan", "hipotesis")

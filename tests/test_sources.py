@@ -21,9 +21,14 @@ from tests.medmnist_files import COUNTS, made, one_line, written
 def test_auto_downloads_the_real_file(tmp_path, answering, capsys):
     stream = io.BytesIO()
     np.savez_compressed(stream, **made("chestmnist"))
-    source = sources.resolve("auto", folder=tmp_path / "data", remote=answering(200, stream.getvalue()))
+    source = sources.resolve(
+        "auto", folder=tmp_path / "data", remote=answering(200, stream.getvalue())
+    )
     assert (source.kind, source.flag, source.truth) == ("chestmnist", "chestmnist", None)
-    assert source.path == tmp_path / "data" / "chestmnist.npz" and source.path.read_bytes() == stream.getvalue()
+    assert (
+        source.path == tmp_path / "data" / "chestmnist.npz"
+        and source.path.read_bytes() == stream.getvalue()
+    )
     assert "cocok" in source.note
     assert capsys.readouterr().out == f"Data: {source.title}. {source.note}\n"
     assert data.load(source).counts["train"]["cardiomegaly"] > 0
@@ -33,7 +38,12 @@ def test_auto_falls_back_to_the_phantom_and_says_so(phantom_folder, answering, c
     source = sources.resolve("auto", folder=phantom_folder, remote=answering(503))
     assert source.kind == "phantom" and source.truth is not None
     printed = capsys.readouterr().out
-    assert printed.count("\n") == 1 and "fantom" in printed and "kode 503" in printed and source.note in printed
+    assert (
+        printed.count("\n") == 1
+        and "fantom" in printed
+        and "kode 503" in printed
+        and source.note in printed
+    )
 
 
 def test_a_named_set_is_never_replaced_by_the_phantom(phantom_folder, answering):
@@ -54,12 +64,18 @@ def test_a_file_with_another_md5_is_used_and_named(tmp_path):
     before = path.read_bytes()
     for name in ("auto", "chestmnist", "ChestMNIST"):
         source = sources.resolve(name, folder=tmp_path)
-        assert source.path == path and source.kind == "chestmnist" and "bukan berkas resmi" in source.note
+        assert (
+            source.path == path
+            and source.kind == "chestmnist"
+            and "bukan berkas resmi" in source.note
+        )
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("data_setting", ["auto", "chestmnist"])
-def test_the_published_file_is_recognised_under_any_name(tmp_path, real_layout, answering, data_setting):
+def test_the_published_file_is_recognised_under_any_name(
+    tmp_path, real_layout, answering, data_setting
+):
     """A file with the published number of images is looked at; another one, and one with another digest, is left alone."""
     remote = answering(503, real_layout.read_bytes())
     brought = tmp_path / "chest mnist (1).NPZ"
@@ -90,15 +106,26 @@ def test_a_medmnist_name_looks_for_the_file_of_its_size(tmp_path, size):
     name = "pneumoniamnist.npz" if size == 28 else f"pneumoniamnist_{size}.npz"
     written(tmp_path / name, made("pneumoniamnist", size))
     source = sources.resolve("pneumoniamnist", size=size, folder=tmp_path)
-    assert (source.kind, source.flag, source.size, source.path.name) == ("medmnist", "pneumoniamnist", size, name)
+    assert (source.kind, source.flag, source.size, source.path.name) == (
+        "medmnist",
+        "pneumoniamnist",
+        size,
+        name,
+    )
     assert data.load(source, "normal,pneumonia").train.images.shape[1:] == (size, size)
 
 
 def test_where_the_published_files_are():
     remote = sources.published("chestmnist", 28)
-    assert (remote.url, remote.digest) == (INFO["chestmnist"]["url"], "md5:" + INFO["chestmnist"]["MD5"])
+    assert (remote.url, remote.digest) == (
+        INFO["chestmnist"]["url"],
+        "md5:" + INFO["chestmnist"]["MD5"],
+    )
     remote = sources.published("pathmnist", 224)
-    assert (remote.url, remote.digest) == (INFO["pathmnist"]["url_224"], "md5:" + INFO["pathmnist"]["MD5_224"])
+    assert (remote.url, remote.digest) == (
+        INFO["pathmnist"]["url_224"],
+        "md5:" + INFO["pathmnist"]["MD5_224"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,7 +265,9 @@ def test_a_file_cut_short_or_altered_never_passes_as_whole(chest):
     rng = np.random.default_rng(0)
     ends = [0, 1, 100, len(content) // 2, len(content) - 30, len(content) - 1]
     damaged = [content[:end] for end in ends]
-    for position in rng.integers(0, len(content), 60).tolist() + list(range(0, 60, 3)) + list(range(-120, 0, 3)):
+    for position in (
+        rng.integers(0, len(content), 60).tolist() + list(range(0, 60, 3)) + list(range(-120, 0, 3))
+    ):
         altered = bytearray(content)
         altered[position] ^= 0xFF
         damaged.append(bytes(altered))
@@ -274,7 +303,9 @@ def test_a_pickle_is_never_opened(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="everything is readable to this user")
+@pytest.mark.skipif(
+    os.name == "nt" or os.geteuid() == 0, reason="everything is readable to this user"
+)
 def test_a_file_that_may_not_be_read(chest):
     chest.chmod(0)
     with pytest.raises(InputError, match="izin baca"):

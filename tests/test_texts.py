@@ -13,8 +13,16 @@ from cxr_helpers import reference, remedies, show
 from cxr_helpers.engine import files
 from tests.conftest import ROOT
 
-FILES = ("01_adaptasi_bobot", "02_pelatihan", "03_analisis_overfitting", "04_perbaikan", "05_percobaan")
-PARTS = dict(zip(("adaptation", "training", "overfitting", "remedies", "experiments"), FILES, strict=True))
+FILES = (
+    "01_adaptasi_bobot",
+    "02_pelatihan",
+    "03_analisis_overfitting",
+    "04_perbaikan",
+    "05_percobaan",
+)
+PARTS = dict(
+    zip(("adaptation", "training", "overfitting", "remedies", "experiments"), FILES, strict=True)
+)
 ESTIMATE = {"value": 0.123, "ci95": [0.071, 0.175]}
 
 
@@ -33,7 +41,11 @@ def say(real, tmp_path, monkeypatch):
     def said(name: str, macro: str, changes: dict | None = None) -> str:
         bodies = copy.deepcopy(real)
         for key, value in (changes or {}).items():
-            file, *path, last = [name, *key.split(".")] if name != "laporan" else [PARTS[key.split(".")[0]], *key.split(".")[1:]]
+            file, *path, last = (
+                [name, *key.split(".")]
+                if name != "laporan"
+                else [PARTS[key.split(".")[0]], *key.split(".")[1:]]
+            )
             place = bodies[file]
             for step in path:
                 place = place[int(step) if isinstance(place, list) else step]
@@ -53,8 +65,19 @@ PATIENTS = {"train": 1193, "val": 164, "test": 360}
 STRATEGY = {"reduce": "sum", "resize": "area", "scale": "none", "correlation": 0.9}
 STARTS = {"better": [], "worse": [], "gabor": False, "counts_seeds": True}
 START = {"kind": "random", "difference": None}
-BETTER = {"value": 0.031, "ci95": [0.01, 0.052], "p": 0.01, "p_adjusted": 0.02, "verdict": "lebih baik"}
-BY_HOLM = BETTER | {"p": 0.047, "p_adjusted": 0.094, "verdict": "belum dapat diputuskan", "by_holm": True}
+BETTER = {
+    "value": 0.031,
+    "ci95": [0.01, 0.052],
+    "p": 0.01,
+    "p_adjusted": 0.02,
+    "verdict": "lebih baik",
+}
+BY_HOLM = BETTER | {
+    "p": 0.047,
+    "p_adjusted": 0.094,
+    "verdict": "belum dapat diputuskan",
+    "by_holm": True,
+}
 LESS = {"value": -0.05, "ci95": [-0.09, -0.01], "p": 0.2, "p_adjusted": 0.2, "verdict": "setara"}
 UNDECIDED = BETTER | {"verdict": "belum dapat diputuskan"}
 ROW = {
@@ -77,57 +100,135 @@ PLACED = {
     "alone": None,
 }
 ALONE = PLACED | {"alone": "misleads"}
-NOWHERE = PLACED | {key: {"value": 0.9, "lowest": None, "highest": None, "where": None} for key in ("auc", "gap")}
+NOWHERE = PLACED | {
+    key: {"value": 0.9, "lowest": None, "highest": None, "where": None} for key in ("auc", "gap")
+}
 BELOW_ZERO = {"value": -0.05, "ci95": [-0.09, -0.01]}
 SURE = {"title": "Baris A", "test": dict.fromkeys(("acc", "acc_chosen", "brier"), ESTIMATE)}
 SURE["test"] |= {"majority": 0.6, "overconfidence": BELOW_ZERO}
 ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
-GUESS = {**ESTIMATE, "measure": "predicts", "direction": "above", "size": 0.01, "agrees": "ya", "within": False}
+GUESS = {
+    **ESTIMATE,
+    "measure": "predicts",
+    "direction": "above",
+    "size": 0.01,
+    "agrees": "ya",
+    "within": False,
+}
 SMALLER = GUESS | {"direction": "below", "measure": "overfits"}
 KNOWN = {"n": 10, "sd": 0.012, "range": 0.04}
-COARSE = {"provenance.precision": "bfloat16", "reference.precision": "float32", "spread": KNOWN, "repeated": [PLACED]}
-SHOWN = {"name": "baseline", "margin": 0.02, "shown": True, "value": -0.0025, "ci90": [-0.0122, 0.0071]}
+COARSE = {
+    "provenance.precision": "bfloat16",
+    "reference.precision": "float32",
+    "spread": KNOWN,
+    "repeated": [PLACED],
+}
+SHOWN = {
+    "name": "baseline",
+    "margin": 0.02,
+    "shown": True,
+    "value": -0.0025,
+    "ci90": [-0.0122, 0.0071],
+}
 DETECTABLE = {"seeds": 5, "images": 682, "patients": 360, "difference": 0.031}
 SPREAD = {"mean": 0.85, "sd": 0.05, "lowest": 0.8, "highest": 0.9}
-FOLDS = {"n": 5, "val_acc": SPREAD, "val_auc": SPREAD, "ensemble": {"auc": ESTIMATE}, "single": {"auc": ESTIMATE}}
+FOLDS = {
+    "n": 5,
+    "val_acc": SPREAD,
+    "val_auc": SPREAD,
+    "ensemble": {"auc": ESTIMATE},
+    "single": {"auc": ESTIMATE},
+}
 
 
 def counted(verdict: str) -> dict:
     """A summary of one row with this verdict under both questions."""
     group = [{"verdict": verdict, "n": 1, "titles": ["A"]}]
-    return {"n": 1, "predicts": group, "overfits": group, "smaller": [], "combination": None, "shown": 1}
+    return {
+        "n": 1,
+        "predicts": group,
+        "overfits": group,
+        "smaller": [],
+        "combination": None,
+        "shown": 1,
+    }
 
 
-OTHER_DATA = {"remedies.summary": counted("lebih baik"), "training.provenance.data.kind": "chestmnist"}
+OTHER_DATA = {
+    "remedies.summary": counted("lebih baik"),
+    "training.provenance.data.kind": "chestmnist",
+}
 ROWS_COUNTED = counted("") | {
     "n": 9,
     "predicts": [{"verdict": "belum dapat diputuskan", "n": 9, "titles": None}],
-    "overfits": [{"verdict": "lebih baik", "n": 1, "titles": ["A"]}, {"verdict": "setara", "n": 8, "titles": None}],
+    "overfits": [
+        {"verdict": "lebih baik", "n": 1, "titles": ["A"]},
+        {"verdict": "setara", "n": 8, "titles": None},
+    ],
 }
 TYPED = counted("lebih baik") | {"predicts": [{"verdict": "lebih baik", "n": 1, "titles": ["A*B"]}]}
 PENDING, NOT_HERE = "belum dapat diputuskan", "tidak dapat diuji di sini"
 EVERYTHING = ["data", "weights", "recipe", "images", "pixels"]
-NUMBER = {**ESTIMATE, "id": "train_loss_first", "kind": "loss", "claimed": 0.65, "tolerance": 0.05, "reasons": []}
-CHANGE = {**ESTIMATE, "id": "val_loss_falls_to_end", "first": 0.2, "last": 0.323, "from_epoch": 5, "to_epoch": 10}
+NUMBER = {
+    **ESTIMATE,
+    "id": "train_loss_first",
+    "kind": "loss",
+    "claimed": 0.65,
+    "tolerance": 0.05,
+    "reasons": [],
+}
+CHANGE = {
+    **ESTIMATE,
+    "id": "val_loss_falls_to_end",
+    "first": 0.2,
+    "last": 0.323,
+    "from_epoch": 5,
+    "to_epoch": 10,
+}
 CHANGE |= {"verdict": "dibantah", "reasons": []}
 LOSS_CHANGE = "paruh kedua pelatihan | epoch 5 ke 10: 0,200 ke 0,323, selisih 0,123 (IK 95% 0,071–0,175) | dibantah |"
 ACC_CHANGE = "Akurasi validasi naik | epoch 5 ke 10: 20,0% ke 32,3%, selisih +12,3 poin persen (IK 95% 7,1–17,5) | dibantah |"
 COUNTED = {"n": 19, "didukung": 6, "dibantah": 1, PENDING: 3, NOT_HERE: 9}
 SAID = "Dari 19 klaim laporan acuan, 6 didukung, 1 dibantah, 3 belum dapat diputuskan, dan 9 tidak dapat diuji di sini."
-PEOPLE = {"n": 50, "patients": 9, "majority": 0.6, "shared": 0.62, "recognised": 0.02, "random": ESTIMATE, "grouped": ESTIMATE}
-FLATTERED, HARMED, OPEN = (PEOPLE | {"flattery": ESTIMATE | {"side": side}} for side in ("above", "below", "across"))
+PEOPLE = {
+    "n": 50,
+    "patients": 9,
+    "majority": 0.6,
+    "shared": 0.62,
+    "recognised": 0.02,
+    "random": ESTIMATE,
+    "grouped": ESTIMATE,
+}
+FLATTERED, HARMED, OPEN = (
+    PEOPLE | {"flattery": ESTIMATE | {"side": side}} for side in ("above", "below", "across")
+)
 EVERY_LABEL = {"n": 78000, "labels": 14, "left_out": 2, "epochs": 3, "row": 1}
 TUBE = {"pneumothorax": True, "side": "across"}
-TUBES = TUBE | {"n_with": 12, "patients_with": 9, "n_without": 30, "patients_without": 22, "difference": ESTIMATE}
+TUBES = TUBE | {
+    "n_with": 12,
+    "patients_with": 9,
+    "n_without": 30,
+    "patients_without": 22,
+    "difference": ESTIMATE,
+}
 TUBES |= {"with": ESTIMATE, "without": ESTIMATE}
 UNKNOWN = {"patients_with": None, "patients_without": None}
 REGION = {"n": 31, "patients": 28, "share": 0.2, "area": 0.1, "ratio": ESTIMATE, "side": "across"}
 BY_CHANCE = {"ece_measured": 0.081, "ece_chance": {"value": 0.05, "range95": [0.03, 0.074]}}
-GROUP = {"divides": "Sisi pneumotoraks", "group": "kiri", "n": 9, "patients": None, "acc": ESTIMATE, "side": "across"}
+GROUP = {
+    "divides": "Sisi pneumotoraks",
+    "group": "kiri",
+    "n": 9,
+    "patients": None,
+    "acc": ESTIMATE,
+    "side": "across",
+}
 GROUP |= {"difference": ESTIMATE, "p_adjusted": 0.25}
 LAST = -1  # of the learning curve
 SURELY_WRONG = {"n_wrong": 2, "n_confident": 9, "patients": 8, "seed": 4}
-WHOLE, PART = ({"source": "reference", "reference.trainings": n, "reference.planned": 117} for n in (117, 116))
+WHOLE, PART = (
+    {"source": "reference", "reference.trainings": n, "reference.planned": 117} for n in (117, 116)
+)
 WORDS = [
     (ONE, "text_changes", {"pooling.removed": True}, "ditiadakan"),
     (ONE, "text_changes", {"pooling.removed": False}, "dipertahankan"),
@@ -555,7 +656,9 @@ WORDS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "macro", "changes", "words"), WORDS, ids=[f"{w[0][:2]}-{w[1]}-{i}" for i, w in enumerate(WORDS)]
+    ("name", "macro", "changes", "words"),
+    WORDS,
+    ids=[f"{w[0][:2]}-{w[1]}-{i}" for i, w in enumerate(WORDS)],
 )
 def test_the_words_follow_the_results(say, name, macro, changes, words):
     assert words in say(name, macro, changes)
@@ -565,7 +668,10 @@ def test_the_abstract_is_short_and_of_five_numbers(say):
     """Five values or estimates from the results; an estimate may print its interval too."""
     text = say("laporan", "abstract", {"training.provenance.data.kind": "phantom"})
     plain = re.sub(r" \(IK 95% [^)]*\)|\d+×\d+", "", text)
-    assert len(text.split()) <= 120 and len(re.findall(r"\d[\d.,]*", plain.replace("ResNet-18", ""))) <= 5, plain
+    assert (
+        len(text.split()) <= 120
+        and len(re.findall(r"\d[\d.,]*", plain.replace("ResNet-18", ""))) <= 5
+    ), plain
 
 
 # What a reader of the report's drafts stumbled over; the words in its place are those of the field.
@@ -580,36 +686,59 @@ def said_in(path: Path) -> str:
     """The words of a file that people read: of Python its strings without docstrings, of a notebook its Markdown."""
     source = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
-        return "\n".join("".join(c["source"]) for c in json.loads(source)["cells"] if c["cell_type"] == "markdown")
+        return "\n".join(
+            "".join(c["source"])
+            for c in json.loads(source)["cells"]
+            if c["cell_type"] == "markdown"
+        )
     if path.suffix != ".py":
         return source
     tree = ast.parse(source)
     alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    strings = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
     return "\n".join(node.value for node in strings if id(node) not in alone)
 
 
 @pytest.mark.parametrize("folder", ["cxr_helpers", "notebooks", "report", "grading", "."])
 def test_the_words_agreed_upon_are_used(folder):
-    kinds = ("*.md",) if folder == "." else ("**/*.py", "**/*.ipynb", "**/*.j2", "**/*.md", "**/*.txt")
-    paths = [path for kind in kinds for path in (ROOT / folder).glob(kind) if ".ipynb_checkpoints" not in path.parts]
+    kinds = (
+        ("*.md",) if folder == "." else ("**/*.py", "**/*.ipynb", "**/*.j2", "**/*.md", "**/*.txt")
+    )
+    paths = [
+        path
+        for kind in kinds
+        for path in (ROOT / folder).glob(kind)
+        if ".ipynb_checkpoints" not in path.parts
+    ]
     found = {path.name: re.findall(FORMER, said_in(path), re.I) for path in paths}
     assert len(paths) > 2 and not {name: words for name, words in found.items() if words}
 
 
 def test_the_reference_report_is_defined_once_and_called_so():
-    for path in (*show.TEXTS.glob("*.j2"), *(ROOT / "notebooks").glob("*.ipynb"), ROOT / "report/laporan.ipynb"):
+    for path in (
+        *show.TEXTS.glob("*.j2"),
+        *(ROOT / "notebooks").glob("*.ipynb"),
+        ROOT / "report/laporan.ipynb",
+    ):
         named = said_in(path).lower().count("laporan mata kuliah")
         assert named == (path.name in ("laporan.md.j2", "03_analisis_overfitting.ipynb")), path.name
 
 
 def test_the_recommendations_are_numbered_in_the_order_of_the_course():
     numbers = reference.beside([], reference.read(), "phantom")["numbers"]
-    assert list(numbers) == list(remedies.RECOMMENDED) and list(numbers.values()) == list(range(1, 12))
+    assert list(numbers) == list(remedies.RECOMMENDED) and list(numbers.values()) == list(
+        range(1, 12)
+    )
 
 
 def test_the_abstract_of_patients_does_not_call_them_drawn(say):
-    assert "buatan" not in say("laporan", "abstract", {"training.provenance.data.kind": "chestmnist"})
+    assert "buatan" not in say(
+        "laporan", "abstract", {"training.provenance.data.kind": "chestmnist"}
+    )
 
 
 @pytest.mark.parametrize("name", [*FILES, "laporan"])

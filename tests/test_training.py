@@ -32,7 +32,9 @@ def weights() -> Weights:
 
 def plain_loop(config: TrainConfig, dataset: data.Dataset, weights: Weights) -> list[float]:
     """The course's loop, written out: NCHW, no fused step. Returns the loss of every batch."""
-    network = model.build(weights, config.seed, 28, config.dropout, config.architecture, **config.adaptation)
+    network = model.build(
+        weights, config.seed, 28, config.dropout, config.architecture, **config.adaptation
+    )
     optimizer = torch.optim.Adam(network.parameters(), lr=config.lr, fused=False, foreach=False)
     criterion = nn.BCEWithLogitsLoss()
     images = data.to_tensor(dataset.train.images)
@@ -40,7 +42,9 @@ def plain_loop(config: TrainConfig, dataset: data.Dataset, weights: Weights) -> 
     losses = []
     for epoch in range(config.epochs):
         network.train()
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(training._seed(config, epoch)))
+        order = torch.randperm(
+            len(labels), generator=torch.Generator().manual_seed(training._seed(config, epoch))
+        )
         for rows in order.split(config.batch_size):
             loss = criterion(network(images[rows]), labels[rows])
             optimizer.zero_grad()
@@ -52,7 +56,9 @@ def plain_loop(config: TrainConfig, dataset: data.Dataset, weights: Weights) -> 
 
 @pytest.mark.parametrize("architecture", ["small_cnn", "resnet18"])
 def test_losses_equal_the_plain_loop_step_by_step(dataset, weights, architecture, monkeypatch):
-    config = replace(SMALL, architecture=architecture, epochs=2 if architecture == "resnet18" else 3)
+    config = replace(
+        SMALL, architecture=architecture, epochs=2 if architecture == "resnet18" else 3
+    )
     seen = []
 
     class Recorded(nn.BCEWithLogitsLoss):
@@ -80,7 +86,9 @@ def test_the_loss_falls_and_the_history_is_whole(dataset, weights):
     assert outcome.progress.best_epoch == 1 + best
     val = outcome.progress.logits["val"][best].numpy()
     assert history[best]["val_auc"] == pytest.approx(roc_auc_score(dataset.val.labels, val))
-    assert set(outcome.final) == {f"{s}_{w}" for s in ("train", "val", "test") for w in ("best", "last")}
+    assert set(outcome.final) == {
+        f"{s}_{w}" for s in ("train", "val", "test") for w in ("best", "last")
+    }
     network = model.build(weights, SMALL.seed, 28, 0.0, "small_cnn", **SMALL.adaptation)
     for which, kept in (("best", outcome.progress.best_weights), ("last", outcome.last_weights)):
         network.load_state_dict(kept)
@@ -115,12 +123,18 @@ def test_resume_is_exact(dataset, weights, name):
     whole = training.fit(config, dataset, weights, checkpoint=keep)
     assert len(states) == config.epochs - 1  # the last epoch is kept with the finished run
     for stream in states:
-        resumed = training.fit(config, dataset, weights, resume=torch.load(stream, weights_only=True))
+        resumed = training.fit(
+            config, dataset, weights, resume=torch.load(stream, weights_only=True)
+        )
         assert resumed.progress.history == whole.progress.history
         for split in ("train", "val", "test"):
-            for a, b in zip(resumed.progress.logits[split], whole.progress.logits[split], strict=True):
+            for a, b in zip(
+                resumed.progress.logits[split], whole.progress.logits[split], strict=True
+            ):
                 assert torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
-        assert all(torch.equal(a, whole.last_weights[key]) for key, a in resumed.last_weights.items())
+        assert all(
+            torch.equal(a, whole.last_weights[key]) for key, a in resumed.last_weights.items()
+        )
 
 
 def training_bytes(state: dict) -> io.BytesIO:
@@ -154,7 +168,9 @@ def test_frozen_parts_do_not_move(dataset, weights, trainable):
 
 
 def test_a_loss_that_is_not_finite_stops_with_one_line(dataset, weights):
-    with pytest.raises(InputError, match=r"^Pelatihan berhenti pada epoch 1: .*Turunkan learning rate") as caught:
+    with pytest.raises(
+        InputError, match=r"^Pelatihan berhenti pada epoch 1: .*Turunkan learning rate"
+    ) as caught:
         training.fit(replace(SMALL, lr=1e30), dataset, weights)
     assert "\n" not in str(caught.value)
 
@@ -171,7 +187,10 @@ def test_a_loss_that_is_not_finite_stops_with_one_line(dataset, weights):
         ({"patience": 0}, "patience=0"),
         ({"seed": -1}, "seed=-1"),
         ({"augment_target": "minority"}, "sudah mengulang"),
-        ({"augment_target": "minority", "augment": ("flip",), "balance": "sampler"}, "balance='repeat'"),
+        (
+            {"augment_target": "minority", "augment": ("flip",), "balance": "sampler"},
+            "balance='repeat'",
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(changes, words):
@@ -187,7 +206,10 @@ def cosine_between(high: float, low: float, done: float) -> float:
 def rates(schedule: str, lr: float, steps: int) -> list[float]:
     """The learning rate of each step, as the optimizer sees it."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
-    scheduler, seen = recipe.schedule(TrainConfig(schedule=schedule, lr=lr), optimizer, steps, {}), []
+    scheduler, seen = (
+        recipe.schedule(TrainConfig(schedule=schedule, lr=lr), optimizer, steps, {}),
+        [],
+    )
     for _ in range(steps):
         seen.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
@@ -204,7 +226,9 @@ def test_the_schedules_are_the_published_ones(steps):
     # One-cycle: from lr/25 up to lr after 30% of the steps, then down to lr/10⁴ at the last one.
     top = 0.3 * steps - 1
     onecycle = [
-        cosine_between(lr / 25, lr, step / top) if step <= top else cosine_between(lr, lr / 1e4, (step - top) / (steps - 1 - top))
+        cosine_between(lr / 25, lr, step / top)
+        if step <= top
+        else cosine_between(lr, lr / 1e4, (step - top) / (steps - 1 - top))
         for step in range(steps)
     ]
     assert rates("onecycle", lr, steps) == pytest.approx(onecycle, rel=1e-6)
@@ -216,7 +240,9 @@ def test_minority_augmentation_balances_and_touches_only_the_rarer_class():
     rows = torch.cat(training.draw_batches(config, labels, torch.Generator().manual_seed(0)))
     assert (labels[rows] == 0).sum() == (labels[rows] == 1).sum() == 30
     x = torch.zeros(40, 1, 28, 28)
-    changed = recipe.transform(config, labels, {})(x, labels.unsqueeze(1))[0].flatten(1).abs().sum(1) > 0
+    changed = (
+        recipe.transform(config, labels, {})(x, labels.unsqueeze(1))[0].flatten(1).abs().sum(1) > 0
+    )
     assert changed[:10].all()
     assert not changed[10:].any()
 
@@ -226,13 +252,23 @@ def test_a_repeated_minority_is_as_frequent_and_augmented_like_the_other():
     config = TrainConfig(augment=("exposure",), balance="repeat")
     rows = torch.cat(training.draw_batches(config, labels, torch.Generator().manual_seed(0)))
     assert (labels[rows] == 0).sum() == (labels[rows] == 1).sum() == 30
-    changed = recipe.transform(config, labels, {})(torch.zeros(40, 1, 28, 28), labels.unsqueeze(1))[0].flatten(1).abs().sum(1) > 0
+    changed = (
+        recipe.transform(config, labels, {})(torch.zeros(40, 1, 28, 28), labels.unsqueeze(1))[0]
+        .flatten(1)
+        .abs()
+        .sum(1)
+        > 0
+    )
     assert changed.all()
 
 
 def test_weighted_sampler_draws_both_classes_alike():
     labels = torch.tensor([0.0] * 200 + [1.0] * 800)
-    rows = torch.cat(training.draw_batches(TrainConfig(balance="sampler"), labels, torch.Generator().manual_seed(0)))
+    rows = torch.cat(
+        training.draw_batches(
+            TrainConfig(balance="sampler"), labels, torch.Generator().manual_seed(0)
+        )
+    )
     assert len(rows) == 1000
     assert abs((labels[rows] == 0).float().mean().item() - 0.5) < 0.06
 
@@ -251,15 +287,23 @@ def test_a_history_is_summarised_by_its_decisive_rows(losses):
 def test_bfloat16_learns_and_leaves_weights_and_evaluation_in_float32(dataset, weights):
     """Autocast that outlived a batch would train on weights cast once, and learn nothing."""
     config = replace(SMALL, epochs=8, batch_size=8, lr=2e-3)
-    exact, coarse = (training.fit(replace(config, precision=name), dataset, weights) for name in ("float32", "bfloat16"))
+    exact, coarse = (
+        training.fit(replace(config, precision=name), dataset, weights)
+        for name in ("float32", "bfloat16")
+    )
     for outcome in (exact, coarse):
-        assert outcome.progress.history[-1]["train_loss"] < 0.5 * outcome.progress.history[0]["train_loss"]
+        assert (
+            outcome.progress.history[-1]["train_loss"]
+            < 0.5 * outcome.progress.history[0]["train_loss"]
+        )
         assert {t.dtype for t in outcome.last_weights.values()} == {torch.float32, torch.int64}
     assert not torch.equal(exact.final["val_last"], coarse.final["val_last"])
     network = model.build(weights, config.seed, 28, 0.0, config.architecture, **config.adaptation)
     network.load_state_dict(coarse.last_weights)
     again = training.evaluate(network, data.to_tensor(dataset.val.images))
-    assert torch.allclose(again, coarse.final["val_last"], atol=1e-4)  # far finer than bfloat16, which has three digits
+    assert torch.allclose(
+        again, coarse.final["val_last"], atol=1e-4
+    )  # far finer than bfloat16, which has three digits
 
 
 def test_extra_test_images_are_judged_and_shown_to_nobody_before(dataset, weights):

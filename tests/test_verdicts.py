@@ -25,7 +25,9 @@ def row(images, name, skill, seeds=5, fit=3.0, guess=False, kind=Remedy, **more)
         logits = {}
         for split, n in N.items():
             apart = fit if split == "train" else skill * (1 + 0.02 * generator.normal())
-            logits[split] = apart * (images.labels[split] - 0.5) + easy[split] + 0.3 * generator.normal(0, 1, n)
+            logits[split] = (
+                apart * (images.labels[split] - 0.5) + easy[split] + 0.3 * generator.normal(0, 1, n)
+            )
             logits[split] = (logits[split] / 100 + 5 if guess else logits[split]).astype(np.float32)
         history = [{"epoch": 1, "val_loss": 0.5}]
         each.append(
@@ -45,8 +47,16 @@ def row(images, name, skill, seeds=5, fit=3.0, guess=False, kind=Remedy, **more)
 
 @pytest.fixture(scope="module")
 def judged(images):
-    rows = [row(images, "baseline", 1.5, seeds=6, fit=4), row(images, "strong", 3.0, fit=3), row(images, "feeble", 0.5, fit=6)]
-    rows += [row(images, "same", 1.5, fit=4), row(images, "guess", 2.0, guess=True), row(images, "lonely", 3.0, seeds=1)]
+    rows = [
+        row(images, "baseline", 1.5, seeds=6, fit=4),
+        row(images, "strong", 3.0, fit=3),
+        row(images, "feeble", 0.5, fit=6),
+    ]
+    rows += [
+        row(images, "same", 1.5, fit=4),
+        row(images, "guess", 2.0, guess=True),
+        row(images, "lonely", 3.0, seeds=1),
+    ]
     return {found["name"]: found for found in verdicts.judge(rows, images)}
 
 
@@ -60,7 +70,10 @@ def judged(images):
     ],
 )
 def test_both_questions_get_the_verdict_that_was_built_in(judged, name, predicts, overfits):
-    assert (judged[name]["predicts"]["verdict"], judged[name]["overfits"]["verdict"]) == (predicts, overfits)
+    assert (judged[name]["predicts"]["verdict"], judged[name]["overfits"]["verdict"]) == (
+        predicts,
+        overfits,
+    )
 
 
 def test_the_same_recipe_under_other_seeds_is_neither_better_nor_worse(judged):
@@ -77,7 +90,9 @@ def test_values_are_means_over_the_seeds(images, judged):
     assert judged["strong"]["test"]["truth_acc"]["value"] == pytest.approx(
         np.mean([(one.test > 0) == drawn for one in strong.trained])
     )
-    assert judged["lonely"]["test"]["acc"]["sd"] is None and judged["lonely"]["predicts"]["p"] is None
+    assert (
+        judged["lonely"]["test"]["acc"]["sd"] is None and judged["lonely"]["predicts"]["p"] is None
+    )
 
 
 def test_extra_images_are_judged_with_the_test_split(images):
@@ -87,7 +102,9 @@ def test_extra_images_are_judged_with_the_test_split(images):
         images.patients | {"extra": None},
         images.flipped | {"extra": np.zeros(N["val"], bool)},
     )
-    longer = Row(one.remedy, [Trained(**vars(each) | {"extra": each.val}) for each in one.trained], {}, 1, 1)
+    longer = Row(
+        one.remedy, [Trained(**vars(each) | {"extra": each.val}) for each in one.trained], {}, 1, 1
+    )
     assert verdicts.judge([longer], more)[0]["test"]["n"] == N["test"] + N["val"]
 
 
@@ -95,7 +112,11 @@ def test_an_ensemble_of_noisy_seeds_is_better_than_one_of_them(images):
     noisy = row(images, "noisy", 2.0, seeds=8)
     for i, each in enumerate(noisy.trained):
         noisy.trained[i] = Trained(
-            **vars(each) | {"test": each.test + np.random.default_rng(i).normal(0, 2, N["test"]).astype(np.float32)}
+            **vars(each)
+            | {
+                "test": each.test
+                + np.random.default_rng(i).normal(0, 2, N["test"]).astype(np.float32)
+            }
         )
     found = verdicts.ensemble(noisy, images)
     assert found["difference"]["verdict"] == BETTER and found["difference"]["value"] > 0.05
@@ -106,7 +127,9 @@ def test_a_detectable_difference_shrinks_with_seeds_and_is_found_as_often_as_it_
     base = row(images, "baseline", 1.5, seeds=10)
     found = verdicts.detectable(base, images)
     sizes = [one["difference"] for one in found]
-    assert [one["seeds"] for one in found] == list(verdicts.CHANCE) and sizes == sorted(sizes, reverse=True)
+    assert [one["seeds"] for one in found] == list(verdicts.CHANCE) and sizes == sorted(
+        sizes, reverse=True
+    )
     # Normal values with these two spreads, in which the difference is there: how often is it seen?
     generator, k = np.random.default_rng(0), 5
     each = [comparison.influence(one.test, images.labels["test"])["auc"] for one in base.trained]
@@ -115,7 +138,9 @@ def test_a_detectable_difference_shrinks_with_seeds_and_is_found_as_often_as_it_
     seen = 0
     for _ in range(400):
         ours, theirs = generator.normal(found[1]["difference"], sd, k), generator.normal(0, sd, k)
-        seen += comparison.combine(ours + generator.normal(0, np.sqrt(image)), theirs, image).p < 0.05
+        seen += (
+            comparison.combine(ours + generator.normal(0, np.sqrt(image)), theirs, image).p < 0.05
+        )
     assert 0.7 < seen / 400 < 0.9
 
 
@@ -125,7 +150,11 @@ def test_the_summary_counts_every_row_once_under_each_question(judged):
     for question in verdicts.QUESTIONS:
         assert sum(one["n"] for one in found[question]) == 5
     assert found["predicts"][0] == {"verdict": BETTER, "n": 1, "titles": ["Strong"]}
-    assert found["combination"] is None and found["compared"] == ["baseline", "strong"] and found["shown"] == 1
+    assert (
+        found["combination"] is None
+        and found["compared"] == ["baseline", "strong"]
+        and found["shown"] == 1
+    )
     assert found["smaller"] == [i for i, name in enumerate(judged) if len(name) % 2 and i]
 
 

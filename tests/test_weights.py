@@ -36,7 +36,9 @@ def grey(n: int = 4, size: int = 20) -> torch.Tensor:
 
 
 def test_default_is_the_course_channel_mean_and_bilinear(rgb):
-    expected = F.interpolate(rgb.mean(1, keepdim=True), size=(3, 3), mode="bilinear", align_corners=False)
+    expected = F.interpolate(
+        rgb.mean(1, keepdim=True), size=(3, 3), mode="bilinear", align_corners=False
+    )
     assert torch.equal(weights.adapt_conv1(rgb), expected)
 
 
@@ -49,19 +51,26 @@ def test_sum_keeps_the_response_to_grey_and_mean_a_third(rgb, reduce, factor):
 
 def test_luminance_weighs_the_channels_as_bt601(rgb):
     expected = 0.299 * rgb[:, 0] + 0.587 * rgb[:, 1] + 0.114 * rgb[:, 2]
-    assert torch.allclose(weights.adapt_conv1(rgb, kernel=7, reduce="luminance")[:, 0], expected, atol=1e-6)
+    assert torch.allclose(
+        weights.adapt_conv1(rgb, kernel=7, reduce="luminance")[:, 0], expected, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("resize", weights.RESIZES)
 def test_dc_keeps_the_response_to_a_constant_image(rgb, resize):
-    before, after = rgb.sum((1, 2, 3)), weights.adapt_conv1(rgb, reduce="sum", resize=resize, scale="dc").sum((1, 2, 3))
+    before, after = (
+        rgb.sum((1, 2, 3)),
+        weights.adapt_conv1(rgb, reduce="sum", resize=resize, scale="dc").sum((1, 2, 3)),
+    )
     assert torch.allclose(before, after, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("resize", weights.RESIZES)
 def test_norm_keeps_the_norm(rgb, resize):
     reduced = rgb.sum(1).flatten(1).norm(dim=1)
-    adapted = weights.adapt_conv1(rgb, reduce="sum", resize=resize, scale="norm").flatten(1).norm(dim=1)
+    adapted = (
+        weights.adapt_conv1(rgb, reduce="sum", resize=resize, scale="norm").flatten(1).norm(dim=1)
+    )
     assert torch.allclose(reduced, adapted, rtol=1e-4)
 
 
@@ -70,7 +79,11 @@ def test_bilinear_reads_only_some_taps_and_antialias_all(rgb):
 
     def taps(resize: str) -> int:
         single = torch.eye(49).view(49, 1, 7, 7)
-        return int((weights.adapt_conv1(single, reduce="sum", resize=resize).abs().sum((1, 2, 3)) > 1e-9).sum())
+        return int(
+            (
+                weights.adapt_conv1(single, reduce="sum", resize=resize).abs().sum((1, 2, 3)) > 1e-9
+            ).sum()
+        )
 
     assert taps("bilinear") < 49 == taps("bilinear_antialias")
 
@@ -85,13 +98,22 @@ def test_pinv_is_the_least_squares_solution(rgb):
 
 
 def test_crop_takes_the_centre_and_channels_share_the_kernel(rgb):
-    assert torch.equal(weights.adapt_conv1(rgb, reduce="sum", resize="crop")[:, 0], rgb.sum(1)[:, 2:5, 2:5])
+    assert torch.equal(
+        weights.adapt_conv1(rgb, reduce="sum", resize="crop")[:, 0], rgb.sum(1)[:, 2:5, 2:5]
+    )
     three = weights.adapt_conv1(rgb, channels=3)
     assert three.shape == (64, 3, 3, 3)
-    assert torch.allclose(F.conv2d(grey().expand(-1, 3, -1, -1), three), F.conv2d(grey(), weights.adapt_conv1(rgb)), atol=1e-5)
+    assert torch.allclose(
+        F.conv2d(grey().expand(-1, 3, -1, -1), three),
+        F.conv2d(grey(), weights.adapt_conv1(rgb)),
+        atol=1e-5,
+    )
 
 
-@pytest.mark.parametrize("wrong", [{"reduce": "max"}, {"resize": "nearest"}, {"scale": "l1"}, {"resize": "crop", "kernel": 4}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"reduce": "max"}, {"resize": "nearest"}, {"scale": "l1"}, {"resize": "crop", "kernel": 4}],
+)
 def test_unknown_choices_are_refused_in_one_line(rgb, wrong):
     with pytest.raises(InputError) as caught:
         weights.adapt_conv1(rgb, **wrong)
@@ -119,15 +141,23 @@ def test_gabor_bank_is_oriented_blind_to_flat_images_and_scaled_like_a_random_st
 
 
 def test_gabor_start_leaves_every_other_layer_as_drawn():
-    random, gabor = (model.build(weights.resolve_weights(name), 4).state_dict() for name in ("random", "gabor"))
-    assert [name for name in random if not torch.equal(random[name], gabor[name])] == ["conv1.weight"]
+    random, gabor = (
+        model.build(weights.resolve_weights(name), 4).state_dict() for name in ("random", "gabor")
+    )
+    assert [name for name in random if not torch.equal(random[name], gabor[name])] == [
+        "conv1.weight"
+    ]
     assert torch.equal(gabor["conv1.weight"], weights.adapt_conv1(weights.gabor_bank()))
 
 
 @pytest.mark.parametrize("wrapped", ["bare", "state_dict", "model", "module."])
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 def test_a_stock_state_dict_is_adapted_on_the_way_in(stock, tmp_path, wrapped, ending):
-    state = {f"module.{name}": tensor for name, tensor in stock.items()} if wrapped == "module." else stock
+    state = (
+        {f"module.{name}": tensor for name, tensor in stock.items()}
+        if wrapped == "module."
+        else stock
+    )
     path = tmp_path / f"bobot{ending}"
     if ending == ".safetensors":
         save_file(state, path)
@@ -149,7 +179,11 @@ def test_ones_own_trained_network_is_taken_as_it_is(tmp_path):
 
 
 def test_what_does_not_fit_is_listed_by_name_and_shape(stock):
-    broken = {**stock, "layer1.0.conv1.weight": torch.zeros(64, 64, 5, 5), "kepala.weight": torch.zeros(2, 2)}
+    broken = {
+        **stock,
+        "layer1.0.conv1.weight": torch.zeros(64, 64, 5, 5),
+        "kepala.weight": torch.zeros(2, 2),
+    }
     del broken["bn1.weight"]
     with pytest.raises(InputError) as caught:
         weights.fit_state(broken, model.course_resnet18(), reset_head=True)
@@ -170,7 +204,9 @@ def test_another_head_is_reset_only_when_asked(stock):
 
 def test_a_one_channel_conv1_is_taken_as_is(tmp_path):
     own = {**model.course_resnet18(28).state_dict(), "fc.weight": torch.zeros(1, 512)}
-    assert torch.equal(weights.fit_state(own, model.course_resnet18())["conv1.weight"], own["conv1.weight"])
+    assert torch.equal(
+        weights.fit_state(own, model.course_resnet18())["conv1.weight"], own["conv1.weight"]
+    )
 
 
 class Evil:
@@ -227,7 +263,9 @@ def test_the_official_file_is_fetched_once_and_kept(published, stock, monkeypatc
     folder = published()
     for _ in range(2):
         found = weights.resolve_weights("imagenet", folder)
-        assert found.kind == "imagenet" and torch.equal(found.state["fc.weight"], stock["fc.weight"])
+        assert found.kind == "imagenet" and torch.equal(
+            found.state["fc.weight"], stock["fc.weight"]
+        )
         monkeypatch.setattr(weights.download, "_downloader", lambda *a: pytest.fail("asked again"))
     assert [path.name for path in folder.glob("*.pth")] == ["resnet18-f37072fd.pth"]
 
@@ -248,10 +286,14 @@ def test_a_file_brought_by_hand_is_recognised_under_any_name(published, stock, n
     (folder / name).write_bytes(official(stock))
     for word in ("auto", "imagenet"):
         found = weights.resolve_weights(word, folder)
-        assert found.kind == "imagenet" and torch.equal(found.state["fc.weight"], stock["fc.weight"])
+        assert found.kind == "imagenet" and torch.equal(
+            found.state["fc.weight"], stock["fc.weight"]
+        )
 
 
-@pytest.mark.parametrize(("status", "reason"), [(503, "kode 503"), (404, "kode 404"), (407, "kode 407")])
+@pytest.mark.parametrize(
+    ("status", "reason"), [(503, "kode 503"), (404, "kode 404"), (407, "kode 407")]
+)
 def test_auto_says_why_it_starts_at_random_and_imagenet_is_one_line(published, status, reason):
     folder = published(status)
     found = weights.resolve_weights("auto", folder)
@@ -261,14 +303,19 @@ def test_auto_says_why_it_starts_at_random_and_imagenet_is_one_line(published, s
     one_line(caught)
 
 
-def test_auto_waits_for_data_and_weights_together_no_longer_than_15_seconds(published, tmp_path, phantom_folder, monkeypatch):
+def test_auto_waits_for_data_and_weights_together_no_longer_than_15_seconds(
+    published, tmp_path, phantom_folder, monkeypatch
+):
     assert 2 * download.AUTO_TIMEOUT <= 15
     monkeypatch.setattr(download, "AUTO_TIMEOUT", 0.5)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
         folder = published(503)
-        silent = download.Remote(f"http://127.0.0.1:{deaf.getsockname()[1]}/resnet18-f37072fd.pth", weights.IMAGENET.digest)
+        silent = download.Remote(
+            f"http://127.0.0.1:{deaf.getsockname()[1]}/resnet18-f37072fd.pth",
+            weights.IMAGENET.digest,
+        )
         monkeypatch.setattr(weights, "IMAGENET", silent)
         began = time.monotonic()
         assert sources.resolve("auto", folder=phantom_folder, remote=silent).kind == "phantom"
@@ -281,7 +328,9 @@ def test_auto_does_not_wait_for_a_server_that_is_too_slow(published, monkeypatch
     folder, asked = published(), []
     fetch = download.fetch
     monkeypatch.setattr(
-        download, "fetch", lambda remote, path, *patience: asked.append(patience) or fetch(remote, path, *patience)
+        download,
+        "fetch",
+        lambda remote, path, *patience: asked.append(patience) or fetch(remote, path, *patience),
     )
     weights.resolve_weights("auto", folder)
     weights.resolve_weights("imagenet", folder / "baru")
@@ -296,20 +345,28 @@ def test_the_digest_is_the_one_that_the_official_name_begins():
 
 @pytest.mark.parametrize("where", ["data", "cache/checkpoints"])
 @pytest.mark.parametrize("content", ["cut short", "one bit"])
-def test_a_damaged_official_file_is_never_taken_for_none(published, stock, tmp_path, where, content):
+def test_a_damaged_official_file_is_never_taken_for_none(
+    published, stock, tmp_path, where, content
+):
     folder, whole = published(), bytearray(official(stock))
     whole[len(whole) // 2] ^= 1
     (tmp_path / where).mkdir(parents=True)
-    (tmp_path / where / "resnet18-f37072fd.pth").write_bytes(b"cut short" if content == "cut short" else whole)
+    (tmp_path / where / "resnet18-f37072fd.pth").write_bytes(
+        b"cut short" if content == "cut short" else whole
+    )
     for name in ("auto", "imagenet"):
-        with pytest.raises(InputError, match=r"Salinan bobot ImageNet di .*resnet18-f37072fd\.pth rusak") as caught:
+        with pytest.raises(
+            InputError, match=r"Salinan bobot ImageNet di .*resnet18-f37072fd\.pth rusak"
+        ) as caught:
             weights.resolve_weights(name, folder)
         one_line(caught)
 
 
 def test_what_another_sends_under_the_official_name_is_not_kept(published, monkeypatch):
     folder = published()
-    monkeypatch.setattr(weights, "IMAGENET", download.Remote(weights.IMAGENET.url, "sha256:" + "0" * 64))
+    monkeypatch.setattr(
+        weights, "IMAGENET", download.Remote(weights.IMAGENET.url, "sha256:" + "0" * 64)
+    )
     found = weights.resolve_weights("auto", folder)
     assert found.kind == "random" and "sidik jari" in found.note
     with pytest.raises(InputError, match="sidik jari") as caught:

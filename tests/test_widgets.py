@@ -55,7 +55,9 @@ def test_the_size_of_the_answer_is_said(panel):
     sizes = {}
     for reduce in ("mean", "sum"):
         controls["Kanal"].value = reduce
-        sizes[reduce] = float(re.search(r"adaptasi: ([\d,]+) kali", said.value)[1].replace(",", "."))
+        sizes[reduce] = float(
+            re.search(r"adaptasi: ([\d,]+) kali", said.value)[1].replace(",", ".")
+        )
     assert sizes["sum"] / sizes["mean"] == pytest.approx(3, rel=0.05)
 
 
@@ -63,7 +65,9 @@ def test_another_kind_of_prediction_begins_at_its_first_page_and_ends_at_its_las
     labels = np.arange(40) % 2
     logits = np.where(labels == 1, 1.0, -1.0)
     logits[:3] *= -1  # three wrong
-    controls, said, _ = parts(widgets.image_browser(np.zeros((40, 28, 28), np.uint8), labels, logits, ("A", "B")))
+    controls, said, _ = parts(
+        widgets.image_browser(np.zeros((40, 28, 28), np.uint8), labels, logits, ("A", "B"))
+    )
     controls["Halaman"].value = 4
     controls["Prediksi"].value = "salah"
     assert said.value == "3 citra; halaman 1 dari 1." and controls["Halaman"].disabled
@@ -88,7 +92,11 @@ def test_no_picture_stays_where_there_is_nothing_to_show():
     controls, said, picture = parts(widgets.image_browser(images, labels, logits, ("A", "B")))
     assert bytes(picture.value).startswith(b"\x89PNG")
     controls["Prediksi"].value = "salah dan yakin"
-    assert "Tidak ada citra" in said.value and bytes(picture.value) == b"" and picture.layout.display == "none"
+    assert (
+        "Tidak ada citra" in said.value
+        and bytes(picture.value) == b""
+        and picture.layout.display == "none"
+    )
     controls["Prediksi"].value = "benar"
     assert bytes(picture.value).startswith(b"\x89PNG") and picture.layout.display is None
 
@@ -106,4 +114,7 @@ def test_augmentations_are_shown_by_their_names():
     controls, said, picture = parts(widgets.augmentation_panel(images))
     before = bytes(picture.value)
     controls["Augmentasi"].value = ("geometry", "exposure", "flip")
-    assert "geometri, pencahayaan, dan cermin kiri-kanan" in said.value and bytes(picture.value) != before
+    assert (
+        "geometri, pencahayaan, dan cermin kiri-kanan" in said.value
+        and bytes(picture.value) != before
+    )

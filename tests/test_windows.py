@@ -39,7 +39,11 @@ for path in sorted(path for path in every if path.parent.name not in {answers}):
 
 def test_every_module_can_be_imported_without_what_only_posix_has():
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTER.replace("{posix}", repr(set(POSIX))).replace("{answers}", repr(ANSWERS))],
+        [
+            sys.executable,
+            "-c",
+            IMPORTER.replace("{posix}", repr(set(POSIX))).replace("{answers}", repr(ANSWERS)),
+        ],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
