@@ -26,13 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 JUDGED = [f"cxr_helpers/{n}.py" for n in "training recipe evaluation comparison model weights data claims".split()]
 JUDGED += [f"cxr_helpers/{n}.py" for n in "verdicts remedies engine/runs".split()]
 JUDGED += ["grading/claims.py", "grading/answers.py"]
-SECONDS = 40  # of tests a fault, by their own measured time
+SECONDS = 20  # of tests a fault, by their own measured time
 WHOLE_REPORT = "built"  # the fixture that makes a report
 PROCESSES = multiprocessing.get_context("forkserver")  # each fault gets a fresh process that has imported torch already
 IMPORTED = "torch torchvision medmnist pandas matplotlib.pyplot seaborn sklearn.metrics scipy.stats captum.attr nbformat"
 IMPORTED += " statsmodels.stats.proportion playwright.sync_api"
 OPERATORS = "NumberReplacer ReplaceTrueWithFalse ReplaceFalseWithTrue ReplaceAndWithOr ReplaceOrWithAnd AddNot"
-OPERATORS += " ReplaceBreakWithContinue ReplaceContinueWithBreak ZeroIterationForLoop ExceptionReplacer RemoveDecorator"
+OPERATORS += " ReplaceBreakWithContinue ReplaceContinueWithBreak ZeroIterationForLoop RemoveDecorator"
 FAMILIES = ("ReplaceBinaryOperator_", "ReplaceComparisonOperator_", "ReplaceUnaryOperator_")
 
 
@@ -77,9 +77,22 @@ def mutated(fault: tuple) -> str:
     return mutate_code((ROOT / path).read_text("utf-8"), plugins.get_operator(name)(**arguments), occurrence)
 
 
+def drawn(n: int, seed: int) -> list[tuple]:
+    """n faults at places drawn at random from all, each of a kind drawn at random from those possible there."""
+    draw, found = random.Random(seed), []
+    places = [place for path in JUDGED for place in faults(path)]
+    for place in draw.sample(places, len(places)):
+        fault = next(filter(compiles, draw.sample(place, len(place))), None)
+        found += [fault] if fault else []
+        if len(found) == n:
+            break
+    return found
+
+
 def measure(folder: Path) -> None:
     """One run of all tests: which of them runs which line (.coverage), how long each takes, which waits for a report."""
-    asked = "--cov=cxr_helpers --cov=grading --cov-context=test --cov-report= -p bench.mutants -q"
+    (folder / "coverage.ini").write_text("[run]\ninclude =" + "".join(f"\n    */{path}" for path in JUDGED), encoding="utf-8")
+    asked = f"--cov --cov-config={folder}/coverage.ini --cov-context=test --cov-report= -p bench.mutants -q"
     environment = os.environ | {"COVERAGE_FILE": str(folder / ".coverage"), "MUTANTS_TIMES": str(folder / "times.json")}
     subprocess.run(["make", "test", f"PYTHON={sys.executable}", f"PYTEST={asked}"], cwd=ROOT, env=environment, check=False)
 
@@ -88,9 +101,14 @@ TIMES: dict[str, float] = {}
 
 
 def pytest_runtest_logreport(report) -> None:
-    """As a plug-in of pytest: the time of each test, its set-up included; infinite where it waits for a report."""
-    waits = WHOLE_REPORT in report.keywords or dict(report.user_properties).get("waits")
-    TIMES[report.nodeid] = TIMES.get(report.nodeid, 0) + (float("inf") if waits else report.duration)
+    """As a plug-in of pytest: the time of each test, and the longest set-up of each file, which any test of it may need."""
+    file = report.nodeid.split("::")[0]
+    if report.when == "setup":
+        waits = dict(report.user_properties).get("waits")
+        TIMES[report.nodeid] = float("inf") if waits else 0.0
+        TIMES[file] = max(TIMES.get(file, 0.0), 0.0 if waits else report.duration)
+    elif report.when == "call":
+        TIMES[report.nodeid] += report.duration
 
 
 def pytest_runtest_setup(item) -> None:
@@ -103,6 +121,11 @@ def pytest_sessionfinish(session) -> None:
         Path(os.environ["MUTANTS_TIMES"]).write_text(json.dumps(TIMES), encoding="utf-8")
 
 
+def cost(test: str, times: dict[str, float]) -> float:
+    """Seconds of a test alone, with the set-up of its file."""
+    return times.get(test, float("inf")) + times.get(test.split("::")[0], 0.0)
+
+
 def chosen(fault: tuple, covered, times: dict[str, float]) -> list[str]:
     """The tests that run the fault's line, the short ones first; those of the whole file where importing it runs the line."""
     path, line = str(ROOT / fault[0]), fault[1]
@@ -110,13 +133,13 @@ def chosen(fault: tuple, covered, times: dict[str, float]) -> list[str]:
     tests = {c.split("|")[0] for c in contexts.get(line, []) if c}
     if "" in contexts.get(line, [""]):  # a constant, a default, a definition
         tests |= {c.split("|")[0] for some in contexts.values() for c in some if c}
-    spent, asked = 0.0, []
-    for test in sorted(tests, key=lambda t: times.get(t, float("inf"))):
-        spent += times.get(test, float("inf"))
-        if spent > SECONDS and asked:
-            break
-        if spent < float("inf"):
-            asked.append(test)
+    spent, asked, opened = 0.0, [], set()
+    for test in sorted(tests, key=lambda t: cost(t, times)):
+        file = test.split("::")[0]
+        more = times.get(test, float("inf")) + (0.0 if file in opened else times.get(file, 0.0))
+        if spent + more <= SECONDS or (not asked and more < float("inf")):
+            asked, spent = [*asked, test], spent + more
+            opened.add(file)
     return asked
 
 
@@ -163,6 +186,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=320, help="faults, drawn at random from all places")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ROOT / "build/mutants", help="keeps what is found; resumes there")
+    parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     if not (given.folder / "times.json").exists():
@@ -177,17 +201,13 @@ def main() -> None:
         return contexts.setdefault(path, data.contexts_by_lineno(path))
 
     times = json.loads((given.folder / "times.json").read_text("utf-8"))
-    draw = random.Random(given.seed)
-    places = [place for path in JUDGED for place in faults(path)]
-    planted = []
-    for place in draw.sample(places, len(places)):
-        fault = next(filter(compiles, draw.sample(place, len(place))), None)
-        planted += [fault] if fault else []
-        if len(planted) == given.n:
-            break
+    plan = given.folder / f"planted-{given.n}-{given.seed}.json"
+    if not plan.exists():
+        plan.write_text(json.dumps(drawn(given.n, given.seed)), encoding="utf-8")
+    planted = [tuple(fault) for fault in json.loads(plan.read_text("utf-8"))]
     kept = given.folder / "found.jsonl"
     done = {json.dumps(r["fault"]): r for r in map(json.loads, kept.read_text("utf-8").splitlines())} if kept.exists() else {}
-    trees = [Path(tempfile.mkdtemp()) / "tree" for _ in range(2)]
+    trees = [Path(tempfile.mkdtemp()) / "tree" for _ in range(given.jobs)]
     for tree in trees:
         skipped = shutil.ignore_patterns(".git", ".venv", "build", "runs", "data", "__pycache__", "node_modules")
         shutil.copytree(ROOT, tree, ignore=skipped)
@@ -199,7 +219,7 @@ def main() -> None:
         tree, began = free.pop(), time.monotonic()
         try:
             tests = chosen(fault, covered, times)
-            seconds = 60 + 5 * sum(times[test] for test in tests)
+            seconds = 60 + 5 * sum(cost(test, times) for test in tests)
             said = verdict(fault, tests, tree, seconds) if tests else "untested"
         finally:
             free.append(tree)
@@ -213,7 +233,7 @@ def main() -> None:
         covered(str(ROOT / path))
     os.environ.update(OMP_NUM_THREADS="1", CXR_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
     PROCESSES.set_forkserver_preload(IMPORTED.split())
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(given.jobs) as pool:
         rows = list(pool.map(judge, planted))
     for path in JUDGED:
         counts = Counter(r["verdict"] for r in rows if r["fault"][0] == path)

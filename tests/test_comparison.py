@@ -1,143 +1,217 @@
-"""Differences between recipes: each part against an independent computation, and verdicts on both sides of each boundary."""
+"""Differences between recipes by their definition; verdicts on both sides of each boundary."""
+
+from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import norm, t, ttest_ind
-from sklearn.metrics import brier_score_loss, f1_score, roc_auc_score
-
 from cxr_helpers import comparison
-from cxr_helpers.comparison import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE, Difference
+from cxr_helpers.comparison import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE, Difference, Fitted
+from scipy.special import expit
+from scipy.stats import norm, t, ttest_ind
+from sklearn import metrics
+
+LABELS = (np.arange(40) % 3 > 0).astype(int)
 
 
-@pytest.fixture
-def generator():
-    return np.random.default_rng(0)
+def networks(n: int, seed: int = 0) -> list[np.ndarray]:
+    """Logits of n networks on the images of LABELS, with ties and zeros."""
+    generator = np.random.default_rng(seed)
+    return [np.round(2 * generator.normal(0.6 * LABELS - 0.3, 1, 40)) / 2 for _ in range(n)]
 
 
-def scores(generator, n=400, shift=1.0, labels=None):
-    labels = (generator.random(n) < 0.65).astype(int) if labels is None else labels
-    return generator.normal(shift * labels, 1, len(labels)), labels
+def weighted(logits: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    """Every metric by scikit-learn where some images count more than others."""
+    called, chosen, probability = logits > 0, logits > 0.5, expit(logits)
+    sure = np.maximum(probability, 1 - probability) - (called == LABELS)
+    given = {"sample_weight": weights}
+    return {
+        "auc": metrics.roc_auc_score(LABELS, logits, **given),
+        "acc": metrics.accuracy_score(LABELS, called, **given),
+        "acc_chosen": metrics.accuracy_score(LABELS, chosen, **given),
+        "balanced_acc": metrics.balanced_accuracy_score(LABELS, called, **given),
+        "sensitivity": metrics.recall_score(LABELS, called, **given),
+        "specificity": metrics.recall_score(LABELS, called, pos_label=0, **given),
+        "f1": metrics.f1_score(LABELS, called, **given),
+        "brier": metrics.brier_score_loss(LABELS, probability, **given),
+        "overconfidence": np.average(sure, weights=weights),
+    }
 
 
-def test_values_are_those_of_scikit_learn(generator):
-    logits, labels = scores(generator)
-    logits = np.round(logits, 1)  # with ties
-    found = comparison.influence(logits, labels)
-    assert found["auc"][0] == pytest.approx(roc_auc_score(labels, logits))
-    assert found["f1"][0] == pytest.approx(f1_score(labels, logits > 0))
-    assert found["brier"][0] == pytest.approx(brier_score_loss(labels, 1 / (1 + np.exp(-logits))))
-    sure = np.maximum(1 / (1 + np.exp(-logits)), 1 - 1 / (1 + np.exp(-logits)))
-    assert found["overconfidence"][0] == pytest.approx(sure.mean() - found["acc"][0])
-    assert found["acc"][0] == pytest.approx(((logits > 0) == labels).mean())
-    assert found["sensitivity"][0] == pytest.approx((logits > 0)[labels == 1].mean())
-    assert found["balanced_acc"][0] == pytest.approx(
-        (found["sensitivity"][0] + found["specificity"][0]) / 2
-    )
-    assert comparison.influence(logits, labels, 0.75)["acc_chosen"][0] == pytest.approx(
-        ((logits > 0.75) == labels).mean()
-    )
-    for name, (_, influences) in found.items():
-        assert influences.sum() == pytest.approx(0, abs=1e-12), name
+def test_values_are_scikit_learns_and_influences_their_derivatives():
+    """What an image adds to a metric is how fast the metric moves when the image counts more."""
+    (logits,), step = networks(1), 1e-4
+    found = comparison.influence(logits, LABELS, threshold=0.5)
+    value = weighted(logits, np.ones(40))
+    assert {name: one[0] for name, one in found.items()} == pytest.approx(value)
+    for image in range(20):
+        more = step * np.eye(40)[image]
+        up, down = weighted(logits, 1 + more), weighted(logits, 1 - more)
+        for name, (_, influence) in found.items():
+            slope = (up[name] - down[name]) / (2 * step)
+            assert influence[image] == pytest.approx(slope, abs=1e-6), name
 
 
-def test_image_variance_is_what_other_images_would_show(generator):
-    """Of 3,000 sets of images the spread of each metric's difference, against the mean of its estimated variance."""
-    found = {}
-    for _ in range(3000):
-        one, labels = scores(generator, 200)
-        other = 0.6 * one + 0.8 * generator.normal(0.4 * labels, 1)
-        for name, (value, ours) in comparison.influence(one, labels).items():
-            base, theirs = comparison.influence(other, labels)[name]
-            found.setdefault(name, []).append(
-                (value - base, comparison.image_variance(ours - theirs))
-            )
-    for name, pairs in found.items():
-        values, variances = np.transpose(pairs)
-        assert variances.mean() / values.var() == pytest.approx(1, abs=0.15), name
+def test_image_variance_is_that_of_a_mean_over_images_or_over_patients():
+    values = np.random.default_rng(0).normal(size=12)
+    apart, wanted = (values - values.mean()) / 12, pytest.approx(values.var(ddof=1) / 12)
+    assert comparison.image_variance(apart) == wanted
+    # Three equal images of each patient say no more than one.
+    assert comparison.image_variance(np.tile(apart / 3, 3), np.tile(np.arange(12), 3)) == wanted
+    assert comparison.image_variance(np.array([0.3, -0.3])) == pytest.approx(0.36)
+    assert comparison.image_variance(np.array([0.3, -0.3]), np.zeros(2)) == np.inf
 
 
-def test_images_of_a_patient_count_together(generator):
-    logits, labels = scores(generator, 300)
-    influences = comparison.influence(logits, labels)["auc"][1]
-    alone = comparison.image_variance(influences)
-    assert comparison.image_variance(influences, np.arange(300)) == pytest.approx(alone)
-    # Three copies of every image say no more than one, if they are known to show one patient.
-    again, patients = np.tile(logits, 3), np.tile(np.arange(300), 3)
-    tripled = comparison.influence(again, np.tile(labels, 3))["auc"][1]
-    assert comparison.image_variance(tripled, patients) == pytest.approx(alone, rel=1e-6)
-    assert comparison.image_variance(tripled) == pytest.approx(alone / 3, rel=0.01)
+# --- images and seeds
 
 
-def test_without_images_it_is_welchs_test(generator):
-    ours, theirs = generator.normal(0.92, 0.01, 5), generator.normal(0.90, 0.02, 10)
-    found, wanted = comparison.combine(ours, theirs, 0.0), ttest_ind(ours, theirs, equal_var=False)
-    assert found.p == pytest.approx(wanted.pvalue)
-    assert found.ci95 == pytest.approx(tuple(wanted.confidence_interval(0.95)))
-    assert found.df == pytest.approx(wanted.df)
+def same(found: dict, value: float, images: float, seeds: float, df_seeds: float) -> None:
+    """What was found follows from the variances of images and seeds (Satterthwaite 1946)."""
+    se, df = np.sqrt(images + seeds), (images + seeds) ** 2 * df_seeds / seeds**2
+    half = t.ppf(0.975, df) * se
+    assert found["value"] == pytest.approx(value)
+    assert list(found["ci95"]) == pytest.approx([value - half, value + half])
+    if "p" in found:
+        wanted = (2 * t.sf(abs(value) / se, df), df, images**0.5, seeds**0.5)
+        assert [found[n] for n in ("p", "df", "se_images", "se_seeds")] == pytest.approx(wanted)
 
 
-def test_below_five_seeds_the_degrees_of_freedom_are_the_fewest_possible(generator):
-    ours, theirs = generator.normal(0.92, 0.002, 4), generator.normal(0.90, 0.02, 10)
-    found, welch = comparison.combine(ours, theirs, 0.0), ttest_ind(ours, theirs, equal_var=False)
-    assert found.df == pytest.approx(3) and welch.df > 9
-    half = t.ppf(0.975, 3) * welch.statistic**-1 * found.value
-    assert found.ci95 == pytest.approx((found.value - half, found.value + half))
-    assert found.p == pytest.approx(2 * t.sf(welch.statistic, 3)) and found.p > welch.pvalue
+@pytest.mark.parametrize(("n", "m"), [(5, 10), (5, 5), (4, 10), (10, 4), (3, 3)])
+def test_a_difference_counts_images_and_seeds(n, m):
+    """Welch's degrees of freedom between seeds; below five seeds the fewest that they can be."""
+    generator = np.random.default_rng(0)
+    ours, theirs = generator.normal(0.90, 0.01, n), generator.normal(0.92, 0.02, m)
+    welch = ttest_ind(ours, theirs, equal_var=False)
+    df = welch.df if min(n, m) >= 5 else min(n, m) - 1
+    seeds = ours.var(ddof=1) / n + theirs.var(ddof=1) / m
+    for images in (1e-4, 0.0):
+        found = comparison.combine(ours, theirs, images)
+        same(found.as_dict(), ours.mean() - theirs.mean(), images, seeds, df)
 
 
-def test_with_few_seeds_there_is_an_interval_of_images_and_no_p():
+def test_with_few_seeds_or_no_spread_between_them_images_alone_count():
     found = comparison.combine(np.array([0.92, 0.93]), np.array([0.9, 0.9, 0.91]), 0.01**2)
     assert found.p is None and found.se_seeds is None and found.df is None
     assert found.ci95[1] - found.value == pytest.approx(norm.ppf(0.975) * 0.01)
+    assert found.se_images == pytest.approx(0.01)
+    alike = comparison.combine(np.full(3, 0.5), np.full(3, 0.25), 0.1**2)
+    assert alike.df is None and alike.p == pytest.approx(2 * norm.sf(2.5))
+    assert comparison.combine(np.full(3, 0.5), np.full(3, 0.25), 0.0).p == 0
+    assert comparison.combine(np.full(3, 0.5), np.full(3, 0.5), 0.0).p == 1
 
 
-def test_same_recipe_under_other_seeds_gets_no_verdict_in_95_of_100(generator):
-    """Networks of one recipe: common truth of an image, a seed's own skill, and noise of both."""
-    false, trials = 0, 400
-    for _ in range(trials):
-        labels = (generator.random(250) < 0.65).astype(int)
-        easy = generator.normal(1.2 * labels, 1)
-        logits = [
-            easy * (1 + 0.4 * generator.normal()) + generator.normal(0, 1, 250) for _ in range(10)
-        ]
-        false += comparison.differences(logits[:5], logits[5:], labels)["auc"].p < 0.05
-    assert false / trials < 0.075  # 5% and two standard errors
+@pytest.mark.parametrize("metric", ["acc", "acc_chosen"])
+def test_differences_and_means_are_those_of_the_seeds_on_the_same_images(metric):
+    """Either recipe decides by a threshold of each seed's own, or by 0; two images a patient."""
+    recipes, who = (networks(3), networks(4, seed=9)), np.arange(40) // 2
+    points = [0.5, -0.5, 0.0], [0.5, 0.5, 0.0, 0.5]
+    acc, shown = [], []
+    for logits, own in zip(recipes, points, strict=True):
+        limits = np.array(own)[:, None] * (metric == "acc_chosen")
+        right = (np.array(logits) > limits) == LABELS
+        acc.append(right.mean(axis=1))
+        shown.append(right.mean(axis=0).reshape(20, 2).mean(axis=1))  # of each patient
+    seeds = [values.var(ddof=1) / len(values) for values in acc]
+    found = comparison.differences(*recipes, LABELS, who, points)[metric]
+    images = (shown[0] - shown[1]).var(ddof=1) / 20
+    same(found.as_dict(), acc[0].mean() - acc[1].mean(), images, sum(seeds), 2)
+    mean = comparison.means(recipes[0], LABELS, who, points[0])[metric]
+    same(mean, acc[0].mean(), shown[0].var(ddof=1) / 20, seeds[0], 2)
+    assert mean["sd"] == pytest.approx(acc[0].std(ddof=1))
+    plain = comparison.differences(*recipes, LABELS)
+    assert plain["acc_chosen"] == plain["acc"] and plain["acc"].se_images != found.se_images
 
 
-def test_gap_difference(generator):
-    def fitted(train, val):
-        return comparison.Fitted(
-            generator.random((4, 900)) < train, generator.random((4, 300)) < val
-        )
+def test_a_mean_of_few_seeds_counts_images_and_none_leaves_its_range():
+    right = np.where(LABELS == 1, 1.0, -1.0)
+    for n in (1, 2):
+        one = comparison.means(networks(n), LABELS)["acc"]
+        values = np.array([(x > 0) == LABELS for x in networks(n)])
+        half = norm.ppf(0.975) * np.sqrt(values.mean(axis=0).var(ddof=1) / 40)
+        assert one["ci95"] == pytest.approx([values.mean() - half, values.mean() + half])
+        assert (one["sd"] is None) is (n == 1)
+    wide = comparison.means([right / 99, right / 99, -9 * right], LABELS)
+    assert wide["acc"]["ci95"] == [0, 1] and wide["overconfidence"]["ci95"] == [-1, 1]
 
-    ours, theirs = fitted(0.9, 0.85), fitted(0.98, 0.83)
-    found = comparison.gap_difference(ours, theirs)
-    assert found.value == pytest.approx(ours.gaps().mean() - theirs.gaps().mean())
-    assert found.value == pytest.approx(-0.10, abs=0.03)
-    assert found.ci95[1] < 0
+
+def test_the_gap_and_its_difference_count_both_splits_their_patients_and_the_seeds():
+    generator, patients = np.random.default_rng(0), (np.arange(90) // 3, np.arange(40) // 2)
+
+    def variance(train: np.ndarray, val: np.ndarray) -> float:
+        train, val = train.mean(axis=0).reshape(30, 3), val.mean(axis=0).reshape(20, 2)
+        return train.mean(axis=1).var(ddof=1) / 30 + val.mean(axis=1).var(ddof=1) / 20
+
+    right = generator.random((2, 4, 90)) < 0.9, generator.random((2, 4, 40)) < 0.8
+    train, val = (one.astype(float) for one in right)
+    ours, theirs = (Fitted(right[0][i], right[1][i], *patients) for i in (0, 1))
+    gaps = train.mean(axis=2) - val.mean(axis=2)
+    seeds = gaps.var(axis=1, ddof=1) / 4
+    images = variance(train[0] - train[1], val[0] - val[1])
+    found = comparison.gap_difference(ours, theirs).as_dict()
+    same(found, gaps[0].mean() - gaps[1].mean(), images, seeds.sum(), 3)
+    alone = variance(train[0], val[0])
+    same(comparison.mean_gap(ours), gaps[0].mean(), alone, seeds[0], 3)
 
 
-def test_threshold_is_the_best_on_validation(generator):
-    logits, labels = scores(generator, 150, shift=2)
-    logits = np.round(logits, 1)
-    found = comparison.chosen_threshold(logits, labels)
-    every = np.concatenate([[-9], np.unique(logits) + 0.05])
-    accuracy = [((logits > one) == labels).mean() for one in every]
-    assert ((logits > found) == labels).mean() == max(accuracy)
-    assert comparison.chosen_threshold(np.array([0.2, 0.4, 0.9]), np.array([1, 1, 1])) < 0.2
-    assert comparison.chosen_threshold(np.array([0.2, 0.4, 0.9]), np.array([0, 0, 0])) > 0.9
+def test_what_an_ensemble_gains_counts_images_and_by_jackknife_seeds():
+    logits, who = networks(4), np.arange(40) // 2
+
+    def gain(some: list[np.ndarray]) -> float:
+        alone = np.mean([metrics.roc_auc_score(LABELS, one) for one in some])
+        return metrics.roc_auc_score(LABELS, np.mean(some, axis=0)) - alone
+
+    without = np.array([gain(logits[:i] + logits[i + 1 :]) for i in range(4)])
+    seeds = 3 / 4 * ((without - without.mean()) ** 2).sum()
+    alone = np.mean([comparison.influence(one, LABELS)["auc"][1] for one in logits], axis=0)
+    apart = comparison.influence(np.mean(logits, axis=0), LABELS)["auc"][1] - alone
+    for patients in (None, who):
+        found = comparison.ensemble_difference(logits, LABELS, patients).as_dict()
+        same(found, gain(logits), comparison.image_variance(apart, patients), seeds, 3)
+
+
+@pytest.mark.parametrize(("seeds", "df_seeds"), [(3, 2), (5, 8)])
+def test_a_detectable_difference_is_half_the_interval_and_what_80_percent_power_needs(
+    seeds, df_seeds
+):
+    logits, who = networks(4), np.arange(40) // 2
+    each = [comparison.influence(one, LABELS)["auc"] for one in logits]
+    pairs = [comparison.image_variance(a[1] - b[1], who) for a, b in combinations(each, 2)]
+    images = np.mean(pairs) / seeds
+    between = 2 * np.var([value for value, _ in each], ddof=1) / seeds
+    df = (images + between) ** 2 / between**2 * df_seeds
+    wanted = (t.ppf(0.975, df) + t.ppf(0.8, df)) * np.sqrt(images + between)
+    assert comparison.detectable(logits, LABELS, who, seeds) == pytest.approx(wanted)
+
+
+# --- verdicts
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "wanted"),
+    [
+        ([-1, 1, 3], [0, 1, 1], 0),
+        ([2, 4, 4, 6], [0, 0, 1, 1], 3),  # equal logits fall on one side
+        ([-3, -1, 1, 2], [0, 1, 0, 1], 1.5),  # as good as −2, and nearer to 0
+        ([0.5, 1, 2], [1, 1, 1], -0.5),
+        ([0.5, 1, 2], [0, 0, 0], 3),
+    ],
+)
+def test_the_threshold_is_the_best_on_validation(logits, labels, wanted):
+    order = np.array([*range(1, len(logits)), 0])
+    found = comparison.chosen_threshold(np.array(logits)[order], np.array(labels)[order])
+    assert found == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(
     ("value", "half", "p", "wanted"),
     [
         (0.03, 0.02, 0.049, BETTER),
-        (0.03, 0.02, 0.051, UNDECIDED),
+        (0.03, 0.02, 0.05, UNDECIDED),
         (-0.03, 0.02, 0.049, WORSE),
-        (0.004, 0.0059, 0.2, EQUAL),
+        (0.0, 0.0099, 0.2, EQUAL),
+        (0.0, 0.01, 0.2, UNDECIDED),  # the margin's ends do not belong to it
         (0.004, 0.0061, 0.2, UNDECIDED),
-        (0.005, 0.004, 0.01, EQUAL),  # surely not zero, and surely too small to matter
         (-0.004, 0.0061, 0.2, UNDECIDED),
+        (0.005, 0.004, 0.01, EQUAL),  # surely not zero, and surely too small to matter
         (0.03, 0.02, None, UNDECIDED),  # one seed
         (0.0, 0.001, None, UNDECIDED),
     ],
@@ -149,47 +223,46 @@ def test_verdicts_on_both_sides_of_each_boundary(value, half, p, wanted):
     assert comparison.verdict(one, p, 0.01, higher_is_better=False) == turned
 
 
-def test_holm_counts_the_rows_that_have_a_p():
-    rows = [Difference(0.03, (0.01, 0.05), p, 0.1, None, None) for p in (0.02, 0.03, None, 0.01)]
-    found = comparison.judge(rows, 0.01)
-    assert [row["p_adjusted"] for row in found] == [
-        pytest.approx(0.04),
-        pytest.approx(0.04),
-        None,
-        pytest.approx(0.03),
+def test_rows_are_judged_by_holm_over_those_that_have_a_p_and_say_when_holm_alone_decides():
+    def judged(*given: float | None, **more) -> list[tuple]:
+        rows = [Difference(0.03, (0.01, 0.05), p, 0.1, None, None) for p in given]
+        found = comparison.judge(rows, 0.01, **more)
+        return [(row["p_adjusted"], row["verdict"], row["by_holm"]) for row in found]
+
+    assert judged(0.02, 0.03, None, 0.01) == [
+        (pytest.approx(0.04), BETTER, False),
+        (pytest.approx(0.04), BETTER, False),
+        (None, UNDECIDED, False),
+        (pytest.approx(0.03), BETTER, False),
     ]
-    assert [row["verdict"] for row in found] == [BETTER, BETTER, UNDECIDED, BETTER]
-    assert comparison.judge(rows[:2], 0.01)[1]["verdict"] == BETTER
-    more = comparison.judge([rows[1]] * 2, 0.01)
-    assert [row["verdict"] for row in more] == [UNDECIDED] * 2
+    assert judged(0.03, 0.03) == [(pytest.approx(0.06), UNDECIDED, True)] * 2
+    assert judged(0.06) == [(pytest.approx(0.06), UNDECIDED, False)]
+    assert judged(None, higher_is_better=False) == [(None, UNDECIDED, False)]
+    guessing = judged(0.001, 0.001, higher_is_better=False, guessing=[True, False])
+    assert [row[1] for row in guessing] == [MAJORITY, WORSE]
 
 
-def test_a_network_that_guesses_one_class_is_called_so():
-    labels = np.repeat([0, 1], [4, 16])
-    nearly = np.where(np.arange(20) == 0, -1.0, 1.0)
-    assert not comparison.guesses([nearly])  # 95% exactly
-    assert comparison.guesses([np.ones(20), nearly])
-    better = Difference(0.3, (0.2, 0.4), 0.001, 0.01, 0.01, 9.0)
-    found = comparison.judge([better, better], 0.01, guessing=[True, False])
-    assert [row["verdict"] for row in found] == [MAJORITY, BETTER]
-    assert ((nearly > 0) == labels).mean() > 0.8  # whatever its accuracy
+def test_networks_that_give_more_than_95_percent_to_one_class_are_said_to_guess():
+    half, zero, nearly = np.repeat([0.3, -0.3], 10), np.repeat([0.0, -1.0], 10), np.ones(20)
+    nearly[0] = -1
+    assert not comparison.guesses([half]) and comparison.guesses([zero])  # 0 is class 0
+    for sign in (1, -1):
+        assert not comparison.guesses([sign * nearly])  # 95% exactly
+        assert comparison.guesses([np.ones(20), sign * nearly, -np.ones(20)])
+    assert not comparison.guesses([np.ones(20), half])
 
 
-@pytest.mark.parametrize(
-    ("value", "se", "shown"),
-    [(0.0, 0.005, True), (0.0, 0.0062, False), (0.005, 0.002, True), (-0.0075, 0.0018, False)],
-)
-def test_equivalence_on_both_sides_of_its_boundary(value, se, shown):
-    """The 90% interval within ±0.01: at 0 a half width of 1.645 standard errors."""
-    found = comparison.equivalent(Difference(value, (0, 0), 0.5, se, 0.0, None), 0.01)
-    low, high = found.ci90
-    assert found.shown is shown is (low > -0.01 and high < 0.01) is (found.p < 0.05)
-    assert high - value == pytest.approx(1.645 * se, rel=1e-3)
-
-
-def test_few_degrees_of_freedom_widen_the_interval_of_equivalence():
-    many, few = (
-        comparison.equivalent(Difference(0.0, (0, 0), 0.5, 0.003, 0.004, df), 0.01)
-        for df in (None, 4.0)
-    )
-    assert many.shown and not few.shown
+def test_equivalence_is_two_one_sided_tests():
+    for value, se, df, shown in (
+        (0.0, (0.003, 0.004), None, True),
+        (0.0, (0.003, 0.004), 4.0, False),
+        (0.0, (0.0062, 0.0), None, False),
+        (-0.0075, (0.0018, 0.0), None, False),
+        (0.005, (0.0, 0.0), None, True),
+    ):
+        found = comparison.equivalent(Difference(value, (0, 0), 0.5, *se, df), 0.01)
+        one, whole = t(df or np.inf), np.hypot(*se)
+        half = one.ppf(0.95) * whole
+        assert found.ci90 == pytest.approx((value - half, value + half))
+        assert found.p == pytest.approx(one.sf((0.01 - abs(value)) / whole) if whole else 0)
+        assert found.shown == shown == bool(value - half > -0.01 and value + half < 0.01)

@@ -1,181 +1,224 @@
-"""Rows of a study: what is said of each, on synthetic predictions whose truth is known."""
+"""Rows of a study: what is said of each, on made-up predictions whose truth is known."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from cxr_helpers import comparison, verdicts
 from cxr_helpers.comparison import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE
-from cxr_helpers.verdicts import Combination, Images, Remedy, Row, Trained
+from cxr_helpers.verdicts import Combination, Images, Row, Trained
+from sklearn.metrics import roc_auc_score
 
-N = {"train": 600, "val": 200, "test": 500}
+from tests.conftest import made
+
+N = {"train": 400, "val": 150, "test": 300, "extra": 100}
+LABELS = {split: (np.arange(n) % 3 > 0).astype(np.uint8) for split, n in N.items()}
+SIGN = {split: np.where(labels == 1, 1.0, -1.0) for split, labels in LABELS.items()}
+FLIPPED = {split: np.arange(N[split]) % 20 == 0 for split in ("test", "extra")}
+PATIENTS = {split: np.arange(n) // 2 + 1000 * (split == "extra") for split, n in N.items()}
+IMAGES = Images(LABELS, PATIENTS, FLIPPED)
+TEST = np.concatenate([LABELS["test"], LABELS["extra"]])
 
 
-@pytest.fixture(scope="module")
-def images():
-    generator = np.random.default_rng(5)
-    labels = {split: (generator.random(n) < 0.65).astype(np.uint8) for split, n in N.items()}
-    return Images(labels, dict.fromkeys(N), {"test": np.arange(N["test"]) % 20 == 0})
-
-
-def row(images, name, skill, seeds=5, fit=3.0, guess=False, kind=Remedy, **more):
-    """Networks of this skill (distance of the classes on new images) that separate the training images by `fit`."""
+def row(name: str, skill: float, seeds: int = 5, fit: float = 3.0, guess: bool = False) -> Row:
+    """Networks of this skill on new images that tell the training images apart by `fit`."""
     generator, each = np.random.default_rng(sum(map(ord, name))), []
     easy = {split: np.random.default_rng(1).normal(0, 1, n) for split, n in N.items()}
     for seed in range(seeds):
         logits = {}
         for split, n in N.items():
             apart = fit if split == "train" else skill * (1 + 0.02 * generator.normal())
-            logits[split] = (
-                apart * (images.labels[split] - 0.5) + easy[split] + 0.3 * generator.normal(0, 1, n)
-            )
-            logits[split] = (logits[split] / 100 + 5 if guess else logits[split]).astype(np.float32)
-        history = [{"epoch": 1, "val_loss": 0.5}]
-        each.append(
-            Trained(
-                seed,
-                **logits,
-                val_last=logits["val"],
-                extra=None,
-                history=history,
-                seconds=2.0,
-                parameters=9,
-                trained_parameters=9 - len(name) % 2,
-            )
-        )
-    return Row(kind(name, "", name.title(), **more), each, {}, N["train"], 10)
+            told = apart / 2 * SIGN[split] + easy[split] + 0.3 * generator.normal(0, 1, n)
+            logits[split] = told / 100 + 5 if guess else told
+        logits["val_last"] = logits["val"] / 2
+        each.append(Trained(seed, **logits, history=[], seconds=2.0, parameters=9,
+                            trained_parameters=9 - len(name) % 2))  # fmt: skip
+    parts = ("A", "B") if name == "strong" else ()
+    return Row(Combination(name, "", name.title(), parts=parts), each, {}, N["train"], 10)
+
+
+ROWS = {
+    "baseline": row("baseline", 1.5, seeds=6, fit=4),
+    "strong": row("strong", 3.0, fit=3),
+    "feeble": row("feeble", 0.5, fit=6),
+    "same": row("same", 1.5, fit=4),
+    "guess": row("guess", 2.0, guess=True),
+    "lonely": row("lonely", 3.0, seeds=1),
+}
 
 
 @pytest.fixture(scope="module")
-def judged(images):
-    rows = [
-        row(images, "baseline", 1.5, seeds=6, fit=4),
-        row(images, "strong", 3.0, fit=3),
-        row(images, "feeble", 0.5, fit=6),
-    ]
-    rows += [
-        row(images, "same", 1.5, fit=4),
-        row(images, "guess", 2.0, guess=True),
-        row(images, "lonely", 3.0, seeds=1),
-    ]
-    return {found["name"]: found for found in verdicts.judge(rows, images)}
+def judged() -> dict[str, dict]:
+    return {found["name"]: found for found in verdicts.judge(list(ROWS.values()), IMAGES)}
 
 
 @pytest.mark.parametrize(
-    ("name", "predicts", "overfits"),
+    ("name", "verdict"),
     [
-        ("strong", BETTER, BETTER),
-        ("feeble", WORSE, WORSE),
-        ("guess", MAJORITY, MAJORITY),
-        ("lonely", UNDECIDED, UNDECIDED),
+        ("strong", [BETTER]),
+        ("feeble", [WORSE]),
+        ("same", [EQUAL, UNDECIDED]),
+        ("guess", [MAJORITY]),
+        ("lonely", [UNDECIDED]),
     ],
 )
-def test_both_questions_get_the_verdict_that_was_built_in(judged, name, predicts, overfits):
-    assert (judged[name]["predicts"]["verdict"], judged[name]["overfits"]["verdict"]) == (
-        predicts,
-        overfits,
-    )
+def test_both_questions_get_the_verdict_that_was_built_in(judged, name, verdict):
+    found = judged[name]
+    assert found["predicts"]["verdict"] in verdict and found["overfits"]["verdict"] in verdict
+    assert found["verdict"] == found["predicts"]["verdict"]
+    assert judged["baseline"]["verdict"] == "pembanding"
 
 
-def test_the_same_recipe_under_other_seeds_is_neither_better_nor_worse(judged):
-    assert judged["same"]["predicts"]["verdict"] in (EQUAL, UNDECIDED)
+def test_a_row_holds_what_its_predictions_say(judged):
+    """Of test and extra images together, each with its own label, patient and truth."""
+    each, row = ROWS["strong"].trained, judged["strong"]
+    test = [np.concatenate([one.test, one.extra]) for one in each]
+    drawn = TEST ^ np.concatenate([FLIPPED["test"], FLIPPED["extra"]])
+    points = [comparison.chosen_threshold(one.val, LABELS["val"]) for one in each]
+    acc = [np.mean((one > 0) == TEST) for one in test]
+    assert row["test"]["acc"]["sd"] == pytest.approx(np.std(acc, ddof=1))
+    for name, values in (
+        ("acc", acc),
+        ("acc_chosen", [np.mean((x > at) == TEST) for x, at in zip(test, points, strict=True)]),
+        ("truth_acc", [np.mean((one > 0) == drawn) for one in test]),
+        ("truth_auc", [roc_auc_score(drawn, one) for one in test]),
+    ):
+        assert row["test"][name]["value"] == pytest.approx(np.mean(values)), name
+    counts = [row["test"][name] for name in ("n", "patients", "majority")]
+    assert counts == [400, 200, pytest.approx(266 / 400)]
+    loss = np.mean([np.logaddexp(0, -SIGN["val"] * one.val_last).mean() for one in each])
+    auc = np.mean([roc_auc_score(LABELS["val"], one.val_last) for one in each])
+    assert row["validation"] == pytest.approx({"loss": loss, "auc": auc})
+    assert (row["seconds"], row["seeds"], row["parts"]) == (10, [0, 1, 2, 3, 4], ["A", "B"])
 
 
-def test_values_are_means_over_the_seeds(images, judged):
-    strong = row(images, "strong", 3.0, fit=3)
-    labels = images.labels["test"]
-    accuracies = [np.mean((one.test > 0) == labels) for one in strong.trained]
-    assert judged["strong"]["test"]["acc"]["value"] == pytest.approx(np.mean(accuracies))
-    assert judged["strong"]["test"]["acc"]["sd"] == pytest.approx(np.std(accuracies, ddof=1))
-    drawn = labels ^ images.flipped["test"]
-    assert judged["strong"]["test"]["truth_acc"]["value"] == pytest.approx(
-        np.mean([(one.test > 0) == drawn for one in strong.trained])
-    )
-    assert (
-        judged["lonely"]["test"]["acc"]["sd"] is None and judged["lonely"]["predicts"]["p"] is None
-    )
+def test_rows_are_compared_with_the_baseline_by_patients_thresholds_margins_and_holm(judged):
+    def parts(row: Row) -> tuple:
+        right = [
+            np.array([SIGN[split] * getattr(one, split) > 0 for one in row.trained])
+            for split in ("train", "val")
+        ]
+        points = [comparison.chosen_threshold(one.val, LABELS["val"]) for one in row.trained]
+        return points, comparison.Fitted(*right, PATIENTS["train"], PATIENTS["val"])
+
+    others, patients = list(ROWS)[1:], IMAGES.judging()[1]
+    base, (base_points, base_fitted) = ROWS["baseline"], parts(ROWS["baseline"])
+    apart, gaps = [], []
+    for name in others:
+        points, fitted = parts(ROWS[name])
+        both = ROWS[name].test(), base.test()
+        found = comparison.differences(*both, TEST, patients, (points, base_points))
+        assert judged[name]["difference"] == {n: one.as_dict() for n, one in found.items()}
+        assert judged[name]["gap"] == comparison.mean_gap(fitted)
+        apart.append(found["auc"])
+        gaps.append(comparison.gap_difference(fitted, base_fitted))
+    guessing = [name == "guess" for name in others]
+    predicts = comparison.judge(apart, 0.01, True, guessing)
+    overfits = comparison.judge(gaps, 0.02, False, guessing)
+    assert [judged[name]["predicts"] for name in others] == predicts
+    assert [judged[name]["overfits"] for name in others] == overfits
 
 
-def test_extra_images_are_judged_with_the_test_split(images):
-    one = row(images, "a", 2.0)
-    more = Images(
-        images.labels | {"extra": images.labels["val"]},
-        images.patients | {"extra": None},
-        images.flipped | {"extra": np.zeros(N["val"], bool)},
-    )
-    longer = Row(
-        one.remedy, [Trained(**vars(each) | {"extra": each.val}) for each in one.trained], {}, 1, 1
-    )
-    assert verdicts.judge([longer], more)[0]["test"]["n"] == N["test"] + N["val"]
+def test_images_of_a_data_set_bring_what_is_known_of_them():
+    data = made()
+    assert Images.of(data).judging()[1:] == (None, None)
+    truth = {"flipped": np.arange(16) < 3}
+    test = replace(data.test, truth=truth, patients=np.arange(16))
+    labels, patients, flipped = Images.of(replace(data, test=test, extra=test)).judging()
+    assert labels.tolist() == [*data.test.labels] * 2 and patients.tolist() == [*range(16)] * 2
+    assert flipped.tolist() == [*truth["flipped"]] * 2
 
 
-def test_an_ensemble_of_noisy_seeds_is_better_than_one_of_them(images):
-    noisy = row(images, "noisy", 2.0, seeds=8)
-    for i, each in enumerate(noisy.trained):
-        noisy.trained[i] = Trained(
-            **vars(each)
-            | {
-                "test": each.test
-                + np.random.default_rng(i).normal(0, 2, N["test"]).astype(np.float32)
-            }
-        )
-    found = verdicts.ensemble(noisy, images)
-    assert found["difference"]["verdict"] == BETTER and found["difference"]["value"] > 0.05
-    assert verdicts.ensemble(Row(noisy.remedy, noisy.trained[:2], {}, 1, 1), images) is None
+# --- beside the rows
 
 
-def test_a_detectable_difference_shrinks_with_seeds_and_is_found_as_often_as_it_says(images):
-    base = row(images, "baseline", 1.5, seeds=10)
-    found = verdicts.detectable(base, images)
-    sizes = [one["difference"] for one in found]
-    assert [one["seeds"] for one in found] == list(verdicts.CHANCE) and sizes == sorted(
-        sizes, reverse=True
-    )
-    # Normal values with these two spreads, in which the difference is there: how often is it seen?
-    generator, k = np.random.default_rng(0), 5
-    each = [comparison.influence(one.test, images.labels["test"])["auc"] for one in base.trained]
-    sd = np.std([value for value, _ in each], ddof=1)
-    image = comparison.image_variance(each[0][1] - each[1][1]) / k
-    seen = 0
-    for _ in range(400):
-        ours, theirs = generator.normal(found[1]["difference"], sd, k), generator.normal(0, sd, k)
-        seen += (
-            comparison.combine(ours + generator.normal(0, np.sqrt(image)), theirs, image).p < 0.05
-        )
-    assert 0.7 < seen / 400 < 0.9
+def noisy(seed: int, size: float) -> np.ndarray:
+    return SIGN["test"] + np.random.default_rng(seed).normal(0, size, N["test"])
+
+
+# Each seed is sure of the opposite on a fifth of the images, and right on all others.
+BLIND = [np.where(np.arange(300) // 3 % 5 == seed, -100, 1) * SIGN["test"] for seed in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("test", "verdict"),
+    [
+        ([noisy(seed, 2) for seed in range(5)], BETTER),  # each errs by itself
+        (BLIND, WORSE),
+        ([noisy(0, 1)] * 5, EQUAL),  # all err alike
+        ([*(noisy(seed, 1) for seed in range(4)), noisy(5, 100)], UNDECIDED),  # one drowns all
+        ([10 + noisy(seed, 2) for seed in range(5)], MAJORITY),  # every image is called 1
+    ],
+    ids=["better", "worse", "equal", "undecided", "majority"],
+)
+def test_an_ensemble_gets_the_verdict_that_was_built_in(test, verdict):
+    like = ROWS["lonely"].trained[0]
+    each = [replace(like, seed=i, test=one, extra=None) for i, one in enumerate(test)]
+    images = Images({"test": LABELS["test"]}, {"test": PATIENTS["test"]})
+    found = verdicts.ensemble(replace(ROWS["lonely"], trained=each), images)
+    together = roc_auc_score(LABELS["test"], np.mean(test, axis=0))
+    wanted = comparison.ensemble_difference(test, LABELS["test"], PATIENTS["test"]).as_dict()
+    assert found["difference"]["verdict"] == verdict and found["seeds"] == [0, 1, 2, 3, 4]
+    assert found["difference"].items() >= wanted.items()
+    assert found["test"]["auc"]["value"] == pytest.approx(together)
+    assert verdicts.ensemble(replace(ROWS["lonely"], trained=each[:2]), images) is None
+
+
+def test_the_detectable_difference_is_told_of_the_test_split_and_of_all_test_images():
+    base, patients = ROWS["baseline"], IMAGES.judging()[1]
+    alone = [one.test for one in base.trained]
+    sets = [(alone, LABELS["test"], PATIENTS["test"]), (base.test(), TEST, patients)]
+    found = verdicts.detectable(base, IMAGES)
+    assert [one["seeds"] for one in found] == [3, 5, 10, 3, 5, 10]
+    for one, of in zip(found, np.repeat([0, 1], 3), strict=True):
+        assert (one["images"], one["patients"]) == (len(sets[of][1]), len(sets[of][1]) // 2)
+        assert one["difference"] == comparison.detectable(*sets[of], one["seeds"])
+    plain = replace(base, trained=[replace(one, extra=None) for one in base.trained[:3]])
+    assert len(verdicts.detectable(plain, IMAGES)) == 3
+    assert verdicts.detectable(replace(base, trained=base.trained[:2]), IMAGES) is None
+
+
+def test_folds_are_told_by_their_spread_and_as_an_ensemble():
+    each, (labels, patients, _) = row("fold", 2.0, seeds=4).trained, IMAGES.judging()
+    val = [(one.val[i : i + 40], LABELS["val"][i : i + 40]) for i, one in enumerate(each)]
+    found = verdicts.summarise_folds(val, each, IMAGES)
+    acc = [np.mean((logits > 0) == y) for logits, y in val]
+    for name, values in (("val_acc", acc), ("val_auc", [roc_auc_score(y, x) for x, y in val])):
+        assert found[name].pop("each") == pytest.approx(values)
+        spread = {"lowest": min(values), "highest": max(values), "sd": np.std(values, ddof=1)}
+        assert found[name] == pytest.approx(spread | {"mean": np.mean(values)})
+    test = [np.concatenate([one.test, one.extra]) for one in each]
+    for name, some in (("single", test), ("ensemble", [np.mean(test, axis=0)])):
+        mean = comparison.means(some, labels, patients)
+        assert found[name] == {"auc": mean["auc"], "acc": mean["acc"]}
+    assert found["n"] == 4
+
+
+# --- what the sentences say
 
 
 def test_the_summary_counts_every_row_once_under_each_question(judged):
     found = verdicts.summarise(list(judged.values()))
-    assert found["n"] == 5 and found["seeds"] == [1, 6]
-    for question in verdicts.QUESTIONS:
-        assert sum(one["n"] for one in found[question]) == 5
+    assert (found["n"], found["seeds"], found["combination"]) == (5, [1, 6], None)
+    assert [sum(one["n"] for one in found[name]) for name in ("predicts", "overfits")] == [5, 5]
     assert found["predicts"][0] == {"verdict": BETTER, "n": 1, "titles": ["Strong"]}
-    assert (
-        found["combination"] is None
-        and found["compared"] == ["baseline", "strong"]
-        and found["shown"] == 1
-    )
-    assert found["smaller"] == [i for i, name in enumerate(judged) if len(name) % 2 and i]
+    assert found["smaller"] == [i for i, name in enumerate(judged) if len(name) % 2]
+    for n in (6, 7):  # a sentence names no more than six
+        titles = verdicts.summarise([judged["baseline"], *[judged["strong"]] * n])["predicts"][0]
+        assert titles["n"] == n and (titles["titles"] is None) is (n > 6)
 
 
-def test_without_a_combination_the_curve_is_of_the_first_that_overfits_less(judged):
-    found = verdicts.summarise([judged[name] for name in ("baseline", "feeble", "guess", "strong")])
-    assert found["compared"] == ["baseline", "strong"] and found["shown"] == 3
-    found = verdicts.summarise([judged[name] for name in ("baseline", "guess", "feeble")])
-    assert found["compared"] == ["baseline", "guess"] and found["shown"] == 1
-
-
-@pytest.mark.parametrize("n", [verdicts.LISTED, verdicts.LISTED + 1])
-def test_a_sentence_names_only_a_few_rows(judged, n):
-    rows = [judged["baseline"], *[judged["strong"]] * n]
-    assert (verdicts.summarise(rows)["predicts"][0]["titles"] is None) is (n > verdicts.LISTED)
-
-
-def test_the_curve_beside_the_baseline_is_the_combinations_not_the_best_on_test(images):
-    rows = [
-        row(images, "baseline", 1.5),
-        row(images, "strong", 3.0),
-        row(images, "combination", 1.0, kind=Combination, parts=("A", "B")),
-    ]
-    found = verdicts.summarise(verdicts.judge(rows, images))
-    assert found["compared"] == ["baseline", "combination"] and found["combination"] == 2
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (("baseline", "feeble", "guess", "strong", "combination"), 4),  # not the best on test
+        (("baseline", "feeble", "guess", "strong"), 3),  # the first that overfits less
+        (("baseline", "guess", "feeble"), 1),
+    ],
+)
+def test_one_row_is_shown_beside_the_baseline(judged, names, shown):
+    combination = judged["feeble"] | {"name": "combination", "parts": ["A", "B"]}
+    of = judged | {"combination": combination}
+    found = verdicts.summarise([of[name] for name in names])
+    assert found["compared"] == ["baseline", names[shown]] and found["shown"] == shown
+    assert found["combination"] == (4 if "combination" in names else None)
