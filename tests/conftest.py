@@ -1,4 +1,4 @@
-"""A copy of the project in which the tests run make, and the smoke report that many of them read."""
+"""A copy of the project in which tests run make, and the smoke report that many of them read."""
 
 import json
 import os
@@ -21,39 +21,17 @@ pytest_plugins = ["tests.medmnist_files"]  # its fixtures
 
 FIRST = "test_make_report_gives_html_and_pdf"
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = (
-    "Makefile",
-    "pyproject.toml",
-    "requirements.txt",
-    "cxr_helpers",
-    "notebooks",
-    "report",
-    "grading",
-)
-OURS = (
-    "MAKEFLAGS",
-    "MAKELEVEL",
-    "MFLAGS",
-    "BUILD",
-    "DATA",
-    "WEIGHTS",
-    "PRESET",
-    "SEED",
-    "DEVICE",
-    "SIZE",
-    "CLASSES",
-    "PRECISION",
-    "SEEDS",
-    "REPEAT",
-    "CHECK",
-    "NAME",
-    "NIM",
-    "MAKEOVERRIDES",
-)
+COPIED = "Makefile pyproject.toml requirements.txt cxr_helpers notebooks report grading".split()
+# What a person's own make may have set.
+OURS = "BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT CHECK".split()
+OURS += "NAME NIM MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES".split()
+SETTINGS = "report PRESET=smoke DATA=phantom WEIGHTS=random SEED=0 NIM=13_22*01".split()
+SETTINGS.append("NAME=Siti <b>Rahma</b> & Co $x")
+SOLVED = ("01_adaptasi_bobot", "03_analisis_overfitting")
 
 
 def pytest_configure(config):
-    """One data folder and one run store for all tests: what is drawn or trained once is there for the others.
+    """One data folder and one run store for all tests: nothing is drawn or trained twice.
 
     Who counts trainings, or spoils a file, sets CXR_RUNS or CXR_DATA to a folder of its own.
     """
@@ -74,7 +52,7 @@ def pytest_collection_modifyitems(items):
 
 
 def environment() -> dict[str, str]:
-    """Our own settings do not reach a person's make, except the number of threads, which tests that run side by side share."""
+    """Without our own settings, except the threads, which tests that run side by side share."""
     return {
         n: value
         for n, value in os.environ.items()
@@ -89,12 +67,10 @@ class Project:
         self.folder = folder
         ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
         for name in COPIED:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-            copy(
-                ROOT / name,
-                folder / name,
-                **({"ignore": ignored} if copy is shutil.copytree else {}),
-            )
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+            else:
+                shutil.copy2(ROOT / name, folder / name)
 
     def make(self, *words: str) -> subprocess.CompletedProcess:
         """`make WORDS` with the interpreter of the tests, as text, stdout and stderr together."""
@@ -114,34 +90,17 @@ class Project:
 
     def outputs(self) -> dict[str, tuple[int, int]]:
         """{path: (time, size)} of everything a person would miss: notebooks, results and report."""
-        found = [
-            path
-            for part in ("notebooks", "results", "report")
-            for path in (self.folder / "build" / part).rglob("*")
-        ]
-        return {
-            str(p.relative_to(self.folder)): (p.stat().st_mtime_ns, p.stat().st_size)
-            for p in sorted(found)
-            if p.is_file() and p.name[0] != "."
-        }
-
-
-SETTINGS = (
-    "report",
-    "PRESET=smoke",
-    "DATA=phantom",
-    "WEIGHTS=random",
-    "NAME=Siti <b>Rahma</b> & Co $x",
-    "NIM=13_22*01",
-    "SEED=0",
-)
-
-
-SOLVED = ("01_adaptasi_bobot", "03_analisis_overfitting")
+        found = {}
+        for part in ("notebooks", "results", "report"):
+            for path in sorted((self.folder / "build" / part).rglob("*")):
+                if path.is_file() and path.name[0] != ".":
+                    state = path.stat()
+                    found[str(path.relative_to(self.folder))] = (state.st_mtime_ns, state.st_size)
+        return found
 
 
 def solve(project: Project) -> None:
-    """Put the solutions into the answer cells of the notebooks SOLVED; the others stay as they are handed out."""
+    """Put the solutions into the answer cells of the notebooks SOLVED; the others stay open."""
     for name in SOLVED:
         path = project.folder / f"notebooks/{name}.ipynb"
         notebook = nbformat.read(path, 4)
@@ -156,7 +115,7 @@ def solve(project: Project) -> None:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Project:
-    """A project with its smoke report made by `make report`: made once, and copied for each worker of xdist with its times."""
+    """A project with its smoke report, made once by `make report` and copied for each worker."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made"
     with FileLock(f"{shared}.lock"):
@@ -179,18 +138,15 @@ def chromium():
 
     Playwright only drives it. Not for a whole session: beside it asyncio refuses to run.
     """
-    path = next(
-        filter(
-            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
-        ),
-        None,
-    )
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         if os.environ.get("CXR_NEED_BROWSER"):
             pytest.fail("Chromium is not installed")
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # Chromium would ask its maker for updates
+        # Chromium would ask its maker for updates.
+        alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
         browser = playwright.chromium.launch(
             executable_path=path, chromium_sandbox=False, args=[alone]
         )
@@ -199,7 +155,7 @@ def chromium():
 
 
 def made() -> data.Dataset:
-    """48 + 16 + 16 images whose class shows as a bright half, in the very dataclasses that data.py gives."""
+    """48 + 16 + 16 images whose class shows as a bright half."""
     generator = np.random.default_rng(0)
 
     def split(n: int) -> data.Split:
