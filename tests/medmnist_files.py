@@ -1,9 +1,8 @@
-"""Small files in MedMNIST's layout, and a server that answers as a test wants, for the tests of data and weights."""
+"""Small files in MedMNIST's layout, and a server that answers as a test wants."""
 
 import hashlib
-import subprocess
-import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -11,13 +10,11 @@ import numpy as np
 import pytest
 from medmnist import INFO
 
-from cxr_helpers.engine import patients
+from cxr_helpers.engine import files, patients, sources
 from cxr_helpers.engine.download import Remote
 
-ROOT = Path(__file__).resolve().parent.parent
 CHESTMNIST = {"train": 78_468, "val": 11_219, "test": 22_433}  # rows of the published file
 COUNTS = {"train": 240, "val": 120, "test": 160}
-RESOLVE_PHANTOM = "import sys; from cxr_helpers.engine import sources; print(sources.resolve('phantom', folder=sys.argv[1]).path)"
 
 
 def made(flag: str, size: int = 28, seed: int = 0) -> dict[str, np.ndarray]:
@@ -42,7 +39,7 @@ def written(path: Path, arrays: dict[str, np.ndarray]) -> Path:
 
 
 def like_chestmnist() -> dict[str, np.ndarray]:
-    """Arrays with ChestMNIST's own number of rows and its own labels of the two classes; the other rows hold other findings."""
+    """ChestMNIST's number of rows and its labels of the pair; other rows hold other findings."""
     rng, arrays = np.random.default_rng(0), {}
     for split, known in patients.read().items():
         n, rows = CHESTMNIST[split], known["rows"]
@@ -58,7 +55,9 @@ def like_chestmnist() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def real_layout(tmp_path_factory) -> Path:
-    return written(tmp_path_factory.mktemp("real") / "chestmnist.npz", like_chestmnist())
+    path = tmp_path_factory.mktemp("real") / "chestmnist.npz"
+    np.savez(path, **like_chestmnist())  # uncompressed: read and written in a fraction of the time
+    return path
 
 
 @pytest.fixture
@@ -66,24 +65,19 @@ def chest(tmp_path) -> Path:
     return written(tmp_path / "mine.npz", made("chestmnist"))
 
 
-@pytest.fixture(scope="module")
-def phantom_folder(tmp_path_factory) -> Path:
-    """The phantom, asked for by two processes at once in a folder that does not exist yet."""
-    folder = tmp_path_factory.mktemp("data") / "new"
-    ask = [sys.executable, "-c", RESOLVE_PHANTOM, str(folder)]
-    both = [
-        subprocess.Popen(ask, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for process in both:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+@pytest.fixture(scope="session")
+def phantom_folder() -> Path:
+    """The session's data folder with the phantom, which two ask for at once: one draws it."""
+    folder = files.data_folder()
+    with ThreadPoolExecutor(2) as pool:
+        found = set(pool.map(lambda _: sources.resolve("phantom", folder=folder).path, range(2)))
+    assert len(found) == 1
     return folder
 
 
 @pytest.fixture
 def answering(monkeypatch):
-    """A function that starts a loopback server answering every request with (status, body), and returns its Remote."""
+    """start(status, body): a loopback server that answers every request so; gives its Remote."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     running = []
 

@@ -4,11 +4,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from cxr_helpers import comparison
-from cxr_helpers.comparison import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE, Difference, Fitted
 from scipy.special import expit
 from scipy.stats import norm, t, ttest_ind
 from sklearn import metrics
+
+from cxr_helpers import comparison
+from cxr_helpers.comparison import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE, Difference, Fitted
 
 LABELS = (np.arange(40) % 3 > 0).astype(int)
 
@@ -51,16 +52,6 @@ def test_values_are_scikit_learns_and_influences_their_derivatives():
             assert influence[image] == pytest.approx(slope, abs=1e-6), name
 
 
-def test_image_variance_is_that_of_a_mean_over_images_or_over_patients():
-    values = np.random.default_rng(0).normal(size=12)
-    apart, wanted = (values - values.mean()) / 12, pytest.approx(values.var(ddof=1) / 12)
-    assert comparison.image_variance(apart) == wanted
-    # Three equal images of each patient say no more than one.
-    assert comparison.image_variance(np.tile(apart / 3, 3), np.tile(np.arange(12), 3)) == wanted
-    assert comparison.image_variance(np.array([0.3, -0.3])) == pytest.approx(0.36)
-    assert comparison.image_variance(np.array([0.3, -0.3]), np.zeros(2)) == np.inf
-
-
 # --- images and seeds
 
 
@@ -97,6 +88,8 @@ def test_with_few_seeds_or_no_spread_between_them_images_alone_count():
     assert alike.df is None and alike.p == pytest.approx(2 * norm.sf(2.5))
     assert comparison.combine(np.full(3, 0.5), np.full(3, 0.25), 0.0).p == 0
     assert comparison.combine(np.full(3, 0.5), np.full(3, 0.5), 0.0).p == 1
+    assert comparison.image_variance(np.array([0.3, -0.3])) == pytest.approx(0.36)
+    assert comparison.image_variance(np.array([0.3, -0.3]), np.zeros(2)) == np.inf  # one patient
 
 
 @pytest.mark.parametrize("metric", ["acc", "acc_chosen"])
@@ -210,7 +203,6 @@ def test_the_threshold_is_the_best_on_validation(logits, labels, wanted):
         (0.0, 0.0099, 0.2, EQUAL),
         (0.0, 0.01, 0.2, UNDECIDED),  # the margin's ends do not belong to it
         (0.004, 0.0061, 0.2, UNDECIDED),
-        (-0.004, 0.0061, 0.2, UNDECIDED),
         (0.005, 0.004, 0.01, EQUAL),  # surely not zero, and surely too small to matter
         (0.03, 0.02, None, UNDECIDED),  # one seed
         (0.0, 0.001, None, UNDECIDED),
@@ -250,19 +242,3 @@ def test_networks_that_give_more_than_95_percent_to_one_class_are_said_to_guess(
         assert not comparison.guesses([sign * nearly])  # 95% exactly
         assert comparison.guesses([np.ones(20), sign * nearly, -np.ones(20)])
     assert not comparison.guesses([np.ones(20), half])
-
-
-def test_equivalence_is_two_one_sided_tests():
-    for value, se, df, shown in (
-        (0.0, (0.003, 0.004), None, True),
-        (0.0, (0.003, 0.004), 4.0, False),
-        (0.0, (0.0062, 0.0), None, False),
-        (-0.0075, (0.0018, 0.0), None, False),
-        (0.005, (0.0, 0.0), None, True),
-    ):
-        found = comparison.equivalent(Difference(value, (0, 0), 0.5, *se, df), 0.01)
-        one, whole = t(df or np.inf), np.hypot(*se)
-        half = one.ppf(0.95) * whole
-        assert found.ci90 == pytest.approx((value - half, value + half))
-        assert found.p == pytest.approx(one.sf((0.01 - abs(value)) / whole) if whole else 0)
-        assert found.shown == shown == bool(value - half > -0.01 and value + half < 0.01)

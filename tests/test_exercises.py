@@ -1,212 +1,188 @@
-"""The exercises of the notebooks: solved, open, and wrong in the ways in which students are wrong."""
+"""The exercises and their hidden tests: solved, open, and wrong in the ways students are wrong."""
 
+import json
 import re
 
 import nbformat
 import numpy as np
 import pytest
+import torch
 from bs4 import BeautifulSoup
 
 from cxr_helpers import exercises
-from grading import answers
+from grading import answers, box, inside, marking
+from grading.course import load
 from tests.conftest import ROOT, SOLVED
 
 CHAPTERS = sorted((ROOT / "notebooks").glob("0[1-4]*.ipynb"))
-SOLUTIONS = ROOT / "grading/solutions"
+CELLS = {path.stem: nbformat.read(path, 4).cells for path in CHAPTERS}
+COURSE = load()
+ASKED = {name: asked for chapter in COURSE.chapters for name, asked in chapter.asked.items()}
+CODE = sorted(exercises.CHECKS)
+REFUSED = box.refusal()
 
 
-def cells(path):
-    return nbformat.read(path, 4).cells
-
-
-def notebook_of(name):
-    return next(
-        path for path in CHAPTERS if any(answers.identity(cell) == name for cell in cells(path))
-    )
-
-
-def imports(path):
-    """What the notebook imports for its exercises."""
-    return next(cell.source for cell in cells(path) if cell.source.endswith("import periksa"))
+def space_of(source: str, name: str) -> dict:
+    """What a notebook imported for its exercises, and what an answer to one of them then made."""
+    cells = next(cells for cells in CELLS.values() if name in map(answers.identity, cells))
+    space = {}
+    exec(next(cell.source for cell in cells if cell.source.endswith("import periksa")), space)
+    exec(compile(source, "<jawaban>", "exec"), space)
+    space["periksa_ini"] = next(c.source for c in cells if c.source.startswith(f'periksa("{name}"'))
+    return space
 
 
 def check(name: str, source: str, capsys) -> str:
     """What the notebook's own check says of an answer cell with this source."""
-    path = notebook_of(name)
-    call = next(cell.source for cell in cells(path) if cell.source.startswith(f'periksa("{name}"'))
-    space = {}
-    exec(imports(path), space)
-    exec(compile(source, "<jawaban>", "exec"), space)
-    exec(call, space)
-    said = capsys.readouterr().out
-    assert said.count("\n") == 1
-    return said.strip()
+    space = space_of(source, name)
+    exec(space["periksa_ini"], space)
+    (said,) = capsys.readouterr().out.splitlines()
+    return said
 
 
-def skeleton(name: str) -> str:
-    return next(cell.source for cell in cells(notebook_of(name)) if answers.identity(cell) == name)
+def hidden(name: str, answer) -> dict:
+    """What the hidden test brings back of an answer (a function), as the box does."""
+    names = {ASKED[name].names[0]: answer, "np": np, "torch": torch}
+    return json.loads(inside.ask(COURSE.probes[name], names))
 
 
-@pytest.mark.parametrize("name", exercises.CHECKS)
-def test_the_solution_is_right_and_the_handed_out_cell_is_open(name, capsys):
-    assert check(name, (SOLUTIONS / f"{name}.py").read_text("utf-8"), capsys) == f"✔ {name}: benar."
-    assert check(name, skeleton(name), capsys) == f"○ {name}: belum dikerjakan."
-    assert answers.unanswered(skeleton(name)) and not answers.unanswered(
-        (SOLUTIONS / f"{name}.py").read_text("utf-8")
-    )
+def solved(name: str):
+    return space_of(COURSE.solutions[name], name)[ASKED[name].names[0]]
 
 
+def points(name: str, answer) -> float:
+    outcome, expected = ("", None, hidden(name, answer)), hidden(name, solved(name))
+    return marking.judge(ASKED[name], answers.Answer("x"), outcome, expected).points
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_the_solution_is_right_and_the_cell_that_is_handed_out_is_open(name, capsys):
+    solution, skeleton = COURSE.solutions[name], ASKED[name].skeleton
+    assert check(name, solution, capsys) == f"✔ {name}: benar."
+    assert check(name, skeleton, capsys) == f"○ {name}: belum dikerjakan."
+    assert answers.unanswered(skeleton) and not answers.unanswered(solution)
+    values = hidden(name, solved(name))
+    assert len(values) >= 2 and "galat" not in str(values)
+    for constant in (1, "setara", ..., None):
+        assert points(name, lambda *given, constant=constant: constant) == 0, constant
+
+
+GAP = "((train_logits > 0) == train_labels).mean() - ((val_logits > 0) == val_labels).mean()"
+SIDE = "np.maximum(probability, 1 - probability)"
 WRONG = [
-    ("jumlah-kanal", "return weight.mean(dim=1, keepdim=True)", "rata-rata"),
-    ("jumlah-kanal", "return weight.sum(dim=1)", "keepdim=True"),
-    ("jumlah-kanal", "return weight[:, :1]", "responsnya"),
-    ("jumlah-kanal", "return weight.numpy().sum(1)", "ndarray berbentuk (8, 7, 7)"),
-    ("banyak-bobot", "return outputs * side**2", "kanal masukan"),
-    ("banyak-bobot", "outputs * inputs * side**2", "return"),
-    ("bagian-terbaca", "return (5 if target == 3 else 7) / 7", "dua sumbu"),
-    ("bagian-terbaca", "return (target / source) ** 2", "kolom"),
-    ("bagian-terbaca", "return 25", "proporsi"),
-    ("mayoritas", "return labels.mean()", "tidak selalu kelas 1"),
-    (
-        "ambang",
-        "return ((logits > probability) == (labels == 1)).mean()",
-        "ubah dahulu salah satunya",
-    ),
-    ("ambang", "return ((logits > 0) == (labels == 1)).mean()", "0,2"),
-    ("ambang", "return ((logits > 0) == (labels == 1)).sum()", "proporsi"),
-    ("youden", "return 0.0", "cobalah setiap logit"),
-    (
-        "kesenjangan",
-        "return ((train_logits > 0) == train_labels).mean() - ((val_logits > 0) == val_labels).mean()",
-        "poin persen",
-    ),
-    (
-        "kesenjangan",
-        "return 100 * (((val_logits > 0) == val_labels).mean() - ((train_logits > 0) == train_labels).mean())",
-        "terbalik",
-    ),
-    ("ece", "return abs((probability > 0.5).mean() - labels.mean())", "lima belas"),
-    (
-        "ece",
-        "return abs((np.maximum(probability, 1 - probability) - ((probability > 0.5) == labels)).mean())",
-        "saling menghapus",
-    ),
-    ("banyak-citra", "return 1.96**2 * share * (1 - share) / (2 * half) ** 2", "setengah lebarnya"),
-    ("banyak-citra", "return 1.96 * share * (1 - share) / half", "1,96"),
-    ("holm", "return [min(1, p * len(p_values)) for p in p_values]", "Bonferroni"),
-    ("holm", "return sorted(min(1, p * len(p_values)) for p in p_values)", "turun"),
-    ("holm", "return p_values[0]", "nilai-p"),
-    ("putusan", 'return "lebih baik" if low > 0 else "belum dapat diputuskan"', "Anda putuskan"),
-    ("putusan", 'return "bagus"', "tidak dikenal"),
+    ("jumlah-kanal", "weight.mean(dim=1, keepdim=True)", "rata-rata"),
+    ("jumlah-kanal", "weight.sum(dim=1)", "keepdim=True"),
+    ("jumlah-kanal", "weight[:, :1]", "responsnya"),
+    ("jumlah-kanal", "weight.numpy().sum(1)", "ndarray berbentuk (8, 7, 7)"),
+    ("banyak-bobot", "outputs * side**2", "kanal masukan"),
+    ("banyak-bobot", "outputs * inputs * side", "(5, 2, 1)"),
+    ("banyak-bobot", "outputs * inputs * side**2 + outputs", "(5, 2, 1)"),
+    ("banyak-bobot", "None", "return"),
+    ("bagian-terbaca", "(5 if target == 3 else 7) / 7", "dua sumbu"),
+    ("bagian-terbaca", "(target / source) ** 2", "kolom"),
+    ("bagian-terbaca", "min(1, 2 * target / source)", "kolom"),
+    ("bagian-terbaca", "25", "proporsi"),
+    ("mayoritas", "float(labels.mean())", "tidak selalu kelas 1"),
+    ("ambang", "float(((logits > probability) == (labels == 1)).mean())", "salah satunya"),
+    ("ambang", "float(((logits > 0) == (labels == 1)).mean())", "0,2"),
+    ("ambang", "int(((logits > 0) == (labels == 1)).sum())", "proporsi"),
+    ("youden", "0.0", "cobalah setiap logit"),
+    ("youden", "float(np.median(logits))", "cobalah setiap logit"),
+    ("kesenjangan", f"float({GAP})", "poin persen"),
+    ("kesenjangan", f"float(-100 * ({GAP}))", "terbalik"),
+    ("ece", "0.0", "lima belas"),
+    ("ece", f"float(abs(({SIDE} - ((probability > 0.5) == labels)).mean()))", "saling menghapus"),
+    ("banyak-citra", "1.96**2 * share * (1 - share) / (2 * half) ** 2", "setengah lebarnya"),
+    ("banyak-citra", "4 * share * (1 - share) / half**2", "1,96"),
+    ("holm", "[min(1, p * len(p_values)) for p in p_values]", "Bonferroni"),
+    ("holm", "sorted(min(1, p * len(p_values)) for p in p_values)", "turun"),
+    ("holm", "list(p_values)", "turun"),
+    ("holm", "p_values[0]", "nilai-p"),
+    ("putusan", '"lebih baik" if low > 0 else "belum dapat diputuskan"', "Anda putuskan"),
+    ("putusan", '"setara" if low < 0 < high else "lebih baik" if low > 0 else "lebih buruk"', "±"),
+    ("putusan", '"bagus"', "tidak dikenal"),
 ]
 
 
-@pytest.mark.parametrize(("name", "body", "hint"), WRONG)
-def test_a_usual_mistake_gets_its_hint(name, body, hint, capsys):
-    said = check(name, skeleton(name).replace("return ...", body), capsys)
+@pytest.mark.parametrize(("name", "value", "hint"), WRONG)
+def test_a_usual_mistake_gets_its_hint_and_loses_points(name, value, hint, capsys):
+    source = ASKED[name].skeleton.replace("return ...", f"return {value}")
+    said = check(name, source, capsys)
     assert said.startswith(f"✘ {name}: ") and hint in said
+    assert points(name, space_of(source, name)[ASKED[name].names[0]]) < ASKED[name].points
 
 
-def test_a_probability_given_as_logit_threshold_is_recognised(capsys):
+def test_a_probability_as_threshold_and_empty_groups_are_told(capsys):
     """Of the probabilities the best threshold is another number than of the logits."""
-    source = (
-        (SOLUTIONS / "youden.py")
-        .read_text("utf-8")
-        .replace("np.unique(logits)", "np.unique(1 / (1 + np.exp(-logits)))")
-    )
-    source = source.replace("predicted = logits >", "predicted = 1 / (1 + np.exp(-logits)) >")
+    probability = "1 / (1 + np.exp(-logits))"
+    source = COURSE.solutions["youden"].replace("np.unique(logits)", f"np.unique({probability})")
+    source = source.replace("predicted = logits >", f"predicted = {probability} >")
     assert "ambang probabilitas" in check("youden", source, capsys)
-
-
-def test_a_missing_skip_of_empty_groups_is_told(capsys):
-    source = (SOLUTIONS / "ece.py").read_text("utf-8").replace("np.unique(group)", "range(15)")
+    source = COURSE.solutions["ece"].replace("np.unique(group)", "range(15)")
     with np.errstate(invalid="ignore"), pytest.warns(RuntimeWarning):
         assert check("ece", source, capsys).startswith("✘ ece: ")
 
 
 def test_an_error_in_an_answer_is_told_with_its_line(capsys):
-    said = check(
-        "mayoritas",
-        "def majority_accuracy(labels):\n    share = labels.mean()\n    return tidak_ada",
-        capsys,
-    )
-    assert said.startswith("✘ mayoritas: fungsi Anda berhenti pada baris 3 dengan NameError")
+    source = "def majority_accuracy(labels):\n    share = labels.mean()\n    return tidak_ada"
+    said = check("mayoritas", source, capsys)
+    assert said.startswith("✘ mayoritas: ") and "baris 3 dengan NameError" in said
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
-    [(0.5, "sebuah fungsi"), (..., "belum dikerjakan"), (lambda labels: None, "return")],
+    ("name", "given", "said"),
+    [
+        ("mayoritas", 0.5, "sebuah fungsi"),
+        ("mayoritas", ..., "belum dikerjakan"),
+        ("mayoritas", lambda labels: None, "return"),
+        ("mayoritass", print, "✘ mayoritass: tidak ada latihan"),
+        ("jumlah-kanal", lambda weight: weight.zero_().sum(1, keepdim=True), "✘"),  # empties it
+    ],
 )
-def test_what_is_no_function_is_said(given, said, capsys):
-    exercises.periksa("mayoritas", given)
+def test_what_is_no_answer_is_said(name, given, said, capsys):
+    exercises.periksa(name, given)
     assert said in capsys.readouterr().out
 
 
-def test_an_unknown_exercise_is_said(capsys):
-    exercises.periksa("mayoritass", print)
-    assert capsys.readouterr().out.startswith("✘ mayoritass: tidak ada latihan")
+def test_every_exercise_has_its_points_solution_check_and_hidden_test():
+    essays = {name for name, one in ASKED.items() if one.essay}
+    code = set(ASKED) - essays
+    assert code == set(CODE) == COURSE.solutions.keys() == COURSE.probes.keys() - essays
+    assert essays == COURSE.rubrics.keys() and all(COURSE.probes[name] for name in CODE)
+    assert all(one.points > 0 and answers.unanswered(one.skeleton) for one in ASKED.values())
 
 
-def test_an_answer_cannot_change_what_it_is_judged_by(capsys):
-    """An answer that empties its input is judged by an untouched copy."""
-    said = check(
-        "jumlah-kanal",
-        "def sum_channels(weight):\n    return weight.zero_().sum(dim=1, keepdim=True)",
-        capsys,
-    )
-    assert said.startswith("✘")
-
-
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_points_are_printed_as_they_are_given(path):
-    chapter, printed, given = answers.chapter(path), [], []
-    for cell in cells(path):
-        if found := re.search(r"^\*\*\d\.\d \((\d+) poin\)\.\*\*", cell.source, re.M):
-            printed.append(int(found[1]))
+@pytest.mark.parametrize("chapter", COURSE.chapters, ids=lambda chapter: chapter.name)
+def test_points_are_printed_as_they_are_given(chapter):
+    words = "\n".join(cell.source for cell in CELLS[chapter.name])
+    printed = re.findall(r"^\*\*\d\.\d \((\d+) poin\)\.\*\*", words, re.M)
     given = [int(asked.points) for asked in chapter.asked.values()]
-    assert printed == given and len(printed) in (3, 4)
-    assert f"Seluruhnya {sum(given)} poin" in "\n".join(cell.source for cell in cells(path))
+    assert [int(n) for n in printed] == given and f"Seluruhnya {sum(given)} poin" in words
+    for found in filter(None, map(answers.marks, CELLS[chapter.name])):
+        assert {"schema_version", "grade_id", "grade", "solution", "locked", "task"} <= found.keys()
+        assert re.fullmatch(r"[\w\-]+", found["grade_id"])
+        assert ("points" in found) == found["grade"]
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_the_marks_of_the_cells_are_those_that_grading_tools_read(path):
-    for cell in cells(path):
-        marks = answers.marks(cell)
-        if not marks:
-            continue
-        assert set(marks) - {"points"} == {
-            "schema_version",
-            "grade_id",
-            "grade",
-            "solution",
-            "locked",
-            "task",
-        }
-        assert (
-            re.fullmatch(r"[a-zA-Z0-9_\-]+", marks["grade_id"])
-            and ("points" in marks) == marks["grade"]
-        )
-    for name, asked in answers.chapter(path).asked.items():
-        assert (SOLUTIONS / f"{name}{'.md' if asked.essay else '.py'}").is_file()
-        assert asked.essay == name.startswith("esai-") and asked.points > 0
-
-
-def test_every_check_belongs_to_a_notebook():
-    asked = [
-        name
-        for path in CHAPTERS
-        for name, one in answers.chapter(path).asked.items()
-        if not one.essay
-    ]
-    assert sorted(asked) == sorted(exercises.CHECKS)
+@pytest.mark.skipif(REFUSED is not None, reason=str(REFUSED))
+def test_in_the_box_an_answer_may_use_what_the_notebook_imported():
+    first, chapter = COURSE.chapters[:2]
+    assert marking.expect(first, COURSE.solutions, COURSE.probes, boxed=True).keys() <= set(CODE)
+    expected = marking.expect(chapter, COURSE.solutions, COURSE.probes, boxed=True)
+    own = (
+        "def accuracy_at(logits, labels, probability):\n"
+        "    return float(((expit(logits) > probability) == (labels == 1)).mean())"
+    )
+    outcome = marking.run(chapter, {"ambang": own}, COURSE.probes, boxed=True)["ambang"]
+    part = marking.judge(chapter.asked["ambang"], answers.Answer(own), outcome, expected["ambang"])
+    assert (part.status, part.points) == ("benar", 4)
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_solved_and_open_exercises_stand_on_the_page_of_the_notebook(built, path):
-    """The report was made with the exercises of SOLVED solved and all others open: neither stops it."""
-    page = BeautifulSoup(
-        (built.folder / f"build/report/{path.stem}.html").read_text("utf-8"), "html.parser"
-    ).get_text()
-    for name in (name for name, asked in answers.chapter(path).asked.items() if not asked.essay):
-        said = f"✔ {name}: benar." if path.stem in SOLVED else f"○ {name}: belum dikerjakan."
-        assert said in page
+    """The report was made with SOLVED solved and all others open: neither stops it."""
+    page = (built.folder / f"build/report/{path.stem}.html").read_text("utf-8")
+    words = BeautifulSoup(page, "html.parser").get_text()
+    for name in set(answers.chapter(path).asked) & set(CODE):
+        sign, state = ("✔", "benar") if path.stem in SOLVED else ("○", "belum dikerjakan")
+        assert f"{sign} {name}: {state}." in words

@@ -1,155 +1,150 @@
-"""Claimed runs trained again in the box: their own code agrees bit by bit, and reaches nothing of the instructor's."""
+"""Claimed runs trained again in the box: own code agrees bit by bit and reaches nothing of ours."""
 
+import ast
 import dataclasses
-import io
 import json
+import re
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from cxr_helpers.engine import files, runs
 from cxr_helpers.study import open_study
 from grading import again, box, claims, package
 
 REFUSED = box.refusal()
-boxed = pytest.mark.skipif(REFUSED is not None, reason=str(REFUSED))
 OWN = """from torch import nn
 
 def network():
-    return nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
+    layers = nn.Linear(784, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1)
+    return nn.Sequential(nn.Flatten(), *layers)
 
-BAGIAN = {
-    'network': network,
-}
+BAGIAN = {'network': network}
 """
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        for name in (files.RUNS, files.DATA):
-            patch.setenv(name, str(tmp_path_factory.mktemp("simpan")))
-        patch.delenv(files.SOURCES, raising=False)
-        yield open_study("phantom", "random", "smoke", 1234, "cpu")
+def study():
+    return open_study("phantom", "random", "smoke", 1234, "cpu")
 
 
-def handin(study, **changes) -> package.Handin:
-    """A hand-in of one run, trained here."""
-    run = runs.get(study.config(**changes), study.used, study.weights, "cpu", keep_weights=False)
-    found = {
-        f"runs/{run.key}/{name}": (run.folder / name).read_bytes()
-        for name in runs.FILES
-        if (run.folder / name).exists()
-    }
-    found["build/results/02_pelatihan.json"] = json.dumps(
-        {"provenance": study.provenance()}, default=str
-    ).encode()
-    return package.Handin("x", found, digest="0")
+@pytest.fixture(scope="module")
+def given(study) -> package.Handin:
+    """A hand-in of one run with a network of one's own, trained here in two epochs."""
+    config = study.config(own=OWN, lr=1e-3)
+    run = runs.get(config, study.used, study.weights, "cpu", keep_weights=False)
+    paths = {f"x/runs/{run.key}/{name}": run.folder / name for name in runs.FILES}
+    found = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
+    about = json.dumps({"provenance": study.provenance()}, default=str)
+    return package.Handin("x", found | {"x/results/02_pelatihan.json": about.encode()}, digest="0")
 
 
 def changed(given: package.Handin, name: str, change) -> package.Handin:
+    """The hand-in with one file changed: change(what its JSON holds) → bytes, or None."""
     place = next(path for path in given.files if path.endswith(name))
-    return dataclasses.replace(given, files=given.files | {place: change(given.files[place])})
+    body = json.loads(given.files[place])
+    content = change(body) or json.dumps(body).encode()
+    return dataclasses.replace(given, files=given.files | {place: content})
 
 
-def with_code(given: package.Handin, code: str) -> package.Handin:
-    def put(content: bytes) -> bytes:
-        body = json.loads(content)
-        body["config"]["own"] = code
-        return json.dumps(body).encode()
-
-    return changed(given, "config.json", put)
+def setting(given: package.Handin, **changes) -> package.Handin:
+    return changed(given, "config.json", lambda body: body["config"].update(changes))
 
 
-@boxed
-def test_own_code_is_trained_again_in_the_box_and_agrees_bit_by_bit(study):
-    said = again.retrain(handin(study, own=OWN, lr=1e-3), claims.Studies(), boxed=True)
-    assert said.endswith("(kode sendiri): sama bit demi bit"), said
+def retrained(given: package.Handin, boxed: bool = True) -> str:
+    return again.retrain(given, claims.Studies(), boxed)
 
 
-@pytest.mark.parametrize(
-    ("native", "end"), [(True, ": sama bit demi bit"), (False, "(dengan float32, karena")]
-)
-def test_what_this_processor_would_emulate_is_trained_in_float32_and_said(
-    study, monkeypatch, native, end
-):
-    monkeypatch.setattr(again.precision, "native", lambda device: native)
-    said = again.retrain(
-        handin(study, precision="bfloat16", lr=1e-3), claims.Studies(), boxed=False
-    )
-    assert end in said and ("berbeda (AUC uji" in said) is not native, said
+@pytest.fixture
+def asked(monkeypatch) -> dict:
+    """What a kernel would be asked to train, and how long it would have: it is ended at once."""
+    seen = {}
+
+    class Recorder(box.Kernel):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+
+        def run(self, code, seconds, question=""):
+            said = ast.literal_eval(re.search(r"json\.loads\((.*)\)", code)[1])
+            seen.update(json.loads(said), seconds=seconds)
+            raise box.Ended("direkam")
+
+    monkeypatch.setattr(box, "Kernel", Recorder)
+    return seen
 
 
-@boxed
-def test_other_predictions_than_those_of_the_code_show(study):
-    def other(content: bytes) -> bytes:
-        arrays = dict(np.load(io.BytesIO(content)))
-        arrays["test_best"] = arrays["test_best"][::-1]
-        stream = io.BytesIO()
-        np.savez(stream, **arrays)
-        return stream.getvalue()
-
-    said = again.retrain(
-        changed(handin(study, own=OWN, lr=1e-3), "predictions.npz", other),
-        claims.Studies(),
-        boxed=True,
-    )
-    assert ": berbeda (AUC uji" in said, said
-
-
-@boxed
-def test_own_code_reaches_nothing_of_ours_while_it_trains(study, tmp_path):
+@pytest.mark.skipif(REFUSED is not None, reason=str(REFUSED))
+def test_own_code_agrees_bit_by_bit_and_reaches_nothing_of_ours(given, tmp_path):
     (tmp_path / "kunci").write_text("x")
-    data = files.data_folder()
-    before = sorted((path.name, path.stat().st_mtime_ns) for path in data.glob("[!.]*"))
     attack = f"""import os, pathlib, socket
-seen = os.path.exists({str(tmp_path)!r}) or os.path.exists({str(files.ROOT / "grading")!r})
+seen = any(map(os.path.exists, {[str(tmp_path / "kunci"), str(files.ROOT / "grading")]}))
 for place in ({str(tmp_path / "x")!r}, '/tmp/data/x'):
     try:
-        pathlib.Path(place).write_text('x')
-        seen = True
+        seen = pathlib.Path(place).write_text('x')
     except OSError:
         pass
 try:
-    socket.create_connection(('127.0.0.1', 9), 1)
-    seen = True
+    seen = socket.create_connection(('127.0.0.1', 9), 1)
 except OSError:
     pass
 if seen:
     raise ValueError('reached')
 """
-    said = again.retrain(
-        with_code(handin(study, own=OWN, lr=1e-3), attack + OWN), claims.Studies(), boxed=True
-    )
-    assert said.endswith("sama bit demi bit"), said
-    assert (
-        sorted((path.name, path.stat().st_mtime_ns) for path in data.glob("[!.]*")) == before
-        and not (tmp_path / "x").exists()
-    )
+    said = retrained(setting(given, own=attack + OWN))
+    assert said.endswith("(kode sendiri): sama bit demi bit"), said
+    assert not (tmp_path / "x").exists() and not (files.data_folder() / "x").exists()
 
 
-@boxed
-def test_own_code_that_never_ends_is_ended(study, monkeypatch):
-    monkeypatch.setattr(again, "LEAST", 20)
-    said = again.retrain(
-        with_code(handin(study, own=OWN, lr=1e-3), "while True:\n    pass\n"),
-        claims.Studies(),
-        boxed=True,
-    )
-    assert said.endswith("tidak dapat diulang (waktu habis)"), said
+def test_other_predictions_show_with_both_auc(study):
+    labels, noise = study.used.test.labels, np.random.default_rng(0).normal(size=(2, 32))
+    one, other = labels + noise
+    both = [f"{roc_auc_score(labels, each):.4f}".replace(".", ",") for each in (one, other)]
+    assert again.agreement(one, one.copy(), study) == "sama bit demi bit"
+    assert f"berbeda (AUC uji {both[0]} dan {both[1]})" in again.agreement(one, other, study)
 
 
-def test_without_the_box_own_code_is_never_run(study, tmp_path):
+def test_without_the_box_own_code_is_never_run(given, tmp_path, asked):
     trap = f"open({str(tmp_path / 'x')!r}, 'w').write('x')\n" + OWN
-    said = again.retrain(
-        with_code(handin(study, own=OWN, lr=1e-3), trap), claims.Studies(), boxed=False
-    )
-    assert said.endswith("tanpa kode sendiri") and not (tmp_path / "x").exists()
+    said = retrained(setting(given, own=trap), boxed=False)
+    assert said.endswith("tanpa kode sendiri") and not (tmp_path / "x").exists() and not asked
 
 
-@pytest.mark.parametrize(
-    "config", [b"{}", b"[]", b"x", b'{"config": {"epochs": 1e9}}', b'{"config": {"lr": "x"}}']
-)
-def test_an_odd_config_is_said_and_trains_nothing(study, config):
-    given = changed(handin(study, own=OWN, lr=1e-3), "config.json", lambda _: config)
-    assert "tidak dapat diulang" in again.retrain(given, claims.Studies(), boxed=False)
+@pytest.mark.parametrize(("seconds", "limit"), [(10, 300), (80, 320), (1e9, 1800)])
+def test_no_student_decides_how_long_a_computer_works(given, asked, seconds, limit):
+    said = retrained(changed(given, "info.json", lambda body: body.update(seconds=seconds)))
+    assert said.endswith("tidak dapat diulang (direkam)") and asked["seconds"] == limit
+    asked.clear()
+    retrained(setting(given, epochs=11))  # more than five times the preset's
+    assert not asked
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_what_this_processor_would_emulate_is_trained_in_float32_and_said(
+    given, asked, monkeypatch, native, precision
+):
+    monkeypatch.setattr(again.precision, "native", lambda device: native)
+    said = retrained(setting(given, precision="bfloat16"))
+    assert asked["config"]["precision"] == asked["study"]["precision"] == precision
+    assert ("float32" in said) is not native
+
+
+ODD = (b"{}", b"[]", b"x", b'{"config": {"epochs": 1e9}}', b'{"config": {"lr": "x"}}')
+
+
+@pytest.mark.parametrize("config", ODD)
+def test_an_odd_config_is_said_and_trains_nothing(given, asked, config):
+    odd = changed(given, "config.json", lambda body: config)
+    assert "tidak dapat diulang" in retrained(odd, boxed=False) and not asked
+
+
+def test_an_hour_bounds_what_is_trained_again():
+    one = claims.Claim("cocok", key="k", seconds=600)
+    claimed = {f"m{i}": one for i in range(40)} | {"x": claims.Claim("rusak", key="k")}
+    assert again.drawn(claimed, "0", "s") == []
+    everyone = again.drawn(claimed, "all", "s")
+    assert sorted(everyone) == sorted(claimed.keys() - {"x"})
+    assert again.drawn(claimed, "1", "s") == everyone[:6] != again.drawn(claimed, "1", "t")
+    assert again.drawn({"m": dataclasses.replace(one, seconds=1e6)}, "1", "s") == ["m"]

@@ -1,4 +1,4 @@
-"""Numbers, dates and lists as Indonesian readers write them (cxr_helpers/engine/indonesian.py)."""
+"""Numbers, dates and lists as Indonesian readers write them."""
 
 import math
 
@@ -12,12 +12,9 @@ from cxr_helpers.engine import indonesian
     [
         (1234.5, 1, "1.234,5"),
         (-0.25, 2, "−0,25"),
-        (7, 0, "7"),
         (1234567, 0, "1.234.567"),
-        (math.nan, 1, "–"),
-        (None, 1, "–"),
         (-0.04, 1, "0,0"),
-        (0, 1, "0,0"),
+        (math.nan, 1, "–"),
     ],
 )
 def test_numbers_have_a_decimal_comma(value, digits, text):
@@ -25,31 +22,20 @@ def test_numbers_have_a_decimal_comma(value, digits, text):
 
 
 def test_shares_differences_and_intervals():
-    assert indonesian.percent(0.853) == "85,3%"
-    assert indonesian.percent(None) == "–"
-    assert indonesian.points(0.021) == "+2,1"
-    assert indonesian.points(-0.021) == "−2,1"
-    assert indonesian.points(0.0002) == indonesian.points(-0.0002) == "0,0"
+    assert [indonesian.percent(value) for value in (0.853, None)] == ["85,3%", "–"]
+    points = [indonesian.points(value) for value in (0.021, -0.021, 0.0002, -0.0002)]
+    assert points == ["+2,1", "−2,1", "0,0", "0,0"]
     assert indonesian.interval((0.81, 0.88)) == "81,0–88,0"
     assert indonesian.interval((-0.02, 0.03)) == "−2,0 hingga 3,0"
-    assert [indonesian.p_value(p) for p in (0.0, 0.00099, 0.001, 0.0213, 1.0)] == [
-        "<0,001",
-        "<0,001",
-        "0,001",
-        "0,021",
-        "1,000",
-    ]
+    assert [indonesian.p_value(p) for p in (0.00099, 0.001, 0.0213, 1.0)] == [
+        "<0,001", "0,001", "0,021", "1,000",
+    ]  # fmt: skip
+    assert [indonesian.plain(value) for value in (0.0004, 32, 0.0)] == ["0,0004", "32", "0"]
 
 
 def test_durations_dates_and_lists():
-    assert [indonesian.duration(s) for s in (0.2, 59.6, 75, 3600, 3725)] == [
+    assert [indonesian.duration(seconds) for seconds in (0.2, 59.6, 75, 3600, 3725)] == [
         "0 detik", "1 menit", "1 menit 15 detik", "1 jam", "1 jam 2 menit 5 detik",
     ]  # fmt: skip
     assert indonesian.date("2026-08-17T10:00:00+00:00") == "17 Agustus 2026"
-    assert indonesian.join(["a"]) == "a"
-    assert indonesian.join(["a", "b"]) == "a dan b"
-    assert indonesian.join(["a", "b", "c"]) == "a, b, dan c"
-
-
-def test_a_setting_is_written_as_it_is():
-    assert [indonesian.plain(value) for value in (0.0004, 32, 0.0)] == ["0,0004", "32", "0"]
+    assert [indonesian.join("abc"[:n]) for n in (1, 2, 3)] == ["a", "a dan b", "a, b, dan c"]

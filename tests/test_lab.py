@@ -1,131 +1,156 @@
-"""What trains in a real JupyterLab: a student's own experiment (notebook 05) and the laboratory (notebook 04)."""
+"""JupyterLab itself: notebook 01 with its widgets, a network of one's own, the laboratory of 04."""
 
-import os
-from pathlib import Path
+import json
+import shutil
+import subprocess
+import sys
+import time
 
 import nbformat
+import pytest
 from playwright.sync_api import expect
 
-from tests.test_pages import lab, page  # noqa: F401 - fixtures
+from tests.conftest import environment
+from tests.test_pages import page  # noqa: F401 - a fixture
 
-EPOCHS = 200  # an epoch writes a checkpoint, which a busy disk makes slow
-CELLS = (
-    """
-import torch
+EPOCHS = 40
+OWN = f"""
+import time
 from torch import nn
-from cxr_helpers.study import open_study
+from cxr_helpers import laboratory
 
-study = open_study(data="phantom", weights="random", preset="smoke")
-""",
-    """
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv, self.fc = nn.Conv2d(1, 16, 5), nn.Linear(16, 1)
+        self.conv, self.fc = nn.Conv2d(1, 4, 5, stride=4), nn.Linear(4, 1)
 
     def forward(self, x):
+        time.sleep(0.03)  # long enough to be interrupted
         return self.fc(torch.relu(self.conv(x)).mean((2, 3)))
-""",
-    f"""
+# %%
 result = study.train(network=Net, epochs={EPOCHS})
 result
-""",
-    """
-study.compare({"Jaringan saya": result})
-""",
-)
-
-
-def test_an_experiment_is_defined_trained_interrupted_resumed_and_compared(built, lab, page):  # noqa: F811
-    notebook = nbformat.read(
-        built.folder / "notebooks/05_percobaan.ipynb", 4
-    )  # its kernel, without which JupyterLab would ask
-    notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in CELLS]
-    nbformat.write(notebook, built.folder / "notebooks/saya.ipynb")
-    page.goto(lab("saya.ipynb"))
-    page.wait_for_function(
-        "window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 4",
-        timeout=180_000,
-    )
-    content, session = (
-        f"jupyterapp.shell.currentWidget.{part}" for part in ("content", "sessionContext")
-    )
-    page.wait_for_function(f"{session}.session?.kernel?.status === 'idle'", timeout=180_000)
-    outputs = f"{content}.model.toJSON().cells.map(c => JSON.stringify(c.outputs))"
-
-    def run(cell: int) -> None:
-        page.evaluate(
-            f"{content}.activeCellIndex = {cell}; jupyterapp.commands.execute('notebook:run-cell'); true"
-        )
-
-    def wait(cell: int, words: str) -> None:
-        page.wait_for_function(
-            f"{outputs}[{cell}].includes({words!r})", timeout=900_000, polling=200
-        )
-
-    run(0)
-    run(1)
-    run(2)
-    wait(2, "image/png")  # the first curves
-    page.evaluate("jupyterapp.commands.execute('notebook:interrupt-kernel'); true")
-    wait(2, "KeyboardInterrupt")
-    page.wait_for_function(f"{session}.session.kernel.status === 'idle'", timeout=180_000)
-    page.wait_for_timeout(2000)  # what is asked at once after an interrupt, the kernel throws away
-    (checkpoint,) = {path.parent for path in (built.folder / "runs").glob("*/checkpoint-*.pt")}
-    assert "class Net" in (checkpoint / "code.py").read_text()
-    stopped_at = max(int(path.stem.split("-")[1]) for path in checkpoint.glob("checkpoint-*.pt"))
-    assert 0 < stopped_at < EPOCHS
-    run(2)
-    wait(2, f"{EPOCHS} epoch: akurasi latih")
-    assert len((checkpoint / "history.csv").read_text().splitlines()) == EPOCHS + 1
-    run(3)
-    wait(3, "Jaringan saya")
-    wait(3, "Perbandingan 1 percobaan")
-    assert '"output_type":"error"' not in page.evaluate(f"{outputs}.slice(2).join('')")
-
-
-LABORATORY = (
-    """
-from cxr_helpers import laboratory, widgets
-from cxr_helpers.study import open_study
-
-study = open_study(data="phantom", weights="random", preset="smoke")
-""",
-    """
+# %%
+study.compare({{"Jaringan saya": result}})
+# %%
 widgets.show(laboratory.open_laboratory, study)
-""",
-)
+"""
+WIDGET = "jupyterapp.shell.currentWidget"
+CELLS = f"{WIDGET}?.content?.model?.toJSON().cells"
+IDLE = f"{WIDGET}.sessionContext.session?.kernel?.status === 'idle'"
 
 
-def test_the_laboratory_waits_for_a_guess_then_trains_and_shows_its_curve(built, lab, page):  # noqa: F811
-    notebook = nbformat.read(built.folder / "notebooks/05_percobaan.ipynb", 4)
-    notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in LABORATORY]
-    nbformat.write(notebook, built.folder / "notebooks/laboratorium.ipynb")
-    page.goto(lab("laboratorium.ipynb"))
-    page.wait_for_function(
-        "window.jupyterapp?.shell.currentWidget?.content?.model?.cells?.length === 2",
-        timeout=180_000,
+@pytest.fixture
+def folder(built, tmp_path):
+    """A copy of the project with notebook coba: 01 at the smoke preset, and behind it OWN."""
+    folder = shutil.copytree(built.folder, tmp_path / "project")
+    notebook = nbformat.read(folder / "notebooks/01_adaptasi_bobot.ipynb", 4)
+    cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    cell.source += '\ndata, weights, preset, build = "phantom", "random", "smoke", "build-lab"'
+    own = [nbformat.v4.new_code_cell(cell.strip()) for cell in OWN.split("# %%\n")]
+    notebook.cells += own
+    nbformat.write(notebook, folder / "notebooks/coba.ipynb")
+    return folder
+
+
+@pytest.fixture
+def lab(folder, tmp_path):
+    """The address of coba in a JupyterLab on the loopback address."""
+    places = ("JUPYTER_CONFIG", "JUPYTER_RUNTIME", "JUPYTERLAB_SETTINGS", "JUPYTERLAB_WORKSPACES")
+    variables = {f"{name}_DIR": str(tmp_path / name) for name in places}
+    variables |= {"IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(folder)}
+    options = "--no-browser --allow-root --expose-app-in-browser --notebook-dir=. --ip=127.0.0.1"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *options.split(), "--IdentityProvider.token=uji"],
+        cwd=folder,
+        env=environment() | variables,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    page.wait_for_function(
-        "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'",
-        timeout=180_000,
-    )
-    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'); true")
-    button, choices = (
-        page.get_by_role("button", name="Latih"),
-        page.locator(".jp-OutputArea .jupyter-widgets select"),
-    )
+    try:
+        while not (said := list((tmp_path / "JUPYTER_RUNTIME").glob("jpserver-*.json"))):
+            assert process.poll() is None
+            time.sleep(0.2)
+        time.sleep(0.2)  # until it is written
+        url = json.loads(said[0].read_text())["url"]
+        yield f"{url}lab/tree/notebooks/coba.ipynb?token=uji"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_student_reads_moves_widgets_trains_interrupts_resumes_compares_and_guesses(
+    folder,
+    lab,
+    page,  # noqa: F811 - page ends before lab, which it still asks
+):
+    cells = nbformat.read(folder / "notebooks/coba.ipynb", 4).cells
+    training, comparing, laboratory = range(len(cells) - 3, len(cells))
+
+    def until(condition):
+        page.wait_for_function(condition, timeout=600_000, polling=200)
+
+    def show(cell):
+        content = f"{WIDGET}.content"
+        there = f"{content}.scrollToItem({cell}, 'center').then(() => true)"
+        page.evaluate(f"{content}.activeCellIndex = {cell}; {there}")
+
+    def command(name):
+        page.evaluate(f"jupyterapp.commands.execute('notebook:{name}'); true")
+
+    def run(cell, *words):
+        show(cell)
+        command("run-cell")
+        for each in words:
+            until(f"JSON.stringify({CELLS}[{cell}].outputs).includes({each!r})")
+
+    page.goto(lab)
+    until(f"window.jupyterapp && {CELLS}?.length === {len(cells)} && {IDLE}")
+
+    # notebook 01: it runs, its references are links, its widget answers
+    show(training)
+    command("run-all-above")
+    code = f"{CELLS}.slice(0, {training}).filter(c => c.cell_type === 'code')"
+    failed = "flatMap(c => c.outputs).filter(o => o.output_type === 'error').map(o => o.evalue)"
+    until(f"{code}.every(c => c.execution_count) || {code}.{failed}.length")
+    assert page.evaluate(f"{code}.{failed}") == []
+    at = lambda words: next(i for i, cell in enumerate(cells) if words in cell.source)  # noqa: E731
+    show(at("#ref-he2016"))
+    link = page.get_by_role("link", name="(He dkk. 2016)").first
+    expect(link).to_be_in_viewport(timeout=90_000)
+    show(at("references("))
+    expect(page.get_by_text("He, Kaiming").first).to_be_in_viewport(timeout=90_000)
+    show(at("adaptation_panel"))
+    picture = page.locator("img.jupyter-widgets").first
+    before = picture.get_attribute("src")
+    page.locator(".jupyter-widgets select").nth(1).select_option(index=4)
+    expect(picture).not_to_have_attribute("src", before, timeout=90_000)
+
+    # a network of one's own: trained, interrupted, resumed where it was, compared
+    run(training, "image/png")  # the first curves
+    command("interrupt-kernel")
+    until(f"JSON.stringify({CELLS}[{training}].outputs).includes('KeyboardInterrupt') && {IDLE}")
+    page.wait_for_timeout(2000)  # what is asked at once after an interrupt, the kernel throws away
+    codes = [path for path in folder.glob("runs/*/code.py") if "time.sleep" in path.read_text()]
+    (kept,) = {path.parent for path in codes}
+    epochs = [int(path.stem.split("-")[1]) for path in kept.glob("checkpoint-*.pt")]
+    assert 0 < max(epochs) < EPOCHS
+    run(training, f"{EPOCHS} epoch: akurasi latih")
+    assert len((kept / "history.csv").read_text().splitlines()) == EPOCHS + 1
+    run(comparing, "Jaringan saya", "Perbandingan 1 percobaan")
+
+    # the laboratory: it waits for a guess, then trains and shows the curve
+    run(laboratory)
+    button = page.get_by_role("button", name="Latih")
     expect(button).to_be_disabled(timeout=120_000)
+    panel = page.locator(".jp-OutputArea").filter(has=button).last
+    choices = panel.locator(".jupyter-widgets select")
     seed, guess = choices.nth(choices.count() - 2), choices.nth(choices.count() - 1)
     seed.select_option(index=1)
     guess.select_option("sama")
     expect(button).to_be_enabled(timeout=180_000)
     button.click()
-    expect(page.get_by_text("Sejauh ini")).to_be_visible(timeout=300_000)
-    picture = page.locator(".jp-OutputArea img.jupyter-widgets")
-    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
-    row = page.get_by_role("row", name="tanpa perubahan")
-    expect(row).to_contain_text("sama")
+    expect(page.get_by_role("row", name="tanpa perubahan")).to_contain_text("sama", timeout=300_000)
+    curve = panel.locator("img.jupyter-widgets")
+    assert curve.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
     expect(button).to_be_disabled()  # until the next guess
-    if os.environ.get("CXR_PICTURES"):
-        page.screenshot(path=Path(os.environ["CXR_PICTURES"]) / "laboratorium.png")

@@ -1,24 +1,44 @@
-"""make as a person uses it: what it rebuilds, what it says, and what it leaves alone when something is wrong."""
+"""make as a person uses it: what it rebuilds, what it says, what it leaves alone on bad input."""
 
 import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
-import numpy as np
+import nbformat
 import pytest
+from cxr_helpers.engine import runtime
+from cxr_helpers.engine.errors import InputError
+from report import check, depends, execute
 
-from report import depends
-from tests.conftest import ROOT, SETTINGS, environment
+from tests.conftest import ROOT, SETTINGS, Project, environment
+
+CHAPTERS = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+BARE = [word for word in SETTINGS if not word.startswith(("NAME=", "NIM="))]
+NOTHING = "Tidak ada yang perlu dikerjakan"
+LAST = "05_percobaan"
+
+
+@pytest.fixture
+def project(built, tmp_path) -> Project:
+    """A copy that a test may change; data and trainings stay where they are."""
+    copy = object.__new__(Project)
+    there = shutil.ignore_patterns("data", "runs")
+    copy.folder = shutil.copytree(built.folder, tmp_path / "project", ignore=there)
+    for name in ("data", "runs"):
+        (copy.folder / name).symlink_to(built.folder / name)
+    return copy
 
 
 def changed(before: dict, after: dict) -> set[str]:
-    """Names (without folder and ending) of the outputs that are new or written anew."""
+    """Names of the outputs that are new or written anew."""
     return {os.path.basename(path) for path in after if after[path] != before.get(path)}
 
 
@@ -29,281 +49,133 @@ def galat(text: str) -> str:
     return lines[0]
 
 
-# --- what is rebuilt ------------------------------------------------------------------------------------------------
+def edit(project: Project, words: str, source: str) -> int:
+    """Rewrite the last notebook's first cell with these words, as a student does; its number."""
+    path = project.folder / f"notebooks/{LAST}.ipynb"
+    notebook = nbformat.read(path, 4)
+    at = next(i for i, cell in enumerate(notebook.cells) if words in cell.source)
+    notebook.cells[at].source = source
+    nbformat.write(notebook, path)
+    return at + 1
 
 
-def test_help_is_indonesian_and_the_default(built):
-    done = built.make()
-    assert (
-        done.returncode == 0
-        and "make report" in done.stdout
-        and "menjalankan kelima notebook" in done.stdout
-    )
+# --- what is rebuilt ------------------------------------------------------------------------------
 
 
-def test_second_report_does_no_work(built):
-    before = built.outputs()
-    done = built.make(*SETTINGS)
-    assert done.returncode == 0 and "Tidak ada yang perlu dikerjakan" in done.stdout
-    assert built.outputs() == before
-
-
-def test_a_notebook_that_jupyterlab_has_only_opened_is_not_run_again(built):
-    path = built.folder / "notebooks/02_pelatihan.ipynb"
-    good, state, before = path.read_text("utf-8"), path.stat(), built.outputs()
-    opened = json.loads(good)
+def test_without_a_change_no_work_is_done_and_the_name_stays(project):
+    before = project.outputs()
+    assert "menjalankan kelima notebook" in project.make().stdout  # the help
+    path = project.folder / "notebooks/02_pelatihan.ipynb"
+    opened = json.loads(path.read_text("utf-8"))  # by JupyterLab, which notes the version of Python
     opened["metadata"]["language_info"] = {"name": "python", "version": "3.12.0"}
     path.write_text(json.dumps(opened), "utf-8")
-    done = built.make(*SETTINGS)
-    path.write_text(good, "utf-8")
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    assert done.returncode == 0 and "Tidak ada yang perlu dikerjakan" in done.stdout
-    assert built.outputs() == before
+    for words in (SETTINGS, BARE):
+        done = project.make(*words)
+        assert done.returncode == 0 and NOTHING in done.stdout
+    assert project.outputs() == before
 
 
-def test_a_changed_template_typesets_only(built):
-    before = built.outputs()
-    (built.folder / "report/templates/laporan.css").touch()
-    assert built.make(*SETTINGS).returncode == 0
-    pages = {f"{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert len(pages) == 5 and changed(before, built.outputs()) == {
-        "laporan.html",
-        "laporan.pdf",
-        *pages,
-    }
-
-
-def test_a_changed_helper_runs_its_notebook_only(built):
-    before = built.outputs()
-    (built.folder / "cxr_helpers/claims.py").touch()
-    done = built.make(*SETTINGS)
+def test_a_new_hypothesis_and_number_run_one_notebook_and_the_report_again(project):
+    """A helper that the notebook once rested on is gone too, which must not stop make."""
+    with open(project.folder / f"build/notebooks/.{LAST}.ipynb.d", "a") as noted:
+        noted.write(f"build/notebooks/{LAST}.ipynb: cxr_helpers/gone.py\ncxr_helpers/gone.py:\n")
+    before = project.outputs()
+    edit(project, "ResNet-18 dengan sebelas juta", "Saya menduga ABCXYZ.")
+    done = project.make(*BARE, "NIM=99")
     assert done.returncode == 0, done.stdout
-    own = {f"03_analisis_overfitting.{kind}" for kind in ("ipynb", "json", "html")}
-    expected = {*own, "laporan.ipynb", "laporan.html", "laporan.pdf"}
-    assert changed(before, built.outputs()) == expected
-
-
-def test_a_changed_name_makes_the_report_again_but_no_notebook(built):
-    before = built.outputs()
-    done = built.make(*(word.replace("Siti", "Sari") for word in SETTINGS))
-    assert done.returncode == 0, done.stdout
-    assert changed(before, built.outputs()) == {"laporan.ipynb", "laporan.html", "laporan.pdf"}
-    assert built.make(*SETTINGS).returncode == 0
-
-
-def test_the_name_stays_until_it_is_changed(built):
-    before = built.outputs()
-    bare = [word for word in SETTINGS if not word.startswith(("NAME=", "NIM="))]
-    assert (
-        "Tidak ada yang perlu dikerjakan" in built.make(*bare).stdout and built.outputs() == before
-    )
-    assert built.make(*bare, "NIM=99").returncode == 0
-    page = (built.folder / "build/report/laporan.html").read_text("utf-8")
+    report = {f"laporan.{kind}" for kind in ("ipynb", "html", "pdf")}
+    own = {f"{LAST}.{kind}" for kind in ("ipynb", "json", "html")}
+    assert changed(before, project.outputs()) == own | report
+    page = (project.folder / "build/report/laporan.html").read_text("utf-8")
     assert "Siti &lt;b&gt;Rahma" in page and "99" in page and "13_22*01" not in page
-    assert built.make(*SETTINGS).returncode == 0
+    assert "Saya menduga ABCXYZ." in page
 
 
-def test_results_of_another_student_or_seed_are_not_joined(built):
-    path = built.folder / "build/results/02_pelatihan.json"
-    good, before = path.read_bytes(), built.outputs()
-    for place, value, says in (
-        ("student", {"name": "Orang Lain", "nim": "7"}, "Orang Lain"),
-        ("seed", 5, "seed"),
-    ):
-        body = json.loads(good)
-        body["provenance"][place] = value
-        path.write_text(json.dumps(body), encoding="utf-8")
-        (built.folder / "report/laporan.ipynb").touch()
-        done = built.make(*SETTINGS)
-        assert (
-            done.returncode != 0
-            and says in galat(done.stdout)
-            and "02_pelatihan" in galat(done.stdout)
-        )
-    path.write_bytes(good)
-    assert built.make(*SETTINGS).returncode == 0 and before
-
-
-def test_a_reworded_chapter_runs_its_notebook_and_the_report_only(built):
-    """A helper that it once rested on is gone too, which must not stop make."""
-    noted = built.folder / "build/notebooks/.02_pelatihan.ipynb.d"
-    noted.write_text(
-        noted.read_text("utf-8")
-        + "build/notebooks/02_pelatihan.ipynb: cxr_helpers/gone.py\ncxr_helpers/gone.py:\n"
-    )
-    before = built.outputs()
-    words = built.folder / "notebooks/text/02_pelatihan.md.j2"
-    words.write_text(
-        words.read_text("utf-8").replace("Resep pelatihan mata kuliah", "Resep yang dipakai"),
-        encoding="utf-8",
-    )
-    done = built.make(*SETTINGS)
-    assert done.returncode == 0, done.stdout
-    expected = {
-        "02_pelatihan.ipynb",
-        "02_pelatihan.json",
-        "02_pelatihan.html",
-        "laporan.ipynb",
-        "laporan.html",
-        "laporan.pdf",
-    }
-    assert changed(before, built.outputs()) == expected
-    assert "Resep yang dipakai" in (built.folder / "build/report/laporan.html").read_text("utf-8")
-
-
-def to_run(project, *words: str, build: str = "build") -> set[str]:
-    """What `make -n report` would run anew while the settings stay as they are: names of notebooks, and "sources"."""
+def planned(project: Project, *words: str, build: str = "build") -> set[str]:
+    """What `make -n report` would run: names of notebooks, "sources", pages with their ending."""
     keep = [word for name in (".settings", ".cover") for word in ("-o", f"{build}/{name}")]
     done = project.make("-n", *keep, *SETTINGS, f"BUILD={build}", *words)
     assert done.returncode == 0, done.stdout
-    return set(re.findall(r"-m report\.execute \S+/(\w+)\.ipynb ", done.stdout)) | set(
-        re.findall(r"-m report\.(sources)", done.stdout)
-    )
+    run = re.findall(r"-m report\.(?:execute \S+/(\w+)\.ipynb |(sources))", done.stdout)
+    typeset = re.findall(r"-m report\.exporters .* \S+/(\w+\.(?:html|pdf))", done.stdout)
+    return {name for names in run for name in names if name} | set(typeset)
 
 
-CHAPTERS = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+def with_pages(run: set[str]) -> set[str]:
+    """What is run anew, and the pages that are then typeset."""
+    pages = {f"{name}.html" for name in run - {"sources"}}
+    return run | pages | ({"laporan.pdf"} if run else set())
 
 
-@pytest.mark.parametrize("how", ["changed", "deleted"])
 @pytest.mark.parametrize(
-    ("path", "expected"),
+    ("path", "run"),
     [
         ("cxr_helpers/attribution.py", {"03_analisis_overfitting", "laporan"}),
         ("cxr_helpers/engine/download.py", {"sources", *CHAPTERS, "laporan"}),
-        (
-            "cxr_helpers/engine/worker.py",
-            {*CHAPTERS, "laporan"},
-        ),  # `study.train` trains in workers too
+        # `study.train` trains in workers too
+        ("cxr_helpers/engine/worker.py", {*CHAPTERS, "laporan"}),
         ("notebooks/text/04_perbaikan.md.j2", {"04_perbaikan", "laporan"}),
-        (
-            "notebooks/reference/results.json",
-            {*CHAPTERS, "laporan"},
-        ),  # `study.compare` reads the recipe's seeds there
+        # `study.compare` reads the recipe's seeds there
+        ("notebooks/reference/results.json", {*CHAPTERS, "laporan"}),
         ("notebooks/text/istilah.md.j2", {*CHAPTERS, "laporan"}),
         ("notebooks/text/laporan.md.j2", {"laporan"}),
         ("report/depends.py", {"sources", *CHAPTERS, "laporan"}),
+        ("report/sources.py", {"sources", *CHAPTERS, "laporan"}),
+        ("report/execute.py", {*CHAPTERS, "laporan"}),
         ("report/compare.py", set()),
+        ("build/.cover", {"laporan"}),
+        ("build/.settings", {"sources", *CHAPTERS, "laporan"}),
     ],
 )
-def test_what_a_changed_or_deleted_file_runs_anew(built, path, expected, how):
-    assert to_run(built) == set()
-    file = built.folder / path
-    content, state = file.read_bytes(), file.stat()
-    file.touch() if how == "changed" else file.unlink()
-    try:
-        assert to_run(built) == expected
-    finally:
-        file.write_bytes(content)
-        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+def test_what_a_changed_file_runs_anew(built, path, run):
+    assert planned(built, "-W", path) == with_pages(run)
 
 
-@pytest.mark.parametrize("path", ["report/execute.py", "report/sources.py"])
-def test_the_programs_that_run_a_step_count_too(built, path):
-    state = (built.folder / path).stat()
-    (built.folder / path).touch()
-    try:
-        assert to_run(built) >= {*CHAPTERS, "laporan"}
-    finally:
-        os.utime(built.folder / path, ns=(state.st_atime_ns, state.st_mtime_ns))
+def test_a_changed_template_typesets_only(built):
+    everything = {*CHAPTERS, "laporan"}
+    found = planned(built, "-W", "report/templates/laporan.css")
+    assert found == with_pages(everything) - everything
+
+
+def test_a_deleted_file_runs_anew_what_rested_on_it(project):
+    assert planned(project) == set()
+    (project.folder / "report/compare.py").unlink()
+    assert planned(project) == set()
+    for path in ("cxr_helpers/attribution.py", "notebooks/text/04_perbaikan.md.j2"):
+        (project.folder / path).unlink()
+    assert planned(project) == with_pages({"03_analisis_overfitting", "04_perbaikan", "laporan"})
 
 
 def test_the_build_folder_may_be_written_in_another_way(built):
-    helper = built.folder / "cxr_helpers/attribution.py"
-    state = helper.stat()
-    helper.touch()
-    try:
-        for build in ("build/", "./build", str(built.folder / "build")):
-            assert to_run(built, build=build) == {"03_analisis_overfitting", "laporan"}, build
-    finally:
-        os.utime(helper, ns=(state.st_atime_ns, state.st_mtime_ns))
+    for build in ("build/", "./build", str(built.folder / "build")):
+        found = planned(built, "-W", "cxr_helpers/attribution.py", build=build)
+        assert found == with_pages({"03_analisis_overfitting", "laporan"}), build
 
 
-def needs(start: str) -> set[str]:
-    return {path.as_posix() for path in depends.needed(Path(start))}
-
-
-def test_what_a_step_rests_on_is_what_it_imports():
-    report, first, sources = (
-        needs("report/laporan.ipynb"),
-        needs("notebooks/01_adaptasi_bobot.ipynb"),
-        needs("report/sources.py"),
-    )
-    assert {
-        "cxr_helpers/show.py",
-        "cxr_helpers/plots.py",
-        "cxr_helpers/engine/results.py",
-        "cxr_helpers/__init__.py",
-    } <= report
-    assert not {"cxr_helpers/training.py", "cxr_helpers/remedies.py"} & report
-    assert {
-        "cxr_helpers/adaptation.py",
-        "cxr_helpers/training.py",
-        "cxr_helpers/engine/runs.py",
-    } <= first
-    assert not {"cxr_helpers/claims.py", "cxr_helpers/attribution.py"} & first
-    assert {
-        "cxr_helpers/engine/phantom.py",
-        "cxr_helpers/engine/anatomy.py",
-    } <= sources and "cxr_helpers/plots.py" not in sources
-
-
-def test_a_chapter_rests_on_its_own_words_and_the_report_on_all():
-    words = {path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks/text").glob("*.j2")}
-    assert len(words) >= 6 and words <= needs("report/laporan.ipynb")
-    own = {"notebooks/text/istilah.md.j2", "notebooks/text/03_analisis_overfitting.md.j2"}
-    assert needs("notebooks/03_analisis_overfitting.ipynb") & words == own
-
-
-def test_imports_in_functions_count_and_a_broken_file_rests_on_nothing(tmp_path):
-    (tmp_path / "cxr_helpers").mkdir()
-    for name, source in (
-        ("__init__", ""),
-        ("a", "def f():\n    from cxr_helpers import b\n"),
-        ("b", "import ("),
-        ("c", ""),
-    ):
-        (tmp_path / f"cxr_helpers/{name}.py").write_text(source)
-    (tmp_path / "start.py").write_text("import numpy\nfrom cxr_helpers.a import f\n")
-    found = [path.as_posix() for path in depends.needed(Path("start.py"), tmp_path)]
-    assert found == ["cxr_helpers/__init__.py", "cxr_helpers/a.py", "cxr_helpers/b.py"]
-
-
-def test_ipythons_own_commands_and_named_templates_are_followed(tmp_path):
-    cells = [
-        "%%time\nfrom cxr_helpers import a",
-        "1 +",
-        "names = !ls\n%matplotlib inline\nimport cxr_helpers.b.d as d",
-    ]
-    code = [{"cell_type": "code", "source": [cell]} for cell in cells]
-    files = {
-        "notebooks/x.ipynb": json.dumps(
-            {"cells": [*code, {"cell_type": "markdown", "source": "import cxr_helpers.never"}]}
-        ),
+def test_imports_wherever_they_stand_and_named_templates_are_followed(tmp_path):
+    code = ("%%time\nfrom cxr_helpers import a", "1 +", "a = !ls\nimport cxr_helpers.b.d as d")
+    cells = [{"cell_type": "code", "source": [cell]} for cell in code]
+    cells += [{"cell_type": "markdown", "source": "import cxr_helpers.never"}]
+    content = {
+        "notebooks/x.ipynb": json.dumps({"cells": cells}),
+        "cxr_helpers/__init__.py": "",
+        "cxr_helpers/a.py": "import numpy\ndef f():\n    from cxr_helpers import broken\n",
+        "cxr_helpers/broken.py": "import (",
+        "cxr_helpers/b/__init__.py": "",
+        "cxr_helpers/b/d.py": "",
         "notebooks/text/x.md.j2": "{%- from 'umum.md.j2' import a %}{% include \"hilang.md.j2\" %}",
         "notebooks/text/umum.md.j2": "{% extends 'dasar.j2' %}",
         "notebooks/text/dasar.j2": "",
-        "notebooks/text/y.md.j2": "",
-        **{
-            f"cxr_helpers/{name}.py": "" for name in ("__init__", "a", "never", "b/__init__", "b/d")
-        },
     }
-    for name, content in files.items():
+    never = {"cxr_helpers/never.py": "", "notebooks/text/y.md.j2": ""}
+    for name, text in (content | never).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    found = [path.as_posix() for path in depends.needed(Path("notebooks/x.ipynb"), tmp_path)]
-    helpers = [
-        "cxr_helpers/__init__.py",
-        "cxr_helpers/a.py",
-        "cxr_helpers/b/__init__.py",
-        "cxr_helpers/b/d.py",
-    ]
-    assert found == [
-        *helpers,
-        *(f"notebooks/text/{name}" for name in ("dasar.j2", "umum.md.j2", "x.md.j2")),
-    ]
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    found = {path.as_posix() for path in depends.needed(Path("notebooks/x.ipynb"), tmp_path)}
+    assert found == set(content) - {"notebooks/x.ipynb"}
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
+# --- what goes wrong ------------------------------------------------------------------------------
 
 
 def processes_in(folder: Path) -> dict[int, str]:
@@ -316,161 +188,84 @@ def processes_in(folder: Path) -> dict[int, str]:
     return {pid: line for pid, line in found.items() if line}
 
 
-def start(folder: Path, words: list[str], **variables: str) -> subprocess.Popen:
-    """`make WORDS` in a process group of its own, as a terminal starts it."""
-    return subprocess.Popen(
-        ["make", *words, f"PYTHON={sys.executable}"],
-        cwd=folder,
-        env=environment() | variables,
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for orphans in /proc")
+def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(project, tmp_path):
+    """Notebook 04 with N_JOBS=2 is stopped while it trains: on two cores in two processes."""
+    before, store = project.outputs(), tmp_path / "store"
+    workers = 2 if runtime.cores() > 1 else 0
+    (project.folder / "cxr_helpers/laboratory.py").touch()  # on which notebook 04 alone rests
+    process = subprocess.Popen(
+        ["make", *SETTINGS, "N_JOBS=2", f"PYTHON={sys.executable}"],
+        cwd=project.folder,
+        env=environment() | {"CXR_RUNS": str(store)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
+        start_new_session=True,  # a process group of its own, as a terminal starts it
     )
-
-
-@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for orphans in /proc")
-def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(built):
-    before = built.outputs()
-    words = [
-        *SETTINGS,
-        "SEED=7",
-        "BUILD=build-berhenti",
-    ]  # another seed: its trainings are not in the store
-    process = start(built.folder, words)
-    runs = {path.name for path in (built.folder / "runs").iterdir()}
-    for _ in range(1200):  # until a training has begun
-        if {path.name for path in (built.folder / "runs").iterdir()} - runs:
-            break
+    while process.poll() is None and len(list(store.glob("*/config.json"))) < max(1, workers):
         time.sleep(0.1)
-    assert processes_in(built.folder)
+    working = processes_in(project.folder)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
-    said, _ = process.communicate(timeout=180)
-    assert (
-        process.returncode != 0
-        and "Traceback" not in said
-        and "Jalankan perintah yang sama" in said
-    ), said
-    for _ in range(100):
-        if not processes_in(built.folder):
-            break
-        time.sleep(0.1)
-    assert not processes_in(built.folder)
-    assert built.outputs() == before and not list(
-        (built.folder / "build-berhenti").rglob("*.sementara*")
-    )
-
-
-@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for orphans in /proc")
-@pytest.mark.parametrize(
-    ("how", "says"), [("Ctrl-C", "Jalankan perintah yang sama"), ("killed", "memori habis")]
-)
-def test_the_processes_of_notebook_04_end_with_it(built, tmp_path, how, says):
-    """N_JOBS=2, stopped by Ctrl-C, or its kernel killed as a system without memory does it."""
-    before, helper, store = (
-        built.outputs(),
-        built.folder / "cxr_helpers/laboratory.py",
-        tmp_path / "runs",
-    )
-    state = helper.stat()
-    os.utime(helper)  # notebook 04 is to be made again, with nothing in the store
-    process = start(built.folder, [*SETTINGS, "N_JOBS=2"], CXR_RUNS=str(store))
-    for _ in range(1200):  # until both processes train
-        if len(list(store.glob("*/config.json"))) >= 2:
-            break
-        time.sleep(0.1)
-    working = processes_in(built.folder)
-    assert sum("popen_loky" in line for line in working.values()) == 2
-    if how == "Ctrl-C":
-        os.killpg(process.pid, signal.SIGINT)
-    else:
-        os.kill(
-            next(pid for pid, line in working.items() if "ipykernel_launcher" in line),
-            signal.SIGKILL,
-        )
     said, _ = process.communicate(timeout=180)  # its pipe is open until the last process has ended
-    assert process.returncode != 0 and "Traceback" not in said and says in said, said
-    assert not processes_in(built.folder)
-    assert built.outputs() == before
-    os.utime(helper, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert sum("popen_loky" in line for line in working.values()) == workers, said
+    assert process.returncode != 0 and "Traceback" not in said
+    assert "Jalankan perintah yang sama" in said, said
+    assert not processes_in(project.folder)
+    assert project.outputs() == before
+    assert not list((project.folder / "build").rglob(f"{execute.STAGING}*"))
 
 
-def test_a_failed_notebook_is_named_with_its_cell_and_nothing_is_lost(built):
-    path = built.folder / "notebooks/03_analisis_overfitting.ipynb"
-    good, state = path.read_text("utf-8"), path.stat()
-    notebook = json.loads(good)
-    notebook["cells"][-1] = {
-        "cell_type": "code",
-        "id": "rusak",
-        "metadata": {},
-        "source": ["1 / 0"],
-        "outputs": [],
-        "execution_count": None,
-    }
-    before = built.outputs()
-    path.write_text(json.dumps(notebook), "utf-8")
-    done = built.make(*SETTINGS)
-    path.write_text(good, "utf-8")
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+def test_a_failed_notebook_is_named_with_its_cell_and_nothing_is_lost(project):
+    before = project.outputs()
+    number = edit(project, "import torch", "1 / 0")
+    done = project.make(*SETTINGS)
     line = galat(done.stdout)
-    assert done.returncode != 0
-    assert "03_analisis_overfitting" in line and "1 / 0" in line and "ZeroDivisionError" in line
-    assert f"sel ke-{len(notebook['cells'])}" in line
-    assert built.outputs() == before
+    assert done.returncode != 0 and LAST in line and f"sel ke-{number} " in line
+    assert "1 / 0" in line and "ZeroDivisionError" in line
+    assert project.outputs() == before
 
 
+@mock.patch.dict(os.environ)  # execute adds to it
+def test_a_killed_notebook_is_named_and_results_of_others_are_not_joined(tmp_path, monkeypatch):
+    monkeypatch.setenv("BUILD", str(tmp_path))
+    cells = ['preset = "smoke"', "import os\nos.kill(os.getpid(), 9)"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.cells[0].metadata["tags"] = ["parameters"]
+    path, output = tmp_path / "mati.ipynb", tmp_path / "notebooks/mati.ipynb"
+    nbformat.write(notebook, path)
+    with pytest.raises(InputError, match=r"mati\.ipynb.*memori habis"):
+        execute.execute(path, output)
+    (tmp_path / "results").mkdir()
+    other = {"provenance": {"student": {"name": "Orang Lain", "nim": "7"}}}
+    (tmp_path / "results/02_pelatihan.json").write_text(json.dumps(other), "utf-8")
+    with pytest.raises(InputError, match=r"02_pelatihan.*Orang Lain"):
+        execute.execute(path, output)
+    assert not output.exists()
+
+
+BAD = "PRESET=besar SEED=-1 DEVICE=tpu PRECISION=float16 SEEDS=0 REPEAT=semua N_JOBS=0 CLUSTER=dask"
+BAD += " SIZE=30 DATA=tidak-ada.npz WEIGHTS=tidak-ada.pth"
+
+
+@pytest.mark.parametrize("word", BAD.split())
+def test_a_bad_setting_is_named_and_nothing_is_noted(tmp_path, monkeypatch, word):
+    name, value = word.split("=")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=word):
+        check.note(tmp_path, "settings")
+    assert not list(tmp_path.iterdir())
+
+
+# The last shows only when it is opened.
 @pytest.mark.parametrize(
-    ("word", "says"),
-    [
-        ("PRESET=besar", "PRESET"),
-        ("SEED=abc", "SEED"),
-        ("SEED=-1", "SEED"),
-        ("DEVICE=tpu", "DEVICE"),
-        ("PRECISION=float16", "PRECISION"),
-        ("SEEDS=0", "SEEDS"),
-        ("REPEAT=semua", "REPEAT"),
-        ("DATA=tidak-ada.npz", "tidak-ada.npz"),
-        ("DATA=entah", "DATA"),
-        ("WEIGHTS=tidak-ada.pth", "tidak-ada.pth"),
-        ("SIZE=30", "SIZE"),
-        ("CLASSES=cardiomegaly", "CLASSES"),
-        ("CLASSES=cardiomegaly,pneumotorax", "pneumotorax"),
-        ("BUILD=Makefile", "BUILD"),
-        ("BUILD=/proc/1/baru", "BUILD"),
-    ],
+    "word", ["PRESET=besar", "BUILD=Makefile", "BUILD=/proc/1/baru", "DATA=terpotong.npz"]
 )
-def test_bad_settings_get_one_line_and_leave_everything(built, word, says):
-    before = built.outputs()
-    done = built.make(*SETTINGS, word)
-    assert done.returncode != 0 and says in galat(done.stdout)
-    assert built.outputs() == before
-
-
-def bad_files(folder, phantom):
-    with np.load(phantom) as arrays:
-        whole = dict(arrays)
-    rows = whole["val_labels"][:, 1] == 1
-    broken = {
-        "tanpa-kunci.npz": {name: value for name, value in whole.items() if name != "test_labels"},
-        "tanpa-kelas.npz": {
-            **whole,
-            "val_images": whole["val_images"][~rows],
-            "val_labels": whole["val_labels"][~rows],
-        },
-    }
-    for name, arrays in broken.items():
-        np.savez(folder / name, **arrays)
+def test_what_is_wrong_gets_one_line_and_costs_nothing(project, word):
+    phantom = next(p for p in project.folder.glob("data/phantom*.npz") if "truth" not in p.name)
     content = phantom.read_bytes()
-    (folder / "terpotong.npz").write_bytes(content[: len(content) // 2])
-    return ("terpotong.npz", *broken)
-
-
-def test_bad_files_get_one_line_and_cost_nothing(built):
-    phantom = next(p for p in (built.folder / "data").glob("phantom*.npz") if "truth" not in p.name)
-    before = built.outputs()
-    for name in bad_files(built.folder, phantom):
-        done = built.make(*SETTINGS, f"DATA={name}")
-        assert done.returncode != 0 and name in galat(done.stdout)
-        assert built.outputs() == before
-    # and the good settings still find their work done
-    assert "Tidak ada yang perlu dikerjakan" in built.make(*SETTINGS).stdout
+    (project.folder / "terpotong.npz").write_bytes(content[: len(content) // 2])
+    before = project.outputs()
+    done = project.make(*SETTINGS, word)
+    assert done.returncode != 0 and any(part in galat(done.stdout) for part in word.split("="))
+    assert NOTHING in project.make(*SETTINGS).stdout and project.outputs() == before

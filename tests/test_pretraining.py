@@ -1,44 +1,48 @@
-"""Every label of the file before the pair: which images are used, what is stored, and what goes on from it."""
+"""Every label of the file before the pair: which images are used, what is kept, what follows."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from cxr_helpers import pretraining, remedies, verdicts
+from cxr_helpers import data, pretraining, remedies
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.study import open_study
+from cxr_helpers.study import Study, open_study
 from report import forecast
-from tests.medmnist_files import CHESTMNIST, COUNTS, made, one_line, written
+from tests.medmnist_files import CHESTMNIST, made, one_line, written
+
+N = {"train": 60, "val": 40, "test": 40}
+
+
+class Small(Study):
+    """A study whose recipe trains the small network."""
+
+    def config(self, **changes):
+        return super().config(**{"architecture": "small_cnn", "batch_size": 20, **changes})
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """A study of a small file of 14 labels; three of its training images are also validation or test images of the pair."""
+    """A study of a file of 14 labels; three of its training images judge the pair too."""
     folder = tmp_path_factory.mktemp("pretraining")
-    arrays = made("chestmnist")
-    single = {s: arrays[f"{s}_labels"].sum(1) == 1 for s in ("val", "test")}
-    pair = {s: np.flatnonzero(single[s] & arrays[f"{s}_labels"][:, [1, 7]].any(1)) for s in single}
+    arrays = {name: array[: N[name.split("_")[0]]] for name, array in made("chestmnist").items()}
+    pair = {}
+    for split in ("val", "test"):
+        labels = arrays[f"{split}_labels"]
+        pair[split] = np.flatnonzero((labels.sum(1) == 1) & labels[:, [1, 7]].any(1))
     other = np.flatnonzero(arrays["val_labels"][:, 2] == 1)[0]
     arrays["train_images"][0] = arrays["val_images"][pair["val"][0]]
     arrays["train_images"][7] = arrays["test_images"][pair["test"][3]]
     arrays["train_images"][9] = arrays["test_images"][pair["test"][0]]
-    arrays["train_images"][11] = arrays["val_images"][
-        other
-    ]  # of no image that the pair is judged on
+    arrays["train_images"][11] = arrays["val_images"][other]  # the pair is not judged on it
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CXR_DATA", str(folder / "data"))
         patch.setenv(files.RUNS, str(folder / "runs"))
         patch.setattr(pretraining, "EPOCHS", 2)
-        yield (
-            open_study(
-                data=str(written(folder / "mine.npz", arrays)),
-                weights="random",
-                preset="smoke",
-                device="cpu",
-            ),
-            arrays,
-        )
+        path = str(written(folder / "mine.npz", arrays))
+        study = open_study(data=path, weights="random", preset="smoke", device="cpu")
+        yield Small(**vars(study)), arrays
 
 
 @pytest.fixture
@@ -46,141 +50,91 @@ def study(opened):
     return opened[0]
 
 
-@pytest.fixture
-def small(study):
-    return study.config(architecture="small_cnn", batch_size=60)
-
-
 def test_all_training_images_with_all_labels_but_not_those_that_judge_the_pair(opened):
     study, arrays = opened
     found = pretraining.wider(study)
-    assert found.left_out == 3 and found.images.shape == (COUNTS["train"] - 3, 28, 28)
-    kept = np.setdiff1d(np.arange(COUNTS["train"]), [0, 7, 9])
-    assert np.array_equal(found.images, arrays["train_images"][kept])
-    assert (
-        np.array_equal(found.labels, arrays["train_labels"][kept]) and found.labels.shape[1] == 14
-    )
-    judged = {
-        image.tobytes() for part in (study.data.val, study.data.test) for image in part.images
-    }
-    assert not judged & {image.tobytes() for image in found.images}
+    kept = np.setdiff1d(np.arange(N["train"]), [0, 7, 9])
+    assert found.left_out == 3
+    np.testing.assert_array_equal(found.images, arrays["train_images"][kept])
+    np.testing.assert_array_equal(found.labels, arrays["train_labels"][kept])
 
 
-def test_images_of_a_judged_patient_are_left_out_where_patients_are_known(
-    real_layout, monkeypatch, tmp_path
-):
-    monkeypatch.setenv("CXR_DATA", str(tmp_path))
+def test_images_of_a_judged_patient_are_left_out_where_patients_are_known(real_layout):
     study = open_study(data=str(real_layout), weights="random", preset="smoke", device="cpu")
-    if study.data.train.patients is None:
-        pytest.fail("the layout of the real file has patients")
-    black = sum(
-        not image.any() for part in (study.data.val, study.data.test) for image in part.images
-    )
-    found = pretraining.wider(study)
-    assert black == 0 and found.left_out == 0 and len(found.images) == CHESTMNIST["train"]
-    again = verdicts.Images.of(study.data).patients["test"][0]
-    shared = study.data.train.patients.copy()
-    shared[:5] = again  # as if five training images were of a test patient
-    changed = open_study(data=str(real_layout), weights="random", preset="smoke", device="cpu")
-    object.__setattr__(changed.data.train, "patients", shared)
+    assert len(pretraining.wider(study).images) == CHESTMNIST["train"]
+    whose = study.data.train.patients.copy()
+    whose[:5] = study.data.test.patients[0]  # as if five training images were of a test patient
+    train = replace(study.data.train, patients=whose)
+    changed = replace(study, data=data.with_splits(study.data, train=train))
     assert pretraining.wider(changed).left_out == 5
 
 
-@pytest.mark.parametrize("flag", ["pneumoniamnist", "phantom"])
-def test_a_file_of_one_label_an_image_and_the_phantom_have_no_more_to_give(
-    flag, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("CXR_DATA", str(tmp_path / "data"))
-    data = flag if flag == "phantom" else str(written(tmp_path / f"{flag}.npz", made(flag)))
-    study = open_study(data=data, weights="random", preset="smoke", device="cpu")
-    assert pretraining.wider(study) is None
-    with pytest.raises(InputError) as caught:
-        pretraining.pretrain(study)
-    assert "ChestMNIST".lower() in one_line(caught)
+def test_a_file_of_one_label_an_image_and_the_phantom_have_no_more_to_give(study, tmp_path):
+    path = str(written(tmp_path / "pneumoniamnist.npz", made("pneumoniamnist")))
+    single = open_study(data=path, weights="random", preset="smoke", device="cpu")
+    source = replace(study.data.source, kind="phantom")
+    phantom = replace(study, data=replace(study.data, source=source))
+    for one in (single, phantom):
+        assert pretraining.wider(one) is None
+        with pytest.raises(InputError, match="chestmnist") as caught:
+            pretraining.pretrain(one)
+        one_line(caught)
 
 
-def test_it_learns_is_stored_and_is_read_again(study, small, monkeypatch):
-    found = pretraining.pretrain(study, small)
-    assert (
-        found.about["n"] == COUNTS["train"] - 3
-        and found.about["labels"] == 14
-        and found.about["epochs"] == 2
-    )
+def test_it_learns_is_stored_is_read_again_and_leaves_the_random_state_alone(study, monkeypatch):
+    torch.manual_seed(3)
+    wanted = torch.rand(2)
+    torch.manual_seed(3)
+    found = pretraining.pretrain(study)
+    assert torch.equal(torch.rand(2), wanted)
+    result = study.train(start=found, lr=1e-9, epochs=1).runs[0]  # a student's
+    begun = found.weights.state["conv3.weight"]
+    torch.testing.assert_close(result.weights("last")["conv3.weight"], begun, atol=1e-5, rtol=0)
+    assert (found.about["n"], found.about["labels"], found.about["epochs"]) == (57, 14, 2)
     assert found.about["losses"][1] < found.about["losses"][0]
     assert found.weights.state["fc.weight"].shape == (1, 128)
-
-    def never(*_):
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(pretraining, "_epoch", never)
-    again = pretraining.pretrain(study, small)
+    monkeypatch.setattr(pretraining, "_epoch", lambda *_: pytest.fail("trained again"))
+    again = pretraining.pretrain(study)
     assert again.weights.digest == found.weights.digest and again.about == found.about
-    with pytest.raises(AssertionError, match="trained again"):
-        pretraining.pretrain(study, study.config(architecture="small_cnn", batch_size=60, seed=1))
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        pretraining.pretrain(study, study.config(seed=1))
 
 
-def test_interrupted_it_goes_on_from_its_last_whole_epoch(study, monkeypatch):
-    config = study.config(architecture="small_cnn", batch_size=60, seed=5)
+def test_interrupted_it_goes_on_from_its_last_whole_epoch(study, monkeypatch, tmp_path):
+    config, epoch, calls = study.config(seed=5), pretraining._epoch, []
     whole = pretraining.pretrain(study, config)
-    folder = pretraining._folder(study, config, pretraining.wider(study))
-    for path in folder.iterdir():
-        path.unlink()
-    real, calls = pretraining._epoch, []
+    monkeypatch.setenv(files.RUNS, str(tmp_path))
 
     def once(*given):
-        if calls:
-            raise KeyboardInterrupt
         calls.append(1)
-        return real(*given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return epoch(*given)
 
     monkeypatch.setattr(pretraining, "_epoch", once)
     with pytest.raises(KeyboardInterrupt):
         pretraining.pretrain(study, config)
-    counted = []
-    monkeypatch.setattr(pretraining, "_epoch", lambda *given: counted.append(1) or real(*given))
     again = pretraining.pretrain(study, config)
-    assert len(counted) == 1 and again.weights.digest == whole.weights.digest
+    assert len(calls) == 3 and again.weights.digest == whole.weights.digest
+    assert again.about["losses"] == whole.about["losses"]
 
 
-def test_a_students_training_starts_from_it(study, small):
-    start = pretraining.pretrain(study, small)
-    result = study.train(start=start, architecture="small_cnn", epochs=1)
-    plain = study.train(architecture="small_cnn", epochs=1)
-    assert result.runs[0].key != plain.runs[0].key
-    assert not np.array_equal(result.runs[0].logits["val_last"], plain.runs[0].logits["val_last"])
-    with pytest.raises(InputError, match="jaringan lain"):
-        study.train(start=start, epochs=1)
-
-
-def test_the_preset_that_trains_every_row_has_one_more(study, monkeypatch):
+def test_the_preset_that_trains_every_row_has_one_more(study, monkeypatch, tmp_path):
+    monkeypatch.setenv(files.RUNS, str(tmp_path))
     monkeypatch.setattr(remedies, "REMEDIES", ())
     rows = remedies.measure(study)
-    assert [row["name"] for row in rows] == ["baseline"] and remedies.about_pretraining(
-        study, rows
-    ) is None
-    full = open_study(
-        data=str(study.data.source.path), weights="random", preset="smoke", device="cpu"
-    )
-    object.__setattr__(
-        full, "preset", settings.Preset("full", 64, 24, 32, 2, 1, every_row=True, side_studies=True)
-    )
+    assert [row["name"] for row in rows] == ["baseline"]
+    assert remedies.about_pretraining(study, rows) is None
+    preset = settings.Preset("full", 16, 12, 12, 1, 1, every_row=True, side_studies=True)
+    full = replace(study, preset=preset)
     counted = forecast._pretraining(full)
-    assert len(counted) == 2 and len(counted[0][1].train) == COUNTS["train"] - 3
+    assert len(counted) == 2 and len(counted[0][1].train) == 57
     rows = remedies.measure(full)
-    assert [row["name"] for row in rows] == ["baseline", "pretrained"] and rows[1][
-        "predicts"
-    ] is not None
+    assert [row["name"] for row in rows] == ["baseline", "pretrained"]
+    assert rows[1]["predicts"] is not None
     about = remedies.about_pretraining(full, rows)
-    assert about["row"] == 1 and about["n"] == COUNTS["train"] - 3
-    run = full.baseline()[0]
+    assert about["row"] == 1 and about["n"] == 57
     spent = pretraining.pretrain(full).about["seconds"]
-    assert rows[1]["seconds"] > spent > 0 and rows[0]["seconds"] == run.info["seconds"]
+    assert rows[1]["seconds"] > spent > 0
+    assert rows[0]["seconds"] == full.baseline()[0].info["seconds"]
     assert forecast._pretraining(full) == []
-
-
-def test_the_random_state_is_left_alone(study):
-    torch.manual_seed(3)
-    wanted = torch.rand(2)
-    torch.manual_seed(3)
-    pretraining.pretrain(study, study.config(architecture="small_cnn", batch_size=60, seed=9))
-    assert torch.equal(torch.rand(2), wanted)

@@ -1,164 +1,181 @@
-"""The reference study: computed in small by the same code, kept, resumed, checked; and the one that ships."""
+"""The reference study: computed in small by the same code, checked; and the one that ships."""
 
 import json
 import os
-import subprocess
-import sys
+import shutil
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from cxr_helpers import comparison, overfitting, reference, remedies, verdicts
-from cxr_helpers.engine import files, phantom
+import torch
+from cxr_helpers import comparison, data, overfitting, reference, remedies, verdicts
+from cxr_helpers.engine import files, phantom, runtime, settings
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.study import open_study
+from cxr_helpers.setup import Setup
+from cxr_helpers.verdicts import Combination
+from cxr_helpers.weights import resolve_weights
 from report import reference as computing
+from sklearn.metrics import roc_auc_score
+
+from tests.conftest import made
+
+REMEDIES = [one for one in remedies.REMEDIES if one.name in ("dropout", "augmentation", "cosine")]
+PRESET = replace(settings.PRESETS["smoke"], epochs=1)
+
+
+class Small(Setup):
+    """The course's recipe on a small network, so that a study takes seconds."""
+
+    def config(self, **changes):
+        return super().config(**{"architecture": "small_cnn", **changes})
+
+
+def drawn() -> data.Dataset:
+    """48 + 16 + 16 images of the phantom, which are harder to tell apart than the made-up ones."""
+    images, labels, _ = phantom.more_test_images(80, seed=1)
+    places = {"train": np.arange(48), "val": np.arange(48, 64), "test": np.arange(64, 80)}
+    parts = {name: data.Split(images[at], labels[at], at) for name, at in places.items()}
+    return data.with_splits(made(), **parts)
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """A study of three remedies on the smoke preset's images, in folders of its own."""
-    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("reference")
-    patch.setattr(reference, "TRAININGS", folder / "trainings")
-    patch.setattr(reference, "FOLDER", folder)
-    patch.setattr(reference, "BFLOAT16", folder / "bfloat16")
-    for name, value in (("EXTRA", 40), ("BASELINE_SEEDS", 3), ("SEEDS", 2), ("FEW_SEEDS", 1)):
-        patch.setattr(computing, name, value)
-    patch.setattr(computing, "REMEDIES", remedies.REMEDIES[2:5])
-    patch.setenv("CXR_DATA", str(folder / "data"))
-    patch.setenv(files.RUNS, str(folder / "runs"))
-    study = open_study(
-        data="phantom", weights="random", preset="smoke", device="cpu", precision="float32"
-    )
-    data = computing.with_extra(study.used)
-    yield study, data, computing.plan(study, data), folder
-    patch.undo()
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reference")
+    about = (PRESET, 0, torch.device("cpu"), "float32", folder, "", time.time())
+    study = Small(drawn(), drawn(), resolve_weights("random"), *about)
+    sizes = {"EXTRA": 40, "BASELINE_SEEDS": 3, "SEEDS": 2, "FEW_SEEDS": 1, "REMEDIES": REMEDIES}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "FOLDER", folder)
+        patch.setattr(reference, "TRAININGS", folder / "trainings")
+        patch.setenv(files.RUNS, str(folder / "runs"))
+        patch.setattr(computing, "open_setup", lambda **_: study)
+        for name, value in sizes.items():
+            patch.setattr(computing, name, value)
+        yield study
 
 
 @pytest.fixture(scope="module")
-def computed(small):
-    study, data, planned, _folder = small
-    computing.train(planned, study, 1, "")
-    return computing.summarise(planned, study, data)
+def planned(study):
+    """What `make reference` plans, after it has been computed."""
+    assert computing.main() == 0
+    return computing.plan(study, computing.with_extra(study.used))
 
 
-def test_the_plan_has_ten_seeds_of_the_baseline_and_five_of_each_row():
-    assert (computing.BASELINE_SEEDS, computing.SEEDS, computing.FEW_SEEDS, computing.EXTRA) == (
-        10,
-        5,
-        3,
-        6000,
-    )
+@pytest.fixture
+def copied(monkeypatch, tmp_path):
+    """Trainings with a copy of their file, which a test may spoil; and a check leaves the store."""
+    monkeypatch.setenv(files.RUNS, os.environ[files.RUNS])
+
+    def copy(some):
+        for one in some:
+            shutil.copy(one.path, tmp_path)
+        return [replace(one, folder=tmp_path) for one in some]
+
+    return copy
 
 
-def test_every_planned_training_has_a_file_and_is_not_trained_twice(small, computed, monkeypatch):
-    study, _data, planned, folder = small
-    assert (
-        len({one.path for one in planned})
-        == len(planned)
-        == len(list((folder / "trainings").iterdir()))
-    )
-    names = {one.remedy.name for one in planned}
-    assert {"baseline", "augmentation", "fold5", "part8", "start_gabor"} <= names
-
-    def never(*_, **__):
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(computing.parallel, "train", never)
-    computing.train(planned, study, 1, "")
+def named(planned, name):
+    return [one for one in planned if one.remedy.name == name]
 
 
-def test_the_combination_is_chosen_once_every_seed_of_every_row_is_there(
-    small, computed, monkeypatch
-):
-    study, data, planned, _folder = small
-    asked = []
-    monkeypatch.setattr(computing.remedies, "choose_combination", lambda *_: asked.append(True))
-    monkeypatch.setattr(
-        computing.files, "write", lambda *_: None
-    )  # the others read the summary that is there
-    computing.summarise(planned, study, data)
-    assert asked
-    asked.clear()
-    late = next(one for one in reversed(planned) if one.remedy.name == "augmentation")
-    kept = computing.is_kept
-    monkeypatch.setattr(computing, "is_kept", lambda one: one is not late and kept(one))
-    assert computing.summarise(planned, study, data)["combination"] is None and not asked
+def rewrite(one, **changes):
+    """The file of a training with other arrays and another digest, as if computed here."""
+    about, arrays = reference.load(one.path)
+    about |= {"digest": "0" * 64, "machine": runtime.processor()}
+    arrays |= changes | {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
+    np.savez(one.path, **arrays)
 
 
-def test_a_damaged_file_or_other_settings_are_trained_again(small, computed, tmp_path):
-    one = small[2][0]
-    whole = one.path.read_bytes()
-    try:
-        for wrong in (whole[:-50], b"", b"<html>"):
-            one.path.write_bytes(wrong)
-            assert not computing.is_kept(one)
-    finally:
-        one.path.write_bytes(whole)
+def test_a_study_that_is_whole_is_not_trained_again(planned, monkeypatch):
+    seeds = {one.remedy.name: len(named(planned, one.remedy.name)) for one in planned}
+    few = ["part6", "part12", "part24", "start_gabor", *(f"fold{n}" for n in range(1, 6))]
+    rows = {one.name: 2 for one in REMEDIES}
+    assert seeds == {"baseline": 3} | rows | dict.fromkeys(few, 1)
+    assert all(computing.is_kept(one) for one in planned)
+    before = reference.read(reference.FOLDER)
+    monkeypatch.setattr(computing.parallel, "train", lambda *_: pytest.fail("trained again"))
+    assert computing.main() == 0 and reference.read(reference.FOLDER) == before
+
+
+def test_the_combination_is_chosen_once_every_row_has_its_seeds(study, planned, monkeypatch):
+    chosen = Combination("combination", "", "Gabungan", {"dropout": 0.5}, parts=("A", "B"))
+    monkeypatch.setattr(computing.remedies, "choose_combination", lambda *_: chosen)
+    trainings = computing.combination(planned, study, planned[0].data)
+    assert [(one.config.seed, one.config.dropout) for one in trainings] == [(0, 0.5), (1, 0.5)]
+    late = replace(planned[1], config=replace(planned[1].config, seed=9))
+    assert computing.combination([*planned, late], study, planned[0].data) is None
+
+
+def test_a_damaged_file_or_other_settings_are_trained_again(planned, copied):
+    (one,) = copied(planned[:1])
     assert computing.is_kept(one)
-    other = computing.Planned(one.remedy, small[0].config(dropout=0.1), one.data, one.weights)
-    assert not computing.is_kept(other)
+    assert not computing.is_kept(replace(one, config=replace(one.config, dropout=0.1)))
+    assert not computing.is_kept(replace(one, weights=resolve_weights("gabor")))
+    assert not computing.is_kept(replace(one, data=named(planned, "part24")[0].data))
+    whole = one.path.read_bytes()
+    for wrong in (whole[:-50], b"", b"<html>"):
+        one.path.write_bytes(wrong)
+        assert not computing.is_kept(one)
 
 
-def test_the_results_are_those_of_the_predictions(small, computed):
-    _study, data, planned, folder = small
-    about, arrays = reference.load(planned[1].path)
-    assert about["remedy"]["name"] == "augmentation" and about["n_train"] == 64
-    shown = json.loads((folder / "results.json").read_text())
-    row = shown["variants"][1]
-    labels = data.test.labels
-    assert row["each"]["auc"][0] == pytest.approx(
-        comparison.influence(arrays["test"], labels)["auc"][0]
-    )
-    assert row["test"]["n"] == len(labels) + 40
-    assert shown["provenance"]["trainings"] == len(planned)
+def test_the_results_are_those_of_the_predictions(planned):
+    shown = reference.read(reference.FOLDER)
+    used = planned[0].data
+    for row, seeds in zip(shown["variants"][:4], ([0, 1, 2], [0, 1], [0, 1], [0, 1]), strict=True):
+        alone, both, gaps = [], [], []
+        for one in named(planned, row["name"]):
+            arrays = reference.load(one.path)[1]
+            alone.append(roc_auc_score(used.test.labels, arrays["test"]))
+            labels = np.concatenate([used.test.labels, used.extra.labels])
+            both.append(roc_auc_score(labels, np.concatenate([arrays["test"], arrays["extra"]])))
+            train, val = (
+                np.mean((arrays[name] > 0) == getattr(used, name).labels)
+                for name in ("train", "val")
+            )
+            gaps.append(train - val)
+        assert row["seeds"] == seeds and row["test"]["n"] == 16 + 40
+        assert row["each"]["auc"] == pytest.approx(alone)
+        assert row["each"]["gap"] == pytest.approx(gaps)
+        assert row["test"]["auc"]["value"] == pytest.approx(np.mean(both), abs=1e-3)
+    trainings = len(planned) + (computing.SEEDS if shown["combination"] else 0)
+    assert shown["provenance"]["trainings"] == shown["provenance"]["planned"] == trainings
     assert shown["cross_validation"]["n"] == remedies.FOLDS and shown["detectable"][0]["seeds"] == 3
 
 
-def test_the_learning_curve_is_that_of_the_kept_trainings(small, computed):
-    study, _data, planned, folder = small
-    own, found = (
-        overfitting.learning_curve(study, study.baseline()),
-        reference.learning_curve(study, folder),
-    )
-    assert [row["n"] for row in found] == [8, 16, 32, 64]
+def test_the_learning_curve_is_that_of_the_kept_trainings(study, planned, tmp_path):
+    own = overfitting.learning_curve(study, study.baseline())
+    found = reference.learning_curve(study, reference.FOLDER)
+    assert [row["n"] for row in found] == [6, 12, 24, 48]
     for ours, theirs in zip(own, found, strict=True):
         assert ours["n"] == theirs["n"] and ours["from_first"] == theirs["from_first"]
         for name in ("train_acc", "val_acc", "gap"):
             assert ours[name]["value"] == pytest.approx(theirs[name]["value"])
-    assert (
-        reference.learning_curve(
-            open_study(data="phantom", weights="gabor", preset="smoke", device="cpu"), folder
-        )
-        is None
-    )
-    one = next(each for each in planned if each.remedy.name == "part16")
-    whole = one.path.read_bytes()
-    one.path.unlink()
-    try:
-        assert reference.learning_curve(study, folder) is None
-    finally:
-        one.path.write_bytes(whole)
+    other_start = replace(study, weights=resolve_weights("gabor"))
+    assert reference.learning_curve(other_start, reference.FOLDER) is None
+    without = shutil.ignore_patterns("part12-*", "runs")
+    shutil.copytree(reference.FOLDER, tmp_path / "part", ignore=without)
+    assert reference.learning_curve(study, tmp_path / "part") is None
 
 
-def test_a_check_agrees_bit_for_bit_and_sees_a_changed_prediction(
-    small, computed, capsys, monkeypatch
-):
-    study, _data, planned, _folder = small
-    one = next(each for each in planned if each.remedy.name == "small_cnn")
+def test_a_check_agrees_bit_for_bit_and_sees_a_changed_prediction(study, planned, copied, capsys):
+    (one,) = copied(named(planned, "dropout")[:1])
     assert computing.check([one], study, 3)
     assert "sama bit demi bit" in capsys.readouterr().out
-    whole = one.path.read_bytes()
-    about, arrays = reference.load(one.path)
-    about["digest"] = "0" * 64
-    arrays["test"] = -arrays["test"]
-    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    np.savez(one.path, **arrays)
-    try:
-        assert not computing.check([one], study, 3)
-        assert "TIDAK COCOK" in capsys.readouterr().out
-    finally:
-        one.path.write_bytes(whole)
+    rewrite(one, test=-reference.load(one.path)[1]["test"])
+    assert not computing.check([one], study, 3)
+    assert "TIDAK COCOK" in capsys.readouterr().out
+
+
+def test_a_fold_is_checked_against_the_folds_and_other_bits_are_said(
+    study, planned, copied, capsys
+):
+    folds = copied([one for one in planned if one.is_fold])
+    rewrite(folds[0])
+    assert computing.check(folds, study, len(folds))
+    said = capsys.readouterr().out
+    assert said.count("sama bit demi bit") == len(folds) - 1
+    assert said.count("dalam sebaran seed, bitnya lain walaupun nama prosesornya sama") == 1
 
 
 @pytest.mark.parametrize(
@@ -168,41 +185,14 @@ def test_a_check_on_another_machine_asks_for_the_spread_of_the_seeds(value, n, w
     assert computing._within(value, np.array([0.88, 0.9, 0.89, 0.91, 0.87])[:n]) is within
 
 
-def test_a_fold_is_checked_against_the_folds_and_other_bits_of_the_same_processor_are_said(
-    small, computed, capsys
-):
-    study, _data, planned, _folder = small
-    folds = [each for each in planned if each.is_fold]
-    whole = folds[0].path.read_bytes()
-    about, arrays = reference.load(folds[0].path)
-    about["digest"] = "0" * 64
-    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    np.savez(folds[0].path, **arrays)
-    try:
-        assert computing.check(folds, study, len(folds))
-    finally:
-        folds[0].path.write_bytes(whole)
-    said = capsys.readouterr().out
-    assert said.count("sama bit demi bit") == len(folds) - 1
-    assert said.count("dalam sebaran seed, bitnya lain walaupun nama prosesornya sama") == 1
+@pytest.mark.parametrize("wrong", ["banyak", "0", "-1", "1,5"])
+def test_a_wrong_check_is_refused(wrong, monkeypatch):
+    monkeypatch.setenv("CHECK", wrong)
+    with pytest.raises(InputError, match=f"CHECK={wrong}"):
+        computing.main()
 
 
-def test_a_wrong_check_is_refused_in_one_line():
-    result = subprocess.run(
-        [sys.executable, "-m", "report.reference"],
-        env={**os.environ, "CHECK": "banyak"},
-        capture_output=True,
-        text=True,
-        cwd=files.ROOT,
-    )
-    assert (
-        result.returncode == 2
-        and result.stderr.count("\n") == 1
-        and "CHECK=banyak" in result.stderr
-    )
-
-
-# --- reading it -----------------------------------------------------------------------------------------------------
+# --- reading it -------------------------------------------------------------------------------
 
 
 def test_a_missing_study_is_said_in_one_line(tmp_path):
@@ -210,133 +200,77 @@ def test_a_missing_study_is_said_in_one_line(tmp_path):
         reference.read(tmp_path)
 
 
-def known(name, auc, verdict=None):
-    gap = {"value": 0.1, "ci95": [0.0, 0.2]}
-    row = {
-        "name": name,
-        "title": name,
-        "seeds": list(range(len(auc))),
-        "each": {"auc": auc, "gap": [0.1] * len(auc)},
-        "gap": gap,
-    }
-    row["parts"] = []
-    row["test"] = {"auc": {"value": auc[0]}}
-    return row | (
-        {"verdict": verdict, "difference": {"auc": {"ci95": [0, 0]}}}
-        if verdict
-        else {"verdict": "pembanding", "difference": None}
-    )
+def known(name, auc, verdict="pembanding", parts=(), ci95=(0, 0)):
+    """A row as verdicts.judge gives it, as far as it is read here."""
+    row = {"name": name, "title": name, "parts": list(parts), "seeds": list(range(len(auc)))}
+    row |= {"each": {"auc": auc, "gap": [0.1] * len(auc)}, "test": {"auc": {"value": auc[0]}}}
+    row |= {"gap": {"value": 0.1, "ci95": [0.0, 0.2]}, "fewer_parameters": False}
+    row |= {name: {"verdict": comparison.EQUAL} for name in ("predicts", "overfits")}
+    difference = {"auc": {"ci95": list(ci95)}} if verdict != "pembanding" else None
+    return row | {"verdict": verdict, "difference": difference}
 
 
 @pytest.mark.parametrize(
-    ("ci", "verdict", "alone"),
+    ("ci", "confirmed", "misleads", "misses"),
     [
-        ((0.01, 0.03), comparison.BETTER, None),
-        ((0.01, 0.03), comparison.UNDECIDED, "misleads"),
-        ((0.01, 0.03), comparison.WORSE, "misleads"),
-        ((0.01, 0.03), comparison.MAJORITY, "misleads"),
-        ((-0.03, -0.01), comparison.WORSE, None),
-        ((-0.03, -0.01), comparison.MAJORITY, None),
-        ((-0.03, -0.01), comparison.EQUAL, "misleads"),
-        ((-0.01, 0.03), comparison.BETTER, "misses"),
-        ((-0.03, 0.01), comparison.WORSE, "misses"),
-        ((-0.01, 0.03), comparison.UNDECIDED, None),
-        ((-0.01, 0.03), comparison.EQUAL, None),
+        ((0.01, 0.03), "BETTER", "UNDECIDED WORSE MAJORITY EQUAL", ""),
+        ((-0.03, -0.01), "WORSE MAJORITY", "EQUAL UNDECIDED BETTER", ""),
+        ((-0.03, 0.03), "UNDECIDED EQUAL MAJORITY", "", "BETTER WORSE"),
     ],
 )
-def test_a_readers_row_misleads_where_it_shows_what_the_verdict_does_not_say(ci, verdict, alone):
-    study = {"variants": [known("baseline", [0.8, 0.9]), known("dropout", [0.8, 0.85], verdict)]}
-    mine = [known("baseline", [0.95]), known("dropout", [0.82], "x"), known("unknown", [0.5], "x")]
-    mine[1]["difference"]["auc"]["ci95"] = list(ci)
-    for row in mine:
-        row["seeds"] = [7]
-    first, second = reference.place(mine, study)
-    assert (
-        first["auc"]["where"] == "above"
-        and first["verdict"] == "pembanding"
-        and first["alone"] is None
-    )
-    assert (
-        second["auc"]["where"] == "within"
-        and second["alone"] == alone
-        and second["verdict"] == verdict
-    )
-    assert reference.place([known("baseline", [0.7])], study)[0]["auc"]["where"] == "below"
+def test_a_readers_row_misleads_where_the_verdict_says_otherwise(ci, confirmed, misleads, misses):
+    mine = [known("baseline", [0.8]), known("dropout", [0.8], "x", ci95=ci)]
+    mine.append(known("unknown", [0.5], "x"))
+    for names, alone in ((confirmed, None), (misleads, "misleads"), (misses, "misses")):
+        for verdict in (getattr(comparison, name) for name in names.split()):
+            rows = [known("baseline", [0.8]), known("dropout", [0.8], verdict)]
+            first, second = reference.place(mine, {"variants": rows})
+            assert first["verdict"] == "pembanding" and first["alone"] is None
+            assert (second["verdict"], second["alone"]) == (verdict, alone)
 
 
-def test_a_readers_row_is_placed_among_the_seeds_that_they_did_not_train():
+@pytest.mark.parametrize(
+    ("value", "seeds", "expected"),
+    [
+        (0.8, [0], (2, 0.85, 0.9, "below")),  # the reference's own seed 0 is not counted
+        (0.79, [7], (3, 0.8, 0.9, "below")),
+        (0.8, [7], (3, 0.8, 0.9, "within")),
+        (0.9, [7], (3, 0.8, 0.9, "within")),
+        (0.91, [7], (3, 0.8, 0.9, "above")),
+        (0.8, [0, 1, 2], (0, None, None, None)),
+    ],
+)
+def test_a_readers_row_is_placed_among_the_seeds_that_are_not_its_own(value, seeds, expected):
     study = {"variants": [known("baseline", [0.8, 0.9, 0.85])]}
-    (placed,) = reference.place(
-        [known("baseline", [0.8])], study
-    )  # seed 0, as the reference's lowest
-    assert placed["seeds"] == 2 and placed["auc"] == {
-        "value": 0.8,
-        "lowest": 0.85,
-        "highest": 0.9,
-        "where": "below",
-    }
-    (placed,) = reference.place([known("baseline", [0.8, 0.9, 0.85])], study)
-    assert placed["seeds"] == 0 and placed["auc"] == {
-        "value": 0.8,
-        "lowest": None,
-        "highest": None,
-        "where": None,
-    }
+    (placed,) = reference.place([known("baseline", [value]) | {"seeds": seeds}], study)
+    found = placed["auc"]
+    assert (placed["seeds"], found["lowest"], found["highest"], found["where"]) == expected
 
 
 def test_another_combination_is_not_placed_in_the_references():
-    study = {
-        "variants": [
-            known("baseline", [0.8, 0.9]),
-            known("combination", [0.9], comparison.BETTER) | {"parts": ["A", "B"]},
-        ]
-    }
-    mine = [known("baseline", [0.8]), known("combination", [0.9], "x") | {"parts": ["A", "C"]}]
-    assert [one["row"] for one in reference.place(mine, study)] == [0]
-    mine[1]["parts"] = ["A", "B"]
-    assert [one["row"] for one in reference.place(mine, study)] == [0, 1]
+    both = [known("baseline", [0.8]), known("combination", [0.9], "x", parts=("A", "B"))]
+    other = [known("baseline", [0.8]), known("combination", [0.9], "x", parts=("A", "C"))]
+    assert [one["row"] for one in reference.place(other, {"variants": both})] == [0]
+    assert [one["row"] for one in reference.place(both, {"variants": both})] == [0, 1]
 
 
 @pytest.mark.parametrize(
-    ("kind", "seeds", "source"),
-    [
-        ("phantom", 2, "reference"),
-        ("phantom", 3, "own"),
-        ("chestmnist", 1, "own"),
-        ("chestmnist", 5, "own"),
-    ],
+    ("kind", "seeds", "own"),
+    [("phantom", 2, False), ("phantom", 3, True), ("chestmnist", 1, True)],
 )
-def test_a_readers_own_rows_are_judged_where_all_of_them_are_there_and_say_more_than_the_reference(
-    kind, seeds, source
-):
-    question = {
-        "predicts": {"verdict": comparison.EQUAL},
-        "overfits": {"verdict": comparison.EQUAL},
-    }
-    full = lambda name, n: (
-        known(name, [0.8] * n, comparison.EQUAL) | question | {"fewer_parameters": False}
-    )  # noqa: E731
+def test_a_readers_own_rows_are_judged_where_they_say_more_than_the_reference(kind, seeds, own):
     beside = ("ensemble", "cross_validation", "detectable")
-    study = {
-        "variants": [full("baseline", 5), full("cosine", 5)],
-        "provenance": {"trainings": 2},
-    } | dict.fromkeys(beside, "theirs")
-    mine = [full(name, seeds) for name in ("baseline", "augmentation", "dropout")]
+    theirs = [known(name, [0.8] * 5) for name in ("baseline", "cosine")]
+    study = {"variants": theirs, "provenance": {}} | dict.fromkeys(beside, "theirs")
+    mine = [known(name, [0.8] * seeds) for name in ("baseline", "augmentation", "dropout")]
     found = reference.beside(mine, study, kind, dict.fromkeys(beside, "ours"))
-    assert found["source"] == source and len(found["shown"]) == (2 if source == "reference" else 3)
-    assert (
-        found["ensemble"] == found["detectable"] == ("theirs" if source == "reference" else "ours")
-    )
-    assert (found["cross_validation"], found["folds_source"]) == ("ours", "own") and found[
-        "margin"
-    ] == comparison.MARGIN
+    assert found["source"] == ("own" if own else "reference")
+    assert found["shown"] == (mine if own else theirs)
+    assert found["ensemble"] == found["detectable"] == ("ours" if own else "theirs")
+    assert (found["cross_validation"], found["folds_source"]) == ("ours", "own")
     assert (found["background"] is None) is (kind == "phantom")
-    few = reference.beside(mine[:2], study, kind)
-    assert (
-        few["source"] == "reference"
-        and few["background"] is None
-        and few["folds_source"] == "reference"
-    )
+    few = reference.beside(mine[:2], study, kind)  # not every remedy was trained
+    assert few["source"] == few["folds_source"] == "reference" and few["background"] is None
     assert bool(few["repeated"]) is (kind == "phantom")
 
 
@@ -346,35 +280,15 @@ def test_the_spread_is_that_of_the_baselines_seeds():
     assert reference.spread({"variants": [known("baseline", [0.8])]})["sd"] is None
 
 
-# --- the study that ships -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def shipped():
-    return reference.read()
-
-
-def test_what_ships_is_small_and_of_this_phantom(shipped):
-    folder = files.ROOT / "notebooks" / "reference"
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 3e6
-    assert shipped["provenance"]["precision"] == "float32"
-    assert (
-        f"versi {phantom.VERSION}" in shipped["provenance"]["data"]["title"]
-        or shipped["provenance"]["data"]["kind"] == "phantom"
-    )
-
-
-def test_the_shipped_combination_can_be_trained(shipped):
+def test_the_study_that_ships_is_whole_and_small_and_its_combination_can_be_trained():
+    shipped = reference.read(files.REFERENCE)
+    rows, about = shipped["variants"], shipped["provenance"]
+    folder = files.REFERENCE.rglob("*")
+    assert sum(path.stat().st_size for path in folder if path.is_file()) < 3e6
+    assert about["precision"] == "float32" and about["data"]["kind"] == "phantom"
+    assert about["trainings"] == about["planned"]
+    assert [len(row["seeds"]) for row in rows] == [10] + [5] * (len(rows) - 1)
+    assert verdicts.summarise(rows)["n"] == len(rows) - 1
     chosen = reference.combination(shipped)
-    if chosen is not None:
-        study = open_study(data="phantom", weights="random", preset="smoke", device="cpu")
-        assert remedies.config_of(study, chosen, 0).changed().keys() >= chosen.changes.keys()
-
-
-def test_the_shipped_summary_follows_its_rows(shipped):
-    found = verdicts.summarise(shipped["variants"])
-    assert found["n"] == len(shipped["variants"]) - 1
-    few = [row for row in shipped["variants"][1:] if len(row["seeds"]) < comparison.LEAST_SEEDS]
-    assert all(
-        row["predicts"]["verdict"] in (comparison.UNDECIDED, comparison.MAJORITY) for row in few
-    )
+    study = Setup(*[made()] * 2, None, PRESET, 0, torch.device("cpu"), "float32", "", "", 0)
+    assert remedies.config_of(study, chosen, 0).changed().keys() >= chosen.changes.keys()

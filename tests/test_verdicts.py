@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
+
 from cxr_helpers import comparison, verdicts
 from cxr_helpers.comparison import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE
 from cxr_helpers.verdicts import Combination, Images, Row, Trained
-from sklearn.metrics import roc_auc_score
-
-from tests.conftest import made
 
 N = {"train": 400, "val": 150, "test": 300, "extra": 100}
 LABELS = {split: (np.arange(n) % 3 > 0).astype(np.uint8) for split, n in N.items()}
@@ -50,23 +49,6 @@ ROWS = {
 @pytest.fixture(scope="module")
 def judged() -> dict[str, dict]:
     return {found["name"]: found for found in verdicts.judge(list(ROWS.values()), IMAGES)}
-
-
-@pytest.mark.parametrize(
-    ("name", "verdict"),
-    [
-        ("strong", [BETTER]),
-        ("feeble", [WORSE]),
-        ("same", [EQUAL, UNDECIDED]),
-        ("guess", [MAJORITY]),
-        ("lonely", [UNDECIDED]),
-    ],
-)
-def test_both_questions_get_the_verdict_that_was_built_in(judged, name, verdict):
-    found = judged[name]
-    assert found["predicts"]["verdict"] in verdict and found["overfits"]["verdict"] in verdict
-    assert found["verdict"] == found["predicts"]["verdict"]
-    assert judged["baseline"]["verdict"] == "pembanding"
 
 
 def test_a_row_holds_what_its_predictions_say(judged):
@@ -117,16 +99,9 @@ def test_rows_are_compared_with_the_baseline_by_patients_thresholds_margins_and_
     overfits = comparison.judge(gaps, 0.02, False, guessing)
     assert [judged[name]["predicts"] for name in others] == predicts
     assert [judged[name]["overfits"] for name in others] == overfits
-
-
-def test_images_of_a_data_set_bring_what_is_known_of_them():
-    data = made()
-    assert Images.of(data).judging()[1:] == (None, None)
-    truth = {"flipped": np.arange(16) < 3}
-    test = replace(data.test, truth=truth, patients=np.arange(16))
-    labels, patients, flipped = Images.of(replace(data, test=test, extra=test)).judging()
-    assert labels.tolist() == [*data.test.labels] * 2 and patients.tolist() == [*range(16)] * 2
-    assert flipped.tolist() == [*truth["flipped"]] * 2
+    said = [judged[name]["verdict"] for name in ROWS]
+    assert said == ["pembanding", BETTER, WORSE, said[3], MAJORITY, UNDECIDED]
+    assert said[3] in (EQUAL, UNDECIDED)
 
 
 # --- beside the rows
@@ -136,20 +111,14 @@ def noisy(seed: int, size: float) -> np.ndarray:
     return SIGN["test"] + np.random.default_rng(seed).normal(0, size, N["test"])
 
 
-# Each seed is sure of the opposite on a fifth of the images, and right on all others.
-BLIND = [np.where(np.arange(300) // 3 % 5 == seed, -100, 1) * SIGN["test"] for seed in range(5)]
-
-
 @pytest.mark.parametrize(
     ("test", "verdict"),
     [
         ([noisy(seed, 2) for seed in range(5)], BETTER),  # each errs by itself
-        (BLIND, WORSE),
         ([noisy(0, 1)] * 5, EQUAL),  # all err alike
-        ([*(noisy(seed, 1) for seed in range(4)), noisy(5, 100)], UNDECIDED),  # one drowns all
         ([10 + noisy(seed, 2) for seed in range(5)], MAJORITY),  # every image is called 1
     ],
-    ids=["better", "worse", "equal", "undecided", "majority"],
+    ids=["better", "equal", "majority"],
 )
 def test_an_ensemble_gets_the_verdict_that_was_built_in(test, verdict):
     like = ROWS["lonely"].trained[0]
@@ -162,20 +131,6 @@ def test_an_ensemble_gets_the_verdict_that_was_built_in(test, verdict):
     assert found["difference"].items() >= wanted.items()
     assert found["test"]["auc"]["value"] == pytest.approx(together)
     assert verdicts.ensemble(replace(ROWS["lonely"], trained=each[:2]), images) is None
-
-
-def test_the_detectable_difference_is_told_of_the_test_split_and_of_all_test_images():
-    base, patients = ROWS["baseline"], IMAGES.judging()[1]
-    alone = [one.test for one in base.trained]
-    sets = [(alone, LABELS["test"], PATIENTS["test"]), (base.test(), TEST, patients)]
-    found = verdicts.detectable(base, IMAGES)
-    assert [one["seeds"] for one in found] == [3, 5, 10, 3, 5, 10]
-    for one, of in zip(found, np.repeat([0, 1], 3), strict=True):
-        assert (one["images"], one["patients"]) == (len(sets[of][1]), len(sets[of][1]) // 2)
-        assert one["difference"] == comparison.detectable(*sets[of], one["seeds"])
-    plain = replace(base, trained=[replace(one, extra=None) for one in base.trained[:3]])
-    assert len(verdicts.detectable(plain, IMAGES)) == 3
-    assert verdicts.detectable(replace(base, trained=base.trained[:2]), IMAGES) is None
 
 
 def test_folds_are_told_by_their_spread_and_as_an_ensemble():
