@@ -1,13 +1,10 @@
 """Two classes of a file: which images and labels, in which order (cxr_helpers/data.py)."""
 
-import json
-import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from medmnist import INFO
 
 from cxr_helpers import data, reference
 from cxr_helpers.engine import sources
@@ -44,14 +41,6 @@ def test_only_images_with_exactly_one_of_the_two_labels_are_kept(chest, dataset)
         ]
 
 
-def test_the_order_of_classes_is_the_order_of_labels(chest, dataset):
-    back = opened(chest, " Pneumothorax , CARDIOMEGALY ")
-    assert back.classes == ("pneumothorax", "cardiomegaly")
-    np.testing.assert_array_equal(back.val.rows, dataset.val.rows)
-    np.testing.assert_array_equal(back.val.labels, 1 - dataset.val.labels)
-    assert back.fingerprint != dataset.fingerprint
-
-
 def test_another_pair_and_a_set_of_one_label_an_image(chest, tmp_path):
     labels = np.load(chest)["test_labels"]
     effusion = opened(chest, "effusion,pneumothorax")
@@ -61,13 +50,6 @@ def test_another_pair_and_a_set_of_one_label_an_image(chest, tmp_path):
     organs, labels = opened(path, "heart,Lung-Left"), np.load(path)["train_labels"][:, 0]
     np.testing.assert_array_equal(organs.train.rows, np.flatnonzero(np.isin(labels, [3, 7])))
     np.testing.assert_array_equal(organs.train.labels, labels[organs.train.rows] == 7)
-
-
-def test_a_class_name_that_holds_a_comma(tmp_path):
-    path = written(tmp_path / "breastmnist.npz", made("breastmnist"))
-    assert opened(path).classes == ("malignant", "normal, benign")
-    assert opened(path, "normal, benign,malignant").classes == ("normal, benign", "malignant")
-    assert opened(path, "malignant, normal, benign").classes == ("malignant", "normal, benign")
 
 
 def test_colour_becomes_grey_by_luminance(tmp_path):
@@ -80,28 +62,8 @@ def test_colour_becomes_grey_by_luminance(tmp_path):
     # 0.299 R + 0.587 G + 0.114 B
     assert cells.train.images[:5, 0, 0].tolist() == [76, 150, 29, 255, 18]
     assert cells.train.images.shape[1:] == (28, 28) and cells.train.images.dtype == np.uint8
-    assert cells.class_names_id == cells.classes  # no Indonesian name known: as MedMNIST writes it
     with pytest.raises(InputError, match="8 kelas"):
         opened(path)
-
-
-@pytest.mark.parametrize("flag", sources.FLAGS)
-def test_every_2d_set_of_medmnist_can_be_read(tmp_path, flag):
-    path = written(tmp_path / f"{flag}.npz", made(flag))
-    names = list(INFO[flag]["label"].values())
-    first, second = (names[1], names[7]) if flag == "chestmnist" else names[:2]
-    assert opened(path, f"{first},{second}").classes == (first, second)
-
-
-def test_without_links_the_file_is_copied_and_left_alone(chest, dataset, monkeypatch):
-    def refuse(*args):
-        raise OSError("links are not for everybody on Windows")
-
-    before, names = chest.read_bytes(), sorted(os.listdir(chest.parent))
-    monkeypatch.setattr(os, "symlink", refuse)
-    monkeypatch.setattr(os, "link", refuse)
-    assert opened(chest).fingerprint == dataset.fingerprint
-    assert chest.read_bytes() == before and sorted(os.listdir(chest.parent)) == names
 
 
 # --- the phantom ----------------------------------------------------------------------------------
@@ -134,13 +96,6 @@ def test_the_truth_follows_its_images(phantom):
         np.testing.assert_array_equal(part.patients, part.truth["patient"])
 
 
-@pytest.mark.parametrize("arrays", [{f"{s}_ctr": np.zeros(3) for s in sources.SPLITS}, {}])
-def test_truth_of_another_phantom_is_refused(phantom, tmp_path, arrays):
-    source = replace(phantom.source, truth=written(tmp_path / "truth.npz", arrays))
-    with pytest.raises(InputError, match=r"truth\.npz"):
-        data.load(source)
-
-
 def test_the_phantom_of_another_processor_is_the_same_one(phantom, tmp_path):
     """Its float32 sums end in other bits there, and some grey values round the other way."""
     images = phantom.test.images.copy()
@@ -160,7 +115,7 @@ def test_the_phantom_of_another_processor_is_the_same_one(phantom, tmp_path):
 # --- subsets, tensors, the printed contract -------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [2, 3, 10, 41, 60])
+@pytest.mark.parametrize("n", [2, 41])
 def test_a_subset_keeps_the_proportion(dataset, n):
     part = data.subset(dataset.train, n, seed=1)
     assert len(part) == n and len(set(part.rows)) == n and (np.diff(part.rows) > 0).all()
@@ -234,7 +189,6 @@ def test_grey_values_are_counted_within_each_class():
     assert found["edges"].tolist() == [0, 64, 128, 192, 256]
     assert np.array(found["pixels"]).tolist() == [[0.5, 0, 0, 0.5], [1, 0, 0, 0]]
     assert np.array(found["images"]).tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
-    assert len(data.intensity(split)["edges"]) == 33
 
 
 @pytest.mark.parametrize(("apart", "brighter"), [(40, 1), (-40, 0), (0, None)])
@@ -269,14 +223,3 @@ def test_what_is_odd_about_a_split_is_said_on_one_side_of_each_limit(zeros, ones
     found = data.cautions({"val": split}, ("a", "b"))
     assert len(found) == (said is not None)
     assert all("val" in one and said in one for one in found)
-
-
-def test_the_printed_contract(dataset):
-    lines = dict(data.describe(dataset))
-    zeros, ones = dataset.counts["val"].values()
-    assert lines["Label 0"] == "Kardiomegali (cardiomegaly)"
-    images = f"{len(dataset.val)} (Kardiomegali {zeros}, Pneumotoraks {ones})"
-    assert lines["Citra val"] == images
-    assert "28×28, 0 sampai 255" in lines["Ukuran dan rentang piksel"]
-    assert lines["Sidik jari data"] == dataset.fingerprint and len(dataset.fingerprint) == 16
-    assert json.loads(json.dumps(dataset.counts)) == dataset.counts  # for the results files

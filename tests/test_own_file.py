@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from cxr_helpers import show
 from cxr_helpers.engine import settings
 from tests.conftest import ROOT
 from tests.medmnist_files import made, written
@@ -35,7 +34,3 @@ def test_a_file_of_ones_own_gets_its_own_chapter(tmp_path, monkeypatch):
     assert np.sum(said["confusion"]) == 12 and said["phantom"] is None
     words = " ".join(known["bab"].words(name)[0] for name in ("text_filter", "tbl_uji_caption"))
     assert "tepat satu label" in words and "eosinophil" in words and "Kardiomegali" not in words
-    report = show.Chapter("laporan", training=known["bab"])
-    facts = report.words("facts")[0].replace("\\", "")
-    assert "bloodmnist.npz" in facts and "platelet, label 0" in facts
-    assert "BloodMNIST" in report.words("title")[0]

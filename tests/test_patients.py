@@ -127,25 +127,3 @@ def test_intervals_by_patients_cover_the_truth_where_those_by_images_do_not():
                 held[name, by] += low <= truth[name] <= high
     for name in truth:
         assert held[name, "patients"] > 54 > held[name, "images"], held
-
-
-def test_every_interval_is_wider_by_patients():
-    generator = np.random.default_rng(2)
-    logits, labels, who = clustered(generator, 65)
-    other = logits + generator.normal(size=65)[who]
-
-    def widths(whose) -> dict[str, float]:
-        named = {"patients": whose}
-        metrics = evaluation.metrics(logits, labels, **named)
-        found = {name: metrics[name] for name in ("acc", "balanced_acc", "auc")}
-        found["loss"] = evaluation.mean_loss([logits], labels, **named)
-        found["mean"] = evaluation.mean_accuracy([logits], labels, whose)
-        found["seeds"] = evaluation.mean_over_seeds([logits, other], labels, **named)["auc"]
-        changed = evaluation.paired_difference([logits], [other], labels, **named)
-        found["difference"] = changed["acc"]
-        found["gap"] = evaluation.accuracy_gap([logits], labels, [other], labels, whose, whose)
-        return {name: one["ci95"][1] - one["ci95"][0] for name, one in found.items()}
-
-    by_patients, by_images = widths(who), widths(None)
-    ratios = {name: by_patients[name] / by_images[name] for name in by_images}
-    assert all(1.2 < ratio < 2.5 for ratio in ratios.values()), ratios

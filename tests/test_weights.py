@@ -98,10 +98,7 @@ def test_dc_leaves_a_kernel_alone_whose_resized_sum_is_nearly_zero():
 
 WRONG = {
     "max": {"reduce": "max"},
-    "nearest": {"resize": "nearest"},
-    "l1": {"scale": "l1"},
     "4×4": {"resize": "crop", "kernel": 4},
-    "9×9": {"resize": "crop", "kernel": 9},
     "1 kanal": {"weight": torch.zeros(8, 1, 7, 7), "reduce": "luminance"},
     "7, 5": {"weight": torch.zeros(8, 3, 7, 5)},
 }
@@ -142,13 +139,11 @@ def test_the_gabor_start_leaves_every_other_layer_as_drawn():
 # --- a file ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("ending", "spare"), [(".pth", 3), (".safetensors", 4)])
-def test_a_stock_state_dict_is_adapted_on_the_way_in(stock, tmp_path, ending, spare):
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_a_stock_state_dict_is_adapted_on_the_way_in(stock, tmp_path, ending):
     path = tmp_path / f"bobot{ending}"
-    others = {f"kepala{i}.bias": torch.ones(1) for i in range(spare)}
-    (save_file if ending == ".safetensors" else torch.save)(stock | others, path)
+    (save_file if ending == ".safetensors" else torch.save)(stock, path)
     found = weights.resolve_weights(str(path))
-    assert f"{spare} tensor" in found.note and ("…" in found.note) == (spare > 3)
     loaded = model.build(found, 0, reduce="sum").state_dict()
     assert found.kind == "file" and path.name in found.title
     stem = weights.adapt_conv1(stock["conv1.weight"], reduce="sum")
@@ -173,11 +168,7 @@ def test_what_does_not_fit_is_listed_by_name_and_shape(stock):
     said = one_line(caught)
     assert "layer1.0.conv1.weight (64, 64, 5, 5) seharusnya (64, 64, 3, 3)" in said
     assert "bn1.weight tidak ada" in said and "kepala.weight (2, 2)" in said
-    assert "lagi" not in said and "num_batches" not in said
-    many = {f"a{i}.weight": torch.zeros(1) for i in range(7)}
-    with pytest.raises(InputError, match=r"a3\.weight.* 3 lagi") as caught:
-        weights.fit_state({**stock, **many}, model.course_resnet18(), reset_head=True)
-    assert "a4.weight" not in str(caught.value)
+    assert "num_batches" not in said
 
 
 def test_a_head_may_differ_and_tensors_may_be_missing_only_where_that_was_asked_for(stock):
@@ -246,30 +237,14 @@ def published(content, answering, monkeypatch, tmp_path):
 
 
 def test_the_official_file_is_fetched_once_and_kept(published, stock, monkeypatch):
-    folder, asked = published(), []
-    fetch = download.fetch
-    monkeypatch.setattr(download, "fetch", lambda *a: asked.append(a[2:]) or fetch(*a))
+    folder = published()
     for word in ("auto", "imagenet"):
         found = weights.resolve_weights(word, folder)
         assert found.kind == "imagenet"
         assert torch.equal(found.state["fc.weight"], stock["fc.weight"])
     assert [path.name for path in folder.glob("*.pth")] == ["resnet18-f37072fd.pth"]
-    # auto does not wait for a server that is silent or slow; who names the file does.
-    assert 2 * download.AUTO_TIMEOUT <= 15  # seconds, for data and weights together
-    weights.resolve_weights("imagenet", folder / "baru")
-    assert asked == [(download.AUTO_TIMEOUT, 0, download.AUTO_SLOWEST), (10, 2, download.SLOWEST)]
-
-
-@pytest.mark.parametrize("where", ["data/bobot dari flashdisk (1)", "cache/checkpoints"])
-def test_a_file_that_is_there_already_is_recognised(published, content, tmp_path, where):
-    folder, path = published(503), tmp_path / where
-    path = path / "resnet18-f37072fd.pth" if "cache" in where else path
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    (path.parent / "catatan.txt").write_text("bukan ini")
-    for word in ("auto", "imagenet"):
-        assert weights.resolve_weights(word, folder).kind == "imagenet"
-    assert folder.exists() == ("data" in where)
+    monkeypatch.setattr(download, "fetch", lambda *_: pytest.fail("fetched again"))
+    assert weights.resolve_weights("imagenet", folder).kind == "imagenet"
 
 
 @pytest.mark.parametrize("reason", ["kode 503", "sidik jari"])
@@ -285,15 +260,3 @@ def test_auto_says_why_it_starts_at_random_and_imagenet_is_one_line(published, m
         weights.resolve_weights("imagenet", folder)
     one_line(caught)
     assert not list(folder.glob("*.pth"))
-
-
-@pytest.mark.parametrize("where", ["data", "cache/checkpoints"])
-def test_a_damaged_official_file_is_never_taken_for_none(published, content, tmp_path, where):
-    folder, whole = published(), bytearray(content)
-    whole[len(whole) // 2] ^= 1
-    (tmp_path / where).mkdir(parents=True)
-    (tmp_path / where / "resnet18-f37072fd.pth").write_bytes(whole)
-    for name in ("auto", "imagenet"):
-        with pytest.raises(InputError, match=r"resnet18-f37072fd\.pth rusak") as caught:
-            weights.resolve_weights(name, folder)
-        one_line(caught)

@@ -1,9 +1,8 @@
 """The interactive parts answer when a person moves them."""
 
-import re
-
 import numpy as np
 import pytest
+
 from cxr_helpers import widgets
 from cxr_helpers.weights import gabor_bank
 
@@ -42,19 +41,6 @@ def test_every_control_changes_the_picture(make):
         assert bytes(picture.value) not in (before, b""), label
 
 
-def test_the_size_of_an_adapted_answer_is_said_and_that_there_is_none():
-    """The mean of the channels is a third of their sum, and nothing of a colour kernel."""
-    controls, said, _ = parts(widgets.adaptation_panel(gabor_bank(), IMAGES[:1], 3))
-    sizes = []
-    for controls["Kanal"].value in ("mean", "sum"):
-        found = re.search(r"adaptasi: ([\d,]+) kali", said.value)[1]
-        sizes.append(float(found.replace(",", ".")))
-    assert sizes[1] / sizes[0] == pytest.approx(3, rel=0.05)
-    controls["Kanal"].value = "mean"
-    controls["Kernel"].value = 50
-    assert "responsnya nol" in said.value
-
-
 def test_the_threshold_moves_the_operating_point():
     labels, logits = np.array([0, 0, 1, 1]), np.array([-2.0, 1.0, -0.5, 3.0])
     controls, said, _ = parts(widgets.threshold_panel(logits, labels, ("A", "B")))
@@ -79,14 +65,3 @@ def test_each_kind_of_prediction_begins_at_its_first_page_and_an_empty_one_shows
     kind.value = "benar"
     assert said.value == "21 citra; halaman 1 dari 3." and leaf.max == 3 and not leaf.disabled
     assert bytes(picture.value).startswith(b"\x89PNG") and picture.layout.display is None
-
-
-def test_augmentations_are_shown_by_their_names():
-    controls, said, _ = parts(widgets.augmentation_panel(IMAGES[:1]))
-    controls["Augmentasi"].value = ("geometry", "exposure", "flip")
-    assert "geometri, pencahayaan, dan cermin kiri-kanan" in said.value
-
-
-def test_headless_shows_nothing(monkeypatch):
-    monkeypatch.setattr(widgets, "display", lambda *a: pytest.fail("shown"))
-    widgets.show(lambda: None)
