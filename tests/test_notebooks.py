@@ -4,7 +4,6 @@ import ast
 import re
 
 import nbformat
-import pypandoc
 import pytest
 
 from cxr_helpers import show
@@ -49,17 +48,6 @@ def test_the_parameters_of_a_notebook_are_those_that_make_gives(path):
     assert names and names <= set(execute.DEFAULTS)
 
 
-def test_the_chapters_share_their_parameters():
-    of_trainings = ("n_jobs", "cluster", "repeat")  # of the chapters that spread trainings
-    texts = [parameters(path).splitlines() for path in CHAPTERS]
-    assert len({tuple(x for x in text if not x.startswith(of_trainings)) for text in texts}) == 1
-
-
-def test_each_chapter_writes_the_results_of_its_own_name():
-    for path in CHAPTERS:
-        assert re.findall(r'results\.write\(\s*"(\w+)"', sources(path, "code")) == [path.stem]
-
-
 def test_no_measured_number_is_typed_into_the_prose():
     """The report may hold sizes; a chapter no time, which depends on the computer."""
     said = re.sub(r"\d+×\d+(×\d+)*|95%|\[@[^\]]*\]|ResNet-18", "", sources(REPORT, "markdown"))
@@ -75,19 +63,3 @@ def test_every_citation_is_in_the_bibliography():
     for path in show.TEXTS.glob("*.md.j2"):
         cited |= set(re.findall(r"@([a-z]+\d{4})", path.read_text("utf-8")))
     assert len(cited) > 20 and cited <= BIBLIOGRAPHY
-
-
-def test_jupyterlab_shows_author_and_year_as_the_bibliography_has_them():
-    named = set()
-    for path in CHAPTERS:
-        text = sources(path, "markdown")
-        links = re.findall(r"\[(\([^\]]*\))\]\(#ref-(\w+)\)", text)
-        assert not re.findall(r"\[@\w+", text)
-        assert {key for _, key in links} == set(show.CITED.findall(text))
-        named |= set(links)
-    labels, keys = zip(*sorted(named), strict=True)
-    options = ["--citeproc", "--bibliography=pustaka.bib", "--wrap=none", "-M", "lang=id"]
-    cited = "\n\n".join(f"[@{key}]" for key in keys)
-    folder = str(ROOT / "report")
-    cited = pypandoc.convert_text(cited, "plain", "markdown", extra_args=options, cworkdir=folder)
-    assert tuple(cited.split("\n\n")[: len(labels)]) == labels
