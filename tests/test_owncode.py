@@ -33,15 +33,9 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.head(self.body(x))
-"""
-TWO = f"""{NETWORK}
+
 class Other(Net):
     pass
-
-class Loss(nn.Module):
-    def __init__(self, gamma=1.0):
-        super().__init__()
-        self.gamma = gamma
 """
 
 
@@ -74,7 +68,6 @@ def kinds(programs: list[str]) -> list[str]:
 def test_the_program_follows_every_change_of_what_it_rests_on(shell):
     shell(NETWORK)
     programs = [shell("capture(network=Net)")]
-    assert "capture" not in programs[0]
     shell("WIDTH = 9")
     programs.append(shell("capture(network=Net)"))
     shell(NETWORK.replace("nn.ReLU()", "nn.Tanh()"))
@@ -82,10 +75,11 @@ def test_the_program_follows_every_change_of_what_it_rests_on(shell):
     shell("Net.forward = lambda self, x: self.head(self.body(x)) * 2")
     programs.append(shell("capture(network=Net)"))
     assert [network(one).head.in_features for one in programs] == [8, 9, 8, 8]
-    torch.manual_seed(0)
-    plain = network(programs[2])(torch.ones(1, 1, 28, 28))
-    torch.manual_seed(0)
-    assert torch.equal(network(programs[3])(torch.ones(1, 1, 28, 28)), 2 * plain)
+    answers = []
+    for program in programs[2:]:
+        torch.manual_seed(0)
+        answers.append(network(program)(torch.ones(1, 1, 28, 28)))
+    assert torch.equal(answers[1], 2 * answers[0])
 
 
 def test_the_same_cells_run_again_give_the_same_program(shell):
@@ -104,41 +98,24 @@ def test_expressions_are_taken_as_they_stand_in_the_call(shell):
     assert parts["network"]().head.in_features == 4
     assert parts["optimizer"].keywords == {"momentum": 0.9}
     assert owncode.expressions(program)["optimizer"] == sgd
-    shell("found = []\nfor width in (2, 3):\n    found.append(capture(network=lambda: Net(width)))")
-    assert [network(one).head.in_features for one in shell("found")] == [2, 3]
 
 
 def test_of_two_calls_on_one_line_and_in_a_loop_each_has_its_own_parts(shell):
-    shell(TWO)
+    shell(NETWORK)
     assert kinds(shell("[capture(network=Net), capture(network=Other)]")) == ["Net", "Other"]
     shell("found = []\nfor net in (Net, Other):\n    found.append(capture(network=net))")
     programs = shell("found + [capture(network=one) for one in (Net, Other)]")
     assert kinds(programs) == ["Net", "Other"] * 2
     assert not any("found" in one or "capture" in one for one in programs), "no loop is in it"
-    with pytest.raises(owncode.Unknown, match="loss"):
-        shell("for loss in (Loss(1.0), Loss(2.0)):\n    capture(network=Net, loss=loss)")
-
-
-def test_a_loop_over_trainings_is_never_part_of_a_program(shell):
-    shell(TWO + "from cxr_helpers.setup import Setup\nstudy = object.__new__(Setup)")
-    shell("for loss in (Loss(1.0), Loss(2.0)):\n    hash(type(study))")
-    with pytest.raises(owncode.Unknown, match="loss"):
-        shell("capture(network=Net, loss=loss)")
 
 
 def test_what_a_function_is_given_is_not_the_global_of_that_name(shell):
-    shell(TWO + "net, loss = Other, Loss(9.0)")
+    shell(NETWORK + "net, loss = Other, nn.HuberLoss(delta=9.0)")
     shell("def both(net, loss):\n    return capture(network=net, loss=loss)")
     shell("def one(net, width):\n    return capture(network=lambda: net(width))")
     assert kinds([shell("one(Net, 4)")]) == ["Net"]
     with pytest.raises(owncode.Unknown, match="loss"):
-        shell("both(Net, Loss(2.0))")
-    shell("WIDTH = 3\nclass Fixed(Net):\n    def __init__(self):\n        super().__init__(WIDTH)")
-    shell("def named(WIDTH):\n    return capture(network=Fixed)")
-    shell("def twice(WIDTH):\n    return capture(network=lambda: (WIDTH, Fixed())[1])")
-    assert network(shell("named(5)")).head.in_features == 3
-    with pytest.raises(owncode.Unknown, match="WIDTH"):
-        shell("twice(5)")
+        shell("both(Net, nn.HuberLoss(delta=2.0))")
 
 
 def test_changes_in_place_belong_to_what_is_trained(shell):
@@ -149,33 +126,9 @@ def test_changes_in_place_belong_to_what_is_trained(shell):
     assert [type(layer).__name__ for layer in made] == names
 
 
-@pytest.mark.parametrize(
-    "statements",
-    [
-        "x = x + 1",
-        "with torch.no_grad():\n    x = x * 3",
-        "if False:\n    x = None",
-        "try:\n    x = [][0]\nexcept IndexError:\n    pass",
-        "from contextlib import nullcontext\nwith nullcontext(torch.ones(3)) as x:\n    pass",
-        "a, (x, b) = 1, (torch.ones(3), 2)",
-        "*x, b = torch.ones(3), torch.ones(3), 2",
-        "nn.init.ones_(x)",
-        "from torch.nn.init import ones_\nones_(x[0:1])",
-        "x = (float('-inf'), 0.5)",
-    ],
-)
-def test_a_value_is_made_again_however_it_was_bound_and_changed(shell, statements):
-    shell("x = torch.zeros(3)")
-    shell(statements)
-    program = shell("def give():\n    return x\ncapture(network=give)")
-    for one, other in zip(network(program), shell("x"), strict=True):
-        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
-
-
-@pytest.mark.parametrize("magic", ["%%time\n", "%time "])
-def test_a_timed_cell_is_read_like_any_other(shell, magic):
+def test_a_timed_cell_is_read_like_any_other(shell):
     shell("%%time\n" + NETWORK)
-    shell(f"{magic}found = capture(network=Net)")
+    shell("%time found = capture(network=Net)")
     assert kinds([shell("found")]) == ["Net"]
 
 
@@ -191,22 +144,13 @@ def test_a_file_is_read_once_and_stands_in_the_program(shell, tmp_path):
 
 def test_what_has_no_text_or_stands_in_an_imported_file_is_said(shell, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "of_mine").mkdir()
-    for name in ("layers_of_mine.py", "of_mine/net.py"):
-        (tmp_path / name).write_text("from torch import nn\nclass Net(nn.Linear): pass\n")
-    (tmp_path / "model.py").write_text(
-        "from layers_of_mine import Net\ndef make(): return Net(1, 1)\n"
-    )
-    shell(f"{NETWORK}\nmodel = owncode.load({str(tmp_path / 'model.py')!r})")
-    shell("import of_mine.net, layers_of_mine")
-    inside = "def make():\n    from layers_of_mine import Net\n    return Net(1, 1)\n"
+    text = "from torch import nn\nclass Net(nn.Linear): pass\n"
+    (tmp_path / "layers_of_mine.py").write_text(text)
+    shell(f"{NETWORK}\nimport layers_of_mine")
     for cell, why in (
         ("d = {'network': Net()}\ncapture(**d)", "tuliskan network="),
         ("exec('class Hidden(nn.Module): pass')\ncapture(network=Hidden)", "Hidden"),
         ("capture(network=layers_of_mine.Net)", r'study\.load\("layers_of_mine\.py"\)'),
-        ("capture(network=model.make)", r"model\.py mengimpor berkas layers_of_mine\.py"),
-        (inside + "capture(network=make)", r"study\.load"),
-        ("capture(network=of_mine.net.Net)", "berkas of_mine"),
         ("Old = Net\nclass Net(nn.Module): pass\ncapture(network=Old)", "didefinisikan ulang"),
     ):
         with pytest.raises(owncode.Unknown, match=why):
@@ -214,8 +158,6 @@ def test_what_has_no_text_or_stands_in_an_imported_file_is_said(shell, tmp_path,
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"none\.py"):
-        owncode.load(tmp_path / "none.py")
     (tmp_path / "broken.py").write_text("x = 1\ndef f(:\n")
     with pytest.raises(InputError, match=r"broken\.py baris 2"):
         owncode.load(tmp_path / "broken.py")

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from dataclasses import asdict, replace
@@ -26,7 +25,7 @@ BAGIAN = {
 }
 """
 TINY = TrainConfig(epochs=4, batch_size=16, own=OWN, seed=5)
-SMALL = TrainConfig(epochs=24, batch_size=16, architecture="small_cnn", seed=5)
+SMALL = TrainConfig(epochs=10, batch_size=16, architecture="small_cnn", seed=5)
 WEIGHTS = resolve_weights("random")
 VAL = replace(made().val, labels=np.arange(16) % 2)  # a riddle: the last epoch is not the best
 DATA = data.with_splits(made(), val=VAL, extra=data.subset(made().test, 8, 0))
@@ -80,10 +79,6 @@ def test_a_run_is_what_was_trained_and_is_read_ever_after(store):
     assert info["best_epoch"] == outcome.progress.best_epoch < 4
     assert info["parameters"] == info["trained_parameters"] == 785 * 8 + 9
     assert info["images_per_second"] == pytest.approx(48 * 4 / info["seconds"])
-    if sys.platform == "linux":
-        status = Path("/proc/self/status").read_text().split()
-        resident = int(status[status.index("VmHWM:") + 1]) / 1024
-        assert info["peak_memory_mb"] == pytest.approx(resident, rel=0.1)
     again = get(on_epoch=lambda history: pytest.fail("trained again"))
     assert_same(again, run)
     assert again.info == info
@@ -102,17 +97,16 @@ def test_a_run_without_weights_says_nothing_of_the_test_split_between(store):
         np.testing.assert_array_equal(values, more.logits[name])
 
 
-@pytest.mark.parametrize("config", [TINY, replace(SMALL, epochs=1)], ids=["own code", "ours"])
-def test_a_run_that_was_trained_elsewhere_is_kept_once(tmp_path, monkeypatch, config):
+def test_a_run_that_was_trained_elsewhere_is_kept_once(tmp_path, monkeypatch):
     monkeypatch.setenv(files.RUNS, str(tmp_path / "there"))
-    there = get(config)
+    there = get()
     sent = {p.name: p.read_bytes() for p in there.folder.iterdir() if p.name in runs.FILES}
     monkeypatch.setenv(files.RUNS, str(tmp_path / "here"))
     for contents in (sent, dict.fromkeys(sent, b"lain")):
         runs.put(there.key, contents)
-    here = get(config, keep_weights=False, on_epoch=lambda history: pytest.fail("trained again"))
+    here = get(keep_weights=False, on_epoch=lambda history: pytest.fail("trained again"))
     assert_same(here, there)
-    assert (here.folder / "code.py").exists() == bool(config.own)
+    assert (here.folder / "code.py").read_text() == OWN
 
 
 def test_two_who_ask_for_one_run_get_one_training(store, capsys):
@@ -197,7 +191,6 @@ def test_prose_changes_nothing_and_edited_code_is_noticed(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("where", "name", "value"),
     [
-        (recipe, "criterion", lambda *given: torch.nn.MSELoss()),
         (data, "to_tensor", lambda images, device: torch.zeros(len(images), 1, 28, 28)),
         (training, "EVALUATION_BATCH", 1),
         (training.Fitting, "epoch", lambda self, tick: {}),
@@ -210,21 +203,20 @@ def test_code_that_was_replaced_is_noticed(where, name, value, monkeypatch):
     assert "diganti" in runs.altered()
 
 
-@pytest.mark.parametrize("when", ["before", "while it trains"])
-def test_altered_code_reads_and_keeps_no_run_and_that_is_said(store, monkeypatch, capsys, when):
-    def alter(history: list) -> None:
-        monkeypatch.setattr(recipe, "criterion", lambda *given: torch.nn.MSELoss())
-
-    if when == "before":
-        kept = get()
-        alter([])
-    run = get(on_epoch=alter)
-    assert "tidak disimpan" in capsys.readouterr().err
-    assert run.key == "" and run.data == DATA.fingerprint and len(run.history) == 4
-    assert run.weights("last").keys() == {"1.weight", "1.bias", "3.weight", "3.bias"}
-    if when == "before":
-        assert not run.history.equals(kept.history)
-    assert len(list(store.glob("*/info.json"))) == (when == "before")
+def test_altered_code_reads_and_keeps_no_run_and_that_is_said(store, monkeypatch, capsys):
+    change = recipe, "criterion", lambda *given: torch.nn.MSELoss()
+    with monkeypatch.context() as patch:
+        meanwhile = get(on_epoch=lambda history: patch.setattr(*change))
+    assert not list(store.glob("*/info.json"))
+    kept = get()
+    monkeypatch.setattr(*change)
+    again = get()
+    assert capsys.readouterr().err.count("tidak disimpan") == 2
+    for run in (meanwhile, again):
+        assert run.key == "" and run.data == DATA.fingerprint and len(run.history) == 4
+    assert again.weights("last").keys() == {"1.weight", "1.bias", "3.weight", "3.bias"}
+    assert not again.history.equals(kept.history)
+    assert len(list(store.glob("*/info.json"))) == 1
 
 
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path, capsys):
@@ -241,17 +233,11 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(tmp_path, capsy
     assert runs.load_checkpoint(tmp_path) is None
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("predictions.npz", b"PK\x03\x04 cut short"),
-        ("history.csv", b"epoch,val_acc\nsatu,0"),
-        ("info.json", b'{"best_epoch": '),
-    ],
-)
-def test_a_damaged_result_is_trained_again(store, capsys, name, content):
+@pytest.mark.parametrize("name", ["predictions.npz", "history.csv", "info.json"])
+def test_a_damaged_result_is_trained_again(store, capsys, name):
     first, seen = get(), []
-    (first.folder / name).write_bytes(content)
+    path = first.folder / name
+    path.write_bytes(path.read_bytes()[:20])
     assert_same(get(on_epoch=lambda history: seen.append(len(history))), first)
     assert seen == [1, 2, 3, 4] and "rusak" in capsys.readouterr().err
 
@@ -283,22 +269,21 @@ def train_until(epoch: int, folder: str) -> None:
     get(SMALL, on_epoch=lambda history: time.sleep(600 if len(history) == epoch else 0))
 
 
-def test_killed_twice_it_goes_on_to_the_very_same_numbers(tmp_path, monkeypatch):
-    fresh = multiprocessing.get_context("forkserver")  # torch is imported once for both
+def test_a_killed_training_goes_on_to_the_very_same_numbers(tmp_path, monkeypatch):
+    fresh = multiprocessing.get_context("forkserver")  # test_parallel.py's serves here as well
     fresh.set_forkserver_preload(["tests.test_runs"])
     folder = tmp_path / "killed"
 
     def reached() -> int:
         return max((int(p.stem[-4:]) for p in folder.glob("*/checkpoint-*.pt")), default=0)
 
-    for epoch in (2, 12):
-        process = fresh.Process(target=train_until, args=(epoch + 8, str(folder)))
-        process.start()
-        while reached() < epoch:
-            assert process.is_alive(), "it ended before it could be killed"
-            time.sleep(0.002)
-        process.kill()
-        process.join()
+    process = fresh.Process(target=train_until, args=(8, str(folder)))
+    process.start()
+    while reached() < 4:
+        assert process.is_alive(), "it ended before it could be killed"
+        time.sleep(0.002)
+    process.kill()
+    process.join()
     seen, threads = [], torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -308,7 +293,7 @@ def test_killed_twice_it_goes_on_to_the_very_same_numbers(tmp_path, monkeypatch)
         whole = get(SMALL)
     finally:
         torch.set_num_threads(threads)
-    assert seen == list(range(seen[0], 25)) and seen[0] > 12, "it goes on where it was"
+    assert seen == list(range(seen[0], 11)) and seen[0] > 4, "it goes on where it was"
     for name in ("history.csv", "predictions.npz", "best.safetensors", "last.safetensors"):
         assert (whole.folder / name).read_bytes() == (resumed.folder / name).read_bytes(), name
     assert_whole(resumed.folder)
