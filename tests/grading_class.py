@@ -26,16 +26,11 @@ SKELETONS = {
 }
 KEYS = {
     "akurasi": "hasil['kelas seimbang'] = lambda: akurasi([1.0, -2, 3, -4], [1, 0, 0, 1])\n"
-    "hasil['tepat pada ambang'] = lambda: akurasi([0.0, 0.0], [0, 0])\n"
-    "hasil['semua salah'] = lambda: akurasi([1.0], [0])\n"
-    "hasil['tujuh dari delapan'] = lambda: akurasi([1.0] * 7 + [-1.0], [1] * 8)",
+    "hasil['semua salah'] = lambda: akurasi([1.0], [0])",
     "sensitivitas": "hasil['dua dari tiga'] = lambda: sensitivitas([1.0, 2, -3, 4], [1, 1, 1, 0])",
 }
 GOOD = SOLUTIONS | {"esai-bocor": "Data uji dipakai memilih epoch, jadi angkanya terlalu baik."}
 LOOP = "while True:\n    pass"
-SWALLOW = (
-    "while True:\n    try:\n        while True:\n            pass\n    except BaseException: ..."
-)
 EQUAL = """class Sama:
     def __eq__(self, other): return True
     def __ne__(self, other): return False
@@ -45,15 +40,6 @@ def akurasi(logit, label):
     return Sama()"""
 REDEFINED = "import builtins\nbuiltins.print = lambda *a, **k: 1 / 0\nlist = dict = len = 3\n"
 FORGED = "import json\njson.dumps = lambda *a, **k: '{}'\n"  # the kernel itself speaks by it
-REACHING = """import os, pathlib, socket
-for place in PLACES:
-    if os.path.exists(place):
-        pathlib.Path(place, 'ditulis').write_text('x')
-try:
-    socket.create_connection(('127.0.0.1', PORT), 2)
-except OSError:
-    pass
-"""
 
 
 def marks(name: str, grade: bool, solution: bool, **more) -> dict:
@@ -141,43 +127,35 @@ class Planted:
         return full | {name: points for name, (_, points) in self.parts.items()}
 
 
-def planted_class(places: list[str], port: int) -> list[Planted]:
-    """Nine hand-ins, each of another kind; places and port: what no answer may reach."""
-    reaching = REACHING.replace("PLACES", repr(places)).replace("PORT", str(port))
+def planted_class(places: list[str]) -> list[Planted]:
+    """Eight hand-ins, each of another kind; places: what no answer may reach."""
+    reach = "if pathlib.Path({0!r}).exists(): pathlib.Path({0!r}, 'ditulis').touch()\n"
+    reaching = "import pathlib\n" + "".join(reach.format(place) for place in places)
     answers = [  # (what differs from a good hand-in, what is not all right in it)
         ({"akurasi": reaching + SOLUTIONS["akurasi"]}, {}),
         (
             {"akurasi": "def akurasi(logit, label):\n    return 0.5", "jumlah": "jumlah = True"},
-            {"akurasi": ("sebagian", 1.0), "jumlah": ("salah", 0.0)},
+            {"akurasi": ("sebagian", 2.0), "jumlah": ("salah", 0.0)},
         ),
         (
-            {"jumlah": "jumlah = 576\nbanyak_lapis = 34", "sensitivitas": "def f(x)\n    return 1"},
-            {"jumlah": ("sebagian", 1.0), "sensitivitas": ("galat", 0.0)},
-        ),
-        (
-            {"akurasi": LOOP, "sensitivitas": "import os\nos._exit(3)"},
-            {"akurasi": ("waktu habis", 0.0), "sensitivitas": ("kernel mati", 0.0)},
+            {"akurasi": LOOP, "sensitivitas": "def f(x)\n    return 1"},
+            {"akurasi": ("waktu habis", 0.0), "sensitivitas": ("galat", 0.0)},
         ),
         (
             {"akurasi": EQUAL, "sensitivitas": REDEFINED + SOLUTIONS["sensitivitas"]},
             {"akurasi": ("salah", 0.0)},
         ),
         (
-            {"akurasi": FORGED + SOLUTIONS["akurasi"]},
-            {"akurasi": ("kernel rusak|waktu habis", 0.0)},
+            {"akurasi": FORGED + SOLUTIONS["akurasi"], "jumlah": SKELETONS["jumlah"]},
+            {"akurasi": ("kernel rusak|waktu habis", 0.0), "jumlah": ("kosong", 0.0)},
         ),
-        (SKELETONS, dict.fromkeys(SKELETONS, ("kosong", 0.0))),
     ]
     found = []
     for i, (changed, parts) in enumerate(answers):
         files = texts(GOOD | changed, f"13000{i}")
         found.append(Planted(f"13000{i}.zip", zipped(files), parts=parts))
-    cheated = notebook(FIRST, GOOD)  # the student's own checks kill the kernel
-    for cell in cheated.cells:
-        if cell.source.startswith("periksa("):
-            cell.source = "import os; print('benar 4 dari 4'); os._exit(0)"
     conflict = "<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> main\n"
-    broken = {FIRST: nbformat.writes(cheated), SECOND: conflict}
+    broken = {FIRST: nbformat.writes(notebook(FIRST, GOOD)), SECOND: conflict}
     lost = dict.fromkeys(CHAPTERS[SECOND], ("konflik", 0.0))
     folder = {f"notebooks/{name}.ipynb": text for name, text in broken.items()}
     found.append(Planted("folder-130007", folder, parts=lost))

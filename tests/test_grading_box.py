@@ -1,14 +1,25 @@
-"""The box holds: what a kernel may reach, and what ends it."""
+"""The box: what a kernel may reach, claimed runs trained again, and a class graded in it."""
 
+import ast
+import csv
+import dataclasses
+import hashlib
+import io
+import json
 import os
+import re
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
+from cxr_helpers.engine import files, runs
 from cxr_helpers.engine.errors import InputError
-from grading import box, grade
-from tests.grading_class import LOOP, SWALLOW
+from cxr_helpers.study import open_study
+from grading import again, box, claims, grade, marking, package, pages
+from grading.course import load
+from tests import grading_class as made
 
 REFUSED = box.refusal()
 boxed = pytest.mark.skipif(REFUSED is not None, reason=str(REFUSED))
@@ -36,27 +47,22 @@ def test_the_box_sees_no_key_no_home_and_no_network_and_writes_nothing(tmp_path,
         for place in ("/x", "/dev/x", "/usr/x", own, library):
             assert kernel.run(f"open({place!r}, 'w')", 60)[0].startswith("OSError"), place
         for place in ("penuh", "/dev/shm/penuh"):  # each holds 256 MB at most
-            fill = (
-                f"with open({place!r}, 'wb') as f:\n    for _ in range(40): f.write(bytes(10**7))"
-            )
+            fill = f"f = open({place!r}, 'wb')\nfor _ in range(40): f.write(bytes(10**7))"
             assert kernel.run(fill, 60)[0].startswith("OSError"), place
         assert kernel.run("x = bytearray(7 * 2**30)", 60)[0].startswith("MemoryError")
         assert kernel.run("import cxr_helpers.engine.indonesian", 120) == (None, None)
     assert not (box.files.ROOT / "cxr_helpers/x").exists()
 
 
+SWALLOW = (
+    "while True:\n    try:\n        while True:\n            pass\n    except BaseException: ..."
+)
 ENDS = {
-    "loop": (LOOP, "waktu habis"),
+    "loop": (made.LOOP, "waktu habis"),
     "swallow": (SWALLOW, "waktu habis"),
     "forks": ("import os\nwhile True:\n    os.fork()", "melanggar kotak"),
     "flood": ("for _ in range(200):\n    print('x' * 100_000)", "keluaran berlebihan"),
-    "one huge line": ("print('x' * 40_000_000)", "keluaran berlebihan"),
-    "dies": ("import os\nos._exit(1)", "kernel mati"),
-    "litters": (
-        "import pathlib, time\n(next(pathlib.Path('/tmp').glob('nilai-*')) / 'x').touch()\n"
-        "time.sleep(60)",
-        "melanggar kotak",
-    ),
+    "dies": ("import os\nos._exit(3)", "kernel mati"),
     "fills the memory": (  # 600 MB: to fill the real limit takes a slow machine long
         "import os, time\nfor _ in range(3):\n    os.fork()\n"
         "x = bytearray(b'1') * (100 * 2**20)\ntime.sleep(60)",
@@ -86,23 +92,178 @@ def test_without_bubblewrap_no_class_is_graded_and_the_cure_is_named(tmp_path, m
     real = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "bwrap" else real(name))
     monkeypatch.setenv("KUMPULAN", str(tmp_path))
-    for name in ("TANPA_KOTAK", "ULANG", "BATAS", "KUNCI"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("TANPA_KOTAK", raising=False)
     with pytest.raises(InputError, match=r"apt-get install bubblewrap.*TANPA_KOTAK=1"):
         grade.main()
 
 
-def test_forbidden_namespaces_are_refused_with_the_reason(monkeypatch, tmp_path):
-    fake = tmp_path / "bwrap"
-    fake.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert "Permission denied" in box.refusal() and "AppArmor" in box.refusal()
+OWN = """from torch import nn
+
+def network():
+    layers = nn.Linear(784, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1)
+    return nn.Sequential(nn.Flatten(), *layers)
+
+BAGIAN = {'network': network}
+"""
 
 
-def test_unboxed_only_the_same_kernel_runs():
-    with box.Kernel(boxed=False) as kernel:
-        assert kernel.run("import numpy as np\nx = np.float64(3)", 60) == (None, None)
-        assert ask(kernel, "x + 1") == 4
-        with pytest.raises(box.Ended, match="kernel mati"):
-            kernel.run("import os\nos._exit(1)", 60)
+@pytest.fixture(scope="module")
+def study():
+    return open_study("phantom", "random", "smoke", 1234, "cpu")
+
+
+@pytest.fixture(scope="module")
+def given(study) -> package.Handin:
+    """A hand-in of one run with a network of one's own, trained here in two epochs."""
+    config = study.config(own=OWN, lr=1e-3)
+    run = runs.get(config, study.used, study.weights, "cpu", keep_weights=False)
+    paths = {f"x/runs/{run.key}/{name}": run.folder / name for name in runs.FILES}
+    found = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
+    about = json.dumps({"provenance": study.provenance()}, default=str)
+    return package.Handin("x", found | {"x/results/02_pelatihan.json": about.encode()}, digest="0")
+
+
+def changed(given: package.Handin, name: str, change) -> package.Handin:
+    """The hand-in with one file changed: change(what its JSON holds) → bytes, or None."""
+    place = next(path for path in given.files if path.endswith(name))
+    body = json.loads(given.files[place])
+    content = change(body) or json.dumps(body).encode()
+    return dataclasses.replace(given, files=given.files | {place: content})
+
+
+def setting(given: package.Handin, **changes) -> package.Handin:
+    return changed(given, "config.json", lambda body: body["config"].update(changes))
+
+
+def retrained(given: package.Handin, boxed: bool = True) -> str:
+    return again.retrain(given, claims.Studies(), boxed)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> dict:
+    """What a kernel would be asked to train, and how long it would have: it is ended at once."""
+    seen = {}
+
+    class Recorder(box.Kernel):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+
+        def run(self, code, seconds, question=""):
+            said = ast.literal_eval(re.search(r"json\.loads\((.*)\)", code)[1])
+            seen.update(json.loads(said), seconds=seconds)
+            raise box.Ended("direkam")
+
+    monkeypatch.setattr(box, "Kernel", Recorder)
+    return seen
+
+
+@boxed
+def test_own_code_agrees_bit_by_bit_and_reaches_nothing_of_ours(given, tmp_path):
+    attack = f"""import contextlib, os, pathlib
+for place in ({str(tmp_path / "x")!r}, '/tmp/data/x'):
+    with contextlib.suppress(OSError):
+        pathlib.Path(place).write_text('x')
+if os.path.exists({str(files.ROOT / "grading")!r}):
+    raise ValueError('reached')
+"""
+    said = retrained(setting(given, own=attack + OWN))
+    assert said.endswith("(kode sendiri): sama bit demi bit"), said
+    assert not (tmp_path / "x").exists() and not (files.data_folder() / "x").exists()
+
+
+def test_without_the_box_own_code_is_never_run(given, tmp_path, asked):
+    trap = f"open({str(tmp_path / 'x')!r}, 'w').write('x')\n" + OWN
+    said = retrained(setting(given, own=trap), boxed=False)
+    assert said.endswith("tanpa kode sendiri") and not (tmp_path / "x").exists() and not asked
+
+
+@pytest.mark.parametrize(("seconds", "limit"), [(10, 300), (80, 320), (1e9, 1800)])
+def test_no_student_decides_how_long_a_computer_works(given, asked, seconds, limit):
+    said = retrained(changed(given, "info.json", lambda body: body.update(seconds=seconds)))
+    assert said.endswith("tidak dapat diulang (direkam)") and asked["seconds"] == limit
+    asked.clear()
+    retrained(setting(given, epochs=11))  # more than five times the preset's
+    assert not asked
+
+
+@pytest.mark.parametrize("config", [b"[]", b'{"config": {"lr": "x"}}'])
+def test_an_odd_config_is_said_and_trains_nothing(given, asked, config):
+    odd = changed(given, "config.json", lambda body: config)
+    assert "tidak dapat diulang" in retrained(odd, boxed=False) and not asked
+
+
+def test_an_hour_bounds_what_is_trained_again():
+    one = claims.Claim("cocok", key="k", seconds=600)
+    claimed = {f"m{i}": one for i in range(40)} | {"x": claims.Claim("rusak", key="k")}
+    everyone = again.drawn(claimed, "all", "s")
+    assert set(everyone) == claimed.keys() - {"x"}
+    assert again.drawn(claimed, "1", "s") == everyone[:6] != again.drawn(claimed, "1", "t")
+    assert again.drawn({"m": dataclasses.replace(one, seconds=1e6)}, "1", "s") == ["m"]
+
+
+def state(base: Path) -> dict[Path, str]:
+    """Digest of every file that is the instructor's or a student's."""
+    found = [p for part in ("kuliah", "rumah", "kumpulan") for p in (base / part).rglob("*")]
+    return {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in found if p.is_file()}
+
+
+def course_of(base: Path):
+    made.course_folder(base / "kuliah")
+    return load(base / "kuliah/notebooks", base / "kuliah/kunci", base / "kuliah/solutions")
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """(folder, planted, records, course) of the class."""
+    if REFUSED:
+        pytest.skip(REFUSED)
+    base = tmp_path_factory.mktemp("kelas")
+    course = course_of(base)
+    (base / "rumah").mkdir()
+    (base / "rumah/rahasia").write_text("rahasia")
+    planted = made.planted_class([str(base / "rumah"), str(base / "kuliah/kunci")])
+    made.lay_out(planted, base / "kumpulan")
+    before = state(base)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(marking, "CELL", 6)
+        patch.setattr(box, "GRACE", 1)
+        records, now = grade.grade_class(base / "kumpulan", base / "nilai", course, boxed=True)
+    assert now == len(planted) and state(base) == before
+    return base, planted, records, course
+
+
+def test_every_point_and_status_is_the_planted_one(graded):
+    base, planted, records, _ = graded
+    for one in planted:
+        record = records[base / "kumpulan" / one.name]
+        assert record.status == one.status and bool(record.why) == (one.status != "dinilai")
+        assert {name: part["points"] for name, part in record.parts.items()} == one.points()
+        for name, part in record.parts.items():
+            usual = marking.HAND if name.startswith("esai") else "benar"
+            status, _ = one.parts.get(name, (usual, None))
+            assert part["status"] in status.split("|"), (one.name, name)
+
+
+def test_a_second_run_grades_only_what_was_cut_short(graded):
+    base, planted, records, course = graded
+    path = base / "kumpulan" / next(one.name for one in planted if one.status == "rusak")
+    grade.record_path(base / "nilai/hasil", path).write_text('{"name": "cut sho')
+    again, now = grade.grade_class(base / "kumpulan", base / "nilai", course, boxed=True)
+    assert now == 1 and again == records
+    assert grade.grade_class(base / "kumpulan", base / "nilai", course, boxed=True) == (again, 0)
+
+
+def test_the_table_opens_in_excel_and_no_page_tells_a_hidden_test(graded):
+    base, planted, records, course = graded
+    pages.write(base / "nilai", grade.latest(records), course, None)
+    table = (base / "nilai/nilai.csv").read_text("utf-8")
+    assert table.startswith("\ufeff")
+    rows = csv.DictReader(io.StringIO(table.lstrip("\ufeff")), delimiter=";")
+    sums = {row["Kumpulan"]: row["Jumlah"] for row in rows}
+    assert sums == {one.name: f"{sum(v or 0 for v in one.points().values()):g}" for one in planted}
+    page = (base / "nilai/mahasiswa/130001.html").read_text("utf-8")
+    assert "sebagian" in page
+    for key in made.KEYS.values():
+        assert not [line for line in key.splitlines() if line.split("lambda: ")[1] in page]

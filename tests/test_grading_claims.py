@@ -122,18 +122,15 @@ KIND = "02_pelatihan.json"
     ("path", "value", "status"),
     [
         (KIND, None, "tanpa hasil"),
-        (KIND, b"[]", "tanpa hasil"),
         (KIND, b"{}", "rusak"),
         (f"{KIND}:run:key", "../..", "tanpa prediksi"),
         (f"{KIND}:test:acc:value", "x", "rusak"),
         (f"{KIND}:provenance:data:fingerprint", "lain", "data lain"),
         (PREDICTIONS, None, "tanpa prediksi"),
         (PREDICTIONS, b"PK", "rusak"),
-        (PREDICTIONS, {"test_last": LOGITS["k"]}, "rusak"),
         (PREDICTIONS, {"test_best": LOGITS["k"][1:]}, "rusak"),
         (PREDICTIONS, {"test_best": np.where(np.arange(16) == 3, np.inf, 0)}, "rusak"),
         (PREDICTIONS, {"test_best": -LOGITS["k"]}, "tidak cocok"),
-        ("k/info.json", {"seconds": "x"}, "rusak"),
         ("k/info.json", None, "cocok"),
     ],
 )
@@ -146,34 +143,22 @@ def test_what_cannot_be_held_against_predictions_has_its_status(path, value, sta
 @pytest.mark.parametrize(
     ("path", "value", "rows", "wrong"),
     [
+        ("k/config.json", None, None, claims.UNCHECKED),
         ("04_perbaikan.json", None, 1, ""),
-        ("04_perbaikan.json:variants", {}, 1, ""),
         ("r8/config.json:data", "lain", 1, ""),
         ("r8/config.json:weights", "lain", 1, ""),
         ("r8/config.json:config:seed", 9, 1, ""),
-        ("04_perbaikan.json:variants:0:seeds", [], 1, ""),
         ("r8/predictions.npz", None, 2, "baris laju"),
         ("r7/predictions.npz", {"test_best": LOGITS["r7"]}, 2, "baris akhir"),
         ("r8/predictions.npz", {"test_best": -LOGITS["r8"]}, 2, "baris laju"),
         ("04_perbaikan.json:variants", ["x"], 2, "baris None"),
-        ("05_percobaan.json:variants", [{"name": "y" * 90}], 2, f"baris {'y' * 54}."),
     ],
 )
 def test_rows_are_held_against_their_own_trainings(path, value, rows, wrong):
     found = check((path, value))
-    assert found.rows == rows and found.status == ("tidak cocok" if wrong else "cocok")
+    assert found.rows == rows
+    assert found.status == ("tidak cocok" if wrong.startswith("baris") else "cocok")
     assert wrong in found.why and bool(found.why) == bool(wrong)
-
-
-def test_rows_of_a_baseline_without_settings_cannot_be_checked_and_that_is_said():
-    found = check(("k/config.json", None))
-    assert (found.status, found.rows, found.why) == ("cocok", None, claims.UNCHECKED)
-
-
-def test_copied_predictions_show_whatever_their_rounding():
-    one = check().prediction
-    near, far = ({"test_best": LOGITS["k"] + off} for off in (1e-9, 1e-4))
-    assert check((PREDICTIONS, near)).prediction == one != check((PREDICTIONS, far)).prediction
 
 
 @pytest.mark.parametrize(
@@ -185,13 +170,9 @@ def test_copies_are_told_by_their_seeds(seeds, words):
     other, none = claims.Claim("cocok", prediction="d", seed=1), claims.Claim("rusak")
     found = claims.copies({"a": a, "b": b, "c": other, "d": none, "e": none})
     assert found.keys() == {"a", "b"} and settings.OWN_SEEDS == 1000
-    assert len(found["a"]) == 1 and "dengan b:" in found["a"][0] and words in found["a"][0]
-
-
-def test_of_many_copies_three_are_named_and_the_others_counted():
-    one = claims.Claim("cocok", prediction="abc", seed=1)
-    assert "dengan b, c, d:" in claims.copies(dict.fromkeys("abcd", one))["a"][0]
-    assert "dengan b, c, d dan 4 lainnya:" in claims.copies(dict.fromkeys("abcdefgh", one))["a"][0]
+    assert "dengan b:" in found["a"][0] and words in found["a"][0]
+    near, far = (check((PREDICTIONS, {"test_best": LOGITS["k"] + off})) for off in (1e-9, 1e-4))
+    assert near.prediction == check().prediction != far.prediction
 
 
 def test_arrays_load_no_pickle_and_no_bomb(monkeypatch):
@@ -202,55 +183,23 @@ def test_arrays_load_no_pickle_and_no_bomb(monkeypatch):
         with pytest.raises(package.Refused, match="predictions") as refused:
             claims.arrays(content)
         assert refused.value.status == "rusak"
-    many = {f"a{i:02d}": np.array([i]) for i in range(51)}
-    assert claims.arrays(saved(**many)) == dict(list(many.items())[:50])
     monkeypatch.setattr(claims, "ARRAY", 128 + 80)  # NumPy's header and ten numbers
     assert claims.arrays(saved(a=np.arange(10.0)))["a"].tolist() == list(range(10))
     with pytest.raises(package.Refused):
         claims.arrays(saved(a=np.arange(10.0), b=np.arange(11.0)))
 
 
-PROVENANCE = {
-    "data": {"kind": "phantom", "size": 28, "classes": [1, 7], "collection": None},
-    "preset": {"name": "smoke"},
-    "weights": {"kind": "imagenet"},
-}
-
-
-@pytest.mark.parametrize(
-    ("data", "weights", "training", "kind", "begun"),
-    [
-        ({}, "imagenet", True, "phantom", "imagenet"),
-        ({}, "gabor", True, "phantom", "gabor"),
-        ({}, "imagenet", False, "phantom", "random"),
-        ({}, "/etc/passwd", True, "phantom", "random"),
-        ({"kind": "chestmnist"}, "random", True, "chestmnist", "random"),
-        ({"kind": "file", "collection": "PneumoniaMNIST"}, "x", True, "pneumoniamnist", "random"),
-    ],
-)
-def test_the_study_is_opened_once_with_the_settings_that_a_report_names(
-    monkeypatch, data, weights, training, kind, begun
-):
+def test_a_study_is_opened_once_with_the_settings_named_but_from_no_file_of_ours(monkeypatch):
     opened, studies = [], claims.Studies()
     monkeypatch.setattr(claims, "open_study", lambda *given: opened.append(given) or object())
-    named = PROVENANCE | {"data": PROVENANCE["data"] | data, "weights": {"kind": weights}}
-    asked = (named,) if training else (named, False)
-    first = studies.get(*asked)
-    assert studies.get(*asked) is first
-    assert opened == [(kind, begun, "smoke", 0, "cpu", 28, "1,7", "float32")]
-
-
-def test_a_report_cannot_name_a_file_of_ours_and_what_is_not_here_is_asked_once(monkeypatch):
-    def refused(*given):
-        opened.append(given)
-        raise InputError("tidak ada di sini")
-
-    opened, studies = [], claims.Studies()
-    monkeypatch.setattr(claims, "open_study", refused)
-    for data in ({"kind": "/etc/passwd"}, {"kind": "file", "collection": "organmnist3d"}):
-        with pytest.raises(InputError, match="tidak dikenal"):
-            studies.get(PROVENANCE | {"data": PROVENANCE["data"] | data})
-    for _ in range(2):
-        with pytest.raises(InputError, match="tidak ada di sini"):
-            studies.get(PROVENANCE)
-    assert len(opened) == 1
+    data = {"kind": "phantom", "size": 28, "classes": [1, 7], "collection": None}
+    named = {"data": data, "preset": {"name": "smoke"}, "weights": {"kind": "imagenet"}}
+    assert studies.get(named) is studies.get(named) is not studies.get(named, False)
+    studies.get(named | {"weights": {"kind": "/etc/passwd"}})
+    data |= {"kind": "file", "collection": "PneumoniaMNIST"}
+    studies.get(named)
+    begun = [("phantom", "imagenet"), ("phantom", "random"), ("pneumoniamnist", "imagenet")]
+    assert opened == [(*one, "smoke", 0, "cpu", 28, "1,7", "float32") for one in begun]
+    data["collection"] = "/etc/passwd"
+    with pytest.raises(InputError, match="tidak dikenal"):
+        studies.get(named)

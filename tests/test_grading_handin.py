@@ -1,4 +1,4 @@
-"""What is handed out, and what a student hands in: on a real smoke report."""
+"""What is handed out and handed in, on a real smoke report, and the commands that do it."""
 
 import dataclasses
 import json
@@ -7,15 +7,15 @@ import zipfile
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from cxr_helpers.engine import files, results, settings
+from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
-from grading import again, answers, claims, grade, package, pages, release, submit
+from grading import answers, claims, grade, package, pages, release, submit
 from grading.course import load
-from report import check, execute
 from tests import grading_class as made
-from tests.conftest import ROOT, SOLVED, Project
+from tests.conftest import Project
 
 SECRET = "def akurasi(logit, label):\n    rahasia = 42\n    return rahasia"
 
@@ -29,13 +29,9 @@ def instructor(folder):
     essay = between("<!-- JAWABAN: esai-bocor -->", "rahasia besar")
     within = between("# JAWABAN: f\ndef f(x):", "    return x + 4711", "    ")
     cells = [new_code_cell(between("# JAWABAN: akurasi", SECRET)), new_markdown_cell(essay)]
-    cells[0].outputs = [nbformat.v4.new_output("stream", text="rahasia 42")]
     notebook = nbformat.writes(new_notebook(cells=[*cells, new_code_cell(within)]))
     content = {"notebooks/01_a.ipynb": notebook, "cxr_helpers/x.py": ""}
-    content |= {
-        "grading/solutions/g.py": "rahasia = 1",
-        "grading/keys/g.py": "hasil['rahasia'] = 1",
-    }
+    content |= dict.fromkeys(("grading/solutions/g.py", "grading/keys/g.py"), "rahasia = 1")
     made.lay_out([made.Planted(folder.name, content)], folder.parent)
     return folder
 
@@ -58,62 +54,6 @@ def test_what_is_handed_out_holds_no_solution_and_what_stays_holds_all(tmp_path)
         release.release(tmp_path / "asal", tmp_path / "keluar")
 
 
-def test_a_mark_without_its_partner_is_refused(tmp_path):
-    folder = instructor(tmp_path / "asal")
-    half = new_notebook(cells=[new_code_cell("# JAWABAN: a\n### BEGIN SOLUTION\nx = 1")])
-    nbformat.write(half, folder / "notebooks/02_b.ipynb")
-    with pytest.raises(InputError, match=r"02_b\.ipynb: .*### BEGIN SOLUTION.* sel a"):
-        release.release(folder, tmp_path / "keluar")
-
-
-@pytest.mark.parametrize(
-    ("name", "nim", "why"),
-    [
-        ("", "1", "NAME="),
-        ("A", "", "NIM="),
-        ("A", "1,2,3,4", "paling banyak 3"),
-        ("A", "1,2", "sama banyak"),
-        ("A", "../x", r"\.\./x tidak dapat dipakai"),
-        ("A,B", "1,1", "1,1 tidak dapat dipakai"),
-    ],
-)
-def test_who_hands_in_is_checked(name, nim, why):
-    with pytest.raises(InputError, match=why):
-        submit.people(name, nim)
-    assert submit.people("A, B,C", "1, 2,3") == (["A", "B", "C"], ["1", "2", "3"])
-
-
-def test_forty_numbers_give_forty_seeds_none_of_the_reference():
-    seeds = {settings.seed_of(f"1300{i:02d}") for i in range(40)}
-    assert len(seeds) == 40 and min(seeds) >= settings.OWN_SEEDS
-    assert settings.seed_of(" 13 0001") == settings.seed_of("130001") and not settings.seed_of("")
-
-
-def test_without_seed_the_number_decides_it_and_stays_with_the_build(tmp_path, monkeypatch):
-    for name in ("SEED", "NIM", "NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("BUILD", str(tmp_path))
-    notebook = files.ROOT / "notebooks/02_pelatihan.ipynb"
-
-    def seen() -> set[int]:
-        return {check.wanted("settings", tmp_path)["seed"], execute.parameters(notebook)["seed"]}
-
-    assert seen() == {0}
-    for nim in ("130001", "130002"):
-        monkeypatch.setenv("NIM", nim)
-        assert seen() == {settings.seed_of(nim)}
-        check.note(tmp_path, "cover")
-    monkeypatch.setenv(files.STUDENT, '{"name": "", "nim": "130002"}')
-    monkeypatch.setenv(files.RESULTS, str(tmp_path / "results"))
-    for number, said in ((settings.seed_of("130002"), True), (0, False)):
-        path = results.write("x", {}, {"seed": number, "clock": 0.0})
-        assert json.loads(path.read_text())["provenance"]["seed_of_nim"] is said
-    monkeypatch.delenv("NIM")
-    assert seen() == {settings.seed_of("130002")}
-    monkeypatch.setenv("SEED", "0")
-    assert seen() == {0}
-
-
 @pytest.fixture(scope="module")
 def handed(built, tmp_path_factory):
     """(project, hand-in as `make kumpul` wrote it) of a student whose report is built."""
@@ -127,13 +67,7 @@ def handed(built, tmp_path_factory):
             submit.pack(project, project / "build", "Siti", "130001")
         path, lacks = submit.pack(project, project / "build", "Siti", "130001", unfinished=True)
         assert path == project / "kumpulan/130001.zip" and path.stat().st_size < submit.MOST
-        open_ = [
-            f"{chapter.stem}: jawaban {name} masih kosong"
-            for chapter in sorted((ROOT / "notebooks").glob("0*.ipynb"))
-            for name, one in answers.chapter(chapter).asked.items()
-            if one.essay or chapter.stem not in SOLVED
-        ]
-        assert lacks == open_
+        assert lacks and all(one.endswith("masih kosong") for one in lacks)
         yield project, path
 
 
@@ -165,57 +99,23 @@ def test_what_does_not_fit_together_is_listed_and_nothing_written(handed, tmp_pa
     assert submit.pack(project, project / "build", "Budi", "130002", unfinished=True)[0].exists()
 
 
-def test_make_kumpul_says_one_line_and_fails(handed):
-    project = Project.__new__(Project)  # the folder is there already
-    project.folder = handed[0]
-    said = project.make("kumpul", "NIM=130001")
-    assert said.returncode == 2 and "berikan nama dan NIM" in said.stdout
-    assert "Traceback" not in said.stdout
-
-
-def changed(handin: package.Handin, name: str, change) -> package.Handin:
-    """The hand-in with one file changed: change(content as text) → new text."""
-    place = next(path for path in handin.files if path.endswith(name))
-    content = change(handin.files[place].decode()).encode()
-    return dataclasses.replace(handin, files=handin.files | {place: content})
-
-
-def test_a_real_report_agrees_without_the_weights_that_it_began_with(handed, tmp_path, monkeypatch):
+def test_a_real_report_agrees_and_what_was_changed_after_it_was_packed_is_remarked(handed):
     handin = package.read(handed[1])
     claim = claims.check(handin, claims.Studies())
     assert claim.status == "cocok" and claim.rows >= 2, claim.why
-    monkeypatch.setenv(files.DATA, str(tmp_path))  # no weights there, and no network to fetch them
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-
-    def elsewhere(text: str) -> str:
-        body = json.loads(text)
-        body["provenance"]["weights"]["kind"] = "imagenet"
-        return json.dumps(body)
-
-    other = changed(handin, "02_pelatihan.json", elsewhere)
-    assert claims.check(other, claims.Studies()).status == "cocok"
-
-
-def test_what_was_changed_after_it_was_packed_is_remarked(handed):
-    handin = package.read(handed[1])
     assert package.altered(handin) == []
-    (said,) = package.altered(changed(handin, "02_pelatihan.json", lambda text: text + " "))
+    handin.files["build/results/02_pelatihan.json"] += b" "
+    (said,) = package.altered(handin)
     assert said.endswith(": build/results/02_pelatihan.json")
-    gone = {path: content for path, content in handin.files.items() if not path.endswith(".ipynb")}
-    assert "dan 2 lainnya" in package.altered(dataclasses.replace(handin, files=gone))[0]
-    for odd in ("[]", "{", '{"files": 3}', '{"files": {"a.json": 3}}'):
-        package.altered(changed(handin, "manifest.json", lambda _, odd=odd: odd))
+    for odd in (b"[]", b"{", b'{"files": 3}', b'{"files": {"a.json": 3}}'):
+        handin.files["manifest.json"] = odd
+        package.altered(handin)  # no exception stops the class
 
 
-def test_a_run_is_trained_again_and_agrees_bit_by_bit(handed):
-    said = again.retrain(package.read(handed[1]), claims.Studies(), boxed=False)
-    assert said.endswith("sama bit demi bit"), said
+ATTACK = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
-ATTACK = "</pre><script>document.title='x'</script><img src=x onerror=alert(1)>"
-
-
-def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path, chromium):
+def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path):
     made.course_folder(tmp_path / "kuliah")
     course = load(tmp_path / "kuliah/notebooks", None, tmp_path / "kuliah/solutions")
     part = {"status": "benar", "checks": {}, "error": ATTACK, "remark": ATTACK}
@@ -234,11 +134,41 @@ def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path, chromiu
     assert kept == {("7", "esai-bocor"): "4,5", ("999", "lama"): "1", ("8", "esai-bocor"): ""}
     assert ";12,5;13;0;10;11,25;" in (tmp_path / "nilai.csv").read_text("utf-8-sig")
     for path in tmp_path.rglob("*.html"):
-        page = chromium.new_page()
-        page.goto(path.as_uri())
-        assert page.title() != "x" and page.locator("script, img").count() == 0, path
-        page.close()
+        assert not BeautifulSoup(path.read_text("utf-8"), "html.parser")(["script", "img"]), path
     marks.write_text("nim;bagian;poin\n7;esai-bocor;empat\n")
     with pytest.raises(InputError, match="empat"):
         pages.write(tmp_path, [record], course, limit)
     assert "empat" in marks.read_text()
+
+
+@pytest.fixture
+def school(tmp_path) -> Project:
+    """A project with one notebook of the small course, and a hand-in in kelas/."""
+    (tmp_path / "proyek").mkdir()
+    project = Project(tmp_path / "proyek")
+    (made.course_folder(tmp_path / "kuliah") / f"notebooks/{made.FIRST}.ipynb").unlink()
+    places = {"notebooks": "notebooks", "solutions": "grading/solutions", "kunci": "grading/keys"}
+    for part, place in places.items():
+        for path in (project.folder / place).glob("*.*"):
+            path.unlink()
+        shutil.copytree(tmp_path / "kuliah" / part, project.folder / place, dirs_exist_ok=True)
+    one = made.Planted("130003.zip", made.zipped(made.texts(made.GOOD, "130003")))
+    made.lay_out([one], tmp_path / "kelas")
+    return project
+
+
+def test_refused_hand_out_then_grade_without_the_box_with_a_mark_by_hand(school):
+    base, out = school.folder.parent, school.folder / "build/nilai"
+    for words, why in ((("tugas", "OUT=build"), "repositori"), (("nilai", "ULANG=2"), "ULANG=2")):
+        refused = school.make(*words)
+        assert refused.returncode == 2 and why in refused.stdout
+    given = school.make("tugas", f"OUT={base}/tugas")
+    assert "2 bagian" in given.stdout, given.stdout
+    assert not list((base / "tugas/mahasiswa").rglob("solutions"))
+    out.mkdir(parents=True)
+    (out / "tangan.csv").write_text("nim;bagian;poin;catatan\n130003;esai-bocor;4,5;tepat\n")
+    words = ("nilai", f"KUMPULAN={base}/kelas", f"KUNCI={base}/tugas/pengajar", "TANPA_KOTAK=1")
+    graded = school.make(*words, "BATAS=2026-11-19 08:00+00:00")
+    assert "1 kumpulan dinilai" in graded.stdout, graded.stdout
+    (line,) = (out / "nilai.csv").read_text("utf-8-sig").splitlines()[1:]
+    assert line.startswith("130003;") and ";6,5;7;0;10;5,85;" in line and "tanpa kotak" in line
