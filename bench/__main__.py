@@ -1,4 +1,5 @@
-"""`make bench`: odd inputs, speed and precision of training, the phantom's calibration, false verdicts.
+"""`make bench`: odd inputs, speed and precision of training, the phantom's calibration, false
+verdicts.
 
 Fails if one misses its targets.
 """

@@ -1,4 +1,6 @@
-"""One odd input and what is right for it: the value that it must become, or the one line that refuses it."""
+"""One odd input and what is right for it: the value that it must become, or the one line that
+refuses it.
+"""
 
 import io
 import tempfile
@@ -13,8 +15,9 @@ from cxr_helpers.engine.errors import InputError
 
 @dataclass(frozen=True)
 class Case:
-    """group, name: Indonesian; run(folder) raises AssertionError on a wrong value; line: a word of the one line that is right
-    here, None where the input must be taken."""
+    """group, name: Indonesian; run(folder) raises AssertionError on a wrong value; line: a word of
+    the one line that is right here, None where the input must be taken.
+    """
 
     group: str
     name: str

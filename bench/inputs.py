@@ -1,8 +1,11 @@
-"""What people really bring: checkpoints, data files and settings, each right or one clear line, and never anything else.
+"""What people really bring: checkpoints, data files and settings, each right or one clear line, and
+never anything else.
 
-Run: python -m bench.inputs   (about a minute; everything is made on the spot in a folder that is removed again)
-Exit status 1 on a fault: a wrong value, something taken that should be refused or refused that should be taken, a traceback, a
-message for another reason or without an end.
+Run: python -m bench.inputs
+
+It takes about a minute; everything is made on the spot in a folder that is removed again.
+Exit status 1 on a fault: a wrong value, something taken that should be refused or refused that
+should be taken, a traceback, a message for another reason or without an end.
 """
 
 import dataclasses
@@ -21,7 +24,7 @@ from cxr_helpers import data, weights
 from cxr_helpers.engine import settings, sources
 from cxr_helpers.training import TrainConfig
 
-# --- data -----------------------------------------------------------------------------------------------------------
+# --- data -----------------------------------------------------------------------------------------
 
 SPLITS = {"train": 60, "val": 30, "test": 40}
 
@@ -40,21 +43,36 @@ def _each(arrays: dict, what: str, change: Callable[[np.ndarray], np.ndarray]) -
 
 
 def _read(
-    arrays: dict, name: str = "foto.npz", classes: str = "auto", size: int = 28, said: str = "", positive: object = 1
+    arrays: dict,
+    name: str = "foto.npz",
+    classes: str = "auto",
+    size: int = 28,
+    said: str = "",
+    positive: object = 1,
 ) -> Callable[[Path], None]:
-    """Write, read through the front door, and compare images and labels of the first two classes with what was written."""
+    """Write, read through the front door, and compare images and labels of the first two classes
+    with what was written.
+    """
 
     def run(folder: Path) -> None:
         with open(folder / name, "wb") as file:
             np.savez(file, **arrays)
-        dataset = data.load(sources.resolve(str(folder / name), size=size, folder=folder / "data"), classes)
+        dataset = data.load(
+            sources.resolve(str(folder / name), size=size, folder=folder / "data"), classes
+        )
         for split in SPLITS:
             part, labels = getattr(dataset, split), arrays[f"{split}_labels"]
-            flat = labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
+            flat = (
+                labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
+            )
             images = arrays[f"{split}_images"][part.rows]
-            assert np.array_equal(part.labels, flat[part.rows] == positive), f"label {split} berbeda"
+            assert np.array_equal(part.labels, flat[part.rows] == positive), (
+                f"label {split} berbeda"
+            )
             if images.ndim == 3 or images.shape[3] == 1:
-                assert np.array_equal(part.images, images.reshape(part.images.shape)), f"citra {split} berbeda"
+                assert np.array_equal(part.images, images.reshape(part.images.shape)), (
+                    f"citra {split} berbeda"
+                )
             assert set(part.labels) == {0, 1}, f"{split} tidak memuat kedua kelas"
         assert said in dataset.source.note, f"tidak dikatakan: {said}"
 
@@ -66,16 +84,25 @@ def data_files() -> list[Case]:
     two, three, chest = _made(), _made((0, 1, 2)), _made()
     for split, n in SPLITS.items():
         chest[f"{split}_labels"] = np.eye(14, dtype=np.uint8)[np.where(np.arange(n) % 2, 7, 1)]
-    rare = _each(_each(two, "images", lambda a: np.repeat(a, 12, 0)), "labels", lambda a: np.arange(12 * len(a)) % 300 > 0)
+    rare = _each(
+        _each(two, "images", lambda a: np.repeat(a, 12, 0)),
+        "labels",
+        lambda a: np.arange(12 * len(a)) % 300 > 0,
+    )
     flat = {**two, "train_images": np.full((60, 28, 28), 7, np.uint8)}
-    column, names = _each(two, "labels", lambda a: a[:, None]), {**three, "kelas": np.array(["normal", "TB", "covid"])}
+    column, names = (
+        _each(two, "labels", lambda a: a[:, None]),
+        {**three, "kelas": np.array(["normal", "TB", "covid"])},
+    )
     taken = {
         "label (N,), nama sembarang": _read(two, "foto (1).npz", "sehat,sakit"),
         "label (N, 1)": _read(column),
         "citra (N, 28, 28, 1)": _read(_each(two, "images", lambda a: a[..., None])),
         "urutan Fortran": _read(_each(two, "images", np.asfortranarray)),
         "label berupa kata": _read(_made(("sakit", "normal")), positive="sakit"),
-        "satu kolom tiap kelas": _read(_each(two, "labels", lambda a: np.eye(2, dtype=np.uint8)[a])),
+        "satu kolom tiap kelas": _read(
+            _each(two, "labels", lambda a: np.eye(2, dtype=np.uint8)[a])
+        ),
         "nama kelas di dalam berkas": _read(names, classes="tb,normal", positive=0),
         "tiga kelas bernomor": _read(three, classes="2,1"),
         "label −1 dan 1": _read(_made((-1, 1))),
@@ -92,11 +119,17 @@ def data_files() -> list[Case]:
         "larik tambahan": _read({**two, "catatan": np.arange(3)}),
         "citra polos": _read(flat, said="sama persis"),
         "urutan byte besar": _read(_each(two, "labels", lambda a: a.astype(">i8"))),
-        "satu kolom benar/salah tiap kelas": _read(_each(two, "labels", lambda a: np.eye(2, dtype=bool)[a])),
+        "satu kolom benar/salah tiap kelas": _read(
+            _each(two, "labels", lambda a: np.eye(2, dtype=bool)[a])
+        ),
         "label (N,) dan (N, 1) bercampur": _read({**two, "val_labels": two["val_labels"][:, None]}),
         "nomor kelas sangat besar": _read(_made((0, 10**12)), positive=10**12),
-        "nama kelas berkoma": _read(_made(("sakit", "sehat, dengan catatan")), positive="sehat, dengan catatan"),
-        "dua larik kata": _read({**names, "penulis": np.array(["budi", "siti", "ayu"])}, classes="tb,normal", positive=0),
+        "nama kelas berkoma": _read(
+            _made(("sakit", "sehat, dengan catatan")), positive="sehat, dengan catatan"
+        ),
+        "dua larik kata": _read(
+            {**names, "penulis": np.array(["budi", "siti", "ayu"])}, classes="tb,normal", positive=0
+        ),
         "akhiran .NPZ": _read(two, "DATA.NPZ"),
         "nama berisi ganti baris": _read(two, "foto\nsaya.npz"),
     }
@@ -105,9 +138,15 @@ def data_files() -> list[Case]:
         "citra uint16": (_each(two, "images", lambda a: a.astype(np.uint16)), "uint16"),
         "citra tidak persegi": (_made(shape=(28, 64)), "28×64"),
         "citra tanpa tinggi": (_made(shape=(784,)), "784"),
-        "split kosong": ({**two, "val_images": two["val_images"][:0], "val_labels": two["val_labels"][:0]}, "split val"),
+        "split kosong": (
+            {**two, "val_images": two["val_images"][:0], "val_labels": two["val_labels"][:0]},
+            "split val",
+        ),
         "label NaN": (_each(two, "labels", lambda a: np.where(a == 0, np.nan, a)), "float64"),
-        "huruf besar pada nama larik": ({name.upper(): array for name, array in two.items()}, "TRAIN_IMAGES"),
+        "huruf besar pada nama larik": (
+            {name.upper(): array for name, array in two.items()},
+            "TRAIN_IMAGES",
+        ),
         "citra 32 piksel": (_made(shape=(32, 32)), "ubah ukurannya"),
         "citra 64 piksel dengan SIZE=28": (_made(shape=(64, 64)), "SIZE=64"),
         "empat kanal": (_made(shape=(28, 28, 4)), "28, 28, 4"),
@@ -122,7 +161,10 @@ def data_files() -> list[Case]:
         "satu kelas saja": (_each(two, "labels", np.zeros_like), "1 nilai"),
         "label kurang satu": ({**two, "val_labels": two["val_labels"][1:]}, "29 baris"),
         "tanpa val": ({n: a for n, a in two.items() if not n.startswith("val")}, "val_images"),
-        "nama larik lain": ({"x_train": two["train_images"], "y_train": two["train_labels"]}, "x_train"),
+        "nama larik lain": (
+            {"x_train": two["train_images"], "y_train": two["train_labels"]},
+            "x_train",
+        ),
         "kelas hilang dari test": (_each(two, "test_labels", np.ones_like), "split test"),
         "larik objek": ({**two, "val_labels": np.array([{}] * 30, object)}, "object"),
     }
@@ -130,33 +172,58 @@ def data_files() -> list[Case]:
         "gambar PNG": ("foto.png", b"\x89PNG\r\n\x1a\n" + bytes(50), "gambar PNG"),
         "gambar JPEG bernama .npz": ("foto.npz", b"\xff\xd8\xff\xe0" + bytes(50), "gambar JPEG"),
         "halaman web": ("chestmnist.npz", b"<!doctype html><title>404</title>", "halaman web"),
-        "penunjuk Git LFS": ("chestmnist.npz", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        "penunjuk Git LFS": (
+            "chestmnist.npz",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "Git LFS",
+        ),
         "pickle": ("data.npz", pickle.dumps([1, 2]), "bukan npz"),
         "kosong": ("data.npz", b"", "rusak"),
         "CSV": ("data.csv", b"gambar,label\na.png,1\n", "data.csv"),
         "zip tanpa larik": ("foto.npz", zipped({"foto/a.png": b"x"}), "foto/a.png"),
-        "di dalam folder zip": ("a.npz", zipped({f"data/{name}.npy": b"" for name in two}), "data/train_images"),
+        "di dalam folder zip": (
+            "a.npz",
+            zipped({f"data/{name}.npy": b"" for name in two}),
+            "data/train_images",
+        ),
         "npy bernama .npz": ("a.npz", b"\x93NUMPY\x01\x00v\x00" + bytes(118), "a.npz"),
     }
     cases = [Case("data", name, run) for name, run in taken.items()]
     cases += [Case("data", name, _read(arrays), line) for name, (arrays, line) in refused.items()]
-    cases += [Case("data", name, _raw(file, content), line) for name, (file, content, line) in raw.items()]
+    cases += [
+        Case("data", name, _raw(file, content), line) for name, (file, content, line) in raw.items()
+    ]
     bad = (
         ("https://contoh.invalid/a.npz", "alamat"),
         ("/dev/null", "bukan berkas"),
         ("a\0.npz", "tidak ada"),
         ("-rf", "tidak dikenal"),
     )
-    for word, line in (*bad, ("chestmnst", "tidak dikenal"), ("organmnist3d", "3D"), ("tidak/ada.npz", "tidak ada")):
-        cases.append(Case("data", f"DATA={word!r}", lambda folder, word=word: sources.resolve(word, folder=folder), line))
+    for word, line in (
+        *bad,
+        ("chestmnst", "tidak dikenal"),
+        ("organmnist3d", "3D"),
+        ("tidak/ada.npz", "tidak ada"),
+    ):
+        cases.append(
+            Case(
+                "data",
+                f"DATA={word!r}",
+                lambda folder, word=word: sources.resolve(word, folder=folder),
+                line,
+            )
+        )
     return cases
 
 
 def _raw(name: str, content: bytes) -> Callable[[Path], object]:
-    return lambda folder: ((folder / name).write_bytes(content), sources.resolve(str(folder / name), folder=folder))
+    return lambda folder: (
+        (folder / name).write_bytes(content),
+        sources.resolve(str(folder / name), folder=folder),
+    )
 
 
-# --- settings -------------------------------------------------------------------------------------------------------
+# --- settings -------------------------------------------------------------------------------------
 
 
 def _parsed(expected: object, **given) -> Callable[[Path], None]:
@@ -212,9 +279,21 @@ def settings_given() -> list[Case]:
         Case("pengaturan", "DEVICE=gpu", _parsed("", device="gpu"), "DEVICE=gpu"),
         Case("pengaturan", "SIZE=32", _parsed(0, size=32), "SIZE=32"),
         Case("pengaturan", "N_JOBS=dua", lambda _: settings.parse_jobs("dua"), "N_JOBS"),
-        Case("pengaturan", "CLUSTER=http://a", lambda _: settings.parse_jobs(1, "http://a"), "CLUSTER"),
-        Case("pengaturan", "WEIGHTS=imagnet", lambda _: weights.resolve_weights("imagnet"), "imagnet"),
-        Case("pengaturan", "WEIGHTS=~orang/a.pth", lambda _: weights.resolve_weights("~tidak-ada/a.pth"), "tidak ditemukan"),
+        Case(
+            "pengaturan",
+            "CLUSTER=http://a",
+            lambda _: settings.parse_jobs(1, "http://a"),
+            "CLUSTER",
+        ),
+        Case(
+            "pengaturan", "WEIGHTS=imagnet", lambda _: weights.resolve_weights("imagnet"), "imagnet"
+        ),
+        Case(
+            "pengaturan",
+            "WEIGHTS=~orang/a.pth",
+            lambda _: weights.resolve_weights("~tidak-ada/a.pth"),
+            "tidak ditemukan",
+        ),
         Case("pengaturan", "epochs=numpy.int64(3)", _config(3, epochs=np.int64(3))),
         Case("pengaturan", "epochs='3'", _config(3, epochs="3")),
         Case("pengaturan", "batch_size=numpy.array(8)", _config(8, batch_size=eight)),
@@ -233,7 +312,7 @@ def settings_given() -> list[Case]:
     ]
 
 
-# --- the table ------------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------
 
 
 def main() -> int:
@@ -244,11 +323,14 @@ def main() -> int:
         verdict, said = judge(case)
         counts[verdict] += 1
         shown = " ".join(said.split())
-        print(
-            f"{case.group:10}  {case.name:{wide}}  {verdict:11}  {shown if verdict == 'CACAT' else shown[:90]}".rstrip(),
-            flush=True,
-        )
-    print(", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + f" dari {len(cases)} masukan.")
+        if verdict != "CACAT":
+            shown = shown[:90]
+        line = f"{case.group:10}  {case.name:{wide}}  {verdict:11}  {shown}"
+        print(line.rstrip(), flush=True)
+    print(
+        ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+        + f" dari {len(cases)} masukan."
+    )
     return 1 if counts["CACAT"] else 0
 
 

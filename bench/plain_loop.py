@@ -1,4 +1,5 @@
-"""The course's training loop, written as most tutorials write it: DataLoader, PIL transforms, NCHW, item() at every batch.
+"""The course's training loop, written as most tutorials write it: DataLoader, PIL transforms, NCHW,
+item() at every batch.
 
 It is the yardstick of bench/training_speed.py and does the same arithmetic as cxr_helpers.training.
 """
@@ -16,16 +17,22 @@ class Images(Dataset):
 
     def __init__(self, images: np.ndarray, labels: np.ndarray):
         self.images, self.labels = images, labels
-        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5], [0.5])])
+        self.transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, i: int):
-        return self.transform(Image.fromarray(self.images[i])), torch.tensor([float(self.labels[i])])
+        return self.transform(Image.fromarray(self.images[i])), torch.tensor(
+            [float(self.labels[i])]
+        )
 
 
-def epoch(network: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader, device: torch.device) -> tuple[float, float]:
+def epoch(
+    network: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader, device: torch.device
+) -> tuple[float, float]:
     """One epoch; (mean loss, accuracy)."""
     criterion, total, right, count = nn.BCEWithLogitsLoss(), 0.0, 0, 0
     network.train()

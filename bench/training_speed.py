@@ -1,19 +1,23 @@
-"""How fast training is, as ratios measured in one run: `python -m bench.training_speed [--images 256] [--rounds 5]`.
+"""How fast training is, as ratios measured in one run: `python -m bench.training_speed [--images
+256] [--rounds 5]`.
 
-Each trial trains the course's ResNet-18 (28×28, batch 32, Adam) for one epoch. The yardstick is bench/plain_loop.py, run as a
-student runs it: a process of its own with torch as it comes. Every other trial has its own process too and alternates with
-the yardstick, epoch by epoch, so that another load on the machine meets both; the median of the paired ratios counts. Exit
-status 1 when training on a CPU is less than 1.25 times as fast as the yardstick and uses less than 85% of the float32 peak: where
-plain layers already come near the peak, nothing that keeps the numbers can be 1.25 times as fast.
+Each trial trains the course's ResNet-18 (28×28, batch 32, Adam) for one epoch. The yardstick is
+bench/plain_loop.py, run as a student runs it: a process of its own with torch as it comes. Every
+other trial has its own process too and alternates with the yardstick, epoch by epoch, so that
+another load on the machine meets both; the median of the paired ratios counts. Exit status 1 when
+training on a CPU is less than 1.25 times as fast as the yardstick and uses less than 85% of the
+float32 peak: where plain layers already come near the peak, nothing that keeps the numbers can be
+1.25 times as fast.
 
-What cxr_helpers does is what won. `TRIALS` holds the losers beside it. November 2026, two cores of an AMD EPYC (AVX-512),
-PyTorch 2.15, 256 images, 5 rounds, against the yardstick's 105 images/s: cxr_helpers 1.29× (91% of the float32 peak); without
-keeping freed memory 1.24×, and the yardstick with it 1.12×; layer4 in channels_last too 1.29×, in an earlier run 1.26× where
-cxr_helpers had 1.31×; all in NCHW 1.13×; torch.compile 1.24×; two processes of one thread 145 images/s together, against 143.
-On a slower EPYC (201 GFLOP/s; yardstick 57 images/s) it is 1.17–1.20×, at 89–94% of the peak.
-Tried by hand and left out: transparent huge pages (no gain beyond chance), threads bound to cores (half the speed), threads that
-wait actively (they starve every other process), layer3 in the plain layout too (slower), plain kernels under channels_last images
-(slower).
+What cxr_helpers does is what won. `TRIALS` holds the losers beside it. November 2026, two cores of
+an AMD EPYC (AVX-512), PyTorch 2.15, 256 images, 5 rounds, against the yardstick's 105 images/s:
+cxr_helpers 1.29× (91% of the float32 peak); without keeping freed memory 1.24×, and the yardstick
+with it 1.12×; layer4 in channels_last too 1.29×, in an earlier run 1.26× where cxr_helpers had
+1.31×; all in NCHW 1.13×; torch.compile 1.24×; two processes of one thread 145 images/s together,
+against 143. On a slower EPYC (201 GFLOP/s; yardstick 57 images/s) it is 1.17–1.20×, at 89–94% of
+the peak. Tried by hand and left out: transparent huge pages (no gain beyond chance), threads bound
+to cores (half the speed), threads that wait actively (they starve every other process), layer3 in
+the plain layout too (slower), plain kernels under channels_last images (slower).
 """
 
 import argparse
@@ -40,7 +44,9 @@ from cxr_helpers.training import TrainConfig
 from cxr_helpers.weights import resolve_weights
 
 BATCH, LEARNING_RATE, TARGET = 32, 4e-4, 1.25
-ENOUGH = 0.85  # of the float32 peak: nothing that keeps the numbers could be much faster, however fast the yardstick is
+# of the float32 peak: nothing that keeps the numbers could be much faster, however fast the
+# yardstick is
+ENOUGH = 0.85
 
 
 class Plain:
@@ -61,13 +67,13 @@ class Plain:
 class Ours:
     """One epoch of cxr_helpers.training as a study runs it, with one thing changed for a trial.
 
-    layout: "" (model.lay_out), or the name of one memory format for all layers; trainable: what `freeze` leaves; precomputed: the
-    frozen part's output comes from memory.
+    layout: "" (model.lay_out), or the name of one memory format for all layers; trainable: what
+    `freeze` leaves; precomputed: the frozen part's output comes from memory.
     """
 
     def __init__(
-        self, images, labels, device, threads=None, layout="", keep=True, fill=False, fused=True, compiled=False,
-        precision="float32", trainable="all", precomputed=False,
+        self, images, labels, device, threads=None, layout="", keep=True, fill=False, fused=True,
+        compiled=False, precision="float32", trainable="all", precomputed=False,
     ):  # fmt: skip
         self.precision = precision
         make_deterministic(threads)
@@ -75,19 +81,27 @@ class Ours:
             keep_freed_memory()
         torch.utils.deterministic.fill_uninitialized_memory = fill
         network = model.build(resolve_weights("random"), 0)
-        network = network.to(device, memory_format=getattr(torch, layout)) if layout else model.lay_out(network, device)
+        network = (
+            network.to(device, memory_format=getattr(torch, layout))
+            if layout
+            else model.lay_out(network, device)
+        )
         model.freeze(network, trainable)
         self.inputs = data.to_tensor(images, device)
         if precomputed:
             frozen, network = model.split_frozen(network, trainable)
             self.inputs = model.features(frozen, self.inputs)
         self.labels = torch.from_numpy(labels).float().unsqueeze(1).to(device)
-        self.optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=LEARNING_RATE, fused=fused)
+        self.optimizer = torch.optim.Adam(
+            [p for p in network.parameters() if p.requires_grad], lr=LEARNING_RATE, fused=fused
+        )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 1.0)
         self.network = torch.compile(network) if compiled else network
 
     def __call__(self) -> None:
-        batches = training.draw_batches(TrainConfig(), self.labels.squeeze(1).cpu(), torch.Generator().manual_seed(0))
+        batches = training.draw_batches(
+            TrainConfig(), self.labels.squeeze(1).cpu(), torch.Generator().manual_seed(0)
+        )
         training.train_epoch(
             self.network,
             self.inputs,
@@ -102,8 +116,15 @@ class Ours:
         )
 
 
-PLAIN, OURS, ONE_THREAD = "putaran biasa (DataLoader, PIL, NCHW)", "cxr_helpers", "satu thread tiap proses"
-RECOMPUTED, PRECOMPUTED = "hanya kepala, bagian beku dihitung ulang", "hanya kepala, bagian beku dihitung sekali"
+PLAIN, OURS, ONE_THREAD = (
+    "putaran biasa (DataLoader, PIL, NCHW)",
+    "cxr_helpers",
+    "satu thread tiap proses",
+)
+RECOMPUTED, PRECOMPUTED = (
+    "hanya kepala, bagian beku dihitung ulang",
+    "hanya kepala, bagian beku dihitung sekali",
+)
 TRIALS = {
     PLAIN: Plain,
     OURS: Ours,
@@ -116,8 +137,8 @@ TRIALS = {
     "cxr_helpers, Adam tanpa fused": partial(Ours, fused=False),
     # Not kept: not faster, and it needs a C++ compiler and half a minute to begin.
     "cxr_helpers, torch.compile": partial(Ours, compiled=True),
-    # A choice of the person's, PRECISION: it changes the numbers (bench/precision.py), and is slower on a CPU whose instructions
-    # do not know bfloat16.
+    # A choice of the person's, PRECISION: it changes the numbers (bench/precision.py), and is
+    # slower on a CPU whose instructions do not know bfloat16.
     "cxr_helpers, bfloat16": partial(Ours, precision="bfloat16"),
     RECOMPUTED: partial(Ours, trainable="head"),
     PRECOMPUTED: partial(Ours, trainable="head", precomputed=True),
@@ -130,7 +151,9 @@ def device() -> torch.device:
 
 
 def save_images(n: int, folder: Path) -> Path:
-    """The first n single-label training images of the phantom and their labels, as a file for the trials."""
+    """The first n single-label training images of the phantom and their labels, as a file for the
+    trials.
+    """
     path, truth = phantom.ensure(folder, 0)
     whole = data.load(sources.Source("phantom", "chestmnist", path, 28, "", "", truth))
     file = folder / "citra.npz"
@@ -139,11 +162,22 @@ def save_images(n: int, folder: Path) -> Path:
 
 
 class Processes:
-    """A trial in `count` processes of its own; the first, slow epoch is over when they have started. Use in `with`."""
+    """A trial in `count` processes of its own; the first, slow epoch is over when they have
+    started. Use in `with`.
+    """
 
     def __init__(self, name: str, file: Path, count: int = 1):
-        command = [sys.executable, "-c", "import sys; from bench import training_speed as t; t.work(*sys.argv[1:])", name, file]
-        self.started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        command = [
+            sys.executable,
+            "-c",
+            "import sys; from bench import training_speed as t; t.work(*sys.argv[1:])",
+            name,
+            file,
+        ]
+        self.started = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(count)
+        ]
 
     def ready(self) -> bool:
         """Wait for the first epoch; whether every process is alive after it."""
@@ -165,7 +199,9 @@ class Processes:
 
 
 def work(name: str, file: str) -> None:
-    """In a process of a trial: an epoch to warm up, then one for every line that comes in, each answered with its seconds."""
+    """In a process of a trial: an epoch to warm up, then one for every line that comes in, each
+    answered with its seconds.
+    """
     with np.load(file) as arrays:
         run = TRIALS[name](arrays["images"], arrays["labels"], device())
     print(clock(run), flush=True)
@@ -183,13 +219,16 @@ def clock(run: Callable[[], object]) -> float:
 
 
 def float32_peak(on: torch.device, side: int = 2048) -> float:
-    """Multiply-adds a second of the best large float32 product: torch.mm (MKL), or a 1×1 convolution (oneDNN), which wins on
-    AMD.
+    """Multiply-adds a second of the best large float32 product: torch.mm (MKL), or a 1×1
+    convolution (oneDNN), which wins on AMD.
     """
     a = torch.randn(side, side, device=on)
     image = torch.randn(1, side, side, 1, device=on).contiguous(memory_format=torch.channels_last)
     kernel = torch.randn(side, side, 1, 1, device=on)
-    return side**3 / min(clock(product) for product in [partial(torch.mm, a, a), partial(F.conv2d, image, kernel)] * 8)
+    return side**3 / min(
+        clock(product)
+        for product in [partial(torch.mm, a, a), partial(F.conv2d, image, kernel)] * 8
+    )
 
 
 def main() -> int:
@@ -201,8 +240,8 @@ def main() -> int:
     peak = float32_peak(on)
     rates, ratios = {PLAIN: []}, {}
     print(
-        f"Perangkat: {on}, {threads} thread; {options.images} citra tiap epoch, {options.rounds} putaran; "
-        "median [terendah; tertinggi]\n"
+        f"Perangkat: {on}, {threads} thread; {options.images} citra tiap epoch, "
+        f"{options.rounds} putaran; median [terendah; tertinggi]\n"
     )
     print("| Percobaan | citra/s | terhadap putaran biasa, berpasangan |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
@@ -221,7 +260,11 @@ def main() -> int:
                 rates[PLAIN] += [options.images / theirs for theirs, _ in pairs]
                 rates[name] = [count * options.images / ours for _, ours in pairs]
                 ratios[name] = sorted(count * theirs / ours for theirs, ours in pairs)
-                low, middle, high = ratios[name][0], statistics.median(ratios[name]), ratios[name][-1]
+                low, middle, high = (
+                    ratios[name][0],
+                    statistics.median(ratios[name]),
+                    ratios[name][-1],
+                )
                 title = f"{count} proses, {name}" if name == ONE_THREAD else name
                 print(
                     f"| {title} | {number(statistics.median(rates[name]), 1)} "
@@ -229,7 +272,8 @@ def main() -> int:
                     flush=True,
                 )
     print(f"| {PLAIN} | {number(statistics.median(rates[PLAIN]), 1)} | 1 |")
-    work_of_an_image = 3 * adaptation.describe_architectures()[-1]["multiply_adds"]  # backward costs about twice the forward pass
+    # backward costs about twice the forward pass
+    work_of_an_image = 3 * adaptation.describe_architectures()[-1]["multiply_adds"]
     used = work_of_an_image * statistics.median(rates[OURS])
     share = used / peak
     print(f"\nPuncak float32: {2 * peak / 1e9:.0f} GFLOP/s; dipakai pelatihan: {100 * share:.0f}%.")
@@ -240,7 +284,8 @@ def main() -> int:
     if on.type == "cpu":
         print(
             f"Sasaran: ≥ {number(TARGET, 2)}× putaran biasa, atau ≥ {100 * ENOUGH:.0f}% puncak; "
-            f"{'tercapai' if reached else 'tidak tercapai'} ({number(ratio, 2)}×, {100 * share:.0f}%)."
+            f"{'tercapai' if reached else 'tidak tercapai'} "
+            f"({number(ratio, 2)}×, {100 * share:.0f}%)."
         )
     return int(not reached)
 

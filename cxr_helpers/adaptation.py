@@ -1,8 +1,10 @@
-"""What weight adaptation preserves, measured on the images at hand, and the architectures side by side (notebook 01).
+"""What weight adaptation preserves, measured on the images at hand, and the architectures side by
+side (notebook 01).
 
-Notebook 01 asks four things in this order: what the smaller stem costs (ResNet-18: He et al. 2016), how alike the adapted kernels
-answer (least squares: Beyer et al. 2023), how far the stored BatchNorm statistics are off and what re-estimating them repairs
-(AdaBN: Li et al. 2017), and whether a start is better than a random one. The adaptation itself stands in weights.py.
+Notebook 01 asks four things in this order: what the smaller stem costs (ResNet-18: He et al. 2016),
+how alike the adapted kernels answer (least squares: Beyer et al. 2023), how far the stored
+BatchNorm statistics are off and what re-estimating them repairs (AdaBN: Li et al. 2017), and
+whether a start is better than a random one. The adaptation itself stands in weights.py.
 """
 
 import copy
@@ -28,11 +30,13 @@ from cxr_helpers.model import features as frozen_features
 from cxr_helpers.setup import Setup
 from cxr_helpers.weights import STAGES, Weights, adapt_conv1, gabor_bank, resolve_weights
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's normalisation of the RGB values in [0, 1] for IMAGENET1K_V1
+# torchvision's normalisation of the RGB values in [0, 1] for IMAGENET1K_V1
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 COURSE = {"reduce": "mean", "resize": "bilinear", "scale": "none"}
 LEAST_SQUARES = {"reduce": "sum", "resize": "pinv", "scale": "none"}
-# The course's choice first; then one thing changed at a time, then the combinations that theory favours.
+# The course's choice first; then one thing changed at a time, then the combinations that theory
+# favours.
 STRATEGIES = (
     COURSE,
     {"reduce": "sum", "resize": "bilinear", "scale": "none"},
@@ -53,17 +57,21 @@ def _has_rgb_kernels(weights: Weights) -> bool:
 
 
 def source_kernels(weights: Weights) -> tuple[Tensor, str]:
-    """The RGB 7×7 kernels (64, 3, 7, 7) that the notebook adapts, and what they are (Indonesian, for captions).
+    """The RGB 7×7 kernels (64, 3, 7, 7) that the notebook adapts, and what they are (Indonesian,
+    for captions).
 
-    Where the weights have none (random, or a network of one's own with 3×3 kernels), the Gabor bank stands in, so that the
-    arithmetic has something to show.
+    Where the weights have none (random, or a network of one's own with 3×3 kernels), the Gabor bank
+    stands in, so that the arithmetic has something to show.
     """
     if _has_rgb_kernels(weights):
         return weights.state["conv1.weight"], weights.title
-    return gabor_bank(), "Bank Gabor sebagai contoh, karena bobot awal pelatihan tidak mempunyai kernel RGB 7×7"
+    return (
+        gabor_bank(),
+        "Bank Gabor sebagai contoh, karena bobot awal pelatihan tidak mempunyai kernel RGB 7×7",
+    )
 
 
-# --- architecture ---------------------------------------------------------------------------------------------------
+# --- architecture ---------------------------------------------------------------------------------
 
 
 def _outputs(network: nn.Module, image: Tensor) -> dict[str, str]:
@@ -84,7 +92,9 @@ def _outputs(network: nn.Module, image: Tensor) -> dict[str, str]:
 
 
 def _multiply_adds(network: nn.Module, image: Tensor) -> dict[str, int]:
-    """{stage: multiply-adds} of one image (1, C, H, W), as torch counts them: its FLOPs are two a multiply-add."""
+    """{stage: multiply-adds} of one image (1, C, H, W), as torch counts them: its FLOPs are two a
+    multiply-add.
+    """
     with FlopCounterMode(display=False) as counter:
         network(image)
     counts, whole = counter.get_flop_counts(), type(network).__name__
@@ -106,18 +116,24 @@ def _describe(title: str, network: nn.Module, channels: int, size: int) -> dict:
         "parameters": parameters(network),
         "multiply_adds": sum(work.values()),
         "stages": {
-            name: {"parameters": parameters(getattr(network, name)), "multiply_adds": work[name], "output": outputs[name]}
+            name: {
+                "parameters": parameters(getattr(network, name)),
+                "multiply_adds": work[name],
+                "output": outputs[name],
+            }
             for name in STAGES
         },
     }
 
 
 def describe_architectures(size: int = 28) -> list[dict]:
-    """Three networks for an image of `size` pixels: torchvision's own (He et al. 2016), ours with and ours without the max-pool.
+    """Three networks for an image of `size` pixels: torchvision's own (He et al. 2016), ours with
+    and ours without the max-pool.
 
-    One dict each, for notebook 01: title, answers (classes or logits), parameters, multiply_adds (one image), stages: {name:
-    {"parameters", "multiply_adds", "output"}}. Nothing is typed in: the real networks are run. A multiply-add is one
-    multiplication with its addition in a convolution or linear layer.
+    One dict each, for notebook 01: title, answers (classes or logits), parameters, multiply_adds
+    (one image), stages: {name: {"parameters", "multiply_adds", "output"}}. Nothing is typed in: the
+    real networks are run. A multiply-add is one multiplication with its addition in a convolution
+    or linear layer.
     """
     pooled = course_resnet18(size)
     pooled.maxpool = nn.MaxPool2d(3, 2, 1)
@@ -129,10 +145,11 @@ def describe_architectures(size: int = 28) -> list[dict]:
 
 
 def pooling(architectures: list[dict]) -> dict:
-    """What became of the max-pool in the course's network, from `describe_architectures` (notebook 01).
+    """What became of the max-pool in the course's network, from `describe_architectures` (notebook
+    01).
 
-    removed: whether the stage between conv1 and layer1 leaves the image as it is; work: multiply-adds in units of those with the
-    max-pool.
+    removed: whether the stage between conv1 and layer1 leaves the image as it is; work:
+    multiply-adds in units of those with the max-pool.
     """
     _, pooled, ours = architectures
     return {
@@ -141,26 +158,30 @@ def pooling(architectures: list[dict]) -> dict:
     }
 
 
-# --- preservation ---------------------------------------------------------------------------------------------------
+# --- preservation ---------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def original_response(weight: Tensor, images: np.ndarray, enlarge: int = 2) -> Tensor:
-    """Response (N, 64, H, W) of the original 7×7, stride-2 kernels to the same content brought to their input.
+    """Response (N, 64, H, W) of the original 7×7, stride-2 kernels to the same content brought to
+    their input.
 
-    Each grey image (N, H, W) uint8 is enlarged (bilinear), copied to three channels and normalised as ImageNet's images were.
-    With enlarge=2 a stride of 2 gives one response for each pixel of the small image; enlarge=1 leaves the image as it is
-    (notebook 01).
+    Each grey image (N, H, W) uint8 is enlarged (bilinear), copied to three channels and normalised
+    as ImageNet's images were. With enlarge=2 a stride of 2 gives one response for each pixel of the
+    small image; enlarge=1 leaves the image as it is (notebook 01).
     """
     grey = torch.from_numpy(images).float().div(255).unsqueeze(1)
-    large = F.interpolate(grey, scale_factor=enlarge, mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
+    large = F.interpolate(grey, scale_factor=enlarge, mode="bilinear", align_corners=False).expand(
+        -1, 3, -1, -1
+    )
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return F.conv2d((large - mean) / std, weight, stride=2, padding=weight.shape[-1] // 2)
 
 
 @torch.no_grad()
 def adapted_response(weight: Tensor, images: np.ndarray, stride: int = 1) -> Tensor:
-    """Response (N, 64, H, W) of adapted kernels (64, 1, k, k) to grey images (N, H, W) uint8 (notebook 01).
+    """Response (N, 64, H, W) of adapted kernels (64, 1, k, k) to grey images (N, H, W) uint8
+    (notebook 01).
 
     The images are normalised as in the course.
     """
@@ -168,14 +189,18 @@ def adapted_response(weight: Tensor, images: np.ndarray, stride: int = 1) -> Ten
 
 
 def _batch_norm(response: Tensor) -> Tensor:
-    """BatchNorm with batch statistics, as in training, and without its affine part: each channel to mean 0, variance 1."""
+    """BatchNorm with batch statistics, as in training, and without its affine part: each channel to
+    mean 0, variance 1.
+    """
     return F.batch_norm(response, None, None, training=True)
 
 
 def _agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
-    """(mean correlation over channels, relative error ‖a−b‖/‖b‖) of two responses (N, C, H, W); the border pixel is left out.
+    """(mean correlation over channels, relative error ‖a−b‖/‖b‖) of two responses (N, C, H, W); the
+    border pixel is left out.
 
-    A channel whose target does not vary (a colour kernel on a grey image) has nothing to correlate with and does not count.
+    A channel whose target does not vary (a colour kernel on a grey image) has nothing to correlate
+    with and does not count.
     """
     a, b = (r[..., 1:-1, 1:-1].transpose(0, 1).flatten(1) for r in (ours, theirs))
     a0, b0 = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
@@ -185,60 +210,86 @@ def _agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
 
 
 def keeps_size(weight: Tensor, kernel: int) -> bool:
-    """Whether kernels of side `kernel` are as large as the original `weight` (64, 3, 7, 7), as in the stem of larger images.
+    """Whether kernels of side `kernel` are as large as the original `weight` (64, 3, 7, 7), as in
+    the stem of larger images.
 
-    Notebook 01. Kernel and stride are the original's then and only the channels are reduced; else the image is enlarged for it.
+    Notebook 01. Kernel and stride are the original's then and only the channels are reduced; else
+    the image is enlarged for it.
     """
     return kernel == weight.shape[-1]
 
 
 def compare_strategies(weight: Tensor, images: np.ndarray, kernel: int = 3) -> pd.DataFrame:
-    """One row a strategy of STRATEGIES: how well the adapted stem answers as the original stem does, on these images.
+    """One row a strategy of STRATEGIES: how well the adapted stem answers as the original stem
+    does, on these images.
 
-    weight: (64, 3, 7, 7); images: (N, H, W) uint8. Columns: reduce, resize, scale, correlation (mean over the channels, unchanged
-    by BatchNorm, which moves and scales each channel only), error (relative, before BatchNorm), error_bn (after it), gain (ratio
-    of the responses' standard deviations, 1 is best). The table of notebook 01; BatchNorm: Ioffe & Szegedy 2015, pinv: Beyer et
-    al. 2023.
+    weight: (64, 3, 7, 7); images: (N, H, W) uint8. Columns: reduce, resize, scale, correlation
+    (mean over the channels, unchanged by BatchNorm, which moves and scales each channel only),
+    error (relative, before BatchNorm), error_bn (after it), gain (ratio of the responses' standard
+    deviations, 1 is best). The table of notebook 01; BatchNorm: Ioffe & Szegedy 2015, pinv: Beyer
+    et al. 2023.
     """
     same = keeps_size(weight, kernel)
     target = original_response(weight, images, 1 if same else 2)
     rows = []
     for strategy in [s for s in STRATEGIES if not same or s["resize"] == "bilinear"]:
-        ours = adapted_response(adapt_conv1(weight, kernel=kernel, **strategy), images, 2 if same else 1)
+        ours = adapted_response(
+            adapt_conv1(weight, kernel=kernel, **strategy), images, 2 if same else 1
+        )
         correlation, error = _agreement(ours, target)
         _, error_bn = _agreement(_batch_norm(ours), _batch_norm(target))
         gain = (ours.std((0, 2, 3)) / target.std((0, 2, 3)).clamp_min(1e-12)).median().item()
-        rows.append({**strategy, "correlation": correlation, "error": error, "error_bn": error_bn, "gain": gain})
+        rows.append(
+            {
+                **strategy,
+                "correlation": correlation,
+                "error": error,
+                "error_bn": error_bn,
+                "gain": gain,
+            }
+        )
     return pd.DataFrame(rows)
 
 
 def best_strategy(strategies: pd.DataFrame) -> dict:
-    """The row of `compare_strategies` whose correlation is highest, the first of equals (notebook 01)."""
+    """The row of `compare_strategies` whose correlation is highest, the first of equals (notebook
+    01).
+    """
     return max(strategies.to_dict("records"), key=lambda row: row["correlation"])
 
 
-# --- the statistics of batch normalisation --------------------------------------------------------------------------
+# --- the statistics of batch normalisation --------------------------------------------------------
 
 
 def _norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
-    return {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+    return {
+        name: layer for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)
+    }
 
 
 @torch.no_grad()
 def batch_norm_drift(network: nn.Module, images: np.ndarray, batch: int = 64) -> list[dict]:
-    """How far each BatchNorm's stored statistics are from those of these images (N, H, W) uint8, in eval mode.
+    """How far each BatchNorm's stored statistics are from those of these images (N, H, W) uint8, in
+    eval mode.
 
-    One dict a layer, in order: layer, shift (median over the channels of |mean − stored mean| in stored standard deviations; 0 is
-    none) and scale (median ratio of the standard deviations; 1 is none). A later layer also suffers from the drift of those
-    before it (notebook 01; Li et al. 2017).
+    One dict a layer, in order: layer, shift (median over the channels of |mean − stored mean| in
+    stored standard deviations; 0 is none) and scale (median ratio of the standard deviations; 1 is
+    none). A later layer also suffers from the drift of those before it (notebook 01; Li et al.
+    2017).
     """
     parts, norms = to_tensor(images).split(batch), _norms(network)
-    sums = {name: torch.zeros(2, layer.num_features, dtype=torch.float64) for name, layer in norms.items()}
+    sums = {
+        name: torch.zeros(2, layer.num_features, dtype=torch.float64)
+        for name, layer in norms.items()
+    }
 
     def note(name: str):
         def hook(layer: nn.BatchNorm2d, args: tuple) -> None:
-            # Moments of a batch, added in double precision: all activations at once would take gigabytes.
-            variance, mean = (moment.double() for moment in torch.var_mean(args[0], (0, 2, 3), correction=0))
+            # Moments of a batch, added in double precision: all activations at once would take
+            # gigabytes.
+            variance, mean = (
+                moment.double() for moment in torch.var_mean(args[0], (0, 2, 3), correction=0)
+            )
             sums[name] += len(args[0]) * torch.stack([mean, variance + mean**2])
 
         return hook
@@ -253,13 +304,19 @@ def batch_norm_drift(network: nn.Module, images: np.ndarray, batch: int = 64) ->
     for name, layer in norms.items():
         mean, square = sums[name] / len(images)
         stored = (layer.running_var.double() + layer.eps).sqrt()
-        shift, scale = (mean - layer.running_mean).abs() / stored, (square - mean**2).clamp_min(0).sqrt() / stored
-        found.append({"layer": name, "shift": shift.median().item(), "scale": scale.median().item()})
+        shift, scale = (
+            (mean - layer.running_mean).abs() / stored,
+            (square - mean**2).clamp_min(0).sqrt() / stored,
+        )
+        found.append(
+            {"layer": name, "shift": shift.median().item(), "scale": scale.median().item()}
+        )
     return found
 
 
 def reestimate_batch_norm(network: nn.Module, images: np.ndarray, batch: int = 64) -> nn.Module:
-    """A copy in eval mode whose BatchNorm statistics are those of these images (N, H, W) uint8, a plain mean over the batches.
+    """A copy in eval mode whose BatchNorm statistics are those of these images (N, H, W) uint8, a
+    plain mean over the batches.
 
     No label is needed (AdaBN, Li et al. 2017; notebook 01).
     """
@@ -271,24 +328,34 @@ def reestimate_batch_norm(network: nn.Module, images: np.ndarray, batch: int = 6
 def probe_logits(network: nn.Module, train: Split, test: Split, seed: int = 0) -> np.ndarray:
     """Logits (N,) on `test` of a logistic regression on the frozen features before fc.
 
-    What the features are worth as they are, before any training of the network (notebooks 01 and 03).
+    What the features are worth as they are, before any training of the network (notebooks 01 and
+    03).
     """
     backbone, _ = split_frozen(network, "head")
-    known, unknown = (frozen_features(backbone, to_tensor(part.images)).flatten(1).numpy() for part in (train, test))
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, random_state=seed))
+    known, unknown = (
+        frozen_features(backbone, to_tensor(part.images)).flatten(1).numpy()
+        for part in (train, test)
+    )
+    classifier = make_pipeline(
+        StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, random_state=seed)
+    )
     return classifier.fit(known, train.labels).decision_function(unknown)
 
 
 def probe(network: nn.Module, train: Split, test: Split, seed: int = 0) -> dict:
     """Accuracy of `probe_logits`: {"value", "ci95"}."""
-    return evaluation.mean_accuracy([probe_logits(network, train, test, seed)], test.labels, test.patients)
+    return evaluation.mean_accuracy(
+        [probe_logits(network, train, test, seed)], test.labels, test.patients
+    )
 
 
 def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **adapt: str) -> dict:
-    """What re-estimating BatchNorm on the unlabelled training images repairs: {"drift", "before", "after", "change"}.
+    """What re-estimating BatchNorm on the unlabelled training images repairs: {"drift", "before",
+    "after", "change"}.
 
-    drift: `batch_norm_drift` of the adapted network before; before and after: {"value", "ci95"}, accuracy of `probe_logits` on
-    validation; change: after − before, paired by image, with its side of zero (notebook 01; Li et al. 2017).
+    drift: `batch_norm_drift` of the adapted network before; before and after: {"value", "ci95"},
+    accuracy of `probe_logits` on validation; change: after − before, paired by image, with its side
+    of zero (notebook 01; Li et al. 2017).
     """
     network = lay_out(build(weights, seed, size, **adapt), torch.device("cpu"))
     before = [probe_logits(network, train, val, seed)]
@@ -302,13 +369,15 @@ def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **a
     }
 
 
-# --- what a start is worth ------------------------------------------------------------------------------------------
+# --- what a start is worth ------------------------------------------------------------------------
 
 
 def starts(weights: Weights, kernel: int) -> list[tuple[str, Weights, dict]]:
-    """(title, weights, strategy) of each start; the first is random and the others are compared with it.
+    """(title, weights, strategy) of each start; the first is random and the others are compared
+    with it.
 
-    Kernels of side `kernel` that are as large as the source's are not resized: of the second way only the sum is left.
+    Kernels of side `kernel` that are as large as the source's are not resized: of the second way
+    only the sum is left.
     """
     random = ("Bobot acak", resolve_weights("random"), COURSE)
     if weights.state is not None and not _has_rgb_kernels(weights):
@@ -318,22 +387,29 @@ def starts(weights: Weights, kernel: int) -> list[tuple[str, Weights, dict]]:
     return [
         random,
         (f"{source.title}, cara mata kuliah", source, COURSE),
-        (f"{source.title}, jumlah" + (" dan pseudo-inverse" if resized else ""), source, LEAST_SQUARES),
+        (
+            f"{source.title}, jumlah" + (" dan pseudo-inverse" if resized else ""),
+            source,
+            LEAST_SQUARES,
+        ),
     ]
 
 
 def measure_starts(study: Setup) -> list[dict]:
-    """The course's recipe on study.used from each start, over the preset's seeds (read from the run store if it is there).
+    """The course's recipe on study.used from each start, over the preset's seeds (read from the run
+    store if it is there).
 
-    One dict a start, random first: title, kind (of its weights), seeds, n_train, epochs, first (validation accuracy after one
-    epoch: {"value", "ci95"}), test (metrics after the last epoch) and difference (paired with the random start on the same test
-    images, None for itself). Notebook 01; does ImageNet help medical images: Raghu et al. 2019.
+    One dict a start, random first: title, kind (of its weights), seeds, n_train, epochs, first
+    (validation accuracy after one epoch: {"value", "ci95"}), test (metrics after the last epoch)
+    and difference (paired with the random start on the same test images, None for itself). Notebook
+    01; does ImageNet help medical images: Raghu et al. 2019.
     """
     data, preset = study.used, study.preset
     rows, baseline = [], None
     for title, weights, strategy in starts(study.weights, stem_kernel(data.source.size)):
         config = study.config(adaptation=dict(strategy))
-        # The start that is the course's own: its runs are the baseline's, whose weights notebooks 02 and 03 ask for.
+        # The start that is the course's own: its runs are the baseline's, whose weights notebooks
+        # 02 and 03 ask for.
         keep = config == study.config() and weights.digest == study.weights.digest
         configs = [dataclasses.replace(config, seed=study.seed + i) for i in range(preset.seeds)]
         fits = [runs.get(one, data, weights, study.device, keep_weights=keep) for one in configs]
@@ -346,10 +422,16 @@ def measure_starts(study: Setup) -> list[dict]:
                 "seeds": [fit.config.seed for fit in fits],
                 "n_train": len(data.train),
                 "epochs": preset.epochs,
-                "first": evaluation.mean_over_seeds(first, data.val.labels, patients=data.val.patients)["acc"],
-                "test": evaluation.mean_over_seeds(test, data.test.labels, patients=data.test.patients),
+                "first": evaluation.mean_over_seeds(
+                    first, data.val.labels, patients=data.val.patients
+                )["acc"],
+                "test": evaluation.mean_over_seeds(
+                    test, data.test.labels, patients=data.test.patients
+                ),
                 "difference": baseline
-                and evaluation.paired_difference(test, baseline, data.test.labels, patients=data.test.patients),
+                and evaluation.paired_difference(
+                    test, baseline, data.test.labels, patients=data.test.patients
+                ),
             }
         )
         baseline = baseline or test
@@ -357,12 +439,13 @@ def measure_starts(study: Setup) -> list[dict]:
 
 
 def summarise_starts(starts: list[dict]) -> dict:
-    """Titles of the starts of `measure_starts` that are better or worse than the first, random, in these trainings: {"better",
-    "worse", "gabor", "counts_seeds"}.
+    """Titles of the starts of `measure_starts` that are better or worse than the first, random, in
+    these trainings: {"better", "worse", "gabor", "counts_seeds"}.
 
-    Better or worse: the 95% interval of the paired difference in accuracy is clear of zero. counts_seeds: whether that interval
-    counts seeds (three or more) or images alone, which says nothing of another training. gabor: whether the Gabor bank is among
-    them, which fills the first layer only (notebook 01).
+    Better or worse: the 95% interval of the paired difference in accuracy is clear of zero.
+    counts_seeds: whether that interval counts seeds (three or more) or images alone, which says
+    nothing of another training. gabor: whether the Gabor bank is among them, which fills the first
+    layer only (notebook 01).
     """
     others = starts[1:]
     sides = {s["title"]: evaluation.side(s["difference"]["acc"]["ci95"]) for s in others}

@@ -1,7 +1,8 @@
 """Augmentation of whole batches on the device (notebook 04).
 
-Ranges are kept anatomically plausible for a frontal chest radiograph: a patient stands slightly rotated, shifted, nearer or
-farther, and is exposed a little more or less. A horizontal flip is apart, because it moves the heart to the other side.
+Ranges are kept anatomically plausible for a frontal chest radiograph: a patient stands slightly
+rotated, shifted, nearer or farther, and is exposed a little more or less. A horizontal flip is
+apart, because it moves the heart to the other side.
 """
 
 import inspect
@@ -29,7 +30,9 @@ def _uniform(n: int, half_width: float, like: Tensor) -> Tensor:
 
 
 def geometry(images: Tensor) -> Tensor:
-    """Rotate, shift and scale each image of (N, 1, H, W) by its own small random amount; borders are continued."""
+    """Rotate, shift and scale each image of (N, 1, H, W) by its own small random amount; borders
+    are continued.
+    """
     n = len(images)
     angle = _uniform(n, math.radians(ROTATION), images)
     zoom = 1 + _uniform(n, SCALE, images)
@@ -46,8 +49,8 @@ def geometry(images: Tensor) -> Tensor:
 
 
 def within(grid: Tensor, images: Tensor) -> Tensor:
-    """A sampling grid (N, H, W, 2) that ends at the centres of the outer pixels of (N, C, H, W): what is sampled at it is what
-    padding_mode="border" gives at the original one.
+    """A sampling grid (N, H, W, 2) that ends at the centres of the outer pixels of (N, C, H, W):
+    what is sampled at it is what padding_mode="border" gives at the original one.
     """
     height, width = images.shape[2:]
     outer = 1 - 1 / torch.tensor([width, height], dtype=grid.dtype, device=grid.device)
@@ -55,7 +58,9 @@ def within(grid: Tensor, images: Tensor) -> Tensor:
 
 
 def exposure(images: Tensor) -> Tensor:
-    """Change contrast and brightness of each image of (N, 1, H, W), values in [-1, 1], and clip as a detector does."""
+    """Change contrast and brightness of each image of (N, 1, H, W), values in [-1, 1], and clip as
+    a detector does.
+    """
     n = len(images)
     gain = 1 + _uniform(n, CONTRAST, images).view(n, 1, 1, 1)
     offset = _uniform(n, BRIGHTNESS, images).view(n, 1, 1, 1)
@@ -72,7 +77,9 @@ TRANSFORMS = {"geometry": geometry, "exposure": exposure, "flip": flip}
 
 
 def apply(images: Tensor, names: tuple[str, ...], only: Tensor | None = None) -> Tensor:
-    """Apply the named transforms in order to (N, 1, H, W); where `only` (N,) is False the image stays as it is."""
+    """Apply the named transforms in order to (N, 1, H, W); where `only` (N,) is False the image
+    stays as it is.
+    """
     changed = images
     for name in names:
         changed = TRANSFORMS[name](changed)
@@ -80,21 +87,31 @@ def apply(images: Tensor, names: tuple[str, ...], only: Tensor | None = None) ->
 
 
 def apply_own(images: Tensor, labels: Tensor, steps: Sequence[Callable]) -> tuple[Tensor, Tensor]:
-    """Apply steps of one's own, or of TRANSFORMS, in order to images (N, 1, H, W) with labels (N, 1) (notebook 05).
+    """Apply steps of one's own, or of TRANSFORMS, in order to images (N, 1, H, W) with labels (N,
+    1) (notebook 05).
 
-    A step is a function of the images, or of images and labels that gives both back; a transform of torchvision.transforms.v2 is
-    drawn anew for each image, except MixUp and CutMix, which mix the batch and its labels. Raises InputError where a step changes
-    the shape or the kind of the numbers.
+    A step is a function of the images, or of images and labels that gives both back; a transform of
+    torchvision.transforms.v2 is drawn anew for each image, except MixUp and CutMix, which mix the
+    batch and its labels. Raises InputError where a step changes the shape or the kind of the
+    numbers.
     """
     for step in steps:
         x, y = _apply_step(step, images, labels)
         name = getattr(step, "__name__", type(step).__name__)
         for what, before, after in (("citra", images, x), ("label", labels, y)):
-            if not isinstance(after, Tensor) or after.shape != before.shape or after.dtype != before.dtype:
-                got = f"{tuple(after.shape)} {after.dtype}" if isinstance(after, Tensor) else type(after).__name__
+            if (
+                not isinstance(after, Tensor)
+                or after.shape != before.shape
+                or after.dtype != before.dtype
+            ):
+                got = (
+                    f"{tuple(after.shape)} {after.dtype}"
+                    if isinstance(after, Tensor)
+                    else type(after).__name__
+                )
                 raise InputError(
-                    f"Augmentasi {name} mengubah {what} dari {tuple(before.shape)} {before.dtype} menjadi {got}: bentuk dan "
-                    "jenis bilangannya harus tetap."
+                    f"Augmentasi {name} mengubah {what} dari {tuple(before.shape)} {before.dtype} "
+                    f"menjadi {got}: bentuk dan jenis bilangannya harus tetap."
                 )
         images, labels = x, y
     return images, labels
@@ -107,17 +124,25 @@ def _apply_step(step: Callable, images: Tensor, labels: Tensor) -> tuple[Tensor,
         return mixed, shares[:, 1:]
     if isinstance(step, v2.Transform):
         return torch.stack([step(image) for image in images]), labels
-    needed = [p for p in inspect.signature(step).parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    needed = [
+        p
+        for p in inspect.signature(step).parameters.values()
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+    ]
     if len(needed) < 2:
         return step(images), labels
     changed = step(images, labels)
     if not isinstance(changed, tuple) or len(changed) != 2:
-        raise InputError("Augmentasi dengan dua masukan (citra, label) harus mengembalikan keduanya: return citra, label.")
+        raise InputError(
+            "Augmentasi dengan dua masukan (citra, label) harus mengembalikan keduanya: "
+            "return citra, label."
+        )
     return changed
 
 
 def preview(image: np.ndarray, names: tuple[str, ...], n: int, seed: int = 0) -> np.ndarray:
-    """n versions (n, H, W) uint8 of one image (H, W) uint8 under the named transforms, to be looked at.
+    """n versions (n, H, W) uint8 of one image (H, W) uint8 under the named transforms, to be looked
+    at.
 
     The global random state is left alone.
     """

@@ -1,7 +1,8 @@
 """Two classes of a MedMNIST file as arrays: images, labels, splits (explained in notebook 02).
 
-`load` reads the file through the medmnist package's own class and keeps two classes, `take` and `subset` cut it down, `to_tensor`
-makes the network's input. Which file it is, engine/sources.py decides. MedMNIST: Yang et al., Scientific Data 10:41 (2023).
+`load` reads the file through the medmnist package's own class and keeps two classes, `take` and
+`subset` cut it down, `to_tensor` makes the network's input. Which file it is, engine/sources.py
+decides. MedMNIST: Yang et al., Scientific Data 10:41 (2023).
 """
 
 import hashlib
@@ -25,8 +26,8 @@ from cxr_helpers.engine.sources import SPLITS, Source, check_layout, headers, on
 
 DEFAULT_CLASSES = "cardiomegaly,pneumothorax"
 UNKNOWN_PATIENTS = (
-    "Susunan labelnya berbeda dari daftar pasien ChestX-ray14, sehingga pasiennya tidak diketahui dan setiap citra dianggap "
-    "berasal dari pasien yang berlainan."
+    "Susunan labelnya berbeda dari daftar pasien ChestX-ray14, sehingga pasiennya tidak diketahui "
+    "dan setiap citra dianggap berasal dari pasien yang berlainan."
 )
 FEW = 10  # images of a class in a split
 LOPSIDED = 20  # images of one class for each of the other
@@ -66,10 +67,12 @@ INDONESIAN = {
 
 @dataclass(frozen=True)
 class Split:
-    """images (N, H, W) uint8; labels (N,) uint8 in {0, 1}; rows (N,) int64, the images' place in the file's split.
+    """images (N, H, W) uint8; labels (N,) uint8 in {0, 1}; rows (N,) int64, the images' place in
+    the file's split.
 
-    truth: the phantom's ground truth of these images, {name: (N, …)}, or None. It is for analysis and never reaches a network.
-    patients: (N,) int64, equal for images of one patient; None where each image counts as a patient of its own.
+    truth: the phantom's ground truth of these images, {name: (N, …)}, or None. It is for analysis
+    and never reaches a network. patients: (N,) int64, equal for images of one patient; None where
+    each image counts as a patient of its own.
     """
 
     images: np.ndarray
@@ -91,9 +94,10 @@ class Split:
 class Dataset:
     """Two classes of one source. Label 0 is classes[0], label 1 is classes[1].
 
-    classes: as MedMNIST writes them; class_names_id: for display; fingerprint: 16 hexadecimal digits of SHA-256 over images
-    (of the phantom: rows) and labels; counts: {split: {class: n}}; overlap: {"train-val": n, …}, how many images of the second
-    split are also in the first, pixel by pixel; extra: further test images, which the phantom can draw at will, or None.
+    classes: as MedMNIST writes them; class_names_id: for display; fingerprint: 16 hexadecimal
+    digits of SHA-256 over images (of the phantom: rows) and labels; counts: {split: {class: n}};
+    overlap: {"train-val": n, …}, how many images of the second split are also in the first, pixel
+    by pixel; extra: further test images, which the phantom can draw at will, or None.
     """
 
     source: Source
@@ -108,18 +112,19 @@ class Dataset:
     extra: Split | None = None
 
 
-# --- reading it -----------------------------------------------------------------------------------------------------
+# --- reading it -----------------------------------------------------------------------------------
 
 
 def load(source: Source, classes: str = "auto") -> Dataset:
     """Read the two classes of `source`, every split, in the file's order.
 
-    classes: two names as MedMNIST or the file itself writes them, any case, separated by a comma; the first becomes label 0, the
-    second label 1. "auto": the course's two classes for ChestMNIST, both classes of a set that has two. Where an image may carry
-    several labels (ChestMNIST) only those whose ONLY label is one of the two are kept. What is odd about the images (cautions) is
-    added to the source's note.
-    Colour becomes grey by ITU-R BT.601 luminance, 0.299 R + 0.587 G + 0.114 B.
-    Raises InputError when the file has not the layout, a name is unknown, or a split has no image of a class.
+    classes: two names as MedMNIST or the file itself writes them, any case, separated by a comma;
+    the first becomes label 0, the second label 1. "auto": the course's two classes for ChestMNIST,
+    both classes of a set that has two. Where an image may carry several labels (ChestMNIST) only
+    those whose ONLY label is one of the two are kept. What is odd about the images (cautions) is
+    added to the source's note. Colour becomes grey by ITU-R BT.601 luminance, 0.299 R + 0.587 G +
+    0.114 B. Raises InputError when the file has not the layout, a name is unknown, or a split has
+    no image of a class.
     """
     check_layout(source.path, source.flag, source.size)
     names = _named(source, classes)
@@ -131,8 +136,14 @@ def load(source: Source, classes: str = "auto") -> Dataset:
     if source.truth is not None:
         splits = {name: _with_truth(source, name, part) for name, part in splits.items()}
     classes = names[pair[0]], names[pair[1]]
-    if source.kind != "phantom" and source.flag == "chestmnist" and set(classes) == set(DEFAULT_CLASSES.split(",")):
-        source, splits = _with_patients(source, splits, swapped=",".join(classes) != DEFAULT_CLASSES)
+    if (
+        source.kind != "phantom"
+        and source.flag == "chestmnist"
+        and set(classes) == set(DEFAULT_CLASSES.split(","))
+    ):
+        source, splits = _with_patients(
+            source, splits, swapped=",".join(classes) != DEFAULT_CLASSES
+        )
     if source.kind != "phantom":
         for sentence in cautions(splits, classes):
             source = _noted(source, sentence)
@@ -145,11 +156,18 @@ def _noted(source: Source, sentence: str) -> Source:
 
 
 def _named(source: Source, classes: str) -> list[str]:
-    """The file's class names. Two bare numbers take the two names of CLASSES, in ascending order."""
+    """The file's class names. Two bare numbers take the two names of CLASSES, in ascending
+    order.
+    """
     names = list(source.class_names)
     words = [word.strip().lower() for word in str(classes).split(",")]
     bare = not source.flag and all(name.lstrip("-").isdigit() for name in names)
-    if bare and len(names) == len(words) == len(set(words)) == 2 and all(words) and not set(words) & set(names):
+    if (
+        bare
+        and len(names) == len(words) == len(set(words)) == 2
+        and all(words)
+        and not set(words) & set(names)
+    ):
         return words
     return names
 
@@ -160,44 +178,61 @@ def _default_classes(source: Source, names: list[str]) -> str:
     if len(names) == 2:
         return ",".join(names)
     raise InputError(
-        f"{source.title} mempunyai {len(names)} kelas: pilih dua dengan CLASSES=a,b. Kelas yang ada: {'; '.join(names)}."
+        f"{source.title} mempunyai {len(names)} kelas: pilih dua dengan CLASSES=a,b. "
+        f"Kelas yang ada: {'; '.join(names)}."
     )
 
 
 def _parse_classes(classes: str, names: list[str]) -> tuple[int, int]:
     known = {name.lower(): index for index, name in enumerate(names)}
     words = str(classes).lower().split(",")
-    # Some names hold a comma themselves ("normal, benign"), so every comma is tried as the one between the two.
-    halves = [(",".join(words[:i]).strip(), ",".join(words[i:]).strip()) for i in range(1, len(words))]
+    # Some names hold a comma themselves ("normal, benign"), so every comma is tried as the one
+    # between the two.
+    halves = [
+        (",".join(words[:i]).strip(), ",".join(words[i:]).strip()) for i in range(1, len(words))
+    ]
     for first, second in halves:
         if first in known and second in known:
             if first == second:
-                raise InputError(f"CLASSES={classes} menyebut kelas yang sama dua kali: berikan dua kelas yang berbeda.")
+                raise InputError(
+                    f"CLASSES={classes} menyebut kelas yang sama dua kali: "
+                    "berikan dua kelas yang berbeda."
+                )
             return known[first], known[second]
     listed = "; ".join(names)
     if len(words) != 2:
-        raise InputError(f"CLASSES={classes} harus berisi dua kelas yang dipisahkan koma. Kelas yang ada: {listed}.")
+        raise InputError(
+            f"CLASSES={classes} harus berisi dua kelas yang dipisahkan koma. "
+            f"Kelas yang ada: {listed}."
+        )
     unknown = ", ".join(word.strip() or "(kosong)" for word in words if word.strip() not in known)
-    raise InputError(f"Kelas {unknown} pada CLASSES={classes} tidak dikenal. Kelas yang ada: {listed}.")
+    raise InputError(
+        f"Kelas {unknown} pada CLASSES={classes} tidak dikenal. Kelas yang ada: {listed}."
+    )
 
 
 @contextmanager
 def _arrays(source: Source) -> Iterator[Callable[[str], tuple[np.ndarray | None, np.ndarray]]]:
-    """A function that gives a split's images (N, H, W[, C]; None where engine/largefile.py is to read those that are wanted) and
-    labels, (N,) class numbers or (N, K) columns 0/1.
+    """A function that gives a split's images (N, H, W[, C]; None where engine/largefile.py is to
+    read those that are wanted) and labels, (N,) class numbers or (N, K) columns 0/1.
     """
     large = largefile.is_large(headers(source.path)["train_images"][0])
     if large or not source.flag:
         own = None if source.flag else ownfile.read_labels(source.path)[2]
         with np.load(source.path, allow_pickle=False) as arrays:
             labels = own or {split: arrays[f"{split}_labels"] for split in SPLITS}
-            flat = labels if source.many_labels else {split: each.reshape(-1) for split, each in labels.items()}
+            flat = (
+                labels
+                if source.many_labels
+                else {split: each.reshape(-1) for split, each in labels.items()}
+            )
             yield lambda split: (None if large else arrays[f"{split}_images"], flat[split])
         return
     with _medmnist_root(source) as root:
 
         def read(split: str) -> tuple[np.ndarray, np.ndarray]:
-            # Its len() and repr() assert the published number of images, so only its arrays are used.
+            # Its len() and repr() assert the published number of images, so only its arrays are
+            # used.
             kind = getattr(medmnist, source.collection)
             whole = kind(split=split, root=str(root), size=source.size, download=False)
             labels = np.asarray(whole.labels)
@@ -215,7 +250,8 @@ def _medmnist_root(source: Source) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
         alias = Path(root) / expected.name
-        for give_name in (os.symlink, os.link, shutil.copyfile):  # Windows lets few users make links
+        # Windows lets few users make links
+        for give_name in (os.symlink, os.link, shutil.copyfile):
             try:
                 give_name(source.path.resolve(), alias)
                 break
@@ -226,11 +262,19 @@ def _medmnist_root(source: Source) -> Iterator[Path]:
 
 
 def _read_split(
-    source: Source, split: str, pair: tuple[int, int], names: list[str], images: np.ndarray | None, labels: np.ndarray
+    source: Source,
+    split: str,
+    pair: tuple[int, int],
+    names: list[str],
+    images: np.ndarray | None,
+    labels: np.ndarray,
 ) -> Split:
     highest = 1 if source.many_labels else len(names) - 1
     if labels.size and (labels.min() < 0 or labels.max() > highest):
-        raise InputError(f"{split}_labels di {source.path} memuat nilai di luar 0 sampai {highest}: perbaiki berkasnya.")
+        raise InputError(
+            f"{split}_labels di {source.path} memuat nilai di luar 0 sampai {highest}: "
+            "perbaiki berkasnya."
+        )
     if source.many_labels:
         single = labels.sum(axis=1) == 1
         member = [single & (labels[:, index] == 1) for index in pair]
@@ -240,10 +284,13 @@ def _read_split(
         if not chosen.any():
             only = " dengan label itu saja" if source.many_labels else ""
             raise InputError(
-                f"Kelas {names[index]} tidak mempunyai citra{only} di split {split} pada {source.path}: pilih kelas lain."
+                f"Kelas {names[index]} tidak mempunyai citra{only} di split {split} "
+                f"pada {source.path}: pilih kelas lain."
             )
     rows = np.flatnonzero(member[0] | member[1]).astype(np.int64)
-    chosen = largefile.rows(source.path, f"{split}_images", rows) if images is None else images[rows]
+    chosen = (
+        largefile.rows(source.path, f"{split}_images", rows) if images is None else images[rows]
+    )
     return Split(grey(chosen), member[1][rows].astype(np.uint8), rows)
 
 
@@ -252,8 +299,11 @@ def grey(images: np.ndarray) -> np.ndarray:
     if images.ndim == 3 or images.shape[3] == 1:
         return np.ascontiguousarray(images.reshape(images.shape[:3]))
     weights = np.array(LUMINANCE, np.uint32)
-    # Whole numbers, so that every machine rounds alike; one image at a time, since 32 bits a channel are four times the file.
-    return np.array([(image.astype(np.uint32) @ weights + 500) // 1000 for image in images]).astype(np.uint8)
+    # Whole numbers, so that every machine rounds alike; one image at a time, since 32 bits a
+    # channel are four times the file.
+    return np.array([(image.astype(np.uint32) @ weights + 500) // 1000 for image in images]).astype(
+        np.uint8
+    )
 
 
 def _with_truth(source: Source, split: str, part: Split) -> Split:
@@ -265,52 +315,74 @@ def _read_truth(source: Source, split: str, rows: np.ndarray) -> dict[str, np.nd
     expected = headers(source.path)[f"{split}_labels"][0][0]
     with one_line(source.truth), np.load(source.truth, allow_pickle=False) as arrays:
         prefix = f"{split}_"
-        whole = {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}
+        whole = {
+            name.removeprefix(prefix): arrays[name]
+            for name in arrays.files
+            if name.startswith(prefix)
+        }
     if not whole or any(len(array) != expected for array in whole.values()):
-        raise InputError(f"Berkas {source.truth} tidak cocok dengan fantomnya: hapus berkas itu, lalu jalankan lagi.")
+        raise InputError(
+            f"Berkas {source.truth} tidak cocok dengan fantomnya: "
+            "hapus berkas itu, lalu jalankan lagi."
+        )
     return {name: array[rows] for name, array in whole.items()}
 
 
-def _with_patients(source: Source, splits: dict[str, Split], swapped: bool) -> tuple[Source, dict[str, Split]]:
-    """The splits with their patients where rows and labels are those of the patients' list; else a note that says so.
+def _with_patients(
+    source: Source, splits: dict[str, Split], swapped: bool
+) -> tuple[Source, dict[str, Split]]:
+    """The splits with their patients where rows and labels are those of the patients' list; else a
+    note that says so.
 
     swapped: whether label 0 is the default pair's second class.
     """
-    known = patients.match({name: (part.rows, part.labels ^ swapped) for name, part in splits.items()})
+    known = patients.match(
+        {name: (part.rows, part.labels ^ swapped) for name, part in splits.items()}
+    )
     if known is None:
         return _noted(source, UNKNOWN_PATIENTS), splits
     return source, {name: replace(part, patients=known[name]) for name, part in splits.items()}
 
 
-# --- what is odd about it -------------------------------------------------------------------------------------------
+# --- what is odd about it -------------------------------------------------------------------------
 
 
 def cautions(splits: dict[str, Split], classes: tuple[str, str]) -> list[str]:
-    """What a reader must know before believing numbers from these splits, as Indonesian sentences: few images of a class, one
-    class far rarer than the other, flat or equal images (notebook 02).
+    """What a reader must know before believing numbers from these splits, as Indonesian sentences:
+    few images of a class, one class far rarer than the other, flat or equal images (notebook 02).
     """
     said = []
     for name, part in splits.items():
         counts = [int((part.labels == label).sum()) for label in (0, 1)]
         rare, n = int(np.argmin(counts)), len(part)
         if min(counts) < FEW:
-            said.append(f"Split {name} hanya memuat {counts[rare]} citra kelas {classes[rare]}: angkanya sangat tidak pasti.")
+            said.append(
+                f"Split {name} hanya memuat {counts[rare]} citra kelas {classes[rare]}: "
+                "angkanya sangat tidak pasti."
+            )
         if max(counts) >= LOPSIDED * min(counts):
             ratio = indonesian.number(max(counts) / min(counts), 0)
             said.append(
-                f"Di split {name} kelas {classes[rare]} berbanding 1:{ratio} dengan kelas {classes[1 - rare]}: akurasi hampir "
-                "tidak berarti di sana, bacalah AUC dan akurasi seimbang."
+                f"Di split {name} kelas {classes[rare]} berbanding 1:{ratio} "
+                f"dengan kelas {classes[1 - rare]}: "
+                "akurasi hampir tidak berarti di sana, bacalah AUC dan akurasi seimbang."
             )
         flat = int((part.images.min(axis=(1, 2)) == part.images.max(axis=(1, 2))).sum())
         if all(np.array_equal(image, part.images[0]) for image in part.images):
-            said.append(f"Semua citra split {name} sama persis: tidak ada yang dapat dipelajari darinya.")
+            said.append(
+                f"Semua citra split {name} sama persis: tidak ada yang dapat dipelajari darinya."
+            )
         elif flat > FLAT * n:
-            said.append(f"{indonesian.number(flat, 0)} dari {indonesian.number(n, 0)} citra split {name} berwarna rata.")
+            said.append(
+                f"{indonesian.number(flat, 0)} dari {indonesian.number(n, 0)} citra "
+                f"split {name} berwarna rata."
+            )
     return said
 
 
 def enough(dataset: Dataset, n: int) -> None:
-    """Refuse to divide the training and validation images into n folds when a class has fewer images (or patients) than that.
+    """Refuse to divide the training and validation images into n folds when a class has fewer
+    images (or patients) than that.
 
     Raises InputError that names the class and its number (notebook 04).
     """
@@ -318,18 +390,24 @@ def enough(dataset: Dataset, n: int) -> None:
     for label, name in enumerate(dataset.class_names_id):
         mine = [np.flatnonzero(part.labels == label) for part in pool]
         known = all(part.patients is not None for part in pool)
-        count = sum(len(np.unique(part.patients[rows])) if known else len(rows) for part, rows in zip(pool, mine, strict=True))
+        count = sum(
+            len(np.unique(part.patients[rows])) if known else len(rows)
+            for part, rows in zip(pool, mine, strict=True)
+        )
         if count < n:
             raise InputError(
-                f"Kelas {name} hanya mempunyai {count} {'pasien' if known else 'citra'} di split latih dan validasi, kurang dari "
-                f"{n} lipatan validasi silang: pakai PRESET=full atau tambahkan citra kelas itu."
+                f"Kelas {name} hanya mempunyai {count} {'pasien' if known else 'citra'} "
+                f"di split latih dan validasi, kurang dari {n} lipatan validasi silang: "
+                "pakai PRESET=full atau tambahkan citra kelas itu."
             )
 
 
-# --- the contract ---------------------------------------------------------------------------------------------------
+# --- the contract ---------------------------------------------------------------------------------
 
 
-def _dataset(source: Source, classes: tuple[str, str], splits: dict[str, Split], extra: Split | None = None) -> Dataset:
+def _dataset(
+    source: Source, classes: tuple[str, str], splits: dict[str, Split], extra: Split | None = None
+) -> Dataset:
     held = splits if extra is None else splits | {"extra": extra}
     return Dataset(
         source=source,
@@ -347,26 +425,33 @@ def _dataset(source: Source, classes: tuple[str, str], splits: dict[str, Split],
 
 
 def _fingerprint(source: Source, splits: dict[str, Split]) -> str:
-    digest = hashlib.sha256(source.path.stem.encode() if (drawn := source.kind == "phantom") else b"")
+    digest = hashlib.sha256(
+        source.path.stem.encode() if (drawn := source.kind == "phantom") else b""
+    )
     for name, part in splits.items():
         digest.update(f"{name}{part.images.shape}".encode())
-        for array in (part.rows if drawn else part.images, part.labels):  # another processor rounds some of its pixels otherwise
+        # another processor rounds some of its pixels otherwise
+        for array in (part.rows if drawn else part.images, part.labels):
             digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()[:16]
 
 
 def _overlap(splits: dict[str, Split]) -> dict[str, int]:
-    digests = {name: [hashlib.sha256(image).digest() for image in part.images] for name, part in splits.items()}
+    digests = {
+        name: [hashlib.sha256(image).digest() for image in part.images]
+        for name, part in splits.items()
+    }
     pairs = itertools.combinations(splits, 2)
     seen = {name: set(each) for name, each in digests.items()}
     return {f"{a}-{b}": sum(digest in seen[a] for digest in digests[b]) for a, b in pairs}
 
 
 def subset(split: Split, n: int | None, seed: int) -> Split:
-    """n images with the classes in the split's own proportion (at least one of each), in the split's order; None or n ≥ N: all.
+    """n images with the classes in the split's own proportion (at least one of each), in the
+    split's order; None or n ≥ N: all.
 
-    The same seed gives the same images; of the same seed, a smaller subset lies within a larger one up to the rounding of the
-    proportion. Raises InputError when n < 2.
+    The same seed gives the same images; of the same seed, a smaller subset lies within a larger one
+    up to the rounding of the proportion. Raises InputError when n < 2.
     """
     if n is None or n >= len(split):
         return split
@@ -384,8 +469,12 @@ def subset(split: Split, n: int | None, seed: int) -> Split:
     return Split(split.images[keep], split.labels[keep], split.rows[keep], truth, who)
 
 
-def take(dataset: Dataset, train: int | None, val: int | None, test: int | None, seed: int) -> Dataset:
-    """The data set with each split cut down by `subset`; fingerprint, counts and overlap are those of what is left."""
+def take(
+    dataset: Dataset, train: int | None, val: int | None, test: int | None, seed: int
+) -> Dataset:
+    """The data set with each split cut down by `subset`; fingerprint, counts and overlap are those
+    of what is left.
+    """
     sizes = {"train": train, "val": val, "test": test}
     if all(n is None or n >= len(getattr(dataset, name)) for name, n in sizes.items()):
         return dataset
@@ -394,23 +483,40 @@ def take(dataset: Dataset, train: int | None, val: int | None, test: int | None,
 
 
 def with_splits(dataset: Dataset, **splits: Split) -> Dataset:
-    """The data set with other splits (train=, val=, test=, extra=); fingerprint, counts and overlap follow."""
+    """The data set with other splits (train=, val=, test=, extra=); fingerprint, counts and overlap
+    follow.
+    """
     extra = splits.pop("extra", dataset.extra)
-    return _dataset(dataset.source, dataset.classes, {name: splits.get(name, getattr(dataset, name)) for name in SPLITS}, extra)
+    return _dataset(
+        dataset.source,
+        dataset.classes,
+        {name: splits.get(name, getattr(dataset, name)) for name in SPLITS},
+        extra,
+    )
 
 
 def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
-    """uint8 (N, H, W) in 0…255 → float32 (N, 1, H, W) in −1…1 on `device`: (x/255 − 0.5)/0.5, the course's normalisation."""
-    return torch.from_numpy(np.array(images)).to(device).float().div(255).sub(0.5).div(0.5).unsqueeze(1)
+    """uint8 (N, H, W) in 0…255 → float32 (N, 1, H, W) in −1…1 on `device`: (x/255 − 0.5)/0.5, the
+    course's normalisation.
+    """
+    return (
+        torch.from_numpy(np.array(images))
+        .to(device)
+        .float()
+        .div(255)
+        .sub(0.5)
+        .div(0.5)
+        .unsqueeze(1)
+    )
 
 
 def intensity(split: Split, bins: int = 32) -> dict:
-    """Grey values of a split by class: {"edges": (bins + 1,) in 0…256, "pixels", "images": (2, bins), "auc", "brighter"}
-    (notebook 02).
+    """Grey values of a split by class: {"edges": (bins + 1,) in 0…256, "pixels", "images": (2,
+    bins), "auc", "brighter"} (notebook 02).
 
-    "pixels" and "images" are the shares of a class's pixels, and of its images by their mean, in each bin; "auc" is the
-    estimate of how well the mean alone tells the classes apart, "brighter" the label of the brighter class where its interval
-    leaves out 0.5, else None.
+    "pixels" and "images" are the shares of a class's pixels, and of its images by their mean, in
+    each bin; "auc" is the estimate of how well the mean alone tells the classes apart, "brighter"
+    the label of the brighter class where its interval leaves out 0.5, else None.
     """
     edges = np.linspace(0, 256, bins + 1)
 
@@ -430,21 +536,39 @@ def intensity(split: Split, bins: int = 32) -> dict:
 
 
 def describe(dataset: Dataset) -> list[tuple[str, str]]:
-    """The contract as (label, value) lines in Indonesian: classes and their order, counts, image range, fingerprint, overlap."""
+    """The contract as (label, value) lines in Indonesian: classes and their order, counts, image
+    range, fingerprint, overlap.
+    """
     splits = {name: getattr(dataset, name) for name in SPLITS}
     shown = zip(dataset.classes, dataset.class_names_id, strict=True)
     lines = [("Sumber data", dataset.source.title), ("Keterangan", dataset.source.note)]
-    lines += [(f"Label {label}", f"{name_id} ({name})") for label, (name, name_id) in enumerate(shown)]
+    lines += [
+        (f"Label {label}", f"{name_id} ({name})") for label, (name, name_id) in enumerate(shown)
+    ]
     for split, part in splits.items():
         each = [
             f"{name} {indonesian.number(dataset.counts[split][key], 0)}"
             for key, name in zip(dataset.classes, dataset.class_names_id, strict=True)
         ]
-        of = "" if part.patients is None else f" dari {indonesian.number(part.n_patients, 0)} pasien"
-        lines.append((f"Citra {split}", f"{indonesian.number(len(part), 0)}{of} ({', '.join(each)})"))
+        of = (
+            "" if part.patients is None else f" dari {indonesian.number(part.n_patients, 0)} pasien"
+        )
+        lines.append(
+            (f"Citra {split}", f"{indonesian.number(len(part), 0)}{of} ({', '.join(each)})")
+        )
     low = min(int(part.images.min()) for part in splits.values())
     high = max(int(part.images.max()) for part in splits.values())
-    lines.append(("Ukuran dan rentang piksel", f"{dataset.source.size}×{dataset.source.size}, {low} sampai {high} (uint8)"))
-    lines.append(("Citra identik antarsplit", ", ".join(f"{pair} {n}" for pair, n in dataset.overlap.items())))
+    lines.append(
+        (
+            "Ukuran dan rentang piksel",
+            f"{dataset.source.size}×{dataset.source.size}, {low} sampai {high} (uint8)",
+        )
+    )
+    lines.append(
+        (
+            "Citra identik antarsplit",
+            ", ".join(f"{pair} {n}" for pair, n in dataset.overlap.items()),
+        )
+    )
     lines.append(("Sidik jari data", dataset.fingerprint))
     return lines

@@ -1,14 +1,17 @@
-"""Metrics with their 95% intervals, calibration and paired comparisons, from logits and labels (notebooks 02, 03 and 04).
+"""Metrics with their 95% intervals, calibration and paired comparisons, from logits and labels
+(notebooks 02, 03 and 04).
 
-Class 1 is the positive class. Nothing here sees an image or a model. Intervals: Wilson (1927) for shares of images (accuracy,
-sensitivity, specificity), which stays honest near 0 and 1 and in small samples; Newcombe (1998) for sums and differences of two
-shares (balanced accuracy, gap); for everything else the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), resampled
-within each class so that the class counts stay as they are. Differences are paired: both models are resampled on the same
-images.
+Class 1 is the positive class. Nothing here sees an image or a model. Intervals: Wilson (1927) for
+shares of images (accuracy, sensitivity, specificity), which stays honest near 0 and 1 and in small
+samples; Newcombe (1998) for sums and differences of two shares (balanced accuracy, gap); for
+everything else the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), resampled within each
+class so that the class counts stay as they are. Differences are paired: both models are resampled
+on the same images.
 
-Images of one patient are not independent. Where `patients` (N,) is given, equal for images of one patient, whole patients are
-resampled (Davison & Hinkley 1997, sec. 3.8; Field & Welsh 2007), and a share has Wilson's interval at its effective number of
-images, n over the design effect (Rao & Scott 1992; compared by Dean & Pagano 2015). None: each image counts for itself.
+Images of one patient are not independent. Where `patients` (N,) is given, equal for images of one
+patient, whole patients are resampled (Davison & Hinkley 1997, sec. 3.8; Field & Welsh 2007), and a
+share has Wilson's interval at its effective number of images, n over the design effect (Rao & Scott
+1992; compared by Dean & Pagano 2015). None: each image counts for itself.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +25,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 REPEATS = 2000
-CHUNK = 1_000_000  # numbers of a bootstrap in memory at once: 100,000 images take as little of it as 1,000
+# numbers of a bootstrap in memory at once: 100,000 images take as little of it as 1,000
+CHUNK = 1_000_000
 LEVEL = 0.95
 FEWEST_SEEDS = 3  # an interval over fewer counts images only
 BINS = 15  # of the expected calibration error, as in Guo et al. 2017
@@ -31,7 +35,9 @@ ECE = METRICS.index("ece")
 
 
 def _chunks(repeats: int, n: int) -> Iterator[int]:
-    """How many of `repeats` rows of n numbers to draw at a time, so that no more than CHUNK numbers are drawn at once."""
+    """How many of `repeats` rows of n numbers to draw at a time, so that no more than CHUNK numbers
+    are drawn at once.
+    """
     most = max(1, CHUNK // n)
     return (min(most, repeats - done) for done in range(0, repeats, most))
 
@@ -39,10 +45,12 @@ def _chunks(repeats: int, n: int) -> Iterator[int]:
 def resample(
     labels: np.ndarray, repeats: int = REPEATS, seed: int = 0, patients: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
-    """Row numbers drawn with replacement within each class of labels (N,): `repeats` rows of N, in chunks (some, N).
+    """Row numbers drawn with replacement within each class of labels (N,): `repeats` rows of N, in
+    chunks (some, N).
 
-    By whole patients if given; a patient with images of both classes (one in a hundred of ChestMNIST's) counts in each class as a
-    patient of its own. Each class has a stream of random numbers of its own, so how they are cut into chunks changes nothing.
+    By whole patients if given; a patient with images of both classes (one in a hundred of
+    ChestMNIST's) counts in each class as a patient of its own. Each class has a stream of random
+    numbers of its own, so how they are cut into chunks changes nothing.
     """
     classes = [np.flatnonzero(labels == value) for value in np.unique(labels)]
     streams = np.random.default_rng(seed).spawn(len(classes))
@@ -58,16 +66,27 @@ def resample(
 
 
 def replicates(
-    statistic: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None
+    statistic: Callable[[np.ndarray], np.ndarray],
+    labels: np.ndarray,
+    seed: int = 0,
+    patients: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A statistic of row numbers on every resample, `statistic((some, N) rows) → (…, some)`: (…, REPEATS)."""
-    return np.concatenate([statistic(rows) for rows in resample(labels, seed=seed, patients=patients)], axis=-1)
+    """A statistic of row numbers on every resample, `statistic((some, N) rows) → (…, some)`: (…,
+    REPEATS).
+    """
+    return np.concatenate(
+        [statistic(rows) for rows in resample(labels, seed=seed, patients=patients)], axis=-1
+    )
 
 
-def _whole_patients(patients: np.ndarray, repeats: int, generator: np.random.Generator) -> np.ndarray:
-    """(repeats, N) places in patients (N,): patients drawn with replacement, each with all its images, until N are there.
+def _whole_patients(
+    patients: np.ndarray, repeats: int, generator: np.random.Generator
+) -> np.ndarray:
+    """(repeats, N) places in patients (N,): patients drawn with replacement, each with all its
+    images, until N are there.
 
-    The last patient is cut, as the stationary bootstrap cuts its last block (Politis & Romano 1994), so that N stays as it is.
+    The last patient is cut, as the stationary bootstrap cuts its last block (Politis & Romano
+    1994), so that N stays as it is.
     """
     by_patient = np.argsort(patients, kind="stable")
     _, first, sizes = np.unique(patients[by_patient], return_index=True, return_counts=True)
@@ -81,20 +100,26 @@ def _whole_patients(patients: np.ndarray, repeats: int, generator: np.random.Gen
 
 
 def among(patients: np.ndarray | None, which: np.ndarray) -> np.ndarray | None:
-    """The patients of some of the images (a mask or row numbers); None where patients are not known."""
+    """The patients of some of the images (a mask or row numbers); None where patients are not
+    known.
+    """
     return None if patients is None else patients[which]
 
 
 def n_patients(patients: np.ndarray | None, which: np.ndarray | slice = slice(None)) -> int | None:
-    """How many patients some of the images (a mask, row numbers or a slice) show; None where patients are not known."""
+    """How many patients some of the images (a mask, row numbers or a slice) show; None where
+    patients are not known.
+    """
     return None if patients is None else len(np.unique(patients[which]))
 
 
 def effective_size(hits: np.ndarray, patients: np.ndarray | None = None) -> float:
-    """How many independent images say as much about the share hits (N,) in [0, 1] as these do: N over the design effect.
+    """How many independent images say as much about the share hits (N,) in [0, 1] as these do: N
+    over the design effect.
 
-    The variance of the share between patients is that of a ratio (Rao & Scott 1992), never counted below that of N independent
-    images. Where all hits are alike it says nothing, and the images of a patient count as one (Kish 1965: N² / Σ sizes²).
+    The variance of the share between patients is that of a ratio (Rao & Scott 1992), never counted
+    below that of N independent images. Where all hits are alike it says nothing, and the images of
+    a patient count as one (Kish 1965: N² / Σ sizes²).
     """
     n, value = len(hits), float(np.mean(hits))
     if patients is None:
@@ -108,7 +133,9 @@ def effective_size(hits: np.ndarray, patients: np.ndarray | None = None) -> floa
 
 
 def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """ECE of the predicted class over 15 bins of equal width (Guo et al. 2017, eq. 3); arrays (..., N), result (...)."""
+    """ECE of the predicted class over 15 bins of equal width (Guo et al. 2017, eq. 3); arrays (...,
+    N), result (...).
+    """
     predicted = probability > 0.5
     confidence = np.where(predicted, probability, 1 - probability)
     correct = predicted == labels
@@ -120,24 +147,33 @@ def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> n
     return error
 
 
-def without_bias(point: float, samples: np.ndarray, least: float = -np.inf) -> tuple[float, np.ndarray]:
-    """An ECE (or a difference of two) and its resamples (REPEATS,) without its bias as the bootstrap estimates it.
+def without_bias(
+    point: float, samples: np.ndarray, least: float = -np.inf
+) -> tuple[float, np.ndarray]:
+    """An ECE (or a difference of two) and its resamples (REPEATS,) without its bias as the
+    bootstrap estimates it.
 
-    Chance moves every bin off its confidence and the ECE adds up how far: it is too large, most of all near 0, and that of a
-    resample is too large once more, which says by how much (Efron & Tibshirani 1993, ch. 10; for the ECE Kumar et al. 2019). At 0
-    some is left: whether an ECE is above chance at all, `chance_calibration_error` says.
+    Chance moves every bin off its confidence and the ECE adds up how far: it is too large, most of
+    all near 0, and that of a resample is too large once more, which says by how much (Efron &
+    Tibshirani 1993, ch. 10; for the ECE Kumar et al. 2019). At 0 some is left: whether an ECE is
+    above chance at all, `chance_calibration_error` says.
     """
     return max(least, float(2 * point - samples.mean())), np.maximum(least, 2 * point - samples)
 
 
-def chance_calibration_error(logits: np.ndarray, patients: np.ndarray | None = None, seed: int = 0) -> dict:
-    """The ECE that a calibrated network with these logits (N,) would show by chance: {"value", "range95"}, mean and range.
+def chance_calibration_error(
+    logits: np.ndarray, patients: np.ndarray | None = None, seed: int = 0
+) -> dict:
+    """The ECE that a calibrated network with these logits (N,) would show by chance: {"value",
+    "range95"}, mean and range.
 
-    Labels are drawn from the network's own probabilities (consistency resampling: Bröcker & Smith 2007); images of one patient
-    share the draw, as they mostly share the class.
+    Labels are drawn from the network's own probabilities (consistency resampling: Bröcker & Smith
+    2007); images of one patient share the draw, as they mostly share the class.
     """
     probability = expit(logits)
-    who = np.arange(len(logits)) if patients is None else np.unique(patients, return_inverse=True)[1]
+    who = (
+        np.arange(len(logits)) if patients is None else np.unique(patients, return_inverse=True)[1]
+    )
     generator, found = np.random.default_rng(seed), []
     for some in _chunks(REPEATS, len(logits)):
         labels = generator.random((some, who.max() + 1))[:, who] < probability
@@ -147,7 +183,9 @@ def chance_calibration_error(logits: np.ndarray, patients: np.ndarray | None = N
 
 
 def area_under_curve(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve by the rank sum (Hanley & McNeil 1982); ties count one half. Arrays (..., N), result (...)."""
+    """Area under the ROC curve by the rank sum (Hanley & McNeil 1982); ties count one half. Arrays
+    (..., N), result (...).
+    """
     positive = labels == 1
     n_positive, n = positive.sum(-1), labels.shape[-1]
     ranks = rankdata(score, axis=-1)
@@ -156,9 +194,11 @@ def area_under_curve(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def metric_values(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Every metric of METRICS from logits and labels of the same shape (..., N); each result has shape (...).
+    """Every metric of METRICS from logits and labels of the same shape (..., N); each result has
+    shape (...).
 
-    The decision is p > 0.5. F1 is 0 where nothing is predicted positive. Both classes must be present.
+    The decision is p > 0.5. F1 is 0 where nothing is predicted positive. Both classes must be
+    present.
     """
     positive, predicted = labels == 1, logits > 0
     true_positive = (positive & predicted).sum(-1)
@@ -181,10 +221,13 @@ def _every_metric(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def wilson(successes: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval of the share successes / n (Wilson 1927). A mean over seeds may be a fractional count."""
+    """Wilson's score interval of the share successes / n (Wilson 1927). A mean over seeds may be a
+    fractional count.
+    """
     low, high = proportion_confint(successes, n, alpha=1 - level, method="wilson")
     share = successes / n
-    return min(share, float(low)), max(share, float(high))  # at 0 and 1 a bound is the share itself, which rounding would miss
+    # at 0 and 1 a bound is the share itself, which rounding would miss
+    return min(share, float(low)), max(share, float(high))
 
 
 def percentile(samples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
@@ -198,26 +241,40 @@ def majority_share(labels: np.ndarray) -> float:
     return float(max(labels.mean(), 1 - labels.mean()))
 
 
-def metrics(logits: np.ndarray, labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None) -> dict:
-    """{"n": N, "majority": share, metric: {"value", "ci95"} for each of METRICS} of logits (N,) and labels (N,) in {0, 1}."""
-    drawn = replicates(lambda rows: _every_metric(logits[rows], labels[rows]), labels, seed, patients)
+def metrics(
+    logits: np.ndarray, labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None
+) -> dict:
+    """{"n": N, "majority": share, metric: {"value", "ci95"} for each of METRICS} of logits (N,) and
+    labels (N,) in {0, 1}.
+    """
+    drawn = replicates(
+        lambda rows: _every_metric(logits[rows], labels[rows]), labels, seed, patients
+    )
     samples, point = dict(zip(METRICS, drawn, strict=True)), metric_values(logits, labels)
     point["ece"], samples["ece"] = without_bias(point["ece"], samples["ece"], least=0)
     positive, right = labels == 1, (logits > 0) == (labels == 1)
-    shares = {"acc": np.ones(len(labels), bool), "sensitivity": positive, "specificity": ~positive}  # of which images
+    # of which images
+    shares = {"acc": np.ones(len(labels), bool), "sensitivity": positive, "specificity": ~positive}
     result = {"n": len(labels), "majority": majority_share(labels)}
     for name in METRICS:
-        ci = share(right[shares[name]], among(patients, shares[name]))["ci95"] if name in shares else percentile(samples[name])
+        ci = (
+            share(right[shares[name]], among(patients, shares[name]))["ci95"]
+            if name in shares
+            else percentile(samples[name])
+        )
         result[name] = {"value": float(point[name]), "ci95": list(ci)}
-    halves = [[bound / 2 for bound in result[name]["ci95"]] for name in ("sensitivity", "specificity")]
+    halves = [
+        [bound / 2 for bound in result[name]["ci95"]] for name in ("sensitivity", "specificity")
+    ]
     ci = square_and_add(point["sensitivity"] / 2, halves[0], point["specificity"] / 2, halves[1])
     result["balanced_acc"]["ci95"] = list(ci)
     return result
 
 
 def _over_seeds(samples: np.ndarray, seed: int) -> np.ndarray:
-    """Mean of samples (seeds, …, REPEATS) over the seeds, (…, REPEATS): from three seeds on each resample draws them, too, with
-    replacement; of fewer, every one counts once."""
+    """Mean of samples (seeds, …, REPEATS) over the seeds, (…, REPEATS): from three seeds on each
+    resample draws them, too, with replacement; of fewer, every one counts once.
+    """
     seeds = len(samples)
     if seeds < FEWEST_SEEDS:
         return samples.mean(0)
@@ -227,19 +284,30 @@ def _over_seeds(samples: np.ndarray, seed: int) -> np.ndarray:
 
 
 def paired_difference(
-    logits: list[np.ndarray], baseline: list[np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None
+    logits: list[np.ndarray],
+    baseline: list[np.ndarray],
+    labels: np.ndarray,
+    seed: int = 0,
+    patients: np.ndarray | None = None,
 ) -> dict[str, dict]:
-    """Mean over seeds of metric(logits) − metric(baseline), {"value", "ci95", "p"} for each of METRICS.
+    """Mean over seeds of metric(logits) − metric(baseline), {"value", "ci95", "p"} for each of
+    METRICS.
 
-    logits and baseline hold one array (N,) a seed, in the same order of seeds and on the same images. Images are resampled within
-    each class, the same for both models; with three or more seeds the pairs of seeds are resampled too. p is the two-sided
-    bootstrap p-value: twice the smaller share of resamples on one side of zero (at least 2/(repeats+1)).
+    logits and baseline hold one array (N,) a seed, in the same order of seeds and on the same
+    images. Images are resampled within each class, the same for both models; with three or more
+    seeds the pairs of seeds are resampled too. p is the two-sided bootstrap p-value: twice the
+    smaller share of resamples on one side of zero (at least 2/(repeats+1)).
     """
 
     def gained(rows: np.ndarray) -> np.ndarray:
         drawn = labels[rows]
         pairs = zip(logits, baseline, strict=True)
-        return np.stack([_every_metric(ours[rows], drawn) - _every_metric(theirs[rows], drawn) for ours, theirs in pairs])
+        return np.stack(
+            [
+                _every_metric(ours[rows], drawn) - _every_metric(theirs[rows], drawn)
+                for ours, theirs in pairs
+            ]
+        )
 
     point = gained(np.arange(len(labels))).mean(0)
     samples = _over_seeds(replicates(gained, labels, seed, patients), seed)
@@ -252,15 +320,22 @@ def paired_difference(
     return result
 
 
-def mean_over_seeds(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None) -> dict:
-    """As `metrics`, averaged over seeds (one array (N,) each); images are resampled and, from three seeds on, the seeds too."""
+def mean_over_seeds(
+    logits: list[np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None
+) -> dict:
+    """As `metrics`, averaged over seeds (one array (N,) each); images are resampled and, from three
+    seeds on, the seeds too.
+    """
     if len(logits) == 1:
         return metrics(logits[0], labels, seed, patients)
 
     def every(rows: np.ndarray) -> np.ndarray:
         return np.stack([_every_metric(one[rows], labels[rows]) for one in logits])
 
-    point, samples = every(np.arange(len(labels))).mean(0), _over_seeds(replicates(every, labels, seed, patients), seed)
+    point, samples = (
+        every(np.arange(len(labels))).mean(0),
+        _over_seeds(replicates(every, labels, seed, patients), seed),
+    )
     point[ECE], samples[ECE] = without_bias(point[ECE], samples[ECE], least=0)
     estimates = {
         name: {"value": float(value), "ci95": list(percentile(drawn))}
@@ -269,10 +344,14 @@ def mean_over_seeds(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0,
     return {"n": len(labels), "majority": majority_share(labels)} | estimates
 
 
-def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) -> tuple[float, float]:
-    """95% interval of a + sign·b from those of two independent estimates (Newcombe 1998, method 10); never collapses at 0 or 1.
+def square_and_add(
+    a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1
+) -> tuple[float, float]:
+    """95% interval of a + sign·b from those of two independent estimates (Newcombe 1998, method
+    10); never collapses at 0 or 1.
 
-    The estimates may be halves of shares or means over seeds; statsmodels' confint_proportions_2indep knows two counts only.
+    The estimates may be halves of shares or means over seeds; statsmodels'
+    confint_proportions_2indep knows two counts only.
     """
     b, (b_low, b_high) = sign * b, sorted(sign * bound for bound in b_ci)
     low = np.hypot(a - a_ci[0], b - b_low)
@@ -281,23 +360,34 @@ def square_and_add(a: float, a_ci: tuple, b: float, b_ci: tuple, sign: int = 1) 
 
 
 def difference(a: dict, b: dict) -> dict:
-    """a − b of two independent estimates {"value", "ci95"}, with the interval of `square_and_add`."""
+    """a − b of two independent estimates {"value", "ci95"}, with the interval of
+    `square_and_add`.
+    """
     ci = square_and_add(a["value"], a["ci95"], b["value"], b["ci95"], sign=-1)
     return {"value": a["value"] - b["value"], "ci95": list(ci)}
 
 
-def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """What choosing the epoch by the test itself ("course") reports, beside choosing it by validation ("honest"; notebook 02).
+def leakage(
+    val_acc: np.ndarray,
+    test_logits: np.ndarray,
+    labels: np.ndarray,
+    patients: np.ndarray | None = None,
+) -> dict:
+    """What choosing the epoch by the test itself ("course") reports, beside choosing it by
+    validation ("honest"; notebook 02).
 
-    val_acc: (epochs,); test_logits: (epochs, N); labels: (N,). Gives "test_acc" (epochs,); for either protocol [epoch from 1,
-    test accuracy] and its "…_ci95"; "flattery", course − honest with its paired interval; "flatters", whether that is above zero.
+    val_acc: (epochs,); test_logits: (epochs, N); labels: (N,). Gives "test_acc" (epochs,); for
+    either protocol [epoch from 1, test accuracy] and its "…_ci95"; "flattery", course − honest with
+    its paired interval; "flatters", whether that is above zero.
     """
     test_acc = ((test_logits > 0) == (labels == 1)).mean(axis=1)
     chosen = {"honest": int(np.argmax(val_acc)), "course": int(np.argmax(test_acc))}
     lesson = {"test_acc": test_acc}
     for name, epoch in chosen.items():
         lesson[name] = [epoch + 1, float(test_acc[epoch])]
-        lesson[f"{name}_ci95"] = metrics(test_logits[epoch], labels, patients=patients)["acc"]["ci95"]
+        lesson[f"{name}_ci95"] = metrics(test_logits[epoch], labels, patients=patients)["acc"][
+            "ci95"
+        ]
     course, honest = ([test_logits[chosen[name]]] for name in ("course", "honest"))
     found = paired_difference(course, honest, labels, patients=patients)["acc"]
     flattery = {"value": found["value"], "ci95": found["ci95"]}
@@ -305,15 +395,19 @@ def leakage(val_acc: np.ndarray, test_logits: np.ndarray, labels: np.ndarray, pa
 
 
 def right(logits: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """Which decisions are right, 1 or 0, of logits (N,) a seed: (seeds, N); NaN where there is no logit."""
+    """Which decisions are right, 1 or 0, of logits (N,) a seed: (seeds, N); NaN where there is no
+    logit.
+    """
     return np.stack([np.where(np.isnan(one), np.nan, (one > 0) == (labels == 1)) for one in logits])
 
 
-def mean_accuracy(logits: list[np.ndarray], labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
+def mean_accuracy(
+    logits: list[np.ndarray], labels: np.ndarray, patients: np.ndarray | None = None
+) -> dict:
     """Mean over seeds of the share of right decisions: {"value", "ci95"}, by Wilson's interval.
 
-    logits hold one array (N,) a seed; NaN logits (images that an epoch did not visit) are left out. Seeds see the same images, so
-    the number of images, not of images times seeds, sets the width.
+    logits hold one array (N,) a seed; NaN logits (images that an epoch did not visit) are left out.
+    Seeds see the same images, so the number of images, not of images times seeds, sets the width.
     """
     found = right(logits, labels)
     known = (~np.isnan(found)).any(0)
@@ -328,11 +422,15 @@ def accuracy_gap(
     train_patients: np.ndarray | None = None,
     val_patients: np.ndarray | None = None,
 ) -> dict:
-    """Training minus validation accuracy, mean over seeds: {"value", "ci95"}, by Newcombe's interval for a difference of shares.
+    """Training minus validation accuracy, mean over seeds: {"value", "ci95"}, by Newcombe's
+    interval for a difference of shares.
 
     train and val hold logits (N,) a seed, as for mean_accuracy.
     """
-    return difference(mean_accuracy(train, train_labels, train_patients), mean_accuracy(val, val_labels, val_patients))
+    return difference(
+        mean_accuracy(train, train_labels, train_patients),
+        mean_accuracy(val, val_labels, val_patients),
+    )
 
 
 def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -340,8 +438,12 @@ def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, np.where(labels == 1, -logits, logits))
 
 
-def mean_loss(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None) -> dict:
-    """Mean over seeds of the mean binary cross-entropy of logits (N,): {"value", "ci95"}; NaN logits are left out."""
+def mean_loss(
+    logits: list[np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None
+) -> dict:
+    """Mean over seeds of the mean binary cross-entropy of logits (N,): {"value", "ci95"}; NaN
+    logits are left out.
+    """
     each = np.stack([loss(one, labels) for one in logits])
     known = ~np.isnan(each).all(0)
     mean, labels = np.nanmean(each[:, known], axis=0), labels[known]
@@ -350,7 +452,9 @@ def mean_loss(logits: list[np.ndarray], labels: np.ndarray, seed: int = 0, patie
 
 
 def share(hits: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """Share of True in hits (N,), which may be means over seeds, with Wilson's interval: {"value", "ci95"}; of nothing, NaN."""
+    """Share of True in hits (N,), which may be means over seeds, with Wilson's interval: {"value",
+    "ci95"}; of nothing, NaN.
+    """
     if len(hits) == 0:
         return {"value": float("nan"), "ci95": [float("nan")] * 2}
     n = effective_size(hits, patients)
@@ -358,31 +462,46 @@ def share(hits: np.ndarray, patients: np.ndarray | None = None) -> dict:
 
 
 def paired_change(
-    changes: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None, seed: int = 0, hits: bool = False
+    changes: np.ndarray,
+    labels: np.ndarray,
+    patients: np.ndarray | None = None,
+    seed: int = 0,
+    hits: bool = False,
 ) -> dict:
-    """Mean of changes (seeds, N), after − before on the same images: {"value", "ci95", "side" of zero}.
+    """Mean of changes (seeds, N), after − before on the same images: {"value", "ci95", "side" of
+    zero}.
 
-    Images are resampled within each class of labels (N,) and, from three seeds on, the seeds too; NaN is left out. hits: of
-    changed decisions, few of which make a bootstrap too sure; the interval is never narrower than that of gains minus
-    losses, as two shares (Zou & Donner 2008).
+    Images are resampled within each class of labels (N,) and, from three seeds on, the seeds too;
+    NaN is left out. hits: of changed decisions, few of which make a bootstrap too sure; the
+    interval is never narrower than that of gains minus losses, as two shares (Zou & Donner 2008).
     """
     samples = replicates(lambda rows: np.nanmean(changes[:, rows], axis=-1), labels, seed, patients)
     low, high = percentile(_over_seeds(samples, seed))
     if hits:
         known = ~np.isnan(changes).all(0)
         moved, who = np.nanmean(changes[:, known], axis=0), among(patients, known)
-        least = difference(share(np.maximum(moved, 0), who), share(np.maximum(-moved, 0), who))["ci95"]
+        least = difference(share(np.maximum(moved, 0), who), share(np.maximum(-moved, 0), who))[
+            "ci95"
+        ]
         low, high = min(low, least[0]), max(high, least[1])
-    return {"value": float(np.nanmean(changes, axis=-1).mean()), "ci95": [low, high], "side": side((low, high))}
+    return {
+        "value": float(np.nanmean(changes, axis=-1).mean()),
+        "ci95": [low, high],
+        "side": side((low, high)),
+    }
 
 
 def compare_groups(
-    a: np.ndarray, b: np.ndarray, a_patients: np.ndarray | None = None, b_patients: np.ndarray | None = None
+    a: np.ndarray,
+    b: np.ndarray,
+    a_patients: np.ndarray | None = None,
+    b_patients: np.ndarray | None = None,
 ) -> dict:
-    """Share of hits a (N,) minus that of b (M,), two groups of other images: {"value", "ci95", "p", "side" of zero}.
+    """Share of hits a (N,) minus that of b (M,), two groups of other images: {"value", "ci95", "p",
+    "side" of zero}.
 
-    The interval is Newcombe's, p that of Fisher's exact test (Fisher 1935) on the effective numbers of images; hits may be means
-    over seeds, in [0, 1].
+    The interval is Newcombe's, p that of Fisher's exact test (Fisher 1935) on the effective numbers
+    of images; hits may be means over seeds, in [0, 1].
     """
     table = []
     for hits, patients in ((a, a_patients), (b, b_patients)):
@@ -394,31 +513,44 @@ def compare_groups(
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """p-values adjusted for their number by Holm's step-down procedure (Holm 1979), in the order given."""
+    """p-values adjusted for their number by Holm's step-down procedure (Holm 1979), in the order
+    given.
+    """
     return multipletests(p_values, method="holm")[1].tolist()
 
 
 def bootstrap(
-    statistic: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, seed: int = 0, patients: np.ndarray | None = None
+    statistic: Callable[[np.ndarray], np.ndarray],
+    labels: np.ndarray,
+    seed: int = 0,
+    patients: np.ndarray | None = None,
 ) -> tuple[float, float]:
-    """95% interval of any statistic of row numbers: `statistic((some, N) rows) → (some,)`, stratified by labels (N,)."""
+    """95% interval of any statistic of row numbers: `statistic((some, N) rows) → (some,)`,
+    stratified by labels (N,).
+    """
     return percentile(replicates(statistic, labels, seed, patients))
 
 
 def side(ci: Sequence[float], of: float = 0.0) -> str:
-    """Where an interval (low, high) lies: "above" or "below" the value `of` as a whole, or "across" it (it holds the value)."""
+    """Where an interval (low, high) lies: "above" or "below" the value `of` as a whole, or "across"
+    it (it holds the value).
+    """
     low, high = ci
     return "above" if low > of else "below" if high < of else "across"
 
 
 def confusion(logits: np.ndarray, labels: np.ndarray, threshold: float = 0.0) -> list[list[int]]:
-    """[[0 as 0, 0 as 1], [1 as 0, 1 as 1]]: counts of true class as predicted class; class 1 is predicted above `threshold`."""
+    """[[0 as 0, 0 as 1], [1 as 0, 1 as 1]]: counts of true class as predicted class; class 1 is
+    predicted above `threshold`.
+    """
     predicted = logits > threshold
     return [[int(((labels == t) & (predicted == p)).sum()) for p in (False, True)] for t in (0, 1)]
 
 
 def operating_point(matrix: list[list[int]]) -> dict[str, float]:
-    """{"sensitivity", "specificity"} of a confusion matrix as `confusion` gives it; both classes must be present."""
+    """{"sensitivity", "specificity"} of a confusion matrix as `confusion` gives it; both classes
+    must be present.
+    """
     (true_negative, false_positive), (false_negative, true_positive) = matrix
     return {
         "sensitivity": true_positive / (true_positive + false_negative),
@@ -427,7 +559,9 @@ def operating_point(matrix: list[list[int]]) -> dict[str, float]:
 
 
 def roc(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """The ROC curve of logits (N,): {"false_positive", "true_positive"} rates from threshold +∞ down to −∞."""
+    """The ROC curve of logits (N,): {"false_positive", "true_positive"} rates from threshold +∞
+    down to −∞.
+    """
     false_positive, true_positive, _ = roc_curve(labels, logits)
     return {"false_positive": false_positive, "true_positive": true_positive}
 
@@ -437,13 +571,19 @@ def confidence(logits: np.ndarray) -> np.ndarray:
     return expit(np.abs(logits))
 
 
-def reliability(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> pd.DataFrame:
-    """Reliability diagram of the predicted class: one row a non-empty bin (confidence, accuracy, ci95 low and high, n)."""
+def reliability(
+    logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Reliability diagram of the predicted class: one row a non-empty bin (confidence, accuracy,
+    ci95 low and high, n).
+    """
     sure, right = confidence(logits), (logits > 0) == (labels == 1)
     which = np.minimum((sure * BINS).astype(int), BINS - 1)
     table = []
     for one in np.unique(which):
         inside = which == one
         low, high = share(right[inside], among(patients, inside))["ci95"]
-        table.append((float(sure[inside].mean()), float(right[inside].mean()), low, high, int(inside.sum())))
+        table.append(
+            (float(sure[inside].mean()), float(right[inside].mean()), low, high, int(inside.sum()))
+        )
     return pd.DataFrame(table, columns=["confidence", "accuracy", "low", "high", "n"])

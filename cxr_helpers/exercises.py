@@ -1,8 +1,10 @@
-"""Checks of the exercises (notebooks 01–04): `periksa("jumlah-kanal", sum_channels)` says at once what is right or wrong.
+"""Checks of the exercises (notebooks 01–04): `periksa("jumlah-kanal", sum_channels)` says at once
+what is right or wrong.
 
-An exercise is a sequence of steps, each a condition and what to say where it fails; the first that fails speaks. The shape comes
-first, the value last, and the expected value is computed by our own helpers. Nothing here stops a notebook: an answer that is
-still `...` is said to be open, and an error in an answer is told in one line.
+An exercise is a sequence of steps, each a condition and what to say where it fails; the first that
+fails speaks. The shape comes first, the value last, and the expected value is computed by our own
+helpers. Nothing here stops a notebook: an answer that is still `...` is said to be open, and an
+error in an answer is told in one line.
 """
 
 import traceback
@@ -63,7 +65,8 @@ def _close(value, expected: float, tolerance: float = 1e-6) -> bool:
 
 
 def periksa(name: str, answer: Callable) -> None:
-    """Print one line about the answer, a function, to the exercise `name`: right, open, or what is wrong and what to do.
+    """Print one line about the answer, a function, to the exercise `name`: right, open, or what is
+    wrong and what to do.
 
     A name that no exercise has is said too; nothing is raised (notebooks 01–04).
     """
@@ -84,18 +87,25 @@ def _judged(name: str, answer: Callable) -> str:
                 return f"✘ {name}: {wrong}"
     except _Open:
         return f"○ {name}: belum dikerjakan."
-    except Exception as error:  # whatever a student's function raises is told, and the notebook goes on
-        return f"✘ {name}: fungsi Anda berhenti{_line(error)} dengan {type(error).__name__}: {error}"
+    except Exception as error:
+        # whatever a student's function raises is told, and the notebook goes on
+        return (
+            f"✘ {name}: fungsi Anda berhenti{_line(error)} dengan {type(error).__name__}: {error}"
+        )
     return f"✔ {name}: benar."
 
 
 def _line(error: Exception) -> str:
-    """In which line of the answer's cell an error arose, as text; "" where it is not in the answer."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    """In which line of the answer's cell an error arose, as text; "" where it is not in the
+    answer.
+    """
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__
+    ]
     return f" pada baris {frames[0].lineno}" if frames else ""
 
 
-# --- 01 Adaptasi bobot ----------------------------------------------------------------------------------------------
+# --- 01 Adaptasi bobot ----------------------------------------------------------------------------
 
 
 @_exercise("jumlah-kanal")
@@ -105,15 +115,19 @@ def _sum_channels(answer: Callable) -> Steps:
     yield isinstance(found, torch.Tensor), f"yang dikembalikan {_kind(found)}; yang diminta tensor."
     yield (
         found.shape == (8, 1, 7, 7),
-        f"bentuknya {tuple(found.shape)} untuk masukan (8, 3, 7, 7), seharusnya (8, 1, 7, 7): sumbu kanal dipertahankan dengan "
-        "keepdim=True.",
+        f"bentuknya {tuple(found.shape)} untuk masukan (8, 3, 7, 7), seharusnya (8, 1, 7, 7): "
+        "sumbu kanal dipertahankan dengan keepdim=True.",
     )
     mean = adapt_conv1(weight, kernel=7)
-    yield not torch.allclose(found, mean, atol=1e-5), "itu cara rata-rata: responsnya menjadi sepertiga dari yang asli."
+    yield (
+        not torch.allclose(found, mean, atol=1e-5),
+        "itu cara rata-rata: responsnya menjadi sepertiga dari yang asli.",
+    )
     expected = adapt_conv1(weight, kernel=7, reduce="sum")
     yield (
         torch.allclose(found, expected, atol=1e-4),
-        "responsnya terhadap citra keabuan berbeda dari respons kernel asal terhadap salinannya pada tiga kanal.",
+        "responsnya terhadap citra keabuan berbeda "
+        "dari respons kernel asal terhadap salinannya pada tiga kanal.",
     )
 
 
@@ -124,12 +138,14 @@ def _n_weights(answer: Callable) -> Steps:
         yield _a_number(found)
         yield (
             not (inputs > 1 and _close(found, outputs * side**2)),
-            f"untuk {given} hasilnya {number(found, 0)}: setiap kernel mempunyai satu lapis untuk setiap kanal masukan.",
+            f"untuk {given} hasilnya {number(found, 0)}: "
+            "setiap kernel mempunyai satu lapis untuk setiap kanal masukan.",
         )
         expected = nn.Conv2d(inputs, outputs, side, bias=False).weight.numel()
         yield (
             _close(found, expected),
-            f"untuk {given} hasilnya {number(found, 0)}; cobalah menghitungnya dengan tangan untuk (5, 2, 1).",
+            f"untuk {given} hasilnya {number(found, 0)}; "
+            "cobalah menghitungnya dengan tangan untuk (5, 2, 1).",
         )
 
 
@@ -140,20 +156,23 @@ def _share_read(answer: Callable) -> Steps:
         yield _a_number(found)
         yield (
             0 < float(found) <= 1,
-            f"hasilnya {number(found)} untuk ({source}, {target}); yang diminta sebuah proporsi, antara 0 dan 1.",
+            f"hasilnya {number(found)} untuk ({source}, {target}); "
+            "yang diminta sebuah proporsi, antara 0 dan 1.",
         )
         line = int((interpolation_matrix(source, target).abs().sum(0) > 1e-9).sum())
         yield (
             line == source or not _close(found, line / source),
-            f"untuk ({source}, {target}) itu proporsi satu baris; sebuah kernel mempunyai dua sumbu.",
+            f"untuk ({source}, {target}) itu proporsi satu baris; "
+            "sebuah kernel mempunyai dua sumbu.",
         )
         yield (
             _close(found, (line / source) ** 2),
-            f"untuk ({source}, {target}) hasilnya {number(found)}; hitunglah kolom matriks yang tidak seluruhnya nol.",
+            f"untuk ({source}, {target}) hasilnya {number(found)}; "
+            "hitunglah kolom matriks yang tidak seluruhnya nol.",
         )
 
 
-# --- 02 Pelatihan ---------------------------------------------------------------------------------------------------
+# --- 02 Pelatihan ---------------------------------------------------------------------------------
 
 
 def _logits(n: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -170,7 +189,8 @@ def _majority(answer: Callable) -> Steps:
         yield _a_number(found)
         yield (
             _close(found, evaluation.majority_share(labels)),
-            f"untuk label {labels.tolist()} hasilnya {number(found)}: kelas yang lebih banyak tidak selalu kelas 1.",
+            f"untuk label {labels.tolist()} hasilnya {number(found)}: "
+            "kelas yang lebih banyak tidak selalu kelas 1.",
         )
 
 
@@ -184,15 +204,20 @@ def _accuracy_at(answer: Callable) -> Steps:
     for probability in (0.5, 0.2, 0.9):
         found = _answer(answer, logits.copy(), labels.copy(), probability)
         yield _a_number(found)
-        yield 0 <= float(found) <= 1, f"hasilnya {number(found)}; akurasi adalah proporsi, antara 0 dan 1."
+        yield (
+            0 <= float(found) <= 1,
+            f"hasilnya {number(found)}; akurasi adalah proporsi, antara 0 dan 1.",
+        )
         expected = right(np.log(probability / (1 - probability)))
         yield (
             _close(found, expected) or not _close(found, right(probability)),
-            f"pada ambang {number(probability, 1)} logit dibandingkan langsung dengan probabilitas: ubah dahulu salah satunya.",
+            f"pada ambang {number(probability, 1)} logit dibandingkan langsung "
+            "dengan probabilitas: ubah dahulu salah satunya.",
         )
         yield (
             _close(found, expected),
-            f"pada ambang {number(probability, 1)} hasilnya {number(found)}, bukan proporsi jawaban yang benar.",
+            f"pada ambang {number(probability, 1)} hasilnya {number(found)}, "
+            "bukan proporsi jawaban yang benar.",
         )
 
 
@@ -211,17 +236,19 @@ def _best_threshold(answer: Callable) -> Steps:
         best = float((curve["true_positive"] - curve["false_positive"]).max())
         probability = 1 / (1 + np.exp(-logits))
         yield (
-            _close(youden(float(found)), best) or not _close(youden(float(found), probability), best),
+            _close(youden(float(found)), best)
+            or not _close(youden(float(found), probability), best),
             "itu ambang probabilitas; yang diminta ambang logit.",
         )
         yield (
             _close(youden(float(found)), best),
-            f"pada ambang {number(found)} indeks Youden {number(youden(float(found)))}, sedangkan ambang lain memberi nilai yang "
-            "lebih besar: cobalah setiap logit sebagai ambang, dengan keputusan kelas 1 bila logit lebih besar daripada ambang.",
+            f"pada ambang {number(found)} indeks Youden {number(youden(float(found)))}, sedangkan "
+            "ambang lain memberi nilai yang lebih besar: cobalah setiap logit sebagai ambang, "
+            "dengan keputusan kelas 1 bila logit lebih besar daripada ambang.",
         )
 
 
-# --- 03 Analisis overfitting ----------------------------------------------------------------------------------------
+# --- 03 Analisis overfitting ----------------------------------------------------------------------
 
 
 @_exercise("kesenjangan")
@@ -233,8 +260,14 @@ def _gap_points(answer: Callable) -> Steps:
     yield _a_number(found)
     expected = 100 * evaluation.accuracy_gap([train], train_labels, [val], val_labels)["value"]
     yield not _close(found, expected / 100), "hasilnya proporsi; yang diminta poin persen."
-    yield not _close(found, -expected), "tandanya terbalik: kesenjangan adalah akurasi latih dikurangi akurasi validasi."
-    yield _close(found, expected), f"hasilnya {number(found)} poin; keputusan kelas 1 diambil bila logit di atas nol."
+    yield (
+        not _close(found, -expected),
+        "tandanya terbalik: kesenjangan adalah akurasi latih dikurangi akurasi validasi.",
+    )
+    yield (
+        _close(found, expected),
+        f"hasilnya {number(found)} poin; keputusan kelas 1 diambil bila logit di atas nol.",
+    )
 
 
 @_exercise("ece")
@@ -244,18 +277,29 @@ def _calibration_error(answer: Callable) -> Steps:
     found = _answer(answer, probability.copy(), labels.copy())
     yield _a_number(found)
     expected = float(evaluation.expected_calibration_error(probability, labels))
-    signed = abs(float((np.maximum(probability, 1 - probability) - ((probability > 0.5) == (labels == 1))).mean()))
+    signed = abs(
+        float(
+            (
+                np.maximum(probability, 1 - probability) - ((probability > 0.5) == (labels == 1))
+            ).mean()
+        )
+    )
     yield (
         _close(found, expected) or not _close(found, signed),
-        "nilai mutlak diambil setelah semua kelompok dijumlahkan: penyimpangan ke atas dan ke bawah saling menghapus.",
+        "nilai mutlak diambil setelah semua kelompok dijumlahkan: "
+        "penyimpangan ke atas dan ke bawah saling menghapus.",
     )
     yield (
         _close(found, expected, 1e-4),
-        f"hasilnya {number(found, 4)}. Periksalah: keyakinan ialah probabilitas kelas yang dipilih, kelompoknya lima belas "
-        "dari 0 sampai 1, dan setiap kelompok berbobot menurut banyaknya citra.",
+        f"hasilnya {number(found, 4)}. Periksalah: "
+        "keyakinan ialah probabilitas kelas yang dipilih, kelompoknya lima belas dari 0 sampai 1, "
+        "dan setiap kelompok berbobot menurut banyaknya citra.",
     )
     alone = _answer(answer, np.array([0.97, 0.98, 0.96]), np.array([1, 1, 1]))
-    yield _is_number(alone) and np.isfinite(float(alone)), "kelompok yang kosong memberi nilai tak tentu: lewatilah kelompok itu."
+    yield (
+        _is_number(alone) and np.isfinite(float(alone)),
+        "kelompok yang kosong memberi nilai tak tentu: lewatilah kelompok itu.",
+    )
 
 
 @_exercise("banyak-citra")
@@ -270,12 +314,13 @@ def _n_images(answer: Callable) -> Steps:
         )
         yield (
             abs(float(found) - expected) <= 1 + 0.005 * expected,
-            f"untuk akurasi {number(share, 2)} dan setengah lebar {number(half, 2)} hasilnya {number(found)}: setengah "
-            "lebar interval normal adalah 1,96 kali akar dari p(1 − p)/n.",
+            f"untuk akurasi {number(share, 2)} "
+            f"dan setengah lebar {number(half, 2)} hasilnya {number(found)}: "
+            "setengah lebar interval normal adalah 1,96 kali akar dari p(1 − p)/n.",
         )
 
 
-# --- 04 Perbaikan ---------------------------------------------------------------------------------------------------
+# --- 04 Perbaikan ---------------------------------------------------------------------------------
 
 
 @_exercise("holm")
@@ -290,24 +335,44 @@ def _holm_adjusted(answer: Callable) -> Steps:
         yield not (found > 1).any(), f"untuk {given} ada nilai-p di atas 1: batasilah pada 1."
         yield (
             np.allclose(found, expected) or not np.allclose(np.sort(found), np.sort(expected)),
-            f"untuk {given} nilainya benar tetapi urutannya tidak: kembalikan menurut urutan masukan.",
+            f"untuk {given} nilainya benar tetapi urutannya tidak: "
+            "kembalikan menurut urutan masukan.",
         )
         bonferroni = np.minimum(1, len(given) * np.array(given))
         yield (
             np.allclose(found, expected) or not np.allclose(found, bonferroni),
-            "itu koreksi Bonferroni; pada Holm pengalinya berkurang satu setiap langkah, dari nilai-p terkecil.",
+            "itu koreksi Bonferroni; "
+            "pada Holm pengalinya berkurang satu setiap langkah, dari nilai-p terkecil.",
         )
-        yield np.allclose(found, expected), f"untuk {given} hasilnya {found.round(4).tolist()}: nilai-p tidak boleh turun lagi."
+        yield (
+            np.allclose(found, expected),
+            f"untuk {given} hasilnya {found.round(4).tolist()}: nilai-p tidak boleh turun lagi.",
+        )
 
 
 @_exercise("putusan")
 def _decide(answer: Callable) -> Steps:
     words = [word for word in comparison.VERDICTS if word != comparison.MAJORITY]
-    for low, high in ((0.02, 0.06), (-0.05, -0.01), (-0.004, 0.006), (0.001, 0.008), (-0.02, 0.005), (-0.001, 0.03)):
+    for low, high in (
+        (0.02, 0.06),
+        (-0.05, -0.01),
+        (-0.004, 0.006),
+        (0.001, 0.008),
+        (-0.02, 0.005),
+        (-0.001, 0.03),
+    ):
         found = _answer(answer, low, high, 0.01)
         p = 1.0 if low < 0 < high else 0.0
         measured = comparison.Difference((low + high) / 2, (low, high), p, 0.0, None, None)
         expected = comparison.verdict(measured, p, 0.01)
-        yield isinstance(found, str), f"yang dikembalikan {_kind(found)}; yang diminta teks, salah satu dari keempat putusan."
+        yield (
+            isinstance(found, str),
+            f"yang dikembalikan {_kind(found)}; "
+            "yang diminta teks, salah satu dari keempat putusan.",
+        )
         yield found in words, f"putusan {found!r} tidak dikenal: {', '.join(words)}."
-        yield found == expected, f"interval {number(low)} sampai {number(high)} dengan batas ±0,01 Anda putuskan {found!r}."
+        yield (
+            found == expected,
+            f"interval {number(low)} sampai {number(high)} "
+            f"dengan batas ±0,01 Anda putuskan {found!r}.",
+        )

@@ -12,34 +12,49 @@ PIXELS = 28  # along a side, at most, of the images that are held against each o
 
 
 def _pool(data: Dataset) -> dict[str, np.ndarray]:
-    """Images, labels, rows and (where known) patients of the training and validation images together."""
-    names = ("images", "labels", "rows", *(("patients",) if data.train.patients is not None else ()))
-    return {name: np.concatenate([getattr(data.train, name), getattr(data.val, name)]) for name in names}
+    """Images, labels, rows and (where known) patients of the training and validation images
+    together.
+    """
+    names = (
+        "images",
+        "labels",
+        "rows",
+        *(("patients",) if data.train.patients is not None else ()),
+    )
+    return {
+        name: np.concatenate([getattr(data.train, name), getattr(data.val, name)]) for name in names
+    }
 
 
 def folds(data: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
-    """n data sets over the pooled training and validation images: stratified folds, one for validation each; test untouched.
+    """n data sets over the pooled training and validation images: stratified folds, one for
+    validation each; test untouched.
 
     Where patients are known, all images of a patient are in one fold.
     """
     enough(data, n)
     pool = _pool(data)
-    splitter = (StratifiedGroupKFold if "patients" in pool else StratifiedKFold)(n, shuffle=True, random_state=seed)
+    splitter = (StratifiedGroupKFold if "patients" in pool else StratifiedKFold)(
+        n, shuffle=True, random_state=seed
+    )
     made = []
     for train, val in splitter.split(pool["images"], pool["labels"], pool.get("patients")):
-        parts = (Split(**{name: array[rows] for name, array in pool.items()}) for rows in (train, val))
+        parts = (
+            Split(**{name: array[rows] for name, array in pool.items()}) for rows in (train, val)
+        )
         made.append(with_splits(data, **dict(zip(("train", "val"), parts, strict=True))))
     return made
 
 
 def by_patient(data: Dataset, seed: int = 0) -> dict | None:
-    """What folds of images drawn at random report of a pure memoriser, beside folds of whole patients; None where patients are
-    not known, or a class has fewer of them than there are folds.
+    """What folds of images drawn at random report of a pure memoriser, beside folds of whole
+    patients; None where patients are not known, or a class has fewer of them than there are folds.
 
-    The memoriser gives each held-out image the label of its nearest training image (1-NN on the pixels: Cover & Hart 1967), so
-    all that helps it is likeness. Over FOLDS folds of the training and validation images, REPEATS times:
-    {"n", "patients", "majority", "shared" and "recognised": shares of held-out images of random folds whose patient is also
-    trained on, and whose nearest image is this patient's, "random", "grouped": accuracies {"value", "ci95"}, "flattery": random −
+    The memoriser gives each held-out image the label of its nearest training image (1-NN on the
+    pixels: Cover & Hart 1967), so all that helps it is likeness. Over FOLDS folds of the training
+    and validation images, REPEATS times: {"n", "patients", "majority", "shared" and "recognised":
+    shares of held-out images of random folds whose patient is also trained on, and whose nearest
+    image is this patient's, "random", "grouped": accuracies {"value", "ci95"}, "flattery": random −
     grouped, paired by image, {"value", "ci95", "side"}}.
     """
     pool = _pool(data)
@@ -50,8 +65,13 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
     right = {name: np.zeros((REPEATS, len(labels))) for name in ("random", "grouped")}
     shared, recognised = np.zeros((2, REPEATS, len(labels)))
     for i in range(REPEATS):
-        for name, splitter, groups in (("random", StratifiedKFold, None), ("grouped", StratifiedGroupKFold, who)):
-            for train, held in splitter(FOLDS, shuffle=True, random_state=seed + i).split(labels, labels, groups):
+        for name, splitter, groups in (
+            ("random", StratifiedKFold, None),
+            ("grouped", StratifiedGroupKFold, who),
+        ):
+            for train, held in splitter(FOLDS, shuffle=True, random_state=seed + i).split(
+                labels, labels, groups
+            ):
                 nearest = train[apart[np.ix_(held, train)].argmin(axis=1)]
                 right[name][i, held] = labels[nearest] == labels[held]
                 if name == "random":
@@ -65,12 +85,16 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
         "shared": float(shared.mean()),
         "recognised": float(recognised.mean()),
         **{name: evaluation.share(each, who) for name, each in mean.items()},
-        "flattery": evaluation.paired_change((mean["random"] - mean["grouped"])[None], labels, who, hits=True),
+        "flattery": evaluation.paired_change(
+            (mean["random"] - mean["grouped"])[None], labels, who, hits=True
+        ),
     }
 
 
 def _distances(images: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances (N, N) of images (N, H, W) uint8, thinned out to PIXELS along a side."""
+    """Squared Euclidean distances (N, N) of images (N, H, W) uint8, thinned out to PIXELS along a
+    side.
+    """
     step = max(1, images.shape[1] // PIXELS)
     flat = images[:, ::step, ::step].reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(axis=0)

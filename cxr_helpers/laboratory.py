@@ -1,7 +1,9 @@
-"""The laboratory of notebook 04: choose remedies, write down what you expect, train, and see what came of it.
+"""The laboratory of notebook 04: choose remedies, write down what you expect, train, and see what
+came of it.
 
-Everything is judged on validation images: who tries many settings and keeps the best has chosen with those images, and the test
-split must not choose. `experiments.train` trains, so that a training is checked, kept, and goes on where it was interrupted.
+Everything is judged on validation images: who tries many settings and keeps the best has chosen
+with those images, and the test split must not choose. `experiments.train` trains, so that a
+training is checked, kept, and goes on where it was interrupted.
 """
 
 import math
@@ -29,7 +31,8 @@ from cxr_helpers.training import Fitting, TrainConfig
 EARLIER = 5  # trainings whose curves stay in grey
 TIMED = 4  # batches from which the length of a training is estimated
 FEWEST = 8  # images of a split in that measurement: both classes must be there
-BASE = {"architecture": "small_cnn"}  # what the recipe is changed to, so that a training takes seconds
+# what the recipe is changed to, so that a training takes seconds
+BASE = {"architecture": "small_cnn"}
 # What may be chosen, and which settings of TrainConfig it changes; {} is the partner's choice.
 CHOICES: dict[str, dict[str, dict]] = {
     "Jaringan": {
@@ -39,7 +42,10 @@ CHOICES: dict[str, dict[str, dict]] = {
     },
     "Dropout": {"0": {}} | {number(p, 1): {"dropout": p} for p in (0.2, 0.5, 0.8)},
     "Weight decay": {"0": {}}
-    | {f"{p:g}".replace(".", ","): {"optimizer": "adamw", "weight_decay": p} for p in (0.001, 0.01, 0.05, 0.3)},
+    | {
+        f"{p:g}".replace(".", ","): {"optimizer": "adamw", "weight_decay": p}
+        for p in (0.001, 0.01, 0.05, 0.3)
+    },
     "Learning rate": {
         "0,0001": {"lr": 1e-4},
         "0,0004": {},
@@ -61,9 +67,16 @@ CHOICES: dict[str, dict[str, dict]] = {
         "pengambilan berimbang": {"balance": "sampler"},
         "kelas jarang diulang": {"balance": "repeat"},
     },
-    "Jadwal": {"konstan": {}, "kosinus": {"schedule": "cosine"}, "one-cycle": {"schedule": "onecycle"}},
+    "Jadwal": {
+        "konstan": {},
+        "kosinus": {"schedule": "cosine"},
+        "one-cycle": {"schedule": "onecycle"},
+    },
 }
-USUAL = {label: next(name for name, changes in choices.items() if not changes) for label, choices in CHOICES.items()}
+USUAL = {
+    label: next(name for name, changes in choices.items() if not changes)
+    for label, choices in CHOICES.items()
+}
 SLIDERS = ("Dropout", "Weight decay", "Learning rate", "Ukuran batch")
 # Seeds counted from the study's own; the first single one and the first three are the partner's.
 SEEDS = {"0": (0,), "1": (1,), "2": (2,), "0, 1, 2": (0, 1, 2), "3, 4, 5": (3, 4, 5)}
@@ -71,17 +84,18 @@ ITSELF = "Pilihan itu sama dengan pembandingnya: ubahlah satu hal, atau seed-nya
 WIDE = "26em"  # of a control
 NOT_YET = "(pilih dahulu)"
 RULES = (
-    "Pembandingnya CNN kecil dengan resep tanpa perubahan, pada citra validasi yang sama, setelah epoch terakhir. Dengan satu "
-    "seed, intervalnya hanya memperhitungkan ragam antarcitra: hasilnya petunjuk, bukan putusan."
+    "Pembandingnya CNN kecil dengan resep tanpa perubahan, pada citra validasi yang sama, "
+    "setelah epoch terakhir. Dengan satu seed, intervalnya hanya memperhitungkan ragam antarcitra: "
+    "hasilnya petunjuk, bukan putusan."
 )
 
 
-# --- what a trial is, and what came of it ---------------------------------------------------------------------------
+# --- what a trial is, and what came of it ---------------------------------------------------------
 
 
 def seconds_needed(study: Setup, config: TrainConfig) -> float:
-    """About how long this training takes here (s): TIMED batches and their share of the evaluation are timed, after as many that
-    warm up. Raises InputError as the training would.
+    """About how long this training takes here (s): TIMED batches and their share of the evaluation
+    are timed, after as many that warm up. Raises InputError as the training would.
     """
     used = study.used
     share = min(1.0, TIMED * config.batch_size / len(used.train))
@@ -89,22 +103,36 @@ def seconds_needed(study: Setup, config: TrainConfig) -> float:
         split: data.subset(part, max(FEWEST, math.ceil(share * len(part))), 0)
         for split, part in (("train", used.train), ("val", used.val), ("test", used.test))
     }
-    fitting = Fitting(replace(config, epochs=2), data.with_splits(used, extra=None, **few), study.weights, study.device, None)
+    fitting = Fitting(
+        replace(config, epochs=2),
+        data.with_splits(used, extra=None, **few),
+        study.weights,
+        study.device,
+        None,
+    )
     for _ in range(2):
         fitting.epoch(lambda: None)
     return fitting.state.seconds[-1] * len(used.train) / len(few["train"]) * config.epochs
 
 
-def validation_difference(study: Setup, ours: Sequence[runs.Run], theirs: Sequence[runs.Run]) -> Difference:
-    """Validation AUC after the last epoch, minus that of the partner's runs; see comparison.Difference."""
+def validation_difference(
+    study: Setup, ours: Sequence[runs.Run], theirs: Sequence[runs.Run]
+) -> Difference:
+    """Validation AUC after the last epoch, minus that of the partner's runs; see
+    comparison.Difference.
+    """
     logits = [[run.logits["val_last"] for run in each] for each in (ours, theirs)]
     return comparison.differences(*logits, study.used.val.labels, study.used.val.patients)["auc"]
 
 
 def came_true(guess: Guess, found: Difference) -> str:
-    """What a difference says of a guess (Indonesian): its direction alone where there are too few seeds for a verdict."""
+    """What a difference says of a guess (Indonesian): its direction alone where there are too few
+    seeds for a verdict.
+    """
     if found.p is not None:
-        agrees = experiments.outcome(guess, {guess.measure: {"value": found.value, "ci95": found.ci95}})["agrees"]
+        agrees = experiments.outcome(
+            guess, {guess.measure: {"value": found.value, "ci95": found.ci95}}
+        )["agrees"]
         return {"ya": "sesuai", "tidak": "tidak sesuai"}.get(agrees, agrees)
     near = abs(found.value) < MARGIN["auc"]
     holds = {"above": found.value > 0, "below": found.value < 0, "across": near}[guess.direction]
@@ -113,7 +141,9 @@ def came_true(guess: Guess, found: Difference) -> str:
 
 @dataclass(frozen=True)
 class Trial:
-    """One press of the button: what was changed (Indonesian), with which seeds, the expected direction, and what came."""
+    """One press of the button: what was changed (Indonesian), with which seeds, the expected
+    direction, and what came.
+    """
 
     title: str
     seeds: str
@@ -132,7 +162,7 @@ class Trial:
         }
 
 
-# --- the panel ------------------------------------------------------------------------------------------------------
+# --- the panel ------------------------------------------------------------------------------------
 
 
 class Laboratory:
@@ -141,10 +171,14 @@ class Laboratory:
     def __init__(self, study: Setup):
         self.study, self.trials, self.histories = study, [], []
         self._seconds: dict[tuple, float] = {}
-        self.controls = {label: _control(label, choices, USUAL[label]) for label, choices in CHOICES.items()}
+        self.controls = {
+            label: _control(label, choices, USUAL[label]) for label, choices in CHOICES.items()
+        }
         self.controls["Seed"] = _control("Seed", SEEDS, "0")
         self.guess = _control("AUC validasi", dict.fromkeys([NOT_YET, *DIRECTIONS]), NOT_YET)
-        self.button = ipywidgets.Button(description="Latih", button_style="primary", icon="play", disabled=True)
+        self.button = ipywidgets.Button(
+            description="Latih", button_style="primary", icon="play", disabled=True
+        )
         self.time, self.said, self.table = (ipywidgets.HTML() for _ in range(3))
         self.table.add_class("jp-RenderedHTMLCommon")  # JupyterLab's own style of tables
         self.picture = ipywidgets.Image(format="png", layout={"display": "none"})
@@ -154,7 +188,10 @@ class Laboratory:
             [
                 ipywidgets.GridBox(list(self.controls.values()), layout=columns),
                 self.time,
-                ipywidgets.HBox([ipywidgets.HTML("<b>Dugaan Anda:</b>"), self.guess, self.button], layout=wrapped),
+                ipywidgets.HBox(
+                    [ipywidgets.HTML("<b>Dugaan Anda:</b>"), self.guess, self.button],
+                    layout=wrapped,
+                ),
                 self.said,
                 self.picture,
                 self.table,
@@ -171,7 +208,10 @@ class Laboratory:
         changes = dict(BASE)
         for label, choices in CHOICES.items():
             changes |= choices[self.controls[label].value]
-        return [self.study.config(**changes, seed=self.study.seed + i) for i in SEEDS[self.controls["Seed"].value]]
+        return [
+            self.study.config(**changes, seed=self.study.seed + i)
+            for i in SEEDS[self.controls["Seed"].value]
+        ]
 
     def _plain(self) -> list[TrainConfig]:
         """The settings of the partner's trainings: as many as are chosen."""
@@ -201,7 +241,11 @@ class Laboratory:
         ours = self._left(self._chosen())
         theirs = [config for config in self._left(self._plain()) if config not in ours]
         try:
-            parts = [f"pilihan Anda sekitar {self._estimate(ours)}"] if ours else ["pilihan Anda sudah tersimpan"]
+            parts = (
+                [f"pilihan Anda sekitar {self._estimate(ours)}"]
+                if ours
+                else ["pilihan Anda sudah tersimpan"]
+            )
             if theirs:
                 parts.append(f"pembandingnya sekitar {self._estimate(theirs)}, sekali saja")
             self.time.value = f"Perkiraan lama pada komputer ini: {'; '.join(parts)}."
@@ -229,7 +273,10 @@ class Laboratory:
                 self._add(chosen, asked)
             self.guess.value, self.said.value = NOT_YET, self._summary()
         except KeyboardInterrupt:
-            self.said.value = "Dihentikan. Tekan Latih lagi dengan pilihan yang sama untuk melanjutkan dari epoch terakhir."
+            self.said.value = (
+                "Dihentikan. "
+                "Tekan Latih lagi dengan pilihan yang sama untuk melanjutkan dari epoch terakhir."
+            )
         except InputError as error:
             self.said.value = str(error)
         finally:
@@ -242,15 +289,29 @@ class Laboratory:
         result = self._result("pilihan Anda", chosen, asked)
         found = validation_difference(self.study, result.runs, partner.runs)
         auc = np.mean([run.history["val_auc"].iloc[-1] for run in result.runs])
-        self.trials.append(Trial(self._title(), self.controls["Seed"].value, self.guess.value, float(auc), found))
+        self.trials.append(
+            Trial(self._title(), self.controls["Seed"].value, self.guess.value, float(auc), found)
+        )
         history = result.history.to_dict("records")
-        self._show(live.curves(history, self.histories[-EARLIER:], chosen[0].epochs, f"Pelatihan ke-{len(self.trials)}"))
+        self._show(
+            live.curves(
+                history,
+                self.histories[-EARLIER:],
+                chosen[0].epochs,
+                f"Pelatihan ke-{len(self.trials)}",
+            )
+        )
         self.histories.append(history)
-        lines = pd.DataFrame([trial.line() for trial in self.trials], index=range(1, len(self.trials) + 1))
+        lines = pd.DataFrame(
+            [trial.line() for trial in self.trials], index=range(1, len(self.trials) + 1)
+        )
         self.table.value = lines.to_html(border=0) + f"<p>{RULES}</p>"
 
     def _result(self, what: str, configs: list[TrainConfig], asked: threading.Event) -> Result:
-        self.said.value = f"Melatih {what} … Untuk berhenti setelah epoch ini, pilih menu <i>Kernel → Interrupt Kernel</i>."
+        self.said.value = (
+            f"Melatih {what} … Untuk berhenti setelah epoch ini, "
+            "pilih menu <i>Kernel → Interrupt Kernel</i>."
+        )
         follower = live.Follower(self._show, configs[0], len(configs), self.histories[-EARLIER:])
 
         def on_epoch(history: list[dict]) -> None:
@@ -262,14 +323,25 @@ class Laboratory:
         return experiments.train(self.study, Recipe(changes), len(configs), on_epoch=on_epoch)
 
     def _title(self) -> str:
-        changed = [(label, control.value) for label, control in self.controls.items() if control.value != USUAL.get(label)]
-        words = [value if label == "Jaringan" else f"{label.lower()} {value}" for label, value in changed if label != "Seed"]
+        changed = [
+            (label, control.value)
+            for label, control in self.controls.items()
+            if control.value != USUAL.get(label)
+        ]
+        words = [
+            value if label == "Jaringan" else f"{label.lower()} {value}"
+            for label, value in changed
+            if label != "Seed"
+        ]
         return "; ".join(words) or "tanpa perubahan"
 
     def _summary(self) -> str:
         came = [trial.line()["Hasil"] for trial in self.trials]
         right = sum(word in ("searah", "sesuai") for word in came)
-        return f"Dugaan Anda: {self.trials[-1].guess}; hasilnya {came[-1]}. Sejauh ini {right} dari {len(came)} dugaan tepat."
+        return (
+            f"Dugaan Anda: {self.trials[-1].guess}; hasilnya {came[-1]}. "
+            f"Sejauh ini {right} dari {len(came)} dugaan tepat."
+        )
 
 
 @contextmanager
@@ -284,9 +356,11 @@ def _interruptions() -> Iterator[threading.Event]:
 
 
 def _in_main_thread(call: Callable[[], None]) -> None:
-    """Do it where cells run, one after the other: two trainings at once would draw from one stream of random numbers.
+    """Do it where cells run, one after the other: two trainings at once would draw from one stream
+    of random numbers.
 
-    JupyterLab answers widgets in a thread of their own (a subshell of the kernel), in which no interrupt arrives either.
+    JupyterLab answers widgets in a thread of their own (a subshell of the kernel), in which no
+    interrupt arrives either.
     """
     if threading.current_thread() is threading.main_thread():
         call()
@@ -302,5 +376,7 @@ def _control(label: str, choices: dict, usual: str) -> ipywidgets.Widget:
 
 
 def open_laboratory(study: Setup) -> ipywidgets.VBox:
-    """The laboratory as a panel that stands in a notebook; nothing is trained before the button is pressed."""
+    """The laboratory as a panel that stands in a notebook; nothing is trained before the button is
+    pressed.
+    """
     return Laboratory(study).box

@@ -1,4 +1,5 @@
-"""What moves while one trains in JupyterLab, and how a comparison is shown there (notebooks 04 and 05).
+"""What moves while one trains in JupyterLab, and how a comparison is shown there (notebooks 04 and
+05).
 
 A headless run shows neither curves nor a clock.
 """
@@ -22,7 +23,9 @@ from cxr_helpers.setup import Setup
 from cxr_helpers.training import TrainConfig
 
 PAUSE = 1.0  # seconds between two pictures at least; a short epoch must not wait for its own curve
-SHARE = 0.1  # of the time may go into pictures; on a slow computer one takes longer than an epoch of the small CNN
+# of the time may go into pictures; on a slow computer one takes longer than an epoch of the small
+# CNN
+SHARE = 0.1
 QUANTITIES = (("loss", "Loss (BCE)"), ("acc", "Akurasi"), ("auc", "AUC validasi"))
 
 
@@ -31,12 +34,20 @@ def _nothing(history: list[dict]) -> None:
 
 
 class Follower:
-    """What `fit` calls after each epoch: it hands `show` the curves beside those of `others`, with the time left.
+    """What `fit` calls after each epoch: it hands `show` the curves beside those of `others`, with
+    the time left.
 
-    config: of one of so many `trainings`; done: epochs met so far, 0 where everything was in the store.
+    config: of one of so many `trainings`; done: epochs met so far, 0 where everything was in the
+    store.
     """
 
-    def __init__(self, show: Callable[[Figure], None], config: TrainConfig, trainings: int, others: Sequence[list[dict]] = ()):
+    def __init__(
+        self,
+        show: Callable[[Figure], None],
+        config: TrainConfig,
+        trainings: int,
+        others: Sequence[list[dict]] = (),
+    ):
         self.show, self.others, self.epochs, self.trainings = show, others, config.epochs, trainings
         self.begun, self.done, self.next = time.monotonic(), 0, 0.0
 
@@ -55,8 +66,12 @@ class Follower:
 
 
 @contextmanager
-def watching(study: Setup, config: TrainConfig, seeds: int) -> Iterator[Callable[[list[dict]], None]]:
-    """A Follower that shows the curves beside the recipe's in grey where somebody looks; elsewhere one that does nothing."""
+def watching(
+    study: Setup, config: TrainConfig, seeds: int
+) -> Iterator[Callable[[list[dict]], None]]:
+    """A Follower that shows the curves beside the recipe's in grey where somebody looks; elsewhere
+    one that does nothing.
+    """
     if not someone_watches():
         yield _nothing
         return
@@ -68,15 +83,23 @@ def watching(study: Setup, config: TrainConfig, seeds: int) -> Iterator[Callable
 
 
 def _recipe_history(study: Setup) -> list[dict]:
-    """The recipe's curve in the reference study; none for other data, or where that study is missing."""
+    """The recipe's curve in the reference study; none for other data, or where that study is
+    missing.
+    """
     try:
-        return reference.read()["variants"][0]["history"] if study.used.source.kind == "phantom" else []
+        return (
+            reference.read()["variants"][0]["history"]
+            if study.used.source.kind == "phantom"
+            else []
+        )
     except (InputError, KeyError, IndexError):
         return []
 
 
 def curves(history: list[dict], others: Sequence[list[dict]], epochs: int, title: str) -> Figure:
-    """Loss, accuracy and validation AUC by epoch so far; those of other trainings in grey. Rows as of a run's history."""
+    """Loss, accuracy and validation AUC by epoch so far; those of other trainings in grey. Rows as
+    of a run's history.
+    """
     figure, panels = plt.subplots(1, 3, figsize=(plots.WIDTH * 1.3, 2.6))
     table, greys = pd.DataFrame(history), [pd.DataFrame(other) for other in others]
     for panel, (quantity, label) in zip(panels, QUANTITIES, strict=True):
@@ -84,9 +107,18 @@ def curves(history: list[dict], others: Sequence[list[dict]], epochs: int, title
             name = f"{split}_{quantity}"
             for grey in greys:
                 if name in grey:
-                    panel.plot(grey["epoch"], grey[name], style[1:], color=plots.GREY, lw=0.8, alpha=0.6)
+                    panel.plot(
+                        grey["epoch"], grey[name], style[1:], color=plots.GREY, lw=0.8, alpha=0.6
+                    )
             if name in table:
-                panel.plot(table["epoch"], table[name], style, color=colour, ms=3.5, label=plots.SPLIT_NAMES[split])
+                panel.plot(
+                    table["epoch"],
+                    table[name],
+                    style,
+                    color=colour,
+                    ms=3.5,
+                    label=plots.SPLIT_NAMES[split],
+                )
         panel.set(title=label, xlabel="Epoch", xlim=(0.7, epochs + 0.3))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(round(value, 6))))
@@ -96,7 +128,9 @@ def curves(history: list[dict], others: Sequence[list[dict]], epochs: int, title
 
 
 def shown(comparison: Comparison) -> Comparison:
-    """Show a comparison as a table, its differences with their intervals, and its curves over each other."""
+    """Show a comparison as a table, its differences with their intervals, and its curves over each
+    other.
+    """
     names = [row["name"] for row in comparison.rows][:4]
     display(comparison.table)
     for figure in (plots.forest(comparison.rows), plots.compared_curves(comparison.rows, names)):

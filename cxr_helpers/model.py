@@ -1,7 +1,9 @@
-"""The networks: ResNet-18 for one-channel images, a small CNN, others; all of it trained, or a part (notebooks 01, 02 and 05).
+"""The networks: ResNet-18 for one-channel images, a small CNN, others; all of it trained, or a part
+(notebooks 01, 02 and 05).
 
-ResNet-18: He et al. 2016, table 1. Stock stem: conv1 64×3×7×7, stride 2, padding 3, then a 3×3 max-pool of stride 2. For images
-of at most 32 pixels: conv1 64×1×3×3, stride 1, padding 1, no bias, and no max-pool, as for CIFAR in He et al. 2016, section 4.2.
+ResNet-18: He et al. 2016, table 1. Stock stem: conv1 64×3×7×7, stride 2, padding 3, then a 3×3
+max-pool of stride 2. For images of at most 32 pixels: conv1 64×1×3×3, stride 1, padding 1, no bias,
+and no max-pool, as for CIFAR in He et al. 2016, section 4.2.
 """
 
 from collections import OrderedDict
@@ -19,7 +21,7 @@ OURS = ("resnet18", "resnet18_layer2", "small_cnn")
 TRAINABLE = {"all": None, "layer4+head": ("layer4", "fc"), "head": ("fc",)}
 
 
-# --- the network ----------------------------------------------------------------------------------------------------
+# --- the network ----------------------------------------------------------------------------------
 
 
 def stem_kernel(size: int) -> int:
@@ -34,8 +36,11 @@ class PlainOnCPU(nn.Sequential):
         return super().forward(x.contiguous() if x.device.type == "cpu" else x)
 
 
-def course_resnet18(size: int = 28, channels: int = 1, dropout: float = 0.0, architecture: str = "resnet18") -> nn.Module:
-    """ResNet-18 with the stem that `size` asks for and one logit: (N, channels, size, size) → (N, 1). Randomly initialised.
+def course_resnet18(
+    size: int = 28, channels: int = 1, dropout: float = 0.0, architecture: str = "resnet18"
+) -> nn.Module:
+    """ResNet-18 with the stem that `size` asks for and one logit: (N, channels, size, size) → (N,
+    1). Randomly initialised.
 
     "resnet18_layer2" ends after layer2 (0.7 million parameters instead of 11.2).
     """
@@ -55,8 +60,8 @@ def course_resnet18(size: int = 28, channels: int = 1, dropout: float = 0.0, arc
 
 
 def small_cnn(channels: int = 1, dropout: float = 0.0) -> nn.Module:
-    """A plain small network: three 3×3 convolutions with BatchNorm, ReLU and pooling, global average, one logit (94 thousand
-    parameters).
+    """A plain small network: three 3×3 convolutions with BatchNorm, ReLU and pooling, global
+    average, one logit (94 thousand parameters).
     """
     layers: list[tuple[str, nn.Module]] = []
     for i, (before, after) in enumerate(((channels, 32), (32, 64), (64, 128)), start=1):
@@ -66,7 +71,11 @@ def small_cnn(channels: int = 1, dropout: float = 0.0) -> nn.Module:
             (f"relu{i}", nn.ReLU(inplace=True)),
             (f"pool{i}", nn.MaxPool2d(2) if i < 3 else nn.AdaptiveAvgPool2d(1)),
         ]
-    layers += [("flatten", nn.Flatten()), ("dropout", nn.Dropout(dropout)), ("fc", nn.Linear(128, 1))]
+    layers += [
+        ("flatten", nn.Flatten()),
+        ("dropout", nn.Dropout(dropout)),
+        ("fc", nn.Linear(128, 1)),
+    ]
     return nn.Sequential(OrderedDict(layers))
 
 
@@ -85,10 +94,12 @@ def build(
     enlarge: int | None = None,
     **adapt: str,
 ) -> nn.Module:
-    """The network at its start: drawn from `seed` (the global random state is left alone), then filled from `weights`.
+    """The network at its start: drawn from `seed` (the global random state is left alone), then
+    filled from `weights`.
 
-    size: of the images; enlarge: to which the network enlarges them. `adapt` goes to adapt_conv1. Weights of kind "run" or
-    "published" must be those of this very network; others are ResNet-18's, and any other network stays random.
+    size: of the images; enlarge: to which the network enlarges them. `adapt` goes to adapt_conv1.
+    Weights of kind "run" or "published" must be those of this very network; others are ResNet-18's,
+    and any other network stays random.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -104,28 +115,36 @@ def build(
         architectures.fill(network, weights, adapt)
     elif weights.state is not None and architecture in OURS and architecture != "small_cnn":
         # The course's head is new whatever the weights were trained for.
-        fitting = fit_state(weights.state, network, reset_head=True, partial=weights.partial, **adapt)
+        fitting = fit_state(
+            weights.state, network, reset_head=True, partial=weights.partial, **adapt
+        )
         network.load_state_dict({**network.state_dict(), **fitting}, strict=True)
     return architectures.resized(network, enlarge) if enlarge else network
 
 
 def fill(network: nn.Module, weights: Weights) -> None:
-    """Load the weights of another run of the same network. Raises InputError where it is another network."""
+    """Load the weights of another run of the same network. Raises InputError where it is another
+    network.
+    """
     try:
         network.load_state_dict(weights.state, strict=True)
     except RuntimeError:
-        raise InputError(f"{weights.title} berasal dari jaringan lain: latihlah jaringan yang sama untuk keduanya.") from None
+        raise InputError(
+            f"{weights.title} berasal dari jaringan lain: "
+            "latihlah jaringan yang sama untuk keduanya."
+        ) from None
 
 
-# --- training it, or a part of it -----------------------------------------------------------------------------------
+# --- training it, or a part of it -----------------------------------------------------------------
 
 
 def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move the network to `device` in the memory layout that trains fastest there (bench/training_speed.py).
+    """Move the network to `device` in the memory layout that trains fastest there
+    (bench/training_speed.py).
 
-    Only rounding changes. That is channels_last, but on a CPU layer4 stays in the plain layout: its images have shrunk to 4×4
-    while its kernels hold three quarters of all weights, and torch reorders the gradient of a channels_last kernel twice in
-    every step.
+    Only rounding changes. That is channels_last, but on a CPU layer4 stays in the plain layout: its
+    images have shrunk to 4×4 while its kernels hold three quarters of all weights, and torch
+    reorders the gradient of a channels_last kernel twice in every step.
     """
     network = network.to(device, memory_format=torch.channels_last)
     for part in network.modules():
@@ -136,16 +155,25 @@ def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
 
 def stages(network: nn.Module) -> list[nn.Module]:
     """The children of a network that hold parameters, the head first."""
-    return [child for child in reversed(list(network.children())) if next(child.parameters(), None) is not None] or [network]
+    return [
+        child
+        for child in reversed(list(network.children()))
+        if next(child.parameters(), None) is not None
+    ] or [network]
 
 
 def freeze(network: nn.Module, trainable: str) -> None:
-    """Leave only the named part trainable ("all", "layer4+head", "head"). Raises InputError where the network lacks that part."""
+    """Leave only the named part trainable ("all", "layer4+head", "head"). Raises InputError where
+    the network lacks that part.
+    """
     parts, children = TRAINABLE[trainable], dict(network.named_children())
     if parts is None:
         return
     if not {*parts} <= {*children}:
-        raise InputError(f"trainable={trainable!r} memerlukan {' dan '.join(parts)}, yang tidak ada pada jaringan ini.")
+        raise InputError(
+            f"trainable={trainable!r} memerlukan {' dan '.join(parts)}, "
+            "yang tidak ada pada jaringan ini."
+        )
     hold(network, [child for name, child in children.items() if name not in parts])
 
 
@@ -170,7 +198,9 @@ def hold(network: nn.Module, frozen: list[nn.Module]) -> None:
 
 
 def split_frozen(network: nn.Module, trainable: str) -> tuple[nn.Module, nn.Module]:
-    """(frozen part, trained part) of a frozen ResNet-18; one after the other they are the network. They share its tensors."""
+    """(frozen part, trained part) of a frozen ResNet-18; one after the other they are the network.
+    They share its tensors.
+    """
     cut = {"layer4+head": "layer4", "head": "fc"}[trainable]
     children = [(name, child) for name, child in network.named_children() if name != "fc"]
     at = [name for name, _ in children].index(cut) if cut != "fc" else len(children)

@@ -1,8 +1,10 @@
-"""What overfitting is, how large, and how sure: the measurements of notebook 03, from stored runs and the phantom's ground truth.
+"""What overfitting is, how large, and how sure: the measurements of notebook 03, from stored runs
+and the phantom's ground truth.
 
-Everything reads what a run recorded; only `learning_curve` trains, through the run store. Memorisation of flipped labels: Arpit
-et al. 2017; temperature scaling: Guo et al. 2017; shortcuts and subgroups: Oakden-Rayner et al. 2020 (hidden stratification).
-Where a network looks stands in attribution.py.
+Everything reads what a run recorded; only `learning_curve` trains, through the run store.
+Memorisation of flipped labels: Arpit et al. 2017; temperature scaling: Guo et al. 2017; shortcuts
+and subgroups: Oakden-Rayner et al. 2020 (hidden stratification). Where a network looks stands in
+attribution.py.
 """
 
 from collections.abc import Iterator
@@ -29,14 +31,16 @@ BORDERLINE = (0.47, 0.53)  # cardiothoracic ratios near the threshold of 0.50
 SMALL = 0.10  # of the hemithorax's area: a small pneumothorax
 
 
-# --- the gap --------------------------------------------------------------------------------------------------------
+# --- the gap --------------------------------------------------------------------------------------
 
 
 def by_epoch(fits: list[Run], data: Dataset) -> list[dict]:
-    """One dict an epoch: epoch, train_loss, val_loss, train_acc, val_acc, each but the first {"value", "ci95"} over the seeds.
+    """One dict an epoch: epoch, train_loss, val_loss, train_acc, val_acc, each but the first
+    {"value", "ci95"} over the seeds.
 
-    The training values are those met while training, as the course plots them: the network still changes under them, and dropout
-    and batch statistics are at work. They are no part of the gap, see `gap`.
+    The training values are those met while training, as the course plots them: the network still
+    changes under them, and dropout and batch statistics are at work. They are no part of the gap,
+    see `gap`.
     """
     rows = []
     for i in range(min(len(fit.history) for fit in fits)):
@@ -50,13 +54,17 @@ def by_epoch(fits: list[Run], data: Dataset) -> list[dict]:
 
 
 def gap(fits: list[Run], data: Dataset, which: str = "last") -> dict:
-    """How much better the network of an epoch (`which`: "last" or the chosen, "best") is on training than on validation images.
+    """How much better the network of an epoch (`which`: "last" or the chosen, "best") is on
+    training than on validation images.
 
-    Both are judged by the same network in eval mode. {"value", "ci95", "side"} of training − validation accuracy, mean over the
-    seeds, and on which side of zero its interval lies; "epochs", one a seed; the accuracies and losses {"value", "ci95"} it rests
-    on, train_acc, val_acc, train_loss, val_loss, and loss_gap, validation − training loss.
+    Both are judged by the same network in eval mode. {"value", "ci95", "side"} of training −
+    validation accuracy, mean over the seeds, and on which side of zero its interval lies; "epochs",
+    one a seed; the accuracies and losses {"value", "ci95"} it rests on, train_acc, val_acc,
+    train_loss, val_loss, and loss_gap, validation − training loss.
     """
-    row = {"epochs": [fit.info["best_epoch"] if which == "best" else len(fit.history) for fit in fits]}
+    row = {
+        "epochs": [fit.info["best_epoch"] if which == "best" else len(fit.history) for fit in fits]
+    }
     for split, part in (("train", data.train), ("val", data.val)):
         logits = [fit.logits[f"{split}_{which}"] for fit in fits]
         row[f"{split}_acc"] = evaluation.mean_accuracy(logits, part.labels, part.patients)
@@ -67,22 +75,28 @@ def gap(fits: list[Run], data: Dataset, which: str = "last") -> dict:
 
 
 def _halves(split: Split, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The images (row numbers) of a split in two halves, each once first and once second; whole patients, classes alike."""
+    """The images (row numbers) of a split in two halves, each once first and once second; whole
+    patients, classes alike.
+    """
     splitter = StratifiedKFold if split.patients is None else StratifiedGroupKFold
-    return splitter(2, shuffle=True, random_state=seed).split(split.labels, split.labels, split.patients)
+    return splitter(2, shuffle=True, random_state=seed).split(
+        split.labels, split.labels, split.patients
+    )
 
 
 def turn(fits: list[Run], data: Dataset) -> dict:
-    """Where validation loss turns: epoch of its lowest mean over the seeds, epochs of each seed, and how much it rises until
-    the end.
+    """Where validation loss turns: epoch of its lowest mean over the seeds, epochs of each seed,
+    and how much it rises until the end.
 
-    turned: whether the lowest came before the last epoch. rise: {"value", "ci95", "side" of zero}, the mean loss of the last
-    epoch minus that of the lowest. The lowest of several noisy losses is too low on the very images that made it the lowest, so
-    one half of the images chooses the epoch and the other half measures the rise from it, and the other way round, averaged over
-    HALVINGS halvings (cross-fitting: Chernozhukov et al. 2018); paired by image.
+    turned: whether the lowest came before the last epoch. rise: {"value", "ci95", "side" of zero},
+    the mean loss of the last epoch minus that of the lowest. The lowest of several noisy losses is
+    too low on the very images that made it the lowest, so one half of the images chooses the epoch
+    and the other half measures the rise from it, and the other way round, averaged over HALVINGS
+    halvings (cross-fitting: Chernozhukov et al. 2018); paired by image.
     """
     val, epochs = data.val, min(len(fit.history) for fit in fits)
-    loss = np.stack([evaluation.loss(fit.logits["val"][:epochs], val.labels) for fit in fits])  # (seeds, epochs, N)
+    # (seeds, epochs, N)
+    loss = np.stack([evaluation.loss(fit.logits["val"][:epochs], val.labels) for fit in fits])
     mean, rise = loss.mean(0), np.zeros_like(loss[:, 0])
     for seed in range(HALVINGS):
         for chooses, measures in _halves(val, seed):
@@ -99,10 +113,12 @@ def turn(fits: list[Run], data: Dataset) -> dict:
 
 
 def selection(fits: list[Run], data: Dataset) -> list[dict]:
-    """What choosing the epoch by validation loss, by validation AUC, or not at all (last) does to the test result.
+    """What choosing the epoch by validation loss, by validation AUC, or not at all (last) does to
+    the test result.
 
-    One dict a rule: rule ("last", "loss", "auc"), epochs (one a seed), acc and auc {"value", "ci95"}, difference of both from
-    "last" (paired on the same test images; None for "last"), differs: those of "acc" and "auc" whose interval leaves out zero.
+    One dict a rule: rule ("last", "loss", "auc"), epochs (one a seed), acc and auc {"value",
+    "ci95"}, difference of both from "last" (paired on the same test images; None for "last"),
+    differs: those of "acc" and "auc" whose interval leaves out zero.
     """
     val, test, patients = data.val.labels, data.test.labels, data.test.patients
 
@@ -112,14 +128,18 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
         logits = fit.logits["val"]
         if rule == "loss":
             return int(fit.history["val_loss"].argmin())
-        return int(np.argmax(evaluation.area_under_curve(logits, np.broadcast_to(val, logits.shape))))
+        return int(
+            np.argmax(evaluation.area_under_curve(logits, np.broadcast_to(val, logits.shape)))
+        )
 
     found, last = [], None
     for rule in ("last", "loss", "auc"):
         epochs = [chosen(fit, rule) for fit in fits]
         logits = [fit.open_test()["epochs"][epoch] for fit, epoch in zip(fits, epochs, strict=True)]
         whole = evaluation.mean_over_seeds(logits, test, patients=patients)
-        difference = evaluation.paired_difference(logits, last, test, patients=patients) if last else {}
+        difference = (
+            evaluation.paired_difference(logits, last, test, patients=patients) if last else {}
+        )
         last = last or logits
         found.append(
             {
@@ -127,19 +147,25 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
                 "epochs": [epoch + 1 for epoch in epochs],
                 **{name: whole[name] for name in JUDGED},
                 "difference": {name: difference[name] for name in JUDGED} if difference else None,
-                "differs": [name for name in JUDGED if difference and evaluation.side(difference[name]["ci95"]) != "across"],
+                "differs": [
+                    name
+                    for name in JUDGED
+                    if difference and evaluation.side(difference[name]["ci95"]) != "across"
+                ],
             }
         )
     return found
 
 
 def learning_curve(study: Setup, fits: list[Run]) -> list[dict]:
-    """The course's recipe on ever more training images, over the same seeds; the last point is `fits`, the whole training split.
+    """The course's recipe on ever more training images, over the same seeds; the last point is
+    `fits`, the whole training split.
 
-    One dict a size: n, patients (None where not known), seeds (how many), train_acc, val_acc, gap, the last three {"value",
-    "ci95"} after the last epoch, from_first and from_previous: the change of validation accuracy from the smallest size and from
-    the one before, paired by image ({"value", "ci95", "side"}; None for the smallest). A smaller split is a stratified part of
-    the whole; validation images are the same everywhere.
+    One dict a size: n, patients (None where not known), seeds (how many), train_acc, val_acc, gap,
+    the last three {"value", "ci95"} after the last epoch, from_first and from_previous: the change
+    of validation accuracy from the smallest size and from the one before, paired by image
+    ({"value", "ci95", "side"}; None for the smallest). A smaller split is a stratified part of the
+    whole; validation images are the same everywhere.
     """
     whole, points = study.used, []
     for part in PARTS:
@@ -148,14 +174,23 @@ def learning_curve(study: Setup, fits: list[Run]) -> list[dict]:
             continue
         data = datasets.with_splits(whole, train=datasets.subset(whole.train, n, study.seed))
         part_fits = [
-            runs.get(study.config(seed=fit.config.seed), data, study.weights, study.device, keep_weights=False) for fit in fits
+            runs.get(
+                study.config(seed=fit.config.seed),
+                data,
+                study.weights,
+                study.device,
+                keep_weights=False,
+            )
+            for fit in fits
         ]
         points.append((data, part_fits))
     return curve([*points, (whole, fits)])
 
 
 def curve(points: list[tuple[Dataset, list]]) -> list[dict]:
-    """The rows of `learning_curve` from its points: a data set and the runs on it, over the same seeds; the whole split last."""
+    """The rows of `learning_curve` from its points: a data set and the runs on it, over the same
+    seeds; the whole split last.
+    """
     whole, rows, right = points[-1][0], [], []
     for data, each in points:
         found = gap(each, data, "last")
@@ -179,13 +214,16 @@ def _change(before: np.ndarray, after: np.ndarray, split: Split) -> dict:
 
 
 def memorisation(fits: list[Run], train: Split) -> dict | None:
-    """How fast correct and flipped labels are fitted; None where the truth behind the labels is not known.
+    """How fast correct and flipped labels are fitted; None where the truth behind the labels is not
+    known.
 
-    {"n_correct", "n_flipped", "by_epoch": [{"epoch", "correct", "flipped": {"value", "ci95"}}]}: shares of training images whose
-    prediction, as recorded while training, agrees with the label as written; "patients_correct" and "patients_flipped": how many
-    patients these images show, None where not known. "rise": of the share of flipped labels from the first epoch to the last,
-    paired by image; "lead": of correct over flipped labels in the first epoch (two groups of images), both {"value", "ci95",
-    "side"}; "follows": whether both are above zero, so that what is general came before what is memorised.
+    {"n_correct", "n_flipped", "by_epoch": [{"epoch", "correct", "flipped": {"value", "ci95"}}]}:
+    shares of training images whose prediction, as recorded while training, agrees with the label as
+    written; "patients_correct" and "patients_flipped": how many patients these images show, None
+    where not known. "rise": of the share of flipped labels from the first epoch to the last, paired
+    by image; "lead": of correct over flipped labels in the first epoch (two groups of images), both
+    {"value", "ci95", "side"}; "follows": whether both are above zero, so that what is general came
+    before what is memorised.
     """
     if train.truth is None or not train.truth["flipped"].any():
         return None
@@ -194,13 +232,22 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
     patients = {name: evaluation.among(train.patients, which) for name, which in groups.items()}
     rows, fitted = [], []
     for i in range(min(len(fit.history) for fit in fits)):
-        logits = {name: [fit.logits["train"][i][which] for fit in fits] for name, which in groups.items()}
-        share = {n: evaluation.mean_accuracy(logits[n], train.labels[which], patients[n]) for n, which in groups.items()}
-        fitted.append({n: evaluation.right(logits[n], train.labels[which]) for n, which in groups.items()})
+        logits = {
+            name: [fit.logits["train"][i][which] for fit in fits] for name, which in groups.items()
+        }
+        share = {
+            n: evaluation.mean_accuracy(logits[n], train.labels[which], patients[n])
+            for n, which in groups.items()
+        }
+        fitted.append(
+            {n: evaluation.right(logits[n], train.labels[which]) for n, which in groups.items()}
+        )
         rows.append({"epoch": i + 1, **share})
     moved = fitted[-1]["flipped"] - fitted[0]["flipped"]
     rise = evaluation.paired_change(moved, train.labels[flipped], patients["flipped"], hits=True)
-    lead = evaluation.compare_groups(*(fitted[0][name].mean(0) for name in groups), *patients.values())
+    lead = evaluation.compare_groups(
+        *(fitted[0][name].mean(0) for name in groups), *patients.values()
+    )
     return {
         "n_correct": int((~flipped).sum()),
         "n_flipped": int(flipped.sum()),
@@ -212,26 +259,31 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
     }
 
 
-# --- confidence -----------------------------------------------------------------------------------------------------
+# --- confidence -----------------------------------------------------------------------------------
 
 
 def calibration(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
     """The ECE of logits (N,) beside that of chance (notebooks 02 and 03).
 
-    ece_measured: the ECE as defined, with its bias; ece_chance: {"value", "range95"} that a calibrated network with these logits
-    would show, see evaluation.chance_calibration_error; beyond_chance: whether the measured one lies above that range.
+    ece_measured: the ECE as defined, with its bias; ece_chance: {"value", "range95"} that a
+    calibrated network with these logits would show, see evaluation.chance_calibration_error;
+    beyond_chance: whether the measured one lies above that range.
     """
     measured = float(evaluation.expected_calibration_error(expit(logits), labels))
     chance = evaluation.chance_calibration_error(logits, patients)
-    return {"ece_measured": measured, "ece_chance": chance, "beyond_chance": measured > chance["range95"][1]}
+    return {
+        "ece_measured": measured,
+        "ece_chance": chance,
+        "beyond_chance": measured > chance["range95"][1],
+    }
 
 
 def confidence(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """Probability of the predicted class of right and wrong predictions, the share above 0.9, the errors among those, and the
-    calibration.
+    """Probability of the predicted class of right and wrong predictions, the share above 0.9, the
+    errors among those, and the calibration.
 
-    logits, labels, patients (where known): (N,). ece: {"value", "ci95"} without its bias; the ECE as measured beside that of
-    chance: see `calibration`.
+    logits, labels, patients (where known): (N,). ece: {"value", "ci95"} without its bias; the ECE
+    as measured beside that of chance: see `calibration`.
     """
     sure, right = evaluation.confidence(logits), (logits > 0) == (labels == 1)
     above = sure > CONFIDENT
@@ -249,22 +301,32 @@ def confidence(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | No
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The T > 0 by which logits (N,) are divided so that their mean cross-entropy is lowest (Guo et al. 2017, sec. 4.2)."""
+    """The T > 0 by which logits (N,) are divided so that their mean cross-entropy is lowest (Guo et
+    al. 2017, sec. 4.2).
+    """
     found = minimize_scalar(
-        lambda log_t: evaluation.loss(logits / np.exp(log_t), labels).mean(), bounds=(-3, 5), method="bounded"
+        lambda log_t: evaluation.loss(logits / np.exp(log_t), labels).mean(),
+        bounds=(-3, 5),
+        method="bounded",
     )
     return float(np.exp(found.x))
 
 
 def temperature(
-    val: np.ndarray, val_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, test_patients: np.ndarray | None = None
+    val: np.ndarray,
+    val_labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
+    test_patients: np.ndarray | None = None,
 ) -> dict:
-    """Temperature scaling: fitted on validation logits, judged on test logits (N,) of test_patients (N,), where known.
+    """Temperature scaling: fitted on validation logits, judged on test logits (N,) of test_patients
+    (N,), where known.
 
-    {"temperature", "before", "after", "difference"}: ece (without its bias) and loss {"value", "ci95"}; the difference after −
-    before is paired. "before" and "after" also hold the ECE as measured beside that of chance, see `calibration`.
-    "softens": whether the temperature is above 1; "side": of zero, on which the interval of the ECE's difference lies;
-    "reliability_before" and "reliability_after": the diagrams on the test split. The decisions, and so the accuracy, do not
+    {"temperature", "before", "after", "difference"}: ece (without its bias) and loss {"value",
+    "ci95"}; the difference after − before is paired. "before" and "after" also hold the ECE as
+    measured beside that of chance, see `calibration`. "softens": whether the temperature is above
+    1; "side": of zero, on which the interval of the ECE's difference lies; "reliability_before" and
+    "reliability_after": the diagrams on the test split. The decisions, and so the accuracy, do not
     change.
     """
     t = fit_temperature(val, val_labels)
@@ -273,7 +335,12 @@ def temperature(
         """(before, after, difference) × (ece, loss) × the shape of a mean over rows."""
         y, found = test_labels[rows], []
         for logits in (test[rows], test[rows] / t):
-            found.append([evaluation.expected_calibration_error(expit(logits), y), evaluation.loss(logits, y).mean(-1)])
+            found.append(
+                [
+                    evaluation.expected_calibration_error(expit(logits), y),
+                    evaluation.loss(logits, y).mean(-1),
+                ]
+            )
         before, after = np.array(found)
         return np.stack([before, after, after - before])
 
@@ -295,8 +362,12 @@ def temperature(
         "softens": t > 1,
         "side": evaluation.side(body["difference"]["ece"]["ci95"]),
         **body,
-        "reliability_before": evaluation.reliability(test, test_labels, test_patients).to_dict("records"),
-        "reliability_after": evaluation.reliability(test / t, test_labels, test_patients).to_dict("records"),
+        "reliability_before": evaluation.reliability(test, test_labels, test_patients).to_dict(
+            "records"
+        ),
+        "reliability_after": evaluation.reliability(test / t, test_labels, test_patients).to_dict(
+            "records"
+        ),
     }
 
 
@@ -315,10 +386,11 @@ def _remark(truth: dict[str, np.ndarray] | None, row: int) -> str:
 
 
 def confident_errors(logits: np.ndarray, split: Split) -> dict:
-    """The wrong predictions of highest confidence: images, labels, predicted, probability (of class 1) and remarks.
+    """The wrong predictions of highest confidence: images, labels, predicted, probability (of class
+    1) and remarks.
 
-    "n" and "n_flipped" count all above 0.9, "patients" those whom these n images show; n_flipped is None where the truth, and
-    patients where the patients are not known.
+    "n" and "n_flipped" count all above 0.9, "patients" those whom these n images show; n_flipped is
+    None where the truth, and patients where the patients are not known.
     """
     sure, wrong = evaluation.confidence(logits), (logits > 0) != (split.labels == 1)
     rows = np.flatnonzero(wrong)[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
@@ -326,7 +398,9 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
     return {
         "n": int(confident.sum()),
         "patients": evaluation.n_patients(split.patients, confident),
-        "n_flipped": None if split.truth is None else int((confident & split.truth["flipped"].astype(bool)).sum()),
+        "n_flipped": None
+        if split.truth is None
+        else int((confident & split.truth["flipped"].astype(bool)).sum()),
         "images": split.images[rows],
         "labels": split.labels[rows],
         "predicted": (logits[rows] > 0).astype(int),
@@ -335,16 +409,17 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
     }
 
 
-# --- who it fails ---------------------------------------------------------------------------------------------------
+# --- who it fails ---------------------------------------------------------------------------------
 
 
 def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
-    """Is the tube a shortcut? For each anatomy (without, with pneumothorax): how much more often images with a tube are given
-    class 1.
+    """Is the tube a shortcut? For each anatomy (without, with pneumothorax): how much more often
+    images with a tube are given class 1.
 
-    Test images, chosen epoch. Rows: pneumothorax, n_with, n_without, patients_with and patients_without (how many these images
-    show, None where not known), with and without (shares, {"value", "ci95"}), difference (Newcombe), side (of zero, on which its
-    interval lies); groups with fewer than 3 images are left out. None where the truth is not known.
+    Test images, chosen epoch. Rows: pneumothorax, n_with, n_without, patients_with and
+    patients_without (how many these images show, None where not known), with and without (shares,
+    {"value", "ci95"}), difference (Newcombe), side (of zero, on which its interval lies); groups
+    with fewer than 3 images are left out. None where the truth is not known.
     """
     if data.test.truth is None:
         return None
@@ -357,7 +432,9 @@ def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
         if min(group.sum() for group in groups) < 3:
             continue
         who = [evaluation.among(patients, group) for group in groups]
-        shares = [evaluation.share(called[group], one) for group, one in zip(groups, who, strict=True)]
+        shares = [
+            evaluation.share(called[group], one) for group, one in zip(groups, who, strict=True)
+        ]
         difference = evaluation.compare_groups(*(called[group] for group in groups), *who)
         rows.append(
             {
@@ -399,28 +476,37 @@ def _groups(truth: dict[str, np.ndarray]) -> list[tuple[str, str, np.ndarray]]:
 
 
 def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
-    """Test accuracy of the chosen epoch in groups of the ground truth: divides, group, n, patients (None where not known), acc
-    {"value", "ci95"}, and how far it is from the other images of the same division.
+    """Test accuracy of the chosen epoch in groups of the ground truth: divides, group, n, patients
+    (None where not known), acc {"value", "ci95"}, and how far it is from the other images of the
+    same division.
 
-    difference: {"value", "ci95"} from those (Newcombe), p_adjusted (Fisher's exact test, adjusted by Holm over all groups that
-    are compared) and side: "above" or "below" zero where that is below 0.05, else "across". Of a division in two only the first
-    group is compared, since the second would say the same; labels as written are no group of patients. Difference and p are None
-    where nothing is compared. None where the truth is not known. Flipped labels are left out of all groups but those of the last
-    division; empty groups are left out.
+    difference: {"value", "ci95"} from those (Newcombe), p_adjusted (Fisher's exact test, adjusted
+    by Holm over all groups that are compared) and side: "above" or "below" zero where that is below
+    0.05, else "across". Of a division in two only the first group is compared, since the second
+    would say the same; labels as written are no group of patients. Difference and p are None where
+    nothing is compared. None where the truth is not known. Flipped labels are left out of all
+    groups but those of the last division; empty groups are left out.
     """
     truth = data.test.truth
     if truth is None:
         return None
     kept, patients = ~truth["flipped"].astype(bool), data.test.patients
     right = evaluation.right([fit.open_test()["best"] for fit in fits], data.test.labels).mean(0)
-    groups = [(d, group, mask if d == "Label" else mask & kept) for d, group, mask in _groups(truth)]
+    groups = [
+        (d, group, mask if d == "Label" else mask & kept) for d, group, mask in _groups(truth)
+    ]
     groups = [one for one in groups if one[2].any()]
     rows = []
     for i, (divides, group, which) in enumerate(groups):
         acc = evaluation.share(right[which], evaluation.among(patients, which))
         same = [j for j, one in enumerate(groups) if one[0] == divides]
         compared = divides != "Label" and (len(same) > 2 or same[0] == i < same[-1])
-        row = {"divides": divides, "group": group, "n": int(which.sum()), "patients": evaluation.n_patients(patients, which)}
+        row = {
+            "divides": divides,
+            "group": group,
+            "n": int(which.sum()),
+            "patients": evaluation.n_patients(patients, which),
+        }
         row |= {"acc": acc, "difference": None, "p_adjusted": None}
         if compared:
             others = np.logical_or.reduce([groups[j][2] for j in same if j != i])
@@ -428,7 +514,11 @@ def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
             row["difference"] = evaluation.compare_groups(right[which], right[others], *who)
         rows.append(row | {"side": "across"})
     tested = [row for row in rows if row["difference"]]
-    for row, p in zip(tested, evaluation.holm([row["difference"]["p"] for row in tested]) if tested else [], strict=True):
+    for row, p in zip(
+        tested,
+        evaluation.holm([row["difference"]["p"] for row in tested]) if tested else [],
+        strict=True,
+    ):
         row["p_adjusted"] = p
         if p < SIGNIFICANCE:
             row["side"] = "above" if row["difference"]["value"] > 0 else "below"

@@ -1,9 +1,11 @@
-"""Every figure, in Indonesian, from plain data (all notebooks). Each function returns a Figure and shows nothing.
+"""Every figure, in Indonesian, from plain data (all notebooks). Each function returns a Figure and
+shows nothing.
 
-Arguments are what a results file holds (numbers, lists, dictionaries) or arrays of the same shape; estimates are {"value",
-"ci95"}.
+Arguments are what a results file holds (numbers, lists, dictionaries) or arrays of the same shape;
+estimates are {"value", "ci95"}.
 
-Colours are the colour-blind safe palette of seaborn; lines and markers also differ in shape, so that grey print stays readable.
+Colours are the colour-blind safe palette of seaborn; lines and markers also differ in shape, so
+that grey print stays readable.
 """
 
 from collections.abc import Sequence
@@ -21,9 +23,11 @@ from cxr_helpers.comparison import BETTER, MAJORITY, MARGIN, WORSE
 from cxr_helpers.engine.indonesian import join, number, plain, signed
 
 LETTERS = 84  # of a title's size, side by side over WIDTH
-WIDTH = 6.3  # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
+# inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
+WIDTH = 6.3
 BLUE, ORANGE, GREEN = sns.color_palette("colorblind")[:3]
-RED, GREY = (0.75, 0.07, 0.16), (0.45, 0.45, 0.45)  # the palette's own red is orange to the eye; the text calls frames red
+# the palette's own red is orange to the eye; the text calls frames red
+RED, GREY = (0.75, 0.07, 0.16), (0.45, 0.45, 0.45)
 SPLIT_NAMES = {"train": "latih", "val": "validasi"}
 TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "pencahayaan", "flip": "cermin kiri-kanan"}
 
@@ -33,7 +37,8 @@ sns.set_theme(
     palette="colorblind",
     rc={
         "figure.constrained_layout.use": True,
-        # The serif that comes with matplotlib, akin to the text's; its glyphs are small, hence half a point more.
+        # The serif that comes with matplotlib, akin to the text's; its glyphs are small, hence half
+        # a point more.
         "font.family": ["STIXGeneral", "DejaVu Sans"],
         "font.size": 9,
         "axes.titlesize": 10,
@@ -65,7 +70,9 @@ def _epoch_axis(panel, epochs) -> None:
 
 
 def _percent_axis(axis) -> None:
-    """Ticks of a share as percents, each written as it is: "77,5%" where the ticks are that close."""
+    """Ticks of a share as percents, each written as it is: "77,5%" where the ticks are that
+    close.
+    """
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{plain(round(100 * value, 6))}%"))
 
 
@@ -83,7 +90,9 @@ def picture(axes, image: ArrayLike, title: str = "", colour=None, **kwargs) -> N
 
 
 def drift(drift: list[dict]) -> Figure:
-    """How far the images' statistics are from those stored in each BatchNorm: one {"shift", "scale"} a layer; none is 0 and 1."""
+    """How far the images' statistics are from those stored in each BatchNorm: one {"shift",
+    "scale"} a layer; none is 0 and 1.
+    """
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.4))
     place = np.arange(1, len(drift) + 1)
     for panel, key, title, none in (
@@ -102,34 +111,56 @@ def drift(drift: list[dict]) -> Figure:
     return figure
 
 
-def responses(before: np.ndarray, after: np.ndarray, image: np.ndarray, target: np.ndarray, ours: np.ndarray) -> Figure:
-    """One kernel before (3, 7, 7) and after (k, k) adaptation, an image (H, W), and what either kernel answers to it.
+def responses(
+    before: np.ndarray, after: np.ndarray, image: np.ndarray, target: np.ndarray, ours: np.ndarray
+) -> Figure:
+    """One kernel before (3, 7, 7) and after (k, k) adaptation, an image (H, W), and what either
+    kernel answers to it.
 
-    A kernel is shown on a scale of its own, which its title gives; both answers share one scale, so that the size of a change
-    shows.
+    A kernel is shown on a scale of its own, which its title gives; both answers share one scale, so
+    that the size of a change shows.
     """
     figure, panels = plt.subplots(1, 5, figsize=(WIDTH * 1.3, 2.1))
     limits = [max(float(np.abs(kernel).max()), 1e-12) for kernel in (before, after)]
     titles = [
-        f"{name}\n±{plain(float(f'{limit:.2g}'))}" for name, limit in zip(("Kernel asal", "Diadaptasi"), limits, strict=True)
+        f"{name}\n±{plain(float(f'{limit:.2g}'))}"
+        for name, limit in zip(("Kernel asal", "Diadaptasi"), limits, strict=True)
     ]
     picture(panels[0], (np.moveaxis(before, 0, -1) / limits[0] + 1) / 2, titles[0])
     picture(panels[1], after, titles[1], cmap="RdBu_r", vmin=-limits[1], vmax=limits[1])
     picture(panels[2], image, "Citra", vmin=0, vmax=255)
     # The border answers to the padding, not to the image.
     limit = max(*(float(np.abs(response[2:-2, 2:-2]).max()) for response in (target, ours)), 1e-12)
-    for panel, response, title in ((panels[3], target, "Respons asal"), (panels[4], ours, "Respons adaptasi")):
+    for panel, response, title in (
+        (panels[3], target, "Respons asal"),
+        (panels[4], ours, "Respons adaptasi"),
+    ):
         picture(panel, response, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
     return figure
 
 
-def intensity(edges: ArrayLike, pixels: ArrayLike, images: ArrayLike, class_names: Sequence[str]) -> Figure:
-    """Shares (2, bins) of pixels, and of images by their mean, by grey value and class; edges (bins + 1,) in 0…256."""
+def intensity(
+    edges: ArrayLike, pixels: ArrayLike, images: ArrayLike, class_names: Sequence[str]
+) -> Figure:
+    """Shares (2, bins) of pixels, and of images by their mean, by grey value and class; edges (bins
+    + 1,) in 0…256.
+    """
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
-    for panel, shares, title in ((panels[0], pixels, "Setiap piksel"), (panels[1], images, "Rerata setiap citra")):
-        for share, name, colour, style in zip(shares, class_names, (BLUE, ORANGE), ("-", "--"), strict=True):
+    for panel, shares, title in (
+        (panels[0], pixels, "Setiap piksel"),
+        (panels[1], images, "Rerata setiap citra"),
+    ):
+        for share, name, colour, style in zip(
+            shares, class_names, (BLUE, ORANGE), ("-", "--"), strict=True
+        ):
             panel.stairs(share, edges, color=colour, ls=style, lw=1.3, label=name)
-        panel.set(title=title, xlabel="Nilai keabuan", xlim=(0, 256), ylim=(0, None), xticks=range(0, 257, 64))
+        panel.set(
+            title=title,
+            xlabel="Nilai keabuan",
+            xlim=(0, 256),
+            ylim=(0, None),
+            xticks=range(0, 257, 64),
+        )
         panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))  # whole percents
         _percent_axis(panel.yaxis)
     panels[0].set_ylabel("Proporsi dalam kelasnya")
@@ -139,22 +170,28 @@ def intensity(edges: ArrayLike, pixels: ArrayLike, images: ArrayLike, class_name
 
 def _by_epoch(panel, table: pd.DataFrame, quantity: str, best_epoch: int) -> None:
     panel.plot(table["epoch"], table[f"train_{quantity}"], "o-", color=BLUE, ms=3.5, label="latih")
-    panel.plot(table["epoch"], table[f"val_{quantity}"], "s--", color=ORANGE, ms=3.5, label="validasi")
+    panel.plot(
+        table["epoch"], table[f"val_{quantity}"], "s--", color=ORANGE, ms=3.5, label="validasi"
+    )
     panel.axvline(best_epoch, color=GREY, lw=0.8, ls=":", label=f"epoch terpilih ({best_epoch})")
     _epoch_axis(panel, table["epoch"])
 
 
 def accuracy_by_epoch(panel, table: pd.DataFrame, best_epoch: int, majority: float) -> None:
-    """Accuracy of training and validation in a panel, with the chosen epoch and the majority line."""
+    """Accuracy of training and validation in a panel, with the chosen epoch and the majority
+    line.
+    """
     _by_epoch(panel, table, "acc", best_epoch)
     panel.axhline(majority, color=GREY, lw=0.8, ls="-.", label="tebakan mayoritas")
     _percent_axis(panel.yaxis)
 
 
 def history(history: list[dict], best_epoch: int, majority: float) -> Figure:
-    """Loss and accuracy by epoch, training against validation; the chosen epoch and the majority line are marked.
+    """Loss and accuracy by epoch, training against validation; the chosen epoch and the majority
+    line are marked.
 
-    history: epoch, train_loss, train_acc, val_loss, val_acc, one row an epoch (accuracies as shares).
+    history: epoch, train_loss, train_acc, val_loss, val_acc, one row an epoch (accuracies as
+    shares).
     """
     table = pd.DataFrame(history)
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
@@ -169,7 +206,9 @@ def history(history: list[dict], best_epoch: int, majority: float) -> Figure:
 
 
 def compared_curves(variants: list[dict], compared: list[str]) -> Figure:
-    """Accuracy by epoch of the rows whose names are in `compared` side by side, training against validation, on one scale."""
+    """Accuracy by epoch of the rows whose names are in `compared` side by side, training against
+    validation, on one scale.
+    """
     shown = [variant for name in compared for variant in variants if variant["name"] == name]
     figure, panels = plt.subplots(1, len(shown), figsize=(WIDTH, 2.5), sharey=True, squeeze=False)
     for panel, variant in zip(panels[0], shown, strict=True):
@@ -185,7 +224,11 @@ def compared_curves(variants: list[dict], compared: list[str]) -> Figure:
 
 
 def predictions(
-    images: ArrayLike, labels: ArrayLike, probability: ArrayLike, class_names: Sequence[str], remarks: Sequence[str] = ()
+    images: ArrayLike,
+    labels: ArrayLike,
+    probability: ArrayLike,
+    class_names: Sequence[str],
+    remarks: Sequence[str] = (),
 ) -> Figure:
     """Images (n, H, W) with predicted class, its probability, the truth and a remark.
 
@@ -195,27 +238,46 @@ def predictions(
     columns = min(5, n)
     rows = -(-n // columns)
     remarks = remarks or [""] * n
-    lines = max(1 + f"\n{remark}".count("\n") * bool(remark) for remark in remarks)  # below each image
-    height = rows * (0.75 * WIDTH / columns + 0.35 + 0.15 * lines)  # the images are as narrow as their words allow
+    # below each image
+    lines = max(1 + f"\n{remark}".count("\n") * bool(remark) for remark in remarks)
+    # the images are as narrow as their words allow
+    height = rows * (0.75 * WIDTH / columns + 0.35 + 0.15 * lines)
     figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()
-    for panel, image, label, p, remark in zip(panels.flat, images, labels, probability, remarks, strict=False):
+    for panel, image, label, p, remark in zip(
+        panels.flat, images, labels, probability, remarks, strict=False
+    ):
         predicted = int(p > 0.5)
         right = predicted == label
         panel.set_axis_on()
         sure = number(100 * (p if predicted else 1 - p), 0)
         mark = "✓" if right else "✗"
-        picture(panel, image, f"{mark} {class_names[predicted]} {sure}%", BLUE if right else RED, vmin=0, vmax=255)
+        picture(
+            panel,
+            image,
+            f"{mark} {class_names[predicted]} {sure}%",
+            BLUE if right else RED,
+            vmin=0,
+            vmax=255,
+        )
         panel.title.set_fontsize(7.5)
-        panel.set_xlabel(f"label: {class_names[int(label)]}" + f"\n{remark}" * bool(remark), fontsize=7.5)
+        panel.set_xlabel(
+            f"label: {class_names[int(label)]}" + f"\n{remark}" * bool(remark), fontsize=7.5
+        )
     return figure
 
 
 def roc(
-    false_positive: ArrayLike, true_positive: ArrayLike, matrix: list[list[int]], class_names: Sequence[str], area: float
+    false_positive: ArrayLike,
+    true_positive: ArrayLike,
+    matrix: list[list[int]],
+    class_names: Sequence[str],
+    area: float,
 ) -> Figure:
-    """ROC curve with the operating point of a threshold, beside the confusion matrix of that threshold."""
+    """ROC curve with the operating point of a threshold, beside the confusion matrix of that
+    threshold.
+    """
     (true_negative, wrongly_positive), (wrongly_negative, rightly_positive) = matrix
     point = (
         wrongly_positive / (true_negative + wrongly_positive),
@@ -223,9 +285,17 @@ def roc(
     )
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7), width_ratios=(1, 1))
     left.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--", label="menebak")
-    left.plot(false_positive, true_positive, color=BLUE, lw=1.4, label=f"jaringan, AUC {number(area)}")
+    left.plot(
+        false_positive, true_positive, color=BLUE, lw=1.4, label=f"jaringan, AUC {number(area)}"
+    )
     left.plot(*point, "D", color=ORANGE, ms=7, label="ambang yang dipakai")
-    left.set(xlabel="1 − spesifisitas", ylabel="Sensitivitas", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    left.set(
+        xlabel="1 − spesifisitas",
+        ylabel="Sensitivitas",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        aspect="equal",
+    )
     for axis in (left.xaxis, left.yaxis):
         axis.set_major_formatter(Comma(1))
     left.legend(loc="lower right")
@@ -236,13 +306,18 @@ def roc(
 def _matrix(panel, matrix: list[list[int]], class_names: Sequence[str]) -> None:
     counts = np.asarray(matrix)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    text = [[f"{number(counts[i, j], 0)}\n({number(100 * share[i, j], 0)}%)" for j in (0, 1)] for i in (0, 1)]
+    text = [
+        [f"{number(counts[i, j], 0)}\n({number(100 * share[i, j], 0)}%)" for j in (0, 1)]
+        for i in (0, 1)
+    ]
     sns.heatmap(
-        share, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, linewidths=1,
-        xticklabels=class_names, yticklabels=class_names, ax=panel, annot_kws={"size": 9},
+        share, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True,
+        linewidths=1, xticklabels=class_names, yticklabels=class_names, ax=panel,
+        annot_kws={"size": 9},
     )  # fmt: skip
     for words, cell in zip(panel.texts, panel.collections[0].get_facecolors(), strict=True):
-        # Black as well as white reach a contrast of 4.5 there (WCAG 2.2); the ink of axes would turn light on a dark page.
+        # Black as well as white reach a contrast of 4.5 there (WCAG 2.2); the ink of axes would
+        # turn light on a dark page.
         words.set_color("black" if sns.utils.relative_luminance(cell[:3]) > 0.179 else "white")
     panel.set(xlabel="Prediksi", ylabel="Label")
 
@@ -255,11 +330,16 @@ def confusion(matrix: list[list[int]], class_names: Sequence[str]) -> Figure:
 
 
 def augmentations(image: ArrayLike, examples: dict[str, ArrayLike]) -> Figure:
-    """An image (H, W) and, one row a transform or several joined by "+", what they make of it: {names: (n, H, W)}, in grey
-    values 0–255.
+    """An image (H, W) and, one row a transform or several joined by "+", what they make of it:
+    {names: (n, H, W)}, in grey values 0–255.
     """
     n = max(len(made) for made in examples.values())
-    figure, panels = plt.subplots(len(examples), n + 1, figsize=(WIDTH, len(examples) * (WIDTH / (n + 1) + 0.25)), squeeze=False)
+    figure, panels = plt.subplots(
+        len(examples),
+        n + 1,
+        figsize=(WIDTH, len(examples) * (WIDTH / (n + 1) + 0.25)),
+        squeeze=False,
+    )
     for row, (names, made) in zip(panels, examples.items(), strict=True):
         picture(row[0], image, "asal", vmin=0, vmax=255)
         for panel, one in zip(row[1:], made, strict=True):
@@ -269,12 +349,16 @@ def augmentations(image: ArrayLike, examples: dict[str, ArrayLike]) -> Figure:
 
 
 def leakage(lesson: dict) -> Figure:
-    """Test accuracy by epoch ("test_acc"), with [epoch, accuracy] chosen by validation ("honest") or by the test ("course")."""
+    """Test accuracy by epoch ("test_acc"), with [epoch, accuracy] chosen by validation ("honest")
+    or by the test ("course").
+    """
     epochs = range(1, len(lesson["test_acc"]) + 1)
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
     panel.plot(epochs, lesson["test_acc"], "o-", color=GREY, ms=3.5, label="akurasi uji")
     panel.plot(*lesson["honest"], "D", color=BLUE, ms=11, label="dipilih berdasarkan validasi")
-    panel.plot(*lesson["course"], "*", color=RED, ms=9, label="dipilih berdasarkan data uji sendiri")
+    panel.plot(
+        *lesson["course"], "*", color=RED, ms=9, label="dipilih berdasarkan data uji sendiri"
+    )
     panel.set_ylabel("Akurasi uji")
     _epoch_axis(panel, epochs)
     _percent_axis(panel.yaxis)
@@ -282,18 +366,27 @@ def leakage(lesson: dict) -> Figure:
     return figure
 
 
-def _bands(panel, x: list[int], curves: dict[str, list[dict]], styles: tuple = ((BLUE, "o-"), (ORANGE, "s--"))) -> None:
+def _bands(
+    panel,
+    x: list[int],
+    curves: dict[str, list[dict]],
+    styles: tuple = ((BLUE, "o-"), (ORANGE, "s--")),
+) -> None:
     """One or two curves of estimates with their intervals as bands."""
     for (name, estimates), (colour, style) in zip(curves.items(), styles, strict=False):
         value, low, high = np.array([(e["value"], *e["ci95"]) for e in estimates]).T
         panel.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
         panel.plot(x, value, style, color=colour, ms=3.5, label=name)
     if len(curves) > 1:
-        panel.figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves))
+        panel.figure.legend(
+            *panel.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves)
+        )
 
 
 def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
-    """Loss "val_loss" by epoch, `mark` pointed out (left); "train_acc" and "val_acc" of the chosen and the last epoch (right)."""
+    """Loss "val_loss" by epoch, `mark` pointed out (left); "train_acc" and "val_acc" of the chosen
+    and the last epoch (right).
+    """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
     x = [row["epoch"] for row in epochs]
     _bands(left, x, {"validasi": [row["val_loss"] for row in epochs]}, ((ORANGE, "s--"),))
@@ -301,20 +394,44 @@ def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
     left.set_title("Loss validasi (BCE)")
     left.yaxis.set_major_formatter(Comma(2))
     _epoch_axis(left, x)
-    for (split, name), colour, style, shift in zip(SPLIT_NAMES.items(), (BLUE, ORANGE), "os", (-0.06, 0.06), strict=True):
-        value, low, high = np.array([(e["value"], *e["ci95"]) for e in (chosen[f"{split}_acc"], last[f"{split}_acc"])]).T
-        right.errorbar([shift, 1 + shift], value, [value - low, high - value], fmt=style, color=colour, ms=4, lw=1, label=name)
-    right.set(title="Akurasi, mode evaluasi", xlim=(-0.5, 1.5), xticks=(0, 1), xticklabels=("epoch terpilih", "epoch terakhir"))
+    for (split, name), colour, style, shift in zip(
+        SPLIT_NAMES.items(), (BLUE, ORANGE), "os", (-0.06, 0.06), strict=True
+    ):
+        value, low, high = np.array(
+            [(e["value"], *e["ci95"]) for e in (chosen[f"{split}_acc"], last[f"{split}_acc"])]
+        ).T
+        right.errorbar(
+            [shift, 1 + shift],
+            value,
+            [value - low, high - value],
+            fmt=style,
+            color=colour,
+            ms=4,
+            lw=1,
+            label=name,
+        )
+    right.set(
+        title="Akurasi, mode evaluasi",
+        xlim=(-0.5, 1.5),
+        xticks=(0, 1),
+        xticklabels=("epoch terpilih", "epoch terakhir"),
+    )
     _percent_axis(right.yaxis)
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
 def learning_curve(points: list[dict]) -> Figure:
-    """Accuracies ("train_acc", "val_acc") over the number "n" of training images, on a logarithmic axis."""
+    """Accuracies ("train_acc", "val_acc") over the number "n" of training images, on a logarithmic
+    axis.
+    """
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
     n = [point["n"] for point in points]
-    _bands(panel, n, {name: [point[f"{split}_acc"] for point in points] for split, name in SPLIT_NAMES.items()})
+    _bands(
+        panel,
+        n,
+        {name: [point[f"{split}_acc"] for point in points] for split, name in SPLIT_NAMES.items()},
+    )
     panel.set(xscale="log", xlabel="Banyaknya citra latih", ylabel="Akurasi, epoch terakhir")
     panel.set_xticks(n, [number(one, 0) for one in n])
     panel.minorticks_off()
@@ -335,10 +452,20 @@ def memorisation(by_epoch: list[dict]) -> Figure:
 
 
 def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
-    """Histogram of the probability of the predicted class (0.5–1), for right and for wrong predictions."""
+    """Histogram of the probability of the predicted class (0.5–1), for right and for wrong
+    predictions.
+    """
     figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2))
     bins = np.linspace(0.5, 1, 11)
-    panel.hist([right, wrong], bins=bins, stacked=True, color=[BLUE, RED], label=["benar", "salah"], edgecolor="white", lw=0.5)
+    panel.hist(
+        [right, wrong],
+        bins=bins,
+        stacked=True,
+        color=[BLUE, RED],
+        label=["benar", "salah"],
+        edgecolor="white",
+        lw=0.5,
+    )
     panel.set(xlabel="Probabilitas kelas yang diprediksi", ylabel="Jumlah citra")
     panel.xaxis.set_major_formatter(Comma(1))
     panel.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -347,19 +474,32 @@ def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
 
 
 def reliability(before: list[dict], after: list[dict]) -> Figure:
-    """Reliability diagrams before and after temperature scaling: confidence, accuracy, low, high by bin.
+    """Reliability diagrams before and after temperature scaling: confidence, accuracy, low, high by
+    bin.
 
     The diagonal is perfect.
     """
-    tables = {"Sebelum penskalaan suhu": pd.DataFrame(before), "Sesudah penskalaan suhu": pd.DataFrame(after)}
+    tables = {
+        "Sebelum penskalaan suhu": pd.DataFrame(before),
+        "Sesudah penskalaan suhu": pd.DataFrame(after),
+    }
     figure, panels = plt.subplots(1, len(tables), figsize=(WIDTH, 2.4), sharey=True, squeeze=False)
     for panel, (title, table) in zip(panels[0], tables.items(), strict=True):
         panel.plot([0.5, 1], [0.5, 1], color=GREY, lw=0.8, ls="--", label="kalibrasi sempurna")
         error = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
         panel.errorbar(
-            table["confidence"], table["accuracy"], yerr=np.abs(error), fmt="o", color=BLUE, ms=4, lw=1, label="model, IK 95%"
+            table["confidence"],
+            table["accuracy"],
+            yerr=np.abs(error),
+            fmt="o",
+            color=BLUE,
+            ms=4,
+            lw=1,
+            label="model, IK 95%",
         )
-        panel.set(title=title, xlabel="Probabilitas rata-rata", xlim=(0.48, 1.02), ylim=(-0.02, 1.04))
+        panel.set(
+            title=title, xlabel="Probabilitas rata-rata", xlim=(0.48, 1.02), ylim=(-0.02, 1.04)
+        )
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_formatter(Comma(1))
     panels[0][0].set_ylabel("Proporsi yang benar")
@@ -368,7 +508,9 @@ def reliability(before: list[dict], after: list[dict]) -> Figure:
 
 
 def _limits(rows: list[dict], question: str, margin: float) -> tuple[float, float]:
-    """The span of the intervals and of ±margin, with some air; a network that guesses the majority doesn't stretch it."""
+    """The span of the intervals and of ±margin, with some air; a network that guesses the majority
+    doesn't stretch it.
+    """
     judged = [row[question]["ci95"] for row in rows if row[question]["verdict"] != MAJORITY] or [
         row[question]["ci95"] for row in rows
     ]
@@ -378,32 +520,53 @@ def _limits(rows: list[dict], question: str, margin: float) -> tuple[float, floa
 
 
 def _difference(panel, y: float, estimate: dict, scale: float, digits: int) -> None:
-    """One row of `forest`: a point with its interval; beyond the panel an arrow at its edge, with the value."""
+    """One row of `forest`: a point with its interval; beyond the panel an arrow at its edge, with
+    the value.
+    """
     colour = GREY if estimate["verdict"] == MAJORITY else BLUE
-    value, (low, high), (left, right) = scale * estimate["value"], scale * np.array(estimate["ci95"]), panel.get_xlim()
+    value, (low, high), (left, right) = (
+        scale * estimate["value"],
+        scale * np.array(estimate["ci95"]),
+        panel.get_xlim(),
+    )
     if left <= value <= right:
         panel.hlines(y, max(low, left), min(high, right), color=colour, lw=1.4)
         filled = estimate["verdict"] in (BETTER, WORSE)
-        panel.scatter(value, y, 22, facecolors=colour if filled else "white", edgecolors=colour, zorder=3)
+        panel.scatter(
+            value, y, 22, facecolors=colour if filled else "white", edgecolors=colour, zorder=3
+        )
         return
     edge, marker, side, step = (left, "<", "left", 6) if value < left else (right, ">", "right", -6)
     panel.plot(edge, y, marker, color=colour, ms=5, clip_on=False)
-    panel.annotate(signed(value, digits), (edge, y), (step, 0), textcoords="offset points", ha=side, va="center", fontsize=8)
+    panel.annotate(
+        signed(value, digits),
+        (edge, y),
+        (step, 0),
+        textcoords="offset points",
+        ha=side,
+        va="center",
+        fontsize=8,
+    )
 
 
 def forest(variants: list[dict]) -> Figure:
-    """Differences from the baseline with their intervals, one row a remedy: test AUC on the left, gap on the right.
+    """Differences from the baseline with their intervals, one row a remedy: test AUC on the left,
+    gap on the right.
 
-    variants: rows of verdicts.judge, baseline first. Grey bands: differences that count as none. Grey rows guess the majority.
+    variants: rows of verdicts.judge, baseline first. Grey bands: differences that count as none.
+    Grey rows guess the majority.
     """
     rows = variants[1:]
-    titles = [wrap(row["title"], LETTERS // 3) for row in rows]  # the axes keep two thirds of the width
+    # the axes keep two thirds of the width
+    titles = [wrap(row["title"], LETTERS // 3) for row in rows]
     height = 1.1 + len(rows) * max(0.24, 0.16 * max(map(len, titles)))
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True)
     y = np.arange(len(rows))[::-1]
     predicts = ("predicts", 1, MARGIN["auc"], "Selisih AUC uji", 3)
     overfits = ("overfits", 100, MARGIN["gap"], "Selisih kesenjangan (poin persen)", 1)
-    for panel, (question, scale, margin, label, digits) in zip(panels, (predicts, overfits), strict=True):
+    for panel, (question, scale, margin, label, digits) in zip(
+        panels, (predicts, overfits), strict=True
+    ):
         low, high = _limits(rows, question, margin)
         panel.set(xlabel=label, xlim=(scale * low, scale * high), ylim=(-0.6, len(rows) - 0.4))
         panel.axvspan(-scale * margin, scale * margin, color=GREY, alpha=0.18, lw=0)

@@ -1,4 +1,6 @@
-"""What a study consists of: settings → device, data, weights, preset and provenance (every notebook, through study.py)."""
+"""What a study consists of: settings → device, data, weights, preset and provenance (every
+notebook, through study.py).
+"""
 
 import dataclasses
 import json
@@ -21,8 +23,9 @@ from cxr_helpers.weights import Weights, resolve_weights
 class Setup:
     """One set of settings, ready to work with.
 
-    data: the whole filtered data set; used: what every notebook trains and judges on (cut down by the preset, stratified by
-    class, the same images for every seed); precision: of the multiplications while training, "float32" or "bfloat16".
+    data: the whole filtered data set; used: what every notebook trains and judges on (cut down by
+    the preset, stratified by class, the same images for every seed); precision: of the
+    multiplications while training, "float32" or "bfloat16".
     """
 
     data: datasets.Dataset
@@ -37,11 +40,22 @@ class Setup:
     clock: float
 
     def config(self, **changes) -> TrainConfig:
-        """The course's recipe at this preset's length, this study's seed and precision, with the given changes."""
-        return TrainConfig(**{"epochs": self.preset.epochs, "seed": self.seed, "precision": self.precision, **changes})
+        """The course's recipe at this preset's length, this study's seed and precision, with the
+        given changes.
+        """
+        return TrainConfig(
+            **{
+                "epochs": self.preset.epochs,
+                "seed": self.seed,
+                "precision": self.precision,
+                **changes,
+            }
+        )
 
     def baseline(self, **changes) -> list[runs.Run]:
-        """The course's recipe, one run a seed of the preset; notebooks 02, 03 and 04 share these runs."""
+        """The course's recipe, one run a seed of the preset; notebooks 02, 03 and 04 share these
+        runs.
+        """
         first = self.config(**changes)
         configs = [replace(first, seed=self.seed + i) for i in range(self.preset.seeds)]
         return [runs.get(config, self.used, self.weights, self.device) for config in configs]
@@ -66,7 +80,11 @@ class Setup:
                 "patients": patients if used.train.patients is not None else None,
                 "counts_available": self.data.counts,
                 "overlap": self.data.overlap,
-                "shared": [{"splits": pair.split("-"), "n": n} for pair, n in self.data.overlap.items() if n],
+                "shared": [
+                    {"splits": pair.split("-"), "n": n}
+                    for pair, n in self.data.overlap.items()
+                    if n
+                ],
             },
             "weights": {
                 "kind": self.weights.kind,
@@ -78,7 +96,11 @@ class Setup:
             "seed": self.seed,
             "seeds": [self.seed + i for i in range(self.preset.seeds)],
             "precision": self.precision,
-            "device": {"type": self.device.type, "threads": torch.get_num_threads(), "name": device_name(self.device)},
+            "device": {
+                "type": self.device.type,
+                "threads": torch.get_num_threads(),
+                "name": device_name(self.device),
+            },
             "started": self.started,
             "clock": self.clock,
         }
@@ -93,11 +115,17 @@ def device_name(device: torch.device) -> str:
 
 def pick_device(name: str) -> torch.device:
     """auto: CUDA, then MPS, then the CPU. Raises InputError when the named device is not there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
     if not there[name]:
-        raise InputError(f"DEVICE={name} tidak tersedia pada komputer ini: pakai DEVICE=cpu atau DEVICE=auto.")
+        raise InputError(
+            f"DEVICE={name} tidak tersedia pada komputer ini: pakai DEVICE=cpu atau DEVICE=auto."
+        )
     return torch.device(name)
 
 
@@ -109,9 +137,16 @@ def _decided() -> dict | None:
 def _source(data: str, size: int, folder: Path) -> sources.Source:
     decided = _decided()
     if decided is None:
-        return sources.resolve(data, size, folder)  # SEED draws trainings, not patients: the data stays the same
+        # SEED draws trainings, not patients: the data stays the same
+        return sources.resolve(data, size, folder)
     fields = decided["source"]
-    return sources.Source(**{**fields, "path": Path(fields["path"]), "truth": fields["truth"] and Path(fields["truth"])})
+    return sources.Source(
+        **{
+            **fields,
+            "path": Path(fields["path"]),
+            "truth": fields["truth"] and Path(fields["truth"]),
+        }
+    )
 
 
 def _weights(weights: str, folder: Path) -> Weights:
@@ -123,7 +158,9 @@ def _weights(weights: str, folder: Path) -> Weights:
 
 def _precision(name: str, device: torch.device) -> str:
     decided = _decided()
-    return precisions.pick(name, device) if decided is None or name != "auto" else decided["precision"]
+    return (
+        precisions.pick(name, device) if decided is None or name != "auto" else decided["precision"]
+    )
 
 
 def open_setup(
@@ -138,13 +175,17 @@ def open_setup(
     seeds="auto",
     build="build",
 ) -> Setup:
-    """Check the settings, find data and weights, and set the number of threads. Raises InputError with one line for the person.
+    """Check the settings, find data and weights, and set the number of threads. Raises InputError
+    with one line for the person.
 
-    As for `make report`; every notebook passes its parameter cell on, and `make lab` gives what stands there at its default. A
-    relative path is taken from the project's root when it does not exist in the working folder.
+    As for `make report`; every notebook passes its parameter cell on, and `make lab` gives what
+    stands there at its default. A relative path is taken from the project's root when it does not
+    exist in the working folder.
     """
     started, clock = results.now(), time.time()
-    named = dict(seed=seed, device=device, size=size, classes=classes, precision=precision, seeds=seeds)
+    named = dict(
+        seed=seed, device=device, size=size, classes=classes, precision=precision, seeds=seeds
+    )
     given = settings.parse(**settings.of_lab(data=data, weights=weights, preset=preset, **named))
     where = pick_device(given.device)
     runtime.prepare()

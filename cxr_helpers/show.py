@@ -1,12 +1,15 @@
-"""How every notebook brings figures, tables and computed sentences in, so that JupyterLab and the typeset report agree.
+"""How every notebook brings figures, tables and computed sentences in, so that JupyterLab and the
+typeset report agree.
 
-A `Chapter` joins one results file with the sentences about it, notebooks/text/<name>.md.j2: a Jinja macro for each text and
-table, and two for each figure, its caption and its alternative text. A template words what the results say; it computes nothing.
-Every number that a filter prints is noted with its place in the results file.
+A `Chapter` joins one results file with the sentences about it, notebooks/text/<name>.md.j2: a Jinja
+macro for each text and table, and two for each figure, its caption and its alternative text. A
+template words what the results say; it computes nothing. Every number that a filter prints is noted
+with its place in the results file.
 
-Each output carries, beside what JupyterLab shows, the metadata {"laporan": {"kind", "id", "caption", "alt", "source",
-"printed", …}} that report/exporters.py turns into numbered figures and tables. All text is Pandoc Markdown; what comes from
-outside (names, file names) goes through the filter `aman` first.
+Each output carries, beside what JupyterLab shows, the metadata {"laporan": {"kind", "id",
+"caption", "alt", "source", "printed", …}} that report/exporters.py turns into numbered figures and
+tables. All text is Pandoc Markdown; what comes from outside (names, file names) goes through the
+filter `aman` first.
 """
 
 import base64
@@ -36,11 +39,13 @@ PNG_DPI = 150
 CITED = re.compile(r"(?<=[\[; ]@)\w+(?=[\];])|(?<=\(#ref-)\w+(?=\))")
 
 
-# --- values that know their place in a results file -----------------------------------------------------------------
+# --- values that know their place in a results file -----------------------------------------------
 
 
 class _Number(float):
-    """A number of a results file; `path` says where it stands, for example "02_pelatihan.test.acc.value"."""
+    """A number of a results file; `path` says where it stands, for example
+    "02_pelatihan.test.acc.value".
+    """
 
     path: str
 
@@ -58,7 +63,11 @@ class _List(list):
     def __getitem__(self, at):
         at = int(at) if isinstance(at, float) else at  # a row number that a results file holds
         found = super().__getitem__(at)
-        return found if isinstance(at, slice) else traced(found, f"{self.path}[{range(len(self))[at]}]")
+        return (
+            found
+            if isinstance(at, slice)
+            else traced(found, f"{self.path}[{range(len(self))[at]}]")
+        )
 
 
 class _Dict(dict):
@@ -81,13 +90,17 @@ def traced(value, path: str):
     """
     if isinstance(value, bool) or value is None:
         return value
-    kind = next(k for base, k in ((dict, _Dict), (list, _List), (str, _Text), ((int, float), _Number)) if isinstance(value, base))
+    kind = next(
+        k
+        for base, k in ((dict, _Dict), (list, _List), (str, _Text), ((int, float), _Number))
+        if isinstance(value, base)
+    )
     known = kind(value)
     known.path = path
     return known
 
 
-# --- filters: how a number is written, and where it came from -------------------------------------------------------
+# --- filters: how a number is written, and where it came from -------------------------------------
 
 
 def escape(text: str) -> str:
@@ -97,25 +110,36 @@ def escape(text: str) -> str:
 
 
 def _percent_with_interval(estimate: dict) -> str:
-    return f"{indonesian.percent(estimate['value'])} (IK 95% {indonesian.interval(estimate['ci95'])})"
+    return (
+        f"{indonesian.percent(estimate['value'])} (IK 95% {indonesian.interval(estimate['ci95'])})"
+    )
 
 
 def _number_with_interval(estimate: dict, digits: int = 3) -> str:
-    return f"{indonesian.number(estimate['value'], digits)} (IK 95% {indonesian.interval(estimate['ci95'], digits, 1)})"
+    return (
+        f"{indonesian.number(estimate['value'], digits)} "
+        f"(IK 95% {indonesian.interval(estimate['ci95'], digits, 1)})"
+    )
 
 
 def _points_with_interval(estimate: dict) -> str:
-    return f"{indonesian.points(estimate['value'])} poin persen (IK 95% {indonesian.interval(estimate['ci95'])})"
+    return (
+        f"{indonesian.points(estimate['value'])} poin persen "
+        f"(IK 95% {indonesian.interval(estimate['ci95'])})"
+    )
 
 
 def _as_code(value) -> str:
-    """A setting as one types it: ["geometry", "flip"] → 'geometry+flip', 20 → '20', 0.0015 → '0.0015'."""
+    """A setting as one types it: ["geometry", "flip"] → 'geometry+flip', 20 → '20', 0.0015 →
+    '0.0015'.
+    """
     if isinstance(value, (list, str)):
         return "+".join([value] if isinstance(value, str) else value)
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
-# Each writes one value of a results file: a number, an interval [low, high], or an estimate {"value", "ci95"}.
+# Each writes one value of a results file: a number, an interval [low, high], or an estimate
+# {"value", "ci95"}.
 FORMATS: dict[str, Callable[..., str]] = {
     "bilangan": lambda value, digits=0: indonesian.number(value, digits),
     "apa_adanya": indonesian.plain,
@@ -124,7 +148,9 @@ FORMATS: dict[str, Callable[..., str]] = {
     "persen": indonesian.percent,
     "poin": indonesian.points,
     "selisih": indonesian.signed,
-    "poin_tanpa_tanda": lambda value, digits=1: indonesian.number(None if value is None else 100 * value, digits),
+    "poin_tanpa_tanda": lambda value, digits=1: indonesian.number(
+        None if value is None else 100 * value, digits
+    ),
     "juta": lambda value, digits=1: indonesian.number(value / 1e6, digits),
     "gib": lambda megabytes, digits=1: indonesian.number(megabytes / 1024, digits),
     "nilai_p": indonesian.p_value,
@@ -139,7 +165,9 @@ FORMATS: dict[str, Callable[..., str]] = {
 
 
 def _noting(name: str) -> Callable:
-    """The filter `name`: writes a value that knows its place and notes both. Raises ValueError for a number out of nowhere."""
+    """The filter `name`: writes a value that knows its place and notes both. Raises ValueError for
+    a number out of nowhere.
+    """
 
     @jinja2.pass_context
     def written(context, value, *options) -> str:
@@ -148,7 +176,9 @@ def _noting(name: str) -> Callable:
         if not hasattr(value, "path"):
             raise ValueError(f"{name}: {value!r} berasal dari templat, bukan dari berkas hasil")
         text = FORMATS[name](value, *options)
-        context["printed"].append({"path": value.path, "format": name, "options": list(options), "text": text})
+        context["printed"].append(
+            {"path": value.path, "format": name, "options": list(options), "text": text}
+        )
         return text
 
     return written
@@ -162,7 +192,9 @@ def _count(values) -> _Number:
 def _words_only(value):
     """What a template prints without a filter may be words, never a number."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise ValueError(f"{value!r} dicetak tanpa filter; pakai salah satu dari {', '.join(FORMATS)}")
+        raise ValueError(
+            f"{value!r} dicetak tanpa filter; pakai salah satu dari {', '.join(FORMATS)}"
+        )
     return value
 
 
@@ -176,17 +208,27 @@ def _environment() -> jinja2.Environment:
         finalize=_words_only,
     )
     found.filters |= {name: _noting(name) for name in FORMATS}
-    found.filters |= {"arah_ke": lambda before, after: ("turun", "tetap", "naik")[(after > before) - (after < before) + 1]}
-    found.filters |= {"aman": escape, "banyak": _count, "daftar": lambda words: indonesian.join([str(word) for word in words])}
+    found.filters |= {
+        "arah_ke": lambda before, after: ("turun", "tetap", "naik")[
+            (after > before) - (after < before) + 1
+        ]
+    }
+    found.filters |= {
+        "aman": escape,
+        "banyak": _count,
+        "daftar": lambda words: indonesian.join([str(word) for word in words]),
+    }
     found.filters |= {"kurang_seed": lambda seeds: _count(seeds) < LEAST_SEEDS}
     return found
 
 
-# --- figures: who draws what, from which keys of the results file ---------------------------------------------------
+# --- figures: who draws what, from which keys of the results file ---------------------------------
 
 
 class Drawing:
-    """A function of plots.py, the keys of the results file that are its arguments, and the figure's share of the text's width."""
+    """A function of plots.py, the keys of the results file that are its arguments, and the figure's
+    share of the text's width.
+    """
 
     def __init__(self, function: Callable[..., Figure], width: str | None = None, **keys: str):
         self.function, self.width, self.keys = function, width, keys
@@ -200,12 +242,22 @@ FIGURES = {
     # 02_pelatihan
     "fig-fantom": Drawing(pictures.phantom, steps="phantom"),
     "fig-contoh": Drawing(
-        pictures.samples, images="samples.images", labels="samples.labels", outlines="samples.outlines", class_names=NAMES
+        pictures.samples,
+        images="samples.images",
+        labels="samples.labels",
+        outlines="samples.outlines",
+        class_names=NAMES,
     ),
     "fig-intensitas": Drawing(
-        plots.intensity, edges="intensity.edges", pixels="intensity.pixels", images="intensity.images", class_names=NAMES
+        plots.intensity,
+        edges="intensity.edges",
+        pixels="intensity.pixels",
+        images="intensity.images",
+        class_names=NAMES,
     ),
-    "fig-riwayat": Drawing(plots.history, history="history", best_epoch="best_epoch", majority="majority.val"),
+    "fig-riwayat": Drawing(
+        plots.history, history="history", best_epoch="best_epoch", majority="majority.val"
+    ),
     "fig-prediksi": Drawing(
         plots.predictions,
         images="val_examples.images",
@@ -224,10 +276,18 @@ FIGURES = {
     "fig-kebingungan": Drawing(plots.confusion, "50%", matrix="confusion", class_names=NAMES),
     "fig-kebocoran": Drawing(plots.leakage, "72%", lesson="leakage"),
     # 03_analisis_overfitting
-    "fig-kesenjangan": Drawing(plots.gap, epochs="epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"),
+    "fig-kesenjangan": Drawing(
+        plots.gap, epochs="epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"
+    ),
     "fig-belajar": Drawing(plots.learning_curve, "72%", points="learning_curve"),
-    "fig-keyakinan": Drawing(plots.confidence, "72%", right="confidence.right", wrong="confidence.wrong"),
-    "fig-kalibrasi": Drawing(plots.reliability, before="temperature.reliability_before", after="temperature.reliability_after"),
+    "fig-keyakinan": Drawing(
+        plots.confidence, "72%", right="confidence.right", wrong="confidence.wrong"
+    ),
+    "fig-kalibrasi": Drawing(
+        plots.reliability,
+        before="temperature.reliability_before",
+        after="temperature.reliability_after",
+    ),
     "fig-salah-yakin": Drawing(
         plots.predictions,
         images="confident_errors.images",
@@ -237,9 +297,13 @@ FIGURES = {
         class_names=NAMES,
     ),
     "fig-hafalan": Drawing(plots.memorisation, "72%", by_epoch="memorisation.by_epoch"),
-    "fig-atribusi": Drawing(pictures.attributions, examples="attribution.examples", class_names=NAMES),
+    "fig-atribusi": Drawing(
+        pictures.attributions, examples="attribution.examples", class_names=NAMES
+    ),
     # 04_perbaikan
-    "fig-augmentasi": Drawing(plots.augmentations, image="augmentations.image", examples="augmentations.examples"),
+    "fig-augmentasi": Drawing(
+        plots.augmentations, image="augmentations.image", examples="augmentations.examples"
+    ),
     "fig-selisih": Drawing(plots.forest, variants="shown"),
     "fig-kurva": Drawing(plots.compared_curves, variants="shown", compared="summary.compared"),
     # 05_percobaan
@@ -265,15 +329,16 @@ def pick(result: dict, key: str):
     return result
 
 
-# --- a chapter ------------------------------------------------------------------------------------------------------
+# --- a chapter ------------------------------------------------------------------------------------
 
 
 class Chapter:
     """One results file (or, for the report as a whole, several) and the sentences about it.
 
-    name: of the template in notebooks/text; build: the folder whose results/ are read, as in `make report BUILD=…`; parts:
-    chapters whose results the template sees under these names, instead of a results file of its own. `result` is the file's
-    content, or {part: content}. Raises InputError from results.read; a template that names a number which is not there raises
+    name: of the template in notebooks/text; build: the folder whose results/ are read, as in `make
+    report BUILD=…`; parts: chapters whose results the template sees under these names, instead of a
+    results file of its own. `result` is the file's content, or {part: content}. Raises InputError
+    from results.read; a template that names a number which is not there raises
     jinja2.UndefinedError.
     """
 
@@ -295,12 +360,16 @@ class Chapter:
     def words(self, macro: str) -> tuple[str, list[dict]]:
         """The Markdown that a macro of the template gives, and the numbers that it printed.
 
-        How the template breaks its lines doesn't matter: a paragraph becomes one line; lists and tables keep theirs.
+        How the template breaks its lines doesn't matter: a paragraph becomes one line; lists and
+        tables keep theirs.
         """
         del self._printed[:]
         lines = "\n".join(line.strip() for line in getattr(self._macros, macro)().splitlines())
         paragraphs = [part for part in re.split(r"\n{2,}", lines.strip("\n"))]
-        joined = [part if part.startswith(("|", "1. ", "- ")) else " ".join(part.split()) for part in paragraphs]
+        joined = [
+            part if part.startswith(("|", "1. ", "- ")) else " ".join(part.split())
+            for part in paragraphs
+        ]
         return "\n\n".join(joined), list(self._printed)
 
     def text(self, *names: str) -> None:
@@ -309,7 +378,11 @@ class Chapter:
         markdown = " ".join(words for words, _ in every if words)
         if markdown:
             printed = [one for _, printed in every for one in printed]
-            _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose", printed=printed)
+            _emit(
+                {"text/markdown": markdown, "text/plain": _plain(markdown)},
+                "prose",
+                printed=printed,
+            )
 
     def table(self, id: str) -> None:
         """Show the table `id` ("tbl-…") with its caption."""
@@ -317,7 +390,9 @@ class Chapter:
         markdown, printed = self.words(macro)
         caption, noted = self.words(f"{macro}_caption")
         keys = sorted({".".join(re.split(r"[.\[]", one["path"])[:2]) for one in printed})
-        shown = _html(markdown).replace("<table>", f'<table><caption style="text-align: left">{_inline(caption)}</caption>', 1)
+        shown = _html(markdown).replace(
+            "<table>", f'<table><caption style="text-align: left">{_inline(caption)}</caption>', 1
+        )
         _emit(
             {"text/html": shown, "text/markdown": markdown, "text/plain": _plain(markdown)},
             "table",
@@ -333,9 +408,13 @@ class Chapter:
         return f"{self._files[part]}.{rest}" if part in self._files else f"{self.name}.{key}"
 
     def figure(self, id: str) -> None:
-        """Draw and show the figure `id` ("fig-…") of FIGURES with its caption and alternative text."""
+        """Draw and show the figure `id` ("fig-…") of FIGURES with its caption and alternative
+        text.
+        """
         drawing, macro = FIGURES[id], id.replace("-", "_")
-        figure = drawing.function(**{name: pick(self.result, key) for name, key in drawing.keys.items()})
+        figure = drawing.function(
+            **{name: pick(self.result, key) for name, key in drawing.keys.items()}
+        )
         caption, printed = self.words(f"{macro}_caption")
         alt, noted = self.words(f"{macro}_alt")
         keys = [self._place(key) for key in drawing.keys.values()]
@@ -352,36 +431,56 @@ class Chapter:
 
 
 def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> None:
-    """Show the Markdown cells with a tag of an executed notebook of this build, as they are; a line says where there is none."""
+    """Show the Markdown cells with a tag of an executed notebook of this build, as they are; a line
+    says where there is none.
+    """
     path = files.project() / build / "notebooks" / f"{notebook}.ipynb"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
-    tagged = [cell for cell in cells if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", [])]
+    tagged = [
+        cell
+        for cell in cells
+        if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", [])
+    ]
     missing = (
-        f"Tidak ada sel Markdown bertanda `{tag}` di notebook {notebook}: pilih selnya di JupyterLab, klik gambar roda gigi di "
-        "kanan atas, lalu tambahkan tanda itu (Cell Tags)."
+        f"Tidak ada sel Markdown bertanda `{tag}` di notebook {notebook}: pilih selnya "
+        "di JupyterLab, klik gambar roda gigi di kanan atas, lalu tambahkan tanda itu (Cell Tags)."
     )
     for cell in tagged:
         markdown = "".join(cell["source"])
         _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
     if not tagged:
-        _emit({"text/markdown": f"*({missing})*", "text/plain": _plain(missing)}, "prose", note=_plain(missing))
+        _emit(
+            {"text/markdown": f"*({missing})*", "text/plain": _plain(missing)},
+            "prose",
+            note=_plain(missing),
+        )
 
 
 def references(notebook: str) -> None:
-    """Show, in JupyterLab, the literature that a notebook's cells name by links to #ref-key; its page has such a list anyway."""
-    cells = json.loads((files.ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    """Show, in JupyterLab, the literature that a notebook's cells name by links to #ref-key; its
+    page has such a list anyway.
+    """
+    cells = json.loads(
+        (files.ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8")
+    )["cells"]
     cited = sorted({key for cell in cells for key in CITED.findall("".join(cell["source"]))})
     listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
     options = ["--citeproc", "--bibliography=pustaka.bib"]
-    shown = pypandoc.convert_text(listed, "html", format="markdown", extra_args=options, cworkdir=str(files.ROOT / "report"))
+    shown = pypandoc.convert_text(
+        listed, "html", format="markdown", extra_args=options, cworkdir=str(files.ROOT / "report")
+    )
     _emit({"text/html": shown, "text/plain": ", ".join(cited)}, "lab")
 
 
-# --- outputs --------------------------------------------------------------------------------------------------------
+# --- outputs --------------------------------------------------------------------------------------
 
 
 def _emit(data: dict, kind: str, **fields) -> None:
-    display(data, raw=True, metadata={KEY: {"kind": kind, **{k: v for k, v in fields.items() if v is not None}}})
+    display(
+        data,
+        raw=True,
+        metadata={KEY: {"kind": kind, **{k: v for k, v in fields.items() if v is not None}}},
+    )
 
 
 def _plain(markdown: str) -> str:
@@ -390,8 +489,12 @@ def _plain(markdown: str) -> str:
 
 
 def _html(markdown: str) -> str:
-    """Markdown as HTML for JupyterLab, where references to the literature have no list to point to."""
-    return mistune.create_markdown(escape=True, plugins=["table"])(re.sub(r"\s?\[@[^\]]*\]", "", markdown))
+    """Markdown as HTML for JupyterLab, where references to the literature have no list to point
+    to.
+    """
+    return mistune.create_markdown(escape=True, plugins=["table"])(
+        re.sub(r"\s?\[@[^\]]*\]", "", markdown)
+    )
 
 
 def _inline(markdown: str) -> str:
@@ -408,14 +511,16 @@ def _pictures(figure: Figure, caption: str, alt: str) -> dict[str, str]:
     plt.close(figure)
     image = base64.b64encode(raster.getvalue()).decode()
     shown = (
-        f'<figure><img alt="{html.escape(alt)}" style="max-width: 100%; width: 46em" src="data:image/png;base64,{image}">'
+        f'<figure><img alt="{html.escape(alt)}" style="max-width: 100%; width: 46em" '
+        f'src="data:image/png;base64,{image}">'
         f"<figcaption>{_inline(caption)}</figcaption></figure>"
     )
     return {"text/html": shown, "image/svg+xml": vector.getvalue().decode(), "text/plain": alt}
 
 
 def cover(report: Chapter, author: dict[str, str], moment: str) -> None:
-    """Show the cover: title, subtitle, facts, abstract and date come from the template's macros; author: {label: free text}.
+    """Show the cover: title, subtitle, facts, abstract and date come from the template's macros;
+    author: {label: free text}.
 
     moment: ISO time, which dates the PDF. The macro `facts` gives one "- label | text" a line.
     """
@@ -436,4 +541,7 @@ def cover(report: Chapter, author: dict[str, str], moment: str) -> None:
     }
     named = [(k, escape(v)) for k, v in author.items()] + [("Tanggal", date), *pairs]
     lines = [f"# {title}", subtitle, *(f"**{k}:** {v}" for k, v in named), abstract]
-    _emit({COVER: json.dumps(content), "text/markdown": "\n\n".join(lines), "text/plain": title}, "cover")
+    _emit(
+        {COVER: json.dumps(content), "text/markdown": "\n\n".join(lines), "text/plain": title},
+        "cover",
+    )

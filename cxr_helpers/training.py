@@ -1,7 +1,7 @@
 """The three functions of training: epoch, evaluation, fit (explained in notebook 02).
 
-What the settings make of a run stands in recipe.py. Nothing here knows of files: engine/runs.py keeps what `fit` returns and
-hands back its checkpoints.
+What the settings make of a run stands in recipe.py. Nothing here knows of files: engine/runs.py
+keeps what `fit` returns and hands back its checkpoints.
 """
 
 import math
@@ -26,14 +26,16 @@ from cxr_helpers.recipe import TrainConfig
 from cxr_helpers.weights import Weights
 
 RECORDED = ("val", "test")  # splits whose logits are recorded after each epoch
-EVALUATION_BATCH = 64  # its activations still fit the cache of a laptop: measured faster than 16 and than 256
+# its activations still fit the cache of a laptop: measured faster than 16 and than 256
+EVALUATION_BATCH = 64
 
 
 def summarise(history: pd.DataFrame, best_epoch: int) -> dict:
-    """The rows of a history that a reader asks for (notebook 02): "first", "last", "chosen" (best_epoch) and "lowest"
-    (validation loss).
+    """The rows of a history that a reader asks for (notebook 02): "first", "last", "chosen"
+    (best_epoch) and "lowest" (validation loss).
 
-    How far the loss rises from its lowest is no difference of two of these rows, see overfitting.turn.
+    How far the loss rises from its lowest is no difference of two of these rows, see
+    overfitting.turn.
     """
     rows = history.to_dict("records")
     return {
@@ -46,10 +48,14 @@ def summarise(history: pd.DataFrame, best_epoch: int) -> dict:
 
 @dataclass
 class Progress:
-    """Where a fit stands after a whole epoch: plain data that a checkpoint can hold. Logits are (epochs, N) float32."""
+    """Where a fit stands after a whole epoch: plain data that a checkpoint can hold. Logits are
+    (epochs, N) float32.
+    """
 
     history: list[dict[str, float]] = field(default_factory=list)
-    logits: dict[str, list[Tensor]] = field(default_factory=lambda: {"train": [], "val": [], "test": []})
+    logits: dict[str, list[Tensor]] = field(
+        default_factory=lambda: {"train": [], "val": [], "test": []}
+    )
     seconds: list[float] = field(default_factory=list)
     best_epoch: int = 0  # counted from 1; 0 before the first epoch
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -61,25 +67,34 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What fit returns: progress, the last weights, and the logits (N,) of both chosen states on every split, in eval mode."""
+    """What fit returns: progress, the last weights, and the logits (N,) of both chosen states on
+    every split, in eval mode.
+    """
 
     progress: Progress
     last_weights: dict[str, Tensor]
-    final: dict[str, Tensor]  # "train_best", "train_last", "val_best", …, "test_last"; "extra_…" where there are extra images
+    # "train_best", "train_last", "val_best", …, "test_last"; "extra_…" where there are extra images
+    final: dict[str, Tensor]
     parameters: int
     trained_parameters: int
 
 
 def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean BCE and share of right decisions at p = 0.5 over logits and labels (N,); NaN logits (never visited) are left out."""
+    """Mean BCE and share of right decisions at p = 0.5 over logits and labels (N,); NaN logits
+    (never visited) are left out.
+    """
     seen = ~torch.isnan(logits)
     logits, labels = logits[seen], labels[seen]
     loss = F.binary_cross_entropy_with_logits(logits, labels)
     return loss.item(), ((logits > 0) == (labels > 0.5)).float().mean().item()
 
 
-def draw_batches(config: TrainConfig, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Row numbers of one epoch's batches, drawn on the CPU so that every device sees the same order. labels: (N,)."""
+def draw_batches(
+    config: TrainConfig, labels: Tensor, generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    """Row numbers of one epoch's batches, drawn on the CPU so that every device sees the same
+    order. labels: (N,).
+    """
     positive = labels > 0.5
     minority = positive if positive.sum() <= (~positive).sum() else ~positive
     if config.balance == "sampler":
@@ -108,12 +123,14 @@ def train_epoch(
     precision: str = "float32",
     clip: float | None = None,
 ) -> Tensor:
-    """One pass over the batches; returns the logits (N,) as they were while training (the course's "train accuracy").
+    """One pass over the batches; returns the logits (N,) as they were while training (the course's
+    "train accuracy").
 
-    inputs (N, …) and labels (N, 1) lie on the device; `schedule` moves the learning rate after each batch; `transform(x, y)`
-    augments; `clip` bounds the norm of the gradient.
+    inputs (N, …) and labels (N, 1) lie on the device; `schedule` moves the learning rate after each
+    batch; `transform(x, y)` augments; `clip` bounds the norm of the gradient.
     """
-    # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and they would go stale.
+    # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and they
+    # would go stale.
     autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     network.train()
     logits = torch.full((len(labels),), math.nan, device=inputs.device)
@@ -142,11 +159,13 @@ def evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _seed(config: TrainConfig, epoch: int) -> int:
-    return config.seed * 10_007 + epoch + 1  # +1: epoch 0 must not reuse the seed that drew the weights
+    # +1: epoch 0 must not reuse the seed that drew the weights
+    return config.seed * 10_007 + epoch + 1
 
 
 def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
-    """What makes an epoch (a row of the history) better than another: validation AUC, of equal ones the lower loss.
+    """What makes an epoch (a row of the history) better than another: validation AUC, of equal ones
+    the lower loss.
 
     Or the loss alone.
     """
@@ -155,44 +174,70 @@ def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
 
 def stopped(config: TrainConfig, state: Progress) -> bool:
     """Whether every epoch is done, or `patience` epochs have passed without a better one."""
-    return state.epoch >= config.epochs or (config.patience is not None and state.epoch - state.best_epoch >= config.patience)
+    return state.epoch >= config.epochs or (
+        config.patience is not None and state.epoch - state.best_epoch >= config.patience
+    )
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in state.items()}
+    return {
+        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, t in state.items()
+    }
 
 
-def network_of(config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict) -> nn.Module:
+def network_of(
+    config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict
+) -> nn.Module:
     """The network at its start, on the device: one's own, made anew, or what the settings say.
 
     Raises InputError where settings ask for what a network of one's own decides itself.
     """
     if "network" not in parts:
         size, adapt = data.source.size, config.adaptation
-        network = model.build(weights, config.seed, size, config.dropout, config.architecture, config.resize, **adapt)
+        network = model.build(
+            weights, config.seed, size, config.dropout, config.architecture, config.resize, **adapt
+        )
         return model.lay_out(network, device)
     if config.dropout:
-        raise InputError("dropout diatur di dalam jaringan Anda sendiri: hapus dropout=…, atau tulis nn.Dropout di jaringan itu.")
+        raise InputError(
+            "dropout diatur di dalam jaringan Anda sendiri: "
+            "hapus dropout=…, atau tulis nn.Dropout di jaringan itu."
+        )
     network = parts["network"]
     network = network if isinstance(network, nn.Module) else network()
     if not isinstance(network, nn.Module):
-        raise InputError(f"network: hasilnya {type(network).__name__}, seharusnya sebuah nn.Module atau fungsi yang membuatnya.")
+        raise InputError(
+            f"network: hasilnya {type(network).__name__}, seharusnya sebuah nn.Module "
+            "atau fungsi yang membuatnya."
+        )
     if weights.kind == "run":
         model.fill(network, weights)
     network = model.architectures.resized(network, config.resize) if config.resize else network
     return model.lay_out(network, device)
 
 
-def _prepare(config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict) -> tuple:
-    """(network, the part of it that is trained, that part's inputs on the device, labels (N,) on the CPU), the last two by
-    split.
+def _prepare(
+    config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict
+) -> tuple:
+    """(network, the part of it that is trained, that part's inputs on the device, labels (N,) on
+    the CPU), the last two by split.
     """
     network = part = network_of(config, data, weights, device, parts)
     model.freeze(network, config.trainable)
-    splits = {name: getattr(data, name) for name in ("train", "val", "test", "extra") if getattr(data, name) is not None}
-    inputs = {name: to_tensor(s.images, device).contiguous(memory_format=torch.channels_last) for name, s in splits.items()}
+    splits = {
+        name: getattr(data, name)
+        for name in ("train", "val", "test", "extra")
+        if getattr(data, name) is not None
+    }
+    inputs = {
+        name: to_tensor(s.images, device).contiguous(memory_format=torch.channels_last)
+        for name, s in splits.items()
+    }
     labels = {name: torch.from_numpy(s.labels.astype(np.float32)) for name, s in splits.items()}
-    plain = config.architecture in model.OURS and not (config.augment or config.own or config.resize)
+    plain = config.architecture in model.OURS and not (
+        config.augment or config.own or config.resize
+    )
     if config.trainable != "all" and plain:
         # What never changes is computed once: the frozen part's output becomes the input.
         frozen, part = model.split_frozen(network, config.trainable)
@@ -201,12 +246,16 @@ def _prepare(config: TrainConfig, data: Dataset, weights: Weights, device: torch
 
 
 class _Averaged:
-    """The averaged weights that `config.average` asks for; without, the network itself is what is judged."""
+    """The averaged weights that `config.average` asks for; without, the network itself is what is
+    judged.
+    """
 
     def __init__(self, config: TrainConfig, network: nn.Module):
         self.config, self.network, self.mean = config, network, None
         if config.average == "ema":
-            self.mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.EMA_DECAY), use_buffers=True)
+            self.mean = AveragedModel(
+                network, multi_avg_fn=get_ema_multi_avg_fn(recipe.EMA_DECAY), use_buffers=True
+            )
         elif config.average == "swa":
             self.mean = AveragedModel(network)
 
@@ -218,7 +267,8 @@ class _Averaged:
         """The network to judge after this epoch (from 0)."""
         if self.config.average == "swa" and epoch >= self.config.epochs // 2:
             self.mean.update_parameters(self.network)
-            update_bn(inputs.split(EVALUATION_BATCH), self.mean)  # statistics of the averaged weights
+            # statistics of the averaged weights
+            update_bn(inputs.split(EVALUATION_BATCH), self.mean)
         begun = self.mean is not None and int(self.mean.n_averaged) > 0
         return self.mean.module if begun else self.network
 
@@ -249,10 +299,13 @@ def _final_logits(fitting: "Fitting", states: dict) -> dict[str, Tensor]:
     for which, (epoch, weights) in states.items():
         if epoch not in of_epoch:
             fitting.network.load_state_dict(weights)
-            # The recorded training logits are those of the training mode, so they are computed here, as those of extra images.
+            # The recorded training logits are those of the training mode, so they are computed
+            # here, as those of extra images.
             recorded = () if fitting.config.tta else fitting.recorded
             known = {name: fitting.state.logits[name][epoch - 1] for name in recorded}
-            of_epoch[epoch] = {name: fitting.predict(name) for name in fitting.inputs if name not in known} | known
+            of_epoch[epoch] = {
+                name: fitting.predict(name) for name in fitting.inputs if name not in known
+            } | known
         final |= {f"{name}_{which}": logits for name, logits in of_epoch[epoch].items()}
     return final
 
@@ -273,21 +326,36 @@ class Fitting:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)  # of what one's own code draws
             parts = (owncode.make(config.own) if config.own else {}) if parts is None else parts
-            self.network, self.part, self.inputs, self.labels = _prepare(config, data, weights, device, parts)
+            self.network, self.part, self.inputs, self.labels = _prepare(
+                config, data, weights, device, parts
+            )
         self.optimizer = recipe.optimizer(config, self.part, device, parts)
         self.criterion = recipe.criterion(config, self.labels["train"], parts)
         if isinstance(self.criterion, nn.Module):
             self.criterion = self.criterion.to(device)
         self.transform = recipe.transform(config, self.labels["train"], parts)
         self.target = self.labels["train"].unsqueeze(1).to(device)
-        self.per_epoch = len(draw_batches(config, self.labels["train"], torch.Generator().manual_seed(0)))
-        self.schedule = recipe.schedule(config, self.optimizer, self.per_epoch * config.epochs, parts)
+        self.per_epoch = len(
+            draw_batches(config, self.labels["train"], torch.Generator().manual_seed(0))
+        )
+        self.schedule = recipe.schedule(
+            config, self.optimizer, self.per_epoch * config.epochs, parts
+        )
         self.averaged = _Averaged(config, self.part)
         self.last = self.network  # what was judged after the last epoch
 
     def parts_of_state(self) -> dict:
-        every = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule, "averaged": self.averaged}
-        return every if self.averaged.mean is not None else {k: v for k, v in every.items() if k != "averaged"}
+        every = {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "averaged": self.averaged,
+        }
+        return (
+            every
+            if self.averaged.mean is not None
+            else {k: v for k, v in every.items() if k != "averaged"}
+        )
 
     def resume(self, saved: dict) -> None:
         """Go on from a checkpoint, unless its epochs lack a split that is to be recorded."""
@@ -300,10 +368,14 @@ class Fitting:
         self.state = known
 
     def checkpoint(self) -> dict:
-        return {name: part.state_dict() for name, part in self.parts_of_state().items()} | {"progress": dict(vars(self.state))}
+        return {name: part.state_dict() for name, part in self.parts_of_state().items()} | {
+            "progress": dict(vars(self.state))
+        }
 
     def predict(self, split: str) -> Tensor:
-        """Final logits (N,) of a split: of its images, or with `tta` the mean over augmented copies of them."""
+        """Final logits (N,) of a split: of its images, or with `tta` the mean over augmented copies
+        of them.
+        """
         inputs, copies = self.inputs[split], self.config.tta
         if not copies:
             return evaluate(self.part, inputs)
@@ -320,7 +392,9 @@ class Fitting:
         config, epoch, started = self.config, self.state.epoch, time.perf_counter()
         if config.unfreeze:
             model.open_stages(self.network, 1 + epoch // config.unfreeze)
-        batches = draw_batches(config, self.labels["train"], torch.Generator().manual_seed(_seed(config, epoch)))
+        batches = draw_batches(
+            config, self.labels["train"], torch.Generator().manual_seed(_seed(config, epoch))
+        )
 
         def after_step() -> None:
             self.averaged.after_step()
@@ -328,15 +402,25 @@ class Fitting:
 
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(_seed(config, epoch))
-            how = (self.optimizer, self.criterion, self.schedule, self.transform, after_step, config.precision, config.clip)
+            how = (
+                self.optimizer,
+                self.criterion,
+                self.schedule,
+                self.transform,
+                after_step,
+                config.precision,
+                config.clip,
+            )
             train = train_epoch(self.part, self.inputs["train"], self.target, batches, *how)
         judged = self.averaged.end_epoch(epoch, self.inputs["train"])
-        recorded = {"train": train} | {name: evaluate(judged, self.inputs[name]) for name in self.recorded}
+        recorded = {"train": train} | {
+            name: evaluate(judged, self.inputs[name]) for name in self.recorded
+        }
         row = _history_row({"train": train, "val": recorded["val"]}, self.labels)
         if not all(math.isfinite(value) for value in row.values()):
             raise InputError(
-                f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan terhingga. "
-                f"Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
+                f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan "
+                f"terhingga. Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
             )
         self.schedule.end_epoch(row["val_loss"])
         self.state.history.append({"epoch": epoch + 1, **row})
@@ -344,7 +428,10 @@ class Fitting:
             self.state.logits[name].append(values)
         self.last = self.network if judged is self.part else judged
         if merit(config, row) >= max(merit(config, h) for h in self.state.history):
-            self.state.best_epoch, self.state.best_weights = epoch + 1, _copy(self.last.state_dict())
+            self.state.best_epoch, self.state.best_weights = (
+                epoch + 1,
+                _copy(self.last.state_dict()),
+            )
         self.state.seconds.append(time.perf_counter() - started)
         return row
 
@@ -362,21 +449,27 @@ def fit(
 ) -> Outcome:
     """Train as `config` says and return plain data (notebook 02).
 
-    After each epoch `checkpoint(state)` is called with everything needed to go on; `resume=state` goes on from there, bit for bit
-    on the same machine: every epoch draws its random numbers from (seed, epoch) alone. The best epoch is the one that `monitor`
-    names. The logits of the splits `recorded` ("val" always) are kept after each epoch; nothing here looks at those of the
-    test split. `on_epoch(history)` watches and never steers; `parts` takes the place of what `config.own` makes. Raises
-    InputError when the loss is no longer finite.
+    After each epoch `checkpoint(state)` is called with everything needed to go on; `resume=state`
+    goes on from there, bit for bit on the same machine: every epoch draws its random numbers from
+    (seed, epoch) alone. The best epoch is the one that `monitor` names. The logits of the splits
+    `recorded` ("val" always) are kept after each epoch; nothing here looks at those of the test
+    split. `on_epoch(history)` watches and never steers; `parts` takes the place of what
+    `config.own` makes. Raises InputError when the loss is no longer finite.
     """
     fitting = Fitting(config, data, weights, torch.device(device), parts, recorded)
     if resume is not None:
         fitting.resume(resume)
     steps, state = fitting.per_epoch * config.epochs, fitting.state
-    with bar(steps, f"Melatih {config.title}, seed {config.seed}", initial=state.epoch * fitting.per_epoch) as progress:
+    with bar(
+        steps,
+        f"Melatih {config.title}, seed {config.seed}",
+        initial=state.epoch * fitting.per_epoch,
+    ) as progress:
         while not stopped(config, state):
             row = fitting.epoch(progress.update)
             progress.set_postfix(epoch=state.epoch, val_acc=f"{row['val_acc']:.3f}")
-            if checkpoint is not None and not stopped(config, state):  # after the last epoch the whole run is kept at once
+            # after the last epoch the whole run is kept at once
+            if checkpoint is not None and not stopped(config, state):
                 checkpoint(fitting.checkpoint())
             on_epoch(state.history)
     last_weights = _copy(fitting.last.state_dict())

@@ -1,7 +1,8 @@
-"""From trainings to verdicts: what a study of several rows says of each against its baseline (notebook 04).
+"""From trainings to verdicts: what a study of several rows says of each against its baseline
+(notebook 04).
 
-A row is a change of the recipe with its trainings, one a seed, on the same images. remedies.py trains rows and
-report/reference.py reads them from the reference study; both are judged here.
+A row is a change of the recipe with its trainings, one a seed, on the same images. remedies.py
+trains rows and report/reference.py reads them from the reference study; both are judged here.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +22,9 @@ CHANCE = (3, 5, 10)  # seeds for which the report says what difference would be 
 
 @dataclass(frozen=True)
 class Remedy:
-    """recommendation: a key of remedies.RECOMMENDED; changes: TrainConfig settings; which: the epoch that is judged."""
+    """recommendation: a key of remedies.RECOMMENDED; changes: TrainConfig settings; which: the
+    epoch that is judged.
+    """
 
     name: str
     recommendation: str
@@ -39,9 +42,11 @@ class Combination(Remedy):
 
 @dataclass(frozen=True)
 class Trained:
-    """What one training left that a judgement needs. Logits (N,) of the epoch that is judged, in eval mode.
+    """What one training left that a judgement needs. Logits (N,) of the epoch that is judged, in
+    eval mode.
 
-    extra: logits of further test images, or None. val_last: validation logits of the last epoch, by which every row is chosen.
+    extra: logits of further test images, or None. val_last: validation logits of the last epoch, by
+    which every row is chosen.
     """
 
     seed: int
@@ -58,9 +63,11 @@ class Trained:
 
 @dataclass(frozen=True)
 class Images:
-    """Labels (N,) and patients (N,) or None of the images that the rows of a study were trained and judged on, by split.
+    """Labels (N,) and patients (N,) or None of the images that the rows of a study were trained and
+    judged on, by split.
 
-    flipped: {split: (N,) bool} of the test images where the written label contradicts the anatomy (the phantom knows), or None.
+    flipped: {split: (N,) bool} of the test images where the written label contradicts the anatomy
+    (the phantom knows), or None.
     """
 
     labels: dict[str, np.ndarray]
@@ -69,20 +76,34 @@ class Images:
 
     @classmethod
     def of(cls, data: Dataset) -> "Images":
-        splits = {name: getattr(data, name) for name in ("train", "val", "test", "extra") if getattr(data, name) is not None}
+        splits = {
+            name: getattr(data, name)
+            for name in ("train", "val", "test", "extra")
+            if getattr(data, name) is not None
+        }
         known = data.test.truth is not None
         return cls(
             {name: part.labels for name, part in splits.items()},
             {name: part.patients for name, part in splits.items()},
-            {name: part.truth["flipped"] for name, part in splits.items() if name in ("test", "extra")} if known else None,
+            {
+                name: part.truth["flipped"]
+                for name, part in splits.items()
+                if name in ("test", "extra")
+            }
+            if known
+            else None,
         )
 
     def judging(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """Labels, patients and flipped of all test images, the extra ones behind those of the test split."""
+        """Labels, patients and flipped of all test images, the extra ones behind those of the test
+        split.
+        """
         names = [name for name in ("test", "extra") if name in self.labels]
         apart = [None if self.patients[name] is None else self.patients[name] for name in names]
         patients = None if apart[0] is None else np.concatenate(apart)
-        flipped = None if self.flipped is None else np.concatenate([self.flipped[name] for name in names])
+        flipped = (
+            None if self.flipped is None else np.concatenate([self.flipped[name] for name in names])
+        )
         return np.concatenate([self.labels[name] for name in names]), patients, flipped
 
 
@@ -98,24 +119,37 @@ class Row:
 
     def test(self) -> list[np.ndarray]:
         """Logits of all test images, the extra ones last, one array a seed."""
-        return [one.test if one.extra is None else np.concatenate([one.test, one.extra]) for one in self.trained]
+        return [
+            one.test if one.extra is None else np.concatenate([one.test, one.extra])
+            for one in self.trained
+        ]
 
     def fitted(self, images: Images) -> Fitted:
         right = {
-            split: np.array([(getattr(one, split) > 0) == (images.labels[split] == 1) for one in self.trained])
+            split: np.array(
+                [(getattr(one, split) > 0) == (images.labels[split] == 1) for one in self.trained]
+            )
             for split in ("train", "val")
         }
-        return Fitted(right["train"], right["val"], images.patients["train"], images.patients["val"])
+        return Fitted(
+            right["train"], right["val"], images.patients["train"], images.patients["val"]
+        )
 
     def thresholds(self, images: Images) -> list[float]:
         return [comparison.chosen_threshold(one.val, images.labels["val"]) for one in self.trained]
 
     def validation(self, images: Images) -> dict[str, float]:
-        """Mean validation loss and AUC over the seeds after the last epoch, the same measure for every row."""
+        """Mean validation loss and AUC over the seeds after the last epoch, the same measure for
+        every row.
+        """
         labels = images.labels["val"]
         return {
-            "loss": float(np.mean([evaluation.loss(one.val_last, labels).mean() for one in self.trained])),
-            "auc": float(np.mean([evaluation.area_under_curve(one.val_last, labels) for one in self.trained])),
+            "loss": float(
+                np.mean([evaluation.loss(one.val_last, labels).mean() for one in self.trained])
+            ),
+            "auc": float(
+                np.mean([evaluation.area_under_curve(one.val_last, labels) for one in self.trained])
+            ),
         }
 
 
@@ -136,8 +170,8 @@ def trained(run: runs.Run, which: str = "last") -> Trained:
 
 
 def _means(row: Row, images: Images) -> dict:
-    """Metrics of a row on all test images: {metric: {"value", "sd" over the seeds (None for one), "ci95"}}, n, patients (None
-    where not known) and majority.
+    """Metrics of a row on all test images: {metric: {"value", "sd" over the seeds (None for one),
+    "ci95"}}, n, patients (None where not known) and majority.
 
     ci95 counts images and seeds, from three seeds on; of fewer seeds it counts images alone.
     """
@@ -146,14 +180,21 @@ def _means(row: Row, images: Images) -> dict:
     if flipped is not None:  # the phantom knows which labels the anatomy contradicts
         truth = comparison.means(row.test(), labels ^ flipped.astype(labels.dtype), patients)
         found |= {"truth_auc": truth["auc"], "truth_acc": truth["acc"]}
-    return {"n": len(labels), "patients": evaluation.n_patients(patients), "majority": evaluation.majority_share(labels), **found}
+    return {
+        "n": len(labels),
+        "patients": evaluation.n_patients(patients),
+        "majority": evaluation.majority_share(labels),
+        **found,
+    }
 
 
 def judge(rows: list[Row], images: Images) -> list[dict]:
-    """Each row as 04_perbaikan.json holds it; the first is the baseline, with which the others are compared.
+    """Each row as 04_perbaikan.json holds it; the first is the baseline, with which the others are
+    compared.
 
-    difference: {metric: as comparison.Difference}; predicts, overfits: the difference of AUC and of the gap between training and
-    validation accuracy, each with its "verdict", adjusted by Holm over the rows of that question.
+    difference: {metric: as comparison.Difference}; predicts, overfits: the difference of AUC and of
+    the gap between training and validation accuracy, each with its "verdict", adjusted by Holm over
+    the rows of that question.
     """
     labels, patients, _ = images.judging()
     base, found = rows[0], []
@@ -190,7 +231,9 @@ def judge(rows: list[Row], images: Images) -> list[dict]:
     ]
     gaps = [comparison.gap_difference(row.fitted(images), base.fitted(images)) for row in others]
     guessing = [one["guesses"] for one in found[1:]]
-    predicts = comparison.judge([one["auc"] for one in apart], comparison.MARGIN["auc"], True, guessing)
+    predicts = comparison.judge(
+        [one["auc"] for one in apart], comparison.MARGIN["auc"], True, guessing
+    )
     overfits = comparison.judge(gaps, comparison.MARGIN["gap"], False, guessing)
     for row, difference, auc, gap in zip(found[1:], apart, predicts, overfits, strict=True):
         row["difference"] = {name: one.as_dict() for name, one in difference.items()}
@@ -200,11 +243,12 @@ def judge(rows: list[Row], images: Images) -> list[dict]:
 
 
 def ensemble(row: Row, images: Images) -> dict | None:
-    """The mean of a row's logits over its seeds as one prediction, against the mean of its single seeds; None below LEAST_SEEDS.
+    """The mean of a row's logits over its seeds as one prediction, against the mean of its single
+    seeds; None below LEAST_SEEDS.
 
-    seeds, test: {metric: {"value", "ci95"}} of the ensemble, and "difference" of its AUC as comparison.Difference with its
-    verdict. What other seeds would have given is estimated by leaving out each seed in turn (jackknife: Efron & Tibshirani 1993,
-    ch. 11).
+    seeds, test: {metric: {"value", "ci95"}} of the ensemble, and "difference" of its AUC as
+    comparison.Difference with its verdict. What other seeds would have given is estimated by
+    leaving out each seed in turn (jackknife: Efron & Tibshirani 1993, ch. 11).
     """
     logits = row.test()
     if len(logits) < comparison.LEAST_SEEDS:
@@ -215,15 +259,20 @@ def ensemble(row: Row, images: Images) -> dict | None:
     return {
         "seeds": [one.seed for one in row.trained],
         "test": comparison.means([mean], labels, patients),
-        "difference": comparison.judge([difference], comparison.MARGIN["auc"], guessing=[comparison.guesses([mean])])[0],
+        "difference": comparison.judge(
+            [difference], comparison.MARGIN["auc"], guessing=[comparison.guesses([mean])]
+        )[0],
     }
 
 
-def summarise_folds(val: list[tuple[np.ndarray, np.ndarray]], each: list[Trained], images: Images) -> dict:
+def summarise_folds(
+    val: list[tuple[np.ndarray, np.ndarray]], each: list[Trained], images: Images
+) -> dict:
     """val: logits and labels of each fold's validation images; each: its training.
 
-    n; val_acc and val_auc: {"each", "mean", "sd", "lowest", "highest"} over the folds; "ensemble": the mean of the folds' logits
-    as one prediction of the test images, {metric: {"value", "ci95"}}, and "single": the folds' mean of the same metrics.
+    n; val_acc and val_auc: {"each", "mean", "sd", "lowest", "highest"} over the folds; "ensemble":
+    the mean of the folds' logits as one prediction of the test images, {metric: {"value", "ci95"}},
+    and "single": the folds' mean of the same metrics.
     """
     labels, patients, _ = images.judging()
     spread = {
@@ -243,17 +292,21 @@ def summarise_folds(val: list[tuple[np.ndarray, np.ndarray]], each: list[Trained
             }
             for name, values in spread.items()
         },
-        "ensemble": {name: comparison.means([np.mean(test, axis=0)], labels, patients)[name] for name in ("auc", "acc")},
+        "ensemble": {
+            name: comparison.means([np.mean(test, axis=0)], labels, patients)[name]
+            for name in ("auc", "acc")
+        },
         "single": {name: comparison.means(test, labels, patients)[name] for name in ("auc", "acc")},
     }
 
 
 def detectable(row: Row, images: Images) -> list[dict] | None:
-    """How large a true difference in AUC between two recipes must be to be seen in four of five studies like this one.
+    """How large a true difference in AUC between two recipes must be to be seen in four of five
+    studies like this one.
 
-    One dict a number of seeds a recipe (CHANCE) and set of test images (the test split alone, then all): seeds, images,
-    patients (None where not known), difference. From the spread of this row's seeds (None below LEAST_SEEDS); the interval is
-    that of `comparison`, without Holm's correction.
+    One dict a number of seeds a recipe (CHANCE) and set of test images (the test split alone, then
+    all): seeds, images, patients (None where not known), difference. From the spread of this row's
+    seeds (None below LEAST_SEEDS); the interval is that of `comparison`, without Holm's correction.
     """
     if len(row.trained) < comparison.LEAST_SEEDS:
         return None
@@ -272,24 +325,32 @@ def detectable(row: Row, images: Images) -> list[dict] | None:
 def summarise(rows: list[dict]) -> dict:
     """What the sentences about the rows of `judge` say; rows are named by their place.
 
-    n: rows beside the baseline; predicts, overfits: for each verdict that was reached, in the order of comparison.VERDICTS, its
-    "n" and "titles" (None where more than LISTED); compared: names of the baseline and of the row whose curve is shown beside it:
-    the combination, else the first that overfits less, else the first; smaller: rows that train fewer parameters; combination:
-    its row or None; seeds: the fewest and the most that a row has.
+    n: rows beside the baseline; predicts, overfits: for each verdict that was reached, in the order
+    of comparison.VERDICTS, its "n" and "titles" (None where more than LISTED); compared: names of
+    the baseline and of the row whose curve is shown beside it: the combination, else the first that
+    overfits less, else the first; smaller: rows that train fewer parameters; combination: its row
+    or None; seeds: the fewest and the most that a row has.
     """
     others = rows[1:]
     place = {row["name"]: i for i, row in enumerate(rows)}
     found = {"n": len(others)}
     for question in QUESTIONS:
         groups = {
-            verdict: [row["title"] for row in others if row[question]["verdict"] == verdict] for verdict in comparison.VERDICTS
+            verdict: [row["title"] for row in others if row[question]["verdict"] == verdict]
+            for verdict in comparison.VERDICTS
         }
         found[question] = [
-            {"verdict": verdict, "n": len(titles), "titles": titles if len(titles) <= LISTED else None}
+            {
+                "verdict": verdict,
+                "n": len(titles),
+                "titles": titles if len(titles) <= LISTED else None,
+            }
             for verdict, titles in groups.items()
             if titles
         ]
-    calmer = [i for i, row in enumerate(rows) if i and row["overfits"]["verdict"] == comparison.BETTER]
+    calmer = [
+        i for i, row in enumerate(rows) if i and row["overfits"]["verdict"] == comparison.BETTER
+    ]
     shown = place.get("combination", (calmer or [1])[0])
     return found | {
         "compared": [rows[0]["name"], rows[shown]["name"]],

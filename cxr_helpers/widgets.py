@@ -31,7 +31,11 @@ RESIZE_NAMES = {
     "crop": "potong tengah",
     "pinv": "pseudo-inverse",
 }
-SCALE_NAMES = {"none": "tanpa penskalaan", "dc": "respons terhadap masukan konstan", "norm": "norma"}
+SCALE_NAMES = {
+    "none": "tanpa penskalaan",
+    "dc": "respons terhadap masukan konstan",
+    "norm": "norma",
+}
 PER_PAGE = 10  # images
 
 
@@ -48,15 +52,19 @@ def _choice(label: str, values: tuple[str, ...], names: dict[str, str]) -> ipywi
 
 
 def _slider(label: str, low: int, high: int) -> ipywidgets.IntSlider:
-    """It answers when it is let go: a picture for each place on the way would come late, one after the other."""
+    """It answers when it is let go: a picture for each place on the way would come late, one after
+    the other.
+    """
     return ipywidgets.IntSlider(low, low, high, description=label, continuous_update=False)
 
 
 def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets.VBox:
-    """Controls above a picture and a line of text, drawn anew by draw(*values) whenever a control changes.
+    """Controls above a picture and a line of text, drawn anew by draw(*values) whenever a control
+    changes.
 
-    An InputError of `draw` is shown as the text, without a picture. ipywidgets.interactive_output would do the same through an
-    Output widget, which empties and fills again at every move, so that the page jumps, and holds nothing outside a kernel.
+    An InputError of `draw` is shown as the text, without a picture. ipywidgets.interactive_output
+    would do the same through an Output widget, which empties and fills again at every move, so that
+    the page jumps, and holds nothing outside a kernel.
     """
     picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
 
@@ -71,11 +79,14 @@ def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets
     for control in controls:
         control.observe(redraw, "value")
     redraw()
-    return ipywidgets.VBox([ipywidgets.HBox(controls, layout=ipywidgets.Layout(flex_flow="row wrap")), said, picture])
+    return ipywidgets.VBox(
+        [ipywidgets.HBox(controls, layout=ipywidgets.Layout(flex_flow="row wrap")), said, picture]
+    )
 
 
 def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidgets.VBox:
-    """Choose how RGB kernels (64, 3, 7, 7) are adapted to size × size, which of them, and which of images (N, H, W) uint8.
+    """Choose how RGB kernels (64, 3, 7, 7) are adapted to size × size, which of them, and which of
+    images (N, H, W) uint8.
 
     Shows the kernel before and after, and what either answers to the image.
     """
@@ -91,9 +102,18 @@ def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidge
         spread = [part.std() for part in flat]
         said = "Korelasi respons pada citra ini: tidak ada, karena responsnya nol."
         if min(spread) > 1e-9:
-            said = f"Korelasi respons pada citra ini: {number(np.corrcoef(*flat)[0, 1])}. Simpangan baku respons adaptasi: "
+            said = (
+                f"Korelasi respons pada citra ini: {number(np.corrcoef(*flat)[0, 1])}. "
+                "Simpangan baku respons adaptasi: "
+            )
             said += f"{number(spread[1] / spread[0], 2)} kali asalnya."
-        figure = plots.responses(one[0].numpy(), adapted[0, 0].numpy(), picked[0], target[0, 0].numpy(), ours[0, 0].numpy())
+        figure = plots.responses(
+            one[0].numpy(),
+            adapted[0, 0].numpy(),
+            picked[0],
+            target[0, 0].numpy(),
+            ours[0, 0].numpy(),
+        )
         return figure, said
 
     return panel(
@@ -108,7 +128,9 @@ def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidge
     )
 
 
-def threshold_panel(logits: np.ndarray, labels: np.ndarray, class_names: tuple[str, str]) -> ipywidgets.VBox:
+def threshold_panel(
+    logits: np.ndarray, labels: np.ndarray, class_names: tuple[str, str]
+) -> ipywidgets.VBox:
     """Move the threshold of the probability over logits (N,) with labels (N,) in {0, 1}.
 
     The point on the ROC curve, the confusion matrix, sensitivity and specificity move along.
@@ -117,17 +139,28 @@ def threshold_panel(logits: np.ndarray, labels: np.ndarray, class_names: tuple[s
 
     def draw(threshold: float) -> tuple[Figure, str]:
         matrix = evaluation.confusion(logits, labels, logit(threshold))
-        figure = plots.roc(curve["false_positive"], curve["true_positive"], matrix, class_names, area)
+        figure = plots.roc(
+            curve["false_positive"], curve["true_positive"], matrix, class_names, area
+        )
         found = evaluation.operating_point(matrix)
-        shares = f"sensitivitas {percent(found['sensitivity'])}, spesifisitas {percent(found['specificity'])}"
+        shares = (
+            f"sensitivitas {percent(found['sensitivity'])}, "
+            f"spesifisitas {percent(found['specificity'])}"
+        )
         return figure, f"Ambang {number(threshold, 2)}: {shares}."
 
-    slider = ipywidgets.FloatSlider(0.5, min=0.01, max=0.99, step=0.01, description="Ambang", continuous_update=False)
+    slider = ipywidgets.FloatSlider(
+        0.5, min=0.01, max=0.99, step=0.01, description="Ambang", continuous_update=False
+    )
     return panel([slider], draw)
 
 
-def image_browser(images: np.ndarray, labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, str]) -> ipywidgets.VBox:
-    """Leaf through predictions on images (N, H, W): all, right, wrong, wrong and confident (above 0.9), in doubt (below 0.6)."""
+def image_browser(
+    images: np.ndarray, labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, str]
+) -> ipywidgets.VBox:
+    """Leaf through predictions on images (N, H, W): all, right, wrong, wrong and confident (above
+    0.9), in doubt (below 0.6).
+    """
     right, sure = (logits > 0) == (labels == 1), evaluation.confidence(logits)
     kinds = {
         "semua": np.ones(len(labels), bool),
@@ -155,21 +188,29 @@ def image_browser(images: np.ndarray, labels: np.ndarray, logits: np.ndarray, cl
         if not len(rows):
             raise InputError(f"Tidak ada citra dengan prediksi {kind}.")
         picked = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
-        figure = plots.predictions(images[picked], labels[picked], expit(logits[picked]), class_names)
+        figure = plots.predictions(
+            images[picked], labels[picked], expit(logits[picked]), class_names
+        )
         return figure, f"{number(len(rows), 0)} citra; halaman {page} dari {pages(kind)}."
 
     return panel([choice, leaf], draw)
 
 
 def augmentation_panel(images: np.ndarray) -> ipywidgets.VBox:
-    """Choose a transform, one of the images (N, H, W) uint8 and a draw; see what training would see."""
+    """Choose a transform, one of the images (N, H, W) uint8 and a draw; see what training would
+    see.
+    """
 
     def draw(names: tuple[str, ...], image: int, seed: int) -> tuple[Figure, str]:
         made = augment.preview(images[image], names, 6, seed)
         title = join([TRANSFORM_NAMES[name] for name in names])
-        return plots.augmentations(images[image], {"+".join(names): made}), f"Enam hasil acak: {title}."
+        return plots.augmentations(
+            images[image], {"+".join(names): made}
+        ), f"Enam hasil acak: {title}."
 
-    options = [(TRANSFORM_NAMES[name], (name,)) for name in augment.TRANSFORMS] + [("semuanya", tuple(augment.TRANSFORMS))]
+    options = [(TRANSFORM_NAMES[name], (name,)) for name in augment.TRANSFORMS] + [
+        ("semuanya", tuple(augment.TRANSFORMS))
+    ]
     return panel(
         [
             ipywidgets.Dropdown(options=options, description="Augmentasi"),

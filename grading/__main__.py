@@ -5,7 +5,13 @@ from importlib import import_module
 
 from cxr_helpers.engine.errors import InputError
 
-COMMANDS = {"kumpul": "submit", "tugas": "release", "nilai": "grade", "tantangan": "challenge", "bundel": "bundle"}
+COMMANDS = {
+    "kumpul": "submit",
+    "tugas": "release",
+    "nilai": "grade",
+    "tantangan": "challenge",
+    "bundel": "bundle",
+}
 
 
 def main() -> int:

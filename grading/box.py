@@ -1,8 +1,10 @@
-"""A kernel for a student's code: in bubblewrap, without network, home or key; its process outside speaks to it over sockets.
+"""A kernel for a student's code: in bubblewrap, without network, home or key; its process outside
+speaks to it over sockets.
 
-Bounded inside by prlimit (address space, processes, file size, CPU seconds) and a small tmpfs, and watched from here (wall clock,
-output, memory and number of all its processes together, what it leaves beside the sockets): prlimit counts each process by
-itself, and does not bound the number of processes of root.
+Bounded inside by prlimit (address space, processes, file size, CPU seconds) and a small tmpfs, and
+watched from here (wall clock, output, memory and number of all its processes together, what it
+leaves beside the sockets): prlimit counts each process by itself, and does not bound the number of
+processes of root.
 """
 
 import ast
@@ -29,8 +31,11 @@ ADDRESS, FILE_SIZE, SCRATCH = 6 * 2**30, 100 * 2**20, 256 * 2**20
 MEMORY = 4 * 2**30  # resident, of all processes of a kernel together
 PROCESSES, THREADS, CPU = 40, 512, 600
 OUTPUT, LARGEST = 5 * 2**20, 32 * 2**20  # bytes of a cell's output, and of one message
-START, GRACE, LAST_OUTPUT = 120, 3, 10  # seconds: until a kernel answers; from the interrupt to the end; for output to follow
-LIFE = 3600  # seconds of a box: should its grader be killed before bubblewrap could ask to die with it, it ends all the same
+# seconds: until a kernel answers; from the interrupt to the end; for output to follow
+START, GRACE, LAST_OUTPUT = 120, 3, 10
+# seconds of a box: should its grader be killed before bubblewrap could ask to die with it, it ends
+# all the same
+LIFE = 3600
 PROJECT = "/tmp/proyek"  # what the box sees of this repository: cxr_helpers and inside.py
 PASSED_ON = ("LANG", "TZ")
 
@@ -38,7 +43,8 @@ PASSED_ON = ("LANG", "TZ")
 class Ended(Exception):
     """The kernel was ended, or died.
 
-    status: "waktu habis", "kernel mati", "kernel rusak", "keluaran berlebihan", "memori" or "melanggar kotak".
+    status: "waktu habis", "kernel mati", "kernel rusak", "keluaran berlebihan", "memori" or
+    "melanggar kotak".
     """
 
     def __init__(self, status: str):
@@ -48,28 +54,44 @@ class Ended(Exception):
 
 def refusal() -> str | None:
     """Why the box cannot be used here and how to cure it (Indonesian, one line), or None."""
-    cure = "atau jalankan dengan TANPA_KOTAK=1 (kode mahasiswa berjalan dengan hak akses Anda, dan setiap hasil ditandai)."
+    cure = (
+        "atau jalankan dengan TANPA_KOTAK=1 (kode mahasiswa berjalan dengan hak akses Anda, "
+        "dan setiap hasil ditandai)."
+    )
     if sys.platform != "linux":
         return f"Kotak (bubblewrap) hanya ada di Linux: menilailah di Linux atau WSL, {cure}"
     for program, package in (("bwrap", "bubblewrap"), ("prlimit", "util-linux")):
         if shutil.which(program) is None:
             return f"{program} belum terpasang: jalankan `sudo apt-get install {package}`, {cure}"
-    tried = subprocess.run(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, text=True)
+    tried = subprocess.run(
+        ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, text=True
+    )
     if tried.returncode:
         why = (tried.stderr.strip().splitlines() or ["tanpa pesan"])[-1][:120]
         return (
-            f"bubblewrap tidak boleh membuat ruang nama (namespace) di sini ({why}): di Ubuntu 23.10 ke atas pasang profil "
-            f"AppArmor untuk bwrap yang memuat `userns,`; di dalam kontainer jalankan di luarnya; {cure}"
+            f"bubblewrap tidak boleh membuat ruang nama (namespace) di sini ({why}): "
+            "di Ubuntu 23.10 ke atas pasang profil AppArmor untuk bwrap yang memuat `userns,`; "
+            f"di dalam kontainer jalankan di luarnya; {cure}"
         )
     return None
 
 
-def command(sockets: Path, boxed: bool, shown: dict[Path, str], named: dict[str, str], cpu: int) -> list[str]:
-    """What starts a kernel. `boxed=False`: the same kernel with the instructor's rights, in the folder of the sockets.
+def command(
+    sockets: Path, boxed: bool, shown: dict[Path, str], named: dict[str, str], cpu: int
+) -> list[str]:
+    """What starts a kernel. `boxed=False`: the same kernel with the instructor's rights, in the
+    folder of the sockets.
 
-    shown: {folder of ours that the box may read, too: where it sees it}; named: what its environment holds besides; cpu: seconds.
+    shown: {folder of ours that the box may read, too: where it sees it}; named: what its
+    environment holds besides; cpu: seconds.
     """
-    limits = [f"--as={ADDRESS}", f"--nproc={THREADS}", f"--fsize={FILE_SIZE}", "--core=0", f"--cpu={cpu}"]
+    limits = [
+        f"--as={ADDRESS}",
+        f"--nproc={THREADS}",
+        f"--fsize={FILE_SIZE}",
+        "--core=0",
+        f"--cpu={cpu}",
+    ]
     kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     if not boxed:
         return kernel
@@ -81,7 +103,18 @@ def command(sockets: Path, boxed: bool, shown: dict[Path, str], named: dict[str,
             seen += ["--ro-bind", link, link]
     seen += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     small = ["--size", str(SCRATCH), "--tmpfs"]  # without a size, a tmpfs holds half of the memory
-    seen += ["--proc", "/proc", "--dev", "/dev", *small, "/dev/shm", "--remount-ro", "/dev", *small, "/tmp"]
+    seen += [
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        *small,
+        "/dev/shm",
+        "--remount-ro",
+        "/dev",
+        *small,
+        "/tmp",
+    ]
     for place in sorted({sys.base_prefix, sys.prefix, *site.getsitepackages()}):
         if not Path(place).is_relative_to("/usr"):
             seen += ["--ro-bind", place, place]
@@ -91,40 +124,97 @@ def command(sockets: Path, boxed: bool, shown: dict[Path, str], named: dict[str,
         seen += ["--ro-bind-try", str(place), there]
     seen += ["--dir", "/tmp/kerja", "--dir", "/tmp/home", "--bind", str(sockets), str(sockets)]
     seen += ["--remount-ro", "/", "--chdir", "/tmp/kerja"]
-    given = [part for name, value in (environment("/tmp/home", PROJECT) | named).items() for part in ("--setenv", name, value)]
-    alone = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session --cap-drop ALL --clearenv".split()
-    return ["bwrap", *alone, *given, *seen, "--", "timeout", "-s", "KILL", str(LIFE), "prlimit", *limits, "--", *kernel]
+    given = [
+        part
+        for name, value in (environment("/tmp/home", PROJECT) | named).items()
+        for part in ("--setenv", name, value)
+    ]
+    alone = (
+        "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session "
+        "--cap-drop ALL --clearenv"
+    ).split()
+    return [
+        "bwrap",
+        *alone,
+        *given,
+        *seen,
+        "--",
+        "timeout",
+        "-s",
+        "KILL",
+        str(LIFE),
+        "prlimit",
+        *limits,
+        "--",
+        *kernel,
+    ]
 
 
 def environment(home: str, project: str) -> dict[str, str]:
     """All that a student's code sees of ours: no name, no path of the instructor."""
-    fixed = {"PATH": "/usr/bin:/bin", "HOME": home, "USER": "mahasiswa", "PYTHONPATH": project, "OMP_NUM_THREADS": "1"}
-    fixed |= {"CXR_THREADS": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg", "LANG": "C.UTF-8"}
+    fixed = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": home,
+        "USER": "mahasiswa",
+        "PYTHONPATH": project,
+        "OMP_NUM_THREADS": "1",
+    }
+    fixed |= {
+        "CXR_THREADS": "1",
+        "PYTHONUTF8": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLBACKEND": "agg",
+        "LANG": "C.UTF-8",
+    }
     return fixed | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 class Kernel:
-    """One kernel, a context manager. Each question has a time limit; who breaks a limit ends the kernel (Ended)."""
+    """One kernel, a context manager. Each question has a time limit; who breaks a limit ends the
+    kernel (Ended).
+    """
 
-    def __init__(self, boxed: bool = True, shown: dict | None = None, named: dict | None = None, cpu: int = CPU):
+    def __init__(
+        self,
+        boxed: bool = True,
+        shown: dict | None = None,
+        named: dict | None = None,
+        cpu: int = CPU,
+    ):
         self.boxed, self.more = boxed, (shown or {}, named or {}, cpu)  # as of `command`
 
     def __enter__(self) -> "Kernel":
-        self.folder = Path(tempfile.mkdtemp(prefix="nilai-", dir="/tmp" if os.path.isdir("/tmp") else None))
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="nilai-", dir="/tmp" if os.path.isdir("/tmp") else None)
+        )
         self._context = zmq.Context()
-        self._context.setsockopt(zmq.MAXMSGSIZE, LARGEST)  # what is larger is dropped before it fills our memory
+        # what is larger is dropped before it fills our memory
+        self._context.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         self._manager = KernelManager(
-            context=self._context, transport="ipc", connection_file=str(self.folder / "k.json"), ip=str(self.folder / "s")
+            context=self._context,
+            transport="ipc",
+            connection_file=str(self.folder / "k.json"),
+            ip=str(self.folder / "s"),
         )
         argv = command(self.folder, self.boxed, *self.more)
-        self._manager._kernel_spec = KernelSpec(argv=argv, display_name="nilai", language="python", interrupt_mode="message")
+        self._manager._kernel_spec = KernelSpec(
+            argv=argv, display_name="nilai", language="python", interrupt_mode="message"
+        )
         project = self.folder / "proyek"
         if not self.boxed:
             project.mkdir()
-            (project / "nilai_dalam.py").write_bytes(Path(__file__).with_name("inside.py").read_bytes())
+            (project / "nilai_dalam.py").write_bytes(
+                Path(__file__).with_name("inside.py").read_bytes()
+            )
             (project / "cxr_helpers").symlink_to(files.ROOT / "cxr_helpers")
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": str(self.folder)}
-        self._manager.start_kernel(env=environment(str(self.folder), str(project)) | self.more[1], **quiet)
+        quiet = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "cwd": str(self.folder),
+        }
+        self._manager.start_kernel(
+            env=environment(str(self.folder), str(project)) | self.more[1], **quiet
+        )
         self._client = self._manager.client()
         self._client.start_channels()
         try:
@@ -132,7 +222,10 @@ class Kernel:
             self.run("import nilai_dalam; del nilai_dalam", START)
         except (RuntimeError, Ended) as error:
             self.__exit__()
-            raise InputError(f"Kernel untuk menilai tidak dapat dimulai ({error}): periksa `make setup`, lalu ulangi.") from None
+            raise InputError(
+                f"Kernel untuk menilai tidak dapat dimulai ({error}): "
+                "periksa `make setup`, lalu ulangi."
+            ) from None
         except BaseException:
             self.__exit__()
             raise
@@ -170,21 +263,27 @@ class Kernel:
                 memory += process.memory_info().rss
             except psutil.Error:
                 continue
-        if len(tree) > PROCESSES or (self.boxed and any(p.name != "k.json" and p.is_file() for p in self.folder.iterdir())):
+        if len(tree) > PROCESSES or (
+            self.boxed and any(p.name != "k.json" and p.is_file() for p in self.folder.iterdir())
+        ):
             raise Ended("melanggar kotak")
         if memory > MEMORY:
             raise Ended("memori")
 
     def run(self, code: str, seconds: float, question: str = "") -> tuple[str | None, object]:
-        """Run a cell: (name and text of its error or None, the value of the expression `question` read from JSON).
+        """Run a cell: (name and text of its error or None, the value of the expression `question`
+        read from JSON).
 
         Raises Ended: the kernel is of no more use.
         """
         asked = {"nilai": question} if question else None
-        message = self._client.execute(code, store_history=False, allow_stdin=False, user_expressions=asked)
+        message = self._client.execute(
+            code, store_history=False, allow_stdin=False, user_expressions=asked
+        )
         try:
             reply = self._wait(message, seconds)
-        except (KeyError, ValueError, TypeError, AttributeError):  # a message that is none: something in the kernel was replaced
+        except (KeyError, ValueError, TypeError, AttributeError):
+            # a message that is none: something in the kernel was replaced
             raise Ended("kernel rusak") from None
         error = f"{reply['ename']}: {reply['evalue']}"[:300] if reply["status"] == "error" else None
         found = reply.get("user_expressions", {}).get("nilai", {})
@@ -197,7 +296,13 @@ class Kernel:
 
     def _wait(self, message: str, seconds: float) -> dict:
         """The reply, once all of its output has come, too: a flood arrives after the reply."""
-        deadline, interrupted, output, looked, reply = time.monotonic() + seconds, False, 0, 0.0, None
+        deadline, interrupted, output, looked, reply = (
+            time.monotonic() + seconds,
+            False,
+            0,
+            0.0,
+            None,
+        )
         idle = False
         while True:
             size, done = self._drain(message)
@@ -211,7 +316,10 @@ class Kernel:
                 if found["parent_header"].get("msg_id") == message:
                     if interrupted:
                         raise Ended("waktu habis")
-                    reply, deadline = found["content"], min(deadline, time.monotonic() + LAST_OUTPUT)
+                    reply, deadline = (
+                        found["content"],
+                        min(deadline, time.monotonic() + LAST_OUTPUT),
+                    )
             except queue.Empty:
                 pass
             now = time.monotonic()
@@ -225,7 +333,9 @@ class Kernel:
                 interrupted = True
 
     def _drain(self, message: str) -> tuple[int, bool]:
-        """Bytes of output that wait, counted and forgotten; whether the kernel said that it is done with this message."""
+        """Bytes of output that wait, counted and forgotten; whether the kernel said that it is done
+        with this message.
+        """
         size, idle = 0, False
         while size <= OUTPUT and not idle:
             try:
@@ -233,5 +343,8 @@ class Kernel:
             except queue.Empty:
                 break
             size += len(str(found["content"]))
-            idle = found["content"].get("execution_state") == "idle" and found["parent_header"].get("msg_id") == message
+            idle = (
+                found["content"].get("execution_state") == "idle"
+                and found["parent_header"].get("msg_id") == message
+            )
         return size, idle

@@ -1,7 +1,9 @@
-"""`make bundel OUT=../tugas`: what `make tugas` hands out, with its packages and the phantom, in one archive for no network.
+"""`make bundel OUT=../tugas`: what `make tugas` hands out, with its packages and the phantom, in
+one archive for no network.
 
-OUT/bundel-SYSTEM-PYTHON.tar holds the folder cxr/; on a like machine `make setup` in it installs from cxr/wheels/ alone
-(report/setup.sh), and every other command works as usual. The packages are the lock's for a CPU, checked by their hashes.
+OUT/bundel-SYSTEM-PYTHON.tar holds the folder cxr/; on a like machine `make setup` in it installs
+from cxr/wheels/ alone (report/setup.sh), and every other command works as usual. The packages are
+the lock's for a CPU, checked by their hashes.
 """
 
 import os
@@ -21,17 +23,33 @@ FOLDER = "cxr"
 
 def name() -> str:
     """bundel-linux-x86_64-py311.tar: the system and Python for which the packages are."""
-    return f"bundel-{platform.system()}-{platform.machine()}-py{sys.version_info[0]}{sys.version_info[1]}.tar".lower()
+    major, minor = sys.version_info[:2]
+    return f"bundel-{platform.system()}-{platform.machine()}-py{major}{minor}.tar".lower()
 
 
 def download(lock: str, wheels: Path) -> None:
-    """Fetch every package of a lock into a folder; what is there already is kept. Raises InputError."""
+    """Fetch every package of a lock into a folder; what is there already is kept. Raises
+    InputError.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as listed:
         listed.write(lock)
         listed.flush()
-        ask = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--quiet"]
+        ask = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+            "--quiet",
+        ]
         if subprocess.run([*ask, "--dest", str(wheels), "-r", listed.name]).returncode:
-            raise InputError("Paket tidak dapat diunduh: periksa jaringan dan ruang disk (5 GB), lalu ulangi; yang ada dipakai.")
+            raise InputError(
+                "Paket tidak dapat diunduh: "
+                "periksa jaringan dan ruang disk (5 GB), lalu ulangi; yang ada dipakai."
+            )
 
 
 def pack(student: Path, wheels: Path, target: Path) -> int:
@@ -56,5 +74,8 @@ def main() -> int:
     download(lock, out / "wheels")
     phantom.ensure(student / "data")
     size = pack(student, out / "wheels", out / name())
-    print(f"{out / name()} ({indonesian.number(size / 1e9, 1)} GB): di komputer lab `tar xf`, `cd {FOLDER}`, lalu `make setup`.")
+    print(
+        f"{out / name()} ({indonesian.number(size / 1e9, 1)} GB): "
+        f"di komputer lab `tar xf`, `cd {FOLDER}`, lalu `make setup`."
+    )
     return 0

@@ -1,11 +1,13 @@
-"""The class's challenge: `make tantangan OUT=../tugas` draws it, `make nilai` ranks what was handed in.
+"""The class's challenge: `make tantangan OUT=../tugas` draws it, `make nilai` ranks what was handed
+in.
 
-OUT/mahasiswa/data/tantangan/citra.npz: ids and images of a phantom, nothing else. OUT/pengajar/tantangan.json, which stays: the
-secret (128 bits from the system's source of randomness, made once), labels, and the prediction of the course's recipe. Ids say
-nothing of order or label; the file carries no time.
+OUT/mahasiswa/data/tantangan/citra.npz: ids and images of a phantom, nothing else.
+OUT/pengajar/tantangan.json, which stays: the secret (128 bits from the system's source of
+randomness, made once), labels, and the prediction of the course's recipe. Ids say nothing of order
+or label; the file carries no time.
 
-A public half (by a salted hash of the id) is shown while the challenge runs, the private half once BATAS has passed. Of a student
-the last answer counts, of the first MOST different ones.
+A public half (by a salted hash of the id) is shown while the challenge runs, the private half once
+BATAS has passed. Of a student the last answer counts, of the first MOST different ones.
 """
 
 import hashlib
@@ -35,7 +37,7 @@ BASELINE, MAJORITY = "Resep mata kuliah", "Tebakan mayoritas"
 EDGE = 1e-9  # probabilities 0 and 1 have no logit
 
 
-# --- making it ------------------------------------------------------------------------------------------------------
+# --- making it ------------------------------------------------------------------------------------
 
 
 def token(secret: str, what: str) -> str:
@@ -46,7 +48,8 @@ def token(secret: str, what: str) -> str:
 def draw(secret: str, n: int = IMAGES) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(ids (n,), images (n, 28, 28) uint8, labels (n,)) of a secret, in the order of the ids."""
     images, labels, _ = phantom.more_test_images(n, int(secret, 16))
-    ids = np.array([f"c{token(secret, f'id {i}')}" for i in range(n)])  # a letter first: Excel takes 12e34 for a number
+    # a letter first: Excel takes 12e34 for a number
+    ids = np.array([f"c{token(secret, f'id {i}')}" for i in range(n)])
     order = np.argsort(ids)
     return ids[order], images[order], labels[order]
 
@@ -61,13 +64,21 @@ def make(out: Path, n: int = IMAGES, **settings) -> int:
     """Write both files; how many images. settings: of the study whose recipe is the baseline."""
     key = out / "pengajar" / KEY
     known = json.loads(key.read_text(encoding="utf-8")) if key.exists() else {}
-    secret, n = known.get("secret") or f"{secrets.randbits(BITS):032x}", len(known.get("ids", ())) or n
+    secret, n = (
+        known.get("secret") or f"{secrets.randbits(BITS):032x}",
+        len(known.get("ids", ())) or n,
+    )
     ids, images, labels = draw(secret, n)
     if "baseline" not in known:
         study = open_study("phantom", **settings)
         _say_time(study)
         guess = challenge.probabilities(study, Experiment(BASELINE), 1, images)
-        known = {"secret": secret, "ids": ids.tolist(), "labels": labels.tolist(), "baseline": guess.tolist()}
+        known = {
+            "secret": secret,
+            "ids": ids.tolist(),
+            "labels": labels.tolist(),
+            "baseline": guess.tolist(),
+        }
         files.write(key, json.dumps(known).encode())
         key.chmod(0o600)
     target = out / "mahasiswa" / "data" / challenge.IMAGES
@@ -81,7 +92,11 @@ def _say_time(study: Study) -> None:
     config = study.config()
     if not runs.stored(config, study.used, study.weights, study.device):
         needed = indonesian.duration(laboratory.seconds_needed(study, config))
-        print(f"Pembandingnya, resep mata kuliah, dilatih satu kali: sekitar {needed} pada komputer ini.", flush=True)
+        print(
+            "Pembandingnya, resep mata kuliah, dilatih satu kali: "
+            f"sekitar {needed} pada komputer ini.",
+            flush=True,
+        )
 
 
 def main() -> int:
@@ -89,11 +104,14 @@ def main() -> int:
     out = release.handed_out()
     n = make(out, preset=get("PRESET") or "auto", weights=get("WEIGHTS") or "auto")
     print(f"{out}/mahasiswa/data/{challenge.IMAGES}: {n} citra tanpa label, untuk dibagikan.")
-    print(f"{out}/pengajar/{KEY}: rahasia dan label, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan.")
+    print(
+        f"{out}/pengajar/{KEY}: "
+        f"rahasia dan label, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan."
+    )
     return 0
 
 
-# --- reading answers ------------------------------------------------------------------------------------------------
+# --- reading answers ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -107,20 +125,31 @@ class Key:
 
 
 def load(folder: Path | None) -> Key | None:
-    """The key in KUNCI, None where the class has no challenge. Raises InputError for a damaged one."""
+    """The key in KUNCI, None where the class has no challenge. Raises InputError for a damaged
+    one.
+    """
     path = folder / KEY if folder else None
     if path is None or not path.exists():
         return None
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         public = [int(token(body["secret"], f"half {one}"), 16) % 2 == 0 for one in body["ids"]]
-        return Key(tuple(body["ids"]), np.array(body["labels"]), np.array(body["baseline"]), np.array(public))
+        return Key(
+            tuple(body["ids"]),
+            np.array(body["labels"]),
+            np.array(body["baseline"]),
+            np.array(public),
+        )
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} rusak: ambil lagi salinannya, atau buat tantangan baru.") from None
+        raise InputError(
+            f"{path} rusak: ambil lagi salinannya, atau buat tantangan baru."
+        ) from None
 
 
 def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
-    """({id: probability} of a hand-in's tantangan.csv, what is wrong with it). ({}, "") where there is none."""
+    """({id: probability} of a hand-in's tantangan.csv, what is wrong with it). ({}, "") where there
+    is none.
+    """
     found = [path for path in handin.files if path.rsplit("/", 1)[-1].lower() == challenge.ANSWER]
     if not found:
         return {}, ""
@@ -137,7 +166,11 @@ def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
         except ValueError:
             value = np.nan
         if not 0 <= value <= 1:
-            return {}, f"{challenge.ANSWER}: probability untuk {ascii(name)[:30]} bukan bilangan dari 0 sampai 1"
+            return (
+                {},
+                f"{challenge.ANSWER}: "
+                f"probability untuk {ascii(name)[:30]} bukan bilangan dari 0 sampai 1",
+            )
         if name in values:
             return {}, f"{challenge.ANSWER}: id {ascii(name)[:30]} ada dua kali"
         values[name] = value
@@ -148,17 +181,25 @@ def fitted(values: dict[str, float], key: Key) -> tuple[np.ndarray | None, str]:
     """The answer in the key's order, or why it is none."""
     missing = [one for one in key.ids if one not in values]
     if missing or len(values) != len(key.ids):
-        return None, f"{challenge.ANSWER}: {len(missing)} id tidak ada, {len(values) - len(key.ids) + len(missing)} id asing"
+        return (
+            None,
+            f"{challenge.ANSWER}: "
+            f"{len(missing)} id tidak ada, {len(values) - len(key.ids) + len(missing)} id asing",
+        )
     return np.array([values[one] for one in key.ids]), ""
 
 
-# --- ranking --------------------------------------------------------------------------------------------------------
+# --- ranking --------------------------------------------------------------------------------------
 
 
-def count(path: Path, given: list[tuple[str, np.ndarray]]) -> dict[str, tuple[np.ndarray, int, int]]:
-    """{student: (the answer that counts, how many counted, how many were over the limit)} of answers, oldest first.
+def count(
+    path: Path, given: list[tuple[str, np.ndarray]]
+) -> dict[str, tuple[np.ndarray, int, int]]:
+    """{student: (the answer that counts, how many counted, how many were over the limit)} of
+    answers, oldest first.
 
-    Earlier runs are remembered in the file at `path`, so that an answer handed in before does not come free.
+    Earlier runs are remembered in the file at `path`, so that an answer handed in before does not
+    come free.
     """
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -173,20 +214,29 @@ def count(path: Path, given: list[tuple[str, np.ndarray]]) -> dict[str, tuple[np
             last[student] = rounded  # also one that was handed in before
     files.write(path, json.dumps(kept).encode())
     found = {who: np.array(last.get(who, all_[:MOST][-1])) for who, all_ in kept.items()}
-    return {who: (found[who], min(len(all_), MOST), max(0, len(all_) - MOST)) for who, all_ in kept.items()}
+    return {
+        who: (found[who], min(len(all_), MOST), max(0, len(all_) - MOST))
+        for who, all_ in kept.items()
+    }
 
 
 def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
     """Rows of one half ("public", "private"), best first: {"place", "who", "auc", "ci95", "level"}.
 
-    Equal AUC, equal place; level: not to be told from the first student (the paired interval holds zero). The baseline and the
-    majority guess stand among them without a place.
+    Equal AUC, equal place; level: not to be told from the first student (the paired interval holds
+    zero). The baseline and the majority guess stand among them without a place.
     """
     rows = key.public if which == "public" else ~key.public
     labels = key.labels[rows]
     scores = {who: logit(np.clip(p[rows], EDGE, 1 - EDGE)) for who, p in answers.items()}
-    beside = {BASELINE: logit(np.clip(key.baseline[rows], EDGE, 1 - EDGE)), MAJORITY: np.zeros(len(labels))}
-    auc = {who: float(evaluation.area_under_curve(one, labels)) for who, one in (scores | beside).items()}
+    beside = {
+        BASELINE: logit(np.clip(key.baseline[rows], EDGE, 1 - EDGE)),
+        MAJORITY: np.zeros(len(labels)),
+    }
+    auc = {
+        who: float(evaluation.area_under_curve(one, labels))
+        for who, one in (scores | beside).items()
+    }
     first, found = max(scores, key=auc.get, default=None), []
     for who, one in (scores | beside).items():
         place = None if who in beside else 1 + sum(auc[other] > auc[who] for other in scores)

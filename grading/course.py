@@ -15,7 +15,9 @@ SOLUTIONS, KEYS = HERE / "solutions", HERE / "keys"
 
 @dataclass(frozen=True)
 class Course:
-    """chapters in order; solutions and probes by grade_id; digest of all that decides a student's points."""
+    """chapters in order; solutions and probes by grade_id; digest of all that decides a student's
+    points.
+    """
 
     chapters: tuple[answers.Chapter, ...]
     solutions: dict[str, str]
@@ -24,8 +26,13 @@ class Course:
     digest: str
 
 
-def load(notebooks: Path = files.ROOT / "notebooks", own_keys: Path | None = None, solutions: Path = SOLUTIONS) -> Course:
-    """own_keys: the folder KUNCI, whose <grade_id>.py go before those of the repository, and whose solusi/ before solutions/.
+def load(
+    notebooks: Path = files.ROOT / "notebooks",
+    own_keys: Path | None = None,
+    solutions: Path = SOLUTIONS,
+) -> Course:
+    """own_keys: the folder KUNCI, whose <grade_id>.py go before those of the repository, and whose
+    solusi/ before solutions/.
 
     Raises InputError where a folder is missing or nothing is asked.
     """
@@ -34,7 +41,10 @@ def load(notebooks: Path = files.ROOT / "notebooks", own_keys: Path | None = Non
     every = tuple(answers.chapter(path) for path in sorted(notebooks.glob("0*.ipynb")))
     chapters = tuple(one for one in every if one.asked)
     if not chapters:
-        raise InputError(f"Tidak ada jawaban yang diminta di {notebooks}: tandai selnya dengan `# JAWABAN: nama`.")
+        raise InputError(
+            f"Tidak ada jawaban yang diminta di {notebooks}: "
+            "tandai selnya dengan `# JAWABAN: nama`."
+        )
     keys = [own_keys, KEYS] if own_keys else [KEYS]
     places = [own_keys / "solusi", solutions] if own_keys else [solutions]
     solved, rubrics, probes = {}, {}, {}
@@ -46,9 +56,23 @@ def load(notebooks: Path = files.ROOT / "notebooks", own_keys: Path | None = Non
     for chapter in chapters:
         for name, asked in chapter.asked.items():
             probes[name] = marking.probe(asked, solved[name], keys) if name in solved else None
-    said = json.dumps([[c.steps for c in chapters], [vars(a) for c in chapters for a in c.asked.values()], solved, probes])
+    said = json.dumps(
+        [
+            [c.steps for c in chapters],
+            [vars(a) for c in chapters for a in c.asked.values()],
+            solved,
+            probes,
+        ]
+    )
     return Course(chapters, solved, rubrics, probes, hashlib.sha256(said.encode()).hexdigest())
 
 
 def _first(places: list[Path], name: str) -> str | None:
-    return next(((place / name).read_text(encoding="utf-8") for place in places if (place / name).is_file()), None)
+    return next(
+        (
+            (place / name).read_text(encoding="utf-8")
+            for place in places
+            if (place / name).is_file()
+        ),
+        None,
+    )

@@ -1,7 +1,9 @@
-"""`make nilai KUMPULAN=folder [KUNCI=folder] [BATAS="2026-12-01 23:59"] [ULANG=0|1|all] [TANPA_KOTAK=1]`: grade a class.
+"""`make nilai KUMPULAN=folder [KUNCI=folder] [BATAS="2026-12-01 23:59"] [ULANG=0|1|all]
+[TANPA_KOTAK=1]`: grade a class.
 
-Writes BUILD/nilai/: nilai.csv, mahasiswa/*.html, kelas.html, esai.html, tangan.csv (marks given by hand: yours to edit) and
-hasil/*.json, one record a hand-in, by which a second run knows what is done. One broken hand-in never stops the class.
+Writes BUILD/nilai/: nilai.csv, mahasiswa/*.html, kelas.html, esai.html, tangan.csv (marks given by
+hand: yours to edit) and hasil/*.json, one record a hand-in, by which a second run knows what is
+done. One broken hand-in never stops the class.
 """
 
 import hashlib
@@ -48,27 +50,43 @@ class Record:
 
 
 def who(handin: package.Handin, path: Path) -> tuple[list[str], list[str], str]:
-    """(numbers, names, time) by the manifest, else the digits in the file's name, else that name."""
+    """(numbers, names, time) by the manifest, else the digits in the file's name, else that
+    name.
+    """
     try:
         manifest = package.manifest(handin)[1]
-        nims, names = ([package.clean(one)[:100] for one in manifest[key]][:3] for key in ("nims", "names"))
+        nims, names = (
+            [package.clean(one)[:100] for one in manifest[key]][:3] for key in ("nims", "names")
+        )
         if nims:
             return nims, names, package.clean(manifest["made"])[:40]
     except (KeyError, TypeError):
         pass
     made = datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(timespec="seconds")
     stem = package.clean(path.stem if path.is_file() else path.name)
-    numbers = [one for one in re.findall(r"\d{4,}", stem) if not re.fullmatch(r"20\d\d", one)]  # a year is nobody's number
+    # a year is nobody's number
+    numbers = [one for one in re.findall(r"\d{4,}", stem) if not re.fullmatch(r"20\d\d", one)]
     return numbers[:3] or [stem], [], made
 
 
-def grade(path: Path, course: Course, expected: dict, boxed: bool, studies: claims.Studies) -> Record:
+def grade(
+    path: Path, course: Course, expected: dict, boxed: bool, studies: claims.Studies
+) -> Record:
     """One hand-in, whatever is in it."""
     try:
         handin = package.read(path)
     except package.Refused as error:
         nims, names, made = who(package.Handin(path.name), path)
-        return Record(package.clean(path.name), nims[0], nims, names, error.status, str(error), made, boxed=boxed)
+        return Record(
+            package.clean(path.name),
+            nims[0],
+            nims,
+            names,
+            error.status,
+            str(error),
+            made,
+            boxed=boxed,
+        )
     nims, names, made = who(handin, path)
     record = Record(handin.name, nims[0], nims, names, made=made, boxed=boxed)
     for chapter in course.chapters:
@@ -79,18 +97,32 @@ def grade(path: Path, course: Course, expected: dict, boxed: bool, studies: clai
     return record
 
 
-def _chapter(record: Record, handin: package.Handin, chapter: answers.Chapter, course: Course, expected: dict, boxed: bool):
+def _chapter(
+    record: Record,
+    handin: package.Handin,
+    chapter: answers.Chapter,
+    course: Course,
+    expected: dict,
+    boxed: bool,
+):
     """The parts of one notebook; where it cannot be read, each of them carries that status."""
     try:
         found = answers.lift(chapter, package.notebook(package.find(handin, chapter.name)[1]))
     except package.Refused as error:
         record.chapters[chapter.name] = error.status
         record.remarks.append(f"{chapter.name}: {error}")
-        record.parts |= {n: asdict(marking.Part(error.status, 0.0, asked.points)) for n, asked in chapter.asked.items()}
+        record.parts |= {
+            n: asdict(marking.Part(error.status, 0.0, asked.points))
+            for n, asked in chapter.asked.items()
+        }
         return
     record.chapters[chapter.name] = "terbaca"
     record.given |= {name: one.source for name, one in found.items() if one.source is not None}
-    to_run = {n: one.source for n, one in found.items() if one.source and not one.empty and not chapter.asked[n].essay}
+    to_run = {
+        n: one.source
+        for n, one in found.items()
+        if one.source and not one.empty and not chapter.asked[n].essay
+    }
     outcomes = marking.run(chapter, to_run, course.probes, boxed) if to_run else {}
     for name, asked in chapter.asked.items():
         part = marking.judge(asked, found[name], outcomes.get(name), expected.get(name))
@@ -100,32 +132,54 @@ def _chapter(record: Record, handin: package.Handin, chapter: answers.Chapter, c
 def handins(folder: Path) -> list[Path]:
     """What lies in KUMPULAN, one entry a hand-in. Raises InputError."""
     if not folder.is_dir():
-        raise InputError(f"KUMPULAN={folder}: folder itu tidak ada. Kumpulkan ZIP atau folder mahasiswa di satu folder.")
-    found = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__MACOSX")) and not path.is_symlink()]
+        raise InputError(
+            f"KUMPULAN={folder}: folder itu tidak ada. "
+            "Kumpulkan ZIP atau folder mahasiswa di satu folder."
+        )
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith((".", "__MACOSX")) and not path.is_symlink()
+    ]
     known = (".zip", ".ipynb", *package.OTHER_ARCHIVES)
     others = [path.name for path in found if path.is_file() and path.suffix.lower() not in known]
     found = [path for path in found if path.name not in others]
     if not found:
         raise InputError(f"KUMPULAN={folder}: tidak ada ZIP atau folder di dalamnya.")
     if others:
-        print(f"Bukan kumpulan, dilewati: {', '.join(map(ascii, others[:10]))}{' …' if len(others) > 10 else ''}", flush=True)
+        print(
+            "Bukan kumpulan, dilewati: "
+            f"{', '.join(map(ascii, others[:10]))}{' …' if len(others) > 10 else ''}",
+            flush=True,
+        )
     return found
 
 
 def basis(path: Path, course: Course, boxed: bool) -> str:
     """Digest of all that decides a record."""
     digest = hashlib.sha256(f"{RECORD}{course.digest}{boxed}{path.name}".encode(errors="replace"))
-    for one in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()):
+    for one in (
+        [path]
+        if path.is_file()
+        else sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
+    ):
         if ".git" not in one.parts:
             state = one.stat()
-            digest.update(f"{one.relative_to(path)}{state.st_size}{state.st_mtime_ns}".encode(errors="replace"))
+            digest.update(
+                f"{one.relative_to(path)}{state.st_size}{state.st_mtime_ns}".encode(
+                    errors="replace"
+                )
+            )
     return digest.hexdigest()
 
 
 def record_path(folder: Path, path: Path) -> Path:
     """Where the record of a hand-in is kept: its name may hold anything."""
     plain = re.sub(r"[^0-9A-Za-z]+", "-", path.name)[:40].strip("-")
-    return folder / f"{plain}-{hashlib.sha256(path.name.encode(errors='replace')).hexdigest()[:8]}.json"
+    return (
+        folder
+        / f"{plain}-{hashlib.sha256(path.name.encode(errors='replace')).hexdigest()[:8]}.json"
+    )
 
 
 def keep(path: Path, record: Record) -> None:
@@ -133,7 +187,9 @@ def keep(path: Path, record: Record) -> None:
 
 
 def known(path: Path, basis: str) -> Record | None:
-    """The kept record, if it still says what grading anew would say; one that needs a look is graded again."""
+    """The kept record, if it still says what grading anew would say; one that needs a look is
+    graded again.
+    """
     try:
         record = Record(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -141,8 +197,12 @@ def known(path: Path, basis: str) -> Record | None:
     return record if record.basis == basis and record.status != LOOK else None
 
 
-def grade_class(folder: Path, out: Path, course: Course, boxed: bool) -> tuple[dict[Path, Record], int]:
-    """The record of every hand-in, and how many were graded now; each is kept as soon as it is there."""
+def grade_class(
+    folder: Path, out: Path, course: Course, boxed: bool
+) -> tuple[dict[Path, Record], int]:
+    """The record of every hand-in, and how many were graded now; each is kept as soon as it is
+    there.
+    """
     paths, records = handins(folder), {}
     (out / "hasil").mkdir(parents=True, exist_ok=True)
     bases = {path: basis(path, course, boxed) for path in paths}
@@ -151,13 +211,22 @@ def grade_class(folder: Path, out: Path, course: Course, boxed: bool) -> tuple[d
             records[path] = found
     todo = [path for path in paths if path not in records]
     if todo:
-        print(f"{len(todo)} kumpulan dinilai; yang sudah selesai disimpan, jadi Ctrl-C tidak menghapusnya.", flush=True)
+        print(
+            f"{len(todo)} kumpulan dinilai; "
+            "yang sudah selesai disimpan, jadi Ctrl-C tidak menghapusnya.",
+            flush=True,
+        )
         expected = {}
         for chapter in course.chapters:
             expected |= marking.expect(chapter, course.solutions, course.probes, boxed)
         studies = claims.Studies()
-        with bar(len(paths), "Menilai", "kumpulan", len(records)) as progress, ThreadPoolExecutor(AT_ONCE) as pool:
-            waiting = {pool.submit(_safely, path, course, expected, boxed, studies): path for path in todo}
+        with (
+            bar(len(paths), "Menilai", "kumpulan", len(records)) as progress,
+            ThreadPoolExecutor(AT_ONCE) as pool,
+        ):
+            waiting = {
+                pool.submit(_safely, path, course, expected, boxed, studies): path for path in todo
+            }
             try:
                 for done in as_completed(waiting):
                     path, record = waiting[done], done.result()
@@ -166,39 +235,55 @@ def grade_class(folder: Path, out: Path, course: Course, boxed: bool) -> tuple[d
                     records[path] = record
                     progress.update(1)
                     if progress.disable:  # no terminal
-                        print(f"{len(records)}/{len(paths)} {record.name}: {record.status}", flush=True)
+                        print(
+                            f"{len(records)}/{len(paths)} {record.name}: {record.status}",
+                            flush=True,
+                        )
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
     return {path: records[path] for path in paths}, len(todo)
 
 
-def _safely(path: Path, course: Course, expected: dict, boxed: bool, studies: claims.Studies) -> Record:
-    """Grade; what nobody foresaw becomes a status of this one hand-in, to be looked at by a person."""
+def _safely(
+    path: Path, course: Course, expected: dict, boxed: bool, studies: claims.Studies
+) -> Record:
+    """Grade; what nobody foresaw becomes a status of this one hand-in, to be looked at by a
+    person.
+    """
     try:
         return grade(path, course, expected, boxed, studies)
     except Exception as error:  # the class goes on; nothing is counted as a silent zero
         nims, names, made = who(package.Handin(path.name), path)
-        why = f"Penilaian terhenti ({type(error).__name__}: {str(error)[:200]}): periksa dengan tangan."
+        why = (
+            f"Penilaian terhenti ({type(error).__name__}: "
+            f"{str(error)[:200]}): periksa dengan tangan."
+        )
         return Record(package.clean(path.name), nims[0], nims, names, LOOK, why, made, boxed=boxed)
 
 
 def latest(records: dict[Path, Record]) -> list[Record]:
     """One hand-in a student: of several the newest that can be read; the others are said."""
     chosen: dict[str, Record] = {}
-    for record in sorted(records.values(), key=lambda r: (r.status == "dinilai", pages.moment(r.made), r.name)):
+    for record in sorted(
+        records.values(), key=lambda r: (r.status == "dinilai", pages.moment(r.made), r.name)
+    ):
         before = chosen.get(record.student)
         if before is not None:
             record.remarks.append(f"kumpulan lain dari NIM yang sama tidak dinilai: {before.name}")
         chosen[record.student] = record
     found = sorted(chosen.values(), key=lambda r: r.student)
     for one in found:
-        twice = [other.name for other in found if other is not one and set(other.nims) & set(one.nims)]
+        twice = [
+            other.name for other in found if other is not one and set(other.nims) & set(one.nims)
+        ]
         one.remarks += [f"NIM yang sama juga ada dalam {name}" for name in twice]
     return found
 
 
-def retrain(records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path, boxed: bool) -> None:
+def retrain(
+    records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path, boxed: bool
+) -> None:
     """Train claimed runs again (ULANG) and keep what came of it."""
     claimed = {one.name: claims.Claim(**one.claim) for one in chosen if one.claim}
     salt = "".join(sorted(one.basis for one in records.values()))
@@ -207,7 +292,10 @@ def retrain(records: dict[Path, Record], chosen: list[Record], ulang: str, out: 
     with bar(len(todo), "Melatih ulang", "pelatihan") as progress:
         for path, one in todo:
             one.again = again.retrain(package.read(path), studies, boxed)
-            remarks, one.remarks = one.remarks, known(record_path(out / "hasil", path), one.basis).remarks
+            remarks, one.remarks = (
+                one.remarks,
+                known(record_path(out / "hasil", path), one.basis).remarks,
+            )
             keep(record_path(out / "hasil", path), one)
             one.remarks = remarks
             progress.update(1)
@@ -219,7 +307,9 @@ def main() -> int:
     if ulang not in ("0", "1", "all"):
         raise InputError(f"ULANG={ulang} tidak dikenal: pilih 0, 1, atau all.")
     if not get("KUMPULAN"):
-        raise InputError("berikan folder yang berisi kumpulan, misalnya: make nilai KUMPULAN=kumpulan")
+        raise InputError(
+            "berikan folder yang berisi kumpulan, misalnya: make nilai KUMPULAN=kumpulan"
+        )
     limit = pages.deadline(get("BATAS") or "")
     if boxed and (why := box.refusal()):
         raise InputError(why)
@@ -233,5 +323,8 @@ def main() -> int:
         pages.challenge_board(out, list(records.values()), key, limit)
     pages.write(out, chosen, course, limit)
     words = f"{now} kumpulan dinilai" if now else "Tidak ada kumpulan baru"
-    print(f"{words}; {len(chosen)} mahasiswa atau kelompok: {out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html")
+    print(
+        f"{words}; {len(chosen)} mahasiswa atau kelompok: "
+        f"{out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html"
+    )
     return 0

@@ -1,7 +1,9 @@
-"""Lies in the box beside the student's kernel, imported before any of the student's cells: answers what a probe asks, as JSON.
+"""Lies in the box beside the student's kernel, imported before any of the student's cells: answers
+what a probe asks, as JSON.
 
-Everything it uses was bound before the student's first line ran, so a redefined `print`, `len` or `json.dumps` changes nothing
-here. It knows no expected value: who forges its answer has to know what the right one is.
+Everything it uses was bound before the student's first line ran, so a redefined `print`, `len` or
+`json.dumps` changes nothing here. It knows no expected value: who forges its answer has to know
+what the right one is.
 """
 
 import builtins
@@ -12,8 +14,24 @@ import numpy as np
 
 _ORIGINAL = dict(vars(builtins))
 _dumps, _isfinite, _array, _generic = json.dumps, math.isfinite, np.ndarray, np.generic
-_type, _str, _len, _isinstance, _exec, _compile, _callable = type, str, len, isinstance, exec, compile, callable
-_dict, _list, _tuple, _float, _int, _bool, _Exception = dict, list, tuple, float, int, bool, Exception
+_type, _str, _len, _isinstance, _exec, _compile, _callable = (
+    type,
+    str,
+    len,
+    isinstance,
+    exec,
+    compile,
+    callable,
+)
+_dict, _list, _tuple, _float, _int, _bool, _Exception = (
+    dict,
+    list,
+    tuple,
+    float,
+    int,
+    bool,
+    Exception,
+)
 MOST, LONGEST = 2_000, 10_000  # numbers of a value, characters of a text
 
 
@@ -21,7 +39,11 @@ def _plain(value, depth=0):
     """As JSON: exact types only, so an object that pretends to be a number stays an object."""
     kind = _type(value)
     if value is None or kind in (_bool, _int, _str):
-        return value if kind is not _str or _len(value) <= LONGEST else {"objek": "str yang sangat panjang"}
+        return (
+            value
+            if kind is not _str or _len(value) <= LONGEST
+            else {"objek": "str yang sangat panjang"}
+        )
     if kind is _float:
         return value if _isfinite(value) else {"bukan bilangan": _str(value)}
     if kind is _array and value.dtype.kind in "biuf" and value.size <= MOST:
@@ -33,7 +55,11 @@ def _plain(value, depth=0):
     if kind in (_list, _tuple) and _len(value) <= MOST and depth < 6:
         return [_plain(item, depth + 1) for item in value]
     if kind is _dict and _len(value) <= MOST and depth < 6:
-        return {_str(key): _plain(item, depth + 1) for key, item in value.items() if _type(key) in (_str, _int)}
+        return {
+            _str(key): _plain(item, depth + 1)
+            for key, item in value.items()
+            if _type(key) in (_str, _int)
+        }
     return {"objek": kind.__name__}
 
 
@@ -45,7 +71,9 @@ def _each(make):
 
 
 def ask(code, names):
-    """Run a probe on a copy of the student's names; JSON of the dict `hasil` that it fills, each entry on its own."""
+    """Run a probe on a copy of the student's names; JSON of the dict `hasil` that it fills, each
+    entry on its own.
+    """
     space = {k: v for k, v in names.items() if k not in _ORIGINAL}
     space["__builtins__"], space["hasil"] = _dict(_ORIGINAL), {}
     try:

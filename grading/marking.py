@@ -1,8 +1,9 @@
 """Run the answers of one notebook in the box, and judge out here what the probes bring back.
 
-A key, KUNCI/<grade_id>.py, is a program that fills `hasil`: {what is checked, in Indonesian: value or function that gives it}.
-It runs beside the student's answer and beside the solution; both give JSON, and only that is compared, here. So the box never
-holds an expected value. Without a key the values of the names that the solution sets are compared.
+A key, KUNCI/<grade_id>.py, is a program that fills `hasil`: {what is checked, in Indonesian: value
+or function that gives it}. It runs beside the student's answer and beside the solution; both give
+JSON, and only that is compared, here. So the box never holds an expected value. Without a key the
+values of the names that the solution sets are compared.
 """
 
 import ast
@@ -18,12 +19,24 @@ from grading.answers import Answer, Asked, Chapter, needed
 CELL, SETUP = 30, 180  # seconds of an answer and of a probe; of a cell of our own
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 HAND = "periksa tangan"
-TYPES = {*dir(builtins), "Tensor", "ndarray", "Series", "DataFrame", "function", "generator", "method", "module"}
+TYPES = {
+    *dir(builtins),
+    "Tensor",
+    "ndarray",
+    "Series",
+    "DataFrame",
+    "function",
+    "generator",
+    "method",
+    "module",
+}
 
 
 @dataclass
 class Part:
-    """What came of one part. checks: {what is checked: "" or what is wrong with it}; points None: marked by hand."""
+    """What came of one part. checks: {what is checked: "" or what is wrong with it}; points None:
+    marked by hand.
+    """
 
     status: str
     points: float | None
@@ -34,22 +47,34 @@ class Part:
 
 
 def probe(asked: Asked, solution: str, keys: list[Path]) -> str | None:
-    """The program that asks for the values of one answer, or None where there is nothing that can be compared."""
+    """The program that asks for the values of one answer, or None where there is nothing that can
+    be compared.
+    """
     for folder in keys:
         if (folder / f"{asked.grade_id}.py").is_file():
             return (folder / f"{asked.grade_id}.py").read_text(encoding="utf-8")
     names = []
     for node in ast.parse(solution).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        names += [one.id for one in targets if isinstance(one, ast.Name) and not one.id.startswith("_")]
+        targets = (
+            node.targets
+            if isinstance(node, ast.Assign)
+            else [node.target]
+            if isinstance(node, ast.AnnAssign)
+            else []
+        )
+        names += [
+            one.id for one in targets if isinstance(one, ast.Name) and not one.id.startswith("_")
+        ]
     return "\n".join(f"hasil['nilai `{name}`'] = lambda: {name}" for name in names) or None
 
 
-def run(chapter: Chapter, given: dict[str, str], probes: dict[str, str | None], boxed: bool) -> dict[str, tuple]:
+def run(
+    chapter: Chapter, given: dict[str, str], probes: dict[str, str | None], boxed: bool
+) -> dict[str, tuple]:
     """{grade_id: (status or "", error or None, value of its probe)} of the answers given.
 
-    Who ends the kernel is left out and the others are run again; where that ends it once more, each runs in a kernel of its own,
-    so that nobody pays for what another answer left behind.
+    Who ends the kernel is left out and the others are run again; where that ends it once more, each
+    runs in a kernel of its own, so that nobody pays for what another answer left behind.
     """
     done, ender = _together(chapter, given, probes, boxed)
     if ender is None:
@@ -58,10 +83,15 @@ def run(chapter: Chapter, given: dict[str, str], probes: dict[str, str | None], 
     again, second = _together(chapter, rest, probes, boxed) if rest else ({}, None)
     if second is None:
         return {**again, ender: done[ender]}
-    return {name: _together(chapter, {name: source}, probes, boxed)[0][name] for name, source in given.items()}
+    return {
+        name: _together(chapter, {name: source}, probes, boxed)[0][name]
+        for name, source in given.items()
+    }
 
 
-def _together(chapter: Chapter, given: dict[str, str], probes: dict, boxed: bool) -> tuple[dict, str | None]:
+def _together(
+    chapter: Chapter, given: dict[str, str], probes: dict, boxed: bool
+) -> tuple[dict, str | None]:
     """What `run` gives, and the answer that ended the kernel."""
     done, last = {}, None
     mentioned = [*given.values(), *(probes.get(name) or "" for name in given)]
@@ -74,14 +104,19 @@ def _together(chapter: Chapter, given: dict[str, str], probes: dict, boxed: bool
                 if not name:
                     error, _ = kernel.run(ours, SETUP)
                     if error and last is None:
-                        raise InputError(f"{chapter.name}: sel pengajar sendiri gagal pada saat penilaian ({error}).")
+                        raise InputError(
+                            f"{chapter.name}: "
+                            f"sel pengajar sendiri gagal pada saat penilaian ({error})."
+                        )
                     continue
                 error, _ = kernel.run(given[name], CELL)
                 ask = f"__import__('nilai_dalam').ask({probes[name]!r}, globals())"
                 done[name] = ("", error, kernel.run("", CELL, ask)[1] if probes.get(name) else None)
             except box.Ended as ended:
                 if last is None:
-                    raise InputError(f"{chapter.name}: sel pengajar sendiri mengakhiri kernel ({ended.status}).") from None
+                    raise InputError(
+                        f"{chapter.name}: sel pengajar sendiri mengakhiri kernel ({ended.status})."
+                    ) from None
                 done[last] = (ended.status, None, None)
                 return done, last
     return done, None
@@ -89,7 +124,9 @@ def _together(chapter: Chapter, given: dict[str, str], probes: dict, boxed: bool
 
 def equal(expected, value) -> bool:
     """Of two JSON values: numbers nearly, all else exactly; true is no number."""
-    numbers = [isinstance(one, (int, float)) and not isinstance(one, bool) for one in (expected, value)]
+    numbers = [
+        isinstance(one, (int, float)) and not isinstance(one, bool) for one in (expected, value)
+    ]
     if all(numbers):
         return math.isclose(expected, value, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
     if type(expected) is not type(value):
@@ -97,12 +134,16 @@ def equal(expected, value) -> bool:
     if isinstance(expected, list):
         return len(expected) == len(value) and all(map(equal, expected, value))
     if isinstance(expected, dict):
-        return expected.keys() == value.keys() and all(equal(expected[key], value[key]) for key in expected)
+        return expected.keys() == value.keys() and all(
+            equal(expected[key], value[key]) for key in expected
+        )
     return expected == value
 
 
 def _known(name) -> str:
-    """A type's name if it is no invention: one made up while a key runs could carry what the key asks to the feedback."""
+    """A type's name if it is no invention: one made up while a key runs could carry what the key
+    asks to the feedback.
+    """
     return name if isinstance(name, str) and name in TYPES else "objek atau galat buatan sendiri"
 
 
@@ -116,7 +157,9 @@ def wrong(expected, value) -> str:
         return f"berhenti dengan {_known(value['galat'])}"
     if isinstance(value, dict) and set(value) == {"objek"}:
         return f"memberi sebuah {_known(value['objek'])}, bukan nilai yang diminta"
-    kinds = [isinstance(one, (int, float)) and not isinstance(one, bool) for one in (expected, value)]
+    kinds = [
+        isinstance(one, (int, float)) and not isinstance(one, bool) for one in (expected, value)
+    ]
     if kinds[0] != kinds[1] or (not kinds[0] and type(expected) is not type(value)):
         return "jenis nilainya lain daripada yang diminta"
     if isinstance(expected, list) and len(expected) != len(value):
@@ -139,21 +182,50 @@ def judge(asked: Asked, answer: Answer, outcome: tuple | None, expected: dict | 
             part.status, part.points = HAND, None
             return part
         values = outcome[2] if isinstance(outcome[2], dict) else {}
-        lost = {"galat": values[""]["galat"]} if isinstance(values.get(""), dict) and "galat" in values[""] else None
-        part.checks = {what: wrong(right, values.get(what, lost)) for what, right in expected.items()}
+        lost = (
+            {"galat": values[""]["galat"]}
+            if isinstance(values.get(""), dict) and "galat" in values[""]
+            else None
+        )
+        part.checks = {
+            what: wrong(right, values.get(what, lost)) for what, right in expected.items()
+        }
         right = sum(not why for why in part.checks.values())
         part.points = round(asked.points * right / len(expected), 2)
-        part.status = "benar" if right == len(expected) else "sebagian" if right else "galat" if part.error else "salah"
+        part.status = (
+            "benar"
+            if right == len(expected)
+            else "sebagian"
+            if right
+            else "galat"
+            if part.error
+            else "salah"
+        )
     return part
 
 
-def expect(chapter: Chapter, solutions: dict[str, str], probes: dict[str, str | None], boxed: bool) -> dict[str, dict]:
-    """The values of the solutions. Raises InputError for a solution or a key that does not work: a fault of ours."""
-    asked = {name: source for name, source in solutions.items() if name in chapter.asked and probes.get(name)}
+def expect(
+    chapter: Chapter, solutions: dict[str, str], probes: dict[str, str | None], boxed: bool
+) -> dict[str, dict]:
+    """The values of the solutions. Raises InputError for a solution or a key that does not work: a
+    fault of ours.
+    """
+    asked = {
+        name: source
+        for name, source in solutions.items()
+        if name in chapter.asked and probes.get(name)
+    }
     found = {}
     for name, (status, error, value) in run(chapter, asked, probes, boxed).items() if asked else ():
-        faults = [one for one in (value or {}).values() if isinstance(one, dict) and {"galat", "objek"} & set(one)]
+        faults = [
+            one
+            for one in (value or {}).values()
+            if isinstance(one, dict) and {"galat", "objek"} & set(one)
+        ]
         if status or error or not value or faults:
-            raise InputError(f"Kunci atau solusi {name} tidak bekerja: {status or error or faults or 'tanpa nilai'}.")
+            raise InputError(
+                f"Kunci atau solusi {name} tidak bekerja: "
+                f"{status or error or faults or 'tanpa nilai'}."
+            )
         found[name] = value
     return found

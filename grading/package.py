@@ -1,7 +1,8 @@
 """A hand-in (ZIP, folder or git clone) as {name: content} in memory; nothing is ever extracted.
 
-A ZIP says what it wants about its members' names and sizes, so bytes are counted as they are read. What is unsafe (links, `..`,
-absolute names) is left out and remarked; what cannot be read at all raises Refused with a status of its own.
+A ZIP says what it wants about its members' names and sizes, so bytes are counted as they are read.
+What is unsafe (links, `..`, absolute names) is left out and remarked; what cannot be read at all
+raises Refused with a status of its own.
 """
 
 import csv
@@ -25,14 +26,25 @@ from cxr_helpers.engine.errors import InputError
 MEMBERS = 5_000
 ONE, TOTAL = 20 * 2**20, 100 * 2**20  # bytes of a file, and of all files that are read
 WANTED = (".ipynb", ".json", ".npz", ".csv", ".py")
-LEFTOVER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints", ".git", ".venv", "__pycache__"}
+LEFTOVER = {
+    "__MACOSX",
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+    ".ipynb_checkpoints",
+    ".git",
+    ".venv",
+    "__pycache__",
+}
 OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 CELLS = 2_000
 LISTED = 3  # names in a remark
 
 
 class Refused(InputError):
-    """A hand-in, or a notebook of it, that cannot be read. status: one of the words of the table that an instructor gets."""
+    """A hand-in, or a notebook of it, that cannot be read. status: one of the words of the table
+    that an instructor gets.
+    """
 
     def __init__(self, status: str, why: str):
         super().__init__(why)
@@ -41,7 +53,9 @@ class Refused(InputError):
 
 @dataclass
 class Handin:
-    """What was handed in: {path with /, NFC: content} of the wanted files, remarks (Indonesian), digest of all of it."""
+    """What was handed in: {path with /, NFC: content} of the wanted files, remarks (Indonesian),
+    digest of all of it.
+    """
 
     name: str
     files: dict[str, bytes] = field(default_factory=dict)
@@ -58,12 +72,27 @@ def read(path: Path) -> Handin:
         inner = [name for name in handin.files if name.lower().endswith(".zip")]
         if inner and not any(name.lower().endswith(".ipynb") for name in handin.files):
             if len(inner) > 1:
-                raise Refused("rusak", f"Memuat {len(inner)} ZIP dan tidak satu pun notebook: minta satu ZIP saja.")
+                raise Refused(
+                    "rusak",
+                    f"Memuat {len(inner)} ZIP dan tidak satu pun notebook: minta satu ZIP saja.",
+                )
             handin.remarks.append("ZIP di dalam ZIP atau folder")
             _take(_of_zip(io.BytesIO(handin.files[inner[0]]), handin), handin)
-    except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError, NotImplementedError, OSError) as error:
-        raise Refused("rusak", f"Tidak dapat dibaca ({type(error).__name__}): minta mahasiswa mengumpulkan lagi.") from None
-    handin.files = {name: content for name, content in handin.files.items() if not name.lower().endswith(".zip")}
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        UnicodeDecodeError,
+        NotImplementedError,
+        OSError,
+    ) as error:
+        raise Refused(
+            "rusak",
+            f"Tidak dapat dibaca ({type(error).__name__}): minta mahasiswa mengumpulkan lagi.",
+        ) from None
+    handin.files = {
+        name: content for name, content in handin.files.items() if not name.lower().endswith(".zip")
+    }
     if not handin.files:
         raise Refused("kosong", "Tidak memuat notebook atau hasil apa pun.")
     digests = sorted(name + _sha256(content) for name, content in handin.files.items())
@@ -79,7 +108,10 @@ def _take(members: Iterator[tuple[str, io.BufferedIOBase]], handin: Handin) -> N
             content = stream.read(ONE + 1)
         total += len(content)
         if len(content) > ONE or total > TOTAL:
-            raise Refused("terlalu besar", f"{name[:80]}: lebih besar daripada yang dibaca ({ONE >> 20} MB sebuah berkas).")
+            raise Refused(
+                "terlalu besar",
+                f"{name[:80]}: lebih besar daripada yang dibaca ({ONE >> 20} MB sebuah berkas).",
+            )
         if handin.files.get(name, content) != content:
             handin.remarks.append(f"nama ganda, yang terakhir dipakai: {name[:80]}")
         handin.files[name] = content
@@ -89,7 +121,12 @@ def _safe(raw: str, handin: Handin) -> str | None:
     """The name with / in NFC, or None for what is not wanted; what is unsafe is remarked."""
     name = unicodedata.normalize("NFC", raw.replace("\\", "/")).removeprefix("./")
     parts = name.split("/")
-    if ".." in parts or name.startswith("/") or re.match(r"[A-Za-z]:", name) or any(ord(c) < 32 for c in name):
+    if (
+        ".." in parts
+        or name.startswith("/")
+        or re.match(r"[A-Za-z]:", name)
+        or any(ord(c) < 32 for c in name)
+    ):
         handin.remarks.append(f"nama berkas tidak aman, tidak dibaca: {ascii(name)[:80]}")
         return None
     if LEFTOVER & set(parts) or parts[-1].startswith(("._", ".~")):
@@ -99,13 +136,20 @@ def _safe(raw: str, handin: Handin) -> str | None:
 
 def _of_zip(source, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
     if isinstance(source, Path) and source.suffix.lower() in OTHER_ARCHIVES:
-        raise Refused("bentuk lain", f"{source.suffix} tidak dibaca: minta ZIP buatan `make kumpul`.")
+        raise Refused(
+            "bentuk lain", f"{source.suffix} tidak dibaca: minta ZIP buatan `make kumpul`."
+        )
     if isinstance(source, Path) and source.suffix.lower() == ".ipynb":
-        raise Refused("bentuk lain", "Notebook lepas, tanpa hasil dan manifes: minta ZIP buatan `make kumpul`.")
+        raise Refused(
+            "bentuk lain",
+            "Notebook lepas, tanpa hasil dan manifes: minta ZIP buatan `make kumpul`.",
+        )
     with zipfile.ZipFile(source) as archive:
         members = archive.infolist()
         if len(members) > MEMBERS:
-            raise Refused("terlalu besar", f"ZIP berisi {len(members)} berkas; paling banyak {MEMBERS}.")
+            raise Refused(
+                "terlalu besar", f"ZIP berisi {len(members)} berkas; paling banyak {MEMBERS}."
+            )
         for member in members:
             name = _safe(member.filename, handin)
             if name is None or member.is_dir():
@@ -114,7 +158,9 @@ def _of_zip(source, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
                 handin.remarks.append(f"tautan, tidak dibaca: {name[:80]}")
                 continue
             if member.flag_bits & 1:
-                raise Refused("terkunci", "ZIP berkata sandi: minta mahasiswa mengumpulkan tanpa kata sandi.")
+                raise Refused(
+                    "terkunci", "ZIP berkata sandi: minta mahasiswa mengumpulkan tanpa kata sandi."
+                )
             yield name, archive.open(member)
 
 
@@ -125,7 +171,9 @@ def _of_folder(folder: Path, handin: Handin) -> Iterator[tuple[str, io.BufferedI
         for one in [one for one in (*folders, *names) if (here / one).is_symlink()]:
             if one not in LEFTOVER:
                 handin.remarks.append(f"tautan, tidak dibaca: {ascii(one)[:80]}")
-        folders[:] = sorted(one for one in folders if one not in LEFTOVER and not (here / one).is_symlink())
+        folders[:] = sorted(
+            one for one in folders if one not in LEFTOVER and not (here / one).is_symlink()
+        )
         for one in sorted(names):
             path = here / one
             count += 1
@@ -147,32 +195,49 @@ def text(content: bytes) -> str:
 
 
 def table(content: bytes) -> list[dict[str, str]]:
-    """Rows of a CSV as Excel leaves it: `;`, `,` or tabs; UTF-8, UTF-16, Windows-1252. Names in lower case."""
+    """Rows of a CSV as Excel leaves it: `;`, `,` or tabs; UTF-8, UTF-16, Windows-1252. Names in
+    lower case.
+    """
     words = text(content).lstrip("\ufeff")
     first = words.split("\n", 1)[0]
     rows = csv.DictReader(io.StringIO(words), delimiter=max(";,\t", key=first.count))
     try:
-        return [{(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(v, str)} for row in rows]
+        return [
+            {
+                (k or "").strip().lower(): (v or "").strip()
+                for k, v in row.items()
+                if isinstance(v, str)
+            }
+            for row in rows
+        ]
     except csv.Error:
         return []
 
 
 def clean(text) -> str:
-    """Any text without the lone surrogates that JSON and file names may hold, and that no encoding can write."""
+    """Any text without the lone surrogates that JSON and file names may hold, and that no encoding
+    can write.
+    """
     return str(text).encode("utf-8", "replace").decode("utf-8")
 
 
 def find(handin: Handin, name: str) -> tuple[str, bytes]:
-    """The notebook `name` (without ending) at any depth; copies such as `name (1).ipynb` only where the name itself is missing.
+    """The notebook `name` (without ending) at any depth; copies such as `name (1).ipynb` only where
+    the name itself is missing.
 
     Executed copies in build/ come last. Raises Refused "tidak ada".
     """
-    pattern = re.compile(rf"{re.escape(name)}( ?\(\d+\)| ?- ?(Copy|Salin).*|-Copy\d+)?\.ipynb", re.I)
+    pattern = re.compile(
+        rf"{re.escape(name)}( ?\(\d+\)| ?- ?(Copy|Salin).*|-Copy\d+)?\.ipynb", re.I
+    )
     found = [path for path in handin.files if pattern.fullmatch(path.rsplit("/", 1)[-1])]
     if not found:
         raise Refused("tidak ada", f"{name}.ipynb tidak ada.")
     exact = f"{name}.ipynb".lower()
-    rank = sorted(found, key=lambda p: ("build/" in f"/{p}", p.rsplit("/", 1)[-1].lower() != exact, p.count("/"), p))
+    rank = sorted(
+        found,
+        key=lambda p: ("build/" in f"/{p}", p.rsplit("/", 1)[-1].lower() != exact, p.count("/"), p),
+    )
     if len({handin.files[path] for path in rank if "build/" not in f"/{path}"}) > 1:
         handin.remarks.append(f"{name}: lebih dari satu salinan, yang dinilai {rank[0][:80]}")
     return rank[0], handin.files[rank[0]]
@@ -184,28 +249,43 @@ def notebook(content: bytes):
     if not words.strip():
         raise Refused("kosong", "Berkas notebook itu kosong.")
     if re.search(r"^(<{7}|>{7}) ", words, re.M):
-        raise Refused("konflik", "Notebook memuat tanda konflik git (<<<<<<<): selesaikan penggabungannya, lalu kumpulkan lagi.")
+        raise Refused(
+            "konflik",
+            "Notebook memuat tanda konflik git (<<<<<<<): "
+            "selesaikan penggabungannya, lalu kumpulkan lagi.",
+        )
     try:
         raw = json.loads(words)
-        cells = raw.get("cells") or [cell for sheet in raw.get("worksheets", []) for cell in sheet["cells"]]
+        cells = raw.get("cells") or [
+            cell for sheet in raw.get("worksheets", []) for cell in sheet["cells"]
+        ]
         if len(cells) > CELLS:
-            raise Refused("terlalu besar", f"Notebook memuat {len(cells)} sel; paling banyak {CELLS}.")
+            raise Refused(
+                "terlalu besar", f"Notebook memuat {len(cells)} sel; paling banyak {CELLS}."
+            )
         for cell in cells:  # outputs are never read, and may be what is wrong
             cell.pop("outputs", None)
             if cell.get("cell_type") == "code":
                 cell |= {"outputs": [], "execution_count": None}
         made = nbformat.reads(json.dumps(raw), as_version=4)
         for cell in made.cells:
-            cell.source = clean(cell.source if isinstance(cell.source, str) else "".join(map(str, cell.source)))
+            cell.source = clean(
+                cell.source if isinstance(cell.source, str) else "".join(map(str, cell.source))
+            )
         return made
     except Refused:
         raise
     except Exception as error:  # whatever an odd file makes of nbformat must not stop the class
-        raise Refused("rusak", f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab.") from None
+        raise Refused(
+            "rusak",
+            f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab.",
+        ) from None
 
 
 def manifest(handin: Handin) -> tuple[str, dict]:
-    """(folder that it lies in, with its /, or ""; what it says), ("", {}) where there is none or it is no mapping."""
+    """(folder that it lies in, with its /, or ""; what it says), ("", {}) where there is none or it
+    is no mapping.
+    """
     path = next((path for path in handin.files if path.rsplit("/", 1)[-1] == "manifest.json"), "")
     try:
         body = json.loads(text(handin.files.get(path, b"")))
@@ -215,15 +295,24 @@ def manifest(handin: Handin) -> tuple[str, dict]:
 
 
 def altered(handin: Handin) -> list[str]:
-    """Remarks on files that are no longer those that `make kumpul` packed, by the manifest's digests."""
+    """Remarks on files that are no longer those that `make kumpul` packed, by the manifest's
+    digests.
+    """
     place, said = manifest(handin)
     digests = said.get("files") if isinstance(said.get("files"), dict) else {}
     packed = {name: digest for name, digest in digests.items() if name.lower().endswith(WANTED)}
     found = {name: handin.files.get(place + name) for name in packed}
-    wrong = [name for name, content in found.items() if content is None or _sha256(content) != packed[name]]
+    wrong = [
+        name
+        for name, content in found.items()
+        if content is None or _sha256(content) != packed[name]
+    ]
     more = f" dan {len(wrong) - LISTED} lainnya" if len(wrong) > LISTED else ""
     return (
-        [f"diubah atau hilang sesudah make kumpul: {', '.join(clean(name)[:80] for name in wrong[:LISTED])}{more}"]
+        [
+            "diubah atau hilang sesudah make kumpul: "
+            f"{', '.join(clean(name)[:80] for name in wrong[:LISTED])}{more}"
+        ]
         if wrong
         else []
     )

@@ -1,6 +1,8 @@
-"""What an instructor reads of a graded class: a table, a page a student, a page of the class, the essays beside their rubrics.
+"""What an instructor reads of a graded class: a table, a page a student, a page of the class, the
+essays beside their rubrics.
 
-Every page is one file without scripts; what a student wrote is escaped by Jinja, and a content policy forbids what would be left.
+Every page is one file without scripts; what a student wrote is escaped by Jinja, and a content
+policy forbids what would be left.
 """
 
 import csv
@@ -22,7 +24,8 @@ from grading.course import Course
 from grading.marking import HAND
 
 LATE = 0.1  # of the points, for each day that has begun
-GRAM, COMMON, ALIKE = 5, 1 / 3, 0.8  # tokens of a piece; share of the class that makes it common; share that is remarked
+# tokens of a piece; share of the class that makes it common; share that is remarked
+GRAM, COMMON, ALIKE = 5, 1 / 3, 0.8
 HALVES = {"public": "terbuka", "private": "tertutup"}  # of the challenge's images
 HANDMADE = ("nim", "bagian", "poin", "catatan")
 
@@ -34,12 +37,16 @@ def deadline(text: str) -> datetime | None:
     try:
         given = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise InputError(f'BATAS={text} tidak dapat dibaca: tulis misalnya BATAS="2026-12-01 23:59".') from None
+        raise InputError(
+            f'BATAS={text} tidak dapat dibaca: tulis misalnya BATAS="2026-12-01 23:59".'
+        ) from None
     return given if given.tzinfo else given.astimezone()
 
 
 def moment(made: str) -> float:
-    """A hand-in's time in seconds, whatever its zone (UTC where it names none); 0 where it is not known."""
+    """A hand-in's time in seconds, whatever its zone (UTC where it names none); 0 where it is not
+    known.
+    """
     try:
         given = datetime.fromisoformat(made)
         return (given if given.tzinfo else given.replace(tzinfo=timezone.utc)).timestamp()
@@ -53,61 +60,107 @@ def days_late(made: str, limit: datetime | None) -> int:
 
 
 def _cell(value) -> str:
-    """As Excel with Indonesian settings reads it: a decimal comma; what begins like a formula stays text."""
+    """As Excel with Indonesian settings reads it: a decimal comma; what begins like a formula stays
+    text.
+    """
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".").replace(".", ",")
     words = " ".join(str(value).split())
-    return "'" + words if words[:1] in tuple("=+-@") and not re.fullmatch(r"-?[\d,]+", words) else words
+    return (
+        "'" + words
+        if words[:1] in tuple("=+-@") and not re.fullmatch(r"-?[\d,]+", words)
+        else words
+    )
 
 
 def table(rows: list[list]) -> bytes:
     stream = io.StringIO()
-    csv.writer(stream, delimiter=";", lineterminator="\r\n").writerows([_cell(value) for value in row] for row in rows)
+    csv.writer(stream, delimiter=";", lineterminator="\r\n").writerows(
+        [_cell(value) for value in row] for row in rows
+    )
     return stream.getvalue().encode("utf-8-sig", "replace")
 
 
 def marks(path: Path, records: list) -> dict[tuple[str, str], dict]:
-    """The marks given by hand, {(number, part): {"poin": number or None, "catatan"}}; missing rows are added to the file.
+    """The marks given by hand, {(number, part): {"poin": number or None, "catatan"}}; missing rows
+    are added to the file.
 
-    What an instructor wrote is never dropped, whoever it is about. Raises InputError for points that are no number.
+    What an instructor wrote is never dropped, whoever it is about. Raises InputError for points
+    that are no number.
     """
     rows = package.table(path.read_bytes()) if path.exists() else []
     if path.exists() and rows and not set(HANDMADE[:3]) <= rows[0].keys():
-        raise InputError(f"{path}: kolom {', '.join(HANDMADE)} tidak ditemukan; berkas itu tidak diubah.")
+        raise InputError(
+            f"{path}: kolom {', '.join(HANDMADE)} tidak ditemukan; berkas itu tidak diubah."
+        )
     found = {}
     for row in rows:
         if not row.get("bagian"):
             if any(row.values()):
-                raise InputError(f"{path}: baris {'; '.join(row.values())!r} tidak menyebut bagian; berkas itu tidak diubah.")
+                raise InputError(
+                    f"{path}: baris {'; '.join(row.values())!r} tidak menyebut bagian; "
+                    "berkas itu tidak diubah."
+                )
             continue  # Excel leaves empty lines
         if re.fullmatch(r"\d([.,]\d+)?E\+?\d+", row["nim"], re.I):
             raise InputError(
-                f"{path}: NIM {row['nim']} ditulis ulang oleh Excel sebagai bilangan; buka lagi berkas itu dengan kolom nim "
-                "sebagai teks, dan kembalikan NIM-nya. Berkas itu tidak diubah."
+                f"{path}: NIM {row['nim']} ditulis ulang oleh Excel sebagai bilangan; "
+                "buka lagi berkas itu dengan kolom nim sebagai teks, dan kembalikan NIM-nya. "
+                "Berkas itu tidak diubah."
             )
         words = row.get("poin", "").replace(",", ".")
         if words and not re.fullmatch(r"\d+(\.\d+)?", words):
-            raise InputError(f"{path}: poin {row['poin']!r} untuk {row['nim']}, {row['bagian']} bukan bilangan.")
+            raise InputError(
+                f"{path}: poin {row['poin']!r} untuk {row['nim']}, {row['bagian']} bukan bilangan."
+            )
         mark = {"poin": float(words) if words else None, "catatan": row.get("catatan", "")}
         found[row["nim"].lstrip("'"), row["bagian"]] = mark
-    new = [(r.student, n) for r in records for n, p in r.parts.items() if p["points"] is None and (r.student, n) not in found]
+    new = [
+        (r.student, n)
+        for r in records
+        for n, p in r.parts.items()
+        if p["points"] is None and (r.student, n) not in found
+    ]
     if new or not path.exists():
         found |= {key: {"poin": None, "catatan": ""} for key in new}
-        files.write(path, table([list(HANDMADE), *([*key, mark["poin"], mark["catatan"]] for key, mark in found.items())]))
+        files.write(
+            path,
+            table(
+                [
+                    list(HANDMADE),
+                    *([*key, mark["poin"], mark["catatan"]] for key, mark in found.items()),
+                ]
+            ),
+        )
     return found
 
 
 def row(record, course: Course, given: dict, limit: datetime | None) -> dict:
-    """What a student has: {"parts": [(name, points or None, most, part)], "sum", "most", "open", "late", "total"}."""
+    """What a student has: {"parts": [(name, points or None, most, part)], "sum", "most", "open",
+    "late", "total"}.
+    """
     parts = []
     for chapter in course.chapters:
         for name, asked in chapter.asked.items():
-            part = record.parts.get(name) or {"status": record.status, "points": 0.0, "checks": {}, "error": "", "remark": ""}
+            part = record.parts.get(name) or {
+                "status": record.status,
+                "points": 0.0,
+                "checks": {},
+                "error": "",
+                "remark": "",
+            }
             mark = given.get((record.student, name), {"poin": None, "catatan": ""})
             points = mark["poin"] if mark["poin"] is not None else part["points"]
-            parts.append((name, points, asked.points, part | {"mark": mark["catatan"], "chapter": chapter.name}))
+            parts.append(
+                (
+                    name,
+                    points,
+                    asked.points,
+                    part | {"mark": mark["catatan"], "chapter": chapter.name},
+                )
+            )
     total = sum(points or 0.0 for _, points, _, _ in parts)
     late = min(1.0, LATE * days_late(record.made, limit))
     waiting = sum(points is None for _, points, _, _ in parts)
@@ -118,20 +171,54 @@ def row(record, course: Course, given: dict, limit: datetime | None) -> dict:
 
 def _csv(rows: list[dict], course: Course, remarks: dict[str, list[str]]) -> bytes:
     names = [name for chapter in course.chapters for name in chapter.asked]
-    head = ["NIM", "Nama", "Kumpulan", "Status", *(words for name in names for words in (name, f"{name} (status)"))]
-    head += ["Jumlah", "Dari", "Belum dinilai", "Potongan terlambat (%)", "Nilai", "Klaim", "Latih ulang", "Kotak", "Catatan"]
+    head = [
+        "NIM",
+        "Nama",
+        "Kumpulan",
+        "Status",
+        *(words for name in names for words in (name, f"{name} (status)")),
+    ]
+    head += [
+        "Jumlah",
+        "Dari",
+        "Belum dinilai",
+        "Potongan terlambat (%)",
+        "Nilai",
+        "Klaim",
+        "Latih ulang",
+        "Kotak",
+        "Catatan",
+    ]
     lines = []
     for one in rows:
         record = one["record"]
-        notes = [record.why, record.claim.get("why", ""), *record.remarks, *remarks.get(record.name, [])]
-        notes += [f"{name}: {part['remark']}" for name, _, _, part in one["parts"] if part["remark"]]
+        notes = [
+            record.why,
+            record.claim.get("why", ""),
+            *record.remarks,
+            *remarks.get(record.name, []),
+        ]
+        notes += [
+            f"{name}: {part['remark']}" for name, _, _, part in one["parts"] if part["remark"]
+        ]
         for i, nim in enumerate(record.nims):
-            cells = [value for _, points, _, part in one["parts"] for value in (points, part["status"])]
-            ends = [one["sum"], one["most"], one["open"], 100 * one["late"], one["total"], record.claim.get("status", "")]
+            cells = [
+                value for _, points, _, part in one["parts"] for value in (points, part["status"])
+            ]
+            ends = [
+                one["sum"],
+                one["most"],
+                one["open"],
+                100 * one["late"],
+                one["total"],
+                record.claim.get("status", ""),
+            ]
             box = "ya" if record.boxed else "tanpa kotak"
             name = record.names[i] if i < len(record.names) else ""
             words = "; ".join(filter(None, notes))
-            lines.append([nim, name, record.name, record.status, *cells, *ends, record.again, box, words])
+            lines.append(
+                [nim, name, record.name, record.status, *cells, *ends, record.again, box, words]
+            )
     return table([head, *lines])
 
 
@@ -141,29 +228,49 @@ def _grams(source: str) -> set[tuple[str, ...]]:
 
 
 def resemblance(records: list) -> list[tuple[str, str, float]]:
-    """Pairs whose answers share most of what a third of the class does not have: (student, student, share), the most first."""
-    own = {one.student: set().union(*map(_grams, one.given.values())) for one in records if one.given}
+    """Pairs whose answers share most of what a third of the class does not have: (student, student,
+    share), the most first.
+    """
+    own = {
+        one.student: set().union(*map(_grams, one.given.values())) for one in records if one.given
+    }
     often = Counter(gram for grams in own.values() for gram in grams)
     most = max(2, COMMON * len(own))
     rare = {who: {gram for gram in grams if often[gram] <= most} for who, grams in own.items()}
     with_some = sorted(who for who, grams in rare.items() if grams)
-    pairs = [(a, b, len(rare[a] & rare[b]) / len(rare[a] | rare[b])) for a, b in combinations(with_some, 2)]
+    pairs = [
+        (a, b, len(rare[a] & rare[b]) / len(rare[a] | rare[b]))
+        for a, b in combinations(with_some, 2)
+    ]
     return sorted((pair for pair in pairs if pair[2] >= ALIKE), key=lambda pair: -pair[2])
 
 
 def _questions(rows: list[dict], course: Course) -> list[dict]:
-    """How the class did, a question each: {"name", "chapter", "counts" of statuses, "mean" share of its points}."""
+    """How the class did, a question each: {"name", "chapter", "counts" of statuses, "mean" share of
+    its points}.
+    """
     found = []
-    for place, (chapter, name) in enumerate((c.name, name) for c in course.chapters for name in c.asked):
+    for place, (chapter, name) in enumerate(
+        (c.name, name) for c in course.chapters for name in c.asked
+    ):
         mine = [one["parts"][place] for one in rows]
         share = [points / most for _, points, most, _ in mine if points is not None and most]
         counts = Counter(part["status"] for _, _, _, part in mine).most_common()
-        found.append({"name": name, "chapter": chapter, "counts": counts, "mean": sum(share) / len(share) if share else None})
+        found.append(
+            {
+                "name": name,
+                "chapter": chapter,
+                "counts": counts,
+                "mean": sum(share) / len(share) if share else None,
+            }
+        )
     return found
 
 
 def write(out: Path, records: list, course: Course, limit: datetime | None) -> None:
-    """All pages of a graded class. Raises InputError for marks that cannot be read, before anything is written."""
+    """All pages of a graded class. Raises InputError for marks that cannot be read, before anything
+    is written.
+    """
     given = marks(out / "tangan.csv", records)
     rows = [row(record, course, given, limit) for record in records]
     claimed = {one.name: claims.Claim(**one.claim) for one in records if one.claim}
@@ -172,22 +279,41 @@ def write(out: Path, records: list, course: Course, limit: datetime | None) -> N
     files.write(out / "nilai.csv", _csv(rows, course, remarks))
     (out / "mahasiswa").mkdir(exist_ok=True)
     for one in rows:
-        safe = re.sub(r"[^0-9A-Za-z._-]+", "-", "_".join(one["record"].nims)).strip(".-")[:80] or "tanpa-nim"
+        safe = (
+            re.sub(r"[^0-9A-Za-z._-]+", "-", "_".join(one["record"].nims)).strip(".-")[:80]
+            or "tanpa-nim"
+        )
         _page(env, "mahasiswa.html.j2", out / "mahasiswa" / f"{safe}.html", one=one)
-    points = [(c.claimed["auc"], c.recomputed["auc"], who) for who, c in claimed.items() if c.claimed and c.recomputed]
-    content = {"rows": rows, "questions": _questions(rows, course), "points": points, "alike": resemblance(records)}
+    points = [
+        (c.claimed["auc"], c.recomputed["auc"], who)
+        for who, c in claimed.items()
+        if c.claimed and c.recomputed
+    ]
+    content = {
+        "rows": rows,
+        "questions": _questions(rows, course),
+        "points": points,
+        "alike": resemblance(records),
+    }
     _page(env, "kelas.html.j2", out / "kelas.html", **content, remarks=remarks)
-    essays = [(c.name, a, course.rubrics.get(n, "")) for c in course.chapters for n, a in c.asked.items() if a.essay]
+    essays = [
+        (c.name, a, course.rubrics.get(n, ""))
+        for c in course.chapters
+        for n, a in c.asked.items()
+        if a.essay
+    ]
     _page(env, "esai.html.j2", out / "esai.html", essays=essays, rows=rows, given=given)
 
 
 def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetime | None) -> None:
-    """The ranking of the challenge, tantangan.csv and .html; the private half once the limit has passed. records: of every
-    hand-in; what is wrong with an answer becomes a remark of its record.
+    """The ranking of the challenge, tantangan.csv and .html; the private half once the limit has
+    passed. records: of every hand-in; what is wrong with an answer becomes a remark of its record.
     """
     given, wrong = [], {}
     for record in sorted(records, key=lambda one: moment(one.made)):
-        values, why = challenge.fitted(record.answer, key) if record.answer else (None, record.answer_fault)
+        values, why = (
+            challenge.fitted(record.answer, key) if record.answer else (None, record.answer_fault)
+        )
         if values is not None:
             given.append((record.student, values))
         elif why:
@@ -198,7 +324,18 @@ def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetim
     halves = ["public", "private"] if over else ["public"]
     answers = {who: values for who, (values, _, _) in counted.items()}
     boards = {half: challenge.rank(answers, key, half) for half in halves}
-    lines = [["Paruh", "Peringkat", "NIM", "AUC", "Batas bawah", "Batas atas", "Setara dengan peringkat 1", "Kumpulan dihitung"]]
+    lines = [
+        [
+            "Paruh",
+            "Peringkat",
+            "NIM",
+            "AUC",
+            "Batas bawah",
+            "Batas atas",
+            "Setara dengan peringkat 1",
+            "Kumpulan dihitung",
+        ]
+    ]
     for half, rows in boards.items():
         for row in rows:
             numbers = [indonesian.number(value, 4) for value in (row["auc"], *row["ci95"])]
@@ -206,14 +343,26 @@ def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetim
             level = ("ya" if row["level"] else "tidak") if row["place"] else ""
             lines.append([HALVES[half], row["place"], row["who"], *numbers, level, times])
     files.write(out / "tantangan.csv", table(lines))
-    content = {"boards": boards, "counted": counted, "wrong": wrong, "HALVES": HALVES, "MOST": challenge.MOST}
+    content = {
+        "boards": boards,
+        "counted": counted,
+        "wrong": wrong,
+        "HALVES": HALVES,
+        "MOST": challenge.MOST,
+    }
     _page(_environment(), "tantangan.html.j2", out / "tantangan.html", **content)
 
 
 def _environment() -> Environment:
     templates = FileSystemLoader(Path(__file__).with_name("templates"))
-    env = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    env.filters |= {"number": indonesian.number, "percent": indonesian.percent, "interval": indonesian.interval}
+    env = Environment(
+        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    env.filters |= {
+        "number": indonesian.number,
+        "percent": indonesian.percent,
+        "interval": indonesian.interval,
+    }
     env.globals |= {"HAND": HAND, "COMPARED": claims.COMPARED, "own_words": own_words}
     return env
 

@@ -1,7 +1,9 @@
-"""`make tugas OUT=folder`: OUT/mahasiswa is what is handed out, OUT/pengajar what stays (and what `make nilai KUNCI=` takes).
+"""`make tugas OUT=folder`: OUT/mahasiswa is what is handed out, OUT/pengajar what stays (and what
+`make nilai KUNCI=` takes).
 
-An instructor's own notebook may hold its answers between `### BEGIN SOLUTION` and `### END SOLUTION`: these lines are emptied in
-what is handed out and kept as pengajar/solusi/<grade_id>. Solutions and keys of the repository are never handed out.
+An instructor's own notebook may hold its answers between `### BEGIN SOLUTION` and `### END
+SOLUTION`: these lines are emptied in what is handed out and kept as pengajar/solusi/<grade_id>.
+Solutions and keys of the repository are never handed out.
 """
 
 import os
@@ -16,29 +18,52 @@ from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from grading import answers, course, package
 
-GAP = re.compile(r"^([ \t]*)### BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*### END SOLUTION[^\n]*$", re.M | re.S)
+GAP = re.compile(
+    r"^([ \t]*)### BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*### END SOLUTION[^\n]*$", re.M | re.S
+)
 LEFT = re.compile(r"###\s*(BEGIN|END)\s+(SOLUTION|HIDDEN)", re.I)
 # Of the repository; those tests run the solutions.
-STAYS = ("grading/solutions/", "grading/keys/", "tests/test_grading_keys.py", "tests/test_exercises.py")
-ROUTES = (".git/", ".venv/", "build/", "runs/", "data/", "kumpulan/")  # without git: what a copy leaves out
+STAYS = (
+    "grading/solutions/",
+    "grading/keys/",
+    "tests/test_grading_keys.py",
+    "tests/test_exercises.py",
+)
+# without git: what a copy leaves out
+ROUTES = (".git/", ".venv/", "build/", "runs/", "data/", "kumpulan/")
 
 
 def emptied(cell) -> str:
-    """The source of a cell without what stands between the marks. Raises InputError where a mark is left over."""
+    """The source of a cell without what stands between the marks. Raises InputError where a mark is
+    left over.
+    """
     essay = cell.cell_type == "markdown"
-    source = GAP.sub(lambda found: "Tulis jawaban Anda di sini." if essay else f"{found[1]}...", cell.source)
+    source = GAP.sub(
+        lambda found: "Tulis jawaban Anda di sini." if essay else f"{found[1]}...", cell.source
+    )
     if LEFT.search(source):
-        raise InputError(f"tanda {LEFT.search(source)[0]} tidak berpasangan pada sel {answers.identity(cell) or cell.get('id')}")
+        raise InputError(
+            f"tanda {LEFT.search(source)[0]} tidak berpasangan "
+            f"pada sel {answers.identity(cell) or cell.get('id')}"
+        )
     return source
 
 
 def solution(cell) -> str | None:
-    """The whole answer of an instructor's cell, without the marks; None for a cell without marks."""
-    return GAP.sub(lambda found: found[2].rstrip("\n"), cell.source) if GAP.search(cell.source) else None
+    """The whole answer of an instructor's cell, without the marks; None for a cell without
+    marks.
+    """
+    return (
+        GAP.sub(lambda found: found[2].rstrip("\n"), cell.source)
+        if GAP.search(cell.source)
+        else None
+    )
 
 
 def split(path: Path) -> tuple[str, dict[str, str]]:
-    """(the notebook as it is handed out, {file name in solusi/: solution}). Raises InputError that names the notebook."""
+    """(the notebook as it is handed out, {file name in solusi/: solution}). Raises InputError that
+    names the notebook.
+    """
     try:
         made = package.notebook(path.read_bytes())
         solutions = {}
@@ -57,20 +82,33 @@ def split(path: Path) -> tuple[str, dict[str, str]]:
 def _tracked(root: Path) -> list[str]:
     """Names of the repository's files, of git where there is one."""
     try:
-        done = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=True
+        )
         return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
     except (OSError, subprocess.CalledProcessError):
-        found = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file()]
+        found = [
+            path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file()
+        ]
         return [name for name in found if not name.startswith(ROUTES) and "__pycache__" not in name]
 
 
 def release(root: Path, out: Path) -> tuple[int, int]:
-    """Write both folders; (files handed out, parts asked). Raises InputError, also where `out` is not empty."""
+    """Write both folders; (files handed out, parts asked). Raises InputError, also where `out` is
+    not empty.
+    """
     if out.exists() and any(out.iterdir()):
-        raise InputError(f"OUT={out} sudah berisi: pilih folder baru, agar tidak ada yang tertimpa.")
+        raise InputError(
+            f"OUT={out} sudah berisi: pilih folder baru, agar tidak ada yang tertimpa."
+        )
     student, teacher = out / "mahasiswa", out / "pengajar"
-    notebooks = {f"notebooks/{path.name}": split(path) for path in sorted((root / "notebooks").glob("0*.ipynb"))}
-    names = [name for name in _tracked(root) if not name.startswith(STAYS) and (root / name).is_file()]
+    notebooks = {
+        f"notebooks/{path.name}": split(path)
+        for path in sorted((root / "notebooks").glob("0*.ipynb"))
+    }
+    names = [
+        name for name in _tracked(root) if not name.startswith(STAYS) and (root / name).is_file()
+    ]
     for name in names:
         (student / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, student / name)
@@ -93,7 +131,10 @@ def handed_out() -> Path:
     """OUT, the folder of an earlier `make tugas`. Raises InputError."""
     given = os.environ.get("OUT") or ""
     if not (given and all((Path(given) / name).is_dir() for name in ("mahasiswa", "pengajar"))):
-        raise InputError(f"OUT={given} bukan folder dari `make tugas`. Jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi.")
+        raise InputError(
+            f"OUT={given} bukan folder dari `make tugas`. "
+            "Jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi."
+        )
     return Path(given).resolve()
 
 
@@ -105,5 +146,8 @@ def main() -> int:
         raise InputError(f"OUT={out} berada di dalam repositori: pilih folder di luarnya.")
     count, asked = release(files.ROOT, out)
     print(f"{out}/mahasiswa: {count} berkas untuk dibagikan, {asked} bagian yang dijawab.")
-    print(f"{out}/pengajar: solusi dan kunci, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan.")
+    print(
+        f"{out}/pengajar: "
+        f"solusi dan kunci, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan."
+    )
     return 0

@@ -1,7 +1,7 @@
 """`make kumpul NAME="…" NIM="…"`: check one's work and pack it into kumpulan/<NIM>.zip.
 
-NIM, NAME: one student, or up to three with commas. BELUM=1 packs in spite of what is missing, and notes that. Without data and
-weights; what is missing is listed, and nothing is written.
+NIM, NAME: one student, or up to three with commas. BELUM=1 packs in spite of what is missing, and
+notes that. Without data and weights; what is missing is listed, and nothing is written.
 """
 
 import hashlib
@@ -29,14 +29,21 @@ def people(names: str, nims: str) -> tuple[list[str], list[str]]:
     if not who[0] or not who[1]:
         raise InputError('berikan nama dan NIM, misalnya: make kumpul NAME="Nama Anda" NIM="12345"')
     if len(who[1]) > GROUP:
-        raise InputError(f"NIM memuat {len(who[1])} nomor: sebuah kelompok beranggota paling banyak {GROUP} orang.")
+        raise InputError(
+            f"NIM memuat {len(who[1])} nomor: "
+            f"sebuah kelompok beranggota paling banyak {GROUP} orang."
+        )
     bad = [nim for nim in who[1] if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.\-]{0,31}", nim)]
     if bad or len(set(who[1])) < len(who[1]):
         raise InputError(
-            f"NIM {', '.join(bad) or nims} tidak dapat dipakai: tulis angka dan huruf, dipisahkan koma, tiap NIM sekali."
+            f"NIM {', '.join(bad) or nims} tidak dapat dipakai: "
+            "tulis angka dan huruf, dipisahkan koma, tiap NIM sekali."
         )
     if len(who[0]) != len(who[1]):
-        raise InputError(f"NAME memuat {len(who[0])} nama dan NIM {len(who[1])} nomor: tulis sama banyak, dipisahkan koma.")
+        raise InputError(
+            f"NAME memuat {len(who[0])} nama dan NIM {len(who[1])} nomor: "
+            "tulis sama banyak, dipisahkan koma."
+        )
     return who[0], who[1]
 
 
@@ -48,12 +55,18 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
         try:
             ours = package.notebook(path.read_bytes())
             asked = {name: cell.source for cell in ours.cells if (name := answers.identity(cell))}
-            lacks += [f"{path.stem}: jawaban {name} masih kosong" for name, text in asked.items() if answers.unanswered(text)]
+            lacks += [
+                f"{path.stem}: jawaban {name} masih kosong"
+                for name, text in asked.items()
+                if answers.unanswered(text)
+            ]
             ran = build / "notebooks" / path.name
             if not ran.exists():
                 lacks.append(f"{path.stem}: belum dijalankan, jalankan `make report`")
             elif _code(package.notebook(ran.read_bytes())) != _code(ours):
-                lacks.append(f"{path.stem}: diubah sesudah laporan dibuat, jalankan `make report` lagi")
+                lacks.append(
+                    f"{path.stem}: diubah sesudah laporan dibuat, jalankan `make report` lagi"
+                )
         except InputError as error:
             lacks.append(f"{path.stem}: {error}")
     for name in ("laporan.html", "laporan.pdf"):
@@ -61,15 +74,22 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
         if path.exists():
             packed[f"build/report/{name}"] = path.read_bytes()
         else:
-            lacks.append(f"{path.relative_to(root) if path.is_relative_to(root) else path} belum ada: jalankan `make report`")
+            lacks.append(
+                f"{path.relative_to(root) if path.is_relative_to(root) else path} belum ada: "
+                "jalankan `make report`"
+            )
     cover = _json(build / ".cover")
     if cover and [_list(cover.get("name")), _list(cover.get("nim"))] != [_list(names), _list(nims)]:
         was = f"{cover.get('name') or 'tanpa nama'}, {cover.get('nim') or 'tanpa NIM'}"
-        lacks.append(f"sampul laporan menyebut {was}: jalankan `make report` dengan NAME dan NIM ini")
+        lacks.append(
+            f"sampul laporan menyebut {was}: jalankan `make report` dengan NAME dan NIM ini"
+        )
     for path in sorted((build / "results").glob("0*.json")):
         packed[f"build/results/{path.name}"] = path.read_bytes()
     if (build / "results" / challenge.ANSWER).exists():
-        packed[f"build/results/{challenge.ANSWER}"] = (build / "results" / challenge.ANSWER).read_bytes()
+        packed[f"build/results/{challenge.ANSWER}"] = (
+            build / "results" / challenge.ANSWER
+        ).read_bytes()
     packed |= _runs(lacks, build)
     return lacks, packed
 
@@ -87,7 +107,11 @@ def _json(path: Path) -> dict:
 
 def _code(notebook) -> list[str]:
     injected = "injected-parameters"
-    return [c.source for c in notebook.cells if c.cell_type == "code" and injected not in c.metadata.get("tags", [])]
+    return [
+        c.source
+        for c in notebook.cells
+        if c.cell_type == "code" and injected not in c.metadata.get("tags", [])
+    ]
 
 
 def _runs(lacks: list[str], build: Path) -> dict[str, bytes]:
@@ -102,29 +126,55 @@ def _runs(lacks: list[str], build: Path) -> dict[str, bytes]:
     for folder in sorted(files.runs_folder().glob("*/info.json")):
         folder = folder.parent
         if folder.name == key or _json(folder / "config.json").get("data") == fingerprint:
-            found |= {f"runs/{folder.name}/{name}": (folder / name).read_bytes() for name in OF_A_RUN if (folder / name).exists()}
+            found |= {
+                f"runs/{folder.name}/{name}": (folder / name).read_bytes()
+                for name in OF_A_RUN
+                if (folder / name).exists()
+            }
     if f"runs/{key}/predictions.npz" not in found:
-        lacks.append(f"pelatihan {key} tidak ada lagi di {files.runs_folder()}: jalankan `make report` lagi")
+        lacks.append(
+            f"pelatihan {key} tidak ada lagi di {files.runs_folder()}: jalankan `make report` lagi"
+        )
     return found
 
 
 def _git(root: Path) -> list[dict]:
     """Who committed what, newest first; [] where there is no repository."""
-    ask = ["git", "-C", str(root), "log", "-n", "500", "--date=iso-strict", "--format=%H%x1f%an%x1f%ad%x1f%s"]
+    ask = [
+        "git",
+        "-C",
+        str(root),
+        "log",
+        "-n",
+        "500",
+        "--date=iso-strict",
+        "--format=%H%x1f%an%x1f%ad%x1f%s",
+    ]
     try:
-        done = subprocess.run(ask, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace")
+        done = subprocess.run(
+            ask, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace"
+        )
     except (OSError, subprocess.CalledProcessError):
         return []
     fields = ("commit", "author", "date", "subject")
-    return [dict(zip(fields, line.split("\x1f"), strict=False)) for line in done.stdout.splitlines()]
+    return [
+        dict(zip(fields, line.split("\x1f"), strict=False)) for line in done.stdout.splitlines()
+    ]
 
 
-def pack(root: Path, build: Path, names: str, nims: str, unfinished: bool = False) -> tuple[Path, list[str]]:
-    """Write root/kumpulan/<NIM>.zip; (its path, what is missing). Raises InputError with all that is missing."""
+def pack(
+    root: Path, build: Path, names: str, nims: str, unfinished: bool = False
+) -> tuple[Path, list[str]]:
+    """Write root/kumpulan/<NIM>.zip; (its path, what is missing). Raises InputError with all that
+    is missing.
+    """
     who, numbers = people(names, nims)
     lacks, packed = missing(root, build, names, nims)
     if lacks and not unfinished:
-        raise InputError("\n  - ".join(["belum lengkap:", *lacks]) + "\nLengkapi, atau kumpulkan apa adanya dengan BELUM=1.")
+        raise InputError(
+            "\n  - ".join(["belum lengkap:", *lacks])
+            + "\nLengkapi, atau kumpulkan apa adanya dengan BELUM=1."
+        )
     manifest = {
         "schema": SCHEMA,
         "names": who,
@@ -139,12 +189,18 @@ def pack(root: Path, build: Path, names: str, nims: str, unfinished: bool = Fals
     path.parent.mkdir(exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in {"manifest.json": json.dumps(manifest, ensure_ascii=False, indent=1).encode(), **packed}.items():
+        for name, content in {
+            "manifest.json": json.dumps(manifest, ensure_ascii=False, indent=1).encode(),
+            **packed,
+        }.items():
             archive.writestr(name, content)
     if partial.stat().st_size > MOST:
         size = partial.stat().st_size >> 20
         partial.unlink()
-        raise InputError(f"ZIP-nya {size} MB, paling banyak {MOST >> 20} MB: hapus keluaran notebook di notebooks/, lalu ulangi.")
+        raise InputError(
+            f"ZIP-nya {size} MB, paling banyak {MOST >> 20} MB: "
+            "hapus keluaran notebook di notebooks/, lalu ulangi."
+        )
     os.replace(partial, path)
     return path, lacks
 
@@ -152,7 +208,11 @@ def pack(root: Path, build: Path, names: str, nims: str, unfinished: bool = Fals
 def main() -> int:
     get = os.environ.get
     build = Path(get("BUILD") or "build").resolve()
-    path, lacks = pack(files.ROOT, build, get("NAME", ""), get("NIM", ""), get("BELUM", "") not in ("", "0"))
-    print(f"{path.relative_to(files.ROOT)} siap dikumpulkan ({max(1, path.stat().st_size >> 10)} KB).")
+    path, lacks = pack(
+        files.ROOT, build, get("NAME", ""), get("NIM", ""), get("BELUM", "") not in ("", "0")
+    )
+    print(
+        f"{path.relative_to(files.ROOT)} siap dikumpulkan ({max(1, path.stat().st_size >> 10)} KB)."
+    )
     print("\n".join(f"  belum ada: {one}" for one in lacks), end="\n" if lacks else "")
     return 0

@@ -1,9 +1,12 @@
-"""Check the settings of `make report` and note them, so that make rebuilds only what a changed setting touches.
+"""Check the settings of `make report` and note them, so that make rebuilds only what a changed
+setting touches.
 
-`python report/check.py settings|cover|environment` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, PRECISION,
-SEEDS, REPEAT, NAME, NIM and BUILD from the environment and writes BUILD/.settings, BUILD/.cover, or (with the versions found)
-BUILD/.environment, only if its content changed. Wrong settings or a missing package: one line, exit 2, nothing written. It runs
-at every make, and where packages are missing, so it imports the standard library only (not files.py, which needs filelock).
+`python report/check.py settings|cover|environment` reads DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE,
+CLASSES, PRECISION, SEEDS, REPEAT, NAME, NIM and BUILD from the environment and writes
+BUILD/.settings, BUILD/.cover, or (with the versions found) BUILD/.environment, only if its content
+changed. Wrong settings or a missing package: one line, exit 2, nothing written. It runs at every
+make, and where packages are missing, so it imports the standard library only (not files.py, which
+needs filelock).
 """
 
 import json
@@ -25,31 +28,49 @@ from cxr_helpers.engine.errors import InputError  # noqa: E402
 
 
 def _file(name: str, path: str, endings: tuple[str, ...]) -> list | None:
-    """Path, size and time of a file that a setting names; None if the setting is a word such as 'auto'."""
+    """Path, size and time of a file that a setting names; None if the setting is a word such as
+    'auto'.
+    """
     path = os.path.expanduser(path)
     if not (path.lower().endswith(endings) or os.sep in path or os.path.isfile(path)):
         return None
     try:
         state = os.stat(path)
     except OSError:
-        raise InputError(f"{name}={path}: berkas tidak ditemukan. Periksa letak dan ejaannya.") from None
+        raise InputError(
+            f"{name}={path}: berkas tidak ditemukan. Periksa letak dan ejaannya."
+        ) from None
     if not os.path.isfile(path) or not os.access(path, os.R_OK):
         raise InputError(f"{name}={path}: berkas tidak dapat dibaca. Periksa izin berkas itu.")
     return [os.path.abspath(path), state.st_size, state.st_mtime_ns]
 
 
 def _real_files() -> list[str]:
-    """The real data and weights that are already here: their arrival is a change for DATA=auto and WEIGHTS=auto."""
+    """The real data and weights that are already here: their arrival is a change for DATA=auto and
+    WEIGHTS=auto.
+    """
     data = files.data_folder()
-    cache = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch")
+    cache = Path(
+        os.environ.get("TORCH_HOME")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch"
+    )
     ours = (".", "phantom-")
-    brought = [path for path in data.glob("*") if path.is_file() and not path.name.startswith(ours)]  # under whatever name
-    return sorted(path.name for path in [*brought, *(cache / "hub/checkpoints").glob("resnet18-*.pth")])
+    # under whatever name
+    brought = [path for path in data.glob("*") if path.is_file() and not path.name.startswith(ours)]
+    return sorted(
+        path.name for path in [*brought, *(cache / "hub/checkpoints").glob("resnet18-*.pth")]
+    )
 
 
 def _environment() -> dict:
-    """The installed version of each package in pyproject.toml. Raises InputError for one that is missing or too old."""
-    block = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M | re.S)[1]
+    """The installed version of each package in pyproject.toml. Raises InputError for one that is
+    missing or too old.
+    """
+    block = re.search(
+        r"^dependencies = \[(.*?)^\]",
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
+        re.M | re.S,
+    )[1]
     found, wrong = {}, []
     for name, least in re.findall(r'"([\w-]+)>=([\d.]+)', block):
         try:
@@ -61,7 +82,8 @@ def _environment() -> dict:
             wrong.append(f"{name}>={least}")
     if wrong:
         raise InputError(
-            f"{sys.executable} belum memiliki paket {', '.join(wrong)}: jalankan `make setup` di lingkungan yang sama."
+            f"{sys.executable} belum memiliki paket {', '.join(wrong)}: "
+            "jalankan `make setup` di lingkungan yang sama."
         )
     return found
 
@@ -71,7 +93,9 @@ def _numbers(written: str) -> list[int]:
 
 
 def read_cover(folder: Path) -> dict:
-    """Name and number of the student whose build this is, and under which others it was made before ("former")."""
+    """Name and number of the student whose build this is, and under which others it was made before
+    ("former").
+    """
     try:
         return {**NOBODY, **json.loads((folder / ".cover").read_text(encoding="utf-8"))}
     except (OSError, ValueError, TypeError):
@@ -79,14 +103,19 @@ def read_cover(folder: Path) -> dict:
 
 
 def seed(folder: Path) -> str:
-    """SEED, or where it is not given the student's own (settings.seed_of): of NIM as given now, else as kept with the build."""
+    """SEED, or where it is not given the student's own (settings.seed_of): of NIM as given now,
+    else as kept with the build.
+    """
     return os.environ.get("SEED") or str(settings.seed_of(cover(folder)["nim"]))
 
 
 def cover(folder: Path) -> dict:
     """As `read_cover`, by what is given now; what is not given stays as it was."""
     known = read_cover(folder)
-    student = {"name": os.environ.get("NAME", known["name"]), "nim": os.environ.get("NIM", known["nim"])}
+    student = {
+        "name": os.environ.get("NAME", known["name"]),
+        "nim": os.environ.get("NIM", known["nim"]),
+    }
     before = {"name": known["name"], "nim": known["nim"]}
     new = before != student and any(before.values()) and before not in known["former"]
     return {**student, "former": [*known["former"], before] if new else known["former"]}
@@ -108,15 +137,22 @@ def wanted(what: str, folder: Path) -> dict:
         **vars(given),
         "repeat": repeat,
         "data_file": _file("DATA", given.data, (".npz",)),
-        "weights_file": _file("WEIGHTS", given.weights, (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")),
+        "weights_file": _file(
+            "WEIGHTS", given.weights, (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
+        ),
         "real_files": _real_files() if "auto" in (given.data, given.weights) else None,
     }
 
 
 def _from_the_future() -> None:
-    """Files dated after now (a copied disk, a wrong clock) would be built anew for ever: they are dated now."""
+    """Files dated after now (a copied disk, a wrong clock) would be built anew for ever: they are
+    dated now.
+    """
     now = time.time()
-    for path in [ROOT / "pyproject.toml", *(path for room in ROOMS for path in (ROOT / room).rglob("*"))]:
+    for path in [
+        ROOT / "pyproject.toml",
+        *(path for room in ROOMS for path in (ROOT / room).rglob("*")),
+    ]:
         with suppress(OSError):
             if path.stat().st_mtime > now + 1:
                 os.utime(path, (now, now))
@@ -126,7 +162,8 @@ def note(folder: Path, what: str) -> None:
     """Write folder/.{what} if its content changed. Raises InputError."""
     if (folder / "cxr_helpers").exists() or folder.resolve() in [ROOT / name for name in ROOMS]:
         raise InputError(
-            f"BUILD={os.environ.get('TYPED') or folder} memuat berkas proyek: pilih folder tersendiri, misalnya BUILD=build."
+            f"BUILD={os.environ.get('TYPED') or folder} memuat berkas proyek: "
+            "pilih folder tersendiri, misalnya BUILD=build."
         )
     text = json.dumps(wanted(what, folder), indent=1, ensure_ascii=False)
     path = folder / f".{what}"
@@ -143,10 +180,14 @@ def note(folder: Path, what: str) -> None:
         if not path.exists():
             path.write_text(text, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != text:
-            os.replace(path, old)  # put back by make if these settings turn out to be unusable: the old outputs stay valid
+            # put back by make if these settings turn out to be unusable: the old outputs stay valid
+            os.replace(path, old)
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"BUILD={folder} tidak dapat ditulisi ({error.strerror}): pilih folder lain dengan BUILD=…") from None
+        raise InputError(
+            f"BUILD={folder} tidak dapat ditulisi ({error.strerror}): "
+            "pilih folder lain dengan BUILD=…"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Compare the numbers of two builds: `make compare A=FOLDER B=FOLDER [TOL=0.01] [RINCI=1]`.
 
-First whether they are the same, and what about data, weights, preset, seed, machine and versions is not; then each metric that
-differs, the largest against its own interval first. Pixels, curves and words are counted, and listed with RINCI=1. Exit 1 if a
-metric differs by more than TOL or is missing on one side, 2 on wrong input. What any re-run changes (times, memory) is left out.
+First whether they are the same, and what about data, weights, preset, seed, machine and versions is
+not; then each metric that differs, the largest against its own interval first. Pixels, curves and
+words are counted, and listed with RINCI=1. Exit 1 if a metric differs by more than TOL or is
+missing on one side, 2 on wrong input. What any re-run changes (times, memory) is left out.
 """
 
 import json
@@ -17,7 +18,8 @@ from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import join, number
 
 OWN_TO_A_RUN = ("started", "seconds", "runs_bytes", "images_per_second", "peak_memory_mb")
-NAMES = ("name", "id", "title", "group", "rule", "layer", "epoch", "n")  # what an entry of a list may be called by
+# what an entry of a list may be called by
+NAMES = ("name", "id", "title", "group", "rule", "layer", "epoch", "n")
 DECIDING = ("python", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "medmnist")
 SHOWN = 40  # rows of the table without RINCI=1
 SEEDS_COUNT = 3  # from so many seeds on the intervals count seeds (evaluation.mean_over_seeds)
@@ -25,7 +27,9 @@ SEEDS_COUNT = 3  # from so many seeds on the intervals count seeds (evaluation.m
 
 @dataclass
 class Numbers:
-    """What a build holds: metrics {path: value}, intervals {path: (low, high)}, rest {path: anything else}, and provenances."""
+    """What a build holds: metrics {path: value}, intervals {path: (low, high)}, rest {path:
+    anything else}, and provenances.
+    """
 
     metrics: dict[str, float | None] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -33,7 +37,9 @@ class Numbers:
     provenances: dict[str, dict] = field(default_factory=dict)
 
     def add(self, value: object, path: str) -> None:
-        """Sort one JSON value and what it holds: a number under a name is a metric, a list of numbers an array."""
+        """Sort one JSON value and what it holds: a number under a name is a metric, a list of
+        numbers an array.
+        """
         if isinstance(value, dict) and isinstance(value.get("value", ""), (int, float, type(None))):
             self.metrics[path] = value["value"]
             if value.get("ci95") and None not in value["ci95"]:
@@ -61,21 +67,28 @@ def _labels(entries: list[dict]) -> list[str]:
 
 
 def read(folder: str) -> Numbers:
-    """Every results file of a BUILD folder, of its results folder, or of any folder of such files. Raises InputError."""
+    """Every results file of a BUILD folder, of its results folder, or of any folder of such files.
+    Raises InputError.
+    """
     given = Path(os.path.expanduser(folder)).resolve()
     paths = sorted((given / "results").glob("*.json")) or sorted(given.glob("*.json"))
     if not paths:
         raise InputError(
-            f"Tidak ada hasil (*.json) di {given} atau di {given / 'results'}: berikan folder BUILD dari make report."
+            f"Tidak ada hasil (*.json) di {given} atau di {given / 'results'}: "
+            "berikan folder BUILD dari make report."
         )
     numbers = Numbers()
     for path in paths:
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise InputError(f"Berkas hasil {path} rusak: minta atau buat salinan yang utuh.") from None
+            raise InputError(
+                f"Berkas hasil {path} rusak: minta atau buat salinan yang utuh."
+            ) from None
         if not isinstance(body, dict) or body.get("schema") != results.SCHEMA:
-            raise InputError(f"Berkas hasil {path} dibuat oleh versi lain: jalankan `make report` lagi.")
+            raise InputError(
+                f"Berkas hasil {path} dibuat oleh versi lain: jalankan `make report` lagi."
+            )
         numbers.provenances[path.stem] = body.pop("provenance", {})
         for name in ("schema", "config", "run"):
             body.pop(name, None)
@@ -83,7 +96,7 @@ def read(folder: str) -> Numbers:
     return numbers
 
 
-# --- why ------------------------------------------------------------------------------------------------------------
+# --- why ------------------------------------------------------------------------------------------
 
 
 def _facts(provenance: dict) -> dict[str, str]:
@@ -110,17 +123,24 @@ def reasons(a: Numbers, b: Numbers) -> list[str]:
             if first[what] != second[what]:
                 left, right = first[what], second[what]
                 if what == "versi":  # only the packages that differ
-                    pairs = [pair for pair in zip(left.split(", "), right.split(", "), strict=True) if pair[0] != pair[1]]
+                    pairs = [
+                        pair
+                        for pair in zip(left.split(", "), right.split(", "), strict=True)
+                        if pair[0] != pair[1]
+                    ]
                     left, right = (", ".join(side) for side in zip(*pairs, strict=True))
                 found[what] = f"{what}: {left} ≠ {right}"
     return [found[what] for what in _facts({}) if what in found]
 
 
-# --- how much -------------------------------------------------------------------------------------------------------
+# --- how much -------------------------------------------------------------------------------------
 
 
-def differing(a: Numbers, b: Numbers, tolerance: float) -> list[tuple[str, float | None, float | None, float | None]]:
-    """(path, A, B, difference against half of A's 95% interval) of every metric on both sides that differs by more than that.
+def differing(
+    a: Numbers, b: Numbers, tolerance: float
+) -> list[tuple[str, float | None, float | None, float | None]]:
+    """(path, A, B, difference against half of A's 95% interval) of every metric on both sides that
+    differs by more than that.
 
     Those with an interval first, the largest in front.
     """
@@ -131,7 +151,9 @@ def differing(a: Numbers, b: Numbers, tolerance: float) -> list[tuple[str, float
             continue
         low, high = a.intervals.get(path) or b.intervals.get(path) or (0, 0)
         known = None not in (first, second) and high > low
-        rows.append((path, first, second, abs(first - second) / ((high - low) / 2) if known else None))
+        rows.append(
+            (path, first, second, abs(first - second) / ((high - low) / 2) if known else None)
+        )
     return sorted(rows, key=lambda row: (row[3] is None, -(row[3] or 0), row[0]))
 
 
@@ -141,9 +163,20 @@ def table(rows: list[tuple], seeds: int) -> list[str]:
     cells = [("angka", "A", "B", "selisih", ruler)]
     for path, first, second, ratio in rows:
         gap = number(second - first, 4) if None not in (first, second) else "–"
-        cells.append((path, number(first, 4), number(second, 4), gap, "–" if ratio is None else f"{number(ratio, 1)}×"))
+        cells.append(
+            (
+                path,
+                number(first, 4),
+                number(second, 4),
+                gap,
+                "–" if ratio is None else f"{number(ratio, 1)}×",
+            )
+        )
     wide = [max(len(row[i]) for row in cells) for i in range(5)]
-    return ["  ".join([row[0].ljust(wide[0]), *(row[i].rjust(wide[i]) for i in range(1, 5))]).rstrip() for row in cells]
+    return [
+        "  ".join([row[0].ljust(wide[0]), *(row[i].rjust(wide[i]) for i in range(1, 5))]).rstrip()
+        for row in cells
+    ]
 
 
 def _rest(a: Numbers, b: Numbers) -> tuple[list[str], list[str]]:
@@ -162,11 +195,15 @@ def _rest(a: Numbers, b: Numbers) -> tuple[list[str], list[str]]:
 
 
 def _short(value: object) -> str:
-    text = {None: "tidak ada", True: "ya", False: "tidak"}.get(value, str(value)) if not isinstance(value, list) else str(value)
+    text = (
+        {None: "tidak ada", True: "ya", False: "tidak"}.get(value, str(value))
+        if not isinstance(value, list)
+        else str(value)
+    )
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-# --- said -----------------------------------------------------------------------------------------------------------
+# --- said -----------------------------------------------------------------------------------------
 
 
 def compare(a: Numbers, b: Numbers, tolerance: float, whole: bool) -> tuple[list[str], bool]:
@@ -174,36 +211,54 @@ def compare(a: Numbers, b: Numbers, tolerance: float, whole: bool) -> tuple[list
     both, rows = a.metrics.keys() & b.metrics.keys(), differing(a, b, tolerance)
     only = {"A": sorted(a.metrics.keys() - both), "B": sorted(b.metrics.keys() - both)}
     same = not rows and not only["A"] and not only["B"]
-    allowed = f" dalam toleransi {number(tolerance, max(0, math.ceil(-math.log10(tolerance))))}" if tolerance else ""
+    allowed = (
+        f" dalam toleransi {number(tolerance, max(0, math.ceil(-math.log10(tolerance))))}"
+        if tolerance
+        else ""
+    )
     notebooks = len(a.provenances.keys() | b.provenances.keys())
     if same:
         lines = [f"SAMA{allowed}: {number(len(both), 0)} angka dari {notebooks} notebook."]
     else:
-        lines = [f"BERBEDA: {number(len(rows), 0)} dari {number(len(both), 0)} angka yang ada pada keduanya berbeda{allowed}."]
+        lines = [
+            f"BERBEDA: {number(len(rows), 0)} dari {number(len(both), 0)} angka yang ada "
+            f"pada keduanya berbeda{allowed}."
+        ]
     for side, missing in only.items():
         if missing:
-            lines.append(f"Hanya pada {side}: {number(len(missing), 0)} angka, misalnya {join(missing[:3])}.")
+            lines.append(
+                f"Hanya pada {side}: {number(len(missing), 0)} angka, misalnya {join(missing[:3])}."
+            )
     found = reasons(a, b)
     lines += [f"  {line}" for line in found]
     if not found and not same:
         lines.append(
-            "  Data, bobot, preset, seed, mesin, versi, dan kodenya sama: hasil seperti itu seharusnya sama persis, jadi periksa "
-            "apakah ada berkas hasil yang diubah atau pelatihan yang berbeda."
+            "  Data, bobot, preset, seed, mesin, versi, dan kodenya sama: "
+            "hasil seperti itu seharusnya sama persis, jadi periksa apakah ada berkas hasil "
+            "yang diubah atau pelatihan yang berbeda."
         )
     if rows:
-        seeds = min((len(p.get("seeds", [0])) for p in (*a.provenances.values(), *b.provenances.values())), default=1)
+        seeds = min(
+            (len(p.get("seeds", [0])) for p in (*a.provenances.values(), *b.provenances.values())),
+            default=1,
+        )
         lines += ["", *table(rows if whole else rows[:SHOWN], seeds)]
         if seeds < SEEDS_COUNT:
             lines.append(
-                f"Dengan {seeds} seed sebaran antarseed tidak diketahui: selisih dibandingkan dengan setengah interval "
-                "kepercayaan 95% A, yang hanya memperhitungkan ragam antarcitra."
+                f"Dengan {seeds} seed sebaran antarseed tidak diketahui: "
+                "selisih dibandingkan dengan setengah interval kepercayaan 95% A, "
+                "yang hanya memperhitungkan ragam antarcitra."
             )
         if len(rows) > SHOWN and not whole:
             lines.append(f"… dan {number(len(rows) - SHOWN, 0)} angka lagi: tambahkan RINCI=1.")
     words, arrays = _rest(a, b)
     if words or arrays:
         ask = "" if whole else " (RINCI=1 menampilkannya)"
-        lines += ["", f"Selain angka: {len(words)} kata atau putusan dan {len(arrays)} larik (piksel, kurva) berbeda{ask}."]
+        lines += [
+            "",
+            "Selain angka: "
+            f"{len(words)} kata atau putusan dan {len(arrays)} larik (piksel, kurva) berbeda{ask}.",
+        ]
         lines += [f"  {line}" for line in (words + arrays if whole else [])]
     return lines, same
 
@@ -214,7 +269,9 @@ def _tolerance(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise InputError(f"TOL={text} tidak dapat dipakai: berikan selisih yang boleh, misalnya TOL=0.01.")
+        raise InputError(
+            f"TOL={text} tidak dapat dipakai: berikan selisih yang boleh, misalnya TOL=0.01."
+        )
     return value
 
 
@@ -222,9 +279,13 @@ def main() -> int:
     given = sys.argv[1:] or [os.environ.get(name, "") for name in "AB"]
     try:
         if len(given) != 2 or not all(given):
-            raise InputError("berikan dua folder hasil, misalnya: make compare A=build B=build-mahasiswa")
+            raise InputError(
+                "berikan dua folder hasil, misalnya: make compare A=build B=build-mahasiswa"
+            )
         tolerance = _tolerance(os.environ.get("TOL", "").strip())
-        lines, same = compare(read(given[0]), read(given[1]), tolerance, os.environ.get("RINCI", "") not in ("", "0"))
+        lines, same = compare(
+            read(given[0]), read(given[1]), tolerance, os.environ.get("RINCI", "") not in ("", "0")
+        )
     except InputError as error:
         print(f"Galat: {error}", file=sys.stderr)
         return 2

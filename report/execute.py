@@ -1,10 +1,12 @@
 """Execute one notebook headless by papermill: `python -m report.execute NOTEBOOK OUTPUT [NEWER …]`.
 
-The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES, PRECISION, SEEDS, REPEAT, N_JOBS,
-CLUSTER, NAME, NIM, BUILD); a notebook gets those that its cell tagged `parameters` declares. The executed notebook and the
-results it wrote are moved into place only when every cell has ended well; otherwise one line says what failed, and everything
-that was there before stays. NEWER: what make found newer than the output; where that is the notebook alone and its cells are
-those that were executed (JupyterLab saves a notebook that was only opened), there is nothing to do.
+The parameters come from the environment (DATA, WEIGHTS, PRESET, SEED, DEVICE, SIZE, CLASSES,
+PRECISION, SEEDS, REPEAT, N_JOBS, CLUSTER, NAME, NIM, BUILD); a notebook gets those that its cell
+tagged `parameters` declares. The executed notebook and the results it wrote are moved into place
+only when every cell has ended well; otherwise one line says what failed, and everything that was
+there before stays. NEWER: what make found newer than the output; where that is the notebook alone
+and its cells are those that were executed (JupyterLab saves a notebook that was only opened), there
+is nothing to do.
 """
 
 import ast
@@ -32,23 +34,36 @@ from report import check, depends
 KERNEL = "python3"
 SILENT = 10  # seconds
 STAGING = ".sementara-"
-DEFAULTS = {**settings.DEFAULTS, "repeat": "auto", "n_jobs": "1", "cluster": "", "name": "", "nim": "", "build": "build"}
+DEFAULTS = {
+    **settings.DEFAULTS,
+    "repeat": "auto",
+    "n_jobs": "1",
+    "cluster": "",
+    "name": "",
+    "nim": "",
+    "build": "build",
+}
 CONFLICT = re.compile(r"^(?:<{7}|>{7}) ", re.M)
 
 
 def whole(notebook: Path) -> nbformat.NotebookNode:
-    """The notebook as it lies there. Raises InputError for one that is empty, cut off, or holds the marks of a Git conflict."""
+    """The notebook as it lies there. Raises InputError for one that is empty, cut off, or holds the
+    marks of a Git conflict.
+    """
     again = f"ambil kembali dengan `git checkout -- {notebook.parent.name}/{notebook.name}`"
     try:
         text = notebook.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{notebook.name} tidak dapat dibaca ({type(error).__name__}): {again}.") from None
+        raise InputError(
+            f"{notebook.name} tidak dapat dibaca ({type(error).__name__}): {again}."
+        ) from None
     if not text.strip():
         raise InputError(f"{notebook.name} kosong: {again}.")
     if found := CONFLICT.search(text):
         line = text[: found.start()].count("\n") + 1
         raise InputError(
-            f"{notebook.name} memuat tanda konflik Git pada baris {line}: pilih satu dari kedua versi, atau {again}."
+            f"{notebook.name} memuat tanda konflik Git pada baris {line}: "
+            f"pilih satu dari kedua versi, atau {again}."
         )
     try:
         content = nbformat.reads(text, as_version=4)
@@ -58,32 +73,46 @@ def whole(notebook: Path) -> nbformat.NotebookNode:
     for number, (source, _) in enumerate(cells, start=1):
         if CONFLICT.search(source):
             raise InputError(
-                f"{notebook.name}, sel ke-{number} memuat tanda konflik Git: hapus versi yang tidak dipakai di sel itu."
+                f"{notebook.name}, sel ke-{number} memuat tanda konflik Git: "
+                "hapus versi yang tidak dipakai di sel itu."
             )
     return content
 
 
 def _declared(name: str, content: nbformat.NotebookNode) -> list[str]:
     """What the cell tagged `parameters` assigns; [] where there is none."""
-    cell = next((cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])), None)
+    cell = next(
+        (cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])), None
+    )
     try:
         nodes = ast.parse(cell.source if cell else "").body
     except SyntaxError as error:
-        raise InputError(f"{name}: sel parameter tidak dapat dibaca, baris {error.lineno}: {error.msg}.") from None
+        raise InputError(
+            f"{name}: sel parameter tidak dapat dibaca, baris {error.lineno}: {error.msg}."
+        ) from None
     targets = [target for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
     targets += [node.target for node in nodes if isinstance(node, ast.AnnAssign)]
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def parameters(notebook: Path) -> dict:
-    """The values for the parameters that the notebook declares. Raises InputError if it declares none or an unknown one."""
+    """The values for the parameters that the notebook declares. Raises InputError if it declares
+    none or an unknown one.
+    """
     declared = _declared(notebook.name, whole(notebook))
     unknown = sorted(set(declared) - set(DEFAULTS))
     if not declared or unknown:
-        what = f"parameter {', '.join(unknown)} tidak dikenal" if unknown else "tidak ada sel bertanda `parameters`"
+        what = (
+            f"parameter {', '.join(unknown)} tidak dikenal"
+            if unknown
+            else "tidak ada sel bertanda `parameters`"
+        )
         raise InputError(f"{notebook.name}: {what}. Samakan sel itu dengan notebook 01.")
     student = check.cover(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
-    given = {name: student.get(name) or os.environ.get(name.upper()) or DEFAULTS[name] for name in declared}
+    given = {
+        name: student.get(name) or os.environ.get(name.upper()) or DEFAULTS[name]
+        for name in declared
+    }
     if "seed" in given:
         given["seed"] = check.seed(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
     for name in ("data", "weights", "build"):  # the notebook runs in another folder
@@ -94,7 +123,9 @@ def parameters(notebook: Path) -> dict:
 
 
 def _one_student(build: Path) -> dict:
-    """Name and number of this build's student. Raises InputError where a results file in it was made by somebody else."""
+    """Name and number of this build's student. Raises InputError where a results file in it was
+    made by somebody else.
+    """
     cover = check.cover(build)  # .cover itself is written after the notebooks
     mine = {name: cover[name] for name in ("name", "nim")}
     for path in sorted((build / "results").glob("*.json")):
@@ -105,8 +136,8 @@ def _one_student(build: Path) -> dict:
         if other and any(other.values()) and other != mine and other not in cover["former"]:
             whose = " ".join(part for part in (other.get("name"), other.get("nim")) if part)
             raise InputError(
-                f"{path} dibuat oleh mahasiswa lain ({whose}): hapus dengan `make clean`, lalu jalankan `make report` "
-                "(pelatihan yang tersimpan tidak diulang)."
+                f"{path} dibuat oleh mahasiswa lain ({whose}): hapus dengan `make clean`, "
+                "lalu jalankan `make report` (pelatihan yang tersimpan tidak diulang)."
             )
     return mine
 
@@ -132,9 +163,17 @@ def _runs(pid: int) -> bool:
 
 
 def _home(folder: Path) -> None:
-    """Jupyter, IPython and matplotlib keep files in the home folder; where there is none to write to, in `folder`."""
+    """Jupyter, IPython and matplotlib keep files in the home folder; where there is none to write
+    to, in `folder`.
+    """
     if not os.access(Path(os.path.expanduser("~")), os.W_OK):
-        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR", "MPLCONFIGDIR"):
+        for name in (
+            "JUPYTER_RUNTIME_DIR",
+            "JUPYTER_DATA_DIR",
+            "JUPYTER_CONFIG_DIR",
+            "IPYTHONDIR",
+            "MPLCONFIGDIR",
+        ):
             os.environ.setdefault(name, str(folder / name.lower()))
 
 
@@ -144,21 +183,29 @@ def _terminal() -> str:
 
 def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
     cells = nbformat.read(kept, as_version=4).cells[: error.cell_index + 1]
-    cell = sum("injected-parameters" not in cell.metadata.get("tags", []) for cell in cells)  # as the person's notebook counts
+    # as the person's notebook counts
+    cell = sum("injected-parameters" not in cell.metadata.get("tags", []) for cell in cells)
     if error.ename == "InputError":
         return f"{error.evalue} ({notebook.name}, sel ke-{cell})"
     first = next((line for line in error.source.splitlines() if line.strip()), "")
     why = (error.evalue.splitlines() or [""])[0]
     gone = re.fullmatch(r"name '(\w+)' is not defined", why)
     if error.ename == "NameError" and gone and gone[1] in DEFAULTS:
-        why += f" (parameter itu terhapus dari sel parameter: tulis lagi, misalnya {gone[1]} = {DEFAULTS[gone[1]]!r})"
-    return f"{notebook.name} gagal pada sel ke-{cell} ({first.strip()[:60]}): {error.ename}: {why} — lihat {kept}"
+        why += (
+            " (parameter itu terhapus dari sel parameter: "
+            f"tulis lagi, misalnya {gone[1]} = {DEFAULTS[gone[1]]!r})"
+        )
+    return (
+        f"{notebook.name} gagal pada sel ke-{cell} ({first.strip()[:60]}): "
+        f"{error.ename}: {why} — lihat {kept}"
+    )
 
 
 class Pulse:
     """Says every few seconds at which cell a notebook is, so that a long cell is no silence.
 
-    A terminal gets one line, which the next overwrites; a log gets a line every minute and a dot for each ten seconds between.
+    A terminal gets one line, which the next overwrites; a log gets a line every minute and a dot
+    for each ten seconds between.
     """
 
     def __init__(self, name: str, cells: int):
@@ -180,7 +227,10 @@ class Pulse:
 
     def _beat(self) -> None:
         while not self._ended.wait(SILENT):
-            said = f"{self.name}: sel ke-{self.at} dari {self.cells}, {indonesian.duration(time.monotonic() - self.started)} …"
+            said = (
+                f"{self.name}: sel ke-{self.at} dari {self.cells}, "
+                f"{indonesian.duration(time.monotonic() - self.started)} …"
+            )
             if sys.stderr.isatty():
                 print(f"\r{said}\x1b[K", end="", file=sys.stderr, flush=True)
             else:
@@ -190,13 +240,17 @@ class Pulse:
 
 
 def execute(notebook: Path, output: Path) -> None:
-    """Run the notebook; move output and results into place. Raises InputError with one line on failure."""
+    """Run the notebook; move output and results into place. Raises InputError with one line on
+    failure.
+    """
     given = parameters(notebook)
     output.parent.mkdir(parents=True, exist_ok=True)
     build = Path(os.environ.get("BUILD") or DEFAULTS["build"]).absolute()
     student = _one_student(build)
     _clear(output.parent)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f"{STAGING}{os.getpid()}-") as staging:
+    with tempfile.TemporaryDirectory(
+        dir=output.parent, prefix=f"{STAGING}{os.getpid()}-"
+    ) as staging:
         draft, collected = Path(staging) / notebook.name, Path(staging) / "results"
         sources = build / ".sources"
         os.environ |= {files.RESULTS: str(collected), files.TERMINAL: _terminal()}
@@ -207,7 +261,8 @@ def execute(notebook: Path, output: Path) -> None:
         os.environ |= {files.SOURCES: str(sources.resolve())} if sources.exists() else {}
         started = time.monotonic()
         pulse = Pulse(notebook.stem, len(nbformat.read(notebook, as_version=4).cells))
-        logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what went wrong comes as an exception, and is said once
+        # what went wrong comes as an exception, and is said once
+        logging.getLogger("papermill").setLevel(logging.CRITICAL)
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -218,7 +273,8 @@ def execute(notebook: Path, output: Path) -> None:
                 cwd=str(files.ROOT / "notebooks"),
                 progress_bar=False,
                 on_cell_start=pulse.begin,
-                # The kernel's own remarks (it listens on the loopback address only) are nothing that a reader can act on.
+                # The kernel's own remarks (it listens on the loopback address only) are nothing
+                # that a reader can act on.
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
         except PapermillExecutionError as error:
@@ -228,12 +284,14 @@ def execute(notebook: Path, output: Path) -> None:
             raise InputError(_explain(notebook, error, kept)) from None
         except NoSuchKernel:
             raise InputError(
-                f"{notebook.name}: kernel {KERNEL} tidak terpasang di lingkungan {sys.prefix}: jalankan `make setup` lagi."
+                f"{notebook.name}: kernel {KERNEL} tidak terpasang di lingkungan {sys.prefix}: "
+                "jalankan `make setup` lagi."
             ) from None
         except DeadKernelError:
             raise InputError(
-                f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. Tutup program lain (atau kurangi N_JOBS), "
-                "lalu jalankan perintah yang sama; pelatihan dilanjutkan dari epoch utuh terakhir."
+                f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. "
+                "Tutup program lain (atau kurangi N_JOBS), lalu jalankan perintah yang sama; "
+                "pelatihan dilanjutkan dari epoch utuh terakhir."
             ) from None
         finally:
             pulse.end()
@@ -241,7 +299,10 @@ def execute(notebook: Path, output: Path) -> None:
             (build / "results").mkdir(parents=True, exist_ok=True)
             os.replace(path, build / "results" / path.name)
         os.replace(draft, output)
-    print(f"{notebook.stem}: selesai dalam {indonesian.duration(time.monotonic() - started)}.", flush=True)
+    print(
+        f"{notebook.stem}: selesai dalam {indonesian.duration(time.monotonic() - started)}.",
+        flush=True,
+    )
 
 
 def _cells(notebook: Path) -> list[tuple]:
@@ -251,15 +312,20 @@ def _cells(notebook: Path) -> list[tuple]:
 
 
 def is_done(notebook: Path, output: Path, newer: list[str]) -> bool:
-    """Whether nothing but the notebook's file is newer than its output, and its cells are those that were executed."""
+    """Whether nothing but the notebook's file is newer than its output, and its cells are those
+    that were executed.
+    """
     try:
-        return [Path(one).resolve() for one in newer] == [notebook] and _cells(notebook) == _cells(output)
+        return [Path(one).resolve() for one in newer] == [notebook] and _cells(notebook) == _cells(
+            output
+        )
     except (OSError, ValueError, AttributeError, nbformat.ValidationError):
         return False
 
 
 def main() -> int:
-    notebook, output = (Path(path).resolve() for path in sys.argv[1:3])  # the notebook runs in another folder
+    # the notebook runs in another folder
+    notebook, output = (Path(path).resolve() for path in sys.argv[1:3])
     if is_done(notebook, output, sys.argv[3:]):
         return 0
     print(f"{notebook.stem}: dijalankan …", flush=True)
@@ -270,8 +336,12 @@ def main() -> int:
         print(f"Galat: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        logging.getLogger("asyncio").disabled = True  # it would list the kernel's abandoned answers, with their tracebacks
-        print("Dihentikan. Jalankan perintah yang sama untuk melanjutkan dari epoch utuh terakhir.", file=sys.stderr)
+        # it would list the kernel's abandoned answers, with their tracebacks
+        logging.getLogger("asyncio").disabled = True
+        print(
+            "Dihentikan. Jalankan perintah yang sama untuk melanjutkan dari epoch utuh terakhir.",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

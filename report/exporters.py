@@ -1,10 +1,14 @@
-"""nbconvert exporters that typeset an executed notebook: HTML with MathML, and a tagged PDF by Typst.
+"""nbconvert exporters that typeset an executed notebook: HTML with MathML, and a tagged PDF by
+Typst.
 
-An exporter's Jinja template writes ONE Pandoc Markdown document; the pandoc of the pypandoc_binary wheel and one Lua filter turn
-it into HTML or Typst; the typst wheel makes the PDF. No LaTeX, no browser, no system font, no network.
+An exporter's Jinja template writes ONE Pandoc Markdown document; the pandoc of the pypandoc_binary
+wheel and one Lua filter turn it into HTML or Typst; the typst wheel makes the PDF. No LaTeX, no
+browser, no system font, no network.
 
-    jupyter nbconvert --to report.exporters.LaporanHTML FILE.ipynb     (from the project's root; LaporanPDF likewise)
+    jupyter nbconvert --to report.exporters.LaporanHTML FILE.ipynb
     python -m report.exporters FILE.ipynb --html OUT.html | --pdf OUT.pdf
+
+The first from the project's root; LaporanPDF likewise.
 """
 
 import base64
@@ -33,10 +37,12 @@ HERE = Path(__file__).resolve().parent
 TEMPLATES = HERE / "templates"
 # The wheel's own pandoc, not whatever is on PATH: the output must not depend on the machine.
 PANDOC = Path(pypandoc.__file__).parent / "files" / ("pandoc.exe" if os.name == "nt" else "pandoc")
-# Without what only pandoc reads into a cell: a line --- is a line, not a block of settings. foreign.lua takes the HTML out again.
+# Without what only pandoc reads into a cell: a line --- is a line, not a block of settings.
+# foreign.lua takes the HTML out again.
 READER = (
     "markdown+lists_without_preceding_blankline+tex_math_double_backslash-raw_tex"
-    "-yaml_metadata_block-pandoc_title_block-implicit_figures-raw_attribute-simple_tables-multiline_tables-grid_tables"
+    "-yaml_metadata_block-pandoc_title_block-implicit_figures-raw_attribute"
+    "-simple_tables-multiline_tables-grid_tables"
 )
 COMMON = [
     "--wrap=preserve",
@@ -47,16 +53,25 @@ COMMON = [
     "link-citations=true",
     "--syntax-highlighting=none",
 ]
-BESIDE = [HERE / "foreign.lua", HERE / "laporan.lua", HERE / "pustaka.bib", *TEMPLATES.glob("laporan.*")]
+BESIDE = [
+    HERE / "foreign.lua",
+    HERE / "laporan.lua",
+    HERE / "pustaka.bib",
+    *TEMPLATES.glob("laporan.*"),
+]
 UTF8 = {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
 FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.S)
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
-# Figures have no background of their own; on a dark page the ink that seaborn draws text and axes with turns light.
+# Figures have no background of their own; on a dark page the ink that seaborn draws text and axes
+# with turns light.
 DARK = (
     "<style>@media (prefers-color-scheme: dark) {"
-    '[style*="fill: #262626"] { fill: #e6e4df !important } [style*="stroke: #262626"] { stroke: #e6e4df !important }'
-    '[style*="stroke: #737373"] { stroke: #a3a09a !important } [style*="stroke: #0173b2"] { stroke: #4aa8e0 !important }'
-    '[style*="fill: #0173b2"] { fill: #4aa8e0 !important } [style*="stroke: #bf1229"] { stroke: #ff6b6b !important }'
+    '[style*="fill: #262626"] { fill: #e6e4df !important } '
+    '[style*="stroke: #262626"] { stroke: #e6e4df !important }'
+    '[style*="stroke: #737373"] { stroke: #a3a09a !important } '
+    '[style*="stroke: #0173b2"] { stroke: #4aa8e0 !important }'
+    '[style*="fill: #0173b2"] { fill: #4aa8e0 !important } '
+    '[style*="stroke: #bf1229"] { stroke: #ff6b6b !important }'
     "}</style>"
 )
 HARMLESS = re.compile(r"unclosed at .* closing implicitly")  # nothing is lost by it
@@ -76,9 +91,8 @@ class _Laporan(TemplateExporter):
 
     def __init__(self, *args, **kw):
         super().__init__(*args, **kw)
-        self.beside: dict[
-            str, set[str]
-        ] = {}  # for each notebook whose page stands beside this one: the ids of its figures and tables
+        # for each notebook whose page stands beside this one: the ids of its figures and tables
+        self.beside: dict[str, set[str]] = {}
 
     @property
     def template_paths(self):
@@ -110,7 +124,8 @@ class _Laporan(TemplateExporter):
             cell.metadata["laporan_code"] = "hide-input" not in tags and self._with_code(cover)
             marks = cell.metadata.get("nbgrader")
             answer = isinstance(marks, dict) and bool(marks.get("solution"))
-            cell.metadata["laporan_open"] = answer or "terbuka" in tags  # what was answered, and a lesson's code
+            # what was answered, and a lesson's code
+            cell.metadata["laporan_open"] = answer or "terbuka" in tags
         markdown, resources = super().from_notebook_node(nb, resources, **kw)
         meta = dict(cover or {"title": _first_title(nb)}, report=cover is not None)
         resources["output_extension"] = self.file_extension
@@ -120,7 +135,9 @@ class _Laporan(TemplateExporter):
         return cover is None  # the report is to be read; a notebook is to be studied
 
     def _source(self, mark: dict) -> str:
-        """Where the numbers of a figure or table of the report stand: results file, keys, and the notebook's page."""
+        """Where the numbers of a figure or table of the report stand: results file, keys, and the
+        notebook's page.
+        """
         keys = [key.split(".", 1) for key in mark.get("source", []) if ".provenance" not in key]
         if not (self._report and keys):
             return ""
@@ -148,7 +165,10 @@ class _Laporan(TemplateExporter):
             return data["text/markdown"]
         attributes = f"#{mark['id']} .{mark['kind']}{self._source(mark)}"
         if mark["kind"] == "table":
-            return f"::: {{{attributes}}}\n{data['text/markdown']}\n\n::: keterangan\n{mark['caption']}\n:::\n:::"
+            return (
+                f"::: {{{attributes}}}\n{data['text/markdown']}\n\n"
+                f"::: keterangan\n{mark['caption']}\n:::\n:::"
+            )
         name = self._keep_figure(mark["id"], data["image/svg+xml"])
         options = {"alt": mark["alt"], "lebar": mark.get("width"), "berkas": name}
         quoted = " ".join(f'{k}="{_attribute(v)}"' for k, v in options.items() if v)
@@ -161,23 +181,52 @@ class _Laporan(TemplateExporter):
 
     def _pandoc(self, folder: Path, markdown: str, meta: dict, options: list[str]) -> str:
         (folder / "document.md").write_text(markdown, encoding="utf-8")
-        # pandoc reads metadata as Markdown; the plain name of the author goes in as a variable, literally.
+        # pandoc reads metadata as Markdown; the plain name of the author goes in as a variable,
+        # literally.
         meta = {name: value for name, value in meta.items() if name != "author_plain"}
         (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
         for name, svg in self._figures.items():
             (folder / name).write_text(svg, encoding="utf-8")
         for name, content in self._pictures.content.items():
             (folder / name).write_bytes(content)
-        for path in BESIDE:  # by their bare names: in the C locale pandoc cannot open a path with letters beyond ASCII
+        # by their bare names: in the C locale pandoc cannot open a path with letters beyond ASCII
+        for path in BESIDE:
             shutil.copy(path, folder)
-        command = [str(PANDOC), "document.md", "-f", READER, "--metadata-file=meta.json", *COMMON, *options]
-        command += ["--lua-filter=foreign.lua", "--lua-filter=laporan.lua", "--citeproc", "--bibliography=pustaka.bib"]
-        done = subprocess.run(command, cwd=folder, env=os.environ | UTF8, capture_output=True, text=True, encoding="utf-8")
-        warned = [line for line in done.stderr.splitlines() if line.startswith("[WARNING]") and not HARMLESS.search(line)]
+        command = [
+            str(PANDOC),
+            "document.md",
+            "-f",
+            READER,
+            "--metadata-file=meta.json",
+            *COMMON,
+            *options,
+        ]
+        command += [
+            "--lua-filter=foreign.lua",
+            "--lua-filter=laporan.lua",
+            "--citeproc",
+            "--bibliography=pustaka.bib",
+        ]
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=os.environ | UTF8,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+        )
+        warned = [
+            line
+            for line in done.stderr.splitlines()
+            if line.startswith("[WARNING]") and not HARMLESS.search(line)
+        ]
         if done.returncode or warned:
             said = re.search(r"\.lua:\d+: (.*)", done.stderr)
             what = said[1] if said else " ".join(done.stderr.split())[:300]
-            raise InputError(self._cell_with(next(iter(re.findall(r"#[\w-]+", what)), what)) + f"tidak dapat disusun: {what}")
+            raise InputError(
+                self._cell_with(next(iter(re.findall(r"#[\w-]+", what)), what))
+                + f"tidak dapat disusun: {what}"
+            )
         for text, what in re.findall(r"^CATATAN\t(.*?)\t(.*)$", done.stderr, re.M):
             self._note(f"{self._cell_with(text)}{text}: {what}.")
         return done.stdout
@@ -190,14 +239,19 @@ class _Laporan(TemplateExporter):
         """'Sel ke-7: ' for the first cell in which a text stands; "" where it cannot be told."""
         squeezed = "".join(text.split())
         for number, cell in _numbered(self._cells):
-            outputs = "".join(str(output.get("data", output.get("text", ""))) for output in cell.get("outputs", []))
+            outputs = "".join(
+                str(output.get("data", output.get("text", "")))
+                for output in cell.get("outputs", [])
+            )
             if squeezed and squeezed in "".join((cell.source + outputs).split()):
                 return f"Sel ke-{number}: "
         return ""
 
 
 class LaporanHTML(_Laporan):
-    """One self-contained HTML file: no script, no request, figures embedded as SVG, formulas as MathML."""
+    """One self-contained HTML file: no script, no request, figures embedded as SVG, formulas as
+    MathML.
+    """
 
     file_extension = ".html"
     output_mimetype = "text/html"
@@ -209,7 +263,16 @@ class LaporanHTML(_Laporan):
 
     def typeset(self, markdown: str, meta: dict) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            options = ["-s", "-t", "html5", "--mathml", "--toc", "--toc-depth=2", "-N", "--section-divs"]
+            options = [
+                "-s",
+                "-t",
+                "html5",
+                "--mathml",
+                "--toc",
+                "--toc-depth=2",
+                "-N",
+                "--section-divs",
+            ]
             options += [
                 "--template=laporan.html",
                 "-V",
@@ -220,12 +283,16 @@ class LaporanHTML(_Laporan):
 
     def _embedded(self, found: re.Match) -> str:
         name = found[2]
-        kind = {"svg": "svg+xml", "jpg": "jpeg"}.get(name.rpartition(".")[2], name.rpartition(".")[2])
-        return f'{found[1]}data:image/{kind};base64,{base64.b64encode(self._pictures.content[name]).decode()}"'
+        ending = name.rpartition(".")[2]
+        kind = {"svg": "svg+xml", "jpg": "jpeg"}.get(ending, ending)
+        content = base64.b64encode(self._pictures.content[name]).decode()
+        return f'{found[1]}data:image/{kind};base64,{content}"'
 
 
 class LaporanPDF(_Laporan):
-    """A tagged PDF (PDF/A-2a, PDF/UA-1) with embedded fonts; the same input gives the same bytes."""
+    """A tagged PDF (PDF/A-2a, PDF/UA-1) with embedded fonts; the same input gives the same
+    bytes.
+    """
 
     file_extension = ".pdf"
     output_mimetype = "application/pdf"
@@ -238,12 +305,20 @@ class LaporanPDF(_Laporan):
             folder = Path(name)
             options = ["-s", "-t", "typst", "--template=laporan.typ"]
             if "author_plain" in meta:
-                options += ["-V", f"author-plain={_attribute(fonts.drawable(meta['author_plain']))}"]
+                options += [
+                    "-V",
+                    f"author-plain={_attribute(fonts.drawable(meta['author_plain']))}",
+                ]
             cover = json.dumps(meta, ensure_ascii=False)
             for sign in fonts.missing(cover + markdown):
                 where = self._cell_with(sign) or ("Sampul: " if sign in cover else "")
-                self._note(f"{where}aksara {sign} tidak ada pada huruf PDF dan dicetak sebagai {fonts.BOX}.")
-            source = self._pandoc(folder, fonts.drawable(markdown), json.loads(fonts.drawable(cover)), options)
+                self._note(
+                    f"{where}aksara {sign} tidak ada pada huruf PDF "
+                    f"dan dicetak sebagai {fonts.BOX}."
+                )
+            source = self._pandoc(
+                folder, fonts.drawable(markdown), json.loads(fonts.drawable(cover)), options
+            )
             fonts.put(folder / "huruf")
             try:
                 source = _settled(folder, source)
@@ -259,14 +334,21 @@ class LaporanPDF(_Laporan):
             except typst.TypstError as error:
                 if os.environ.get("CXR_KEEP_TYPST"):
                     Path(os.environ["CXR_KEEP_TYPST"]).write_text(source, encoding="utf-8")
-                raise InputError(f"PDF tidak dapat disusun: {' '.join(str(error).split())[:300]}") from None
+                raise InputError(
+                    f"PDF tidak dapat disusun: {' '.join(str(error).split())[:300]}"
+                ) from None
             if warnings:
-                raise InputError(f"PDF tidak dapat disusun dengan bersih: {' '.join(str(warnings[0]).split())[:300]}")
+                raise InputError(
+                    "PDF tidak dapat disusun dengan bersih: "
+                    f"{' '.join(str(warnings[0]).split())[:300]}"
+                )
             return pdf
 
 
 def _settled(folder: Path, source: str) -> str:
-    """Write the document; a figure that would float past the end of its section stands where it is named instead."""
+    """Write the document; a figure that would float past the end of its section stands where it is
+    named instead.
+    """
     path = folder / "document.typ"
     for _ in range(4):  # one that no longer floats may move another
         path.write_text(source, encoding="utf-8")
@@ -274,7 +356,11 @@ def _settled(folder: Path, source: str) -> str:
         compiler = typst.Compiler(str(path), root=str(folder), **kept)
         found = json.loads(compiler.query("<letak>", field="value", one=True))
         drawn = dict(found["drawn"])
-        late = [id for id, named in found["named"] if any(named <= section < drawn[id] for section in found["sections"])]
+        late = [
+            id
+            for id, named in found["named"]
+            if any(named <= section < drawn[id] for section in found["sections"])
+        ]
         floating = re.compile(rf'("(?:{"|".join(late)})\.svg".*placement: )bottom')
         if not late or not floating.search(source):
             break
@@ -298,7 +384,9 @@ def _find_cover(nb) -> dict | None:
 
 def _first_title(nb) -> str:
     for cell in nb.cells:
-        if cell.cell_type == "markdown" and (found := re.search(r"^# (.+?)(?: *\{.*\})?$", cell.source, re.M)):
+        if cell.cell_type == "markdown" and (
+            found := re.search(r"^# (.+?)(?: *\{.*\})?$", cell.source, re.M)
+        ):
             return found[1]
     return "Notebook"
 
@@ -313,10 +401,18 @@ def _numbered(cells) -> list[tuple[int, dict]]:
 
 
 def _check(number: int, cell) -> None:
-    """Refuse the page of a notebook that has not ended well. Raises InputError that names the cell."""
+    """Refuse the page of a notebook that has not ended well. Raises InputError that names the
+    cell.
+    """
     for output in cell.get("outputs", []):
-        if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
-            raise _fail(number, f"keluarannya sebuah galat ({output.ename}); jalankan notebook itu sampai selesai dahulu.")
+        if output.output_type == "error" and "raises-exception" not in cell.metadata.get(
+            "tags", []
+        ):
+            raise _fail(
+                number,
+                f"keluarannya sebuah galat ({output.ename}); "
+                "jalankan notebook itu sampai selesai dahulu.",
+            )
 
 
 def _ids(notebook: Path) -> set[str]:
@@ -324,13 +420,19 @@ def _ids(notebook: Path) -> set[str]:
 
 
 def export(notebook: Path, output: Path, kind: str) -> None:
-    """Typeset `notebook` into `output` ("html" or "pdf"), whole or not at all. Raises InputError."""
+    """Typeset `notebook` into `output` ("html" or "pdf"), whole or not at all. Raises
+    InputError.
+    """
     try:
         nb = nbformat.read(notebook, as_version=4)
     except (OSError, ValueError) as error:
-        raise InputError(f"{notebook} tidak dapat dibaca sebagai notebook ({type(error).__name__}).") from None
+        raise InputError(
+            f"{notebook} tidak dapat dibaca sebagai notebook ({type(error).__name__})."
+        ) from None
     exporter = {"html": LaporanHTML, "pdf": LaporanPDF}[kind]()
-    exporter.beside = {path.stem: _ids(path) for path in notebook.parent.glob("*.ipynb") if path != notebook}
+    exporter.beside = {
+        path.stem: _ids(path) for path in notebook.parent.glob("*.ipynb") if path != notebook
+    }
     content, _ = exporter.from_notebook_node(nb)
     for note in exporter.notes:
         print(f"Catatan: {notebook.stem} ({kind.upper()}): {note}", flush=True)

@@ -1,8 +1,9 @@
-"""Cells of a student's own as the Markdown that the exporters typeset: what JupyterLab shows, or a sentence where it cannot be.
+"""Cells of a student's own as the Markdown that the exporters typeset: what JupyterLab shows, or a
+sentence where it cannot be.
 
-Markdown cells keep their words, whatever they begin with; pictures that are attached, lie beside the notebook or are part of an
-output go into `Pictures`; HTML is handed on to foreign.lua, which reads it. Of an output's types JupyterLab's own
-choice is taken.
+Markdown cells keep their words, whatever they begin with; pictures that are attached, lie beside
+the notebook or are part of an output go into `Pictures`; HTML is handed on to foreign.lua, which
+reads it. Of an output's types JupyterLab's own choice is taken.
 """
 
 import base64
@@ -24,14 +25,19 @@ ENDINGS = {"PNG": "png", "JPEG": "jpg", "GIF": "gif", "WEBP": "webp"}
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
 INTERACTIVE = re.compile(r"application/(?:vnd\.(?:plotly|vega|vegalite|bokehjs)|javascript)")
 # Code first, so that what is written about Markdown is not taken for it.
-CODE = r"(?P<code>^ {0,3}(?P<f>`{3,}|~{3,}).*?(?:^ {0,3}(?P=f)[`~]*[ \t]*$|\Z)|(?P<t>`+)(?!`).+?(?<!`)(?P=t)(?!`))"
+CODE = (
+    r"(?P<code>^ {0,3}(?P<f>`{3,}|~{3,}).*?(?:^ {0,3}(?P=f)[`~]*[ \t]*$|\Z)"
+    r"|(?P<t>`+)(?!`).+?(?<!`)(?P=t)(?!`))"
+)
 MARKED = re.compile(
     CODE
     + r"|(?P<table><table\b.*?</table\s*>)"
     + r"|!\[(?P<alt>(?:[^\]\\]|\\.)*)\]"
-    + r"\(\s*(?:<(?P<angle>[^>\n]*)>|(?P<src>[^\s)]+))(?:\s+[\"'][^\"'\n]*[\"'])?\s*\)(?P<attr>\{[^}\n]*\})?"
+    + r"\(\s*(?:<(?P<angle>[^>\n]*)>|(?P<src>[^\s)]+))(?:\s+[\"'][^\"'\n]*[\"'])?\s*\)"
+    + r"(?P<attr>\{[^}\n]*\})?"
     + r"|(?P<img><img\b[^>]*>)"
-    + r"|(?P<env>(?<!\$)\$\$.*?\$\$|\\begin\{(?P<name>(?:align|equation|gather|eqnarray|multline)\*?)\}.*?\\end\{(?P=name)\})"
+    + r"|(?P<env>(?<!\$)\$\$.*?\$\$"
+    + r"|\\begin\{(?P<name>(?:align|equation|gather|eqnarray|multline)\*?)\}.*?\\end\{(?P=name)\})"
     + r"|(?P<formula>(?<![\\$])\$(?=[^\s$])(?:[^$\n]|\n(?!\s*\n))*?(?<=[^\s\\])\$(?!\d))"
     + r"|(?<![\\$])\$[ \t]+(?P<math>[^$\n]+?)[ \t]+\$(?!\$)",
     re.S | re.M | re.I,
@@ -41,23 +47,32 @@ COLOURED = re.compile(r"(?:background(?:-color)?|(?<![\w-])color)\s*:", re.I)
 
 
 class Pictures:
-    """The pictures of one document, {file name: content}; what is no picture that both pages can show is refused."""
+    """The pictures of one document, {file name: content}; what is no picture that both pages can
+    show is refused.
+    """
 
     def __init__(self, folders: list[Path]):
         self.folders, self.content = folders, {}
 
     def add(self, content: bytes) -> tuple[str, int] | None:
-        """Name and width (percent of the text's width) of a picture, found by its content; None if it cannot be shown."""
+        """Name and width (percent of the text's width) of a picture, found by its content; None if
+        it cannot be shown.
+        """
         found = _raster(content) or _vector(content)
         if found is None or len(content) > LARGEST:
             return None
         ending, pixels = found
-        name = next((name for name, known in self.content.items() if known == content), f"keluaran-{len(self.content)}.{ending}")
+        name = next(
+            (name for name, known in self.content.items() if known == content),
+            f"keluaran-{len(self.content)}.{ending}",
+        )
         self.content[name] = content
         return name, max(1, min(100, round(100 * pixels / WIDEST)))
 
     def find(self, source: str, attached: dict) -> tuple[str, int] | None:
-        """The picture that a Markdown cell names: attached to it, written into the address, or a file beside the notebook."""
+        """The picture that a Markdown cell names: attached to it, written into the address, or a
+        file beside the notebook.
+        """
         if source.startswith("attachment:"):
             kept = attached.get(unquote(source.removeprefix("attachment:")), {})
             content = _decoded(next(iter(kept.values()), ""))
@@ -74,7 +89,11 @@ class Pictures:
         for folder in self.folders:
             path = folder / source
             try:
-                if _inside(path, [folder, files.ROOT]) and path.is_file() and path.stat().st_size <= LARGEST:
+                if (
+                    _inside(path, [folder, files.ROOT])
+                    and path.is_file()
+                    and path.stat().st_size <= LARGEST
+                ):
                     return path.read_bytes()
             except (OSError, ValueError):
                 continue
@@ -86,7 +105,9 @@ def _inside(path: Path, roots: list[Path]) -> bool:
 
 
 def folders(notebook) -> list[Path]:
-    """Where relative pictures of a notebook may lie: beside the notebook that was executed, then in notebooks/."""
+    """Where relative pictures of a notebook may lie: beside the notebook that was executed, then in
+    notebooks/.
+    """
     executed = notebook.metadata.get("papermill", {}).get("input_path") or ""
     return [*([Path(executed).parent] if executed else []), files.ROOT / "notebooks", files.ROOT]
 
@@ -113,19 +134,28 @@ def _vector(content: bytes) -> tuple[str, int] | None:
         root = ET.fromstring(content)
     except (ET.ParseError, ValueError):
         return None
-    if root.tag.rpartition("}")[2] != "svg" or root.tag == "svg":  # without its namespace no browser draws it
+    # without its namespace no browser draws it
+    if root.tag.rpartition("}")[2] != "svg" or root.tag == "svg":
         return None
     number = re.match(r"\s*([\d.]+)\s*(pt|px)?\s*$", root.get("width", ""))
     box = root.get("viewBox", "").replace(",", " ").split()
-    width = float(number[1]) * (4 / 3 if number[2] == "pt" else 1) if number else float(box[2]) if len(box) == 4 else WIDEST
+    width = (
+        float(number[1]) * (4 / 3 if number[2] == "pt" else 1)
+        if number
+        else float(box[2])
+        if len(box) == 4
+        else WIDEST
+    )
     return "svg", round(width)
 
 
-# --- Markdown cells -------------------------------------------------------------------------------------------------
+# --- Markdown cells -------------------------------------------------------------------------------
 
 
 def markdown(cell, pictures: Pictures) -> str:
-    """A Markdown cell whose pictures are in `pictures`, whose HTML tables foreign.lua reads, and whose formulas pandoc sees."""
+    """A Markdown cell whose pictures are in `pictures`, whose HTML tables foreign.lua reads, and
+    whose formulas pandoc sees.
+    """
     attached = cell.get("attachments", {})
 
     def written(found: re.Match) -> str:
@@ -162,26 +192,34 @@ def _source(tag: str) -> str:
 
 
 def html(text: str, pictures: Pictures) -> str:
-    """HTML for foreign.lua, without what runs or loads, followed by a sentence where colours are lost."""
+    """HTML for foreign.lua, without what runs or loads, followed by a sentence where colours are
+    lost.
+    """
     coloured = "<table" in text.lower() and COLOURED.search(text)
     kept = re.sub(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->", "", text, flags=re.S | re.I)
     kept = re.sub(
         r"<(iframe|video|audio|canvas|object|embed)\b([^>]*)>(?:.*?</\1\s*>)?",
-        lambda tag: f"<p><em>[&lt;{tag[1]}&gt; hanya tampil di JupyterLab: {_source(tag[2])}]</em></p>",
+        lambda tag: (
+            f"<p><em>[&lt;{tag[1]}&gt; hanya tampil di JupyterLab: {_source(tag[2])}]</em></p>"
+        ),
         kept,
         flags=re.S | re.I,
     )
     kept = re.sub(r"<img\b[^>]*>", lambda tag: _placed(tag[0], pictures, {}), kept, flags=re.I)
     if not kept.strip():
         kept = "<div></div>"
-    return fence(kept, "keluaran-html") + ("\n\n*[Warna tabel ini hanya tampil di JupyterLab.]*" if coloured else "")
+    return fence(kept, "keluaran-html") + (
+        "\n\n*[Warna tabel ini hanya tampil di JupyterLab.]*" if coloured else ""
+    )
 
 
-# --- outputs --------------------------------------------------------------------------------------------------------
+# --- outputs --------------------------------------------------------------------------------------
 
 
 def output(data: dict, number: int, pictures: Pictures, alone: bool) -> str:
-    """What a cell shows, as Markdown. number: of the cell, as a person counts; alone: whether the cell shows nothing else."""
+    """What a cell shows, as Markdown. number: of the cell, as a person counts; alone: whether the
+    cell shows nothing else.
+    """
     if "application/vnd.jupyter.widget-view+json" in data:
         # A control of the package has a static twin beside it.
         return "*[Kendali interaktif ini hanya tampil di JupyterLab.]*" if alone else ""
@@ -220,10 +258,16 @@ def _latex(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Printed text as a terminal shows it: without colours and control characters, a line after \\r instead of what it covers."""
+    """Printed text as a terminal shows it: without colours and control characters, a line after \\r
+    instead of what it covers.
+    """
     lines = strip_ansi(text).replace("\r\n", "\n").split("\n")
     shown = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
-    return re.sub(r"[^\n\t -\x7e\x80-\uffff\U00010000-\U0010ffff]|[\x80-\x9f\ufffe\uffff]|[\ud800-\udfff]", "", shown).rstrip()
+    return re.sub(
+        r"[^\n\t -\x7e\x80-\uffff\U00010000-\U0010ffff]|[\x80-\x9f\ufffe\uffff]|[\ud800-\udfff]",
+        "",
+        shown,
+    ).rstrip()
 
 
 def fence(text: str, kind: str) -> str:

@@ -1,9 +1,12 @@
-"""Compute the reference study: `make reference`, resumable; `make reference CHECK=3` trains three of its trainings again.
+"""Compute the reference study: `make reference`, resumable; `make reference CHECK=3` trains three
+of its trainings again.
 
-What is planned, in this order, first seed first: the course's recipe (ten seeds), every remedy (five), the learning curve and the
-other starting weights (three), the folds of a cross-validation, and the combination that the validation of all these chooses
-(five). Each training that has ended lies as one file in notebooks/reference/trainings/; results.json is made of these files and
-never edited by hand. It needs no network: the data are the phantom, the weights random. Ctrl-C keeps what is done.
+What is planned, in this order, first seed first: the course's recipe (ten seeds), every remedy
+(five), the learning curve and the other starting weights (three), the folds of a cross-validation,
+and the combination that the validation of all these chooses (five). Each training that has ended
+lies as one file in notebooks/reference/trainings/; results.json is made of these files and never
+edited by hand. It needs no network: the data are the phantom, the weights random. Ctrl-C keeps what
+is done.
 """
 
 import hashlib
@@ -25,7 +28,16 @@ from scipy.stats import t
 from cxr_helpers import comparison, evaluation, overfitting, reference, remedies, verdicts
 from cxr_helpers import data as datasets
 from cxr_helpers.data import Dataset, Split
-from cxr_helpers.engine import files, indonesian, parallel, phantom, results, runs, runtime, settings
+from cxr_helpers.engine import (
+    files,
+    indonesian,
+    parallel,
+    phantom,
+    results,
+    runs,
+    runtime,
+    settings,
+)
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.remedies import BASELINE, REMEDIES
@@ -37,13 +49,16 @@ from cxr_helpers.weights import Weights, resolve_weights
 EXTRA = 6000  # further test images
 BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
 STARTS = ("gabor",)  # beside the random start of the baseline
-# Of the mean test AUC, set in advance: so close must bfloat16 come. The recipe's seeds spread more than the combination's.
+# Of the mean test AUC, set in advance: so close must bfloat16 come. The recipe's seeds spread more
+# than the combination's.
 MARGINS = {"baseline": 0.02, "combination": 0.01}
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One training of the study: the name of its row, and what it needs; folder: of its file, if not the study's own."""
+    """One training of the study: the name of its row, and what it needs; folder: of its file, if
+    not the study's own.
+    """
 
     remedy: Remedy
     config: TrainConfig
@@ -60,13 +75,16 @@ class Planned:
         return self.remedy.recommendation == "cross_validation"
 
 
-# --- what is planned ------------------------------------------------------------------------------------------------
+# --- what is planned ------------------------------------------------------------------------------
 
 
 def with_extra(data: Dataset) -> Dataset:
     """The phantom with EXTRA more test images."""
     images, labels, truth = phantom.more_test_images(EXTRA)
-    return datasets.with_splits(data, extra=Split(images, labels, np.arange(EXTRA), truth, truth["patient"].astype(np.int64)))
+    return datasets.with_splits(
+        data,
+        extra=Split(images, labels, np.arange(EXTRA), truth, truth["patient"].astype(np.int64)),
+    )
 
 
 def plan(study: Setup, data: Dataset) -> list[Planned]:
@@ -77,11 +95,17 @@ def plan(study: Setup, data: Dataset) -> list[Planned]:
         planned += [_planned(study, remedy, seed, data) for remedy in known]
         planned += _few(study, seed, data) if seed < FEW_SEEDS else []
     for number, fold in enumerate(remedies.folds(data, 0), start=1):
-        planned.append(_planned(study, Remedy(f"fold{number}", "cross_validation", f"Lipatan {number}"), 0, fold))
+        planned.append(
+            _planned(
+                study, Remedy(f"fold{number}", "cross_validation", f"Lipatan {number}"), 0, fold
+            )
+        )
     return planned
 
 
-def _planned(study: Setup, remedy: Remedy, seed: int, data: Dataset, weights: Weights | None = None) -> Planned:
+def _planned(
+    study: Setup, remedy: Remedy, seed: int, data: Dataset, weights: Weights | None = None
+) -> Planned:
     return Planned(remedy, remedies.config_of(study, remedy, seed), data, weights or study.weights)
 
 
@@ -91,7 +115,10 @@ def plan_combination(study: Setup, data: Dataset, chosen: Combination) -> list[P
 
 def in_bfloat16(planned: list[Planned]) -> list[Planned]:
     """The same trainings in bfloat16, with files of their own; bench/precision.py trains them."""
-    return [replace(one, config=replace(one.config, precision="bfloat16"), folder=reference.BFLOAT16) for one in planned]
+    return [
+        replace(one, config=replace(one.config, precision="bfloat16"), folder=reference.BFLOAT16)
+        for one in planned
+    ]
 
 
 def _few(study: Setup, seed: int, data: Dataset) -> Iterator[Planned]:
@@ -105,7 +132,7 @@ def _few(study: Setup, seed: int, data: Dataset) -> Iterator[Planned]:
         yield _planned(study, Remedy(f"start_{kind}", "", start.title), seed, data, start)
 
 
-# --- its files ------------------------------------------------------------------------------------------------------
+# --- its files ------------------------------------------------------------------------------------
 
 
 def _digest(one: Trained) -> str:
@@ -128,7 +155,10 @@ def keep(planned: Planned, run: runs.Run) -> None:
         "n_train": len(planned.data.train),
         "patients": planned.data.train.n_patients,
         "digest": _digest(one),
-        **{name: getattr(one, name) for name in ("seconds", "parameters", "trained_parameters", "history")},
+        **{
+            name: getattr(one, name)
+            for name in ("seconds", "parameters", "trained_parameters", "history")
+        },
         "machine": runtime.processor(),
         "python": platform.python_version(),
         "ended": results.now(),
@@ -149,21 +179,29 @@ def _identity(planned: Planned) -> dict:
 
 
 def is_kept(planned: Planned) -> bool:
-    """Whether the file of this very training is there: same settings, images and starting weights."""
+    """Whether the file of this very training is there: same settings, images and starting
+    weights.
+    """
     found = reference.load(planned.path)
     if found is None:
         return False
     wanted = _identity(planned)
     defaults = asdict(TrainConfig())  # a setting that has come to TrainConfig since had its default
-    same = json.loads(json.dumps(wanted["config"])) == json.loads(json.dumps(defaults | found[0]["config"]))
+    same = json.loads(json.dumps(wanted["config"])) == json.loads(
+        json.dumps(defaults | found[0]["config"])
+    )
     return same and all(found[0]["identity"][name] == wanted[name] for name in ("data", "weights"))
 
 
 def rows(planned: list[Planned], names: list[str]) -> list[Row]:
-    """The rows of these names from the files that are there, in this order; seeds ascending. Rows without a file are left out."""
+    """The rows of these names from the files that are there, in this order; seeds ascending. Rows
+    without a file are left out.
+    """
     found = []
     for name in names:
-        each = sorted((one for one in planned if one.remedy.name == name), key=lambda one: one.config.seed)
+        each = sorted(
+            (one for one in planned if one.remedy.name == name), key=lambda one: one.config.seed
+        )
         loaded = [reference.load(one.path) for one in each if is_kept(one)]
         if loaded:
             about = loaded[0][0]
@@ -179,7 +217,7 @@ def rows(planned: list[Planned], names: list[str]) -> list[Row]:
     return found
 
 
-# --- what it says ---------------------------------------------------------------------------------------------------
+# --- what it says ---------------------------------------------------------------------------------
 
 
 def _names() -> list[str]:
@@ -188,9 +226,11 @@ def _names() -> list[str]:
 
 
 def combination(planned: list[Planned], study: Setup, data: Dataset) -> list[Planned] | None:
-    """The trainings of the combination that validation chooses, none where it points at fewer than two remedies.
+    """The trainings of the combination that validation chooses, none where it points at fewer than
+    two remedies.
 
-    None as long as a row lacks a seed: one seed may choose another combination than five, and every quick report trains it.
+    None as long as a row lacks a seed: one seed may choose another combination than five, and every
+    quick report trains it.
     """
     names = _names()
     if not all(is_kept(one) for one in planned if one.remedy.name in names):
@@ -200,7 +240,9 @@ def combination(planned: list[Planned], study: Setup, data: Dataset) -> list[Pla
 
 
 def precisions(planned: list[Planned], images: Images) -> list[dict]:
-    """How far training in bfloat16 is from float32: name and what `precision` says of each row of MARGINS."""
+    """How far training in bfloat16 is from float32: name and what `precision` says of each row of
+    MARGINS.
+    """
     found = []
     for name, margin in MARGINS.items():
         plan = [one for one in planned if one.remedy.name == name]
@@ -209,18 +251,24 @@ def precisions(planned: list[Planned], images: Images) -> list[dict]:
     return found
 
 
-def precision(ours: Row | None, theirs: Row | None, planned: int, margin: float, images: Images) -> dict:
-    """A row in bfloat16 (ours) beside the same in float32: margin, seeds (of either, and planned), shown.
+def precision(
+    ours: Row | None, theirs: Row | None, planned: int, margin: float, images: Images
+) -> dict:
+    """A row in bfloat16 (ours) beside the same in float32: margin, seeds (of either, and planned),
+    shown.
 
-    From LEAST_SEEDS of either on also "value" (mean test AUC in bfloat16 minus that in float32), "ci90" and "p" of two one-sided
-    tests. shown: whether every seed is there and the two are equivalent.
+    From LEAST_SEEDS of either on also "value" (mean test AUC in bfloat16 minus that in float32),
+    "ci90" and "p" of two one-sided tests. shown: whether every seed is there and the two are
+    equivalent.
     """
     seeds = [len(row.trained) if row else 0 for row in (ours, theirs)]
     about = {"margin": margin, "seeds": [*seeds, planned], "shown": False}
     if min(seeds) < comparison.LEAST_SEEDS:
         return about
     labels, patients, _ = images.judging()
-    tested = comparison.equivalent(comparison.differences(ours.test(), theirs.test(), labels, patients)["auc"], margin)
+    tested = comparison.equivalent(
+        comparison.differences(ours.test(), theirs.test(), labels, patients)["auc"], margin
+    )
     return about | asdict(tested) | {"shown": tested.shown and min(seeds) == planned}
 
 
@@ -246,7 +294,8 @@ def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
         "provenance": _provenance(study, data, everything, SEEDS if combined is None else 0),
     }
     files.write(
-        reference.FOLDER / "results.json", (json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n").encode()
+        reference.FOLDER / "results.json",
+        (json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n").encode(),
     )
     return body
 
@@ -261,10 +310,19 @@ def _folds(planned: list[Planned], images: Images) -> dict | None:
 
 
 def _provenance(study: Setup, data: Dataset, planned: list[Planned], more: int) -> dict:
-    """What the study was made with: of what differs between trainings, every value; more: trainings not named yet."""
-    extra = {"fingerprint": data.fingerprint, "extra": EXTRA, "without_extra": study.used.fingerprint}
+    """What the study was made with: of what differs between trainings, every value; more: trainings
+    not named yet.
+    """
+    extra = {
+        "fingerprint": data.fingerprint,
+        "extra": EXTRA,
+        "without_extra": study.used.fingerprint,
+    }
     about = [found[0] for one in planned if (found := reference.load(one.path))]
-    each = {name: sorted({str(one["identity"][name]) for one in about}) for name in ("torch", "threads", "code")}
+    each = {
+        name: sorted({str(one["identity"][name]) for one in about})
+        for name in ("torch", "threads", "code")
+    }
     return {
         "data": study.provenance()["data"] | extra,
         "weights": study.provenance()["weights"],
@@ -279,29 +337,44 @@ def _provenance(study: Setup, data: Dataset, planned: list[Planned], more: int) 
     }
 
 
-# --- computing it ---------------------------------------------------------------------------------------------------
+# --- computing it ---------------------------------------------------------------------------------
 
 
-def train(planned: list[Planned], study: Setup, n_jobs: int, cluster: str, title: str = "Studi acuan") -> None:
-    """Train what has no file yet, n_jobs at a time (on a cluster all at once); each file is written when its group has ended."""
+def train(
+    planned: list[Planned], study: Setup, n_jobs: int, cluster: str, title: str = "Studi acuan"
+) -> None:
+    """Train what has no file yet, n_jobs at a time (on a cluster all at once); each file is written
+    when its group has ended.
+    """
     missing = [one for one in planned if not is_kept(one)]
-    with bar(len(planned), title, initial=len(planned) - len(missing), unit="pelatihan") as progress:
+    with bar(
+        len(planned), title, initial=len(planned) - len(missing), unit="pelatihan"
+    ) as progress:
         while missing:
             start = missing[0].weights.digest
-            group = [one for one in missing if one.weights.digest == start][: None if cluster else n_jobs]
+            group = [one for one in missing if one.weights.digest == start][
+                : None if cluster else n_jobs
+            ]
             tasks = [(one.config, one.data) for one in group]
-            for one, run in zip(group, parallel.train(tasks, group[0].weights, study.device, n_jobs, cluster), strict=True):
+            for one, run in zip(
+                group,
+                parallel.train(tasks, group[0].weights, study.device, n_jobs, cluster),
+                strict=True,
+            ):
                 keep(one, run)
                 progress.update(1)
             missing = [one for one in missing if one not in group]
 
 
 def check(planned: list[Planned], study: Setup, n: int) -> bool:
-    """Train n kept trainings, drawn at random, again, each with the threads it had; say of each whether it agrees.
+    """Train n kept trainings, drawn at random, again, each with the threads it had; say of each
+    whether it agrees.
 
-    Bit for bit on the same kind of machine; else its AUC must lie where another seed's would: within the 95% prediction interval
-    of the row's seeds, for a fold of all folds (two tell no spread: then only the bits count). A processor's name does not tell
-    its kind, which virtual machines hide. So other bits on a processor of that name are said, and judged by the interval too.
+    Bit for bit on the same kind of machine; else its AUC must lie where another seed's would:
+    within the 95% prediction interval of the row's seeds, for a fold of all folds (two tell no
+    spread: then only the bits count). A processor's name does not tell its kind, which virtual
+    machines hide. So other bits on a processor of that name are said, and judged by the interval
+    too.
     """
     agree = True
     kept = [one for one in planned if is_kept(one)]
@@ -311,12 +384,24 @@ def check(planned: list[Planned], study: Setup, n: int) -> bool:
         with tempfile.TemporaryDirectory() as empty:
             os.environ[files.RUNS] = empty  # trained anew, not read
             again = verdicts.trained(
-                runs.get(one.config, one.data, one.weights, study.device, keep_weights=False), one.remedy.which
+                runs.get(one.config, one.data, one.weights, study.device, keep_weights=False),
+                one.remedy.which,
             )
         labels = one.data.test.labels
-        auc = [float(evaluation.area_under_curve(logits, labels)) for logits in (again.test, arrays["test"])]
-        alike = [each.remedy.name for each in kept if each.is_fold] if one.is_fold else [one.remedy.name]
-        seeds = [evaluation.area_under_curve(each.test, labels) for row in rows(kept, alike) for each in row.trained]
+        auc = [
+            float(evaluation.area_under_curve(logits, labels))
+            for logits in (again.test, arrays["test"])
+        ]
+        alike = (
+            [each.remedy.name for each in kept if each.is_fold]
+            if one.is_fold
+            else [one.remedy.name]
+        )
+        seeds = [
+            evaluation.area_under_curve(each.test, labels)
+            for row in rows(kept, alike)
+            for each in row.trained
+        ]
         same, near = _digest(again) == about["digest"], _within(auc[0], np.array(seeds))
         verdict = "sama bit demi bit" if same else "dalam sebaran seed" if near else "TIDAK COCOK"
         if not same and about["machine"] == runtime.processor():
@@ -330,23 +415,37 @@ def check(planned: list[Planned], study: Setup, n: int) -> bool:
 def _within(value: float, seeds: np.ndarray) -> bool:
     """Whether a value lies in the 95% prediction interval of these (n,): where one more would."""
     n = len(seeds)
-    return n > 2 and bool(abs(value - seeds.mean()) <= t.ppf(0.975, n - 1) * seeds.std(ddof=1) * np.sqrt(1 + 1 / n))
+    return n > 2 and bool(
+        abs(value - seeds.mean()) <= t.ppf(0.975, n - 1) * seeds.std(ddof=1) * np.sqrt(1 + 1 / n)
+    )
 
 
 def main() -> int:
-    n_jobs, cluster = settings.parse_jobs(os.environ.get("N_JOBS") or 1, os.environ.get("CLUSTER") or "")
+    n_jobs, cluster = settings.parse_jobs(
+        os.environ.get("N_JOBS") or 1, os.environ.get("CLUSTER") or ""
+    )
     again = os.environ.get("CHECK", "").strip()
     if again and not (again.isascii() and again.isdigit() and int(again) > 0):
-        raise InputError(f"CHECK={again} tidak dapat dipakai: berikan banyaknya pelatihan yang diulang, mulai dari 1.")
+        raise InputError(
+            f"CHECK={again} tidak dapat dipakai: "
+            "berikan banyaknya pelatihan yang diulang, mulai dari 1."
+        )
     study = open_setup(
-        data="phantom", weights="random", preset="full", device=os.environ.get("DEVICE") or "auto", precision="float32"
+        data="phantom",
+        weights="random",
+        preset="full",
+        device=os.environ.get("DEVICE") or "auto",
+        precision="float32",
     )
     data = with_extra(study.used)
     planned = plan(study, data)
     if again:
         return 0 if check(planned, study, int(again)) else 1
     missing = sum(not is_kept(one) for one in planned)
-    print(f"Studi acuan: {len(planned) - missing} dari {len(planned)} pelatihan tunggal sudah ada.", flush=True)
+    print(
+        f"Studi acuan: {len(planned) - missing} dari {len(planned)} pelatihan tunggal sudah ada.",
+        flush=True,
+    )
     try:
         train(planned, study, n_jobs, cluster)
         train(combination(planned, study, data) or [], study, n_jobs, cluster)

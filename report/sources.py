@@ -1,8 +1,9 @@
 """Decide once per build which data and weights are used: `python -m report.sources OUTPUT`.
 
-`auto` may ask the network; asking once, before the first notebook, keeps all notebooks on the same answer and tells the person at
-once, with the time that the trainings will take. The choice is written as JSON, which `open_study` reads (see files.SOURCES).
-Wrong input: one line, exit 2, nothing written.
+`auto` may ask the network; asking once, before the first notebook, keeps all notebooks on the same
+answer and tells the person at once, with the time that the trainings will take. The choice is
+written as JSON, which `open_study` reads (see files.SOURCES). Wrong input: one line, exit 2,
+nothing written.
 """
 
 import importlib
@@ -18,8 +19,12 @@ from report import check, depends
 
 
 def decide(output: Path) -> None:
-    """Open the study as the notebooks will, say what was found, and write the choice. Raises InputError."""
-    given = {name: os.environ.get(name.upper()) or value for name, value in settings.DEFAULTS.items()}
+    """Open the study as the notebooks will, say what was found, and write the choice. Raises
+    InputError.
+    """
+    given = {
+        name: os.environ.get(name.upper()) or value for name, value in settings.DEFAULTS.items()
+    }
     opened = setup.open_setup(**given | {"seed": check.seed(output.parent)})
     source = opened.data.source
     if given["data"] != "auto":  # what auto found has been said by data.resolve
@@ -27,12 +32,25 @@ def decide(output: Path) -> None:
     print(f"Bobot: {opened.weights.title}. {opened.weights.note}")
     classes = opened.data.classes
     print(f"Kelas: {classes[0]} (label 0) dan {classes[1]} (label 1).")
-    print(f"Preset: {opened.preset.name} pada {setup.device_name(opened.device)}, seed {opened.seed}.", flush=True)
+    print(
+        "Preset: "
+        f"{opened.preset.name} pada {setup.device_name(opened.device)}, seed {opened.seed}.",
+        flush=True,
+    )
     if opened.preset.name != "smoke":  # which is over before it could be measured
-        # Not imported: the line decides nothing, so a change of what it counts is no reason to build anew (report/depends.py).
+        # Not imported: the line decides nothing, so a change of what it counts is no reason to
+        # build anew (report/depends.py).
         forecast = importlib.import_module("report.forecast")
-        print(forecast.said(opened, *(os.environ.get(name) or "" for name in ("REPEAT", "N_JOBS", "CLUSTER"))), flush=True)
-    fields = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in vars(source).items()}
+        print(
+            forecast.said(
+                opened, *(os.environ.get(name) or "" for name in ("REPEAT", "N_JOBS", "CLUSTER"))
+            ),
+            flush=True,
+        )
+    fields = {
+        name: str(value.resolve()) if isinstance(value, Path) else value
+        for name, value in vars(source).items()
+    }
     choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}
     choice["precision"] = opened.precision
     files.write(output, json.dumps(choice, ensure_ascii=False, indent=1).encode())

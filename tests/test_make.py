@@ -145,6 +145,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(project, tmp_path):
     before, store = project.outputs(), tmp_path / "store"
     workers = 2 if runtime.cores() > 1 else 0
     (project.folder / "cxr_helpers/laboratory.py").touch()  # on which notebook 04 alone rests
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
     process = subprocess.Popen(
         ["make", *SETTINGS, "N_JOBS=2", f"PYTHON={sys.executable}"],
         cwd=project.folder,

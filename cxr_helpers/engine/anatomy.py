@@ -1,21 +1,27 @@
-"""How the phantom is drawn: from the values of some patients to radiographs of 28×28 pixels and the masks that go with them.
+"""How the phantom is drawn: from the values of some patients to radiographs of 28×28 pixels and the
+masks that go with them.
 
 The way of a picture, in physical terms:
-  patient (centimetres) → thickness of each tissue along the ray → Beer–Lambert → scatter and exposure → 4×4 pixels of the
-  fine grid summed into one → quantum and electronic noise → window to uint8.
+  patient (centimetres) → thickness of each tissue along the ray → Beer–Lambert → scatter and
+  exposure → 4×4 pixels of the fine grid summed into one → quantum and electronic noise → window
+  to uint8.
 Who is drawn, and what each value of a patient means, stands in phantom.py.
 
-Shapes: B patients are drawn together. p, the values of the patients, holds float32 (B,1,1) by name, lengths in cm, flags as
-0 or 1; a field is an array (B,112,112) on the fine grid, float32 unless it says otherwise, thicknesses in cm along the ray.
+Shapes: B patients are drawn together. p, the values of the patients, holds float32 (B,1,1) by name,
+lengths in cm, flags as 0 or 1; a field is an array (B,112,112) on the fine grid, float32 unless it
+says otherwise, thicknesses in cm along the ray.
 
 Sources
-  Beer–Lambert, I = I0·exp(−Σ μ_i·t_i), and its use in radiography: Bushberg et al., The Essential Physics of Medical Imaging.
-  Attenuation coefficients: Hubbell & Seltzer, Tables of X-Ray Mass Attenuation Coefficients, NISTIR 5632 (NIST, 1995), and
-    NIST XCOM; read at 60 keV, near the mean energy of a 120 kVp chest beam, for the ICRU-44 tissues.
-  Pneumothorax (visceral pleural line, no lung markings beyond it, mediastinal shift under tension): O'Connor & Morgan,
-    Radiological review of pneumothorax, BMJ 330 (2005) 1493.
+  Beer–Lambert, I = I0·exp(−Σ μ_i·t_i), and its use in radiography: Bushberg et al., The Essential
+    Physics of Medical Imaging.
+  Attenuation coefficients: Hubbell & Seltzer, Tables of X-Ray Mass Attenuation Coefficients,
+    NISTIR 5632 (NIST, 1995), and NIST XCOM; read at 60 keV, near the mean energy of a 120 kVp chest
+    beam, for the ICRU-44 tissues.
+  Pneumothorax (visceral pleural line, no lung markings beyond it, mediastinal shift under tension):
+    O'Connor & Morgan, Radiological review of pneumothorax, BMJ 330 (2005) 1493.
 
-Image side: column 0 is the patient's right, as a radiograph is hung; the heart points to the right of the image.
+Image side: column 0 is the patient's right, as a radiograph is hung; the heart points to the right
+of the image.
 """
 
 import re
@@ -36,8 +42,8 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Rays:
-    """What the rays meet, as fields: soft tissue, lung and bone in cm, the lung's density (1 is nominal), and what lies in or on
-    the patient as attenuation without a unit; known: see `draw`.
+    """What the rays meet, as fields: soft tissue, lung and bone in cm, the lung's density (1 is
+    nominal), and what lies in or on the patient as attenuation without a unit; known: see `draw`.
     """
 
     soft: np.ndarray
@@ -48,16 +54,20 @@ class Rays:
     known: Arrays
 
     def transmitted(self) -> np.ndarray:
-        """Share of the beam that goes through, by Beer–Lambert. Bone stands in the place of soft tissue."""
+        """Share of the beam that goes through, by Beer–Lambert. Bone stands in the place of soft
+        tissue.
+        """
         lung = MU_LUNG * self.density * self.lung
-        return np.exp(-(MU_SOFT * self.soft + lung + (MU_BONE - MU_SOFT) * self.bone + self.foreign))
+        return np.exp(
+            -(MU_SOFT * self.soft + lung + (MU_BONE - MU_SOFT) * self.bone + self.foreign)
+        )
 
 
 def draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
     """Images (B,28,28) uint8, and what is known of them.
 
-    heart, lungs (both hemithoraces, air included), pneumothorax, tube_mask: (B,28,28) bool; size: (B,) float32, the air as a
-    share of its hemithorax's area, 0 without a pneumothorax.
+    heart, lungs (both hemithoraces, air included), pneumothorax, tube_mask: (B,28,28) bool; size:
+    (B,) float32, the air as a share of its hemithorax's area, 0 without a pneumothorax.
     """
     rays = cast(rng, p)
     return detect(rng, rays.transmitted(), p), rays.known
@@ -66,7 +76,8 @@ def draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
 def cast(rng: np.random.Generator, p: Arrays) -> Rays:
     """The patients as the rays meet them."""
     cloud, blotches, speckle = (
-        rng.standard_normal((len(p["field"]), n, n), dtype=np.float32) for n in (SIZE // 2, SIZE, SIZE * 2)
+        rng.standard_normal((len(p["field"]), n, n), dtype=np.float32)
+        for n in (SIZE // 2, SIZE, SIZE * 2)
     )
     at = _place(p)
     cage = _rib_cage(p, at)
@@ -94,7 +105,9 @@ def cast(rng: np.random.Generator, p: Arrays) -> Rays:
 
 
 def _ramp(distance: np.ndarray, width: float = 0.5) -> np.ndarray:
-    """0 outside, 1 inside, linear over `width` cm around the edge at distance 0 (positive inside)."""
+    """0 outside, 1 inside, linear over `width` cm around the edge at distance 0 (positive
+    inside).
+    """
     return np.clip(distance / width + 0.5, 0, 1)
 
 
@@ -116,7 +129,9 @@ def _coarse(field: np.ndarray) -> np.ndarray:
 
 
 def _add(field: np.ndarray, amount: np.ndarray, shape) -> None:
-    """field[i] += amount[i]·shape(i) for the patients i that have any: what few have is computed for few."""
+    """field[i] += amount[i]·shape(i) for the patients i that have any: what few have is computed
+    for few.
+    """
     rows = np.flatnonzero(amount)
     if rows.size:
         field[rows] += amount[rows] * shape(rows)
@@ -129,9 +144,9 @@ def _add(field: np.ndarray, amount: np.ndarray, shape) -> None:
 class Place:
     """Where the ray of each fine pixel meets the patient, in cm.
 
-    across (B,1,112), down (B,112,1): from the middle of the detector, moved with the patient but not turned.
-    x, y: to the right of the image and downwards, origin on the spine between apex and diaphragm. ax: |x|.
-    left: 1 on the patient's left (right of the image), else 0.
+    across (B,1,112), down (B,112,1): from the middle of the detector, moved with the patient but
+    not turned. x, y: to the right of the image and downwards, origin on the spine between apex and
+    diaphragm. ax: |x|. left: 1 on the patient's left (right of the image), else 0.
     """
 
     across: np.ndarray
@@ -146,9 +161,10 @@ class Place:
 class Cage:
     """The rib cage as fields.
 
-    h: 1 at the apex, 0 at the widest level. lateral, lateral2: 0 at the spine, 1 at the inner side of the ribs, and its square.
-    dome: y of the diaphragm (cm). above: height over it (cm). cavity: depth of the thoracic cavity (cm along the ray).
-    ptx_half: 1 in the hemithorax that holds the air of a pneumothorax, else 0.
+    h: 1 at the apex, 0 at the widest level. lateral, lateral2: 0 at the spine, 1 at the inner side
+    of the ribs, and its square. dome: y of the diaphragm (cm). above: height over it (cm). cavity:
+    depth of the thoracic cavity (cm along the ray). ptx_half: 1 in the hemithorax that holds the
+    air of a pneumothorax, else 0.
     """
 
     h: np.ndarray
@@ -164,9 +180,10 @@ class Cage:
 class Middle:
     """Mediastinum and heart, and the lung that they leave room for, as fields.
 
-    mx: x from the middle of the mediastinum (cm). edge: distance inwards from its border (cm, negative in the lung).
-    heart_y (B,1,1): y of the heart's centre (cm). heart_r2: squared distance from it, 1 at the heart's outline.
-    solid: heart and mediastinum, lung: what else the cavity holds (cm along the ray). chest: bool, rays through lung alone.
+    mx: x from the middle of the mediastinum (cm). edge: distance inwards from its border (cm,
+    negative in the lung). heart_y (B,1,1): y of the heart's centre (cm). heart_r2: squared distance
+    from it, 1 at the heart's outline. solid: heart and mediastinum, lung: what else the cavity
+    holds (cm along the ray). chest: bool, rays through lung alone.
     """
 
     mx: np.ndarray
@@ -189,7 +206,9 @@ def _place(p: Arrays) -> Place:
 
 
 def _rib_cage(p: Arrays, at: Place) -> Cage:
-    """Inner half-width at each height, the two domes of the diaphragm, and the depth of the cavity along the ray."""
+    """Inner half-width at each height, the two domes of the diaphragm, and the depth of the cavity
+    along the ray.
+    """
     half, widest = p["half_width"], p["dome_right"] + 1
     h = np.clip((widest - at.y) / (widest - p["apex"]), 0, 1)
     h4 = np.square(h * h)
@@ -210,12 +229,18 @@ def _mediastinum(p: Arrays, at: Place, cage: Cage) -> Middle:
     mx = at.x - centre * np.clip(0.6 + 0.05 * at.y, 0, 1)
     edge = p["mediastinum"] + 0.06 * np.clip(at.y + 6, 0, None) - np.abs(mx)
     edge += p["knob"] * np.clip(1 - np.square((at.y + 4.5) / 2.2), 0, None) * (mx > 0)
-    # The heart: an ellipse whose width as projected, not its long axis, makes the cardiothoracic ratio.
+    # The heart: an ellipse whose width as projected, not its long axis, makes the cardiothoracic
+    # ratio.
     width = p["ratio"] * 2 * p["half_width"]
     cos, sin = np.cos(p["heart_tilt"]), np.sin(p["heart_tilt"])
     long = width / 2 / np.sqrt(cos * cos + np.square(p["heart_slim"] * sin))
     short = long * p["heart_slim"]
-    heart_y = p["dome_right"] + p["dome_lower_left"] + 1.5 - np.sqrt(np.square(long * sin) + np.square(short * cos))
+    heart_y = (
+        p["dome_right"]
+        + p["dome_lower_left"]
+        + 1.5
+        - np.sqrt(np.square(long * sin) + np.square(short * cos))
+    )
     hx, hy = at.x - centre - p["heart_left"] * width, at.y - heart_y
     heart_r2 = np.square((cos * hx + sin * hy) / long) + np.square((cos * hy - sin * hx) / short)
     heart = np.minimum(1.4 * long * np.sqrt(np.clip(2 * (1 - heart_r2), 0, 1)), 0.85 * cage.cavity)
@@ -225,14 +250,16 @@ def _mediastinum(p: Arrays, at: Place, cage: Cage) -> Middle:
     return Middle(mx, edge, heart_y, heart_r2, solid, lung, chest)
 
 
-# ---------------------------------------------------------------- pneumothorax, lung, and findings in it
+# ---------------------------------------------------------------- pneumothorax, lung, and findings
 
 
-def _pneumothorax(p: Arrays, cage: Cage, middle: Middle) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pneumothorax(
+    p: Arrays, cage: Cage, middle: Middle
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The lung falls back from ribs and apex until the wanted share of the hemithorax is air.
 
-    air: field, 1 where the lung has gone, else 0. pleura: field, the visceral pleura seen edge-on (cm). size: (B,) float32,
-    share of the hemithorax's area that is air.
+    air: field, 1 where the lung has gone, else 0. pleura: field, the visceral pleura seen edge-on
+    (cm). size: (B,) float32, share of the hemithorax's area that is air.
     """
     hemi = middle.chest & (cage.ptx_half > 0)
     air, pleura = np.zeros_like(cage.h), np.zeros_like(cage.h)
@@ -247,10 +274,14 @@ def _pneumothorax(p: Arrays, cage: Cage, middle: Middle) -> tuple[np.ndarray, np
     return air, pleura, size
 
 
-def _lung_density(p: Arrays, cage: Cage, air: np.ndarray, blotches: np.ndarray, speckle: np.ndarray) -> np.ndarray:
-    """Density of the lung as a field, 1 is nominal: collapse, then the markings, noise of (B,28,28) and (B,56,56).
+def _lung_density(
+    p: Arrays, cage: Cage, air: np.ndarray, blotches: np.ndarray, speckle: np.ndarray
+) -> np.ndarray:
+    """Density of the lung as a field, 1 is nominal: collapse, then the markings, noise of (B,28,28)
+    and (B,56,56).
 
-    Lung markings fade towards the ribs, in fibrosis not at the base, and are absent where there is air only.
+    Lung markings fade towards the ribs, in fibrosis not at the base, and are absent where there is
+    air only.
     """
     collapse = cage.ptx_half * p["ptx_size"] / (1 - p["ptx_size"])  # the same tissue in less room
     density = p["lung"] * (1 + collapse) * (1 - air * p["ptx_depth"])
@@ -260,10 +291,14 @@ def _lung_density(p: Arrays, cage: Cage, air: np.ndarray, blotches: np.ndarray, 
     return density
 
 
-def _water(p: Arrays, at: Place, cage: Cage, middle: Middle, air: np.ndarray, cloud: np.ndarray) -> np.ndarray:
-    """Fluid or tissue in the place of lung (cm along the ray): vessels at the hilum, then the findings.
+def _water(
+    p: Arrays, at: Place, cage: Cage, middle: Middle, air: np.ndarray, cloud: np.ndarray
+) -> np.ndarray:
+    """Fluid or tissue in the place of lung (cm along the ray): vessels at the hilum, then the
+    findings.
 
-    cloud: (B,14,14), unevenness of diffuse shadows around 1. Never more than there is lung, none in the air.
+    cloud: (B,14,14), unevenness of diffuse shadows around 1. Never more than there is lung, none in
+    the air.
     """
     water = 2.2 * p["hilum"] * np.clip(1 - np.square((np.abs(middle.mx) - 3.8) / 2.5), 0, None)
     water *= np.clip(1 - np.square((at.y + 0.5 - 0.8 * at.left) / 4), 0, None)
@@ -277,7 +312,9 @@ def _water(p: Arrays, at: Place, cage: Cage, middle: Middle, air: np.ndarray, cl
         return (p["effusion_side"][i] * at.x[i] > 0) * middle.lung[i] * _ramp(depth, 1.2)
 
     def plate(i):
-        return (p["plate_side"][i] * at.x[i] > 0) * _ramp(0.6 - np.abs(at.y[i] - p["plate_y"][i] - 0.15 * at.ax[i]))
+        return (p["plate_side"][i] * at.x[i] > 0) * _ramp(
+            0.6 - np.abs(at.y[i] - p["plate_y"][i] - 0.15 * at.ax[i])
+        )
 
     _add(water, p["haze"], haze)
     _add(water, np.sign(p["effusion"]), effusion)
@@ -304,21 +341,33 @@ def _add_spots(water: np.ndarray, p: Arrays, at: Place) -> None:
 def _trunk(p: Arrays, at: Place, cage: Cage) -> np.ndarray:
     """Trunk and neck around the thoracic cavity: soft tissue in cm along the ray."""
     slope = np.clip(at.y - p["shoulder"], -9, 0)
-    outer = p["half_width"] + 3.2 + p["fat"] + 2 * np.clip(1 - np.square((at.y - p["shoulder"]) / 5), 0, None) + 2.2 * slope
+    outer = (
+        p["half_width"]
+        + 3.2
+        + p["fat"]
+        + 2 * np.clip(1 - np.square((at.y - p["shoulder"]) / 5), 0, None)
+        + 2.2 * slope
+    )
     outer = np.maximum(outer, 5.5 + 0.3 * p["fat"])
-    trunk = (p["depth"] + 4 + 2 * p["fat"] + 0.75 * slope) * np.sqrt(_half_ellipse(np.square(at.ax / outer)))
+    trunk = (p["depth"] + 4 + 2 * p["fat"] + 0.75 * slope) * np.sqrt(
+        _half_ellipse(np.square(at.ax / outer))
+    )
     return np.maximum(trunk - cage.cavity, 0)
 
 
 def _from_arm(p: Arrays, at: Place, i: np.ndarray) -> np.ndarray:
-    """Distance (cm) of the patients' rays i from the axis of the upper arm that hangs beside the trunk; above it, infinite."""
+    """Distance (cm) of the patients' rays i from the axis of the upper arm that hangs beside the
+    trunk; above it, infinite.
+    """
     distance = np.abs(at.ax[i] - p["half_width"][i] - p["fat"][i] - 9)
     return np.where(at.y[i] > p["shoulder"][i], distance, np.float32(np.inf))
 
 
 def _add_breasts_and_arms(soft: np.ndarray, p: Arrays, at: Place) -> None:
     def breast(i):
-        r2 = np.square((at.ax[i] - 0.55 * p["half_width"][i]) / 6) + np.square((at.y[i] - p["breast_y"][i]) / 5)
+        r2 = np.square((at.ax[i] - 0.55 * p["half_width"][i]) / 6) + np.square(
+            (at.y[i] - p["breast_y"][i]) / 5
+        )
         return _half_ellipse(r2)
 
     _add(soft, p["breast"], breast)
@@ -326,7 +375,9 @@ def _add_breasts_and_arms(soft: np.ndarray, p: Arrays, at: Place) -> None:
 
 
 def _add_gas(soft: np.ndarray, p: Arrays, at: Place, cage: Cage, middle: Middle) -> None:
-    """Gas in the place of soft tissue: trachea, bowel, a bubble in the stomach below the left dome, another in a hernia."""
+    """Gas in the place of soft tissue: trachea, bowel, a bubble in the stomach below the left dome,
+    another in a hernia.
+    """
     soft -= 1.5 * _ramp(0.8 - np.abs(middle.mx)) * _ramp(-1 - at.y)
     loops = np.sin(0.5 * at.x + p["bowel"]) * np.sin(0.8 * at.y + 3 * p["bowel"])
     soft -= 3 * np.clip(loops - 0.4, 0, None) * _ramp(-cage.above - 5, 3)
@@ -338,7 +389,9 @@ def _add_gas(soft: np.ndarray, p: Arrays, at: Place, cage: Cage, middle: Middle)
 
     def sac(i):  # behind the heart: fluid below, gas above
         r2 = np.square(at.x[i] - 1.5) + np.square(at.y[i] - middle.heart_y[i] - 2)
-        return _half_ellipse(r2 / np.square(p["hernia"][i])) * (1.5 - 3 * (at.y[i] < middle.heart_y[i] + 1.5))
+        return _half_ellipse(r2 / np.square(p["hernia"][i])) * (
+            1.5 - 3 * (at.y[i] < middle.heart_y[i] + 1.5)
+        )
 
     _add(soft, p["stomach"], bubble)
     _add(soft, p["hernia"], sac)
@@ -353,8 +406,15 @@ def _bone(p: Arrays, at: Place, cage: Cage) -> np.ndarray:
     back = np.cos(turn * (at.y - 1.4 * u - 3.2 * u * u * u))
     front = np.cos(turn * (at.y + 4.5 * u)) * (u > 0.3)
     ribs = 0.75 * np.clip(back - 0.2, 0, None) + 0.4 * np.clip(front - 0.3, 0, None)
-    tangent = np.minimum(1 / np.sqrt(np.clip(1.05 - cage.lateral2, 0.1, None)), 2.5)  # more bone where the ray grazes a rib
-    bone = ribs * tangent * _ramp((1.04 - cage.lateral) * half) * _ramp(cage.above + 3, 4) * (cage.h > 0)
+    # more bone where the ray grazes a rib
+    tangent = np.minimum(1 / np.sqrt(np.clip(1.05 - cage.lateral2, 0.1, None)), 2.5)
+    bone = (
+        ribs
+        * tangent
+        * _ramp((1.04 - cage.lateral) * half)
+        * _ramp(cage.above + 3, 4)
+        * (cage.h > 0)
+    )
     bone += 1.8 * _ramp(1.9 - at.ax, 0.8) * (1 + 0.15 * np.cos(np.float32(2 * np.pi / 2.6) * at.y))
     clavicle = at.y - p["shoulder"] - 1.6 + 0.14 * at.ax - 0.8 * np.sin(at.ax * 0.35)
     bone += 1.1 * _ramp(0.75 - np.abs(clavicle), 0.6) * _ramp(at.ax - 1.8) * _ramp(half + 1 - at.ax)
@@ -381,12 +441,18 @@ def _tube(p: Arrays, at: Place) -> np.ndarray:
 
 
 def _devices(p: Arrays, at: Place, middle: Middle, tube: np.ndarray) -> np.ndarray:
-    """Chest tube, venous line, electrodes, pacemaker and the letter of the side: attenuation along the ray, without a unit."""
+    """Chest tube, venous line, electrodes, pacemaker and the letter of the side: attenuation along
+    the ray, without a unit.
+    """
     foreign = 0.9 * tube
 
     def electrodes(i):
-        wire = (np.abs(at.x[i] - p["lead_x"][i] - p["lead_slope"][i] * at.y[i]) < 0.2) * (at.y[i] > -9)
-        return 0.5 * wire + 0.8 * (np.square(at.ax[i] - 8) + np.square(at.y[i] + 6 - 3 * at.left[i]) < 0.8)
+        wire = (np.abs(at.x[i] - p["lead_x"][i] - p["lead_slope"][i] * at.y[i]) < 0.2) * (
+            at.y[i] > -9
+        )
+        return 0.5 * wire + 0.8 * (
+            np.square(at.ax[i] - 8) + np.square(at.y[i] + 6 - 3 * at.left[i]) < 0.8
+        )
 
     def generator(i):
         case = np.square((at.x[i] - 8.5) / 2.2) + np.square((at.y[i] + 7.5) / 1.8) < 1
@@ -397,7 +463,11 @@ def _devices(p: Arrays, at: Place, middle: Middle, tube: np.ndarray) -> np.ndarr
         beside_edge = np.abs(at.across[i] * p["marker"][i] - 0.36 * p["field"][i]) < 0.7
         return beside_edge * (np.abs(at.down[i] - p["shift_y"][i] + 0.4 * p["field"][i]) < 0.9)
 
-    _add(foreign, p["line"], lambda i: 0.5 * (np.abs(middle.mx[i] + 2.4 + 0.05 * at.y[i]) < 0.25) * (at.y[i] < 1))
+    _add(
+        foreign,
+        p["line"],
+        lambda i: 0.5 * (np.abs(middle.mx[i] + 2.4 + 0.05 * at.y[i]) < 0.25) * (at.y[i] < 1),
+    )
     _add(foreign, p["leads"], electrodes)
     _add(foreign, p["pacemaker"], generator)
     _add(foreign, 2 * np.abs(p["marker"]), letter)
@@ -405,19 +475,29 @@ def _devices(p: Arrays, at: Place, middle: Middle, tube: np.ndarray) -> np.ndarr
 
 
 def detect(rng: np.random.Generator, transmitted: np.ndarray, p: Arrays) -> np.ndarray:
-    """Transmitted share of the beam on the fine grid (B,112,112) → image (B,28,28) uint8, dense tissue bright."""
+    """Transmitted share of the beam on the fine grid (B,112,112) → image (B,28,28) uint8, dense
+    tissue bright.
+    """
     primary = _coarse(transmitted)
-    scattered = p["scatter"] * primary[:, 6:-6, 6:-6].mean(axis=(1, 2), keepdims=True)  # comes from the patient, not the air
+    # comes from the patient, not the air
+    scattered = p["scatter"] * primary[:, 6:-6, 6:-6].mean(axis=(1, 2), keepdims=True)
     photons = 2e5 * p["exposure"] * (primary + scattered)
     counts = photons + np.sqrt(photons) * rng.standard_normal(photons.shape, dtype=np.float32)
     counts += 20 * rng.standard_normal(photons.shape, dtype=np.float32)  # electronic noise
     signal = -np.log(np.maximum(counts, 50))
-    # The window follows the histogram of the middle of the picture, as automatic processing does, not quite well.
+    # The window follows the histogram of the middle of the picture, as automatic processing does,
+    # not quite well.
     middle = np.sort(signal[:, 5:-3, 4:-4].reshape(len(signal), -1), axis=1)
     low, high = (middle[:, int(q * middle.shape[1]), None, None] for q in (0.02, 0.99))
-    value = (signal - low) / (1.35 * (high - low) * p["width"]) + 0.17 + p["level"] - 0.1 * np.log(p["exposure"])
+    value = (
+        (signal - low) / (1.35 * (high - low) * p["width"])
+        + 0.17
+        + p["level"]
+        - 0.1 * np.log(p["exposure"])
+    )
     value = np.power(np.clip(value, 0, 1), p["gamma"])
     column, row = np.arange(SIZE)[None, None, :], np.arange(SIZE)[None, :, None]
     exposed = (column >= p["crop_left"]) & (column < SIZE - p["crop_right"])
-    exposed = exposed & (row >= p["crop_top"]) & (row < SIZE - p["crop_bottom"])  # the collimator's leaves
+    # the collimator's leaves
+    exposed = exposed & (row >= p["crop_top"]) & (row < SIZE - p["crop_bottom"])
     return np.rint(250 * value * exposed).astype(np.uint8)

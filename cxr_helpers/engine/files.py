@@ -1,6 +1,8 @@
-"""Where the project keeps its files, and how they are written: whole or not at all, by one process at a time.
+"""Where the project keeps its files, and how they are written: whole or not at all, by one process
+at a time.
 
-The names of every environment variable that moves a place or passes something on to a notebook's process stand here.
+The names of every environment variable that moves a place or passes something on to a notebook's
+process stand here.
 """
 
 import os
@@ -13,30 +15,40 @@ ROOT = Path(__file__).resolve().parent.parent.parent  # of the code
 REFERENCE = ROOT / "notebooks" / "reference"  # the reference study
 # Other places than <project>/runs and <project>/data.
 RUNS, DATA = "CXR_RUNS", "CXR_DATA"
-# Set by report/execute.py: the folder that collects the results of a notebook until it has ended well, the file in which
-# report/sources.py wrote what `auto` chose, and the terminal behind the notebook ("" if there is none).
+# Set by report/execute.py: the folder that collects the results of a notebook until it has ended
+# well, the file in which report/sources.py wrote what `auto` chose, and the terminal behind the
+# notebook ("" if there is none).
 RESULTS, SOURCES, TERMINAL = "CXR_RESULTS", "CXR_SOURCES", "CXR_TERMINAL"
 STUDENT = "CXR_STUDENT"  # set by report/execute.py: name and number of the student, as JSON
 THREADS = "CXR_THREADS"  # threads of a training on a CPU
 
 
 def project() -> Path:
-    """The clone in which a notebook works: the nearest one around the working folder, else the code's own."""
+    """The clone in which a notebook works: the nearest one around the working folder, else the
+    code's own.
+    """
     try:
         here = Path.cwd()
     except OSError:  # the folder was deleted
         return ROOT
-    clones = (folder for folder in (here, *here.parents) if (folder / "cxr_helpers/engine/files.py").is_file())
+    clones = (
+        folder
+        for folder in (here, *here.parents)
+        if (folder / "cxr_helpers/engine/files.py").is_file()
+    )
     return next(clones, ROOT)
 
 
 def elsewhere() -> str:
-    """What a person must know where the helpers are another clone's than the notebook, in Indonesian; else ""."""
+    """What a person must know where the helpers are another clone's than the notebook, in
+    Indonesian; else "".
+    """
     if project().resolve() == ROOT:
         return ""
     return (
-        f"Catatan: paket cxr_helpers diimpor dari {ROOT}, sedangkan notebook ini ada di {project()}. Hasil dan pelatihan "
-        "disimpan di folder notebook ini; agar kodenya pun dipakai, jalankan `make setup` lalu `make lab` di sana."
+        f"Catatan: paket cxr_helpers diimpor dari {ROOT}, sedangkan notebook ini ada "
+        f"di {project()}. Hasil dan pelatihan disimpan di folder notebook ini; "
+        "agar kodenya pun dipakai, jalankan `make setup` lalu `make lab` di sana."
     )
 
 
@@ -49,7 +61,9 @@ def data_folder() -> Path:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also through a power cut: temporary file beside `path`, fsync, rename. Raises OSError."""
+    """Whole or not at all, also through a power cut: temporary file beside `path`, fsync, rename.
+    Raises OSError.
+    """
     partial = path.with_name(f".{path.name}.part")
     try:
         with open(partial, "wb") as stream:
@@ -64,11 +78,13 @@ def write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock file `path`; while another process holds it, say `waiting` (Indonesian) and wait.
+    """Hold the lock file `path`; while another process holds it, say `waiting` (Indonesian) and
+    wait.
 
     Creates the folder. Raises OSError where it cannot be written.
     """
-    from filelock import FileLock, Timeout  # not above: report/check.py runs before it is known that the packages are there
+    # not above: report/check.py runs before it is known that the packages are there
+    from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)

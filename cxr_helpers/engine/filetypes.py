@@ -1,9 +1,12 @@
-"""What a file is by its first bytes, for the one line that says why it cannot be what a setting needs."""
+"""What a file is by its first bytes, for the one line that says why it cannot be what a setting
+needs.
+"""
 
 import re
 from pathlib import Path
 
-# (at which byte, the bytes there, what such a file is in Indonesian). The first that matches speaks.
+# (at which byte, the bytes there, what such a file is in Indonesian). The first that matches
+# speaks.
 MARKS = (
     (0, b"version https://git-lfs", "penunjuk Git LFS: jalankan git lfs pull"),
     (0, b"\x89PNG\r\n", "gambar PNG"),
@@ -24,11 +27,14 @@ MARKS = (
 )
 PICTURES = ("gambar", "citra")
 TEXT = "berkas teks"
-ADDRESS = re.compile(r"\w{2,}:/")  # of the web, also where a Path has made one slash of two; C:/ is a disk
+# of the web, also where a Path has made one slash of two; C:/ is a disk
+ADDRESS = re.compile(r"\w{2,}:/")
 
 
 def kind(path: Path) -> str | None:
-    """'gambar PNG', 'halaman web', …; None where the first bytes tell nothing. Raises OSError where it cannot be read."""
+    """'gambar PNG', 'halaman web', …; None where the first bytes tell nothing. Raises OSError where
+    it cannot be read.
+    """
     with open(path, "rb") as file:
         head = file.read(512)
     for at, mark, what in MARKS:

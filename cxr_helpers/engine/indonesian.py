@@ -1,4 +1,6 @@
-"""Numbers, dates and lists as an Indonesian reader expects them: the rules of Babel's `id` locale, with a true minus sign."""
+"""Numbers, dates and lists as an Indonesian reader expects them: the rules of Babel's `id` locale,
+with a true minus sign.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +15,15 @@ MISSING = "–"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """1234.5 → '1.234,5' (digits=1). A missing value (None, NaN) is '–'; what rounds to zero has no sign."""
+    """1234.5 → '1.234,5' (digits=1). A missing value (None, NaN) is '–'; what rounds to zero has no
+    sign.
+    """
     if value is None or not math.isfinite(value):
         return MISSING
     exact = Decimal(value) if isinstance(value, (int, float)) else Decimal(float(value))
-    text = format_decimal(exact, format="#,##0" + ("." + "0" * digits if digits else ""), locale=LOCALE)
+    text = format_decimal(
+        exact, format="#,##0" + ("." + "0" * digits if digits else ""), locale=LOCALE
+    )
     negative = text.startswith("-") and any(c in text for c in "123456789")
     return ("−" if negative else "") + text.removeprefix("-")
 
@@ -44,7 +50,9 @@ def points(value: float, digits: int = 1) -> str:
 
 
 def interval(ci: Sequence[float], digits: int = 1, scale: float = 100) -> str:
-    """(0.81, 0.88) → '81,0–88,0'; an interval that holds negative numbers is written with 'hingga'."""
+    """(0.81, 0.88) → '81,0–88,0'; an interval that holds negative numbers is written with
+    'hingga'.
+    """
     low, high = (number(scale * bound, digits) for bound in ci)
     return f"{low} hingga {high}" if "−" in low + high else f"{low}–{high}"
 
@@ -64,7 +72,8 @@ def duration(seconds: float) -> str:
 
 def date(iso: str) -> str:
     """'2026-11-23T18:00:00+00:00' → '23 November 2026'."""
-    from babel.dates import format_date  # not above: it takes longer to import than all the rest, and only the cover needs it
+    # not above: it takes longer to import than all the rest, and only the cover needs it
+    from babel.dates import format_date
 
     return format_date(datetime.fromisoformat(iso), format="long", locale=LOCALE)
 

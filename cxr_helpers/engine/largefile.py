@@ -1,7 +1,8 @@
-"""A few rows of a large npz without the whole of it in memory: read in pieces once, kept beside the data, mapped afterwards.
+"""A few rows of a large npz without the whole of it in memory: read in pieces once, kept beside the
+data, mapped afterwards.
 
-ChestMNIST at 224×224 pixels is 3.9 GB of training images unpacked; the two classes are 2,306 of its 78,468 images, 116 MB.
-The npy format: NumPy Enhancement Proposal 1.
+ChestMNIST at 224×224 pixels is 3.9 GB of training images unpacked; the two classes are 2,306 of its
+78,468 images, 116 MB. The npy format: NumPy Enhancement Proposal 1.
 """
 
 import hashlib
@@ -25,13 +26,18 @@ def is_large(shape: tuple[int, ...]) -> bool:
 
 
 def rows(path: Path, name: str, wanted: np.ndarray, folder: Path | None = None) -> np.ndarray:
-    """The rows `wanted` (ascending) of the array `name` of an npz, mapped from `folder`; in memory where it cannot be written.
+    """The rows `wanted` (ascending) of the array `name` of an npz, mapped from `folder`; in memory
+    where it cannot be written.
 
-    Raises what numpy and zipfile raise for a damaged file, and ValueError for an array in Fortran order.
+    Raises what numpy and zipfile raise for a damaged file, and ValueError for an array in Fortran
+    order.
     """
     folder = (folder or files.data_folder()) / FOLDER
     state = path.stat()
-    known = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{name}|".encode() + wanted.astype(np.int64).tobytes()
+    known = (
+        f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{name}|".encode()
+        + wanted.astype(np.int64).tobytes()
+    )
     kept = folder / f"{hashlib.sha256(known).hexdigest()[:24]}.npy"
     try:
         os.utime(kept)  # what is used last goes last
@@ -46,7 +52,11 @@ def rows(path: Path, name: str, wanted: np.ndarray, folder: Path | None = None) 
         os.replace(partial, kept)
         _bound(folder)
         megabytes = found.nbytes // 2**20
-        print(f"{len(found)} citra {name} ({megabytes} MB) disimpan di {kept} dan selanjutnya dibaca dari sana.", flush=True)
+        print(
+            f"{len(found)} citra {name} ({megabytes} MB) disimpan di {kept} "
+            "dan selanjutnya dibaca dari sana.",
+            flush=True,
+        )
         return np.load(kept, mmap_mode="r", allow_pickle=False)
     except OSError:
         return found
@@ -56,7 +66,10 @@ def _read(path: Path, name: str, wanted: np.ndarray) -> np.ndarray:
     print(f"Membaca {len(wanted)} citra dari {name} di {path.name}, sekali saja …", flush=True)
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
         version = np.lib.format.read_magic(stream)
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
         shape, fortran, dtype = read_header(stream)
         if fortran:
             raise ValueError(f"{name} in Fortran order")

@@ -1,10 +1,13 @@
-"""A student's own code as text: what is trained is made from the text that is part of the run's key, and from nothing else.
+"""A student's own code as text: what is trained is made from the text that is part of the run's
+key, and from nothing else.
 
-A class or function of a notebook cannot be identified by itself: its source misses a global that has changed, and a digest of
-the object changes when its cell runs again. So the text is collected that the person executed: the expression of each part as
-it stands in the call, and every definition that it rests on, each from the cell (or the file of `load`) that defined it. That
-text is a small program; executed in an empty namespace it gives the parts. Every training executes it anew, here or in a worker,
-so a seed never finds what another has left behind, and what is not in the text is not in the training either.
+A class or function of a notebook cannot be identified by itself: its source misses a global that
+has changed, and a digest of the object changes when its cell runs again. So the text is collected
+that the person executed: the expression of each part as it stands in the call, and every definition
+that it rests on, each from the cell (or the file of `load`) that defined it. That text is a small
+program; executed in an empty namespace it gives the parts. Every training executes it anew, here or
+in a worker, so a seed never finds what another has left behind, and what is not in the text is not
+in the training either.
 """
 
 import ast
@@ -51,18 +54,26 @@ class Text:
     def segment(self, node: ast.stmt) -> str:
         """A whole statement, its decorators included."""
         source, decorators = "".join(self.lines), getattr(node, "decorator_list", [])
-        return "\n".join([*(f"@{ast.get_source_segment(source, d)}" for d in decorators), ast.get_source_segment(source, node)])
+        return "\n".join(
+            [
+                *(f"@{ast.get_source_segment(source, d)}" for d in decorators),
+                ast.get_source_segment(source, node),
+            ]
+        )
 
 
-# --- a file of one's own --------------------------------------------------------------------------------------------
+# --- a file of one's own --------------------------------------------------------------------------
 
 
 class Own(types.SimpleNamespace):
-    """What a file of one's own defines; `text_` is the text that was executed, `name_` the file's name."""
+    """What a file of one's own defines; `text_` is the text that was executed, `name_` the file's
+    name.
+    """
 
 
 def load(path: str | Path) -> Own:
-    """Execute a Python file once and give back what it defines, as `import` would, but by the text that was read.
+    """Execute a Python file once and give back what it defines, as `import` would, but by the text
+    that was read.
 
     Raises InputError where the file is missing or is no Python.
     """
@@ -71,21 +82,31 @@ def load(path: str | Path) -> Own:
         source = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "bukan teks UTF-8"
-        raise InputError(f"Berkas {path} tidak dapat dibaca ({why}): periksa nama dan foldernya.") from None
+        raise InputError(
+            f"Berkas {path} tidak dapat dibaca ({why}): periksa nama dan foldernya."
+        ) from None
     try:
         return read(path.name, source)
     except SyntaxError as error:
-        raise InputError(f"{path} baris {error.lineno}: bukan Python yang benar ({error.msg}).") from None
+        raise InputError(
+            f"{path} baris {error.lineno}: bukan Python yang benar ({error.msg})."
+        ) from None
 
 
 def read(name: str, source: str) -> Own:
     """What the text of a file defines."""
     found = _execute(source, f"<{name} {next(_numbers)}>")
-    return Own(**{key: value for key, value in found.items() if not key.startswith("__")}, name_=name, text_=source)
+    return Own(
+        **{key: value for key, value in found.items() if not key.startswith("__")},
+        name_=name,
+        text_=source,
+    )
 
 
 def _execute(source: str, filename: str) -> dict:
-    """Namespace of an executed text, which tracebacks and `program` can read again under its filename."""
+    """Namespace of an executed text, which tracebacks and `program` can read again under its
+    filename.
+    """
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     # Known by its filename, so that a class of this text finds its namespace where it looks for it.
     module = types.ModuleType(filename)
@@ -96,9 +117,11 @@ def _execute(source: str, filename: str) -> dict:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what one's own code raises into one line that says where; the InputError's `details` hold the traceback.
+    """Turn what one's own code raises into one line that says where; the InputError's `details`
+    hold the traceback.
 
-    What is raised elsewhere, because of the shapes that this code gave, is told by the last line of this code on the way there.
+    What is raised elsewhere, because of the shapes that this code gave, is told by the last line of
+    this code on the way there.
     """
     try:
         yield
@@ -106,39 +129,57 @@ def explained() -> Iterator[None]:
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        own = [i for i, frame in enumerate(frames) if frame.filename[:1] == "<" and frame.filename in linecache.cache]
+        own = [
+            i
+            for i, frame in enumerate(frames)
+            if frame.filename[:1] == "<" and frame.filename in linecache.cache
+        ]
         where = f" pada baris “{frames[own[-1]].line}”" if own else ""
         frames = frames[own[0] if own else 0 :]
         said = (str(error).splitlines() or [""])[0][:200]
         memory = isinstance(error, MemoryError) or "memory" in said
         advice = ": kecilkan batch_size atau resize" if memory else ""
         found = InputError(f"Kode Anda gagal{where}: {type(error).__name__}: {said}{advice}.")
-        found.details = "".join(traceback.format_list(frames) + traceback.format_exception_only(error))
+        found.details = "".join(
+            traceback.format_list(frames) + traceback.format_exception_only(error)
+        )
         raise found from None
 
 
-# --- the program of some parts --------------------------------------------------------------------------------------
+# --- the program of some parts --------------------------------------------------------------------
 
 
 def program(parts: dict[str, object], frame: types.FrameType) -> str:
-    """The program that makes `parts`, {name: value} as given as keyword arguments of the call that runs in `frame`.
+    """The program that makes `parts`, {name: value} as given as keyword arguments of the call that
+    runs in `frame`.
 
     Raises Unknown.
     """
     cells = _cells(frame.f_globals | frame.f_locals)
     lines = linecache.getlines(frame.f_code.co_filename)
-    text = Text(lines) if lines else (cells or [Text([])])[-1]  # under %%time the text is that of the cell
+    # under %%time the text is that of the cell
+    text = Text(lines) if lines else (cells or [Text([])])[-1]
     collector, written = _Collector(frame, [*cells, text]), _arguments(text, frame, parts)
     expressions = {}
     for name, value in parts.items():
         found = written.get(name) or getattr(value, "__name__", None)
-        if not found or found == "<lambda>" or (found.isidentifier() and collector.value(found) is not value):
-            raise Unknown(f"teks untuk {name} tidak ditemukan pada panggilannya; tuliskan {name}=… langsung di sana")
+        if (
+            not found
+            or found == "<lambda>"
+            or (found.isidentifier() and collector.value(found) is not value)
+        ):
+            raise Unknown(
+                f"teks untuk {name} tidak ditemukan pada panggilannya; "
+                f"tuliskan {name}=… langsung di sana"
+            )
         expressions[name] = found
         collector.need(found, in_call=True)
     made = ",\n".join(f"    {name!r}: {expression}" for name, expression in expressions.items())
     imports = "\n".join(sorted(set(collector.imports)))
-    return "\n\n".join([*filter(None, [imports]), *collector.statements, f"{PARTS} = {{\n{made},\n}}"]) + "\n"
+    return (
+        "\n\n".join([*filter(None, [imports]), *collector.statements, f"{PARTS} = {{\n{made},\n}}"])
+        + "\n"
+    )
 
 
 def expressions(source: str) -> dict[str, str]:
@@ -146,7 +187,10 @@ def expressions(source: str) -> dict[str, str]:
     if not source:
         return {}
     made = ast.parse(source).body[-1].value
-    return {name.value: ast.get_source_segment(source, value) for name, value in zip(made.keys, made.values, strict=True)}
+    return {
+        name.value: ast.get_source_segment(source, value)
+        for name, value in zip(made.keys, made.values, strict=True)
+    }
 
 
 def make(source: str, key: str = "") -> dict[str, object]:
@@ -161,19 +205,27 @@ def _cells(namespace: dict) -> list[Text]:
 
 
 def _without_magic(cell: str) -> str:
-    """The Python under a magic such as %%time or %time, which IPython turned into a call with that text as its last argument."""
+    """The Python under a magic such as %%time or %time, which IPython turned into a call with that
+    text as its last argument.
+    """
     try:
         calls = [node for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Call)]
     except SyntaxError:
         return cell
     names = {"run_cell_magic", "run_line_magic"}
-    magic = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in names]
-    return ast.literal_eval(magic[-1].args[-1]) if len(magic) == 1 and len(ast.parse(cell).body) == 1 else cell
+    magic = [
+        call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in names
+    ]
+    return (
+        ast.literal_eval(magic[-1].args[-1])
+        if len(magic) == 1 and len(ast.parse(cell).body) == 1
+        else cell
+    )
 
 
 def _arguments(text: Text, frame: types.FrameType, parts: dict) -> dict[str, str]:
-    """The expressions of the keyword arguments of the call that runs in `frame`, or else of the only call, that has all of
-    `parts`; {} where several calls could be it.
+    """The expressions of the keyword arguments of the call that runs in `frame`, or else of the
+    only call, that has all of `parts`; {} where several calls could be it.
     """
     try:
         tree = text.tree
@@ -183,23 +235,34 @@ def _arguments(text: Text, frame: types.FrameType, parts: dict) -> dict[str, str
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     fitting = [call for call in calls if set(parts) <= {keyword.arg for keyword in call.keywords}]
     here = [call for call in fitting if call.lineno <= line <= call.end_lineno]
-    if hasattr(frame.f_code, "co_positions"):  # Python 3.11: two calls may share a line, but never their end
-        _, last, _, column = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None))
-        here = [call for call in here if (call.end_lineno, call.end_col_offset) == (last, column)] or here
+    # Python 3.11: two calls may share a line, but never their end
+    if hasattr(frame.f_code, "co_positions"):
+        _, last, _, column = next(
+            itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None)
+        )
+        here = [
+            call for call in here if (call.end_lineno, call.end_col_offset) == (last, column)
+        ] or here
     if len(here or fitting) != 1:
         return {}
     return {
-        k.arg: textwrap.dedent(ast.get_source_segment(source, k.value)) for k in (here or fitting)[0].keywords if k.arg in parts
+        k.arg: textwrap.dedent(ast.get_source_segment(source, k.value))
+        for k in (here or fitting)[0].keywords
+        if k.arg in parts
     }
 
 
 def _globals_of(source: str) -> set[str]:
-    """Names that a piece of code takes from around it, those inside its functions and classes included."""
+    """Names that a piece of code takes from around it, those inside its functions and classes
+    included.
+    """
 
     def of(table: symtable.SymbolTable) -> set[str]:
         top = table.get_type() == "module"
         own = {
-            s.get_name() for s in table.get_symbols() if s.is_referenced() and (s.is_global() or (top and not s.is_imported()))
+            s.get_name()
+            for s in table.get_symbols()
+            if s.is_referenced() and (s.is_global() or (top and not s.is_imported()))
         }
         return own.union(*map(of, table.get_children()))
 
@@ -207,12 +270,18 @@ def _globals_of(source: str) -> set[str]:
 
 
 class _Collector:
-    """Gathers the statements that a program needs, each after those that it rests on. frame: where the call stands."""
+    """Gathers the statements that a program needs, each after those that it rests on. frame: where
+    the call stands.
+    """
 
     def __init__(self, frame: types.FrameType, texts: list[Text]):
         self.globals, self.texts = frame.f_globals, texts
         inside = frame.f_locals is not frame.f_globals
-        self.locals = {k: v for k, v in frame.f_locals.items() if self.globals.get(k) is not v} if inside else {}
+        self.locals = (
+            {k: v for k, v in frame.f_locals.items() if self.globals.get(k) is not v}
+            if inside
+            else {}
+        )
         self.running = list(_running(frame, texts[-1]))
         self.imports: list[str] = []
         self.statements: list[str] = []
@@ -223,7 +292,9 @@ class _Collector:
         return self.locals.get(name, self.globals.get(name))
 
     def need(self, source: str, in_call: bool = False) -> None:
-        """Collect what `source`, a definition or (in_call) an expression of the call, takes from around it."""
+        """Collect what `source`, a definition or (in_call) an expression of the call, takes from
+        around it.
+        """
         for module in _imported(source):
             if not _installed(module):
                 raise Unknown(_from_file(module, module))
@@ -238,7 +309,9 @@ class _Collector:
                 self._known[name] = value
                 self._define(name, value, local)
             elif self._known[name] is not value:
-                raise Unknown(f"{name} berarti lain di dalam fungsi yang memanggil; beri nama yang berbeda")
+                raise Unknown(
+                    f"{name} berarti lain di dalam fungsi yang memanggil; beri nama yang berbeda"
+                )
 
     def _define(self, name: str, value: object, local: bool) -> None:
         if _is_plain(value):
@@ -246,7 +319,10 @@ class _Collector:
         elif isinstance(value, Own):
             for module in _imported(value.text_):
                 if not _installed(module):
-                    raise Unknown(f"{value.name_} mengimpor berkas {module}.py; satukan keduanya dalam satu berkas")
+                    raise Unknown(
+                        f"{value.name_} mengimpor berkas {module}.py; "
+                        "satukan keduanya dalam satu berkas"
+                    )
             self.imports.append("from cxr_helpers.engine import owncode")
             plain = "'''" not in value.text_ and "\\" not in value.text_
             quoted = f"'''\\\n{value.text_}'''" if plain else repr(value.text_)
@@ -265,28 +341,39 @@ class _Collector:
         self.imports.append(line if name == (what or module) else f"{line} as {name}")
 
     def _from_text(self, name: str, value: object, local: bool) -> None:
-        """The statement that bound a name, the last one executed, and those that changed its value since.
+        """The statement that bound a name, the last one executed, and those that changed its value
+        since.
 
-        The text of a statement that is still being executed, such as a loop over networks, does not say which value it is now,
-        and a name in a function has no text of its own: there a class or function is taken by its own name.
+        The text of a statement that is still being executed, such as a loop over networks, does not
+        say which value it is now, and a name in a function has no text of its own: there a class or
+        function is taken by its own name.
         """
         own = getattr(value, "__name__", name) if isinstance(value, DEFINED) else name
         here = getattr(value, "__module__", None) == self.globals.get("__name__")
         if here and own not in (name, "<lambda>") and self.globals.get(own) is not value:
-            raise Unknown(f"{own} sudah didefinisikan ulang sejak {name} dibuat; jalankan lagi sel yang membuat {name}")
+            raise Unknown(
+                f"{own} sudah didefinisikan ulang sejak {name} dibuat; "
+                f"jalankan lagi sel yang membuat {name}"
+            )
         found, moving = [], local
         for text in self.texts if not local else ():
             for node, binds in _about(text, name):
                 source = text.segment(node)
-                whole = isinstance(node, DEFINITIONS) or not (isinstance(node, (ast.If, ast.Try)) or name in _globals_of(source))
-                found = ([] if binds and whole else found) + [source]  # x = x + 1 needs what x was before
+                whole = isinstance(node, DEFINITIONS) or not (
+                    isinstance(node, (ast.If, ast.Try)) or name in _globals_of(source)
+                )
+                # x = x + 1 needs what x was before
+                found = ([] if binds and whole else found) + [source]
                 moving = (moving and not binds) or self._runs(text, node)
         if moving and here and own not in (name, "<lambda>"):
             self.need(own)
             self.statements.append(f"{name} = {own}")
             return
         if moving:
-            raise Unknown(f"nilai {name} berganti di dalam fungsi atau perulangan; tuliskan nilainya langsung pada panggilannya")
+            raise Unknown(
+                f"nilai {name} berganti di dalam fungsi atau perulangan; "
+                "tuliskan nilainya langsung pada panggilannya"
+            )
         if not found:
             raise Unknown(f"teks yang mendefinisikan {name} tidak ditemukan")
         for source in found:
@@ -294,18 +381,28 @@ class _Collector:
         self.statements += found
 
     def _runs(self, text: Text, node: ast.stmt) -> bool:
-        """Whether a statement is being executed now, or is a loop over trainings, which a program must not do again."""
+        """Whether a statement is being executed now, or is a loop over trainings, which a program
+        must not do again.
+        """
         source, loop = "".join(text.lines).strip("\n"), isinstance(node, (ast.For, ast.While))
-        if loop and any(_is_study(self.globals.get(name)) for name in _globals_of(text.segment(node))):
+        if loop and any(
+            _is_study(self.globals.get(name)) for name in _globals_of(text.segment(node))
+        ):
             return True
-        return any(source == whole and node.lineno <= line <= node.end_lineno for whole, line in self.running)
+        return any(
+            source == whole and node.lineno <= line <= node.end_lineno
+            for whole, line in self.running
+        )
 
 
 def _running(frame: types.FrameType, last: Text) -> Iterator[tuple[str, int]]:
-    """The texts, with the line, of the cells or files in which a call stands that is being executed now."""
+    """The texts, with the line, of the cells or files in which a call stands that is being executed
+    now.
+    """
     shell = frame.f_globals
     while frame is not None:
-        if not frame.f_code.co_flags & inspect.CO_NEWLOCALS and frame.f_globals is shell:  # no function, nor what runs the kernel
+        # no function, nor what runs the kernel
+        if not frame.f_code.co_flags & inspect.CO_NEWLOCALS and frame.f_globals is shell:
             lines = linecache.getlines(frame.f_code.co_filename) or last.lines  # none: under %%time
             yield "".join(lines).strip("\n"), frame.f_lineno
         frame = frame.f_back
@@ -320,7 +417,8 @@ def _is_plain(value: object) -> bool:
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
-    return type(value) in PLAIN and (type(value) is not float or math.isfinite(value))  # inf is no Python
+    # inf is no Python
+    return type(value) in PLAIN and (type(value) is not float or math.isfinite(value))
 
 
 def _importable(value: object) -> bool:
@@ -344,22 +442,36 @@ def _imported(source: str) -> set[str]:
 
 
 def _from_file(name: str, module: str) -> str:
-    return f'{name} berasal dari berkas {module}.py; bacalah berkas itu dengan study.load("{module}.py")'
+    return (
+        f"{name} berasal dari berkas {module}.py; "
+        f'bacalah berkas itu dengan study.load("{module}.py")'
+    )
 
 
 def _installed(module: str) -> bool:
-    """Whether a module belongs to Python, an installed package or this one, and not to a file or folder of the person's."""
+    """Whether a module belongs to Python, an installed package or this one, and not to a file or
+    folder of the person's.
+    """
     top = module.split(".")[0]
     if top == "cxr_helpers" or top in sys.stdlib_module_names:
         return True
     found = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
-    where = [found.origin] if found and found.has_location else list((found and found.submodule_search_locations) or [])
+    where = (
+        [found.origin]
+        if found and found.has_location
+        else list((found and found.submodule_search_locations) or [])
+    )
     places = {sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")}
-    return all(any(Path(one).is_relative_to(place) for place in places) or "site-packages" in one for one in where)
+    return all(
+        any(Path(one).is_relative_to(place) for place in places) or "site-packages" in one
+        for one in where
+    )
 
 
 def _about(text: Text, name: str) -> Iterator[tuple[ast.stmt, bool]]:
-    """The outermost statements of a text that bind `name` (True) or change what it names (False), in order."""
+    """The outermost statements of a text that bind `name` (True) or change what it names (False),
+    in order.
+    """
     try:
         statements = text.tree.body
     except SyntaxError:
@@ -397,16 +509,21 @@ def _bound(node: ast.stmt) -> set[str]:
     if isinstance(node, ast.AugAssign):
         return set()
     inside = itertools.chain.from_iterable(map(ast.walk, _targets(node)))
-    return {one.id for one in inside if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    return {
+        one.id for one in inside if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+    }
 
 
 def _changed(node: ast.stmt) -> set[str]:
-    """Names whose value a statement changes in place: x += 1, x.a = 1, x[0] = 1, x.append(1), nn.init.ones_(x)."""
+    """Names whose value a statement changes in place: x += 1, x.a = 1, x[0] = 1, x.append(1),
+    nn.init.ones_(x).
+    """
     changed = _targets(node)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         call, called = node.value, node.value.func
         changed = [called] if isinstance(called, ast.Attribute) else []
-        if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):  # torch's mark of what works in place
+        # torch's mark of what works in place
+        if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):
             changed = changed + call.args
     found = set()
     for target in changed:

@@ -1,6 +1,8 @@
-"""One picture file of a person's own (PNG, JPEG, DICOM) as grey values; whatever it is instead, one line says so.
+"""One picture file of a person's own (PNG, JPEG, DICOM) as grey values; whatever it is instead, one
+line says so.
 
-PNG and JPEG by Pillow; DICOM by pydicom, which is no dependency: whoever has such files installs it.
+PNG and JPEG by Pillow; DICOM by pydicom, which is no dependency: whoever has such files installs
+it.
 """
 
 import warnings
@@ -13,15 +15,20 @@ from cxr_helpers.engine.errors import InputError
 
 FORMATS = ("PNG", "JPEG")
 MOST = 100_000_000  # pixels: ten times a chest radiograph; more would fill the memory
-WITHOUT_PYDICOM = "untuk DICOM pasang dahulu pydicom dengan `python -m pip install pydicom`, atau simpan citranya sebagai PNG."
+WITHOUT_PYDICOM = (
+    "untuk DICOM pasang dahulu pydicom dengan `python -m pip install pydicom`, "
+    "atau simpan citranya sebagai PNG."
+)
 
 
 def read(path: str | Path) -> np.ndarray:
-    """Grey values (H, W) uint8 of the first picture in the file, turned upright as its EXIF data say.
+    """Grey values (H, W) uint8 of the first picture in the file, turned upright as its EXIF data
+    say.
 
-    Colour becomes luminance (ITU-R BT.601), what is transparent becomes black, as the surroundings of a radiograph are. Deeper
-    greys are scaled by the bits that are in use, so that 12 bits in a 16-bit PNG are not taken for darkness; a DICOM image by its
-    own window, and MONOCHROME1 is inverted. Raises InputError.
+    Colour becomes luminance (ITU-R BT.601), what is transparent becomes black, as the surroundings
+    of a radiograph are. Deeper greys are scaled by the bits that are in use, so that 12 bits in a
+    16-bit PNG are not taken for darkness; a DICOM image by its own window, and MONOCHROME1 is
+    inverted. Raises InputError.
     """
     path = Path(path).expanduser()
     try:
@@ -42,17 +49,24 @@ def read(path: str | Path) -> np.ndarray:
                 _check_size(path, *image.size)
                 return _grey(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
-        raise InputError(f"Berkas {path} bukan PNG, JPEG, atau DICOM: simpan citranya dalam salah satu bentuk itu.") from None
+        raise InputError(
+            f"Berkas {path} bukan PNG, JPEG, atau DICOM: "
+            "simpan citranya dalam salah satu bentuk itu."
+        ) from None
     except Image.DecompressionBombError:
         raise _too_large(path) from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"Berkas {path} terpotong atau rusak: ambil atau simpan lagi citranya.") from None
+        raise InputError(
+            f"Berkas {path} terpotong atau rusak: ambil atau simpan lagi citranya."
+        ) from None
 
 
 def _too_large(path: Path) -> InputError:
-    return InputError(f"Citra {path} terlalu besar: perkecil dahulu hingga paling banyak 10000×10000 piksel.")
+    return InputError(
+        f"Citra {path} terlalu besar: perkecil dahulu hingga paling banyak 10000×10000 piksel."
+    )
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
@@ -70,7 +84,9 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey values of any depth as uint8, by the smallest number of bits, 8 at least, that holds the largest."""
+    """Grey values of any depth as uint8, by the smallest number of bits, 8 at least, that holds the
+    largest.
+    """
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
     if 0 < values.max() <= 1 and (values % 1).any():  # shares of white
         return (values * 255).round().astype(np.uint8)
@@ -91,13 +107,17 @@ def _dicom(path: Path) -> np.ndarray:
         _check_size(path, int(found.Columns), int(found.Rows))
         pixels = found.pixel_array
         if pixels.ndim != 2:
-            raise InputError(f"Berkas {path} memuat beberapa citra atau citra berwarna: simpan satu citra keabuan.")
+            raise InputError(
+                f"Berkas {path} memuat beberapa citra atau citra berwarna: "
+                "simpan satu citra keabuan."
+            )
         values = apply_voi_lut(apply_modality_lut(pixels, found), found).astype(np.float64)
     except InputError:
         raise
     except Exception as error:  # pydicom and its decoders raise what they like
         raise InputError(
-            f"Berkas {path} tidak dapat dibaca sebagai DICOM ({type(error).__name__}): simpan sebagai PNG."
+            f"Berkas {path} tidak dapat dibaca sebagai DICOM ({type(error).__name__}): "
+            "simpan sebagai PNG."
         ) from None
     low, high = values.min(), values.max()
     scaled = (values - low) / max(high - low, 1e-12)

@@ -1,8 +1,10 @@
-"""float32 or bfloat16: the multiplications of training, and what PRECISION=auto takes (setup.open_setup).
+"""float32 or bfloat16: the multiplications of training, and what PRECISION=auto takes
+(setup.open_setup).
 
-bfloat16 has float32's range with 8 instead of 24 significant bits. Processors and GPUs that multiply it themselves are faster
-with it; elsewhere it is emulated, and slower. auto takes it where three things hold: the device has it, the reference study has
-shown that networks trained with it are as good (bench/precision.py), and a probe of about a second says that it pays.
+bfloat16 has float32's range with 8 instead of 24 significant bits. Processors and GPUs that
+multiply it themselves are faster with it; elsewhere it is emulated, and slower. auto takes it where
+three things hold: the device has it, the reference study has shown that networks trained with it
+are as good (bench/precision.py), and a probe of about a second says that it pays.
 """
 
 import json
@@ -21,16 +23,22 @@ PAYS = 1.2  # times faster: less would not be worth other numbers than most comp
 
 
 def pick(name: str, device: torch.device) -> str:
-    """auto: "bfloat16" or "float32", as above. Raises InputError where the device cannot train in bfloat16."""
+    """auto: "bfloat16" or "float32", as above. Raises InputError where the device cannot train in
+    bfloat16.
+    """
     if name == "bfloat16" and device.type == "mps":
-        raise InputError("PRECISION=bfloat16 tidak tersedia pada GPU Apple: pakai PRECISION=float32.")
+        raise InputError(
+            "PRECISION=bfloat16 tidak tersedia pada GPU Apple: pakai PRECISION=float32."
+        )
     if name != "auto":
         return name
     return "bfloat16" if native(device) and equivalent() and gain(device) > PAYS else "float32"
 
 
 def native(device: torch.device) -> bool:
-    """Whether the processor or GPU multiplies bfloat16 itself. Where PyTorch is too old to tell, or the computer is a Mac: no."""
+    """Whether the processor or GPU multiplies bfloat16 itself. Where PyTorch is too old to tell, or
+    the computer is a Mac: no.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     known = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
@@ -40,17 +48,22 @@ def native(device: torch.device) -> bool:
 def equivalent() -> bool:
     """Whether the reference study that is shipped shows both its rows to be as good in bfloat16."""
     try:
-        rows = json.loads((files.REFERENCE / "results.json").read_text(encoding="utf-8"))["precisions"]
+        rows = json.loads((files.REFERENCE / "results.json").read_text(encoding="utf-8"))[
+            "precisions"
+        ]
         return len(rows) > 0 and all(row["shown"] for row in rows)
     except (OSError, ValueError, KeyError, TypeError):
-        return False  # a missing or damaged study shows nothing; who needs it says so (reference.read)
+        # a missing or damaged study shows nothing; who needs it says so (reference.read)
+        return False
 
 
 @cache
 def gain(device: torch.device) -> float:
-    """How many times faster this device trains a residual block of the network in bfloat16 than in float32, measured once.
+    """How many times faster this device trains a residual block of the network in bfloat16 than in
+    float32, measured once.
 
-    Of each the fastest of ROUNDS steps, taken in turns: another program slows single steps down, seldom every one.
+    Of each the fastest of ROUNDS steps, taken in turns: another program slows single steps down,
+    seldom every one.
     """
     block = BasicBlock(64, 64).to(device)
     x = torch.rand(16, 64, 28, 28, device=device)

@@ -14,9 +14,17 @@ def someone_watches() -> bool:
 
 
 def bar(total: int | None, description: str, unit: str = "batch", initial: int = 0) -> tqdm:
-    """A tqdm bar. A headless notebook draws it on the terminal that started it, never into the notebook's outputs."""
+    """A tqdm bar. A headless notebook draws it on the terminal that started it, never into the
+    notebook's outputs.
+    """
     common = dict(
-        total=total, initial=initial, desc=description, unit=unit, leave=False, dynamic_ncols=True, unit_scale=unit == "B"
+        total=total,
+        initial=initial,
+        desc=description,
+        unit=unit,
+        leave=False,
+        dynamic_ncols=True,
+        unit_scale=unit == "B",
     )
     terminal = os.environ.get(files.TERMINAL)
     if terminal:

@@ -1,7 +1,7 @@
 """What a notebook hands on, written whole and read back with one line for what is wrong.
 
-`make report` collects build/results/*.json. A notebook run by hand (JupyterLab, papermill, nbconvert) hands on to build/lab/, so
-that exploring never changes what a report is made from.
+`make report` collects build/results/*.json. A notebook run by hand (JupyterLab, papermill,
+nbconvert) hands on to build/lab/, so that exploring never changes what a report is made from.
 """
 
 import json
@@ -22,10 +22,12 @@ from cxr_helpers.engine.files import ROOT
 
 SCHEMA = 1
 VERSION = "0.2.0"  # of this package; CHANGELOG.md says what is new in it
-# How a notebook marks what report/exporters.py typesets: the key in an output's metadata, and the MIME type of the cover.
+# How a notebook marks what report/exporters.py typesets: the key in an output's metadata, and the
+# MIME type of the cover.
 KEY = "laporan"
 COVER = "application/vnd.laporan-sampul+json"
-# What the results that one report joins must have in common: what it is called, and where it stands in their provenance.
+# What the results that one report joins must have in common: what it is called, and where it stands
+# in their provenance.
 COMMON = {
     "data": ("data", "fingerprint"),
     "bobot": ("weights", "digest"),
@@ -35,7 +37,8 @@ COMMON = {
     "presisi": ("precision",),
 }
 PACKAGES = (
-    "torch torchvision medmnist numpy scipy scikit-learn pandas matplotlib seaborn papermill nbconvert pypandoc_binary typst"
+    "torch torchvision medmnist numpy scipy scikit-learn pandas matplotlib seaborn papermill "
+    "nbconvert pypandoc_binary typst"
 ).split()
 
 
@@ -63,7 +66,9 @@ def now() -> str:
 
 
 def plain(value):
-    """NumPy values and NaN as JSON knows them (NaN becomes null, so that the file is strict JSON)."""
+    """NumPy values and NaN as JSON knows them (NaN becomes null, so that the file is strict
+    JSON).
+    """
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -87,11 +92,15 @@ def folder(build: Path | str = "build") -> Path:
 
 
 def write(name: str, body: dict, provenance: dict, build: Path | str = "build") -> Path:
-    """Write {name}.json whole or not at all where it is handed on; returns its path. `provenance` comes from Study."""
+    """Write {name}.json whole or not at all where it is handed on; returns its path. `provenance`
+    comes from Study.
+    """
     finished = {
         **provenance,
         "seconds": round(time.time() - provenance["clock"], 1),
-        "runs_bytes": sum(path.stat().st_size for path in files.runs_folder().rglob("*") if path.is_file()),
+        "runs_bytes": sum(
+            path.stat().st_size for path in files.runs_folder().rglob("*") if path.is_file()
+        ),
         "version": VERSION,
         "commit": _commit(),
         "packages": packages(),
@@ -103,14 +112,20 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
     finished["seed_of_nim"] = bool(nim) and finished["seed"] == settings.seed_of(nim)
     path = folder(build) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(plain({"schema": SCHEMA, "provenance": finished, **body}), ensure_ascii=False, indent=1, allow_nan=False)
+    text = json.dumps(
+        plain({"schema": SCHEMA, "provenance": finished, **body}),
+        ensure_ascii=False,
+        indent=1,
+        allow_nan=False,
+    )
     files.write(path, (text + "\n").encode())
     return path
 
 
 def read(name: str, build: Path | str = "build") -> dict:
-    """Read build/results/{name}.json, or what the notebook handed on by hand. Raises InputError if there is none, or it is of
-    another schema."""
+    """Read build/results/{name}.json, or what the notebook handed on by hand. Raises InputError if
+    there is none, or it is of another schema.
+    """
     path = files.project() / build / "results" / f"{name}.json"
     newer = folder(build) / path.name
     if newer.exists():  # under make: written by this very notebook, not yet moved into place
@@ -118,16 +133,24 @@ def read(name: str, build: Path | str = "build") -> dict:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"Berkas hasil {path} belum ada: jalankan `make report` atau notebook {name} dahulu.") from None
+        raise InputError(
+            f"Berkas hasil {path} belum ada: jalankan `make report` atau notebook {name} dahulu."
+        ) from None
     except (OSError, ValueError):
-        raise InputError(f"Berkas hasil {path} rusak: hapus berkas itu, lalu jalankan `make report` lagi.") from None
+        raise InputError(
+            f"Berkas hasil {path} rusak: hapus berkas itu, lalu jalankan `make report` lagi."
+        ) from None
     if not isinstance(body, dict) or body.get("schema") != SCHEMA:
-        raise InputError(f"Berkas hasil {path} dibuat oleh versi lain: jalankan `make report` lagi.")
+        raise InputError(
+            f"Berkas hasil {path} dibuat oleh versi lain: jalankan `make report` lagi."
+        )
     return body
 
 
 def agree(bodies: dict[str, dict]) -> None:
-    """Refuse to join results, {notebook: content}, that differ in what COMMON names. Raises InputError that says in what."""
+    """Refuse to join results, {notebook: content}, that differ in what COMMON names. Raises
+    InputError that says in what.
+    """
     for what, place in COMMON.items():
         found: dict[str, list[str]] = {}
         for name, body in bodies.items():
@@ -135,12 +158,17 @@ def agree(bodies: dict[str, dict]) -> None:
             for key in place:
                 value = value.get(key, {})
             if value != {}:
-                found.setdefault(json.dumps(value, sort_keys=True, ensure_ascii=False), []).append(name)
+                found.setdefault(json.dumps(value, sort_keys=True, ensure_ascii=False), []).append(
+                    name
+                )
         if len(found) > 1:
-            groups = "; ".join(f"{', '.join(names)}: {_short(value)}" for value, names in found.items())
+            groups = "; ".join(
+                f"{', '.join(names)}: {_short(value)}" for value, names in found.items()
+            )
             raise InputError(
-                f"Hasil yang akan digabungkan berbeda pada {what} ({groups}): hapus dengan `make clean`, lalu jalankan "
-                "`make report` (pelatihan yang tersimpan tidak diulang)."
+                f"Hasil yang akan digabungkan berbeda pada {what} ({groups}): "
+                "hapus dengan `make clean`, lalu jalankan `make report` "
+                "(pelatihan yang tersimpan tidak diulang)."
             )
 
 

@@ -1,4 +1,6 @@
-"""What a worker process of parallel.py does first. Nothing heavy is imported here, so that it is in force at once."""
+"""What a worker process of parallel.py does first. Nothing heavy is imported here, so that it is in
+force at once.
+"""
 
 import os
 import signal
@@ -7,9 +9,11 @@ import time
 
 
 def begin() -> None:
-    """Leave Ctrl-C to the asking process, which then ends its workers, and end within a second or two when that process is gone.
+    """Leave Ctrl-C to the asking process, which then ends its workers, and end within a second or
+    two when that process is gone.
 
-    Ctrl-C reaches every process of a terminal. A worker whose asking process was killed would otherwise wait for it for ever.
+    Ctrl-C reaches every process of a terminal. A worker whose asking process was killed would
+    otherwise wait for it for ever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asking = os.getppid()

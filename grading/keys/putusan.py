@@ -14,4 +14,8 @@ hasil["memuat nol dan melampaui batas"] = lambda: [
     decide(-0.021, 0.001, 0.02),
     decide(-0.2, 0.2, 0.02),
 ]
-hasil["batas yang lain"] = lambda: [decide(-0.04, 0.03, 0.05), decide(-0.04, 0.03, 0.005), decide(0.001, 0.002, 0.0001)]
+hasil["batas yang lain"] = lambda: [
+    decide(-0.04, 0.03, 0.05),
+    decide(-0.04, 0.03, 0.005),
+    decide(0.001, 0.002, 0.0001),
+]

@@ -2,7 +2,9 @@ import numpy as np
 
 
 def reached(seed, n, up):
-    """Youden's index at the threshold that the answer gives: several thresholds may be equally good."""
+    """Youden's index at the threshold that the answer gives: several thresholds may be equally
+    good.
+    """
     generator = np.random.default_rng(seed)
     labels = (generator.random(n) < 0.6).astype(int)
     logits = generator.normal(2 * labels - 0.7, 1.6) + up
