@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -242,21 +243,21 @@ def test_a_damaged_result_is_trained_again(store, capsys, name):
     assert seen == [1, 2, 3, 4] and "rusak" in capsys.readouterr().err
 
 
-@pytest.fixture
-def limited():
-    """limited(n): a file of this process may hold n bytes at most, as on a disk that is full."""
+@contextmanager
+def full_disk(n: int):
+    """A file of this process may hold n bytes at most, as on a disk that is full."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda n: resource.setrlimit(resource.RLIMIT_FSIZE, (n, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n, before[1]))
+    yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_said_and_costs_checkpoints_alone_or_one_line(store, limited, capsys):
-    limited(20)
-    with pytest.raises(InputError, match="sediakan ruang"):
+def test_a_full_disk_is_said_and_costs_checkpoints_alone_or_one_line(store, capsys):
+    with full_disk(20), pytest.raises(InputError, match="sediakan ruang"):
         get()
-    limited(40_000)  # enough for the weights, not for weights and optimizer
-    run = get()
+    with full_disk(40_000):  # enough for the weights, not for weights and optimizer
+        run = get()
     assert run.history.to_dict("records") == fit().progress.history
     assert "Titik simpan epoch 1 tidak dapat ditulis" in capsys.readouterr().err
     assert_whole(run.folder)
