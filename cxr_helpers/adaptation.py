@@ -22,9 +22,8 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
 
-from cxr_helpers import evaluation
+from cxr_helpers import evaluation, training
 from cxr_helpers.data import Split, to_tensor
-from cxr_helpers.engine import runs
 from cxr_helpers.model import build, course_resnet18, lay_out, split_frozen, stem_kernel
 from cxr_helpers.model import features as frozen_features
 from cxr_helpers.setup import Setup
@@ -412,7 +411,9 @@ def measure_starts(study: Setup) -> list[dict]:
         # 02 and 03 ask for.
         keep = config == study.config() and weights.digest == study.weights.digest
         configs = [dataclasses.replace(config, seed=study.seed + i) for i in range(preset.seeds)]
-        fits = [runs.get(one, data, weights, study.device, keep_weights=keep) for one in configs]
+        fits = [
+            training.run(one, data, weights, study.device, keep_weights=keep) for one in configs
+        ]
         test = [fit.open_test()["last"] for fit in fits]
         first = [fit.logits["val"][0] for fit in fits]
         rows.append(

@@ -18,13 +18,14 @@ import torch
 
 from cxr_helpers import architectures, comparison, data, evaluation, reference, training, verdicts
 from cxr_helpers import weights as weight_code
-from cxr_helpers.engine import files, owncode, parallel, runs
+from cxr_helpers.engine import files, owncode
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import interval, number, points, signed
 from cxr_helpers.engine.progress import someone_watches
+from cxr_helpers.engine.runs import Run
 from cxr_helpers.pretraining import Pretrained
 from cxr_helpers.recipe import PARTS, TrainConfig
-from cxr_helpers.setup import Setup, device_name, from_root
+from cxr_helpers.setup import Setup, from_root
 from cxr_helpers.verdicts import Images, Remedy, Row, trained
 from cxr_helpers.weights import Weights, resolve_weights
 
@@ -160,7 +161,7 @@ def _is_named(name: str, value: object) -> bool:
 class Result:
     """The trainings of one experiment, one a seed."""
 
-    runs: tuple[runs.Run, ...]
+    runs: tuple[Run, ...]
 
     @property
     def history(self) -> pd.DataFrame:
@@ -203,7 +204,7 @@ def train(
     """The runs of a recipe over `seeds` seeds, read from the store or trained; one batch goes
     through first (`check`).
 
-    start: see `starting`. n_jobs, cluster: as of parallel.train. Raises InputError.
+    start: see `starting`. n_jobs, cluster: as of training.run_all. Raises InputError.
     """
     _check_whole(seeds=seeds, n_jobs=n_jobs)
     configs, start = _prepared(study, recipe, seeds, start)
@@ -220,20 +221,11 @@ def _trained(
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
 ) -> Result:
     if recipe.live is None and (n_jobs > 1 or cluster):
-        return Result(
-            tuple(
-                parallel.train(
-                    [(config, study.used) for config in configs],
-                    start,
-                    study.device,
-                    n_jobs,
-                    cluster,
-                )
-            )
-        )
+        given = [(config, study.used, start, study.device) for config in configs]
+        return Result(tuple(training.run_all(given, n_jobs, cluster)))
     how = {"on_epoch": on_epoch, "parts": recipe.live}
     return Result(
-        tuple(runs.get(config, study.used, start, study.device, **how) for config in configs)
+        tuple(training.run(config, study.used, start, study.device, **how) for config in configs)
     )
 
 
@@ -534,25 +526,16 @@ def outcome(guess: Guess | None, row: dict) -> dict | None:
     }
 
 
-def _announce(
-    study: Setup,
-    tasks: Sequence[tuple[Experiment, list[TrainConfig], Weights]],
-    n_jobs: int,
-    cluster: str,
-) -> None:
-    """One line: how many trainings the experiments ask for, and how long those take that the store
-    lacks.
-    """
-    kept = [
-        (config, study.used, start)
-        for one, configs, start in tasks
-        if one.recipe.live is None
-        for config in configs
-    ]
-    unkept = sum(len(configs) for one, configs, _ in tasks if one.recipe.live is not None)
-    with owncode.explained():
-        missing, seconds = parallel.forecast(kept, study.device, n_jobs, cluster)
-    said = parallel.forecast_text(missing, seconds, device_name(study.device))
+def _announce(study: Setup, tasks: Sequence[tuple[Experiment, list[TrainConfig], Weights]]) -> None:
+    """One line: how many trainings the experiments ask for that the store lacks."""
+    missing = unkept = 0
+    for one, configs, start in tasks:
+        if one.recipe.live is None:
+            asked = [training.task(c, study.used, start, study.device) for c in configs]
+            missing += sum(not task.finished for task in asked)
+        else:
+            unkept += len(configs)
+    said = f"Pelatihan yang belum tersimpan: {missing}"
     if unkept:
         said += f"; selain itu {unkept} pelatihan yang tidak dapat disimpan"
     print(said + ".", flush=True)
@@ -565,7 +548,7 @@ def run_all(
     experiments of one name are refused.
 
     One batch goes through each of them first, so that a mistake in the last does not wait for the
-    others' trainings; in JupyterLab it is said how long all of them take.
+    others' trainings; in JupyterLab it is said how many those are.
     """
     if not isinstance(experiments, Sequence) or not all(
         isinstance(one, Experiment) for one in experiments
@@ -578,7 +561,7 @@ def run_all(
     _check_whole(seeds=seeds, n_jobs=n_jobs)
     tasks = [(one, *_prepared(study, one.recipe, seeds, one.start)) for one in experiments]
     if someone_watches():
-        _announce(study, tasks, n_jobs, cluster)
+        _announce(study, tasks)
     results = {}
     for place, (one, configs, start) in enumerate(tasks, start=1):
         if someone_watches():

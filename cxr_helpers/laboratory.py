@@ -6,12 +6,11 @@ with those images, and the test split must not choose. `experiments.train` train
 training is checked, kept, and goes on where it was interrupted.
 """
 
-import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import ipywidgets
 import numpy as np
@@ -19,18 +18,16 @@ import pandas as pd
 from IPython import get_ipython
 from matplotlib.figure import Figure
 
-from cxr_helpers import comparison, data, experiments, live, widgets
+from cxr_helpers import comparison, experiments, live, training, widgets
 from cxr_helpers.comparison import MARGIN, Difference
-from cxr_helpers.engine import runs
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.indonesian import duration, interval, number, signed
+from cxr_helpers.engine.indonesian import interval, number, signed
+from cxr_helpers.engine.runs import Run
 from cxr_helpers.experiments import DIRECTIONS, Guess, Recipe, Result, duga
 from cxr_helpers.setup import Setup
-from cxr_helpers.training import Fitting, TrainConfig
+from cxr_helpers.training import TrainConfig
 
 EARLIER = 5  # trainings whose curves stay in grey
-TIMED = 4  # batches from which the length of a training is estimated
-FEWEST = 8  # images of a split in that measurement: both classes must be there
 # what the recipe is changed to, so that a training takes seconds
 BASE = {"architecture": "small_cnn"}
 # What may be chosen, and which settings of TrainConfig it changes; {} is the partner's choice.
@@ -93,31 +90,7 @@ RULES = (
 # --- what a trial is, and what came of it ---------------------------------------------------------
 
 
-def seconds_needed(study: Setup, config: TrainConfig) -> float:
-    """About how long this training takes here (s): TIMED batches and their share of the evaluation
-    are timed, after as many that warm up. Raises InputError as the training would.
-    """
-    used = study.used
-    share = min(1.0, TIMED * config.batch_size / len(used.train))
-    few = {
-        split: data.subset(part, max(FEWEST, math.ceil(share * len(part))), 0)
-        for split, part in (("train", used.train), ("val", used.val), ("test", used.test))
-    }
-    fitting = Fitting(
-        replace(config, epochs=2),
-        data.with_splits(used, extra=None, **few),
-        study.weights,
-        study.device,
-        None,
-    )
-    for _ in range(2):
-        fitting.epoch(lambda: None)
-    return fitting.state.seconds[-1] * len(used.train) / len(few["train"]) * config.epochs
-
-
-def validation_difference(
-    study: Setup, ours: Sequence[runs.Run], theirs: Sequence[runs.Run]
-) -> Difference:
+def validation_difference(study: Setup, ours: Sequence[Run], theirs: Sequence[Run]) -> Difference:
     """Validation AUC after the last epoch, minus that of the partner's runs; see
     comparison.Difference.
     """
@@ -170,7 +143,6 @@ class Laboratory:
 
     def __init__(self, study: Setup):
         self.study, self.trials, self.histories = study, [], []
-        self._seconds: dict[tuple, float] = {}
         self.controls = {
             label: _control(label, choices, USUAL[label]) for label, choices in CHOICES.items()
         }
@@ -179,7 +151,7 @@ class Laboratory:
         self.button = ipywidgets.Button(
             description="Latih", button_style="primary", icon="play", disabled=True
         )
-        self.time, self.said, self.table = (ipywidgets.HTML() for _ in range(3))
+        self.work, self.said, self.table = (ipywidgets.HTML() for _ in range(3))
         self.table.add_class("jp-RenderedHTMLCommon")  # JupyterLab's own style of tables
         self.picture = ipywidgets.Image(format="png", layout={"display": "none"})
         columns = ipywidgets.Layout(grid_template_columns=f"repeat(auto-fill, {WIDE})")
@@ -187,7 +159,7 @@ class Laboratory:
         self.box = ipywidgets.VBox(
             [
                 ipywidgets.GridBox(list(self.controls.values()), layout=columns),
-                self.time,
+                self.work,
                 ipywidgets.HBox(
                     [ipywidgets.HTML("<b>Dugaan Anda:</b>"), self.guess, self.button],
                     layout=wrapped,
@@ -198,10 +170,10 @@ class Laboratory:
             ]
         )
         for control in self.controls.values():
-            control.observe(lambda _: _in_main_thread(self._say_time), "value")
+            control.observe(lambda _: _in_main_thread(self._say_work), "value")
         self.guess.observe(lambda _: self._free(), "value")
         self.button.on_click(lambda _: _in_main_thread(self.train))
-        self._say_time()
+        self._say_work()
 
     def _chosen(self) -> list[TrainConfig]:
         """The settings of each training, one a seed."""
@@ -221,36 +193,20 @@ class Laboratory:
     def _left(self, configs: list[TrainConfig]) -> list[TrainConfig]:
         """Those that the run store does not hold yet."""
         study = self.study
-        whole = (study.used, study.weights, study.device)
-        return [config for config in configs if not runs.stored(config, *whole)]
+        given = (study.used, study.weights, study.device)
+        return [one for one in configs if not training.task(one, *given).finished]
 
-    def _estimate(self, configs: list[TrainConfig]) -> str:
-        total = 0.0
-        for config in configs:
-            decides = (config.architecture, config.batch_size, config.balance, config.augment)
-            if decides not in self._seconds:
-                self._seconds[decides] = seconds_needed(self.study, config)
-            total += self._seconds[decides]
-        return duration(max(total, 1))
-
-    def _say_time(self) -> None:
-        """How long it will take, before it starts."""
+    def _say_work(self) -> None:
+        """How much is to be trained, before it starts."""
         if self._chosen() == self._plain():
-            self.time.value = ITSELF
+            self.work.value = ITSELF
             return
         ours = self._left(self._chosen())
         theirs = [config for config in self._left(self._plain()) if config not in ours]
-        try:
-            parts = (
-                [f"pilihan Anda sekitar {self._estimate(ours)}"]
-                if ours
-                else ["pilihan Anda sudah tersimpan"]
-            )
-            if theirs:
-                parts.append(f"pembandingnya sekitar {self._estimate(theirs)}, sekali saja")
-            self.time.value = f"Perkiraan lama pada komputer ini: {'; '.join(parts)}."
-        except InputError as error:
-            self.time.value = str(error)
+        parts = [f"{len(ours)} pelatihan" if ours else "pilihan Anda sudah tersimpan"]
+        if theirs:
+            parts.append(f"dan {len(theirs)} untuk pembandingnya, sekali saja")
+        self.work.value = f"Yang akan dilatih: {' '.join(parts)}."
 
     def _free(self, busy: bool = False) -> None:
         """Let the person choose again; the button waits for a guess."""
@@ -281,7 +237,7 @@ class Laboratory:
             self.said.value = str(error)
         finally:
             self._free()
-            self._say_time()
+            self._say_work()
 
     def _add(self, chosen: list[TrainConfig], asked: threading.Event) -> None:
         """asked: whether to stop."""

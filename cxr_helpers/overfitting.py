@@ -15,10 +15,9 @@ from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from cxr_helpers import data as datasets
-from cxr_helpers import evaluation
+from cxr_helpers import evaluation, training
 from cxr_helpers.comparison import SIGNIFICANCE
 from cxr_helpers.data import Dataset, Split
-from cxr_helpers.engine import runs
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.setup import Setup
 
@@ -174,7 +173,7 @@ def learning_curve(study: Setup, fits: list[Run]) -> list[dict]:
             continue
         data = datasets.with_splits(whole, train=datasets.subset(whole.train, n, study.seed))
         part_fits = [
-            runs.get(
+            training.run(
                 study.config(seed=fit.config.seed),
                 data,
                 study.weights,

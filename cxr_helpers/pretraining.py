@@ -8,7 +8,6 @@ without the images that the pair is judged on.
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from cxr_helpers import recipe, training
 from cxr_helpers import weights as weight_code
-from cxr_helpers.data import Split, grey, to_tensor
-from cxr_helpers.engine import files, largefile, ownfile, runs, sources
+from cxr_helpers.data import Dataset, grey, to_tensor
+from cxr_helpers.engine import largefile, ownfile, runs, sources
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
+from cxr_helpers.engine.runs import Outcome
 from cxr_helpers.recipe import TrainConfig
 from cxr_helpers.setup import Setup
 from cxr_helpers.weights import Weights
@@ -95,28 +94,6 @@ def wider(study: Setup) -> Wider | None:
     return Wider(images[kept], labels[kept].astype(np.uint8), int((~kept).sum()))
 
 
-def as_pair(found: Wider) -> Split:
-    """The images with one label, whether anything is found: what costs as much to train on."""
-    return Split(
-        found.images, (found.labels.any(axis=1)).astype(np.uint8), np.arange(len(found.images))
-    )
-
-
-def _folder(study: Setup, config: TrainConfig, found: Wider) -> Path:
-    what = hashlib.sha256(
-        np.ascontiguousarray(found.images).tobytes() + np.ascontiguousarray(found.labels).tobytes()
-    )
-    identity = runs.identity(config, study.used, study.weights, study.device)
-    return files.runs_folder() / runs.run_key(
-        identity | {"pretraining": [EPOCHS, what.hexdigest(), CODE]}
-    )
-
-
-def finished(study: Setup, config: TrainConfig, found: Wider) -> bool:
-    """Whether the run store holds this pre-training."""
-    return (_folder(study, config, found) / "about.json").exists()
-
-
 def pretrain(study: Setup, config: TrainConfig | None = None) -> Pretrained:
     """Train the network of `config` (default: the recipe) on all labels of the study's file, or
     read it from the run store.
@@ -132,25 +109,18 @@ def pretrain(study: Setup, config: TrainConfig | None = None) -> Pretrained:
             "Prapelatihan memerlukan berkas dengan banyak label setiap citra, "
             "misalnya DATA=chestmnist SIZE=28."
         )
-    folder = _folder(study, config, found)
-    with files.locked(
-        folder / "lock",
-        f"Proses lain sedang mengerjakan prapelatihan {folder.name}: menunggu hasilnya.",
-    ):
-        if not finished(study, config, found):
-            began = time.perf_counter()
-            state, losses = _fit(study, config, found, folder)
-            files.write(folder / "start.safetensors", save(state))
-            about = found.about() | {"losses": losses, "seconds": time.perf_counter() - began}
-            files.write(folder / "about.json", json.dumps(about).encode())
-            for checkpoint in folder.glob("checkpoint-*.pt"):
-                checkpoint.unlink()
-        state = load_file(folder / "start.safetensors")
-        about = json.loads((folder / "about.json").read_text())
+    what = hashlib.sha256(np.ascontiguousarray(found.images))
+    what.update(np.ascontiguousarray(found.labels))
+    identity = training.identity(config, study.used, study.weights, study.device)
+    identity |= {"pretraining": [EPOCHS, what.hexdigest(), CODE]}
+    given = (config, found, study.used, study.weights, study.device)
+    run = runs.get(runs.Task(identity, given, study.used.fingerprint), fit)
+    state = run.weights("last")
     note = "Dilatih lebih dahulu dengan semua label citra latih berkas yang sama."
     return Pretrained(
         Weights("run", "Prapelatihan dengan semua label", note, state, weight_code.digest(state)),
-        about,
+        found.about()
+        | {"losses": run.history["train_loss"].tolist(), "seconds": run.info["seconds"]},
     )
 
 
@@ -166,43 +136,43 @@ def _last_layer(network: nn.Module) -> tuple[nn.Module, str]:
     return network.get_submodule(parent), last
 
 
-def _fit(
-    study: Setup, config: TrainConfig, found: Wider, folder: Path
-) -> tuple[dict[str, Tensor], list[float]]:
-    """The state of the network after EPOCHS epochs, with the pair's own last layer, and the mean
-    loss of each epoch.
+def fit(
+    config: TrainConfig,
+    found: Wider,
+    data: Dataset,
+    weights: Weights,
+    device: torch.device,
+    resume: dict | None = None,
+    checkpoint: Callable[[int, dict], None] = lambda epoch, state: None,
+    **_,
+) -> Outcome:
+    """As training.fit, on all labels: the state after EPOCHS epochs, with the pair's own last
+    layer, and the mean loss of each epoch.
     """
-    network = training.network_of(config, study.used, study.weights, study.device, {})
+    network = training.network_of(config, data, weights, device, {})
     holder, name = _last_layer(network)
     own = getattr(holder, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        setattr(holder, name, nn.Linear(own.in_features, found.labels.shape[1]).to(study.device))
-    optimizer, losses = recipe.optimizer(config, network, study.device, {}), []
-    if saved := runs.load_checkpoint(folder):
-        network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
-        losses = list(saved["progress"]["history"])
-    per_epoch = -(-len(found.images) // config.batch_size)
-    with bar(
-        EPOCHS * per_epoch, f"Prapelatihan, seed {config.seed}", initial=len(losses) * per_epoch
-    ) as progress:
-        while len(losses) < EPOCHS:
-            losses.append(
-                _epoch(
-                    network, optimizer, config, found, study.device, len(losses), progress.update
-                )
-            )
-            state = {
-                "network": network.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "progress": {"history": losses},
-            }
-            runs.save_checkpoint(folder, state)
+        setattr(holder, name, nn.Linear(own.in_features, found.labels.shape[1]).to(device))
+    optimizer, history = recipe.optimizer(config, network, device, {}), []
+    if resume:
+        network.load_state_dict(resume["network"])
+        optimizer.load_state_dict(resume["optimizer"])
+        history = list(resume["history"])
+    began, per_epoch = time.perf_counter(), -(-len(found.images) // config.batch_size)
+    title, done = f"Prapelatihan, seed {config.seed}", len(history) * per_epoch
+    with bar(EPOCHS * per_epoch, title, initial=done) as progress:
+        for epoch in range(len(history), EPOCHS):
+            loss = _epoch(network, optimizer, config, found, device, epoch, progress.update)
+            history.append({"epoch": epoch + 1, "train_loss": loss})
+            parts = {"network": network, "optimizer": optimizer}
+            state = {key: part.state_dict() for key, part in parts.items()}
+            checkpoint(epoch + 1, state | {"history": history})
     setattr(holder, name, own)
-    return {
-        key: t.detach().cpu().contiguous().clone() for key, t in network.state_dict().items()
-    }, losses
+    last = {key: t.detach().cpu().contiguous().clone() for key, t in network.state_dict().items()}
+    info = {"seconds": time.perf_counter() - began}
+    return Outcome(history, {}, {"last": last}, info)
 
 
 def _epoch(

@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from cxr_helpers import augment, evaluation, pretraining, verdicts
+from cxr_helpers import augment, evaluation, pretraining, training, verdicts
 from cxr_helpers.data import to_tensor
-from cxr_helpers.engine import parallel, runs, settings
+from cxr_helpers.engine import settings
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.folds import FOLDS, folds
 from cxr_helpers.model import small_cnn
@@ -125,11 +125,10 @@ def _train(study: Setup, remedies: Sequence[Remedy], n_jobs: int, cluster: str) 
     left.
     """
     seeds = [study.seed + i for i in range(study.preset.seeds)]
-    tasks = [(config_of(study, remedy, seed), study.used) for remedy in remedies for seed in seeds]
-    with bar(len(tasks), f"Perbaikan ({len(remedies)} baris)", unit="pelatihan") as progress:
-        found = iter(
-            parallel.train(tasks, study.weights, study.device, n_jobs, cluster, progress.update)
-        )
+    configs = [config_of(study, remedy, seed) for remedy in remedies for seed in seeds]
+    given = [(config, study.used, study.weights, study.device) for config in configs]
+    with bar(len(given), f"Perbaikan ({len(remedies)} baris)", unit="pelatihan") as progress:
+        found = iter(training.run_all(given, n_jobs, cluster, progress.update))
     rows = []
     for remedy in remedies:
         fits = [next(found) for _ in seeds]
@@ -203,7 +202,9 @@ def _train_pretrained(study: Setup) -> list[Row]:
     for i in range(study.preset.seeds):
         config = study.config(seed=study.seed + i)
         start = pretraining.pretrain(study, config)
-        one = trained(runs.get(config, study.used, start.start(), study.device, keep_weights=False))
+        one = trained(
+            training.run(config, study.used, start.start(), study.device, keep_weights=False)
+        )
         each.append(replace(one, seconds=one.seconds + start.about["seconds"]))
     return [
         Row(PRETRAINED, each, {"start": "pretraining"}, len(study.used.train), study.preset.epochs)
@@ -239,9 +240,9 @@ def cross_validation(study: Setup, n_jobs: int | str = 1, cluster: str = "") -> 
     """
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
     parts = folds(study.used, study.seed)
-    tasks = [(study.config(), part) for part in parts]
-    with bar(len(tasks), "Validasi silang", unit="pelatihan") as progress:
-        fits = parallel.train(tasks, study.weights, study.device, n_jobs, cluster, progress.update)
+    given = [(study.config(), part, study.weights, study.device) for part in parts]
+    with bar(len(given), "Validasi silang", unit="pelatihan") as progress:
+        fits = training.run_all(given, n_jobs, cluster, progress.update)
     val = [(run.logits["val_last"], part.val.labels) for run, part in zip(fits, parts, strict=True)]
     return verdicts.summarise_folds(val, [trained(run) for run in fits], Images.of(study.used))
 
@@ -282,7 +283,9 @@ def shortcut(study: Setup) -> list[dict]:
     for remedy in (r for r in REMEDIES if r.recommendation == "minority_augmentation"):
         config = study.config(architecture="small_cnn", **remedy.changes)
         network = small_cnn()
-        network.load_state_dict(runs.get(config, data, study.weights, study.device).weights("last"))
+        network.load_state_dict(
+            training.run(config, data, study.weights, study.device).weights("last")
+        )
         plain, augmented = ((evaluate(network, x).numpy() > 0) for x in (images, changed))
         for label in (0, 1):
             which = labels == label

@@ -12,9 +12,11 @@ from pathlib import Path
 import torch
 
 from cxr_helpers import data as datasets
-from cxr_helpers.engine import files, results, runs, runtime, settings, sources
+from cxr_helpers import training
+from cxr_helpers.engine import files, results, runtime, settings, sources
 from cxr_helpers.engine import precision as precisions
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.runs import Run
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.weights import Weights, resolve_weights
 
@@ -52,13 +54,13 @@ class Setup:
             }
         )
 
-    def baseline(self, **changes) -> list[runs.Run]:
+    def baseline(self, **changes) -> list[Run]:
         """The course's recipe, one run a seed of the preset; notebooks 02, 03 and 04 share these
         runs.
         """
         first = self.config(**changes)
         configs = [replace(first, seed=self.seed + i) for i in range(self.preset.seeds)]
-        return [runs.get(config, self.used, self.weights, self.device) for config in configs]
+        return [training.run(config, self.used, self.weights, self.device) for config in configs]
 
     def provenance(self) -> dict:
         """Where numbers come from; results.write completes it."""

@@ -1,26 +1,31 @@
 """The three functions of training: epoch, evaluation, fit (explained in notebook 02).
 
-What the settings make of a run stands in recipe.py. Nothing here knows of files: engine/runs.py
-keeps what `fit` returns and hands back its checkpoints.
+What the settings make of a run stands in recipe.py. `fit` knows of no files: the run store keeps
+what it returns and hands back its checkpoints, and `run` asks the store.
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from cxr_helpers import model, recipe
+from cxr_helpers import architectures, augment, data, evaluation, model, recipe
+from cxr_helpers import weights as weight_code
 from cxr_helpers.data import Dataset, to_tensor
-from cxr_helpers.engine import owncode
+from cxr_helpers.engine import owncode, parallel, runs, runtime
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
+from cxr_helpers.engine.runs import Outcome, Run, Task
 from cxr_helpers.evaluation import area_under_curve
 from cxr_helpers.recipe import TrainConfig
 from cxr_helpers.weights import Weights
@@ -63,20 +68,6 @@ class Progress:
     @property
     def epoch(self) -> int:
         return len(self.history)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What fit returns: progress, the last weights, and the logits (N,) of both chosen states on
-    every split, in eval mode.
-    """
-
-    progress: Progress
-    last_weights: dict[str, Tensor]
-    # "train_best", "train_last", "val_best", …, "test_last"; "extra_…" where there are extra images
-    final: dict[str, Tensor]
-    parameters: int
-    trained_parameters: int
 
 
 def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -441,43 +432,143 @@ def fit(
     data: Dataset,
     weights: Weights,
     device: str | torch.device = "cpu",
-    resume: dict | None = None,
-    checkpoint: Callable[[dict], None] | None = None,
-    on_epoch: Callable[[list[dict]], None] = lambda history: None,
     parts: dict | None = None,
-    recorded: tuple[str, ...] = RECORDED,
+    resume: dict | None = None,
+    checkpoint: Callable[[int, dict], None] = lambda epoch, state: None,
+    on_epoch: Callable[[list[dict]], None] = lambda history: None,
+    every_epoch: bool = True,
 ) -> Outcome:
     """Train as `config` says and return plain data (notebook 02).
 
-    After each epoch `checkpoint(state)` is called with everything needed to go on; `resume=state`
-    goes on from there, bit for bit on the same machine: every epoch draws its random numbers from
-    (seed, epoch) alone. The best epoch is the one that `monitor` names. The logits of the splits
-    `recorded` ("val" always) are kept after each epoch; nothing here looks at those of the test
-    split. `on_epoch(history)` watches and never steers; `parts` takes the place of what
+    After each epoch `checkpoint(epoch, state)` gets everything needed to go on; `resume=state` goes
+    on from there, bit for bit on the same machine: every epoch draws its random numbers from (seed,
+    epoch) alone. The best epoch is the one that `monitor` names. `every_epoch`: whether the logits
+    of the test split are recorded after each epoch, as those of validation are; nothing here looks
+    at them. `on_epoch(history)` watches and never steers; `parts` takes the place of what
     `config.own` makes. Raises InputError when the loss is no longer finite.
     """
+    recorded = RECORDED if every_epoch else RECORDED[:1]
     fitting = Fitting(config, data, weights, torch.device(device), parts, recorded)
     if resume is not None:
         fitting.resume(resume)
     steps, state = fitting.per_epoch * config.epochs, fitting.state
-    with bar(
-        steps,
-        f"Melatih {config.title}, seed {config.seed}",
-        initial=state.epoch * fitting.per_epoch,
-    ) as progress:
+    title, done = f"Melatih {config.title}, seed {config.seed}", state.epoch * fitting.per_epoch
+    with bar(steps, title, initial=done) as progress:
         while not stopped(config, state):
             row = fitting.epoch(progress.update)
             progress.set_postfix(epoch=state.epoch, val_acc=f"{row['val_acc']:.3f}")
-            # after the last epoch the whole run is kept at once
-            if checkpoint is not None and not stopped(config, state):
-                checkpoint(fitting.checkpoint())
+            if not stopped(config, state):  # after the last epoch the whole run is kept at once
+                checkpoint(state.epoch, fitting.checkpoint())
             on_epoch(state.history)
-    last_weights = _copy(fitting.last.state_dict())
-    states = {"last": (state.epoch, last_weights), "best": (state.best_epoch, state.best_weights)}
+    return _outcome(fitting)
+
+
+def _outcome(fitting: Fitting) -> Outcome:
+    state, last = fitting.state, _copy(fitting.last.state_dict())
+    states = {"last": (state.epoch, last), "best": (state.best_epoch, state.best_weights)}
+    every = {name: torch.stack(epochs) for name, epochs in state.logits.items() if epochs}
+    seconds = sum(state.seconds)
     return Outcome(
-        progress=state,
-        last_weights=last_weights,
-        final=_final_logits(fitting, states),
-        parameters=sum(p.numel() for p in fitting.network.parameters()),
-        trained_parameters=sum(p.numel() for p in fitting.part.parameters() if p.requires_grad),
+        history=state.history,
+        logits=every | _final_logits(fitting, states),
+        weights={"best": state.best_weights, "last": last},
+        info={
+            "best_epoch": state.best_epoch,
+            "parameters": sum(p.numel() for p in fitting.network.parameters()),
+            "trained_parameters": sum(
+                p.numel() for p in fitting.part.parameters() if p.requires_grad
+            ),
+            "seconds": seconds,
+            "images_per_second": len(fitting.target) * state.epoch / seconds,
+            "peak_memory_mb": runtime.peak_memory_mb(fitting.device),
+        },
     )
+
+
+# --- through the run store ------------------------------------------------------------------------
+
+
+def identity(
+    config: TrainConfig, data: Dataset, weights: Weights, device: str | torch.device
+) -> dict:
+    """Everything that decides the numbers of a run, as JSON can hold it."""
+    return {
+        "config": asdict(config),
+        "data": data.fingerprint,
+        "weights": weights.digest,
+        "device": torch.device(device).type,
+        "threads": torch.get_num_threads() if torch.device(device).type == "cpu" else None,
+        "size": data.source.size,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "code": CODE.digest,
+    }
+
+
+def _altered() -> str | None:
+    return CODE.altered()
+
+
+def task(
+    config: TrainConfig,
+    data: Dataset,
+    weights: Weights,
+    device: str | torch.device = "cpu",
+    keep_weights: bool = True,
+) -> Task:
+    """A training as the run store sees it. keep_weights: else the predictions only, those of the
+    test split of the best and the last epoch alone.
+    """
+    what = identity(config, data, weights, device)
+    given = (config, data, weights, torch.device(device))
+    return Task(what, given, data.fingerprint, config.own, _altered, keep_weights)
+
+
+def run(
+    config: TrainConfig,
+    data: Dataset,
+    weights: Weights,
+    device: str | torch.device = "cpu",
+    keep_weights: bool = True,
+    on_epoch: Callable[[list[dict]], None] = lambda history: None,
+    parts: dict | None = None,
+) -> Run:
+    """The run of these settings: read from the store, or trained (`fit`).
+
+    With `parts`, which no text identifies, it is trained and not kept. Raises InputError.
+    """
+    asked = task(config, data, weights, device, keep_weights)
+    if parts is not None:
+        asked = replace(asked, unkept=str)
+    return runs.get(asked, partial(fit, parts=parts), on_epoch)
+
+
+def run_all(
+    given: list[tuple[TrainConfig, Dataset, Weights, torch.device]],
+    n_jobs: int = 1,
+    cluster: str = "",
+    done: Callable[[int], None] = lambda n: None,
+) -> list[Run]:
+    """The runs of many settings, without their weights, n_jobs at a time; see parallel.train."""
+    return parallel.train(given, partial(task, keep_weights=False), fit, n_jobs, cluster, done)
+
+
+# What decides a run's numbers: of the last three, no more than what is named.
+CODE = runs.Code(
+    (
+        sys.modules[__name__],
+        recipe,
+        model,
+        architectures,
+        weight_code,
+        augment,
+        owncode,
+        data,
+        evaluation,
+    ),
+    only={
+        data: ("to_tensor",),
+        evaluation: ("area_under_curve",),
+        owncode: ("read", "make", "_execute"),
+    },
+)

@@ -12,7 +12,7 @@ import numpy as np
 from cxr_helpers import comparison, evaluation
 from cxr_helpers.comparison import Fitted
 from cxr_helpers.data import Dataset
-from cxr_helpers.engine import runs
+from cxr_helpers.engine.runs import Run
 
 LISTED = 6  # rows that a sentence still names one by one; the table names them all
 BASELINE = "pembanding"  # the verdict of the row that the others are compared with
@@ -153,7 +153,7 @@ class Row:
         }
 
 
-def trained(run: runs.Run, which: str = "last") -> Trained:
+def trained(run: Run, which: str = "last") -> Trained:
     """What a judgement needs of a finished run."""
     test = run.open_test()
     return Trained(

@@ -40,7 +40,7 @@ study = open_study(**given["study"])
 torch.set_num_threads(given["threads"])
 config = {{k: tuple(v) if isinstance(v, list) else v for k, v in given["config"].items()}}
 config = training.TrainConfig(**config)
-found = training.fit(config, study.used, study.weights, "cpu").final["test_best"]
+found = training.fit(config, study.used, study.weights, "cpu").logits["test_best"]
 """
 ASK = "hasil['uji'] = lambda: [found[i : i + {piece}] for i in range(0, len(found), {piece})]"
 

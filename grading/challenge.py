@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from scipy.special import logit
 
-from cxr_helpers import challenge, evaluation, laboratory
-from cxr_helpers.engine import files, indonesian, phantom, runs
+from cxr_helpers import challenge, evaluation, training
+from cxr_helpers.engine import files, phantom
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment
-from cxr_helpers.study import Study, open_study
+from cxr_helpers.study import open_study
 from grading import package, release
 
 IMAGES = 1000
@@ -71,7 +71,8 @@ def make(out: Path, n: int = IMAGES, **settings) -> int:
     ids, images, labels = draw(secret, n)
     if "baseline" not in known:
         study = open_study("phantom", **settings)
-        _say_time(study)
+        if not training.task(study.config(), study.used, study.weights, study.device).finished:
+            print("Pembandingnya, resep mata kuliah, dilatih satu kali.", flush=True)
         guess = challenge.probabilities(study, Experiment(BASELINE), 1, images)
         known = {
             "secret": secret,
@@ -85,18 +86,6 @@ def make(out: Path, n: int = IMAGES, **settings) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     files.write(target, packed(ids, images))
     return n
-
-
-def _say_time(study: Study) -> None:
-    """How long the baseline takes, before it starts."""
-    config = study.config()
-    if not runs.stored(config, study.used, study.weights, study.device):
-        needed = indonesian.duration(laboratory.seconds_needed(study, config))
-        print(
-            "Pembandingnya, resep mata kuliah, dilatih satu kali: "
-            f"sekitar {needed} pada komputer ini.",
-            flush=True,
-        )
 
 
 def main() -> int:

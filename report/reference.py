@@ -25,21 +25,21 @@ import numpy as np
 import torch
 from scipy.stats import t
 
-from cxr_helpers import comparison, evaluation, overfitting, reference, remedies, verdicts
+from cxr_helpers import (
+    comparison,
+    evaluation,
+    overfitting,
+    reference,
+    remedies,
+    training,
+    verdicts,
+)
 from cxr_helpers import data as datasets
 from cxr_helpers.data import Dataset, Split
-from cxr_helpers.engine import (
-    files,
-    indonesian,
-    parallel,
-    phantom,
-    results,
-    runs,
-    runtime,
-    settings,
-)
+from cxr_helpers.engine import files, indonesian, phantom, results, runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
+from cxr_helpers.engine.runs import Run
 from cxr_helpers.remedies import BASELINE, REMEDIES
 from cxr_helpers.setup import Setup, open_setup
 from cxr_helpers.training import TrainConfig
@@ -143,7 +143,7 @@ def _digest(one: Trained) -> str:
     return digest.hexdigest()
 
 
-def keep(planned: Planned, run: runs.Run) -> None:
+def keep(planned: Planned, run: Run) -> None:
     """Write the file of one finished training."""
     one, identity = verdicts.trained(run, planned.remedy.which), _identity(planned)
     identity.pop("config")
@@ -175,7 +175,7 @@ def keep(planned: Planned, run: runs.Run) -> None:
 
 
 def _identity(planned: Planned) -> dict:
-    return runs.identity(planned.config, planned.data, planned.weights, "cpu")
+    return training.identity(planned.config, planned.data, planned.weights, "cpu")
 
 
 def is_kept(planned: Planned) -> bool:
@@ -351,16 +351,9 @@ def train(
         len(planned), title, initial=len(planned) - len(missing), unit="pelatihan"
     ) as progress:
         while missing:
-            start = missing[0].weights.digest
-            group = [one for one in missing if one.weights.digest == start][
-                : None if cluster else n_jobs
-            ]
-            tasks = [(one.config, one.data) for one in group]
-            for one, run in zip(
-                group,
-                parallel.train(tasks, group[0].weights, study.device, n_jobs, cluster),
-                strict=True,
-            ):
+            group = missing if cluster else missing[:n_jobs]
+            given = [(one.config, one.data, one.weights, study.device) for one in group]
+            for one, run in zip(group, training.run_all(given, n_jobs, cluster), strict=True):
                 keep(one, run)
                 progress.update(1)
             missing = [one for one in missing if one not in group]
@@ -384,7 +377,7 @@ def check(planned: list[Planned], study: Setup, n: int) -> bool:
         with tempfile.TemporaryDirectory() as empty:
             os.environ[files.RUNS] = empty  # trained anew, not read
             again = verdicts.trained(
-                runs.get(one.config, one.data, one.weights, study.device, keep_weights=False),
+                training.run(one.config, one.data, one.weights, study.device, keep_weights=False),
                 one.remedy.which,
             )
         labels = one.data.test.labels

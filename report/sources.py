@@ -1,12 +1,10 @@
 """Decide once per build which data and weights are used: `python -m report.sources OUTPUT`.
 
 `auto` may ask the network; asking once, before the first notebook, keeps all notebooks on the same
-answer and tells the person at once, with the time that the trainings will take. The choice is
-written as JSON, which `open_study` reads (see files.SOURCES). Wrong input: one line, exit 2,
-nothing written.
+answer and tells the person at once. The choice is written as JSON, which `open_study` reads (see
+files.SOURCES). Wrong input: one line, exit 2, nothing written.
 """
 
-import importlib
 import json
 import os
 import sys
@@ -37,16 +35,6 @@ def decide(output: Path) -> None:
         f"{opened.preset.name} pada {setup.device_name(opened.device)}, seed {opened.seed}.",
         flush=True,
     )
-    if opened.preset.name != "smoke":  # which is over before it could be measured
-        # Not imported: the line decides nothing, so a change of what it counts is no reason to
-        # build anew (report/depends.py).
-        forecast = importlib.import_module("report.forecast")
-        print(
-            forecast.said(
-                opened, *(os.environ.get(name) or "" for name in ("REPEAT", "N_JOBS", "CLUSTER"))
-            ),
-            flush=True,
-        )
     fields = {
         name: str(value.resolve()) if isinstance(value, Path) else value
         for name, value in vars(source).items()

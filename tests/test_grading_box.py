@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cxr_helpers import training
 from cxr_helpers.engine import files, runs
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import open_study
@@ -116,7 +117,7 @@ def study():
 def given(study) -> package.Handin:
     """A hand-in of one run with a network of one's own, trained here in two epochs."""
     config = study.config(own=OWN, lr=1e-3)
-    run = runs.get(config, study.used, study.weights, "cpu", keep_weights=False)
+    run = training.run(config, study.used, study.weights, "cpu", keep_weights=False)
     paths = {f"x/runs/{run.key}/{name}": run.folder / name for name in runs.FILES}
     found = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
     about = json.dumps({"provenance": study.provenance()}, default=str)

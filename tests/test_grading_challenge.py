@@ -19,7 +19,6 @@ def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("tugas")
     (out / "pengajar").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(challenge, "_say_time", lambda study: None)
         patch.setattr(helpers, "probabilities", lambda *given: np.linspace(0.1234, 0.9, 120))
         assert challenge.make(out, 120, preset="smoke", weights="random", device="cpu") == 120
     return out

@@ -69,7 +69,7 @@ def test_a_study_that_is_whole_is_not_trained_again(planned, monkeypatch):
     assert seeds == {"baseline": 3} | rows | dict.fromkeys(few, 1)
     assert all(computing.is_kept(one) for one in planned)
     before = reference.read(reference.FOLDER)
-    monkeypatch.setattr(computing.parallel, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(computing.training, "run_all", lambda *_: pytest.fail("trained again"))
     assert computing.main() == 0 and reference.read(reference.FOLDER) == before
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from cxr_helpers import remedies
+from cxr_helpers import remedies, training
 from cxr_helpers.comparison import MAJORITY, UNDECIDED
 from cxr_helpers.data import Split, with_splits
-from cxr_helpers.engine import files, runs, settings
+from cxr_helpers.engine import files, settings
 from cxr_helpers.remedies import REMEDIES
 from cxr_helpers.setup import Setup
 from cxr_helpers.training import TrainConfig
@@ -67,7 +67,7 @@ def test_a_row_is_computed_from_the_stored_predictions_of_its_seeds(store, monke
         row, acc, auc = rows[len(found)], {"train": [], "val": [], "test": []}, []
         for seed in (3, 4):
             config = one.config(seed=seed, **changed)
-            run = runs.get(config, one.used, one.weights, keep_weights=False)
+            run = training.run(config, one.used, one.weights, keep_weights=False)
             logits = {split: run.logits[f"{split}_{which}"] for split in ("train", "val")}
             logits["test"] = run.open_test()[which]
             auc.append(roc_auc_score(labels["test"], logits["test"]))
@@ -102,7 +102,7 @@ def test_a_whole_study_has_folds_an_ensemble_and_what_it_could_detect_beside_its
     assert [row["seeds"] for row in found["detectable"]] == [3, 5, 10]
     aucs = []
     for part in remedies.folds(one.used, one.seed):
-        run = runs.get(one.config(), part, one.weights, keep_weights=False)
+        run = training.run(one.config(), part, one.weights, keep_weights=False)
         aucs.append(roc_auc_score(part.val.labels, run.logits["val_last"]))
     assert len(aucs) == 5 and found["cross_validation"]["val_auc"]["each"] == pytest.approx(aucs)
     assert len(list(store.glob("*/info.json"))) == 3 + 5
@@ -180,7 +180,7 @@ def test_only_augmenting_the_rarer_class_teaches_the_augmentation(store):
     rows, forms = remedies.shortcut(one), np.repeat(REMEDIES[15:], 2)
     assert [row["n"] for row in rows] == [40, 20] * 2 and {row["patients"] for row in rows} == {10}
     for row, form in zip(rows, forms, strict=True):
-        test = runs.get(one.config(**form.changes), data, one.weights).open_test()["last"]
+        test = training.run(one.config(**form.changes), data, one.weights).open_test()["last"]
         called = (test > 0)[data.test.labels == row["label"]].mean()
         assert (row["title"], row["plain"]["value"]) == (form.title, pytest.approx(called))
         moved = row["augmented"]["value"] - row["plain"]["value"]

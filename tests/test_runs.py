@@ -33,10 +33,10 @@ DATA = data.with_splits(made(), val=VAL, extra=data.subset(made().test, 8, 0))
 
 
 def get(config: TrainConfig = TINY, **how) -> runs.Run:
-    return runs.get(config, DATA, WEIGHTS, **how)
+    return training.run(config, DATA, WEIGHTS, **how)
 
 
-def fit(**how) -> training.Outcome:
+def fit(**how) -> runs.Outcome:
     return training.fit(TINY, DATA, WEIGHTS, **how)
 
 
@@ -60,24 +60,24 @@ def assert_whole(folder: Path) -> None:
 
 def test_a_run_is_what_was_trained_and_is_read_ever_after(store):
     outcome = fit()
-    assert not runs.stored(TINY, DATA, WEIGHTS, "cpu")
+    assert not training.task(TINY, DATA, WEIGHTS).finished
     run = get()
-    assert runs.stored(TINY, DATA, WEIGHTS, "cpu") and run.data == DATA.fingerprint
+    assert training.task(TINY, DATA, WEIGHTS).finished and run.data == DATA.fingerprint
     assert_whole(store / run.key)
-    assert run.history.to_dict("records") == outcome.progress.history
+    assert run.history.to_dict("records") == outcome.history
     assert {name.split("_")[0] for name in run.logits} == {"train", "val"}, "the test split waits"
     opened = run.open_test()
     for which in ("best", "last"):
         found = {split: run.logits[f"{split}_{which}"] for split in ("train", "val")}
         found |= {"test": opened[which], "extra": opened[f"extra_{which}"]}
         for split, values in found.items():
-            np.testing.assert_array_equal(values, outcome.final[f"{split}_{which}"].numpy())
-        kept = outcome.last_weights if which == "last" else outcome.progress.best_weights
+            np.testing.assert_array_equal(values, outcome.logits[f"{split}_{which}"].numpy())
+        kept = outcome.weights[which]
         assert all(torch.equal(tensor, kept[n]) for n, tensor in run.weights(which).items())
-    every = torch.stack(outcome.progress.logits["test"]).numpy()
+    every = outcome.logits["test"].numpy()
     np.testing.assert_array_equal(opened["epochs"], every)
     info = run.info
-    assert info["best_epoch"] == outcome.progress.best_epoch < 4
+    assert info["best_epoch"] == outcome.info["best_epoch"] < 4
     assert info["parameters"] == info["trained_parameters"] == 785 * 8 + 9
     assert info["images_per_second"] == pytest.approx(48 * 4 / info["seconds"])
     again = get(on_epoch=lambda history: pytest.fail("trained again"))
@@ -126,18 +126,22 @@ def test_two_who_ask_for_one_run_get_one_training(store, capsys):
     assert_same(waited, first)
 
 
-@pytest.mark.parametrize("recorded", [("val",), training.RECORDED])
+@pytest.mark.parametrize("recorded", [False, True])
 def test_a_checkpoint_goes_on_only_where_its_epochs_hold_what_is_to_be_recorded(tmp_path, recorded):
-    whole = fit(checkpoint=partial(runs.save_checkpoint, tmp_path), recorded=recorded)
-    for asked in (("val",), training.RECORDED):
+    whole = fit(checkpoint=partial(runs.save_checkpoint, tmp_path), every_epoch=recorded)
+    for asked in (False, True):
         saved, later = runs.load_checkpoint(tmp_path), []  # of epoch 3
-        again = fit(resume=saved, recorded=asked, checkpoint=later.append)
-        assert len(later) == (0 if set(asked) <= set(recorded) else 3)  # from the first epoch on
-        assert len(again.progress.logits["test"]) == (4 if "test" in (*asked, *recorded) else 0)
-        assert all(torch.equal(values, again.final[name]) for name, values in whole.final.items())
+        again = fit(
+            resume=saved,
+            checkpoint=lambda epoch, _, later=later: later.append(epoch),
+            every_epoch=asked,
+        )
+        assert later == ([1, 2, 3] if asked and not recorded else [])  # from the first epoch on
+        assert len(again.logits.get("test", ())) == (4 if asked or recorded else 0)
+        assert all(torch.equal(values, again.logits[name]) for name, values in whole.logits.items())
     saved = runs.load_checkpoint(tmp_path)
     saved["progress"]["history"] = saved["progress"]["history"][:1]
-    runs.save_checkpoint(tmp_path, saved)  # of a training that started over
+    runs.save_checkpoint(tmp_path, 1, saved)  # of a training that started over
     assert [path.name for path in tmp_path.glob("checkpoint-*.pt")] == ["checkpoint-0001.pt"]
 
 
@@ -155,7 +159,7 @@ def test_the_key_changes_with_whatever_can_change_the_numbers(monkeypatch):
     assert other.keys() == asdict(base).keys(), "a new setting needs its line here"
 
     def key(config=base, dataset=DATA, weights=WEIGHTS, device="cpu"):
-        return runs.run_key(runs.identity(config, dataset, weights, device))
+        return training.task(config, dataset, weights, device).key
 
     on_a_gpu = key(device="cuda")
     keys = [
@@ -179,7 +183,7 @@ def test_prose_changes_nothing_and_edited_code_is_noticed(tmp_path, monkeypatch)
         (tmp_path / "edited.py").write_text(text.replace(old, new), "utf-8")
         with monkeypatch.context() as patch:
             patch.setattr(module, "__file__", str(tmp_path / "edited.py"))
-            return runs.altered()
+            return training.CODE.altered()
 
     assert said(training, '"""Mean BCE', '# why\n    """The mean BCE') is None
     first = "seen = ~torch.isnan(logits)"  # right after a docstring
@@ -199,9 +203,9 @@ def test_prose_changes_nothing_and_edited_code_is_noticed(tmp_path, monkeypatch)
     ],
 )
 def test_code_that_was_replaced_is_noticed(where, name, value, monkeypatch):
-    assert runs.altered() is None
+    assert training.CODE.altered() is None
     (monkeypatch.setitem if isinstance(where, dict) else monkeypatch.setattr)(where, name, value)
-    assert "diganti" in runs.altered()
+    assert "diganti" in training.CODE.altered()
 
 
 def test_altered_code_reads_and_keeps_no_run_and_that_is_said(store, monkeypatch, capsys):
@@ -258,7 +262,7 @@ def test_a_full_disk_is_said_and_costs_checkpoints_alone_or_one_line(store, caps
         get()
     with full_disk(40_000):  # enough for the weights, not for weights and optimizer
         run = get()
-    assert run.history.to_dict("records") == fit().progress.history
+    assert run.history.to_dict("records") == fit().history
     assert "Titik simpan epoch 1 tidak dapat ditulis" in capsys.readouterr().err
     assert_whole(run.folder)
 

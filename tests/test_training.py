@@ -165,16 +165,16 @@ def test_every_epochs_predictions_are_those_of_the_plain_loop(name):
     # Rounding differs by layout and grows with each step; it must still be rounding.
     near = 1e-4 if dataset is DATA else 5e-3
     for epoch, wanted in enumerate(expected):
-        found = {split: outcome.progress.logits[split][epoch] for split in wanted}
+        found = {split: outcome.logits[split][epoch] for split in wanted}
         torch.testing.assert_close(found, wanted, atol=near, rtol=0, equal_nan=True)
-    assert outcome.trained_parameters == trained
+    assert outcome.info["trained_parameters"] == trained
 
 
 def test_the_history_and_the_two_chosen_states_are_those_of_the_predictions():
     more, lengths = data.with_splits(OPPOSED, extra=OPPOSED.val), []
     config = replace(SMALL, epochs=20, patience=3, monitor="loss")
     outcome = training.fit(config, more, RANDOM, on_epoch=lambda h: lengths.append(len(h)))
-    history, logits = outcome.progress.history, outcome.progress.logits
+    history, logits = outcome.history, outcome.logits
     assert lengths == [row["epoch"] for row in history] == [*range(1, len(history) + 1)]
     for epoch, row in enumerate(history):
         for split, labels in (("train", more.train.labels), ("val", more.val.labels)):
@@ -183,18 +183,18 @@ def test_the_history_and_the_two_chosen_states_are_those_of_the_predictions():
             assert row[f"{split}_loss"] == pytest.approx(loss)
             assert row[f"{split}_acc"] == pytest.approx(accuracy_score(labels, z > 0))
         assert row["val_auc"] == pytest.approx(roc_auc_score(labels, z))
-    losses, best = [row["val_loss"] for row in history], outcome.progress.best_epoch
+    losses, best = [row["val_loss"] for row in history], outcome.info["best_epoch"]
     assert losses[best - 1] == min(losses) and len(history) == best + 3 < 20  # stopped by patience
     network = network_at_its_start(SMALL)
-    for which, kept in (("best", outcome.progress.best_weights), ("last", outcome.last_weights)):
+    for which, kept in outcome.weights.items():
         network.load_state_dict(kept)
         for split in ("train", "val", "test", "extra"):
             again = training.evaluate(network, data.to_tensor(getattr(more, split).images))
-            torch.testing.assert_close(outcome.final[f"{split}_{which}"], again)
-    assert not torch.equal(outcome.final["val_best"], outcome.final["val_last"])
+            torch.testing.assert_close(outcome.logits[f"{split}_{which}"], again)
+    assert not torch.equal(outcome.logits["val_best"], outcome.logits["val_last"])
     assert "extra" not in logits  # shown to nobody before
     parameters = 9 * (32 + 32 * 64 + 64 * 128) + 2 * (32 + 64 + 128) + 129
-    assert outcome.parameters == outcome.trained_parameters == parameters
+    assert outcome.info["parameters"] == outcome.info["trained_parameters"] == parameters
 
 
 def test_logits_never_visited_do_not_count_and_a_logit_of_zero_is_class_0():
@@ -225,15 +225,14 @@ def test_resume_is_exact(name):
     config, states = replace(SMALL, **RESUMED[name]), []
     dataset = FEW if config.architecture == "resnet18" else DATA
     train = partial(training.fit, config, dataset, RANDOM)
-    whole = train(checkpoint=lambda state: states.append(copy.deepcopy(state)))
+    whole = train(checkpoint=lambda epoch, state: states.append(copy.deepcopy(state)))
     assert len(states) == config.epochs - 1  # the last epoch is kept with the finished run
     for saved in states:
         resumed = train(resume=saved)
-        assert resumed.progress.history == whole.progress.history
+        assert resumed.history == whole.history
         exactly = partial(torch.testing.assert_close, rtol=0, atol=0, equal_nan=True)
-        exactly(resumed.progress.logits, whole.progress.logits)
-        exactly(resumed.last_weights, whole.last_weights)
-        exactly(resumed.final, whole.final)
+        exactly(resumed.weights["last"], whole.weights["last"])
+        exactly(resumed.logits, whole.logits)
 
 
 def test_predictions_are_averaged_over_augmented_copies_and_the_random_state_is_left_alone():
@@ -243,13 +242,13 @@ def test_predictions_are_averaged_over_augmented_copies_and_the_random_state_is_
     outcome = training.fit(config, DATA, RANDOM)
     assert torch.equal(before, torch.random.get_rng_state())
     network = network_at_its_start(config)
-    network.load_state_dict(outcome.last_weights)
+    network.load_state_dict(outcome.weights["last"])
     images = data.to_tensor(DATA.test.images)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         copies = [training.evaluate(network, augment.exposure(images)) for _ in range(3)]
-    torch.testing.assert_close(outcome.final["test_last"], sum(copies) / 3)
-    assert not torch.equal(outcome.final["test_last"], outcome.progress.logits["test"][-1])
+    torch.testing.assert_close(outcome.logits["test_last"], sum(copies) / 3)
+    assert not torch.equal(outcome.logits["test_last"], outcome.logits["test"][-1])
 
 
 def test_bfloat16_multiplies_while_training_and_never_while_judging():
@@ -259,13 +258,13 @@ def test_bfloat16_multiplies_while_training_and_never_while_judging():
         training.fit(replace(config, precision=p), DATA, RANDOM, parts={"network": Linear})
         for p in ("float32", "bfloat16")
     )
-    first, *_, last = coarse.progress.logits["train"]
-    difference = (last - exact.progress.logits["train"][-1]).abs().max()
+    first, *_, last = coarse.logits["train"]
+    difference = (last - exact.logits["train"][-1]).abs().max()
     assert 0 < difference < 0.05 < (first - last).abs().max()
     network = Linear()
-    network.load_state_dict(coarse.last_weights)  # float32, as they are
+    network.load_state_dict(coarse.weights["last"])  # float32, as they are
     judged = training.evaluate(network, data.to_tensor(DATA.val.images))
-    torch.testing.assert_close(coarse.final["val_last"], judged, atol=1e-6, rtol=0)
+    torch.testing.assert_close(coarse.logits["val_last"], judged, atol=1e-6, rtol=0)
 
 
 def test_a_named_precision_is_that_of_the_study(chest):

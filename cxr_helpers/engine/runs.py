@@ -1,8 +1,7 @@
-"""The run store: runs/<key>/ holds what one fit gave, once, and survives being killed (notebook
-02).
+"""The run store: runs/<key>/ holds what one training gave, once, and survives being killed.
 
 key = digest of everything that decides the numbers. Equal key, equal run: it is read, not trained
-again.
+again. The store knows no network: it is handed the function that trains (notebook 02).
 """
 
 import ast
@@ -18,62 +17,94 @@ import types
 import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import torchvision
 from safetensors.torch import load_file, save
+from torch import Tensor
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
-    import psutil
-
-from cxr_helpers import architectures, augment, data, evaluation, model, recipe, training
-from cxr_helpers import weights as weight_code
 from cxr_helpers.engine import files, owncode
 from cxr_helpers.engine.errors import InputError
 
 DIGEST_BYTES = 32
-# decide a run's numbers
-CODE = (training, recipe, model, architectures, weight_code, augment, owncode, data, evaluation)
-# of these modules, only the functions named
-PARTIAL = {
-    data: ("to_tensor",),
-    evaluation: ("area_under_curve",),
-    owncode: ("read", "make", "_execute"),
-}
 # A finished run without its weights; code.py where it holds code of one's own, info.json last.
 FILES = ("config.json", "code.py", "history.csv", "predictions.npz", "info.json")
 
 
+def kept_always() -> None:
+    """Of a task whose identity always describes it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training as the store sees it.
+
+    identity: everything that decides its numbers, as JSON can hold it. given: what the function
+    that trains is called with, the settings first. data: the fingerprint of its images. own: the
+    program of one's own that it executes, or "". unkept: why its identity would not describe it
+    (Indonesian, "" where that has been said), or None. keep_weights: whether the weights are kept
+    too (90 MB of a ResNet-18).
+    """
+
+    identity: dict
+    given: tuple
+    data: str
+    own: str = ""
+    unkept: Callable[[], str | None] = kept_always
+    keep_weights: bool = True
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits of SHA-256 over the identity."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def folder(self) -> Path:
+        return files.runs_folder() / self.key
+
+    @property
+    def finished(self) -> bool:
+        """Whether the store holds the whole run."""
+        return (self.folder / "info.json").exists()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training leaves.
+
+    history: a row an epoch; logits: what Run.logits and Run.open_test hand out; weights: the state
+    dicts "best" and "last"; info: as Run.info.
+    """
+
+    history: list[dict[str, float]]
+    logits: dict[str, Tensor]
+    weights: dict[str, dict[str, Tensor]]
+    info: dict[str, float]
+
+
 @dataclass(frozen=True)
 class Run:
-    """One finished fit, read from its folder.
+    """One finished training, read from its folder.
 
     history: one row an epoch (epoch, train_loss, train_acc, val_loss, val_acc, val_auc), accuracies
     as shares. logits: "train", "val" (epochs, N) as recorded epoch by epoch, and "{split}_best",
-    "{split}_last" (N,) in eval mode. Those of the test split are kept too, but only `open_test`
-    hands them out. info: best_epoch, parameters, trained_parameters, seconds, images_per_second,
-    peak_memory_mb.
+    "{split}_last" (N,) in eval mode; those of the test split only `open_test` hands out. info:
+    best_epoch, parameters, trained_parameters, seconds, images_per_second, peak_memory_mb.
     """
 
     key: str
     folder: Path
-    config: training.TrainConfig
+    config: object
     history: pd.DataFrame
     logits: dict[str, np.ndarray]
     info: dict[str, float]
 
     @property
     def data(self) -> str:
-        """The fingerprint of the data set that it was trained and judged on; "" where that is no
-        longer known.
-        """
+        """The fingerprint of the images that it was trained and judged on; "" if not known."""
         try:
             return json.loads((self.folder / "config.json").read_text())["data"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -81,136 +112,112 @@ class Run:
 
     def open_test(self) -> dict[str, np.ndarray]:
         """The logits of the test split: "best" and "last" (N,), "epochs" (epochs, N) of a run that
-        keeps its weights, and "extra_best" and "extra_last" where the data hold extra test images.
-        To be called once every choice has been made.
+        keeps its weights, "extra_best" and "extra_last" where the data hold extra test images. To
+        be called once every choice has been made.
         """
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
             names = {"epochs": "test", "best": "test_best", "last": "test_last"}
             names |= {name: name for name in ("extra_best", "extra_last")}
             return {name: arrays[kept] for name, kept in names.items() if kept in arrays}
 
-    def weights(self, which: str = "best") -> dict[str, torch.Tensor]:
+    def weights(self, which: str = "best") -> dict[str, Tensor]:
         """The state dict of the "best" or "last" epoch."""
         return load_file(self.folder / f"{which}.safetensors")
+
+
+# --- the code that decides a run's numbers --------------------------------------------------------
 
 
 def _without_docstrings(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        if (
-            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
-            and ast.get_docstring(node) is not None
-        ):
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        if documented and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)  # drops comments and layout too
+    return ast.unparse(tree)  # drops comments and layout too: prose must not retrain anything
 
 
-def _sources() -> list[str]:
-    """The code that decides a run's numbers, as it lies on the disk, without comments, docstrings
-    and layout.
+class Code:
+    """The code that decides a run's numbers, as it was when it was imported.
+
+    modules: whose text is part of a run's identity; only: of these modules, no more than the named
+    definitions.
     """
-    texts = []
-    for module in CODE:
-        text = Path(module.__file__).read_text(encoding="utf-8")
-        if module in PARTIAL:
-            wanted = [
-                n for n in ast.parse(text).body if getattr(n, "name", None) in PARTIAL[module]
-            ]
-            text = "\n".join(ast.get_source_segment(text, node) for node in wanted)
-        texts.append(_without_docstrings(text))  # prose must not retrain anything
-    return texts
+
+    def __init__(self, modules: tuple[types.ModuleType, ...], only: dict | None = None):
+        self._modules, self._only = modules, only or {}
+        # Of the code that runs: the text when it was imported. What is on the disk later may be
+        # another text.
+        self._read, self._imported, self._untouched = self._bytes(), self._texts(), self._memory()
+        self.digest = hashlib.sha256("\n".join(self._imported).encode()).hexdigest()
+
+    def _bytes(self) -> list[bytes]:
+        return [Path(module.__file__).read_bytes() for module in self._modules]
+
+    def _texts(self) -> list[str]:
+        """As it lies on the disk, without comments, docstrings and layout."""
+        texts = []
+        for module in self._modules:
+            text = Path(module.__file__).read_text(encoding="utf-8")
+            if module in self._only:
+                nodes = ast.parse(text).body
+                wanted = [n for n in nodes if getattr(n, "name", None) in self._only[module]]
+                text = "\n".join(ast.get_source_segment(text, node) for node in wanted)
+            texts.append(_without_docstrings(text))
+        return texts
+
+    def _memory(self) -> str:
+        """Digest of the code in memory: another one after something was replaced there."""
+        digest = hashlib.sha256()
+
+        def add(name: str, value: object) -> None:
+            if isinstance(value, types.FunctionType):
+                code = value.__code__
+                shown = f"{name}{code.co_filename}{code.co_names}{code.co_consts!r}"
+                digest.update(shown.encode() + code.co_code)
+            elif isinstance(value, type) and value.__module__.startswith("cxr_helpers"):
+                for inner, thing in vars(value).items():
+                    add(f"{name}.{inner}", thing)
+            elif isinstance(value, dict):
+                for inner, thing in value.items():
+                    add(f"{name}[{inner!r}]", thing)
+            elif isinstance(value, (int, float, str, tuple)):
+                digest.update(f"{name}{value!r}".encode())
+
+        for module in self._modules:
+            for name, value in vars(module).items():
+                wanted = module not in self._only or name in self._only[module]
+                if wanted and not name.startswith("__"):
+                    add(name, value)
+        return digest.hexdigest()
+
+    def altered(self) -> str | None:
+        """Why what runs is not what the digest says (Indonesian), or None."""
+        if self._memory() != self._untouched:
+            return "fungsi atau kelas cxr_helpers diganti sesudah diimpor"
+        try:
+            same = self._bytes() == self._read or self._texts() == self._imported
+        except (OSError, SyntaxError):
+            return "berkas cxr_helpers sedang diubah"
+        return None if same else "berkas cxr_helpers diubah sesudah diimpor"
 
 
-def _in_memory() -> str:
-    """Digest of that code as it lies in memory: another one after a function, class or table was
-    replaced there.
-    """
-    digest = hashlib.sha256()
-
-    def add(name: str, value: object) -> None:
-        if isinstance(value, types.FunctionType):
-            code = value.__code__
-            digest.update(
-                f"{name}{code.co_filename}{code.co_names}{code.co_consts!r}".encode() + code.co_code
-            )
-        elif isinstance(value, type) and value.__module__.startswith("cxr_helpers"):
-            for inner, thing in vars(value).items():
-                add(f"{name}.{inner}", thing)
-        elif isinstance(value, dict):
-            for inner, thing in value.items():
-                add(f"{name}[{inner!r}]", thing)
-        elif isinstance(value, (int, float, str, tuple)):
-            digest.update(f"{name}{value!r}".encode())
-
-    for module in CODE:
-        for name, value in vars(module).items():
-            if not name.startswith("__") and (module not in PARTIAL or name in PARTIAL[module]):
-                add(name, value)
-    return digest.hexdigest()
-
-
-def _bytes() -> list[bytes]:
-    return [Path(module.__file__).read_bytes() for module in CODE]
-
-
-# Of the code that runs: the text when it was imported. What is on the disk later may be another
-# text.
-_READ, _IMPORTED, _UNTOUCHED = _bytes(), _sources(), _in_memory()
-
-
-def altered() -> str | None:
-    """Why what runs is not what its key would say (Indonesian), or None."""
-    if _in_memory() != _UNTOUCHED:
-        return "fungsi atau kelas cxr_helpers diganti sesudah diimpor"
-    try:
-        return (
-            None
-            if _bytes() == _READ or _sources() == _IMPORTED
-            else "berkas cxr_helpers diubah sesudah diimpor"
-        )
-    except (OSError, SyntaxError):
-        return "berkas cxr_helpers sedang diubah"
-
-
-def identity(
-    config: training.TrainConfig,
-    dataset: data.Dataset,
-    weights: weight_code.Weights,
-    device: str | torch.device,
-) -> dict:
-    """Everything that decides the numbers of a run, as JSON can hold it. The key is its digest."""
-    return {
-        "config": asdict(config),
-        "data": dataset.fingerprint,
-        "weights": weights.digest,
-        "device": torch.device(device).type,
-        "threads": torch.get_num_threads() if torch.device(device).type == "cpu" else None,
-        "size": dataset.source.size,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "code": hashlib.sha256("\n".join(_IMPORTED).encode()).hexdigest(),
-    }
-
-
-def run_key(what: dict) -> str:
-    """16 hexadecimal digits of SHA-256 over the identity."""
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+# --- what lies in a folder ------------------------------------------------------------------------
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def save_checkpoint(folder: Path, state: dict) -> None:
-    """Write the state after a whole epoch and keep the one before it; a full disk is said and
-    training goes on.
+def save_checkpoint(folder: Path, epoch: int, state: dict) -> None:
+    """Write the state after so many whole epochs and keep the one before it; a full disk is said
+    and training goes on.
 
     Later ones, which a training that started over has found, go too.
     """
     stream = io.BytesIO()
     torch.save(state, stream)
     content = stream.getvalue()
-    epoch = len(state["progress"]["history"])
     try:
         files.write(
             folder / f"checkpoint-{epoch:04d}.pt", content + hashlib.sha256(content).digest()
@@ -244,62 +251,31 @@ def load_checkpoint(folder: Path) -> dict | None:
     return None
 
 
-def _peak_memory_mb(device: torch.device) -> float:
-    """Largest memory of this process so far: of the GPU if it trained there, else resident
-    memory.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if resource is None:
-        return psutil.Process().memory_info().peak_wset / 2**20
-    scale = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss: bytes on macOS, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-
-
-def _save(
-    folder: Path, outcome: training.Outcome, n_train: int, device: torch.device, keep_weights: bool
-) -> None:
-    progress = outcome.progress
-    arrays = {
-        name: torch.stack(epochs) for name, epochs in progress.logits.items() if epochs
-    } | outcome.final
+def _save(folder: Path, outcome: Outcome, keep_weights: bool) -> None:
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{name: tensor.numpy() for name, tensor in arrays.items()})
+    np.savez_compressed(stream, **{name: t.numpy() for name, t in outcome.logits.items()})
     files.write(folder / "predictions.npz", stream.getvalue())
-    files.write(folder / "history.csv", pd.DataFrame(progress.history).to_csv(index=False).encode())
-    if keep_weights:
-        files.write(folder / "best.safetensors", save(progress.best_weights))
-        files.write(folder / "last.safetensors", save(outcome.last_weights))
-    seconds = sum(progress.seconds)
-    info = {
-        "best_epoch": progress.best_epoch,
-        "parameters": outcome.parameters,
-        "trained_parameters": outcome.trained_parameters,
-        "seconds": seconds,
-        "images_per_second": n_train * progress.epoch / seconds,
-        "peak_memory_mb": _peak_memory_mb(device),
-    }
+    history = pd.DataFrame(outcome.history).to_csv(index=False)
+    files.write(folder / "history.csv", history.encode())
+    for which, state in outcome.weights.items() if keep_weights else ():
+        files.write(folder / f"{which}.safetensors", save(state))
     # last: its presence says that the run is whole
-    files.write(folder / "info.json", json.dumps(info, indent=1).encode())
+    files.write(folder / "info.json", json.dumps(outcome.info, indent=1).encode())
     for checkpoint in folder.glob("checkpoint-*.pt"):
         checkpoint.unlink()
 
 
-def _read(key: str, folder: Path, config: training.TrainConfig) -> Run | None:
+def _read(key: str, folder: Path, config: object) -> Run | None:
     """The finished run in `folder`, or None when it is missing, unfinished or damaged."""
     try:
         info = json.loads((folder / "info.json").read_text())
         with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
             # all of them, so that damage is noticed here
             every = {name: arrays[name] for name in arrays.files}
-        logits = {
-            name: array for name, array in every.items() if not name.startswith(("test", "extra"))
-        }
-        # float() gives back the very numbers written
+        logits = {k: v for k, v in every.items() if not k.startswith(("test", "extra"))}
         with open(folder / "history.csv", encoding="utf-8", newline="") as lines:
-            rows = [
-                {name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)
-            ]
+            # float() gives back the very numbers written
+            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
         history = pd.DataFrame(rows).astype({"epoch": int})
     except FileNotFoundError:
         return None
@@ -309,100 +285,65 @@ def _read(key: str, folder: Path, config: training.TrainConfig) -> Run | None:
     return Run(key, folder, config, history, logits, info)
 
 
-def get(
-    config: training.TrainConfig,
-    dataset: data.Dataset,
-    weights: weight_code.Weights,
-    device: str | torch.device = "cpu",
-    keep_weights: bool = True,
-    on_epoch: Callable[[list[dict]], None] = lambda history: None,
-    parts: dict | None = None,
-) -> Run:
-    """Read the run if it is in the store, else train it, going on from its last whole epoch if
-    there is one.
+# --- read it, or train it -------------------------------------------------------------------------
 
-    Two processes that ask for one run: one trains, the other waits and reads. `keep_weights=False`
-    keeps the predictions only (a ResNet-18 takes 90 MB a run), those of the test split of the best
-    and the last epoch alone. `on_epoch` as for `fit`. A run that its key would not describe is
-    trained and not kept, and that is said: with `parts`, which no text identifies, or with code
-    that was altered after its import. Raises InputError from `fit` and from one's own code, and
-    when the store cannot be written.
+
+def get(
+    task: Task,
+    train: Callable[..., Outcome],
+    on_epoch: Callable[[list[dict]], None] = lambda history: None,
+) -> Run:
+    """Read the run if it is in the store, else train it, going on from its last whole epoch.
+
+    `train(*task.given, resume=…, checkpoint=…, on_epoch=…, every_epoch=…)` trains: it goes on from
+    the state `resume` (or None), calls `checkpoint(epoch, state)` after each epoch and `on_epoch`
+    with the history so far, and records the test split of every epoch where `every_epoch` says so,
+    which is where weights are kept. Two processes that ask for one run: one trains, the other waits
+    and reads. A run that its identity would not describe (`unkept`) is trained, said, and not kept.
+    Raises InputError from `train`, and when the store cannot be written.
     """
-    what = identity(config, dataset, weights, device)
-    key = run_key(what)
-    if parts is None and (why := altered()):
-        _say(
-            f"Pelatihan ini tidak disimpan, karena {why}: "
-            "mulai ulang kernel agar hasilnya dapat dipakai lagi."
-        )
-    if parts is not None or why:
-        return _unkept(
-            lambda: training.fit(config, dataset, weights, device, on_epoch=on_epoch, parts=parts),
-            config,
-            dataset,
-        )
-    folder = files.runs_folder() / key
+    how = {"on_epoch": on_epoch, "every_epoch": task.keep_weights}
+    if (why := task.unkept()) is not None:
+        if why:
+            again = "mulai ulang kernel agar hasilnya dapat dipakai lagi"
+            _say(f"Pelatihan ini tidak disimpan, karena {why}: {again}.")
+        return _unkept(lambda: train(*task.given, **how), task)
+    folder = task.folder
+    waiting = f"Proses lain sedang mengerjakan pelatihan {task.key}: menunggu hasilnya."
     try:
-        with files.locked(
-            folder / "lock", f"Proses lain sedang mengerjakan pelatihan {key}: menunggu hasilnya."
-        ):
-            run = _read(key, folder, config)
-            if run is None or (keep_weights and not (folder / "last.safetensors").exists()):
-                files.write(folder / "config.json", json.dumps(what, indent=1).encode())
-                if config.own:
-                    files.write(folder / "code.py", config.own.encode())
-                with owncode.explained() if config.own else nullcontext():
-                    outcome = training.fit(
-                        config,
-                        dataset,
-                        weights,
-                        device,
-                        resume=load_checkpoint(folder),
-                        checkpoint=lambda state: save_checkpoint(folder, state),
-                        on_epoch=on_epoch,
-                        recorded=training.RECORDED if keep_weights else training.RECORDED[:1],
-                    )
-                if why := altered():  # while it trained
-                    _say(f"Pelatihan ini tidak disimpan, karena {why}.")
-                    return _unkept(lambda: outcome, config, dataset)
-                _save(
-                    folder, outcome, len(dataset.train.labels), torch.device(device), keep_weights
-                )
-                run = _read(key, folder, config)
+        with files.locked(folder / "lock", waiting):
+            run = _read(task.key, folder, task.given[0])
+            weightless = task.keep_weights and not (folder / "last.safetensors").exists()
+            if run is not None and not weightless:
+                return run
+            files.write(folder / "config.json", json.dumps(task.identity, indent=1).encode())
+            if task.own:
+                files.write(folder / "code.py", task.own.encode())
+            how["checkpoint"] = lambda epoch, state: save_checkpoint(folder, epoch, state)
+            with owncode.explained() if task.own else nullcontext():
+                outcome = train(*task.given, resume=load_checkpoint(folder), **how)
+            if why := task.unkept():  # while it trained
+                _say(f"Pelatihan ini tidak disimpan, karena {why}.")
+                return _unkept(lambda: outcome, task)
+            _save(folder, outcome, task.keep_weights)
+            return _read(task.key, folder, task.given[0])
     except OSError as error:
         raise InputError(
-            f"Hasil pelatihan tidak dapat disimpan di {folder} ({error.strerror}): sediakan ruang "
-            "atau izin tulis, lalu jalankan lagi; pelatihan dilanjutkan dari titik simpan terakhir."
+            f"Hasil pelatihan tidak dapat disimpan di {folder} ({error.strerror}): "
+            "sediakan ruang atau izin tulis, lalu jalankan lagi; "
+            "pelatihan dilanjutkan dari titik simpan terakhir."
         ) from None
-    return run
 
 
-def _unkept(
-    train: Callable[[], training.Outcome], config: training.TrainConfig, dataset: data.Dataset
-) -> Run:
+def _unkept(train: Callable[[], Outcome], task: Task) -> Run:
     """A run outside the store, in a folder that lives as long as this process."""
     with owncode.explained():
         outcome = train()
     folder = Path(tempfile.mkdtemp(prefix="cxr-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    files.write(folder / "config.json", json.dumps({"data": dataset.fingerprint}).encode())
-    _save(folder, outcome, len(dataset.train.labels), torch.device("cpu"), keep_weights=True)
-    return _read("", folder, config)
-
-
-def finished(key: str) -> bool:
-    """Whether the store holds the whole run."""
-    return (files.runs_folder() / key / "info.json").exists()
-
-
-def stored(
-    config: training.TrainConfig,
-    dataset: data.Dataset,
-    weights: weight_code.Weights,
-    device: str | torch.device,
-) -> bool:
-    """Whether the store holds the whole run of these settings."""
-    return finished(run_key(identity(config, dataset, weights, device)))
+    files.write(folder / "config.json", json.dumps({"data": task.data}).encode())
+    _save(folder, outcome, keep_weights=True)
+    return _read("", folder, task.given[0])
 
 
 def put(key: str, contents: dict[str, bytes]) -> None:
@@ -410,9 +351,9 @@ def put(key: str, contents: dict[str, bytes]) -> None:
 
     A run that is already here stays as it is.
     """
-    if finished(key):
-        return
     folder = files.runs_folder() / key
+    if (folder / "info.json").exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         if name in contents or name != "code.py":

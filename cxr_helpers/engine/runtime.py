@@ -9,6 +9,12 @@ import sys
 
 import torch
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+    import psutil
+
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 
@@ -89,3 +95,13 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, LARGE)
         mallopt(M_TRIM_THRESHOLD, NEVER)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Largest memory of this process so far: of the GPU if that is `device`, else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if resource is None:
+        return psutil.Process().memory_info().peak_wset / 2**20
+    scale = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss: bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
