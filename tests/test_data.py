@@ -54,7 +54,7 @@ def test_another_pair_and_a_set_of_one_label_an_image(chest, tmp_path):
 
 def test_colour_becomes_grey_by_luminance(tmp_path):
     arrays = made("bloodmnist")
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (10, 20, 30)]
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (10, 20, 32)]
     arrays["train_images"][:5] = np.array(colours)[:, None, None]
     arrays["train_labels"][:5, 0] = [0, 1, 0, 1, 0]
     path = written(tmp_path / "bloodmnist.npz", arrays)
@@ -64,6 +64,9 @@ def test_colour_becomes_grey_by_luminance(tmp_path):
     assert cells.train.images.shape[1:] == (28, 28) and cells.train.images.dtype == np.uint8
     with pytest.raises(InputError, match="8 kelas"):
         opened(path)
+    arrays["val_labels"][3] = 8
+    with pytest.raises(InputError, match="di luar 0 sampai 7"):
+        opened(written(path, arrays), "basophil,eosinophil")
 
 
 # --- the phantom ----------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
 """Every label of the file before the pair: which images are used, and what starts from it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from cxr_helpers import pretraining
+from cxr_helpers import pretraining, remedies, training
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.setup import Setup
 from cxr_helpers.study import open_study
+from cxr_helpers.training import TrainConfig
 from tests.medmnist_files import made, written
 
 N = {"train": 60, "val": 40, "test": 40}
@@ -39,6 +43,14 @@ def test_all_images_but_those_that_judge_the_pair_are_learned_and_kept(tmp_path,
     for name in ("conv3.weight", "fc.weight"):
         learned = found.weights.state[name].numpy()
         np.testing.assert_allclose(begun.weights("last")[name], learned, atol=1e-5)
+    few = replace(study, preset=replace(study.preset, seeds=2))
+    small = {"architecture": "small_cnn", "batch_size": 20, "epochs": 2}
+    monkeypatch.setattr(Setup, "config", lambda _, **changes: TrainConfig(**small | changes))
+    (row,) = remedies._train_pretrained(few)
+    assert [one.seed for one in row.trained] == [0, 1]
+    own = pretraining.pretrain(few, few.config(seed=1)).start()
+    run = training.run(few.config(seed=1), few.used, own)
+    np.testing.assert_array_equal(row.trained[1].test, run.open_test()["last"])
 
 
 def test_a_file_of_one_label_an_image_has_no_more_to_give(tmp_path):

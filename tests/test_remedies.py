@@ -50,6 +50,8 @@ def test_each_of_the_eleven_recommendations_has_a_row_that_changes_the_recipe():
     for remedy in REMEDIES:
         # A change that the recipe already has would be the baseline under another name.
         assert TrainConfig(**remedy.changes).changed().keys() == remedy.changes.keys()
+        numbers = [v for v in remedy.changes.values() if isinstance(v, int | float)]
+        assert all(f"{value:g}".replace(".", ",") in remedy.title for value in numbers)
     assert [r.name for r in REMEDIES if r.which == "best"] == ["early_stopping"]
 
 
