@@ -47,7 +47,7 @@ def test_each_of_the_eleven_recommendations_has_a_row_that_changes_the_recipe():
     assert len(remedies.RECOMMENDED) == 11
     measured = {remedy.recommendation for remedy in REMEDIES}
     assert measured == set(remedies.RECOMMENDED) - {"cross_validation"}
-    for remedy in REMEDIES:
+    for remedy in remedies.planned(study(made()), repeat="all")[1:]:
         # A change that the recipe already has would be the baseline under another name.
         assert TrainConfig(**remedy.changes).changed().keys() == remedy.changes.keys()
         numbers = [v for v in remedy.changes.values() if isinstance(v, int | float)]
