@@ -54,13 +54,13 @@ def test_another_pair_and_a_set_of_one_label_an_image(chest, tmp_path):
 
 def test_colour_becomes_grey_by_luminance(tmp_path):
     arrays = made("bloodmnist")
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (10, 20, 32)]
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (10, 20, 35)]
     arrays["train_images"][:5] = np.array(colours)[:, None, None]
     arrays["train_labels"][:5, 0] = [0, 1, 0, 1, 0]
     path = written(tmp_path / "bloodmnist.npz", arrays)
     cells = opened(path, "basophil,eosinophil")
     # 0.299 R + 0.587 G + 0.114 B
-    assert cells.train.images[:5, 0, 0].tolist() == [76, 150, 29, 255, 18]
+    assert cells.train.images[:5, 0, 0].tolist() == [76, 150, 29, 255, 19]
     assert cells.train.images.shape[1:] == (28, 28) and cells.train.images.dtype == np.uint8
     with pytest.raises(InputError, match="8 kelas"):
         opened(path)
