@@ -15,9 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import phantom
 from cxr_helpers import comparison, evaluation, remedies, verdicts
 from cxr_helpers.data import Dataset, Split
-from cxr_helpers.engine import phantom
 from cxr_helpers.engine.indonesian import number
 from cxr_helpers.setup import open_setup
 from cxr_helpers.verdicts import Images
