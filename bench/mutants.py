@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,36 +28,33 @@ ROOT = Path(__file__).resolve().parent.parent
 TAUGHT = "training recipe evaluation comparison model weights data claims verdicts remedies"
 JUDGED = [f"cxr_helpers/{name}.py" for name in [*TAUGHT.split(), "engine/runs"]]
 JUDGED += ["grading/claims.py", "grading/answers.py"]
+LEFT_OUT = ".git .venv build runs data __pycache__ node_modules".split()  # of a copy
 SECONDS = 20  # of tests a fault, by their own measured time
 WHOLE_REPORT = "built"  # the fixture that makes a report
-TIMES = "MUTANTS_TIMES"  # environment variable: where pytest_sessionfinish writes
+# this file as a plug-in of pytest, and the environment variable that says where it writes
+PLUGIN, TIMES = ("-p", "bench.mutants"), "MUTANTS_TIMES"
 # each fault gets a fresh process that has imported these already
 PROCESSES = multiprocessing.get_context("forkserver")
 IMPORTED = (
     "torch torchvision medmnist pandas matplotlib.pyplot seaborn sklearn.metrics scipy.stats "
     "captum.attr nbformat statsmodels.stats.proportion playwright.sync_api"
 )
-OPERATORS = (
-    "NumberReplacer ReplaceTrueWithFalse ReplaceFalseWithTrue ReplaceAndWithOr ReplaceOrWithAnd "
-    "AddNot ReplaceBreakWithContinue ReplaceContinueWithBreak ZeroIterationForLoop RemoveDecorator"
-)
-FAMILIES = ("ReplaceBinaryOperator_", "ReplaceComparisonOperator_", "ReplaceUnaryOperator_")
+NOT_PLANTED = ("core/Exception", "core/Variable")  # operators of Cosmic Ray
+LACKING = "paket penanam kesalahan belum ada; jalankan: uv pip install -e '.[mutants]'"
 Fault = tuple[str, int, str, dict, int]  # path, line, operator, its arguments, occurrence
 
 # --- the faults -----------------------------------------------------------------------------------
 
 
 def annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """The places (line, column) to (line, column) of type annotations, in which a fault changes no
-    number.
-    """
-    places = []
-    for node in ast.walk(ast.parse(source)):
-        for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-            if part is not None:
-                end = (part.end_lineno, part.end_col_offset)
-                places.append(((part.lineno, part.col_offset), end))
-    return places
+    """Where type annotations begin and end (line, column): a fault there changes no number."""
+    nodes = list(ast.walk(ast.parse(source)))
+    parts = [getattr(node, "annotation", None) for node in nodes]
+    parts += [getattr(node, "returns", None) for node in nodes]
+    return [
+        ((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset))
+        for part in filter(None, parts)
+    ]
 
 
 def faults(path: str) -> list[list[Fault]]:
@@ -68,8 +64,8 @@ def faults(path: str) -> list[list[Fault]]:
 
     source = (ROOT / path).read_text("utf-8")
     tree, typed, places = get_ast(source), annotations(source), {}
-    names = [n for n in sorted(plugins.operator_names()) if n.split("/")[1].startswith(FAMILIES)]
-    for name in names + [f"core/{n}" for n in OPERATORS.split()]:
+    names = sorted(plugins.operator_names())
+    for name in (name for name in names if not name.startswith(NOT_PLANTED)):
         operator_class = plugins.get_operator(name)
         for arguments in operator_class.arguments() or [None]:
             given = dict(arguments.items()) if arguments else {}
@@ -94,19 +90,15 @@ def mutated(fault: Fault) -> str:
 
 
 def compiles(fault: Fault) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            compile(mutated(fault), fault[0], "exec")
-        except SyntaxError:
-            return False
+    try:
+        compile(mutated(fault), fault[0], "exec")
+    except SyntaxError:
+        return False
     return True
 
 
 def drawn(n: int, seed: int) -> list[Fault]:
-    """n faults at places drawn at random from all, each of a kind drawn at random from those
-    possible there.
-    """
+    """n faults: places drawn at random from all, of each a kind from those possible there."""
     draw, planted = random.Random(seed), []
     places = [place for path in JUDGED for place in faults(path)]
     for place in draw.sample(places, len(places)):
@@ -140,23 +132,14 @@ def pytest_sessionfinish(session) -> None:
         Path(os.environ[TIMES]).write_text(json.dumps(spent), encoding="utf-8")
 
 
-def passing(words: list[str], folder: Path, kept: Path) -> dict[str, float]:
-    """{test: seconds} of the tests that pass where pytest runs with these words in `folder`; also
-    written to `kept`.
-    """
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "bench.mutants", *words]
-    environment = os.environ | {TIMES: str(kept), "PYTHONPATH": str(folder)}
-    subprocess.run(command, cwd=folder, env=environment, check=False)
-    return json.loads(kept.read_text("utf-8"))
-
-
-def measure(folder: Path) -> dict[str, float]:
-    """One run of all tests: how long each takes, and which line each runs (`.coverage`)."""
-    settings = folder / "coverage.ini"
-    included = "".join(f"\n    */{path}" for path in JUDGED)
-    settings.write_text(f"[run]\ndata_file = {folder}/.coverage\ninclude ={included}\n", "utf-8")
-    words = f"-n 2 --dist worksteal --cov --cov-config={settings} --cov-context=test --cov-report="
-    return passing(words.split(), ROOT, folder / "times.json")
+def measure(folder: Path) -> None:
+    """One run of all tests: how long each takes (times.json), which line each runs (.coverage)."""
+    ini, included = folder / "coverage.ini", "".join(f"\n    */{path}" for path in JUDGED)
+    ini.write_text(f"[run]\ndata_file = {folder}/.coverage\ninclude ={included}\n", "utf-8")
+    words = f"-n 2 --dist worksteal --cov --cov-config={ini} --cov-context=test --cov-report="
+    environment = os.environ | {TIMES: str(folder / "times.json")}
+    command = [sys.executable, "-m", "pytest", "-q", *PLUGIN, *words.split()]
+    subprocess.run(command, cwd=ROOT, env=environment, check=False)
 
 
 def lines_run(folder: Path) -> dict[str, dict[int, set[str]]]:
@@ -191,19 +174,30 @@ def chosen(fault: Fault, lines: dict, times: dict[str, float]) -> list[str]:
 # --- the judgement --------------------------------------------------------------------------------
 
 
-def run(tests: list[str], tree: Path) -> None:
-    """In a process of its own: these tests on the copy of the project in `tree`; exits as pytest
-    does.
+def run(words: list[str], tree: Path) -> None:
+    """In a process of its own: pytest with these words on the copy of the project in `tree`; exits
+    as pytest does.
     """
     os.setsid()
     quiet = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(quiet, stream)
     os.chdir(tree)
+    os.environ["PYTHONPATH"] = str(tree)  # of the processes that tests start
     sys.path.insert(0, str(tree))
     import pytest
 
-    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
+    os._exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *words]))
+
+
+def passing(tests: list[str], tree: Path, times: Path) -> dict[str, float]:
+    """{test: seconds} of those that pass in a copy without a fault, run as a fault's tests are."""
+    os.environ[TIMES] = str(times)
+    words = [*PLUGIN, "--continue-on-collection-errors", *tests]
+    running = PROCESSES.Process(target=run, args=(words, tree))
+    running.start()
+    running.join()
+    return json.loads(times.read_text("utf-8"))
 
 
 def verdict(fault: Fault, tests: list[str], tree: Path, seconds: float) -> str:
@@ -214,7 +208,7 @@ def verdict(fault: Fault, tests: list[str], tree: Path, seconds: float) -> str:
         return "untested"
     original = (tree / fault[0]).read_text("utf-8")
     (tree / fault[0]).write_text(mutated(fault), encoding="utf-8")
-    running = PROCESSES.Process(target=run, args=(tests, tree))
+    running = PROCESSES.Process(target=run, args=(["-x", *tests], tree))
     running.start()
     running.join(seconds)
     ended = running.exitcode
@@ -225,35 +219,30 @@ def verdict(fault: Fault, tests: list[str], tree: Path, seconds: float) -> str:
     return {None: "slow", 0: "survived"}.get(ended, "killed")
 
 
-def copied(folder: Path) -> Path:
-    """A copy of the project in `folder`, without what make has made."""
-    left_out = ".git .venv build runs data __pycache__ node_modules".split()
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*left_out))
-    return folder
-
-
-def judge(planted: list[Fault], folder: Path, times: dict, jobs: int) -> list[str]:
+def judge(planted: list[Fault], folder: Path, jobs: int) -> list[str]:
     """The verdict on each fault; those of an earlier, interrupted call are read from `folder`."""
     lines, kept = lines_run(folder), folder / "verdicts.jsonl"
-    earlier = (
-        [json.loads(row) for row in kept.read_text("utf-8").splitlines()] if kept.exists() else []
-    )
-    done = {json.dumps(fault): said for fault, said in earlier}
+    kept.touch()
+    times = json.loads((folder / "times.json").read_text("utf-8"))
+    done = dict(json.loads(row) for row in kept.read_text("utf-8").splitlines())
     with tempfile.TemporaryDirectory() as place:
-        free = [copied(Path(place, str(n))) for n in range(jobs)]
+        free = [Path(place, str(n)) for n in range(jobs)]
+        for tree in free:
+            shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT_OUT))
         asked = sorted(set().union(*(chosen(fault, lines, times) for fault in planted)))
-        sound = passing(["-p", "no:cacheprovider", *asked], free[0], folder / "copy.json")
+        sound = passing(asked, free[0], folder / "copy.json")
         for test in sorted(set(asked) - sound.keys()):
             print(f"left out, fails in a copy without a fault: {test}", flush=True)
 
         def judged(fault: Fault) -> str:
-            if said := done.get(json.dumps(fault)):
-                return said
+            key = json.dumps(fault)
+            if key in done:
+                return done[key]
             tests, tree = chosen(fault, lines, sound), free.pop()
             said = verdict(fault, tests, tree, 60 + 5 * sum(map(sound.get, tests)))
             free.append(tree)
             with kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([fault, said]) + "\n")
+                file.write(json.dumps([key, said]) + "\n")
             print(said, *fault[:3], flush=True)
             return said
 
@@ -269,28 +258,23 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     if not (find_spec("cosmic_ray") and find_spec("pytest_cov")):
-        print(
-            "Galat: paket untuk menanam kesalahan belum ada; "
-            "jalankan: uv pip install -e '.[mutants]'",
-            file=sys.stderr,
-        )
+        print(f"Galat: {LACKING}", file=sys.stderr)
         return 2
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(OMP_NUM_THREADS="1", CXR_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
+    warnings.simplefilter("ignore")  # of what compiles with a fault in it
     PROCESSES.set_forkserver_preload(IMPORTED.split())
-    measured = folder / "times.json"
-    times = json.loads(measured.read_text("utf-8")) if measured.exists() else measure(folder)
+    if not (folder / "times.json").exists():
+        measure(folder)
     planted = drawn(options.n, options.seed)
-    said = judge(planted, folder, times, options.jobs)
-    counts = Counter(
-        (fault[0], word in ("killed", "slow")) for fault, word in zip(planted, said, strict=True)
-    )
+    verdicts = judge(planted, folder, options.jobs)
+    pairs = list(zip(planted, verdicts, strict=True))
+    noticed = [fault[0] for fault, said in pairs if said in ("killed", "slow")]
     for path in JUDGED:
-        killed = counts[path, True]
-        print(f"| {path} | {killed + counts[path, False]} | {killed} |")
-    killed = sum(counts[path, True] for path in JUDGED)
-    print(f"{killed} of {len(said)}: {killed / len(said):.1%}")
+        n = sum(fault[0] == path for fault in planted)
+        print(f"| {path} | {n} | {noticed.count(path)} |")
+    print(f"{len(noticed)} of {len(pairs)}: {len(noticed) / len(pairs):.1%}")
     return 0
 
 
