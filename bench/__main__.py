@@ -1,7 +1,4 @@
-"""`make bench`: speed of training, the phantom's calibration, false verdicts.
-
-Fails if one misses its targets.
-"""
+"""`make bench`: speed of training, the phantom's calibration, false verdicts; 1 if one misses."""
 
 import subprocess
 import sys

@@ -43,8 +43,6 @@ NOT_PLANTED = ("core/Exception", "core/Variable")  # operators of Cosmic Ray
 LACKING = "paket penanam kesalahan belum ada; jalankan: uv pip install -e '.[mutants]'"
 Fault = tuple[str, int, str, dict, int]  # path, line, operator, its arguments, occurrence
 
-# --- the faults -----------------------------------------------------------------------------------
-
 
 def annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Where type annotations begin and end (line, column): a fault there changes no number."""
@@ -109,8 +107,6 @@ def drawn(n: int, seed: int) -> list[Fault]:
     return planted
 
 
-# --- the tests: a plug-in of pytest, and which of them are asked ----------------------------------
-
 spent: dict[str, float] = {}  # seconds of each test that has passed, its set-up included
 
 
@@ -169,9 +165,6 @@ def chosen(fault: Fault, lines: dict, times: dict[str, float]) -> list[str]:
             break
         asked.append(test)
     return asked
-
-
-# --- the judgement --------------------------------------------------------------------------------
 
 
 def run(words: list[str], tree: Path) -> None:

@@ -1,5 +1,4 @@
-"""How fast training is, as ratios measured in one run: `python -m bench.training_speed [--images
-256] [--rounds 5]`.
+"""How fast training is, as ratios measured in one run: `python -m bench.training_speed`.
 
 Each trial trains the course's ResNet-18 (28×28, batch 32, Adam) for one epoch. The yardstick is
 bench/plain_loop.py with torch as it comes. Every trial has a process of its own and alternates with
