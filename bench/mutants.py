@@ -4,7 +4,8 @@ installed.
 Cosmic Ray makes the faults: one changed operator, number, comparison or branch each, in the files
 that decide numbers. A fault is shown to the tests that run the changed line, the short ones first,
 until one fails. Tests that wait for a whole report are not asked (they take minutes and look at
-little of it), and of those that remain no more than `SECONDS`.
+little of it), of those that remain no more than `SECONDS`, and none that fails in a copy of the
+project without a fault.
 """
 
 import argparse
@@ -18,198 +19,189 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-JUDGED = [
-    f"cxr_helpers/{n}.py"
-    for n in "training recipe evaluation comparison model weights data claims".split()
-]
-JUDGED += [f"cxr_helpers/{n}.py" for n in "verdicts remedies engine/runs".split()]
+TAUGHT = "training recipe evaluation comparison model weights data claims verdicts remedies"
+JUDGED = [f"cxr_helpers/{name}.py" for name in [*TAUGHT.split(), "engine/runs"]]
 JUDGED += ["grading/claims.py", "grading/answers.py"]
+LEFT_OUT = ".git .venv build runs data __pycache__ node_modules".split()  # of a copy
 SECONDS = 20  # of tests a fault, by their own measured time
 WHOLE_REPORT = "built"  # the fixture that makes a report
-# each fault gets a fresh process that has imported torch already
+# this file as a plug-in of pytest, and the environment variable that says where it writes
+PLUGIN, TIMES = ("-p", "bench.mutants"), "MUTANTS_TIMES"
+# each fault gets a fresh process that has imported these already
 PROCESSES = multiprocessing.get_context("forkserver")
 IMPORTED = (
-    "torch torchvision medmnist pandas matplotlib.pyplot seaborn sklearn.metrics "
-    "scipy.stats captum.attr nbformat"
+    "torch torchvision medmnist pandas matplotlib.pyplot seaborn sklearn.metrics scipy.stats "
+    "captum.attr nbformat statsmodels.stats.proportion playwright.sync_api"
 )
-IMPORTED += " statsmodels.stats.proportion playwright.sync_api"
-OPERATORS = (
-    "NumberReplacer ReplaceTrueWithFalse ReplaceFalseWithTrue ReplaceAndWithOr "
-    "ReplaceOrWithAnd AddNot"
-)
-OPERATORS += (
-    " ReplaceBreakWithContinue ReplaceContinueWithBreak ZeroIterationForLoop RemoveDecorator"
-)
-FAMILIES = ("ReplaceBinaryOperator_", "ReplaceComparisonOperator_", "ReplaceUnaryOperator_")
+NOT_PLANTED = ("core/Exception", "core/Variable")  # operators of Cosmic Ray
+LACKING = "paket penanam kesalahan belum ada; jalankan: uv pip install -e '.[mutants]'"
+Fault = tuple[str, int, str, dict, int]  # path, line, operator, its arguments, occurrence
 
 
 def annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """The places (line, column) to (line, column) of type annotations, in which a fault changes no
-    number.
-    """
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-            if part is not None:
-                found.append(
-                    ((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset))
-                )
-    return found
+    """Where type annotations begin and end (line, column): a fault there changes no number."""
+    nodes = list(ast.walk(ast.parse(source)))
+    parts = [getattr(node, "annotation", None) for node in nodes]
+    parts += [getattr(node, "returns", None) for node in nodes]
+    return [
+        ((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset))
+        for part in filter(None, parts)
+    ]
 
 
-def faults(path: str) -> list[list[tuple]]:
-    """For each place of the file at which a fault can be planted: [(path, line, operator, its
-    arguments, occurrence)].
-    """
-    import cosmic_ray.plugins as plugins
+def faults(path: str) -> list[list[Fault]]:
+    """The faults that can be planted at each place of the file."""
+    from cosmic_ray import plugins
     from cosmic_ray.ast import ast_nodes, get_ast
 
     source = (ROOT / path).read_text("utf-8")
     tree, typed, places = get_ast(source), annotations(source), {}
-    names = [n for n in sorted(plugins.operator_names()) if n.split("/")[1].startswith(FAMILIES)]
-    for name in names + [f"core/{n}" for n in OPERATORS.split()]:
+    names = sorted(plugins.operator_names())
+    for name in (name for name in names if not name.startswith(NOT_PLANTED)):
         operator_class = plugins.get_operator(name)
         for arguments in operator_class.arguments() or [None]:
-            operator = operator_class(**dict(arguments.items()) if arguments else {})
-            occurrence = 0
+            given = dict(arguments.items()) if arguments else {}
+            operator, occurrence = operator_class(**given), 0
             for node in ast_nodes(tree):
                 for start, _ in operator.mutation_positions(node):
                     if not any(first <= start < last for first, last in typed):
-                        given = dict(arguments.items()) if arguments else {}
-                        places.setdefault(start, []).append(
-                            (path, start[0], name, given, occurrence)
-                        )
+                        fault = (path, start[0], name, given, occurrence)
+                        places.setdefault(start, []).append(fault)
                     occurrence += 1
     return [places[start] for start in sorted(places)]
 
 
-def mutated(fault: tuple) -> str:
+def mutated(fault: Fault) -> str:
     """The file's text with the fault in it."""
-    import cosmic_ray.plugins as plugins
+    from cosmic_ray import plugins
     from cosmic_ray.mutating import mutate_code
 
     path, _, name, arguments, occurrence = fault
-    return mutate_code(
-        (ROOT / path).read_text("utf-8"), plugins.get_operator(name)(**arguments), occurrence
-    )
+    operator = plugins.get_operator(name)(**arguments)
+    return mutate_code((ROOT / path).read_text("utf-8"), operator, occurrence)
 
 
-def drawn(n: int, seed: int) -> list[tuple]:
-    """n faults at places drawn at random from all, each of a kind drawn at random from those
-    possible there.
-    """
-    draw, found = random.Random(seed), []
+def compiles(fault: Fault) -> bool:
+    try:
+        compile(mutated(fault), fault[0], "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+def drawn(n: int, seed: int) -> list[Fault]:
+    """n faults: places drawn at random from all, of each a kind from those possible there."""
+    draw, planted = random.Random(seed), []
     places = [place for path in JUDGED for place in faults(path)]
     for place in draw.sample(places, len(places)):
         fault = next(filter(compiles, draw.sample(place, len(place))), None)
-        found += [fault] if fault else []
-        if len(found) == n:
+        planted += [fault] if fault else []
+        if len(planted) == n:
             break
-    return found
+    return planted
 
 
-def measure(folder: Path) -> None:
-    """One run of all tests: which of them runs which line (.coverage), how long each takes, which
-    waits for a report.
-    """
-    (folder / "coverage.ini").write_text(
-        "[run]\ninclude =" + "".join(f"\n    */{path}" for path in JUDGED), encoding="utf-8"
-    )
-    asked = (
-        f"--cov --cov-config={folder}/coverage.ini --cov-context=test "
-        "--cov-report= -p bench.mutants -q"
-    )
-    environment = os.environ | {
-        "COVERAGE_FILE": str(folder / ".coverage"),
-        "MUTANTS_TIMES": str(folder / "times.json"),
-    }
-    subprocess.run(
-        ["make", "test", f"PYTHON={sys.executable}", f"PYTEST={asked}"],
-        cwd=ROOT,
-        env=environment,
-        check=False,
-    )
+spent: dict[str, float] = {}  # seconds of each test that has passed, its set-up included
 
 
-TIMES: dict[str, float] = {}
+def pytest_collection_modifyitems(items) -> None:
+    items[:] = [item for item in items if WHOLE_REPORT not in item.fixturenames]
 
 
 def pytest_runtest_logreport(report) -> None:
-    """As a plug-in of pytest: the time of each test, and the longest set-up of each file, which any
-    test of it may need.
-    """
-    file = report.nodeid.split("::")[0]
-    if report.when == "setup":
-        waits = dict(report.user_properties).get("waits")
-        TIMES[report.nodeid] = float("inf") if waits else 0.0
-        TIMES[file] = max(TIMES.get(file, 0.0), 0.0 if waits else report.duration)
-    elif report.when == "call":
-        TIMES[report.nodeid] += report.duration
-
-
-def pytest_runtest_setup(item) -> None:
-    if WHOLE_REPORT in item.fixturenames:
-        item.user_properties.append(("waits", True))
+    if report.when == "setup" and report.passed:
+        spent[report.nodeid] = report.duration
+    elif report.when == "call" and report.passed:
+        spent[report.nodeid] += report.duration
+    elif not report.passed:
+        spent.pop(report.nodeid, None)
 
 
 def pytest_sessionfinish(session) -> None:
-    if "MUTANTS_TIMES" in os.environ and not hasattr(session.config, "workerinput"):
-        Path(os.environ["MUTANTS_TIMES"]).write_text(json.dumps(TIMES), encoding="utf-8")
+    if TIMES in os.environ and not hasattr(session.config, "workerinput"):
+        Path(os.environ[TIMES]).write_text(json.dumps(spent), encoding="utf-8")
 
 
-def cost(test: str, times: dict[str, float]) -> float:
-    """Seconds of a test alone, with the set-up of its file."""
-    return times.get(test, float("inf")) + times.get(test.split("::")[0], 0.0)
+def measure(folder: Path) -> None:
+    """One run of all tests: how long each takes (times.json), which line each runs (.coverage)."""
+    ini, included = folder / "coverage.ini", "".join(f"\n    */{path}" for path in JUDGED)
+    ini.write_text(f"[run]\ndata_file = {folder}/.coverage\ninclude ={included}\n", "utf-8")
+    words = f"-n 2 --dist worksteal --cov --cov-config={ini} --cov-context=test --cov-report="
+    environment = os.environ | {TIMES: str(folder / "times.json")}
+    command = [sys.executable, "-m", "pytest", "-q", *PLUGIN, *words.split()]
+    subprocess.run(command, cwd=ROOT, env=environment, check=False)
 
 
-def chosen(fault: tuple, covered, times: dict[str, float]) -> list[str]:
+def lines_run(folder: Path) -> dict[str, dict[int, set[str]]]:
+    """{path: {line: tests that run it}} of `measure`; the test "" stands for an import."""
+    from coverage import CoverageData
+
+    data, lines = CoverageData(str(folder / ".coverage")), {}
+    data.read()
+    for path in JUDGED:
+        contexts = data.contexts_by_lineno(str(ROOT / path))
+        lines[path] = {n: {c.split("|")[0] for c in contexts[n]} for n in contexts}
+    return lines
+
+
+def chosen(fault: Fault, lines: dict, times: dict[str, float]) -> list[str]:
     """The tests that run the fault's line, the short ones first; those of the whole file where
-    importing it runs the line.
+    importing it runs the line. Only tests in `times` are asked.
     """
-    path, line = str(ROOT / fault[0]), fault[1]
-    contexts = covered(path)
-    tests = {c.split("|")[0] for c in contexts.get(line, []) if c}
-    if "" in contexts.get(line, [""]):  # a constant, a default, a definition
-        tests |= {c.split("|")[0] for some in contexts.values() for c in some if c}
-    spent, asked, opened = 0.0, [], set()
-    for test in sorted(tests, key=lambda t: cost(t, times)):
-        file = test.split("::")[0]
-        more = times.get(test, float("inf")) + (0.0 if file in opened else times.get(file, 0.0))
-        if spent + more <= SECONDS or (not asked and more < float("inf")):
-            asked, spent = [*asked, test], spent + more
-            opened.add(file)
+    path, line = fault[:2]
+    tests = lines[path].get(line, {""})
+    if "" in tests:  # a constant, a default, a definition
+        tests = set().union(*lines[path].values())
+    asked, seconds = [], 0.0
+    for test in sorted(tests & times.keys(), key=times.get):
+        seconds += times[test]
+        if asked and seconds > SECONDS:
+            break
+        asked.append(test)
     return asked
 
 
-def run(tests: list[str], tree: Path) -> None:
-    """In a process of its own: these tests on the copy of the project in `tree`; exits as pytest
-    does.
+def run(words: list[str], tree: Path) -> None:
+    """In a process of its own: pytest with these words on the copy of the project in `tree`; exits
+    as pytest does.
     """
     os.setsid()
     quiet = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(quiet, stream)
     os.chdir(tree)
+    os.environ["PYTHONPATH"] = str(tree)  # of the processes that tests start
     sys.path.insert(0, str(tree))
     import pytest
 
-    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
+    os._exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *words]))
 
 
-def verdict(fault: tuple, tests: list[str], tree: Path, seconds: float) -> str:
+def passing(tests: list[str], tree: Path, times: Path) -> dict[str, float]:
+    """{test: seconds} of those that pass in a copy without a fault, run as a fault's tests are."""
+    os.environ[TIMES] = str(times)
+    words = [*PLUGIN, "--continue-on-collection-errors", *tests]
+    running = PROCESSES.Process(target=run, args=(words, tree))
+    running.start()
+    running.join()
+    return json.loads(times.read_text("utf-8"))
+
+
+def verdict(fault: Fault, tests: list[str], tree: Path, seconds: float) -> str:
     """`survived`, `killed`, or `slow` where the tests did not end in `seconds`: a person would
-    notice that too.
+    notice that too. `untested` without tests.
     """
+    if not tests:
+        return "untested"
     original = (tree / fault[0]).read_text("utf-8")
     (tree / fault[0]).write_text(mutated(fault), encoding="utf-8")
-    running = PROCESSES.Process(target=run, args=(tests, tree))
+    running = PROCESSES.Process(target=run, args=(["-x", *tests], tree))
     running.start()
     running.join(seconds)
     ended = running.exitcode
@@ -220,96 +212,64 @@ def verdict(fault: tuple, tests: list[str], tree: Path, seconds: float) -> str:
     return {None: "slow", 0: "survived"}.get(ended, "killed")
 
 
-def compiles(fault: tuple) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            compile(mutated(fault), fault[0], "exec")
-        except SyntaxError:
-            return False
-    return True
+def judge(planted: list[Fault], folder: Path, jobs: int) -> list[str]:
+    """The verdict on each fault; those of an earlier, interrupted call are read from `folder`."""
+    lines, kept = lines_run(folder), folder / "verdicts.jsonl"
+    kept.touch()
+    times = json.loads((folder / "times.json").read_text("utf-8"))
+    done = dict(json.loads(row) for row in kept.read_text("utf-8").splitlines())
+    with tempfile.TemporaryDirectory() as place:
+        free = [Path(place, str(n)) for n in range(jobs)]
+        for tree in free:
+            shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        asked = sorted(set().union(*(chosen(fault, lines, times) for fault in planted)))
+        sound = passing(asked, free[0], folder / "copy.json")
+        for test in sorted(set(asked) - sound.keys()):
+            print(f"left out, fails in a copy without a fault: {test}", flush=True)
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--n", type=int, default=320, help="faults, drawn at random from all places"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=ROOT / "build/mutants",
-        help="keeps what is found; resumes there",
-    )
-    parser.add_argument("--jobs", type=int, default=2)
-    given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    if not (given.folder / "times.json").exists():
-        measure(given.folder)
-    from coverage import CoverageData
-
-    data = CoverageData(str(given.folder / ".coverage"))
-    data.read()
-    contexts = {}
-
-    def covered(path: str) -> dict:
-        return contexts.setdefault(path, data.contexts_by_lineno(path))
-
-    times = json.loads((given.folder / "times.json").read_text("utf-8"))
-    plan = given.folder / f"planted-{given.n}-{given.seed}.json"
-    if not plan.exists():
-        plan.write_text(json.dumps(drawn(given.n, given.seed)), encoding="utf-8")
-    planted = [tuple(fault) for fault in json.loads(plan.read_text("utf-8"))]
-    kept = given.folder / "found.jsonl"
-    done = (
-        {json.dumps(r["fault"]): r for r in map(json.loads, kept.read_text("utf-8").splitlines())}
-        if kept.exists()
-        else {}
-    )
-    trees = [Path(tempfile.mkdtemp()) / "tree" for _ in range(given.jobs)]
-    for tree in trees:
-        skipped = shutil.ignore_patterns(
-            ".git", ".venv", "build", "runs", "data", "__pycache__", "node_modules"
-        )
-        shutil.copytree(ROOT, tree, ignore=skipped)
-    free = list(trees)
-
-    def judge(fault: tuple) -> dict:
-        if json.dumps(fault) in done:
-            return done[json.dumps(fault)]
-        tree, began = free.pop(), time.monotonic()
-        try:
-            tests = chosen(fault, covered, times)
-            seconds = 60 + 5 * sum(cost(test, times) for test in tests)
-            said = verdict(fault, tests, tree, seconds) if tests else "untested"
-        finally:
+        def judged(fault: Fault) -> str:
+            key = json.dumps(fault)
+            if key in done:
+                return done[key]
+            tests, tree = chosen(fault, lines, sound), free.pop()
+            said = verdict(fault, tests, tree, 60 + 5 * sum(map(sound.get, tests)))
             free.append(tree)
-        row = {
-            "fault": fault,
-            "verdict": said,
-            "tests": len(tests),
-            "seconds": round(time.monotonic() - began, 1),
-        }
-        with kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(len(kept.read_text("utf-8").splitlines()), said, *fault[:3], flush=True)
-        return row
+            with kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([key, said]) + "\n")
+            print(said, *fault[:3], flush=True)
+            return said
 
-    for path in JUDGED:
-        covered(str(ROOT / path))
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(judged, planted))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, default=320, help="faults, drawn from all places")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=ROOT / "build/mutants", help="resumes there")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    if not (find_spec("cosmic_ray") and find_spec("pytest_cov")):
+        print(f"Galat: {LACKING}", file=sys.stderr)
+        return 2
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(OMP_NUM_THREADS="1", CXR_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
+    warnings.simplefilter("ignore")  # of what compiles with a fault in it
     PROCESSES.set_forkserver_preload(IMPORTED.split())
-    with ThreadPoolExecutor(given.jobs) as pool:
-        rows = list(pool.map(judge, planted))
+    if not (folder / "times.json").exists():
+        measure(folder)
+    planted = drawn(options.n, options.seed)
+    verdicts = judge(planted, folder, options.jobs)
+    pairs = list(zip(planted, verdicts, strict=True))
+    noticed = [fault[0] for fault, said in pairs if said in ("killed", "slow")]
     for path in JUDGED:
-        counts = Counter(r["verdict"] for r in rows if r["fault"][0] == path)
-        print(f"| {path} | {sum(counts.values())} | {counts['killed'] + counts['slow']} |")
-    found = sum(r["verdict"] in ("killed", "slow") for r in rows)
-    print(f"{found} of {len(rows)}: {found / len(rows):.1%}")
-    for tree in trees:
-        shutil.rmtree(tree.parent)
+        n = sum(fault[0] == path for fault in planted)
+        print(f"| {path} | {n} | {noticed.count(path)} |")
+    print(f"{len(noticed)} of {len(pairs)}: {len(noticed) / len(pairs):.1%}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

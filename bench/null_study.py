@@ -30,24 +30,13 @@ DRAWS = 400  # of seeds for each point of the power curve
 Compare = Callable[[list[int], list[int]], Difference]  # two groups of seeds, by their places
 
 
-def groups(n: int, size: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Every pair of disjoint groups of `size` out of n."""
-    pairs = []
-    for ours in itertools.combinations(range(n), size):
-        others = [one for one in range(n) if one not in ours]
-        pairs += [
-            (ours, theirs) for theirs in itertools.combinations(others, size) if ours < theirs
-        ]
-    return pairs
-
-
 def null_rate(compare: Compare, seeds: int, size: int) -> tuple[float, int]:
     """Share of the splits of the seeds into two groups that come out as different, and their
     number; 2 · size seeds at least.
     """
-    pairs = groups(seeds, size)
-    found = sum(compare(list(ours), list(theirs)).p < SIGNIFICANCE for ours, theirs in pairs)
-    return found / len(pairs), len(pairs)
+    groups = map(list, itertools.combinations(range(seeds), size))
+    pairs = [(a, b) for a, b in itertools.combinations(groups, 2) if not set(a) & set(b)]
+    return sum(compare(a, b).p < SIGNIFICANCE for a, b in pairs) / len(pairs), len(pairs)
 
 
 def in_auc(values: np.ndarray, influences: np.ndarray, patients: np.ndarray | None) -> Compare:
@@ -55,9 +44,8 @@ def in_auc(values: np.ndarray, influences: np.ndarray, patients: np.ndarray | No
 
     def compare(ours: list[int], theirs: list[int]) -> Difference:
         apart = influences[ours].mean(axis=0) - influences[theirs].mean(axis=0)
-        return comparison.combine(
-            values[ours], values[theirs], comparison.image_variance(apart, patients)
-        )
+        variance = comparison.image_variance(apart, patients)
+        return comparison.combine(values[ours], values[theirs], variance)
 
     return compare
 
@@ -71,28 +59,16 @@ def in_gap(fitted: Fitted) -> Compare:
     return lambda ours, theirs: comparison.gap_difference(part(ours), part(theirs))
 
 
-def power(
-    values: np.ndarray,
-    influences: np.ndarray,
-    patients: np.ndarray | None,
-    seeds: int,
-    difference: float,
-) -> float:
+def power(values: np.ndarray, variance: float, seeds: int, difference: float) -> float:
     """Share of studies with this many seeds a recipe that see a true difference; seeds are drawn as
-    this recipe's spread.
+    this recipe's spread. variance: of the difference of two seeds, between images.
     """
     generator, sd = np.random.default_rng(0), values.std(ddof=1)
-    pairs = itertools.combinations(influences, 2)
-    variance = (
-        np.mean([comparison.image_variance(one - other, patients) for one, other in pairs]) / seeds
-    )
-    seen = 0
+    variance, seen = variance / seeds, 0
     for _ in range(DRAWS):
         ours, theirs = generator.normal(difference, sd, seeds), generator.normal(0, sd, seeds)
-        seen += (
-            comparison.combine(ours + generator.normal(0, np.sqrt(variance)), theirs, variance).p
-            < SIGNIFICANCE
-        )
+        ours += generator.normal(0, np.sqrt(variance))
+        seen += comparison.combine(ours, theirs, variance).p < SIGNIFICANCE
     return seen / DRAWS
 
 
@@ -101,7 +77,7 @@ def show(row: Row, images: Images) -> float | None:
     seeds make no two groups.
     """
     labels, patients, _ = images.judging()
-    n_test, rates, curves = len(images.labels["test"]), [], []
+    rates, curves = [], []
 
     def splits(compare: Compare, question: str) -> None:
         for size in (size for size in SIZES if 2 * size <= len(row.trained)):
@@ -111,21 +87,18 @@ def show(row: Row, images: Images) -> float | None:
 
     print("| Ukuran | Seed tiap kelompok | Pembagian | Dinyatakan berbeda |\n|:--|--:|--:|--:|")
     splits(in_gap(row.fitted(images)), "kesenjangan")
-    for n in sorted({n_test, len(labels)}):
-        each = [comparison.influence(logits[:n], labels[:n])["auc"] for logits in row.test()]
-        values, influences = (
-            np.array([value for value, _ in each]),
-            np.array([one for _, one in each]),
-        )
-        who = None if patients is None else patients[:n]
-        splits(in_auc(values, influences, who), f"AUC, {number(n, 0)} citra uji")
+    for n in sorted({len(images.labels["test"]), len(labels)}):
+        aucs = [comparison.influence(logits[:n], labels[:n])["auc"] for logits in row.test()]
+        values, influences = map(np.array, zip(*aucs, strict=True))
+        people = None if patients is None else patients[:n]
+        splits(in_auc(values, influences, people), f"AUC, {number(n, 0)} citra uji")
+        pairs = itertools.combinations(influences, 2)
+        variance = np.mean([comparison.image_variance(a - b, people) for a, b in pairs])
         for seeds in CHANCE:
-            cells = [percent(power(values, influences, who, seeds, one), 0) for one in DIFFERENCES]
+            cells = [percent(power(values, variance, seeds, gap), 0) for gap in DIFFERENCES]
             curves.append(f"| {number(n, 0)} | {seeds} | {' | '.join(cells)} |")
-    print(
-        "\nPeluang melihat perbedaan AUC yang benar-benar ada\n"
-        f"| Citra uji | Seed | {' | '.join(map(number, DIFFERENCES))} |"
-    )
+    print("\nPeluang melihat perbedaan AUC yang benar-benar ada")
+    print(f"| Citra uji | Seed | {' | '.join(map(number, DIFFERENCES))} |")
     print("|--:|--:|" + "--:|" * len(DIFFERENCES), *curves, sep="\n")
     return max(rates, default=None)
 
@@ -135,26 +108,21 @@ def main() -> int:
         data="phantom", weights="random", preset="full", device="cpu", precision="float32"
     )
     data = reference.with_extra(study.used)
-    found = reference.rows(reference.plan(study, data), [remedies.BASELINE.name])
-    n = len(found[0].trained) if found else 0
+    rows = reference.rows(reference.plan(study, data), [remedies.BASELINE.name])
+    n = len(rows[0].trained) if rows else 0
     if n < LEAST_SEEDS:
-        print(
-            "Dilewati: "
-            f"studi acuan belum mempunyai {LEAST_SEEDS} seed pembanding (`make reference`)."
-        )
+        print(f"Dilewati: studi acuan belum mempunyai {LEAST_SEEDS} seed (`make reference`).")
         return 0
-    highest = show(found[0], Images.of(data))
-    if n < reference.BASELINE_SEEDS:
-        print(
-            f"\nBaru {n} dari {reference.BASELINE_SEEDS} seed pembanding: "
-            "angkanya dicetak, tetapi belum dinilai."
-        )
+    highest, planned = show(rows[0], Images.of(data)), reference.BASELINE_SEEDS
+    if n < planned:
+        print(f"\nBaru {n} dari {planned} seed pembanding: dicetak, tetapi belum dinilai.")
         return 0
+    met = highest <= SIGNIFICANCE
     print(
         f"\nSasaran: paling banyak {percent(SIGNIFICANCE, 0)} "
-        f"{'tercapai' if highest <= SIGNIFICANCE else 'tidak tercapai'}."
+        f"{'tercapai' if met else 'tidak tercapai'}."
     )
-    return int(highest > SIGNIFICANCE)
+    return int(not met)
 
 
 if __name__ == "__main__":

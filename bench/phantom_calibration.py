@@ -15,32 +15,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import phantom
 from cxr_helpers import comparison, evaluation, remedies, verdicts
-from cxr_helpers.data import Dataset, Split
-from cxr_helpers.engine import phantom
+from cxr_helpers.data import Dataset
 from cxr_helpers.engine.indonesian import number
 from cxr_helpers.setup import open_setup
-from cxr_helpers.verdicts import Images
+from cxr_helpers.verdicts import Images, Row
 from report import reference
 
 # AUC of the best that one can do: the recipe's remedies together, several seeds averaged
 CEILING = (0.95, 0.965)
-
-
-def linear_accuracy(data: Dataset, features) -> float:
-    """Test accuracy of a logistic regression; the strength of its penalty is chosen on val."""
-
-    def scores(fitted, split: Split) -> float:
-        return fitted.score(features(split.images).astype(np.float64), split.labels)
-
-    best = (-1.0, 0.0)
-    for strength in (1e-4, 1e-3, 1e-2, 1e-1):
-        fitted = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
-        fitted.fit(features(data.train.images).astype(np.float64), data.train.labels)
-        best = max(
-            best, (scores(fitted, data.val), scores(fitted, data.test)), key=lambda pair: pair[0]
-        )
-    return best[1]
 
 
 class Targets:
@@ -54,11 +38,62 @@ class Targets:
         """value must lie from low to high."""
         met = low <= value <= high
         self.missed += not met
-        print(
-            f"| {name} | {number(value)} | {number(low)} sampai {number(high)} | "
-            f"{'ya' if met else 'TIDAK'} |",
-            flush=True,
+        limits = f"{number(low)} sampai {number(high)}"
+        word = "ya" if met else "TIDAK"
+        print(f"| {name} | {number(value)} | {limits} | {word} |", flush=True)
+
+
+def linear_accuracy(data: Dataset, features) -> float:
+    """Test accuracy of a logistic regression; the strength of its penalty is chosen on val."""
+    x = {split: features(getattr(data, split).images) for split in ("train", "val", "test")}
+    best = (-1.0, 0.0)
+    for strength in (1e-4, 1e-3, 1e-2, 1e-1):
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
+        model.fit(x["train"], data.train.labels)
+        val, test = (
+            model.score(x[split], getattr(data, split).labels) for split in ("val", "test")
         )
+        best = max(best, (val, test), key=lambda pair: pair[0])
+    return best[1]
+
+
+def judge_images(targets: Targets, data: Dataset) -> None:
+    """What can be told without a network."""
+    targets.within("Bagian label uji yang terbalik", data.test.truth["flipped"].mean(), 0.03, 0.04)
+    pixels = linear_accuracy(data, lambda images: images.reshape(len(images), -1).astype(float))
+    targets.within("Akurasi test regresi logistik pada piksel", pixels, 0, 0.8)
+    mean = linear_accuracy(data, lambda images: images.mean(axis=(1, 2))[:, None])
+    majority = evaluation.majority_share(data.test.labels)
+    name = "Akurasi test dari rerata intensitas saja"
+    targets.within(name, mean, majority - 0.03, majority + 0.03)
+
+
+def judge_networks(targets: Targets, rows: dict[str, Row], images: Images) -> None:
+    """What the networks of the reference study do; rows: {name: row}, the baseline among them."""
+    judged = {row["name"]: row for row in verdicts.judge(list(rows.values()), images)}
+    recipe = judged["baseline"]
+    auc = {name: row["test"]["auc"]["value"] for name, row in judged.items()}
+    histories = [trained.history for trained in rows["baseline"].trained]
+    targets.within("Resep: AUC", auc["baseline"], 0.89, 0.93)
+    accuracy = recipe["test"]["acc_chosen"]["value"]
+    targets.within("Resep: akurasi pada ambang validasi", accuracy, 0.82, 0.88)
+    highest = [max(epoch["train_acc"] for epoch in history) for history in histories]
+    targets.within("Resep: akurasi latih tertinggi", float(np.mean(highest)), 0.95, 1)
+    targets.within("Resep: kesenjangan pada epoch terakhir", recipe["gap"]["value"], 0.08, 1)
+    turns = [min(history, key=lambda epoch: epoch["val_loss"])["epoch"] for history in histories]
+    name = "Resep: epoch dengan loss validasi terendah, median"
+    targets.within(name, float(np.median(turns)), 1, 5)
+    best = max(auc, key=auc.get)
+    name = f"Baris terbaik ({judged[best]['title']}): AUC"
+    targets.within(name, auc[best], auc["baseline"] + 0.01, CEILING[1])
+    if "augmentation" in auc:  # alone it must leave room
+        targets.within("Augmentasi saja: AUC", auc["augmentation"], 0, CEILING[0])
+    averaged = np.mean(rows[best].test(), axis=0)
+    labels, _, flipped = images.judging()
+    reached = evaluation.area_under_curve(averaged, labels)
+    targets.within("Rata-rata seed baris terbaik: AUC", reached, *CEILING)
+    drawn = evaluation.area_under_curve(averaged, labels ^ flipped.astype(labels.dtype))
+    targets.within("Rata-rata seed baris terbaik: AUC terhadap anatomi", drawn, 0, 0.98)
 
 
 def main() -> int:
@@ -66,70 +101,25 @@ def main() -> int:
         data="phantom", weights="random", preset="full", device="cpu", precision="float32"
     )
     data = reference.with_extra(study.used)
-    print(
-        f"Fantom versi {phantom.VERSION}: "
-        f"{len(data.train)} citra latih dari {data.train.n_patients} pasien\n"
-    )
-    targets, test = Targets(), data.test
-    majority = evaluation.majority_share(test.labels)
-    targets.within("Bagian label uji yang terbalik", test.truth["flipped"].mean(), 0.03, 0.04)
-    targets.within(
-        "Akurasi test regresi logistik pada piksel",
-        linear_accuracy(data, lambda x: x.reshape(len(x), -1)),
-        0,
-        0.8,
-    )
-    mean = linear_accuracy(data, lambda x: x.mean(axis=(1, 2))[:, None])
-    targets.within(
-        "Akurasi test dari rerata intensitas saja", mean, majority - 0.03, majority + 0.03
-    )
-    planned, images = reference.plan(study, data), Images.of(data)
-    names = [remedies.BASELINE.name, *(remedy.name for remedy in remedies.REMEDIES), "combination"]
+    size = f"{len(data.train)} citra latih dari {data.train.n_patients} pasien"
+    print(f"Fantom versi {phantom.VERSION}: {size}\n")
+    targets = Targets()
+    judge_images(targets, data)
+    planned = reference.plan(study, data)
     planned += reference.combination(planned, study, data) or []
-    found = {
-        row.remedy.name: row
-        for row in reference.rows(planned, names)
-        if len(row.trained) >= comparison.LEAST_SEEDS
-    }
-    if "baseline" not in found:
-        print(
-            "\nSasaran jaringan dilewati: "
-            "studi acuan belum mempunyai tiga seed pembanding (`make reference`)."
-        )
-        return int(targets.missed > 0)
-    missed, whole = targets.missed, all(reference.is_kept(one) for one in planned)
-    recipe = verdicts.judge([found["baseline"]], images)[0]
-    histories = [one.history for one in found["baseline"].trained]
-    targets.within("Resep: AUC", recipe["test"]["auc"]["value"], 0.89, 0.93)
-    targets.within(
-        "Resep: akurasi pada ambang validasi", recipe["test"]["acc_chosen"]["value"], 0.82, 0.88
-    )
-    fitted = float(np.mean([max(h["train_acc"] for h in each) for each in histories]))
-    targets.within("Resep: akurasi latih tertinggi", fitted, 0.95, 1)
-    targets.within("Resep: kesenjangan pada epoch terakhir", recipe["gap"]["value"], 0.08, 1)
-    turns = [min(each, key=lambda h: h["val_loss"])["epoch"] for each in histories]
-    targets.within(
-        "Resep: epoch dengan loss validasi terendah, median", float(np.median(turns)), 1, 5
-    )
-    rows = verdicts.judge(list(found.values()), images)
-    best = max(rows, key=lambda row: row["test"]["auc"]["value"])
-    reached, least = best["test"]["auc"]["value"], recipe["test"]["auc"]["value"] + 0.01
-    targets.within(f"Baris terbaik ({best['title']}): AUC", reached, least, CEILING[1])
-    if "augmentation" in found:  # alone it must leave room
-        alone = next(row for row in rows if row["name"] == "augmentation")["test"]["auc"]["value"]
-        targets.within("Augmentasi saja: AUC", alone, 0, CEILING[0])
-    averaged = np.mean(found[best["name"]].test(), axis=0)
-    labels, _, flipped = images.judging()
-    targets.within(
-        "Rata-rata seed baris terbaik: AUC", evaluation.area_under_curve(averaged, labels), *CEILING
-    )
-    drawn = evaluation.area_under_curve(averaged, labels ^ flipped.astype(labels.dtype))
-    targets.within("Rata-rata seed baris terbaik: AUC terhadap anatomi", drawn, 0, 0.98)
-    if not whole:  # the best row, and the mean of few seeds, may still move
+    names = [remedies.BASELINE.name, *(remedy.name for remedy in remedies.REMEDIES), "combination"]
+    rows = {row.remedy.name: row for row in reference.rows(planned, names)}
+    rows = {name: row for name, row in rows.items() if len(row.trained) >= comparison.LEAST_SEEDS}
+    of_images = targets.missed
+    if "baseline" not in rows:
+        print("\nSasaran jaringan dilewati: studi acuan belum mempunyai tiga seed pembanding.")
+        return int(of_images > 0)
+    judge_networks(targets, rows, Images.of(data))
+    if not all(map(reference.is_kept, planned)):  # the best row may still move
         print("\nStudi acuan belum lengkap: sasaran jaringan dicetak, tetapi belum dinilai.")
-        return int(missed > 0)
-    missed_said = f"{targets.missed} sasaran tidak tercapai."
-    print(f"\n{missed_said if targets.missed else 'Semua sasaran tercapai.'}")
+        return int(of_images > 0)
+    missed = f"{targets.missed} sasaran tidak tercapai."
+    print(f"\n{missed if targets.missed else 'Semua sasaran tercapai.'}")
     return int(targets.missed > 0)
 
 

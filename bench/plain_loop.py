@@ -17,17 +17,15 @@ class Images(Dataset):
 
     def __init__(self, images: np.ndarray, labels: np.ndarray):
         self.images, self.labels = images, labels
-        self.transform = transforms.Compose(
-            [transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]
-        )
+        steps = [transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]
+        self.transform = transforms.Compose(steps)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, i: int):
-        return self.transform(Image.fromarray(self.images[i])), torch.tensor(
-            [float(self.labels[i])]
-        )
+        image, label = Image.fromarray(self.images[i]), float(self.labels[i])
+        return self.transform(image), torch.tensor([label])
 
 
 def epoch(

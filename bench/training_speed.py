@@ -1,23 +1,17 @@
-"""How fast training is, as ratios measured in one run: `python -m bench.training_speed [--images
-256] [--rounds 5]`.
+"""How fast training is, as ratios measured in one run: `python -m bench.training_speed`.
 
 Each trial trains the course's ResNet-18 (28×28, batch 32, Adam) for one epoch. The yardstick is
-bench/plain_loop.py, run as a student runs it: a process of its own with torch as it comes. Every
-other trial has its own process too and alternates with the yardstick, epoch by epoch, so that
-another load on the machine meets both; the median of the paired ratios counts. Exit status 1 when
-training on a CPU is less than 1.25 times as fast as the yardstick and uses less than 85% of the
-float32 peak: where plain layers already come near the peak, nothing that keeps the numbers can be
-1.25 times as fast.
+bench/plain_loop.py with torch as it comes. Every trial has a process of its own and alternates with
+the yardstick, epoch by epoch, so that another load on the machine meets both; the median of the
+paired ratios counts. Exit status 1 when training on a CPU is less than 1.25 times as fast as the
+yardstick and uses less than 85% of the float32 peak: near the peak nothing that keeps the numbers
+can be so much faster.
 
-What cxr_helpers does is what won. `TRIALS` holds the losers beside it. November 2026, two cores of
-an AMD EPYC (AVX-512), PyTorch 2.15, 256 images, 5 rounds, against the yardstick's 105 images/s:
-cxr_helpers 1.29× (91% of the float32 peak); without keeping freed memory 1.24×, and the yardstick
-with it 1.12×; layer4 in channels_last too 1.29×, in an earlier run 1.26× where cxr_helpers had
-1.31×; all in NCHW 1.13×; torch.compile 1.24×; two processes of one thread 145 images/s together,
-against 143. On a slower EPYC (201 GFLOP/s; yardstick 57 images/s) it is 1.17–1.20×, at 89–94% of
-the peak. Tried by hand and left out: transparent huge pages (no gain beyond chance), threads bound
-to cores (half the speed), threads that wait actively (they starve every other process), layer3 in
-the plain layout too (slower), plain kernels under channels_last images (slower).
+What cxr_helpers does is what won. November 2026, two cores of an AMD EPYC (AVX-512), PyTorch 2.15,
+256 images, 5 rounds, against the yardstick's 105 images/s: cxr_helpers 1.29× (91% of the float32
+peak); without keeping freed memory 1.24×, and the yardstick with it 1.12×; all in NCHW 1.13×;
+torch.compile 1.24×; two processes of one thread 145 images/s together, against 143. On a slower
+EPYC (201 GFLOP/s; yardstick 57 images/s) it is 1.17–1.20×, at 89–94% of the peak.
 """
 
 import argparse
@@ -35,26 +29,22 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
+import phantom
 from bench import plain_loop
 from cxr_helpers import adaptation, data, model, training
-from cxr_helpers.engine import phantom, sources
 from cxr_helpers.engine.indonesian import number
-from cxr_helpers.engine.runtime import keep_freed_memory, make_deterministic
+from cxr_helpers.engine.runtime import prepare
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.weights import resolve_weights
 
 BATCH, LEARNING_RATE, TARGET = 32, 4e-4, 1.25
-# of the float32 peak: nothing that keeps the numbers could be much faster, however fast the
-# yardstick is
-ENOUGH = 0.85
+ENOUGH = 0.85  # of the float32 peak: nothing that keeps the numbers could be much faster
 
 
 class Plain:
     """One epoch of the yardstick."""
 
-    def __init__(self, images, labels, device, keep=False):
-        if keep:
-            keep_freed_memory()
+    def __init__(self, images, labels, device):
         self.network = model.build(resolve_weights("random"), 0).to(device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=LEARNING_RATE)
         self.loader = DataLoader(plain_loop.Images(images, labels), batch_size=BATCH, shuffle=True)
@@ -65,43 +55,21 @@ class Plain:
 
 
 class Ours:
-    """One epoch of cxr_helpers.training as a study runs it, with one thing changed for a trial.
+    """One epoch of cxr_helpers.training as a study runs it."""
 
-    layout: "" (model.lay_out), or the name of one memory format for all layers; trainable: what
-    `freeze` leaves; precomputed: the frozen part's output comes from memory.
-    """
-
-    def __init__(
-        self, images, labels, device, threads=None, layout="", keep=True, fill=False, fused=True,
-        compiled=False, precision="float32", trainable="all", precomputed=False,
-    ):  # fmt: skip
+    def __init__(self, images, labels, device, precision="float32"):
         self.precision = precision
-        make_deterministic(threads)
-        if keep:
-            keep_freed_memory()
-        torch.utils.deterministic.fill_uninitialized_memory = fill
-        network = model.build(resolve_weights("random"), 0)
-        network = (
-            network.to(device, memory_format=getattr(torch, layout))
-            if layout
-            else model.lay_out(network, device)
-        )
-        model.freeze(network, trainable)
+        prepare()
+        self.network = model.lay_out(model.build(resolve_weights("random"), 0), device)
         self.inputs = data.to_tensor(images, device)
-        if precomputed:
-            frozen, network = model.split_frozen(network, trainable)
-            self.inputs = model.features(frozen, self.inputs)
         self.labels = torch.from_numpy(labels).float().unsqueeze(1).to(device)
-        self.optimizer = torch.optim.Adam(
-            [p for p in network.parameters() if p.requires_grad], lr=LEARNING_RATE, fused=fused
-        )
+        parameters = self.network.parameters()
+        self.optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 1.0)
-        self.network = torch.compile(network) if compiled else network
 
     def __call__(self) -> None:
-        batches = training.draw_batches(
-            TrainConfig(), self.labels.squeeze(1).cpu(), torch.Generator().manual_seed(0)
-        )
+        order = torch.Generator().manual_seed(0)
+        batches = training.draw_batches(TrainConfig(), self.labels.squeeze(1).cpu(), order)
         training.train_epoch(
             self.network,
             self.inputs,
@@ -116,33 +84,13 @@ class Ours:
         )
 
 
-PLAIN, OURS, ONE_THREAD = (
-    "putaran biasa (DataLoader, PIL, NCHW)",
-    "cxr_helpers",
-    "satu thread tiap proses",
-)
-RECOMPUTED, PRECOMPUTED = (
-    "hanya kepala, bagian beku dihitung ulang",
-    "hanya kepala, bagian beku dihitung sekali",
-)
+PLAIN, OURS = "putaran biasa (DataLoader, PIL, NCHW)", "cxr_helpers"
 TRIALS = {
     PLAIN: Plain,
     OURS: Ours,
-    # What each choice is worth: taken away from ours, or given to the yardstick.
-    "putaran biasa, memori ditahan": partial(Plain, keep=True),
-    "cxr_helpers, memori tidak ditahan": partial(Ours, keep=False),
-    "cxr_helpers, tensor baru diisi NaN": partial(Ours, fill=True),
-    "cxr_helpers, layer4 pun channels_last": partial(Ours, layout="channels_last"),
-    "cxr_helpers, semua NCHW": partial(Ours, layout="contiguous_format"),
-    "cxr_helpers, Adam tanpa fused": partial(Ours, fused=False),
-    # Not kept: not faster, and it needs a C++ compiler and half a minute to begin.
-    "cxr_helpers, torch.compile": partial(Ours, compiled=True),
-    # A choice of the person's, PRECISION: it changes the numbers (bench/precision.py), and is
-    # slower on a CPU whose instructions do not know bfloat16.
+    # The person's choice, PRECISION: it changes the numbers, and is slower on a CPU whose
+    # instructions do not know bfloat16.
     "cxr_helpers, bfloat16": partial(Ours, precision="bfloat16"),
-    RECOMPUTED: partial(Ours, trainable="head"),
-    PRECOMPUTED: partial(Ours, trainable="head", precomputed=True),
-    ONE_THREAD: partial(Ours, threads=1),
 }
 
 
@@ -150,58 +98,34 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def save_images(n: int, folder: Path) -> Path:
-    """The first n single-label training images of the phantom and their labels, as a file for the
-    trials.
-    """
-    path, truth = phantom.ensure(folder, 0)
-    whole = data.load(sources.Source("phantom", "chestmnist", path, 28, "", "", truth))
-    file = folder / "citra.npz"
-    np.savez(file, images=whole.train.images[:n], labels=whole.train.labels[:n])
-    return file
+class Trial:
+    """A trial in a process of its own, for `with`, which waits for its first, slow epoch."""
 
-
-class Processes:
-    """A trial in `count` processes of its own; the first, slow epoch is over when they have
-    started. Use in `with`.
-    """
-
-    def __init__(self, name: str, file: Path, count: int = 1):
-        command = [
-            sys.executable,
-            "-c",
-            "import sys; from bench import training_speed as t; t.work(*sys.argv[1:])",
-            name,
-            file,
-        ]
-        self.started = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for _ in range(count)
-        ]
-
-    def ready(self) -> bool:
-        """Wait for the first epoch; whether every process is alive after it."""
-        return all([process.stdout.readline() for process in self.started])
-
-    def seconds(self) -> float:
-        """Of one epoch in each process, side by side: those of the slowest."""
-        for process in self.started:
-            process.stdin.write("\n")
-            process.stdin.flush()
-        return max(float(process.stdout.readline()) for process in self.started)
+    def __init__(self, name: str, file: Path):
+        code = "import sys; from bench import training_speed as t; t.work(*sys.argv[1:])"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, name, file],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def __enter__(self):
+        self.process.stdout.readline()  # the first epoch
         return self
 
     def __exit__(self, *error) -> None:
-        for process in self.started:
-            process.communicate()  # closes its input, and it ends
+        self.process.communicate()  # closes its input, and it ends
+
+    def seconds(self) -> float:
+        """Of one more epoch."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
 
 
 def work(name: str, file: str) -> None:
-    """In a process of a trial: an epoch to warm up, then one for every line that comes in, each
-    answered with its seconds.
-    """
+    """In a trial's process: an epoch, then one for every line that comes in; prints its seconds."""
     with np.load(file) as arrays:
         run = TRIALS[name](arrays["images"], arrays["labels"], device())
     print(clock(run), flush=True)
@@ -225,10 +149,35 @@ def float32_peak(on: torch.device, side: int = 2048) -> float:
     a = torch.randn(side, side, device=on)
     image = torch.randn(1, side, side, 1, device=on).contiguous(memory_format=torch.channels_last)
     kernel = torch.randn(side, side, 1, 1, device=on)
-    return side**3 / min(
-        clock(product)
-        for product in [partial(torch.mm, a, a), partial(F.conv2d, image, kernel)] * 8
-    )
+    products = [partial(torch.mm, a, a), partial(F.conv2d, image, kernel)] * 8
+    return side**3 / min(map(clock, products))
+
+
+def measure(images: int, rounds: int) -> tuple[dict, dict]:
+    """({trial: images a second}, {trial: how many times as fast as the yardstick, paired}), the
+    median of the rounds each; prints the table.
+    """
+    plain_rates, rates, ratios = [], {}, {}
+    print("| Percobaan | citra/s | terhadap putaran biasa, berpasangan |\n|---|---:|---:|")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "citra.npz")
+        pictures, labels, _ = phantom.more_test_images(images)
+        np.savez(file, images=pictures, labels=labels)
+        with Trial(PLAIN, file) as plain:
+            for name in list(TRIALS)[1:]:
+                with Trial(name, file) as trial:
+                    pairs = [(plain.seconds(), trial.seconds()) for _ in range(rounds)]
+                plain_rates += [images / theirs for theirs, _ in pairs]
+                rates[name] = statistics.median(images / ours for _, ours in pairs)
+                paired = sorted(theirs / ours for theirs, ours in pairs)
+                ratios[name] = statistics.median(paired)
+                print(
+                    f"| {name} | {number(rates[name], 1)} | {number(ratios[name], 2)}× "
+                    f"[{number(paired[0], 2)}; {number(paired[-1], 2)}] |",
+                    flush=True,
+                )
+    print(f"| {PLAIN} | {number(statistics.median(plain_rates), 1)} | 1 |")
+    return rates, ratios
 
 
 def main() -> int:
@@ -236,57 +185,24 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=256, help="citra tiap epoch (bawaan: 256)")
     parser.add_argument("--rounds", type=int, default=5, help="banyaknya putaran (bawaan: 5)")
     options = parser.parse_args()
-    on, threads = device(), torch.get_num_threads()
+    on = device()
     peak = float32_peak(on)
-    rates, ratios = {PLAIN: []}, {}
     print(
-        f"Perangkat: {on}, {threads} thread; {options.images} citra tiap epoch, "
+        f"Perangkat: {on}, {torch.get_num_threads()} thread; {options.images} citra tiap epoch, "
         f"{options.rounds} putaran; median [terendah; tertinggi]\n"
     )
-    print("| Percobaan | citra/s | terhadap putaran biasa, berpasangan |\n|---|---:|---:|")
-    with tempfile.TemporaryDirectory() as folder:
-        file = save_images(options.images, Path(folder))
-        with Processes(PLAIN, file) as plain:
-            plain.ready()
-            for name in list(TRIALS)[1:]:
-                count = threads if name == ONE_THREAD else 1
-                if name == ONE_THREAD and (on.type != "cpu" or threads == 1):
-                    continue
-                with Processes(name, file, count) as trial:
-                    if not trial.ready():  # a machine without a C++ compiler cannot torch.compile
-                        print(f"| {name} | tidak dapat dijalankan | |", flush=True)
-                        continue
-                    pairs = [(plain.seconds(), trial.seconds()) for _ in range(options.rounds)]
-                rates[PLAIN] += [options.images / theirs for theirs, _ in pairs]
-                rates[name] = [count * options.images / ours for _, ours in pairs]
-                ratios[name] = sorted(count * theirs / ours for theirs, ours in pairs)
-                low, middle, high = (
-                    ratios[name][0],
-                    statistics.median(ratios[name]),
-                    ratios[name][-1],
-                )
-                title = f"{count} proses, {name}" if name == ONE_THREAD else name
-                print(
-                    f"| {title} | {number(statistics.median(rates[name]), 1)} "
-                    f"| {number(middle, 2)}× [{number(low, 2)}; {number(high, 2)}] |",
-                    flush=True,
-                )
-    print(f"| {PLAIN} | {number(statistics.median(rates[PLAIN]), 1)} | 1 |")
+    rates, ratios = measure(options.images, options.rounds)
     # backward costs about twice the forward pass
     work_of_an_image = 3 * adaptation.describe_architectures()[-1]["multiply_adds"]
-    used = work_of_an_image * statistics.median(rates[OURS])
-    share = used / peak
+    share, ratio = work_of_an_image * rates[OURS] / peak, ratios[OURS]
     print(f"\nPuncak float32: {2 * peak / 1e9:.0f} GFLOP/s; dipakai pelatihan: {100 * share:.0f}%.")
-    once = statistics.median(ratios[PRECOMPUTED]) / statistics.median(ratios[RECOMPUTED])
-    print(f"Bagian beku dihitung sekali: {once:.0f}× secepat dihitung ulang.")
-    ratio = statistics.median(ratios[OURS])
-    reached = on.type != "cpu" or ratio >= TARGET or share >= ENOUGH
-    if on.type == "cpu":
-        print(
-            f"Sasaran: ≥ {number(TARGET, 2)}× putaran biasa, atau ≥ {100 * ENOUGH:.0f}% puncak; "
-            f"{'tercapai' if reached else 'tidak tercapai'} "
-            f"({number(ratio, 2)}×, {100 * share:.0f}%)."
-        )
+    if on.type != "cpu":
+        return 0
+    reached = ratio >= TARGET or share >= ENOUGH
+    print(
+        f"Sasaran: ≥ {number(TARGET, 2)}× putaran biasa, atau ≥ {100 * ENOUGH:.0f}% puncak; "
+        f"{'tercapai' if reached else 'tidak tercapai'} ({number(ratio, 2)}×, {100 * share:.0f}%)."
+    )
     return int(not reached)
 
 

@@ -25,8 +25,7 @@ from cxr_helpers.verdicts import Combination, Images, Row, Trained
 
 FOLDER = files.REFERENCE
 TRAININGS = FOLDER / "trainings"
-# its recipe and combination in bfloat16 (bench/precision.py)
-BFLOAT16 = files.ROOT / "bench" / "bfloat16"
+BFLOAT16 = FOLDER / "bfloat16"  # its recipe and combination in bfloat16
 EXACT = ("val", "val_last", "test")  # kept in float32; the many other logits in float16
 ROUNDING = 1e-6  # the same predictions in another order of sums
 PLACED = ("auc", "gap")  # what is said of a reader's row

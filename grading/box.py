@@ -36,7 +36,8 @@ START, GRACE, LAST_OUTPUT = 120, 3, 10
 # seconds of a box: should its grader be killed before bubblewrap could ask to die with it, it ends
 # all the same
 LIFE = 3600
-PROJECT = "/tmp/proyek"  # what the box sees of this repository: cxr_helpers and inside.py
+PROJECT = "/tmp/proyek"  # what the box sees of this repository: PACKAGES and inside.py
+PACKAGES = ("cxr_helpers", "phantom")
 PASSED_ON = ("LANG", "TZ")
 
 
@@ -118,7 +119,8 @@ def command(
     for place in sorted({sys.base_prefix, sys.prefix, *site.getsitepackages()}):
         if not Path(place).is_relative_to("/usr"):
             seen += ["--ro-bind", place, place]
-    seen += ["--ro-bind", str(files.ROOT / "cxr_helpers"), f"{PROJECT}/cxr_helpers"]
+    for package in PACKAGES:
+        seen += ["--ro-bind", str(files.ROOT / package), f"{PROJECT}/{package}"]
     seen += ["--ro-bind", str(Path(__file__).with_name("inside.py")), f"{PROJECT}/nilai_dalam.py"]
     for place, there in shown.items():
         seen += ["--ro-bind-try", str(place), there]
@@ -206,7 +208,8 @@ class Kernel:
             (project / "nilai_dalam.py").write_bytes(
                 Path(__file__).with_name("inside.py").read_bytes()
             )
-            (project / "cxr_helpers").symlink_to(files.ROOT / "cxr_helpers")
+            for package in PACKAGES:
+                (project / package).symlink_to(files.ROOT / package)
         quiet = {
             "stdout": subprocess.DEVNULL,
             "stderr": subprocess.DEVNULL,

@@ -14,7 +14,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from cxr_helpers.engine import files, indonesian, phantom
+import phantom
+from cxr_helpers.engine import files, indonesian
 from cxr_helpers.engine.errors import InputError
 from grading import release
 

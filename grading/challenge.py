@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from scipy.special import logit
 
+import phantom
 from cxr_helpers import challenge, evaluation, training
-from cxr_helpers.engine import files, phantom
+from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment
 from cxr_helpers.study import open_study

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 NOBODY = {"name": "", "nim": "", "former": []}
-ROOMS = ("cxr_helpers", "notebooks", "report", "tests", "bench", "grading", ".git")
+ROOMS = ("cxr_helpers", "phantom", "notebooks", "report", "tests", "bench", "grading", ".git")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 

@@ -1,10 +1,10 @@
 """What a step rests on, found by reading its imports: the make fragment that stands beside each
 output.
 
-A notebook, or a module of this project, rests on every file of cxr_helpers and report that it
-imports, directly or through others. A notebook also shows words: a chapter those of its own
-template and of those that this one names, the report those of all. make includes the fragment, so a
-changed helper rebuilds exactly what rests on it.
+A notebook, or a module of this project, rests on every file of ROOMS that it imports, directly or
+through others. A notebook also shows words: a chapter those of its own template and of those that
+this one names, the report those of all. make includes the fragment, so a changed helper rebuilds
+exactly what rests on it.
 """
 
 import ast
@@ -16,7 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from cxr_helpers.engine import files
 
-ROOMS = ("cxr_helpers", "report")
+ROOMS = ("cxr_helpers", "phantom", "report")
 TEXTS = Path("notebooks/text")
 # what a module reads that is no module
 READS = {Path("cxr_helpers/reference.py"): {Path("notebooks/reference/results.json")}}

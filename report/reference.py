@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from scipy.stats import t
 
+import phantom
 from cxr_helpers import (
     comparison,
     evaluation,
@@ -36,7 +37,7 @@ from cxr_helpers import (
 )
 from cxr_helpers import data as datasets
 from cxr_helpers.data import Dataset, Split
-from cxr_helpers.engine import files, indonesian, phantom, results, runtime, settings
+from cxr_helpers.engine import files, indonesian, results, runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.progress import bar
 from cxr_helpers.engine.runs import Run
@@ -114,7 +115,7 @@ def plan_combination(study: Setup, data: Dataset, chosen: Combination) -> list[P
 
 
 def in_bfloat16(planned: list[Planned]) -> list[Planned]:
-    """The same trainings in bfloat16, with files of their own; bench/precision.py trains them."""
+    """The same trainings in bfloat16, with files of their own."""
     return [
         replace(one, config=replace(one.config, precision="bfloat16"), folder=reference.BFLOAT16)
         for one in planned

@@ -21,7 +21,8 @@ pytest_plugins = ["tests.medmnist_files"]  # its fixtures
 
 FIRST = "test_make_report_gives_html_and_pdf"
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = "Makefile pyproject.toml requirements.txt cxr_helpers notebooks report grading".split()
+COPIED = "Makefile pyproject.toml requirements.txt".split()
+COPIED += "cxr_helpers phantom notebooks report grading".split()
 # What a person's own make may have set.
 OURS = "BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT CHECK".split()
 OURS += "NAME NIM MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES".split()

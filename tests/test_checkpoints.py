@@ -99,6 +99,8 @@ REFUSED = {
     "bukan state dict": lambda state: {"epoch": 3},
     "kosong": lambda state: b"",
     "halaman web": lambda state: b"<!DOCTYPE html><html>",
+    "Git LFS": lambda state: b"version https://git-lfs.github.com/spec/v1\n",
+    r"bn1\.running_var": lambda state: spoiled(state, "bn1.running_var", -1.0),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import cxr_helpers.challenge as helpers
-from cxr_helpers.engine import phantom
+import phantom
 from grading import challenge, grade, package, pages
 
 

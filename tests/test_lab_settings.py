@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from cxr_helpers.engine import runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import open_study
+from cxr_helpers.training import TrainConfig
 from tests.conftest import ROOT, environment
 from tests.medmnist_files import made, written
 
@@ -62,3 +64,14 @@ def test_a_number_of_threads_that_is_none_is_one_line(monkeypatch, given):
     monkeypatch.setenv("CXR_THREADS", given)
     with pytest.raises(InputError, match=r"^CXR_THREADS=.*mulai dari 1"):
         runtime.make_deterministic()
+
+
+@pytest.mark.parametrize("given", ["3", " 3 ", 3.0, np.int64(3), np.float32(3)])
+def test_a_whole_number_is_read_as_a_shell_a_cell_or_numpy_gives_it(given):
+    assert repr(settings.parse(seed=given).seed) == repr(TrainConfig(epochs=given).epochs) == "3"
+
+
+@pytest.mark.parametrize("given", [None, True, 1.5, float("nan"), "1e3", "1_000", "٣", "9" * 5000])
+def test_what_is_no_whole_number_is_one_line(given):
+    with pytest.raises(InputError, match=r"^SEED=.*bilangan bulat"):
+        settings.parse(seed=given)

@@ -67,6 +67,36 @@ def test_the_order_of_classes_is_that_of_the_names_given_or_of_the_labels(
     assert dataset.counts["train"] == counts
 
 
+WRITTEN = {
+    "column": lambda labels: labels[:, None],
+    "words": lambda labels: np.array(["normal", "sakit"])[labels],
+    "a column a class": lambda labels: np.eye(2, dtype=np.uint8)[labels],
+    "true or false": lambda labels: labels.astype(bool),
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_labels_are_read_as_people_write_them(kept, how):
+    arrays = own()
+    arrays |= {f"{split}_labels": WRITTEN[how](arrays[f"{split}_labels"]) for split in SIZES}
+    np.testing.assert_array_equal(loaded(kept(arrays)).train.labels, np.resize([0, 1], 60))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda images: images / 255, "float64"),
+        (lambda images: images[:, None], r"\(60, 1, 28, 28\)"),
+        (lambda images: images[:, :, :20], "28×20"),
+    ],
+)
+def test_images_that_cannot_be_read_are_described(kept, change, said):
+    arrays = own()
+    arrays |= {f"{split}_images": change(arrays[f"{split}_images"]) for split in SIZES}
+    with pytest.raises(InputError, match=said):
+        loaded(kept(arrays))
+
+
 @pytest.mark.parametrize(
     ("labels", "said"), [(np.zeros(300, int), "1 nilai"), (np.linspace(0, 1, 300), "float64")]
 )

@@ -6,7 +6,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cxr_helpers.engine import files, phantom, sources
+import phantom
+from cxr_helpers.engine import files, sources
+from phantom import anatomy, dataset
 
 SPLITS = ("train", "val", "test")
 SIDE = 28
@@ -31,7 +33,8 @@ def drawn() -> dict[str, dict[str, np.ndarray]]:
 @pytest.fixture
 def small(monkeypatch):
     """A set of some dozen images, for what needs to be drawn again and again."""
-    monkeypatch.setattr(phantom, "SINGLE_LABEL", {"train": (12, 24), "val": (3, 6), "test": (4, 8)})
+    few = {"train": (12, 24), "val": (3, 6), "test": (4, 8)}
+    monkeypatch.setattr(anatomy, "SINGLE_LABEL", few)
 
 
 def test_further_test_images_are_other_patients_of_the_same_kind(drawn):
@@ -101,7 +104,7 @@ def test_a_kept_set_is_read_and_a_damaged_one_drawn_again(small, tmp_path, monke
     images, truth = phantom.ensure(tmp_path)
     whole, facts = images.read_bytes(), truth.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(phantom, "generate", None)
+        patch.setattr(dataset, "generate", None)
         assert phantom.ensure(tmp_path) == (images, truth)
     for path, damaged in ((images, whole[: len(whole) // 2]), (truth, facts[:-1])):
         path.write_bytes(damaged)

@@ -6,7 +6,7 @@ import pytest
 
 from cxr_helpers import plots
 from cxr_helpers.comparison import BETTER, MAJORITY, UNDECIDED
-from cxr_helpers.engine import anatomy
+from phantom import image
 
 PARTNER = {"title": "Pembanding"}
 
@@ -47,8 +47,8 @@ def test_bone_stops_more_of_the_beam_than_soft_tissue_and_soft_tissue_more_than_
     field, none = np.full((1, 4, 4), 5.0, np.float32), np.zeros((1, 4, 4), np.float32)
 
     def share(soft, lung, bone):
-        return float(anatomy.Rays(soft, lung, none + 1, bone, none, {}).transmitted().mean())
+        return float(image.Rays(soft, lung, none + 1, bone, none, {}).transmitted().mean())
 
     bony, soft = share(field, none, field), share(field, none, none)
     assert bony < soft < share(none, field, none)
-    assert soft == pytest.approx(np.exp(-5 * anatomy.MU_SOFT))
+    assert soft == pytest.approx(np.exp(-5 * image.MU_SOFT))

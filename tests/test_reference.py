@@ -9,8 +9,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+import phantom
 from cxr_helpers import comparison, data, overfitting, reference, remedies, verdicts
-from cxr_helpers.engine import files, phantom, settings
+from cxr_helpers.engine import files, settings
 from cxr_helpers.setup import Setup
 from cxr_helpers.weights import resolve_weights
 from report import reference as computing

@@ -8,14 +8,16 @@ from tests.conftest import ROOT
 
 def test_imports_run_one_way():
     modules = {}
-    for path in (ROOT / "cxr_helpers").rglob("*.py"):
-        modules[".".join(path.relative_to(ROOT).with_suffix("").parts)] = path
+    for path in [*(ROOT / "cxr_helpers").rglob("*.py"), *(ROOT / "phantom").glob("*.py")]:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        modules[".".join(parts).removesuffix(".__init__")] = path
     graph = {}
     for name, path in modules.items():
         asked = set()
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom):
-                asked |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                inside = {f"{node.module}.{alias.name}" for alias in node.names} & modules.keys()
+                asked |= inside or {node.module}
             elif isinstance(node, ast.Import):
                 asked |= {alias.name for alias in node.names}
         graph[name] = asked & modules.keys()

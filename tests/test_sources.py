@@ -8,9 +8,10 @@ import pytest
 from medmnist import INFO
 
 from cxr_helpers import data
-from cxr_helpers.engine import phantom, sources
+from cxr_helpers.engine import sources
 from cxr_helpers.engine.download import DownloadError
 from cxr_helpers.engine.errors import InputError
+from phantom import anatomy
 from tests.medmnist_files import COUNTS, made, one_line, written
 
 
@@ -26,7 +27,7 @@ def test_auto_downloads_the_real_file(tmp_path, answering, capsys):
 
 def test_only_auto_takes_the_phantom_instead(tmp_path, answering, capsys, monkeypatch):
     few = dict.fromkeys(sources.SPLITS, (6, 12))  # drawn in a moment
-    monkeypatch.setattr(phantom, "SINGLE_LABEL", few)
+    monkeypatch.setattr(anatomy, "SINGLE_LABEL", few)
     remote = answering(503)
     source = sources.resolve("auto", folder=tmp_path, remote=remote)
     assert source.kind == "phantom" and source.truth.exists() and "kode 503" in source.note

@@ -410,9 +410,9 @@ def test_the_recipe_is_the_courses():
 
 
 LIMITS = {
-    "epochs": ([1], [0]),
+    "epochs": ([1, np.int64(3)], [0, 2.5, None, True]),
     "batch_size": ([1], [0]),
-    "lr": ([1e-9], [0.0, -1.0, math.inf]),
+    "lr": ([1e-9, np.float32(0.5)], [0.0, -1.0, math.inf, math.nan, "0,001"]),
     "weight_decay": ([0.0, 2.0], [-1e-9, math.inf]),
     "dropout": ([0.0, 0.99], [-0.01, 1.0]),
     "patience": ([1, None], [0]),

@@ -453,7 +453,7 @@ def _installed(module: str) -> bool:
     folder of the person's.
     """
     top = module.split(".")[0]
-    if top == "cxr_helpers" or top in sys.stdlib_module_names:
+    if top in ("cxr_helpers", "phantom") or top in sys.stdlib_module_names:
         return True
     found = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
     where = (

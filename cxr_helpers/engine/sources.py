@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from medmnist import INFO
 
-from cxr_helpers.engine import download, files, filetypes, ownfile, phantom
+import phantom
+from cxr_helpers.engine import download, files, filetypes, ownfile
 from cxr_helpers.engine.download import WAITING, DownloadError, Remote, fetch
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.settings import SIZES

@@ -1,24 +1,9 @@
-"""How the phantom is drawn: from the values of some patients to radiographs of 28×28 pixels and the
-masks that go with them.
-
-The way of a picture, in physical terms:
-  patient (centimetres) → thickness of each tissue along the ray → Beer–Lambert → scatter and
-  exposure → 4×4 pixels of the fine grid summed into one → quantum and electronic noise → window
-  to uint8.
-Who is drawn, and what each value of a patient means, stands in phantom.py.
+"""From the values of patients (anatomy.py) to radiographs of 28×28 pixels and the masks that go
+with them; the physics and its sources stand in phantom/__init__.py.
 
 Shapes: B patients are drawn together. p, the values of the patients, holds float32 (B,1,1) by name,
 lengths in cm, flags as 0 or 1; a field is an array (B,112,112) on the fine grid, float32 unless it
 says otherwise, thicknesses in cm along the ray.
-
-Sources
-  Beer–Lambert, I = I0·exp(−Σ μ_i·t_i), and its use in radiography: Bushberg et al., The Essential
-    Physics of Medical Imaging.
-  Attenuation coefficients: Hubbell & Seltzer, Tables of X-Ray Mass Attenuation Coefficients,
-    NISTIR 5632 (NIST, 1995), and NIST XCOM; read at 60 keV, near the mean energy of a 120 kVp chest
-    beam, for the ICRU-44 tissues.
-  Pneumothorax (visceral pleural line, no lung markings beyond it, mediastinal shift under tension):
-    O'Connor & Morgan, Radiological review of pneumothorax, BMJ 330 (2005) 1493.
 
 Image side: column 0 is the patient's right, as a radiograph is hung; the heart points to the right
 of the image.
@@ -30,6 +15,8 @@ from functools import partial
 
 import numpy as np
 
+from phantom.anatomy import Arrays
+
 SIZE, FINE = 28, 4  # pixels of an image, and how many fine pixels make one along each axis
 
 # Linear attenuation coefficients in 1/cm: mass coefficient (cm²/g) × density (g/cm³).
@@ -37,13 +24,14 @@ MU_SOFT = 0.205 * 1.05
 MU_LUNG = 0.205 * 0.36  # 0.26 in ICRU-44; denser after the shallow breath of a bedside film
 MU_BONE = 0.28 * 1.45  # ribs and vertebrae: a shell of cortical bone (0.315 × 1.92) around marrow
 
-Arrays = dict[str, np.ndarray]
-
 
 @dataclass(frozen=True)
 class Rays:
     """What the rays meet, as fields: soft tissue, lung and bone in cm, the lung's density (1 is
-    nominal), and what lies in or on the patient as attenuation without a unit; known: see `draw`.
+    nominal), and what lies in or on the patient as attenuation without a unit.
+
+    truth: heart, lungs (both hemithoraces, air included), pneumothorax, tube_mask (B,28,28) bool;
+    size (B,) float32, the air as a share of its hemithorax's area, 0 without a pneumothorax.
     """
 
     soft: np.ndarray
@@ -51,7 +39,7 @@ class Rays:
     density: np.ndarray
     bone: np.ndarray
     foreign: np.ndarray
-    known: Arrays
+    truth: Arrays
 
     def transmitted(self) -> np.ndarray:
         """Share of the beam that goes through, by Beer–Lambert. Bone stands in the place of soft
@@ -61,16 +49,6 @@ class Rays:
         return np.exp(
             -(MU_SOFT * self.soft + lung + (MU_BONE - MU_SOFT) * self.bone + self.foreign)
         )
-
-
-def draw(rng: np.random.Generator, p: Arrays) -> tuple[np.ndarray, Arrays]:
-    """Images (B,28,28) uint8, and what is known of them.
-
-    heart, lungs (both hemithoraces, air included), pneumothorax, tube_mask: (B,28,28) bool; size:
-    (B,) float32, the air as a share of its hemithorax's area, 0 without a pneumothorax.
-    """
-    rays = cast(rng, p)
-    return detect(rng, rays.transmitted(), p), rays.known
 
 
 def cast(rng: np.random.Generator, p: Arrays) -> Rays:
