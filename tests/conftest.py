@@ -47,6 +47,12 @@ def pytest_unconfigure(config):
         shutil.rmtree(config.ours, ignore_errors=True)
 
 
+def pytest_terminal_summary(terminalreporter):
+    from tests import test_rooms  # not above: it imports this file
+
+    terminalreporter.write_line(test_rooms.table())
+
+
 def pytest_collection_modifyitems(items):
     """The report is made first; who reads it comes last, so that nobody waits for it."""
     items.sort(key=lambda item: 0 if item.name == FIRST else 1 + ("built" in item.fixturenames))
