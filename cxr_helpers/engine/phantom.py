@@ -28,11 +28,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_helpers.engine import anatomy, files, patients
+from cxr_helpers.engine import anatomy, files, npz
 from cxr_helpers.engine.anatomy import Arrays
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.progress import bar
-from cxr_helpers.engine.runtime import keep_freed_memory
+from cxr_helpers.engine.runtime import bar, keep_freed_memory
 
 VERSION = 2  # raise when the pixels change
 LABELS = (
@@ -135,7 +134,7 @@ def _others(rng: np.random.Generator, n: int) -> np.ndarray:
 
 def _people(rng: np.random.Generator, split: str) -> People:
     """Everyone of a split, in shuffled order. Those with other labels have one image each."""
-    counts, known = SINGLE_LABEL[split], patients.read()[split]
+    counts, known = SINGLE_LABEL[split], npz.read_patients()[split]
     who = [
         known["patients"][known["labels"] == label][:count] for label, count in enumerate(counts)
     ]
