@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pooch
@@ -77,23 +78,15 @@ def fetch(remote: Remote, path: Path, timeout: float = 10.0, retries: int = 2) -
     if path.exists():
         return path
     pooch.get_logger().setLevel("ERROR")  # its English lines are not for the person at the terminal
-    partial = path.with_name(f".{path.name}.part")
-
-    def download(url: str, output_file: str, store: pooch.Pooch) -> None:
-        headers = {"Accept-Encoding": "identity"}
-        limits = (min(CONNECT_LIMIT, timeout), timeout)
-        with bar(1, f"Mengunduh {path.name}", unit="B") as progress:
-            pooch.HTTPDownloader(progress, CHUNK, timeout=limits, headers=headers)(
-                url, output_file, store
-            )
-
+    unfinished = path.with_name(f".{path.name}.part")
+    download = partial(_download, timeout, path.name)
     try:
         with files.locked(path.with_name(f".{path.name}.lock"), WAITING.format(path.name)):
             if path.exists():
                 return path
-            shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
+            shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process left
             store = pooch.create(
-                path=partial,
+                path=unfinished,
                 base_url="",
                 registry={path.name: remote.digest if len(remote.digest) in WHOLE else None},
                 urls={path.name: remote.url},
@@ -105,10 +98,19 @@ def fetch(remote: Remote, path: Path, timeout: float = 10.0, retries: int = 2) -
                     raise ValueError("only the first digits are known, and they differ")
                 os.replace(whole, path)
             finally:
-                shutil.rmtree(partial, ignore_errors=True)
+                shutil.rmtree(unfinished, ignore_errors=True)
     except (requests.RequestException, OSError, ValueError) as error:
         raise _explained(error, path.name, remote.url) from error
     return path
+
+
+def _download(timeout: float, name: str, url: str, output_file: str, store: pooch.Pooch) -> None:
+    """pooch's own downloader, with time-outs and our progress bar, which it tells the length."""
+    headers = {"Accept-Encoding": "identity"}
+    limits = (min(CONNECT_LIMIT, timeout), timeout)
+    with bar(1, f"Mengunduh {name}", unit="B") as progress:
+        downloader = pooch.HTTPDownloader(progress, CHUNK, timeout=limits, headers=headers)
+        downloader(url, output_file, store)
 
 
 def _explained(error: Exception, name: str, url: str) -> DownloadError:
@@ -214,23 +216,23 @@ def resolve(
         return _phantom(size, folder, seed, note)
     if name in FLAGS:
         return _official(name, size, folder, remote, timeout)
-    if name in INFO:
-        raise InputError(
-            f"DATA={data} berisi citra 3D, sedangkan jaringan ini membaca citra 2D: "
-            f"pilih {', '.join(FLAGS)}."
-        )
-    if ownfiles.ADDRESS.match(data):
-        raise InputError(
-            f"DATA={data} adalah alamat: "
-            "unduh berkasnya dahulu, lalu berikan letaknya di komputer ini."
-        )
     path = Path(os.path.expanduser(data))
-    if not (name.endswith(".npz") or os.path.exists(path)):
-        raise InputError(
-            f"DATA={data} tidak dikenal: berikan auto, phantom, berkas .npz yang ada, "
-            f"atau salah satu dari {', '.join(FLAGS)}."
-        )
+    if why := _no_data(data, path):
+        raise InputError(f"DATA={data} {why}.")
     return _own(path, size)
+
+
+def _no_data(data: str, path: Path) -> str:
+    """Why a word or path can name no data, in Indonesian; "" if it can."""
+    if data.lower() in INFO:
+        two = f"pilih {', '.join(FLAGS)}"
+        return f"berisi citra 3D, sedangkan jaringan ini membaca citra 2D: {two}"
+    if ownfiles.ADDRESS.match(data):
+        return "adalah alamat: unduh berkasnya dahulu, lalu berikan letaknya di komputer ini"
+    if not (data.lower().endswith(".npz") or os.path.exists(path)):
+        names = ", ".join(FLAGS)
+        return f"tidak dikenal: berikan auto, phantom, berkas .npz yang ada, atau {names}"
+    return ""
 
 
 def published(flag: str, size: int) -> Remote:
