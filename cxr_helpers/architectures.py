@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from cxr_helpers.engine import checkpoints, download
+from cxr_helpers.engine import ownfiles, sources
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.weights import Weights, adapt_conv1, digest
 
@@ -176,13 +176,13 @@ def published(name: str, given: str, folder: Path) -> Weights:
     path, title = Path(os.path.expanduser(given)), f"Bobot {name} dari {Path(given).name}"
     if given == "imagenet":
         official = models.get_model_weights(name).DEFAULT
-        remote = download.Remote(
+        remote = sources.Remote(
             official.url, "sha256:" + re.search(r"-([0-9a-f]{8,})\.pth$", official.url)[1]
         )
         path, title = folder / Path(official.url).name, f"Bobot ImageNet {name} ({official.name})"
         if not path.exists():
-            path = download.fetch(remote, path)
-        elif download.recognise(remote, [path]) is None:
+            path = sources.fetch(remote, path)
+        elif sources.recognise(remote, [path]) is None:
             raise InputError(
                 f"{path} bukan berkas resminya (SHA-256-nya berbeda) atau rusak: "
                 "hapus berkas itu, lalu ulangi."
@@ -192,7 +192,7 @@ def published(name: str, given: str, folder: Path) -> Weights:
         if name in ("googlenet", "inception_v3")
         else {}
     )
-    state = checkpoints.read(path, models.get_model(name, weights=None, **options)).state
+    state = ownfiles.read_checkpoint(path, models.get_model(name, weights=None, **options)).state
     return Weights(
         "published",
         title,

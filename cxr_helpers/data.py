@@ -20,9 +20,10 @@ import numpy as np
 import torch
 
 from cxr_helpers import evaluation
-from cxr_helpers.engine import indonesian, largefile, ownfile, patients
+from cxr_helpers.engine import indonesian, npz
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.sources import SPLITS, Source, check_layout, headers, one_line, place
+from cxr_helpers.engine.npz import SPLITS, check_layout, headers, one_line
+from cxr_helpers.engine.sources import Source, place
 
 DEFAULT_CLASSES = "cardiomegaly,pneumothorax"
 UNKNOWN_PATIENTS = (
@@ -213,12 +214,12 @@ def _parse_classes(classes: str, names: list[str]) -> tuple[int, int]:
 
 @contextmanager
 def _arrays(source: Source) -> Iterator[Callable[[str], tuple[np.ndarray | None, np.ndarray]]]:
-    """A function that gives a split's images (N, H, W[, C]; None where engine/largefile.py is to
+    """A function that gives a split's images (N, H, W[, C]; None where engine/npz.py is to
     read those that are wanted) and labels, (N,) class numbers or (N, K) columns 0/1.
     """
-    large = largefile.is_large(headers(source.path)["train_images"][0])
+    large = npz.is_large(headers(source.path)["train_images"][0])
     if large or not source.flag:
-        own = None if source.flag else ownfile.read_labels(source.path)[2]
+        own = None if source.flag else npz.own_labels(source.path)[2]
         with np.load(source.path, allow_pickle=False) as arrays:
             labels = own or {split: arrays[f"{split}_labels"] for split in SPLITS}
             flat = (
@@ -288,9 +289,7 @@ def _read_split(
                 f"pada {source.path}: pilih kelas lain."
             )
     rows = np.flatnonzero(member[0] | member[1]).astype(np.int64)
-    chosen = (
-        largefile.rows(source.path, f"{split}_images", rows) if images is None else images[rows]
-    )
+    chosen = npz.rows(source.path, f"{split}_images", rows) if images is None else images[rows]
     return Split(grey(chosen), member[1][rows].astype(np.uint8), rows)
 
 
@@ -336,7 +335,7 @@ def _with_patients(
 
     swapped: whether label 0 is the default pair's second class.
     """
-    known = patients.match(
+    known = npz.patients_of(
         {name: (part.rows, part.labels ^ swapped) for name, part in splits.items()}
     )
     if known is None:

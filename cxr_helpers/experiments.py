@@ -21,8 +21,8 @@ from cxr_helpers import weights as weight_code
 from cxr_helpers.engine import files, owncode
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import interval, number, points, signed
-from cxr_helpers.engine.progress import someone_watches
 from cxr_helpers.engine.runs import Run
+from cxr_helpers.engine.runtime import someone_watches
 from cxr_helpers.pretraining import Pretrained
 from cxr_helpers.recipe import PARTS, TrainConfig
 from cxr_helpers.setup import Setup, from_root

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from cxr_helpers import plots, reference
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import duration, plain
-from cxr_helpers.engine.progress import someone_watches
+from cxr_helpers.engine.runtime import someone_watches
 from cxr_helpers.experiments import Comparison
 from cxr_helpers.setup import Setup
 from cxr_helpers.training import TrainConfig

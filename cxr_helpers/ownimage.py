@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from cxr_helpers import attribution, evaluation, overfitting, pictures
 from cxr_helpers.data import to_tensor
-from cxr_helpers.engine import picturefile
+from cxr_helpers.engine import ownfiles
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import number, percent
 from cxr_helpers.engine.runs import Run
@@ -89,7 +89,7 @@ def show(path: str | Path | None, run: Run, study: Setup) -> None:
         return
     if not isinstance(path, (str, Path)) or not str(path).strip():
         raise InputError('Berikan letak berkas citra dalam tanda kutip, misalnya "foto.png".')
-    answer = ask(picturefile.read(from_root(str(path))), run, study)
+    answer = ask(ownfiles.read_picture(from_root(str(path))), run, study)
     figure = pictures.own_image(answer.original, answer.seen, answer.attributed)
     display(figure)
     plt.close(figure)

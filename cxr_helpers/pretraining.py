@@ -20,10 +20,10 @@ from torch import nn
 from cxr_helpers import recipe, training
 from cxr_helpers import weights as weight_code
 from cxr_helpers.data import Dataset, grey, to_tensor
-from cxr_helpers.engine import largefile, ownfile, runs, sources
+from cxr_helpers.engine import npz, runs
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.progress import bar
 from cxr_helpers.engine.runs import Outcome
+from cxr_helpers.engine.runtime import bar
 from cxr_helpers.recipe import TrainConfig
 from cxr_helpers.setup import Setup
 from cxr_helpers.weights import Weights
@@ -78,13 +78,11 @@ def wider(study: Setup) -> Wider | None:
     source, data = study.data.source, study.data
     if not source.many_labels or source.kind == "phantom":
         return None
-    if largefile.is_large(sources.headers(source.path)["train_images"][0]):
+    if npz.is_large(npz.headers(source.path)["train_images"][0]):
         return None
-    with sources.one_line(source.path), np.load(source.path, allow_pickle=False) as arrays:
+    with npz.one_line(source.path), np.load(source.path, allow_pickle=False) as arrays:
         images = grey(arrays["train_images"])
-        labels = (
-            arrays["train_labels"] if source.flag else ownfile.read_labels(source.path)[2]["train"]
-        )
+        labels = arrays["train_labels"] if source.flag else npz.own_labels(source.path)[2]["train"]
     kept = np.ones(len(images), bool)
     judged = {image.tobytes() for part in (data.val, data.test) for image in part.images}
     kept[[image.tobytes() in judged for image in images]] = False

@@ -15,7 +15,7 @@ import torch
 from cxr_helpers import augment, evaluation, pretraining, training, verdicts
 from cxr_helpers.data import to_tensor
 from cxr_helpers.engine import settings
-from cxr_helpers.engine.progress import bar
+from cxr_helpers.engine.runtime import bar
 from cxr_helpers.folds import FOLDS, folds
 from cxr_helpers.model import small_cnn
 from cxr_helpers.setup import Setup

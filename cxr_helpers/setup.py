@@ -14,7 +14,6 @@ import torch
 from cxr_helpers import data as datasets
 from cxr_helpers import training
 from cxr_helpers.engine import files, results, runtime, settings, sources
-from cxr_helpers.engine import precision as precisions
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.training import TrainConfig
@@ -161,7 +160,9 @@ def _weights(weights: str, folder: Path) -> Weights:
 def _precision(name: str, device: torch.device) -> str:
     decided = _decided()
     return (
-        precisions.pick(name, device) if decided is None or name != "auto" else decided["precision"]
+        runtime.pick_precision(name, device)
+        if decided is None or name != "auto"
+        else decided["precision"]
     )
 
 

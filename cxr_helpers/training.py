@@ -24,8 +24,8 @@ from cxr_helpers import weights as weight_code
 from cxr_helpers.data import Dataset, to_tensor
 from cxr_helpers.engine import owncode, parallel, runs, runtime
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.progress import bar
 from cxr_helpers.engine.runs import Outcome, Run, Task
+from cxr_helpers.engine.runtime import bar
 from cxr_helpers.evaluation import area_under_curve
 from cxr_helpers.recipe import TrainConfig
 from cxr_helpers.weights import Weights

@@ -2,7 +2,7 @@
 
 ResNet-18: He et al. 2016. The network's own definition stands in model.py; adaptation.py measures
 what adaptation preserves. Why reading is not as simple as torch.load: a .pth file is a pickle,
-which can run code; engine/checkpoints.py takes only tensors from it, and finds the network in it by
+which can run code; engine/ownfiles.py takes only tensors from it, and finds the network in it by
 its names.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 
 from cxr_helpers.data import LUMINANCE
-from cxr_helpers.engine import checkpoints, download
+from cxr_helpers.engine import ownfiles, sources
 from cxr_helpers.engine.errors import InputError
 
 REDUCTIONS = ("mean", "sum", "luminance")
@@ -26,7 +26,7 @@ RESIZES = ("bilinear", "bilinear_antialias", "bicubic", "area", "crop", "pinv")
 SCALES = ("none", "dc", "norm")
 # torchvision's IMAGENET1K_V1 and its digest, as the official file's name begins it and projects
 # that pin the file publish it.
-IMAGENET = download.Remote(
+IMAGENET = sources.Remote(
     ResNet18_Weights.IMAGENET1K_V1.url,
     "sha256:f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
 )
@@ -198,7 +198,7 @@ def digest(state: dict[str, Tensor]) -> str:
     return summary.hexdigest()[:16]
 
 
-def _imagenet(folder: Path, timeout: float, retries: int, slowest: float) -> dict[str, Tensor]:
+def _imagenet(folder: Path, timeout: float, retries: int) -> dict[str, Tensor]:
     """IMAGENET from `folder` (under any name), from torch's own cache, or fetched into `folder`.
 
     Raises DownloadError if it can't be had, InputError if what bears its name is something else.
@@ -210,33 +210,31 @@ def _imagenet(folder: Path, timeout: float, retries: int, slowest: float) -> dic
         for path in sorted(folder.glob("[!.]*"))
         if path.is_file() and path.stat().st_size in IMAGENET_BYTES
     ]
-    path = next((path for path in (kept, cached) if path.exists()), None) or download.recognise(
+    path = next((path for path in (kept, cached) if path.exists()), None) or sources.recognise(
         IMAGENET, others
     )
     if path is None:
-        path = download.fetch(IMAGENET, kept, timeout, retries, slowest)
-    elif download.recognise(IMAGENET, [path]) is None:
+        path = sources.fetch(IMAGENET, kept, timeout, retries)
+    elif sources.recognise(IMAGENET, [path]) is None:
         raise InputError(
             f"Salinan bobot ImageNet di {path} rusak "
             "atau bukan berkas resminya (SHA-256-nya berbeda): hapus berkas itu, lalu ulangi, "
             f"atau berikan WEIGHTS={path} bila memang berkas itu yang Anda maksud."
         )
-    return checkpoints.read(path, resnet18()).state
+    return ownfiles.read_checkpoint(path, resnet18()).state
 
 
 def _from_file(path: Path) -> Weights:
-    """A person's own checkpoint. Raises InputError that says which network it looks like where it
-    is not ResNet-18.
+    """A person's own checkpoint. Raises InputError that lists what differs where it is not
+    ResNet-18.
     """
     network = resnet18()
-    found = checkpoints.read(path, network)
+    found = ownfiles.read_checkpoint(path, network)
     try:
         # what does not fit is said now, not after the first notebook
         fit_state(found.state, network, reset_head=True)
     except InputError as error:
-        like = checkpoints.portrait(found.shapes)
-        seems = f"tampaknya {like}. " if like and "resnet18" not in like else ""
-        raise InputError(f"WEIGHTS={path}: {seems}{error}") from None
+        raise InputError(f"WEIGHTS={path}: {error}") from None
     note = "Berkas dari pengguna; lapisan klasifikasi diganti."
     if found.below:
         note += f" Jaringannya tersimpan di bawah {found.below}."
@@ -256,8 +254,8 @@ def resolve_weights(
     random, or a file's path.
 
     What a start means, and what it is worth: notebook 01. folder: where the ImageNet file is kept.
-    timeout: seconds a server may be silent; auto asks once, for at most AUTO_TIMEOUT and only a
-    server that is quick enough, imagenet three times. Raises InputError with one line: a word that
+    timeout: seconds a server may be silent; auto asks once, for at most AUTO_TIMEOUT, imagenet
+    three times. Raises InputError with one line: a word that
     is no choice, a file that is damaged or does not fit, no ImageNet where it was asked for.
     """
     if weights == "gabor":
@@ -273,14 +271,10 @@ def resolve_weights(
         )
     if weights in ("auto", "imagenet"):
         auto = weights == "auto"
-        patience = (
-            (min(timeout, download.AUTO_TIMEOUT), 0, download.AUTO_SLOWEST)
-            if auto
-            else (timeout, 2, download.SLOWEST)
-        )
+        patience = (min(timeout, sources.AUTO_TIMEOUT), 0) if auto else (timeout, 2)
         try:
             state = _imagenet(folder, *patience)
-        except download.DownloadError as error:
+        except sources.DownloadError as error:
             if not auto:
                 raise
             note = (
@@ -293,10 +287,8 @@ def resolve_weights(
         )
         return Weights("imagenet", "Bobot ImageNet (IMAGENET1K_V1)", note, state, digest(state))
     path = Path(os.path.expanduser(weights))
-    if not (
-        os.path.exists(path) or os.sep in weights or path.suffix.lower() in checkpoints.ENDINGS
-    ):
-        known = ", ".join(checkpoints.ENDINGS)
+    if not (os.path.exists(path) or os.sep in weights or path.suffix.lower() in ownfiles.ENDINGS):
+        known = ", ".join(ownfiles.ENDINGS)
         raise InputError(
             f"WEIGHTS={weights} tidak dikenal: "
             f"pilih auto, imagenet, gabor, random, atau berkas bobot ({known})."

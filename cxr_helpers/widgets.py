@@ -17,7 +17,7 @@ from torch import Tensor
 from cxr_helpers import adaptation, augment, evaluation, plots
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import join, number, percent
-from cxr_helpers.engine.progress import someone_watches
+from cxr_helpers.engine.runtime import someone_watches
 from cxr_helpers.plots import TRANSFORM_NAMES
 from cxr_helpers.weights import REDUCTIONS, RESIZES, SCALES, adapt_conv1
 

@@ -17,7 +17,7 @@ import torch
 from scipy.stats import t
 
 from cxr_helpers import evaluation, reference
-from cxr_helpers.engine import files, indonesian, precision
+from cxr_helpers.engine import files, indonesian, runtime
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import Study
 from cxr_helpers.training import TrainConfig
@@ -100,7 +100,9 @@ def retrain(handin: package.Handin, studies: claims.Studies, boxed: bool) -> str
             seconds = float(
                 claims.read_json(claims.content(handin, key, "info.json")).get("seconds", 0)
             )
-            emulated = config.precision == "bfloat16" and not precision.native(torch.device("cpu"))
+            emulated = config.precision == "bfloat16" and not runtime.native_bfloat16(
+                torch.device("cpu")
+            )
             if emulated:
                 config, seconds = replace(config, precision="float32"), FASTER * seconds
             said = _again(

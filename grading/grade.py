@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.progress import bar
+from cxr_helpers.engine.runtime import bar
 from grading import again, answers, box, challenge, claims, marking, package, pages
 from grading.course import Course, load
 

@@ -1,7 +1,7 @@
 """Which patients are drawn, and the values of each patient's anatomy: lengths in cm, densities,
 flags.
 
-The images that a patient has are those of ChestX-ray14's two classes (engine/patients.py). Of a
+The images that a patient has are those of ChestX-ray14's two classes (engine/npz.py). Of a
 patient the anatomy stays; breath, position, exposure and the amount of air are another image's own.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxr_helpers.engine import patients
+from cxr_helpers.engine import npz
 
 Arrays = dict[str, np.ndarray]
 
@@ -70,7 +70,7 @@ class People:
 
 def people_of(rng: np.random.Generator, split: str) -> People:
     """Everyone of a split, in shuffled order. Those with other labels have one image each."""
-    counts, listed = SINGLE_LABEL[split], patients.read()[split]
+    counts, listed = SINGLE_LABEL[split], npz.read_patients()[split]
     numbers = [
         listed["patients"][listed["labels"] == label][:count] for label, count in enumerate(counts)
     ]

@@ -12,8 +12,7 @@ import numpy as np
 
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.progress import bar
-from cxr_helpers.engine.runtime import keep_freed_memory
+from cxr_helpers.engine.runtime import bar, keep_freed_memory
 from phantom import anatomy, image
 from phantom.anatomy import Arrays
 

@@ -39,8 +39,8 @@ from cxr_helpers import data as datasets
 from cxr_helpers.data import Dataset, Split
 from cxr_helpers.engine import files, indonesian, results, runtime, settings
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.progress import bar
 from cxr_helpers.engine.runs import Run
+from cxr_helpers.engine.runtime import bar
 from cxr_helpers.remedies import BASELINE, REMEDIES
 from cxr_helpers.setup import Setup, open_setup
 from cxr_helpers.training import TrainConfig

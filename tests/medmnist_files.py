@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from medmnist import INFO
 
-from cxr_helpers.engine import files, patients, sources
-from cxr_helpers.engine.download import Remote
+from cxr_helpers.engine import files, npz, sources
+from cxr_helpers.engine.sources import Remote
 
 CHESTMNIST = {"train": 78_468, "val": 11_219, "test": 22_433}  # rows of the published file
 COUNTS = {"train": 240, "val": 120, "test": 160}
@@ -40,7 +40,7 @@ def written(path: Path, arrays: dict[str, np.ndarray]) -> Path:
 def like_chestmnist() -> dict[str, np.ndarray]:
     """ChestMNIST's number of rows and its labels of the pair; other rows hold other findings."""
     rng, arrays = np.random.default_rng(0), {}
-    for split, known in patients.read().items():
+    for split, known in npz.read_patients().items():
         n, rows = CHESTMNIST[split], known["rows"]
         images, labels = np.zeros((n, 28, 28), np.uint8), np.zeros((n, 14), np.uint8)
         images[rows] = rng.integers(0, 256, (len(rows), 28, 28))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_helpers.engine.download import DownloadError, Remote, fetch
+from cxr_helpers.engine.sources import DownloadError, Remote, fetch
 from tests.conftest import ROOT
 
 CONTENT = bytes(range(256)) * 2000  # 512 kB
@@ -24,7 +24,7 @@ WAITS = {"silent": 30, "stuck": 30, "slow": 0.3}  # seconds
 FETCH = """
 import signal, sys
 from pathlib import Path
-from cxr_helpers.engine.download import Remote, fetch
+from cxr_helpers.engine.sources import Remote, fetch
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores SIGINT
 fetch(Remote(sys.argv[1], sys.argv[2]), Path(sys.argv[3]), timeout=20, retries=0)
 """

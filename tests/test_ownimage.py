@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from cxr_helpers import ownimage
-from cxr_helpers.engine import files, picturefile, settings
+from cxr_helpers.engine import files, ownfiles, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.setup import Setup
 from cxr_helpers.weights import resolve_weights
@@ -40,7 +40,7 @@ def saved(folder, image: Image.Image, name: str = "foto.png", **options):
     ids="grey RGB palette 16-bits 12-bits-in-16 transparent colours".split(),
 )
 def test_every_kind_of_png_gives_its_grey_values(tmp_path, image, expected):
-    found = picturefile.read(saved(tmp_path, image))
+    found = ownfiles.read_picture(saved(tmp_path, image))
     assert found.dtype == np.uint8 and np.abs(found - np.asarray(expected, float)).max() <= 1
 
 
@@ -51,7 +51,7 @@ def test_a_photograph_is_turned_upright(tmp_path, orientation, mode, turned):
     exif = Image.Exif()
     exif[0x0112] = orientation
     picture = GREY.convert("RGB").convert(mode)
-    found = picturefile.read(saved(tmp_path, picture, "foto.jpg", exif=exif, quality=100))
+    found = ownfiles.read_picture(saved(tmp_path, picture, "foto.jpg", exif=exif, quality=100))
     assert found.shape == turned.shape and np.abs(found.astype(int) - turned).max() <= 3
 
 
@@ -68,7 +68,7 @@ def test_a_bad_file_is_one_line(tmp_path, name, content, said):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=said) as failure:
-        picturefile.read(path)
+        ownfiles.read_picture(path)
     assert "\n" not in str(failure.value) and path.name in str(failure.value)
 
 
@@ -77,9 +77,9 @@ def test_a_truncated_picture_and_one_that_would_fill_the_memory_are_refused(tmp_
     path = saved(tmp_path, Image.fromarray(noise))
     path.write_bytes(path.read_bytes()[:20_000])
     with pytest.raises(InputError, match="terpotong atau rusak"):
-        picturefile.read(path)
+        ownfiles.read_picture(path)
     with pytest.raises(InputError, match="terlalu besar"):
-        picturefile.read(saved(tmp_path, Image.new("1", (40_000, 2_501))))
+        ownfiles.read_picture(saved(tmp_path, Image.new("1", (40_000, 2_501))))
 
 
 # --- what the network answers -----------------------------------------------------------------

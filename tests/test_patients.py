@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxr_helpers import data, evaluation, remedies
-from cxr_helpers.engine import patients, sources
+from cxr_helpers.engine import npz, sources
 from tests.medmnist_files import CHESTMNIST
 
 # Measured on the list itself: images and patients of each split.
@@ -20,7 +20,7 @@ def real(real_layout) -> data.Dataset:
 
 
 def test_each_image_of_the_real_layout_has_its_patient_in_one_split_alone(real):
-    listed = patients.read()
+    listed = npz.read_patients()
     assert set(listed) == set(KNOWN)
     for split, (n, m) in KNOWN.items():
         part, known = getattr(real, split), listed[split]

@@ -9,8 +9,8 @@ from medmnist import INFO
 
 from cxr_helpers import data
 from cxr_helpers.engine import sources
-from cxr_helpers.engine.download import DownloadError
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.sources import DownloadError
 from phantom import anatomy
 from tests.medmnist_files import COUNTS, made, one_line, written
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torchvision.models import resnet18
 
 from cxr_helpers import model, weights
-from cxr_helpers.engine import download
+from cxr_helpers.engine import sources
 from cxr_helpers.engine.errors import InputError
 from tests.medmnist_files import one_line
 
@@ -228,7 +228,7 @@ def published(content, answering, monkeypatch, tmp_path):
 
     def publish(status: int = 200):
         url = answering(status, content).url.replace("set.npz", "resnet18-f37072fd.pth")
-        remote = download.Remote(url, f"sha256:{hashlib.sha256(content).hexdigest()}")
+        remote = sources.Remote(url, f"sha256:{hashlib.sha256(content).hexdigest()}")
         monkeypatch.setattr(weights, "IMAGENET", remote)
         monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
         return tmp_path / "data"
@@ -243,7 +243,7 @@ def test_the_official_file_is_fetched_once_and_kept(published, stock, monkeypatc
         assert found.kind == "imagenet"
         assert torch.equal(found.state["fc.weight"], stock["fc.weight"])
     assert [path.name for path in folder.glob("*.pth")] == ["resnet18-f37072fd.pth"]
-    monkeypatch.setattr(download, "fetch", lambda *_: pytest.fail("fetched again"))
+    monkeypatch.setattr(sources, "fetch", lambda *_: pytest.fail("fetched again"))
     assert weights.resolve_weights("imagenet", folder).kind == "imagenet"
 
 
@@ -251,7 +251,7 @@ def test_the_official_file_is_fetched_once_and_kept(published, stock, monkeypatc
 def test_auto_says_why_it_starts_at_random_and_imagenet_is_one_line(published, monkeypatch, reason):
     folder = published(503 if "503" in reason else 200)
     if reason == "sidik jari":  # another file under the official name
-        wrong = download.Remote(weights.IMAGENET.url, "sha256:" + "0" * 64)
+        wrong = sources.Remote(weights.IMAGENET.url, "sha256:" + "0" * 64)
         monkeypatch.setattr(weights, "IMAGENET", wrong)
     found = weights.resolve_weights("auto", folder)
     assert (found.kind, found.state, found.digest) == ("random", None, "random")

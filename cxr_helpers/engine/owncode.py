@@ -54,12 +54,8 @@ class Text:
     def segment(self, node: ast.stmt) -> str:
         """A whole statement, its decorators included."""
         source, decorators = "".join(self.lines), getattr(node, "decorator_list", [])
-        return "\n".join(
-            [
-                *(f"@{ast.get_source_segment(source, d)}" for d in decorators),
-                ast.get_source_segment(source, node),
-            ]
-        )
+        above = [f"@{ast.get_source_segment(source, decorator)}" for decorator in decorators]
+        return "\n".join([*above, ast.get_source_segment(source, node)])
 
 
 # --- a file of one's own --------------------------------------------------------------------------
@@ -129,13 +125,9 @@ def explained() -> Iterator[None]:
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        own = [
-            i
-            for i, frame in enumerate(frames)
-            if frame.filename[:1] == "<" and frame.filename in linecache.cache
-        ]
-        where = f" pada baris “{frames[own[-1]].line}”" if own else ""
-        frames = frames[own[0] if own else 0 :]
+        own = [frame for frame in frames if _is_own_text(frame.filename)]
+        where = f" pada baris “{own[-1].line}”" if own else ""
+        frames = frames[frames.index(own[0]) :] if own else frames
         said = (str(error).splitlines() or [""])[0][:200]
         memory = isinstance(error, MemoryError) or "memory" in said
         advice = ": kecilkan batch_size atau resize" if memory else ""
@@ -144,6 +136,10 @@ def explained() -> Iterator[None]:
             traceback.format_list(frames) + traceback.format_exception_only(error)
         )
         raise found from None
+
+
+def _is_own_text(filename: str) -> bool:
+    return filename.startswith("<") and filename in linecache.cache
 
 
 # --- the program of some parts --------------------------------------------------------------------
@@ -174,12 +170,10 @@ def program(parts: dict[str, object], frame: types.FrameType) -> str:
             )
         expressions[name] = found
         collector.need(found, in_call=True)
-    made = ",\n".join(f"    {name!r}: {expression}" for name, expression in expressions.items())
+    made = "".join(f"    {name!r}: {expression},\n" for name, expression in expressions.items())
     imports = "\n".join(sorted(set(collector.imports)))
-    return (
-        "\n\n".join([*filter(None, [imports]), *collector.statements, f"{PARTS} = {{\n{made},\n}}"])
-        + "\n"
-    )
+    pieces = [imports, *collector.statements, f"{PARTS} = {{\n{made}}}"]
+    return "\n\n".join(filter(None, pieces)) + "\n"
 
 
 def expressions(source: str) -> dict[str, str]:
@@ -209,18 +203,13 @@ def _without_magic(cell: str) -> str:
     text as its last argument.
     """
     try:
-        calls = [node for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Call)]
+        tree = ast.parse(cell)
     except SyntaxError:
         return cell
-    names = {"run_cell_magic", "run_line_magic"}
-    magic = [
-        call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in names
-    ]
-    return (
-        ast.literal_eval(magic[-1].args[-1])
-        if len(magic) == 1 and len(ast.parse(cell).body) == 1
-        else cell
-    )
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = ("run_cell_magic", "run_line_magic")
+    magic = [call for call in calls if getattr(call.func, "attr", "") in names]
+    return ast.literal_eval(magic[0].args[-1]) if len(magic) == len(tree.body) == 1 else cell
 
 
 def _arguments(text: Text, frame: types.FrameType, parts: dict) -> dict[str, str]:
@@ -277,11 +266,8 @@ class _Collector:
     def __init__(self, frame: types.FrameType, texts: list[Text]):
         self.globals, self.texts = frame.f_globals, texts
         inside = frame.f_locals is not frame.f_globals
-        self.locals = (
-            {k: v for k, v in frame.f_locals.items() if self.globals.get(k) is not v}
-            if inside
-            else {}
-        )
+        names = frame.f_locals.items() if inside else ()
+        self.locals = {name: value for name, value in names if self.globals.get(name) is not value}
         self.running = list(_running(frame, texts[-1]))
         self.imports: list[str] = []
         self.statements: list[str] = []
@@ -341,8 +327,7 @@ class _Collector:
         self.imports.append(line if name == (what or module) else f"{line} as {name}")
 
     def _from_text(self, name: str, value: object, local: bool) -> None:
-        """The statement that bound a name, the last one executed, and those that changed its value
-        since.
+        """Collect the statements that gave a name its value.
 
         The text of a statement that is still being executed, such as a loop over networks, does not
         say which value it is now, and a name in a function has no text of its own: there a class or
@@ -350,22 +335,14 @@ class _Collector:
         """
         own = getattr(value, "__name__", name) if isinstance(value, DEFINED) else name
         here = getattr(value, "__module__", None) == self.globals.get("__name__")
-        if here and own not in (name, "<lambda>") and self.globals.get(own) is not value:
+        another = here and own not in (name, "<lambda>")
+        if another and self.globals.get(own) is not value:
             raise Unknown(
                 f"{own} sudah didefinisikan ulang sejak {name} dibuat; "
                 f"jalankan lagi sel yang membuat {name}"
             )
-        found, moving = [], local
-        for text in self.texts if not local else ():
-            for node, binds in _about(text, name):
-                source = text.segment(node)
-                whole = isinstance(node, DEFINITIONS) or not (
-                    isinstance(node, (ast.If, ast.Try)) or name in _globals_of(source)
-                )
-                # x = x + 1 needs what x was before
-                found = ([] if binds and whole else found) + [source]
-                moving = (moving and not binds) or self._runs(text, node)
-        if moving and here and own not in (name, "<lambda>"):
+        statements, moving = ([], True) if local else self._statements_of(name)
+        if moving and another:
             self.need(own)
             self.statements.append(f"{name} = {own}")
             return
@@ -374,11 +351,27 @@ class _Collector:
                 f"nilai {name} berganti di dalam fungsi atau perulangan; "
                 "tuliskan nilainya langsung pada panggilannya"
             )
-        if not found:
+        if not statements:
             raise Unknown(f"teks yang mendefinisikan {name} tidak ditemukan")
-        for source in found:
+        for source in statements:
             self.need(source)
-        self.statements += found
+        self.statements += statements
+
+    def _statements_of(self, name: str) -> tuple[list[str], bool]:
+        """(the statement that bound a name, the last one executed, and those that changed its value
+        since; whether one of them is being executed now).
+        """
+        statements, moving = [], False
+        for text in self.texts:
+            for node, binds in _about(text, name):
+                source = text.segment(node)
+                if binds:
+                    moving = False
+                if binds and not _needs_the_old_value(node, name, source):
+                    statements = []
+                statements.append(source)
+                moving = moving or self._runs(text, node)
+        return statements, moving
 
     def _runs(self, text: Text, node: ast.stmt) -> bool:
         """Whether a statement is being executed now, or is a loop over trainings, which a program
@@ -393,6 +386,15 @@ class _Collector:
             source == whole and node.lineno <= line <= node.end_lineno
             for whole, line in self.running
         )
+
+
+def _needs_the_old_value(node: ast.stmt, name: str, source: str) -> bool:
+    """Whether what a name was before matters to a statement that binds it: to x = x + 1, and where
+    an if or a try may leave it as it was.
+    """
+    if isinstance(node, DEFINITIONS):
+        return False
+    return isinstance(node, (ast.If, ast.Try)) or name in _globals_of(source)
 
 
 def _running(frame: types.FrameType, last: Text) -> Iterator[tuple[str, int]]:
@@ -455,17 +457,12 @@ def _installed(module: str) -> bool:
     top = module.split(".")[0]
     if top in ("cxr_helpers", "phantom") or top in sys.stdlib_module_names:
         return True
-    found = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
-    where = (
-        [found.origin]
-        if found and found.has_location
-        else list((found and found.submodule_search_locations) or [])
-    )
-    places = {sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")}
-    return all(
-        any(Path(one).is_relative_to(place) for place in places) or "site-packages" in one
-        for one in where
-    )
+    spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
+    where = [spec.origin] if spec and spec.has_location else []
+    if spec and not where:
+        where = list(spec.submodule_search_locations or [])
+    places = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib"))
+    return all(path.startswith(places) or "site-packages" in path for path in where)
 
 
 def _about(text: Text, name: str) -> Iterator[tuple[ast.stmt, bool]]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import joblib
 import torch
 
-from cxr_helpers.engine import files, runs, runtime, worker
+from cxr_helpers.engine import files, runs, runtime
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Outcome, Run, Task
 
@@ -81,7 +81,10 @@ def _backend(n_jobs: int, cluster: str, shared: list):
     if not cluster:
         threads = max(1, runtime.cores() // n_jobs)
         with joblib.parallel_config(
-            backend="loky", n_jobs=n_jobs, inner_max_num_threads=threads, initializer=worker.begin
+            backend="loky",
+            n_jobs=n_jobs,
+            inner_max_num_threads=threads,
+            initializer=runtime.begin_worker,
         ):
             yield
         return

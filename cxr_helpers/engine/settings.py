@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from numbers import Real
 
+from cxr_helpers.engine import runtime
 from cxr_helpers.engine.errors import InputError
 
 DEFAULTS = {
@@ -24,6 +25,7 @@ DEFAULTS = {
     "seeds": "auto",
 }
 LAB = "CXR_LAB"  # set by `make lab`
+OWN_SEEDS = 1000  # the first seed that a student's number gives
 SIZES = (28, 64, 128, 224)  # MedMNIST and MedMNIST+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -72,46 +74,42 @@ class Settings:
 
 
 def parse(**given) -> Settings:
-    """Check what a person gave, by the names of DEFAULTS; what is missing has its default. Raises
-    InputError that names the setting and what it may be.
+    """Check what a person gave, by the names of DEFAULTS; what is missing or empty has its default.
+    Raises InputError that names the setting and what it may be.
     """
-    data, weights, preset, seed, device, size, classes, precision, seeds = (
-        {**DEFAULTS, **given}[name] for name in DEFAULTS
-    )
-    preset, device, text, size = (
-        str(preset) or "auto",
-        str(device) or "auto",
-        _digits(seed),
-        _digits(size),
-    )
-    if preset not in ("auto", *PRESETS):
-        raise InputError(f"PRESET={preset} tidak dikenal: pilih {', '.join(PRESETS)}, atau auto.")
-    if device not in DEVICES:
-        raise InputError(f"DEVICE={device} tidak dikenal: pilih {', '.join(DEVICES)}.")
-    # int() would also take '1_000' and Arabic digits, which make and a shell do not mean.
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**31):
-        raise InputError(
-            f"SEED={text[:40]} tidak dapat dipakai: "
-            "berikan bilangan bulat dari 0 sampai 2147483647."
-        )
-    if size not in map(str, SIZES):
-        raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
-    precision, many = str(precision) or "auto", _digits(seeds) or "auto"
-    if precision not in PRECISIONS:
-        raise InputError(f"PRECISION={precision} tidak dikenal: pilih {', '.join(PRECISIONS)}.")
-    if many != "auto" and not (
-        many.isascii() and many.isdigit() and len(many) < 4 and 1 <= int(many) <= 100
-    ):
-        raise InputError(
-            f"SEEDS={many} tidak dapat dipakai: berikan banyaknya seed, dari 1 sampai 100."
-        )
-    words = {
-        "data": str(data) or "auto",
-        "weights": str(weights) or "auto",
-        "classes": str(classes).strip() or "auto",
+    text = {name: _text(given.get(name, default)) or default for name, default in DEFAULTS.items()}
+    _check_choice("PRESET", text["preset"], ("auto", *PRESETS))
+    _check_choice("DEVICE", text["device"], DEVICES)
+    _check_choice("SIZE", text["size"], tuple(map(str, SIZES)))
+    _check_choice("PRECISION", text["precision"], PRECISIONS)
+    numbers = {
+        "seed": _whole_number("SEED", text["seed"], 0, 2**31 - 1),
+        "size": int(text["size"]),
+        "seeds": None if text["seeds"] == "auto" else _whole_number("SEEDS", text["seeds"], 1, 100),
     }
-    words |= {"precision": precision, "seeds": None if many == "auto" else int(many)}
-    return Settings(preset=preset, seed=int(text), device=device, size=int(size), **words)
+    return Settings(**text | numbers)
+
+
+def _text(value) -> str:
+    """What a person gave, as text: 3, "3", 3.0 and NumPy's 3 are '3'."""
+    whole = isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0
+    return str(int(value)) if whole else str(value).strip()
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name}={value} tidak dikenal: pilih {', '.join(choices)}.")
+
+
+def _whole_number(name: str, text: str, least: int, most: int) -> int:
+    # int() would also take '1_000' and Arabic digits, which make and a shell do not mean.
+    digits = text.isascii() and text.isdigit() and len(text) < 20
+    if not digits or not least <= int(text) <= most:
+        raise InputError(
+            f"{name}={text[:40]} tidak dapat dipakai: "
+            f"berikan bilangan bulat dari {least} sampai {most}."
+        )
+    return int(text)
 
 
 def of_lab(**given) -> dict:
@@ -124,14 +122,9 @@ def of_lab(**given) -> dict:
     typed = {name: os.environ.get(name.upper(), "") for name in untouched}
     taken = {name: value for name, value in typed.items() if value not in ("", DEFAULTS[name])}
     if taken:
-        print(
-            "Dari make lab: "
-            f"{', '.join(f'{name.upper()}={value}' for name, value in taken.items())}."
-        )
+        shown = ", ".join(f"{name.upper()}={value}" for name, value in taken.items())
+        print(f"Dari make lab: {shown}.")
     return given | taken
-
-
-OWN_SEEDS = 1000  # the first that a number gives
 
 
 def seed_of(nim: str) -> int:
@@ -141,9 +134,9 @@ def seed_of(nim: str) -> int:
     So forty reports differ, a copied one shows, and none shares its seeds with the reference study.
     """
     plain = re.sub(r"\s+", "", nim).upper()
-    return (
-        OWN_SEEDS + int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 1_000_000 if plain else 0
-    )
+    if not plain:
+        return 0
+    return OWN_SEEDS + int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 1_000_000
 
 
 def parse_repeat(repeat="auto") -> bool | None:
@@ -151,15 +144,8 @@ def parse_repeat(repeat="auto") -> bool | None:
     decides). Raises InputError.
     """
     text = str(repeat).strip() or "auto"
-    if text not in ("auto", "all"):
-        raise InputError(f"REPEAT={text} tidak dikenal: pilih auto atau all.")
+    _check_choice("REPEAT", text, ("auto", "all"))
     return True if text == "all" else None
-
-
-def _digits(value) -> str:
-    """What a person gave for a whole number, as text: 3, "3", 3.0 and NumPy's 3 are '3'."""
-    whole = isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0
-    return str(int(value)) if whole else str(value).strip()
 
 
 def to_plain(config) -> None:
@@ -181,11 +167,9 @@ def _number(name: str, value, whole: bool) -> int | float:
         if isinstance(value, bool):
             raise ValueError
         if isinstance(value, str):
-            value = (
-                float(value)
-                if re.fullmatch(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", value, re.A | re.I)
-                else operator.index(value)
-            )
+            if not re.fullmatch(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", value, re.A | re.I):
+                raise ValueError
+            value = float(value)
         if not whole:
             return float(value)
         return operator.index(value) if not float(value).is_integer() else int(value)
@@ -201,14 +185,7 @@ def parse_jobs(n_jobs=1, cluster="") -> tuple[int, str]:
     More processes than cores only wait for each other, each with a network of its own in memory:
     the cores are the most.
     """
-    text, cluster = _digits(n_jobs or 1), str(cluster).strip()
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
-        raise InputError(
-            f"N_JOBS={text} tidak dapat dipakai: berikan banyaknya proses, mulai dari 1."
-        )
+    jobs, cluster = _whole_number("N_JOBS", _text(n_jobs or 1), 1, 1024), str(cluster).strip()
     if cluster and not re.fullmatch(r"dask://[^/:\s]+:\d+", cluster):
         raise InputError(f"CLUSTER={cluster} tidak dapat dipakai: tulis dask://host:port.")
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return int(text) if cluster else min(int(text), max(cores, 1)), cluster
+    return jobs if cluster else min(jobs, runtime.cores()), cluster

@@ -1,42 +1,154 @@
-"""Which file the images come from: ChestMNIST, another MedMNIST 2D file, one of a person's own, or
-the phantom.
+"""Where data and weights come from: a published file is recognised or fetched, whole and checked or
+not at all, and `resolve` says which file the images are.
 
-`resolve` finds, fetches or draws it and says how it was chosen; `check_layout` looks at its
-headers. data.py reads it. MedMNIST: Yang et al., "MedMNIST v2", Scientific Data 10:41 (2023). An
-npz of MedMNIST holds, for train, val and test, `{split}_images` (N, H, W) or (N, H, W, 3) uint8 and
-`{split}_labels` (N, L): L = 1 class number, or one column 0/1 per finding. A file of one's own may
-also hold (N, H, W, 1) and (N,), and classes of its own (engine/ownfile.py).
+pooch downloads, tries again, checks the digest and moves the file into place; requests talks to the
+server, through a proxy where one is set (HTTPS_PROXY).
 """
 
 import os
 import re
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+import shutil
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
+import pooch
+import requests
 from medmnist import INFO
 
 import phantom
-from cxr_helpers.engine import download, files, filetypes, ownfile
-from cxr_helpers.engine.download import WAITING, DownloadError, Remote, fetch
+from cxr_helpers.engine import files, npz, ownfiles
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.npz import FLAGS, SPLITS  # noqa: F401 - read as sources.SPLITS
+from cxr_helpers.engine.runtime import bar
 from cxr_helpers.engine.settings import SIZES
 
-SPLITS = ("train", "val", "test")
-FLAGS = tuple(flag for flag in INFO if not flag.endswith("3d"))
-COLLECT = (
-    " Kumpulkan citra Anda dalam satu .npz dengan susunan MedMNIST: numpy.savez(…, train_images=…, "
-    "train_labels=…, val_images=…, val_labels=…, test_images=…, test_labels=…)."
-)
+CHUNK = 1 << 18  # bytes asked for at a time
+WAITING = "Proses lain sedang menyiapkan {}: menunggu hasilnya."
+CONNECT_LIMIT = 4.0  # seconds, for each address of a host in turn
+# characters of a digest that is given in full, which pooch checks
+WHOLE = (len("md5:") + 32, len("sha256:") + 64)
+AUTO_TIMEOUT = 7.0  # seconds that a silent server gets where something else is at hand (`auto`)
+
+
+# --- a published file -----------------------------------------------------------------------------
+
+
+class DownloadError(InputError):
+    """A download that failed. `reason` is the short Indonesian clause inside the one line, for
+    callers that go on without it.
+    """
+
+    def __init__(self, reason: str, what_to_do: str, name: str):
+        self.reason = reason
+        super().__init__(f"{name} tidak dapat diunduh ({reason}): {what_to_do}.")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A published file: its address and the digest that its publisher gives, "md5:…" or "sha256:…",
+    or its first digits.
+    """
+
+    url: str
+    digest: str
+
+
+def digest(path: Path, kind: str) -> str:
+    """The digest of a file as Remote writes it, "md5:…" or "sha256:…"."""
+    return f"{kind}:{pooch.file_hash(str(path), alg=kind)}"
+
+
+def recognise(remote: Remote, candidates: Iterable[Path]) -> Path | None:
+    """The first of `candidates` whose content is `remote`'s, whatever it is called."""
+    kind = remote.digest.split(":")[0]
+    return next((path for path in candidates if digest(path, kind).startswith(remote.digest)), None)
+
+
+def fetch(remote: Remote, path: Path, timeout: float = 10.0, retries: int = 2) -> Path:
+    """Make sure that `path` exists, downloading `remote` if it does not. Returns path.
+
+    timeout: seconds that the server may be silent. retries: further attempts after any failure, 1,
+    2, … s apart. A file that is already there is never opened, checked or replaced. The download
+    lies in a folder of its own beside `path` and is renamed only once its digest is right; Ctrl-C
+    removes it. Several processes may ask at once. Raises DownloadError with one line.
+    """
+    path = Path(path)
+    if path.exists():
+        return path
+    pooch.get_logger().setLevel("ERROR")  # its English lines are not for the person at the terminal
+    unfinished = path.with_name(f".{path.name}.part")
+    download = partial(_download, timeout, path.name)
+    try:
+        with files.locked(path.with_name(f".{path.name}.lock"), WAITING.format(path.name)):
+            if path.exists():
+                return path
+            shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process left
+            store = pooch.create(
+                path=unfinished,
+                base_url="",
+                registry={path.name: remote.digest if len(remote.digest) in WHOLE else None},
+                urls={path.name: remote.url},
+                retry_if_failed=retries,
+            )
+            try:
+                whole = store.fetch(path.name, downloader=download)
+                if recognise(remote, [Path(whole)]) is None:
+                    raise ValueError("only the first digits are known, and they differ")
+                os.replace(whole, path)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    except (requests.RequestException, OSError, ValueError) as error:
+        raise _explained(error, path.name, remote.url) from error
+    return path
+
+
+def _download(timeout: float, name: str, url: str, output_file: str, store: pooch.Pooch) -> None:
+    """pooch's own downloader, with time-outs and our progress bar, which it tells the length."""
+    headers = {"Accept-Encoding": "identity"}
+    limits = (min(CONNECT_LIMIT, timeout), timeout)
+    with bar(1, f"Mengunduh {name}", unit="B") as progress:
+        downloader = pooch.HTTPDownloader(progress, CHUNK, timeout=limits, headers=headers)
+        downloader(url, output_file, store)
+
+
+def _explained(error: Exception, name: str, url: str) -> DownloadError:
+    """What went wrong and what to do, in Indonesian."""
+    advice = (
+        "periksa jaringan lalu ulangi, "
+        f"atau unduh sendiri {url.split('?')[0]} dan berikan berkasnya"
+    )
+    if isinstance(error, requests.exceptions.ProxyError):
+        reason = "proksi tidak dapat dihubungi atau menolak"
+        advice = "periksa HTTPS_PROXY dan HTTP_PROXY, lalu ulangi"
+    elif isinstance(error, requests.exceptions.SSLError):
+        reason = "sertifikat server tidak dapat diperiksa"
+        advice = (
+            "di balik proksi yang memeriksa lalu lintas, "
+            "tunjuk sertifikatnya dengan REQUESTS_CA_BUNDLE, lalu ulangi"
+        )
+    elif isinstance(error, requests.HTTPError):
+        reason = f"server menjawab dengan kode {error.response.status_code}"
+    elif isinstance(error, requests.Timeout) or "timed out" in str(error):
+        reason = "server tidak menjawab"
+    elif isinstance(error, requests.RequestException):
+        reason = "server tidak dapat dihubungi atau sambungan terputus"
+    elif isinstance(error, OSError):
+        reason = f"berkas tidak dapat ditulis: {error.strerror or error}"
+        advice = "periksa izin tulis dan ruang disk"
+    else:
+        reason = "isi yang diterima tidak cocok dengan sidik jari resminya"
+    return DownloadError(reason, advice, name)
+
+
+# --- which file the images come from --------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that `load` can read, and how it was chosen.
+    """A file that data.load can read, and how it was chosen.
 
     kind: "chestmnist", "phantom", "medmnist" or "file"; flag: the medmnist data set whose layout
     and class names the file has, "" where it has classes of its own; size: pixels along a side;
@@ -69,10 +181,7 @@ class Source:
         """Whether an image may carry several labels, so that the single-label filter has work to
         do.
         """
-        return many_labels(self.flag) if self.flag else self.columns
-
-
-# --- which file -----------------------------------------------------------------------------------
+        return npz.many_labels(self.flag) if self.flag else self.columns
 
 
 def resolve(
@@ -89,11 +198,11 @@ def resolve(
     printed line says which), "chestmnist" or another 2D set of MedMNIST (never anything else in its
     place), "phantom", or the path of an npz. size: 28, 64, 128 or 224 pixels. folder: where
     downloads and the phantom are kept. seed: the phantom's patients. timeout: seconds a server may
-    be silent (see download.fetch; auto asks once and for at most AUTO_TIMEOUT, the others three
-    times). remote: another place for the download than medmnist's, for tests and mirrors. A file
-    already in `folder` is used as it is and never altered: with another MD5 than the published one
-    it must still have the right layout, and the note says so. The published file is recognised
-    there by its MD5 under any name. Raises InputError with one line.
+    be silent (auto asks once and for at most AUTO_TIMEOUT, the others three times). remote: another
+    place for the download than medmnist's, for tests and mirrors. A file already in `folder` is
+    used as it is and never altered: with another MD5 than the published one it must still have the
+    right layout, and the note says so. The published file is recognised there by its MD5 under any
+    name. Raises InputError with one line.
     """
     data, folder = str(data).strip(), Path(folder)
     if said := files.elsewhere():
@@ -102,50 +211,45 @@ def resolve(
         raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
     name = data.lower()
     if name == "auto":
-        return _auto(size, folder, seed, timeout, remote)
+        return _auto(size, folder, seed, min(timeout, AUTO_TIMEOUT), remote)
     if name == "phantom":
-        return _phantom(
-            size,
-            folder,
-            seed,
-            "Dipilih dengan DATA=phantom; citranya digambar oleh model, bukan citra pasien.",
-        )
+        note = "Dipilih dengan DATA=phantom; citranya digambar oleh model, bukan citra pasien."
+        return _phantom(size, folder, seed, note)
     if name in FLAGS:
-        remote = remote or published(name, size)
-        return _official(
-            name, size, fetch(remote, _where(name, size, folder, remote), timeout), remote
-        )
-    if name in INFO:
-        raise InputError(
-            f"DATA={data} berisi citra 3D, sedangkan jaringan ini membaca citra 2D: "
-            f"pilih {', '.join(FLAGS)}."
-        )
-    if filetypes.ADDRESS.match(data):
-        raise InputError(
-            f"DATA={data} adalah alamat: "
-            "unduh berkasnya dahulu, lalu berikan letaknya di komputer ini."
-        )
+        return _official(name, size, folder, remote, timeout)
     path = Path(os.path.expanduser(data))
-    if not (name.endswith(".npz") or os.path.exists(path)):
-        raise InputError(
-            f"DATA={data} tidak dikenal: berikan auto, phantom, berkas .npz yang ada, "
-            f"atau salah satu dari {', '.join(FLAGS)}."
-        )
-    return _given(path, size)
+    if why := _no_data(data, path):
+        raise InputError(f"DATA={data} {why}.")
+    return _own(path, size)
+
+
+def _no_data(data: str, path: Path) -> str:
+    """Why a word or path can name no data, in Indonesian; "" if it can."""
+    if data.lower() in INFO:
+        two = f"pilih {', '.join(FLAGS)}"
+        return f"berisi citra 3D, sedangkan jaringan ini membaca citra 2D: {two}"
+    if ownfiles.ADDRESS.match(data):
+        return "adalah alamat: unduh berkasnya dahulu, lalu berikan letaknya di komputer ini"
+    if not (data.lower().endswith(".npz") or os.path.exists(path)):
+        names = ", ".join(FLAGS)
+        return f"tidak dikenal: berikan auto, phantom, berkas .npz yang ada, atau {names}"
+    return ""
+
+
+def published(flag: str, size: int) -> Remote:
+    """Where MedMNIST publishes that set at that size."""
+    suffix = "" if size == 28 else f"_{size}"
+    return Remote(INFO[flag][f"url{suffix}"], f"md5:{INFO[flag][f'MD5{suffix}']}")
+
+
+def place(flag: str, size: int, folder: Path) -> Path:
+    """Where the medmnist package keeps that set in a folder."""
+    return folder / f"{flag}{'' if size == 28 else f'_{size}'}.npz"
 
 
 def _auto(size: int, folder: Path, seed: int, timeout: float, remote: Remote | None) -> Source:
-    remote = remote or published("chestmnist", size)
     try:
-        path = _where("chestmnist", size, folder, remote)
-        path = fetch(
-            remote,
-            path,
-            min(timeout, download.AUTO_TIMEOUT),
-            retries=0,
-            slowest=download.AUTO_SLOWEST,
-        )
-        source = _official("chestmnist", size, path, remote)
+        source = _official("chestmnist", size, folder, remote, timeout, retries=0)
     except DownloadError as error:
         if size != 28:
             raise
@@ -158,50 +262,19 @@ def _auto(size: int, folder: Path, seed: int, timeout: float, remote: Remote | N
     return source
 
 
-def published(flag: str, size: int) -> Remote:
-    suffix = "" if size == 28 else f"_{size}"
-    return Remote(INFO[flag][f"url{suffix}"], f"md5:{INFO[flag][f'MD5{suffix}']}")
-
-
-def place(flag: str, size: int, folder: Path) -> Path:
-    return folder / f"{flag}{'' if size == 28 else f'_{size}'}.npz"
-
-
-def _where(flag: str, size: int, folder: Path, remote: Remote) -> Path:
-    """Where the published file lies in `folder`, under its own name or whatever a person called it,
-    or is to be put.
-    """
-    usual = place(flag, size, folder)
-    if usual.exists() or not folder.is_dir():
-        return usual
-    others = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.is_file() and not path.name.startswith((".", "phantom-"))
-    ]
-    rows = INFO[flag]["n_samples"]["train"]
-    return (
-        download.recognise(
-            remote, [path for path in others if _train_images(path)[:2] == (rows, size)]
-        )
-        or usual
-    )
-
-
-def _train_images(path: Path) -> tuple[int, ...]:
-    """The shape of a file's train_images; () where it has none. Cheaper than the digest of a file
-    that is another's.
-    """
-    try:
-        return headers(path)["train_images"][0]
-    except InputError:
-        return ()
-
-
-def _official(flag: str, size: int, path: Path, remote: Remote) -> Source:
-    channels = check_layout(path, flag, size)
+def _official(
+    flag: str, size: int, folder: Path, remote: Remote | None, timeout: float, retries: int = 2
+) -> Source:
+    """A published set: as it lies in `folder`, under its own name or any other, or fetched."""
+    remote, path = remote or published(flag, size), place(flag, size, folder)
+    if not path.exists():
+        ours = (".", "phantom-")
+        others = [other for other in sorted(folder.glob("*")) if not other.name.startswith(ours)]
+        archives = [other for other in others if other.suffix.lower() == ".npz" and other.is_file()]
+        path = recognise(remote, archives) or fetch(remote, path, timeout, retries)
+    channels = npz.check_layout(path, flag, size)
     title = f"{INFO[flag]['python_class']} {size}×{size}"
-    if download.digest(path, "md5") == remote.digest:
+    if digest(path, "md5") == remote.digest:
         note = "Berkas resmi MedMNIST; MD5-nya cocok dengan yang diterbitkan."
     else:
         note = (
@@ -209,7 +282,7 @@ def _official(flag: str, size: int, path: Path, remote: Remote) -> Source:
             "MD5-nya berbeda dari yang diterbitkan MedMNIST."
         )
     kind = "chestmnist" if flag == "chestmnist" else "medmnist"
-    return Source(kind, flag, path, size, title, note + _grey_note(channels))
+    return Source(kind, flag, path, size, title, note + _colour_note(channels))
 
 
 def _phantom(size: int, folder: Path, seed: int, note: str) -> Source:
@@ -227,173 +300,29 @@ def _phantom(size: int, folder: Path, seed: int, note: str) -> Source:
     return Source("phantom", "chestmnist", path, size, "Fantom toraks sintetis 28×28", note, truth)
 
 
-def _given(path: Path, size: int) -> Source:
-    flag = _guess_flag(path)
-    channels = check_layout(path, flag, size)
+def _own(path: Path, size: int) -> Source:
+    """A file that a person brings: ChestMNIST's fourteen columns or the name of a MedMNIST set give
+    it that set's class names, else its classes are its own.
+    """
+    shape, dtype = npz.headers(path)["train_labels"]
+    words = set(re.findall(r"[a-z]+", path.stem.lower()))
+    flag = ""
+    if shape[1:] == (len(INFO["chestmnist"]["label"]),):
+        flag = "chestmnist"
+    elif shape[1:] in ((), (1,)) and dtype.kind in "uib":
+        named = [flag for flag in FLAGS if flag in words and not npz.many_labels(flag)]
+        flag = named[0] if len(named) == 1 else ""
+    colours = _colour_note(npz.check_layout(path, flag, size))
     title = f"Berkas {' '.join(path.name.split())}, {size}×{size}"
     if flag:
         note = f"Berkas yang Anda berikan, dibaca dengan nama kelas {INFO[flag]['python_class']}."
-        return Source("file", flag, path, size, title, note + _grey_note(channels))
-    with one_line(path):
-        names, columns, _ = ownfile.read_labels(path)
-    note = "Berkas yang Anda berikan, dengan kelasnya sendiri." + _grey_note(channels)
+        return Source("file", flag, path, size, title, note + colours)
+    with npz.one_line(path):
+        names, columns, _ = npz.own_labels(path)
+    note = "Berkas yang Anda berikan, dengan kelasnya sendiri." + colours
     return Source("file", "", path, size, title, note, names=names, columns=columns)
 
 
-def _grey_note(channels: int) -> str:
-    return (
-        " Citra berwarna diubah menjadi skala keabuan (luminansi ITU-R BT.601)."
-        if channels == 3
-        else ""
-    )
-
-
-def _guess_flag(path: Path) -> str:
-    """The MedMNIST set that the file is (its digest), or whose layout and name it bears; "" where
-    its classes are its own.
-    """
-    shape, kind = headers(path)["train_labels"]
-    with one_line(path):
-        published_as = _by_digest().get(download.digest(path, "md5"))
-        if published_as or ownfile.has_names(path):
-            return published_as or ""
-    words = re.findall(r"[a-z]+", path.stem.lower())
-    named = [flag for flag in FLAGS if flag in words and not many_labels(flag)]
-    if shape[1:] == (len(INFO["chestmnist"]["label"]),):
-        return "chestmnist"
-    return named[0] if len(named) == 1 and shape[1:] in ((), (1,)) and kind.kind in "uib" else ""
-
-
-def _by_digest() -> dict[str, str]:
-    """{MD5: flag} of every 2D file that MedMNIST publishes."""
-    return {published(flag, size).digest: flag for flag in FLAGS for size in SIZES}
-
-
-# --- is it whole, and of the right shape ----------------------------------------------------------
-
-
-@contextmanager
-def one_line(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged or unreadable file raises into one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        what = filetypes.kind(path)
-        if what and what != filetypes.TEXT:
-            raise InputError(
-                f"Berkas {path} bukan npz: "
-                f"isinya {what}.{COLLECT if filetypes.is_picture(what) else ''}"
-            ) from error
-        raise InputError(
-            f"Berkas {path} rusak, terpotong, atau bukan npz tanpa pickle: "
-            "hapus atau ganti dengan salinan yang utuh, lalu jalankan lagi."
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"Berkas {path} tidak dapat dibaca ({error.strerror or error}): periksa izin bacanya."
-        ) from error
-    except MemoryError as error:
-        raise InputError(
-            f"Berkas {path} tidak muat di memori: pakai SIZE yang lebih kecil."
-        ) from error
-
-
-def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """{array name: (shape, dtype)} of a MedMNIST npz, without reading the arrays themselves."""
-    # unlike Path.exists it answers for any text, a name too long for the disk included
-    if not os.path.exists(path):
-        raise InputError(f"Berkas {path} tidak ada: periksa nama dan foldernya.")
-    if not path.is_file():
-        raise InputError(
-            f"{path} bukan berkas: berikan berkas .npz.{COLLECT if path.is_dir() else ''}"
-        )
-    wanted = [f"{split}_{what}" for split in SPLITS for what in ("images", "labels")]
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    found = {}
-    with one_line(path), zipfile.ZipFile(path) as archive:
-        missing = [name for name in wanted if f"{name}.npy" not in archive.namelist()]
-        if missing:
-            inside = (
-                ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:8]) or "kosong"
-            )
-            raise InputError(
-                f"Berkas {path} tidak memuat {', '.join(missing)} (isinya: {inside}): "
-                "berikan npz dengan susunan MedMNIST."
-            )
-        for name in wanted:
-            with archive.open(f"{name}.npy") as stream:
-                version = np.lib.format.read_magic(stream)
-                if version not in read_header:
-                    raise ValueError(f"npy {version}")
-                shape, _, dtype = read_header[version](stream)
-            found[name] = shape, dtype
-    return found
-
-
-def check_layout(path: Path, flag: str, size: int) -> int:
-    """The number of colour channels (1 or 3) of a file that has the layout of `flag` ("": its own
-    classes) at `size`.
-
-    Raises InputError if it has not.
-    """
-    found = headers(path)
-    if not flag:
-        columns = found["train_labels"][0][1:2]
-        kinds, wanted, whose = "uibU", {columns} if columns not in ((), (1,)) else {(), (1,)}, ""
-    else:
-        kinds, wanted = "uib", {(len(INFO[flag]["label"]),)} if many_labels(flag) else {(), (1,)}
-        whose = f" untuk {INFO[flag]['python_class']}"
-    shown = " atau ".join(
-        f"(N, {each[0]})" if each else "(N,)" for each in sorted(wanted, reverse=True)
-    )
-    channels = set()
-    for split in SPLITS:
-        (images, pixel), (labels, label) = found[f"{split}_images"], found[f"{split}_labels"]
-        if (
-            pixel != np.uint8
-            or len(images) not in (3, 4)
-            or (len(images) == 4 and images[3] not in (1, 3))
-        ):
-            raise InputError(
-                f"{split}_images di {path} harus uint8 berbentuk (N, tinggi, lebar) "
-                f"atau (N, tinggi, lebar, 3), bukan {pixel} berbentuk {images}."
-            )
-        if images[1:3] != (size, size):
-            usable = images[1] == images[2] and images[1] in SIZES
-            advice = (
-                f"berikan SIZE={images[1]}"
-                if usable
-                else f"ubah ukurannya menjadi {', '.join(map(str, SIZES))} piksel"
-            )
-            raise InputError(
-                f"{split}_images di {path} berukuran {images[1]}×{images[2]}, "
-                f"sedangkan SIZE={size}: {advice}."
-            )
-        if label.kind not in kinds or labels[1:] not in wanted:
-            raise InputError(
-                f"{split}_labels di {path} harus bilangan bulat berbentuk {shown}{whose}, "
-                f"bukan {label} berbentuk {labels}."
-            )
-        if images[0] != labels[0]:
-            raise InputError(
-                f"{split} di {path} memuat {images[0]} citra tetapi {labels[0]} baris label: "
-                "jumlahnya harus sama."
-            )
-        channels.add(3 if images[3:] == (3,) else 1)
-    return max(channels)
-
-
-def many_labels(flag: str) -> bool:
-    return INFO[flag]["task"].startswith("multi-label")
+def _colour_note(channels: int) -> str:
+    grey = " Citra berwarna diubah menjadi skala keabuan (luminansi ITU-R BT.601)."
+    return grey if channels == 3 else ""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxr_helpers import data
-from cxr_helpers.engine import files, largefile, sources
+from cxr_helpers.engine import files, npz, sources
 from tests.medmnist_files import written
 
 WANTED = np.array([0, 3, 4, 250, 499])
@@ -22,27 +22,27 @@ def images(tmp_path):
 def test_the_rows_are_those_of_the_file_whatever_the_pieces(images, tmp_path, monkeypatch, capsys):
     path, whole = images
     for piece in (1, 12 * 12 * 7, 2**20):
-        monkeypatch.setattr(largefile, "PIECE", piece)
-        found = largefile.rows(path, NAME, WANTED, tmp_path / str(piece))
+        monkeypatch.setattr(npz, "PIECE", piece)
+        found = npz.rows(path, NAME, WANTED, tmp_path / str(piece))
         assert isinstance(found, np.memmap) and np.array_equal(found, whole[WANTED])
     assert "sekali saja" in capsys.readouterr().out
-    largefile.rows(path, NAME, WANTED, tmp_path / "1")
+    npz.rows(path, NAME, WANTED, tmp_path / "1")
     assert capsys.readouterr().out == ""  # the second time it is there
 
 
 def test_another_file_or_other_rows_are_read_anew(images, tmp_path):
     path, whole = images
-    largefile.rows(path, NAME, WANTED, tmp_path)
-    assert np.array_equal(largefile.rows(path, NAME, WANTED[:2], tmp_path), whole[WANTED[:2]])
+    npz.rows(path, NAME, WANTED, tmp_path)
+    assert np.array_equal(npz.rows(path, NAME, WANTED[:2], tmp_path), whole[WANTED[:2]])
     written(path, {NAME: whole[::-1]})
-    assert np.array_equal(largefile.rows(path, NAME, WANTED, tmp_path), whole[::-1][WANTED])
+    assert np.array_equal(npz.rows(path, NAME, WANTED, tmp_path), whole[::-1][WANTED])
 
 
 def test_a_data_set_is_the_same_by_either_way(chest, tmp_path, monkeypatch):
     monkeypatch.setenv(files.DATA, str(tmp_path / "data"))
     source = sources.resolve(str(chest))
     whole = data.load(source)
-    monkeypatch.setattr(largefile, "LARGE", 1)
+    monkeypatch.setattr(npz, "LARGE", 1)
     small = data.load(source)
     assert small.fingerprint == whole.fingerprint and small.counts == whole.counts
     for split in sources.SPLITS:
@@ -53,9 +53,9 @@ def test_a_data_set_is_the_same_by_either_way(chest, tmp_path, monkeypatch):
 def test_no_more_than_the_wanted_rows_and_a_piece_are_in_memory(tmp_path, monkeypatch):
     images = np.zeros((4000, 64, 64), np.uint8)  # 16 MB
     path = written(tmp_path / "a.npz", {NAME: images})
-    monkeypatch.setattr(largefile, "PIECE", 2**18)
+    monkeypatch.setattr(npz, "PIECE", 2**18)
     tracemalloc.start()
-    largefile.rows(path, NAME, WANTED, tmp_path)
+    npz.rows(path, NAME, WANTED, tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3 * 2**20
