@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cxr_helpers.engine import results
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.indonesian import join, number
+from cxr_helpers.engine.indonesian import join, number, plain
 
 OWN_TO_A_RUN = ("started", "seconds", "runs_bytes", "images_per_second", "peak_memory_mb")
 # what an entry of a list may be called by
@@ -211,11 +211,7 @@ def compare(a: Numbers, b: Numbers, tolerance: float, whole: bool) -> tuple[list
     both, rows = a.metrics.keys() & b.metrics.keys(), differing(a, b, tolerance)
     only = {"A": sorted(a.metrics.keys() - both), "B": sorted(b.metrics.keys() - both)}
     same = not rows and not only["A"] and not only["B"]
-    allowed = (
-        f" dalam toleransi {number(tolerance, max(0, math.ceil(-math.log10(tolerance))))}"
-        if tolerance
-        else ""
-    )
+    allowed = f" dalam toleransi {plain(tolerance)}" if tolerance else ""
     notebooks = len(a.provenances.keys() | b.provenances.keys())
     if same:
         lines = [f"SAMA{allowed}: {number(len(both), 0)} angka dari {notebooks} notebook."]

@@ -29,11 +29,14 @@ from papermill.exceptions import PapermillExecutionError
 
 from cxr_helpers.engine import files, indonesian, settings
 from cxr_helpers.engine.errors import InputError
-from report import check, depends
+from report import check, environment
 
 KERNEL = "python3"
 SILENT = 10  # seconds
 STAGING = ".sementara-"
+KEPT_AT_HOME = (
+    "JUPYTER_RUNTIME_DIR JUPYTER_DATA_DIR JUPYTER_CONFIG_DIR IPYTHONDIR MPLCONFIGDIR".split()
+)
 DEFAULTS = {
     **settings.DEFAULTS,
     "repeat": "auto",
@@ -162,19 +165,22 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def _home(folder: Path) -> None:
-    """Jupyter, IPython and matplotlib keep files in the home folder; where there is none to write
-    to, in `folder`.
-    """
+def _surroundings(build: Path, student: dict, staging: Path, collected: Path) -> dict[str, str]:
+    """The environment variables of the notebook's process."""
+    told = {
+        files.RESULTS: str(collected),
+        files.TERMINAL: _terminal(),
+        files.STUDENT: json.dumps(student) if any(student.values()) else "",
+    }
+    if os.pathsep in str(files.ROOT):  # it cannot stand in PYTHONPATH
+        told["PYTHONPATH"] = ".."
+    if (build / ".sources").exists():
+        told[files.SOURCES] = str((build / ".sources").resolve())
+    # Jupyter, IPython and matplotlib keep files in the home folder, if one can write there.
     if not os.access(Path(os.path.expanduser("~")), os.W_OK):
-        for name in (
-            "JUPYTER_RUNTIME_DIR",
-            "JUPYTER_DATA_DIR",
-            "JUPYTER_CONFIG_DIR",
-            "IPYTHONDIR",
-            "MPLCONFIGDIR",
-        ):
-            os.environ.setdefault(name, str(folder / name.lower()))
+        kept = {name: str(staging / name.lower()) for name in KEPT_AT_HOME}
+        told |= {name: folder for name, folder in kept.items() if name not in os.environ}
+    return told
 
 
 def _terminal() -> str:
@@ -248,53 +254,13 @@ def execute(notebook: Path, output: Path) -> None:
     build = Path(os.environ.get("BUILD") or DEFAULTS["build"]).absolute()
     student = _one_student(build)
     _clear(output.parent)
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(
         dir=output.parent, prefix=f"{STAGING}{os.getpid()}-"
     ) as staging:
         draft, collected = Path(staging) / notebook.name, Path(staging) / "results"
-        sources = build / ".sources"
-        os.environ |= {files.RESULTS: str(collected), files.TERMINAL: _terminal()}
-        _home(Path(staging))
-        if os.pathsep in str(files.ROOT):  # it cannot stand in PYTHONPATH
-            os.environ["PYTHONPATH"] = ".."
-        os.environ |= {files.STUDENT: json.dumps(student) if any(student.values()) else ""}
-        os.environ |= {files.SOURCES: str(sources.resolve())} if sources.exists() else {}
-        started = time.monotonic()
-        pulse = Pulse(notebook.stem, len(nbformat.read(notebook, as_version=4).cells))
-        # what went wrong comes as an exception, and is said once
-        logging.getLogger("papermill").setLevel(logging.CRITICAL)
-        try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(draft),
-                given,
-                kernel_name=KERNEL,
-                language="python",
-                cwd=str(files.ROOT / "notebooks"),
-                progress_bar=False,
-                on_cell_start=pulse.begin,
-                # The kernel's own remarks (it listens on the loopback address only) are nothing
-                # that a reader can act on.
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            )
-        except PapermillExecutionError as error:
-            kept = build / "gagal" / notebook.name
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(draft, kept)
-            raise InputError(_explain(notebook, error, kept)) from None
-        except NoSuchKernel:
-            raise InputError(
-                f"{notebook.name}: kernel {KERNEL} tidak terpasang di lingkungan {sys.prefix}: "
-                "jalankan `make setup` lagi."
-            ) from None
-        except DeadKernelError:
-            raise InputError(
-                f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. "
-                "Tutup program lain (atau kurangi N_JOBS), lalu jalankan perintah yang sama; "
-                "pelatihan dilanjutkan dari epoch utuh terakhir."
-            ) from None
-        finally:
-            pulse.end()
+        with environment(_surroundings(build, student, Path(staging), collected)):
+            _run(notebook, draft, given, build)
         for path in sorted(collected.glob("[!.]*")):
             (build / "results").mkdir(parents=True, exist_ok=True)
             os.replace(path, build / "results" / path.name)
@@ -303,6 +269,45 @@ def execute(notebook: Path, output: Path) -> None:
         f"{notebook.stem}: selesai dalam {indonesian.duration(time.monotonic() - started)}.",
         flush=True,
     )
+
+
+def _run(notebook: Path, draft: Path, given: dict, build: Path) -> None:
+    """Execute into `draft`; one that fails is kept in the build's gagal/. Raises InputError."""
+    # what went wrong comes as an exception, and is said once
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    pulse = Pulse(notebook.stem, len(nbformat.read(notebook, as_version=4).cells))
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(draft),
+            given,
+            kernel_name=KERNEL,
+            language="python",
+            cwd=str(files.ROOT / "notebooks"),
+            progress_bar=False,
+            on_cell_start=pulse.begin,
+            # The kernel's own remarks (it listens on the loopback address only) are nothing
+            # that a reader can act on.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+        )
+    except PapermillExecutionError as error:
+        kept = build / "gagal" / notebook.name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(draft, kept)
+        raise InputError(_explain(notebook, error, kept)) from None
+    except NoSuchKernel:
+        raise InputError(
+            f"{notebook.name}: kernel {KERNEL} tidak terpasang di lingkungan {sys.prefix}: "
+            "jalankan `make setup` lagi."
+        ) from None
+    except DeadKernelError:
+        raise InputError(
+            f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. "
+            "Tutup program lain (atau kurangi N_JOBS), lalu jalankan perintah yang sama; "
+            "pelatihan dilanjutkan dari epoch utuh terakhir."
+        ) from None
+    finally:
+        pulse.end()
 
 
 def _cells(notebook: Path) -> list[tuple]:
@@ -331,7 +336,6 @@ def main() -> int:
     print(f"{notebook.stem}: dijalankan …", flush=True)
     try:
         execute(notebook, output)
-        depends.note(Path(sys.argv[2]), notebook)
     except InputError as error:
         print(f"Galat: {error}", file=sys.stderr)
         return 2

@@ -18,15 +18,15 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.stats import t
 
+from cxr_helpers import data as datasets
 from cxr_helpers import (
-    comparison,
     evaluation,
     overfitting,
     reference,
@@ -34,7 +34,6 @@ from cxr_helpers import (
     training,
     verdicts,
 )
-from cxr_helpers import data as datasets
 from cxr_helpers.data import Dataset, Split
 from cxr_helpers.engine import files, indonesian, phantom, results, runtime, settings
 from cxr_helpers.engine.errors import InputError
@@ -45,30 +44,25 @@ from cxr_helpers.setup import Setup, open_setup
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.verdicts import Combination, Images, Remedy, Row, Trained
 from cxr_helpers.weights import Weights, resolve_weights
+from report import environment
 
 EXTRA = 6000  # further test images
 BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
 STARTS = ("gabor",)  # beside the random start of the baseline
-# Of the mean test AUC, set in advance: so close must bfloat16 come. The recipe's seeds spread more
-# than the combination's.
-MARGINS = {"baseline": 0.02, "combination": 0.01}
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One training of the study: the name of its row, and what it needs; folder: of its file, if
-    not the study's own.
-    """
+    """One training of the study: the row that it belongs to, and what it needs."""
 
     remedy: Remedy
     config: TrainConfig
     data: Dataset
     weights: Weights
-    folder: Path | None = None
 
     @property
     def path(self) -> Path:
-        return (self.folder or reference.TRAININGS) / f"{self.remedy.name}-s{self.config.seed}.npz"
+        return reference.TRAININGS / f"{self.remedy.name}-s{self.config.seed}.npz"
 
     @property
     def is_fold(self) -> bool:
@@ -111,14 +105,6 @@ def _planned(
 
 def plan_combination(study: Setup, data: Dataset, chosen: Combination) -> list[Planned]:
     return [_planned(study, chosen, seed, data) for seed in range(SEEDS)]
-
-
-def in_bfloat16(planned: list[Planned]) -> list[Planned]:
-    """The same trainings in bfloat16, with files of their own; bench/precision.py trains them."""
-    return [
-        replace(one, config=replace(one.config, precision="bfloat16"), folder=reference.BFLOAT16)
-        for one in planned
-    ]
 
 
 def _few(study: Setup, seed: int, data: Dataset) -> Iterator[Planned]:
@@ -239,41 +225,14 @@ def combination(planned: list[Planned], study: Setup, data: Dataset) -> list[Pla
     return plan_combination(study, data, chosen) if chosen else []
 
 
-def precisions(planned: list[Planned], images: Images) -> list[dict]:
-    """How far training in bfloat16 is from float32: name and what `precision` says of each row of
-    MARGINS.
-    """
-    found = []
-    for name, margin in MARGINS.items():
-        plan = [one for one in planned if one.remedy.name == name]
-        ours, theirs = (next(iter(rows(each, [name])), None) for each in (in_bfloat16(plan), plan))
-        found.append({"name": name} | precision(ours, theirs, len(plan), margin, images))
-    return found
-
-
-def precision(
-    ours: Row | None, theirs: Row | None, planned: int, margin: float, images: Images
-) -> dict:
-    """A row in bfloat16 (ours) beside the same in float32: margin, seeds (of either, and planned),
-    shown.
-
-    From LEAST_SEEDS of either on also "value" (mean test AUC in bfloat16 minus that in float32),
-    "ci90" and "p" of two one-sided tests. shown: whether every seed is there and the two are
-    equivalent.
-    """
-    seeds = [len(row.trained) if row else 0 for row in (ours, theirs)]
-    about = {"margin": margin, "seeds": [*seeds, planned], "shown": False}
-    if min(seeds) < comparison.LEAST_SEEDS:
-        return about
-    labels, patients, _ = images.judging()
-    tested = comparison.equivalent(
-        comparison.differences(ours.test(), theirs.test(), labels, patients)["auc"], margin
-    )
-    return about | asdict(tested) | {"shown": tested.shown and min(seeds) == planned}
-
-
 def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
-    """Write results.json from the files that are there, and give it back."""
+    """Write results.json from the files that are there, and give it back.
+
+    "precisions", how far training in bfloat16 was from float32, was measured once and is carried
+    over.
+    """
+    path = reference.FOLDER / "results.json"
+    earlier = reference.read(reference.FOLDER) if path.exists() else {}
     images = Images.of(data)
     combined = combination(planned, study, data)
     everything = [*planned, *(combined or [])]
@@ -290,13 +249,11 @@ def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
         "ensemble": verdicts.ensemble(judged[0], images),
         "detectable": verdicts.detectable(judged[0], images),
         "cross_validation": _folds(planned, images),
-        "precisions": precisions(everything, images),
+        "precisions": earlier.get("precisions", []),
         "provenance": _provenance(study, data, everything, SEEDS if combined is None else 0),
     }
-    files.write(
-        reference.FOLDER / "results.json",
-        (json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n").encode(),
-    )
+    text = json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n"
+    files.write(path, text.encode())
     return body
 
 
@@ -360,8 +317,7 @@ def train(
 
 
 def check(planned: list[Planned], study: Setup, n: int) -> bool:
-    """Train n kept trainings, drawn at random, again, each with the threads it had; say of each
-    whether it agrees.
+    """Train n kept trainings, drawn at random, again; say of each whether it agrees.
 
     Bit for bit on the same kind of machine; else its AUC must lie where another seed's would:
     within the 95% prediction interval of the row's seeds, for a fold of all folds (two tell no
@@ -369,40 +325,50 @@ def check(planned: list[Planned], study: Setup, n: int) -> bool:
     machines hide. So other bits on a processor of that name are said, and judged by the interval
     too.
     """
-    agree = True
     kept = [one for one in planned if is_kept(one)]
-    for one in random.sample(kept, min(n, len(kept))):
-        about, arrays = reference.load(one.path)
-        torch.set_num_threads(int(about["identity"]["threads"] or 1))
-        with tempfile.TemporaryDirectory() as empty:
-            os.environ[files.RUNS] = empty  # trained anew, not read
-            again = verdicts.trained(
-                training.run(one.config, one.data, one.weights, study.device, keep_weights=False),
-                one.remedy.which,
+    drawn = random.sample(kept, min(n, len(kept)))
+    # a list: each is trained and said, also after one that disagrees
+    return all([_agrees(one, kept, study) for one in drawn])
+
+
+def _agrees(planned: Planned, kept: list[Planned], study: Setup) -> bool:
+    about, arrays = reference.load(planned.path)
+    again = _anew(planned, study, int(about["identity"]["threads"] or 1))
+    labels = planned.data.test.labels
+    auc, auc_kept = (
+        float(evaluation.area_under_curve(logits, labels))
+        for logits in (again.test, arrays["test"])
+    )
+    if planned.is_fold:
+        alike = [one.remedy.name for one in kept if one.is_fold]
+    else:
+        alike = [planned.remedy.name]
+    seeds = [
+        evaluation.area_under_curve(trained.test, labels)
+        for row in rows(kept, alike)
+        for trained in row.trained
+    ]
+    same, near = _digest(again) == about["digest"], _within(auc, np.array(seeds))
+    verdict = "sama bit demi bit" if same else "dalam sebaran seed" if near else "TIDAK COCOK"
+    if not same and about["machine"] == runtime.processor():
+        verdict += ", bitnya lain walaupun nama prosesornya sama"
+    shown, stored = indonesian.number(auc, 4), indonesian.number(auc_kept, 4)
+    print(f"{planned.path.stem}: {verdict}; AUC uji {shown}, tersimpan {stored}.", flush=True)
+    return same or near
+
+
+def _anew(planned: Planned, study: Setup, threads: int) -> Trained:
+    """A training made again, not read from the run store, with this number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with tempfile.TemporaryDirectory() as empty, environment({files.RUNS: empty}):
+            run = training.run(
+                planned.config, planned.data, planned.weights, study.device, keep_weights=False
             )
-        labels = one.data.test.labels
-        auc = [
-            float(evaluation.area_under_curve(logits, labels))
-            for logits in (again.test, arrays["test"])
-        ]
-        alike = (
-            [each.remedy.name for each in kept if each.is_fold]
-            if one.is_fold
-            else [one.remedy.name]
-        )
-        seeds = [
-            evaluation.area_under_curve(each.test, labels)
-            for row in rows(kept, alike)
-            for each in row.trained
-        ]
-        same, near = _digest(again) == about["digest"], _within(auc[0], np.array(seeds))
-        verdict = "sama bit demi bit" if same else "dalam sebaran seed" if near else "TIDAK COCOK"
-        if not same and about["machine"] == runtime.processor():
-            verdict += ", bitnya lain walaupun nama prosesornya sama"
-        shown = [indonesian.number(value, 4) for value in auc]
-        print(f"{one.path.stem}: {verdict}; AUC uji {shown[0]}, tersimpan {shown[1]}.", flush=True)
-        agree &= same or near
-    return agree
+            return verdicts.trained(run, planned.remedy.which)
+    finally:
+        torch.set_num_threads(before)
 
 
 def _within(value: float, seeds: np.ndarray) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from cxr_helpers import setup
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
-from report import check, depends
+from report import check
 
 
 def decide(output: Path) -> None:
@@ -47,7 +47,6 @@ def decide(output: Path) -> None:
 def main() -> int:
     try:
         decide(Path(sys.argv[1]))
-        depends.note(Path(sys.argv[1]), Path(__file__))
     except InputError as error:
         print(f"Galat: {error}", file=sys.stderr)
         return 2

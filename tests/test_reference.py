@@ -73,9 +73,10 @@ def test_a_study_that_is_whole_is_not_trained_again(planned, monkeypatch):
     assert computing.main() == 0 and reference.read(reference.FOLDER) == before
 
 
-def test_a_damaged_file_or_other_settings_are_trained_again(planned, tmp_path):
+def test_a_damaged_file_or_other_settings_are_trained_again(planned, tmp_path, monkeypatch):
     shutil.copy(planned[0].path, tmp_path)
-    one = replace(planned[0], folder=tmp_path)
+    monkeypatch.setattr(reference, "TRAININGS", tmp_path)
+    one = planned[0]
     assert computing.is_kept(one)
     assert not computing.is_kept(replace(one, config=replace(one.config, dropout=0.1)))
     assert not computing.is_kept(replace(one, weights=resolve_weights("gabor")))

@@ -1,10 +1,12 @@
-"""How every notebook brings figures, tables and computed sentences in, so that JupyterLab and the
-typeset report agree.
+"""A chapter: what its sections measured, and the sentences, tables and figures that show it.
 
-A `Chapter` joins one results file with the sentences about it, notebooks/text/<name>.md.j2: a Jinja
-macro for each text and table, and two for each figure, its caption and its alternative text. A
-template words what the results say; it computes nothing. Every number that a filter prints is noted
-with its place in the results file.
+    bab = Chapter("02_pelatihan", study)
+    bab.record(test=metrics(…))      # written to the results file at once
+    bab.table("tbl-uji")             # and shown, in JupyterLab and in the typeset report alike
+
+The sentences stand in notebooks/text/<name>.md.j2: a Jinja macro for each text and table, and two
+for each figure, its caption and its alternative text. A template words what the results say; it
+computes nothing. Every number that a filter prints is noted with its place in the results file.
 
 Each output carries, beside what JupyterLab shows, the metadata {"laporan": {"kind", "id",
 "caption", "alt", "source", "printed", …}} that report/exporters.py turns into numbered figures and
@@ -36,68 +38,49 @@ TEXTS = files.ROOT / "notebooks" / "text"
 # Fixed metadata: the same figure gives the same bytes.
 SVG_METADATA = {"Date": None, "Creator": None}
 PNG_DPI = 150
+LONGEST_ROW = 100  # numbers; longer rows are pixels and curves, which are drawn and not printed
 CITED = re.compile(r"(?<=[\[; ]@)\w+(?=[\];])|(?<=\(#ref-)\w+(?=\))")
 
 
 # --- values that know their place in a results file -----------------------------------------------
 
 
-class _Number(float):
-    """A number of a results file; `path` says where it stands, for example
-    "02_pelatihan.test.acc.value".
-    """
+class _Whole(int):
+    """A number of a results file; `path` says where it stands: "02_pelatihan.test.acc.value"."""
 
-    path: str
+
+class _Real(float):
+    pass
 
 
 class _Text(str):
-    path: str
+    pass
 
 
 class _List(list):
-    path: str
-
-    def __iter__(self):
-        return (self[i] for i in range(len(self)))
-
-    def __getitem__(self, at):
-        at = int(at) if isinstance(at, float) else at  # a row number that a results file holds
-        found = super().__getitem__(at)
-        return (
-            found
-            if isinstance(at, slice)
-            else traced(found, f"{self.path}[{range(len(self))[at]}]")
-        )
+    pass
 
 
 class _Dict(dict):
-    path: str
-
-    def __getitem__(self, name):
-        return traced(super().__getitem__(name), f"{self.path}.{name}")
-
-    def items(self):
-        return [(name, self[name]) for name in self]
-
-    def values(self):
-        return [self[name] for name in self]
+    pass
 
 
 def traced(value, path: str):
-    """The value as one that knows its place.
+    """A value of a results file, and all that is in it, as values with their `path`.
 
-    Dictionaries and lists hand it on to what is in them. True, False and None stay as they are.
+    True, False and None stay as they are, and so do the numbers of rows longer than LONGEST_ROW.
     """
     if isinstance(value, bool) or value is None:
         return value
-    kind = next(
-        k
-        for base, k in ((dict, _Dict), (list, _List), (str, _Text), ((int, float), _Number))
-        if isinstance(value, base)
-    )
-    known = kind(value)
-    known.path = path
-    return known
+    if isinstance(value, dict):
+        placed = _Dict((name, traced(inner, f"{path}.{name}")) for name, inner in value.items())
+    elif isinstance(value, list) and len(value) <= LONGEST_ROW:
+        placed = _List(traced(inner, f"{path}[{i}]") for i, inner in enumerate(value))
+    else:
+        kinds = {list: _List, str: _Text, int: _Whole, float: _Real}
+        placed = kinds[type(value)](value)
+    placed.path = path
+    return placed
 
 
 # --- filters: how a number is written, and where it came from -------------------------------------
@@ -184,7 +167,7 @@ def _noting(name: str) -> Callable:
     return written
 
 
-def _count(values) -> _Number:
+def _count(values) -> _Whole:
     """How many a list or dictionary of a results file holds, as a number that knows its place."""
     return traced(len(values), f"{values.path}.length")
 
@@ -333,29 +316,54 @@ def pick(result: dict, key: str):
 
 
 class Chapter:
-    """One results file (or, for the report as a whole, several) and the sentences about it.
+    """One results file and the sentences about it; for the report as a whole, several.
 
-    name: of the template in notebooks/text; build: the folder whose results/ are read, as in `make
-    report BUILD=…`; parts: chapters whose results the template sees under these names, instead of a
-    results file of its own. `result` is the file's content, or {part: content}. Raises InputError
-    from results.read; a template that names a number which is not there raises
-    jinja2.UndefinedError.
+    name: of the results file, and of the template in notebooks/text; study: of study.open_study, in
+    which the chapter measures. `result` holds what has been recorded, as JSON gives it back, or
+    {part: content}. A template that names a number which is not there raises jinja2.UndefinedError.
     """
 
-    def __init__(self, name: str, build: Path | str = "build", **parts: "Chapter"):
-        self.name = name
+    def __init__(self, name: str, study=None):
+        self.name, self.result = name, {}
+        self._study = study
+        self._files: dict[str, str] = {}  # of the report: {part: name of its results file}
         self._printed: list[dict] = []
-        if parts:
-            self.result = {part: chapter.result for part, chapter in parts.items()}
-            self._files = {part: chapter.name for part, chapter in parts.items()}
-            results.agree({chapter.name: chapter.result for chapter in parts.values()})
-            seen = {part: traced(chapter.result, chapter.name) for part, chapter in parts.items()}
-        else:
-            self.result = results.read(name, build)
-            self._files = {}
-            seen = {"r": traced(self.result, name)}
-        template = _environment().get_template(f"{name}.md.j2")
-        self._macros = template.make_module({**seen, "printed": self._printed})
+        self._macros = None
+
+    @classmethod
+    def read(cls, name: str, build: Path | str = "build") -> "Chapter":
+        """A chapter that was measured before. Raises InputError from results.read."""
+        chapter = cls(name)
+        chapter.result = results.read(name, build)
+        return chapter
+
+    @classmethod
+    def join(cls, name: str, **parts: "Chapter") -> "Chapter":
+        """The report, whose template sees each chapter under its part's name. Raises InputError
+        where they were made from different data or settings.
+        """
+        results.agree({chapter.name: chapter.result for chapter in parts.values()})
+        report = cls(name)
+        report.result = {part: chapter.result for part, chapter in parts.items()}
+        report._files = {part: chapter.name for part, chapter in parts.items()}
+        return report
+
+    def record(self, **measured) -> None:
+        """Add what a section measured to the results file, which is written whole each time."""
+        before = {name: self.result[name] for name in self.result.keys() - {"schema", "provenance"}}
+        results.write(self.name, before | measured, self._study.provenance(), self._study.build)
+        self.result = results.read(self.name, self._study.build)
+        self._macros = None
+
+    def _module(self):
+        """The template's macros, on what has been recorded so far."""
+        if self._macros is None:
+            files_of = self._files or {"r": self.name}
+            bodies = self.result if self._files else {"r": self.result}
+            seen = {part: traced(body, files_of[part]) for part, body in bodies.items()}
+            template = _environment().get_template(f"{self.name}.md.j2")
+            self._macros = template.make_module({**seen, "printed": self._printed})
+        return self._macros
 
     def words(self, macro: str) -> tuple[str, list[dict]]:
         """The Markdown that a macro of the template gives, and the numbers that it printed.
@@ -364,11 +372,10 @@ class Chapter:
         tables keep theirs.
         """
         del self._printed[:]
-        lines = "\n".join(line.strip() for line in getattr(self._macros, macro)().splitlines())
-        paragraphs = [part for part in re.split(r"\n{2,}", lines.strip("\n"))]
+        lines = "\n".join(line.strip() for line in getattr(self._module(), macro)().splitlines())
         joined = [
             part if part.startswith(("|", "1. ", "- ")) else " ".join(part.split())
-            for part in paragraphs
+            for part in re.split(r"\n{2,}", lines.strip("\n"))
         ]
         return "\n\n".join(joined), list(self._printed)
 
@@ -429,16 +436,35 @@ class Chapter:
             printed=printed + noted,
         )
 
+    def references(self) -> None:
+        """Show, in JupyterLab, the literature that the notebook's cells name by links to #ref-key;
+        its page has such a list anyway.
+        """
+        cells = _cells(files.ROOT / "notebooks" / f"{self.name}.ipynb")
+        cited = sorted({key for cell in cells for key in CITED.findall("".join(cell["source"]))})
+        listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
+        shown = pypandoc.convert_text(
+            listed,
+            "html",
+            format="markdown",
+            extra_args=["--citeproc", "--bibliography=pustaka.bib"],
+            cworkdir=str(files.ROOT / "report"),
+        )
+        _emit({"text/html": shown, "text/plain": ", ".join(cited)}, "lab")
+
+
+def _cells(path: Path) -> list[dict]:
+    """The cells of a notebook; none where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+
 
 def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> None:
     """Show the Markdown cells with a tag of an executed notebook of this build, as they are; a line
     says where there is none.
     """
-    path = files.project() / build / "notebooks" / f"{notebook}.ipynb"
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
     tagged = [
         cell
-        for cell in cells
+        for cell in _cells(files.project() / build / "notebooks" / f"{notebook}.ipynb")
         if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", [])
     ]
     missing = (
@@ -454,22 +480,6 @@ def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> Non
             "prose",
             note=_plain(missing),
         )
-
-
-def references(notebook: str) -> None:
-    """Show, in JupyterLab, the literature that a notebook's cells name by links to #ref-key; its
-    page has such a list anyway.
-    """
-    cells = json.loads(
-        (files.ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8")
-    )["cells"]
-    cited = sorted({key for cell in cells for key in CITED.findall("".join(cell["source"]))})
-    listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
-    options = ["--citeproc", "--bibliography=pustaka.bib"]
-    shown = pypandoc.convert_text(
-        listed, "html", format="markdown", extra_args=options, cworkdir=str(files.ROOT / "report")
-    )
-    _emit({"text/html": shown, "text/plain": ", ".join(cited)}, "lab")
 
 
 # --- outputs --------------------------------------------------------------------------------------
