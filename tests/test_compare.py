@@ -93,8 +93,8 @@ def test_the_largest_against_its_interval_comes_first(ask):
     ("tolerance", "code", "said"),
     [
         ("", 1, "BERBEDA: 1 dari 10"),
-        ("0.021", 0, "SAMA dalam toleransi"),
-        ("0,021", 0, "SAMA dalam toleransi"),
+        ("0.021", 0, "SAMA dalam toleransi 0,021:"),
+        ("0,021", 0, "SAMA dalam toleransi 0,021:"),
         ("nan", 2, "Galat: TOL=nan "),
     ],
 )

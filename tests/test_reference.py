@@ -1,5 +1,6 @@
 """The reference study: computed in small by the same code, checked; and the one that ships."""
 
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -85,6 +86,13 @@ def test_a_damaged_file_or_other_settings_are_trained_again(planned, tmp_path, m
     for wrong in (whole[:-50], b"", b"<html>"):
         one.path.write_bytes(wrong)
         assert not computing.is_kept(one)
+
+
+def test_a_check_trains_again_and_leaves_run_store_and_threads_alone(planned, study, capsys):
+    before = (os.environ[files.RUNS], torch.get_num_threads())
+    assert computing.check(planned[:1], study, 1)
+    assert "sama bit demi bit" in capsys.readouterr().out
+    assert (os.environ[files.RUNS], torch.get_num_threads()) == before
 
 
 def test_the_results_are_those_of_the_predictions(planned):

@@ -2,5 +2,5 @@
 
 Settings and what `auto` chose, files and downloads, the phantom's generator, the run store, worker
 processes, threads and memory. Of these only the run store and the workers know training; nothing
-here knows plots, `show` or the notebooks (tests/test_rooms.py).
+here knows plots, `chapter` or the notebooks (tests/test_rooms.py).
 """
