@@ -181,8 +181,14 @@ def _words_only(value):
     return value
 
 
+def _direction(before: float, after: float) -> str:
+    if after == before:
+        return "tetap"
+    return "naik" if after > before else "turun"
+
+
 def _environment() -> jinja2.Environment:
-    found = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEXTS),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -190,82 +196,69 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # Markdown, not HTML
         finalize=_words_only,
     )
-    found.filters |= {name: _noting(name) for name in FORMATS}
-    found.filters |= {
-        "arah_ke": lambda before, after: ("turun", "tetap", "naik")[
-            (after > before) - (after < before) + 1
-        ]
-    }
-    found.filters |= {
+    templates.filters |= {name: _noting(name) for name in FORMATS}
+    templates.filters |= {
+        "arah_ke": _direction,
         "aman": escape,
         "banyak": _count,
         "daftar": lambda words: indonesian.join([str(word) for word in words]),
+        "kurang_seed": lambda seeds: len(seeds) < LEAST_SEEDS,
     }
-    found.filters |= {"kurang_seed": lambda seeds: _count(seeds) < LEAST_SEEDS}
-    return found
+    return templates
 
 
 # --- figures: who draws what, from which keys of the results file ---------------------------------
 
 
 class Drawing:
-    """A function of plots.py, the keys of the results file that are its arguments, and the figure's
-    share of the text's width.
+    """A function that draws, the keys of the results file that are its arguments (each under its
+    last name, or as named), and the figure's share of the text's width.
     """
 
-    def __init__(self, function: Callable[..., Figure], width: str | None = None, **keys: str):
-        self.function, self.width, self.keys = function, width, keys
+    def __init__(
+        self, draw: Callable[..., Figure], *keys: str, width: str | None = None, **named: str
+    ):
+        self.draw, self.width = draw, width
+        self.keys = {key.rpartition(".")[2]: key for key in keys} | named
 
 
 NAMES = "provenance.data.class_names"
 FIGURES = {
     # 01_adaptasi_bobot
-    "fig-kernel": Drawing(pictures.kernels, before="kernels.before", after="kernels.after"),
-    "fig-pergeseran": Drawing(plots.drift, drift="batch_norm.drift"),
+    "fig-kernel": Drawing(pictures.kernels, "kernels.before", "kernels.after"),
+    "fig-pergeseran": Drawing(plots.drift, "batch_norm.drift"),
     # 02_pelatihan
     "fig-fantom": Drawing(pictures.phantom, steps="phantom"),
     "fig-contoh": Drawing(
-        pictures.samples,
-        images="samples.images",
-        labels="samples.labels",
-        outlines="samples.outlines",
-        class_names=NAMES,
+        pictures.samples, "samples.images", "samples.labels", "samples.outlines", NAMES
     ),
     "fig-intensitas": Drawing(
-        plots.intensity,
-        edges="intensity.edges",
-        pixels="intensity.pixels",
-        images="intensity.images",
-        class_names=NAMES,
+        plots.intensity, "intensity.edges", "intensity.pixels", "intensity.images", NAMES
     ),
-    "fig-riwayat": Drawing(
-        plots.history, history="history", best_epoch="best_epoch", majority="majority.val"
-    ),
+    "fig-riwayat": Drawing(plots.history, "history", "best_epoch", majority="majority.val"),
     "fig-prediksi": Drawing(
         plots.predictions,
-        images="val_examples.images",
-        labels="val_examples.labels",
-        probability="val_examples.probability",
-        class_names=NAMES,
+        "val_examples.images",
+        "val_examples.labels",
+        "val_examples.probability",
+        NAMES,
     ),
     "fig-roc": Drawing(
         plots.roc,
-        false_positive="roc.false_positive",
-        true_positive="roc.true_positive",
+        "roc.false_positive",
+        "roc.true_positive",
+        NAMES,
         matrix="roc.confusion",
         area="roc.auc",
-        class_names=NAMES,
     ),
-    "fig-kebingungan": Drawing(plots.confusion, "50%", matrix="confusion", class_names=NAMES),
-    "fig-kebocoran": Drawing(plots.leakage, "72%", lesson="leakage"),
+    "fig-kebingungan": Drawing(plots.confusion, NAMES, width="50%", matrix="confusion"),
+    "fig-kebocoran": Drawing(plots.leakage, width="72%", lesson="leakage"),
     # 03_analisis_overfitting
     "fig-kesenjangan": Drawing(
-        plots.gap, epochs="epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"
+        plots.gap, "epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"
     ),
-    "fig-belajar": Drawing(plots.learning_curve, "72%", points="learning_curve"),
-    "fig-keyakinan": Drawing(
-        plots.confidence, "72%", right="confidence.right", wrong="confidence.wrong"
-    ),
+    "fig-belajar": Drawing(plots.learning_curve, width="72%", points="learning_curve"),
+    "fig-keyakinan": Drawing(plots.confidence, "confidence.right", "confidence.wrong", width="72%"),
     "fig-kalibrasi": Drawing(
         plots.reliability,
         before="temperature.reliability_before",
@@ -273,33 +266,29 @@ FIGURES = {
     ),
     "fig-salah-yakin": Drawing(
         plots.predictions,
-        images="confident_errors.images",
-        labels="confident_errors.labels",
-        probability="confident_errors.probability",
-        remarks="confident_errors.remarks",
-        class_names=NAMES,
+        "confident_errors.images",
+        "confident_errors.labels",
+        "confident_errors.probability",
+        "confident_errors.remarks",
+        NAMES,
     ),
-    "fig-hafalan": Drawing(plots.memorisation, "72%", by_epoch="memorisation.by_epoch"),
-    "fig-atribusi": Drawing(
-        pictures.attributions, examples="attribution.examples", class_names=NAMES
-    ),
+    "fig-hafalan": Drawing(plots.memorisation, "memorisation.by_epoch", width="72%"),
+    "fig-atribusi": Drawing(pictures.attributions, "attribution.examples", NAMES),
     # 04_perbaikan
-    "fig-augmentasi": Drawing(
-        plots.augmentations, image="augmentations.image", examples="augmentations.examples"
-    ),
+    "fig-augmentasi": Drawing(plots.augmentations, "augmentations.image", "augmentations.examples"),
     "fig-selisih": Drawing(plots.forest, variants="shown"),
-    "fig-kurva": Drawing(plots.compared_curves, variants="shown", compared="summary.compared"),
+    "fig-kurva": Drawing(plots.compared_curves, "summary.compared", variants="shown"),
     # 05_percobaan
-    "fig-percobaan": Drawing(plots.forest, variants="variants"),
-    "fig-kurva-percobaan": Drawing(plots.compared_curves, variants="variants", compared="compared"),
+    "fig-percobaan": Drawing(plots.forest, "variants"),
+    "fig-kurva-percobaan": Drawing(plots.compared_curves, "variants", "compared"),
     # laporan; its keys begin with the chapter's name in the report
     "fig-ringkasan": Drawing(
         pictures.overview,
-        images="training.samples.images",
-        labels="training.samples.labels",
-        class_names="training.provenance.data.class_names",
-        history="training.history",
-        best_epoch="training.best_epoch",
+        "training.samples.images",
+        "training.samples.labels",
+        f"training.{NAMES}",
+        "training.history",
+        "training.best_epoch",
         majority="training.majority.val",
     ),
 }
@@ -381,60 +370,39 @@ class Chapter:
 
     def text(self, *names: str) -> None:
         """Show the texts `text_<name>` as one paragraph."""
-        every = [self.words(f"text_{name}") for name in names]
-        markdown = " ".join(words for words, _ in every if words)
+        texts = [self.words(f"text_{name}") for name in names]
+        markdown = " ".join(words for words, _ in texts if words)
         if markdown:
-            printed = [one for _, printed in every for one in printed]
-            _emit(
-                {"text/markdown": markdown, "text/plain": _plain(markdown)},
-                "prose",
-                printed=printed,
-            )
+            printed = [number for _, numbers in texts for number in numbers]
+            _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose", printed)
 
     def table(self, id: str) -> None:
         """Show the table `id` ("tbl-…") with its caption."""
         macro = id.replace("-", "_")
         markdown, printed = self.words(macro)
         caption, noted = self.words(f"{macro}_caption")
-        keys = sorted({".".join(re.split(r"[.\[]", one["path"])[:2]) for one in printed})
-        shown = _html(markdown).replace(
-            "<table>", f'<table><caption style="text-align: left">{_inline(caption)}</caption>', 1
-        )
-        _emit(
-            {"text/html": shown, "text/markdown": markdown, "text/plain": _plain(markdown)},
-            "table",
-            id=id,
-            caption=caption,
-            source=keys,
-            printed=printed + noted,
-        )
-
-    def _place(self, key: str) -> str:
-        """Where a key of `result` stands: the name of its results file, then the key in it."""
-        part, _, rest = key.partition(".")
-        return f"{self._files[part]}.{rest}" if part in self._files else f"{self.name}.{key}"
+        source = sorted({".".join(re.split(r"[.\[]", n["path"])[:2]) for n in printed})
+        head = f'<table><caption style="text-align: left">{_inline(caption)}</caption>'
+        data = {"text/html": _html(markdown).replace("<table>", head, 1)}
+        data |= {"text/markdown": markdown, "text/plain": _plain(markdown)}
+        _emit(data, "table", printed + noted, id=id, caption=caption, source=source)
 
     def figure(self, id: str) -> None:
         """Draw and show the figure `id` ("fig-…") of FIGURES with its caption and alternative
         text.
         """
         drawing, macro = FIGURES[id], id.replace("-", "_")
-        figure = drawing.function(
-            **{name: pick(self.result, key) for name, key in drawing.keys.items()}
-        )
+        figure = drawing.draw(**{name: pick(self.result, k) for name, k in drawing.keys.items()})
         caption, printed = self.words(f"{macro}_caption")
         alt, noted = self.words(f"{macro}_alt")
-        keys = [self._place(key) for key in drawing.keys.values()]
-        _emit(
-            _pictures(figure, caption, alt),
-            "figure",
-            id=id,
-            caption=caption,
-            alt=alt,
-            width=drawing.width,
-            source=keys,
-            printed=printed + noted,
-        )
+        about = {"id": id, "caption": caption, "alt": alt, "width": drawing.width}
+        about["source"] = [self._place(key) for key in drawing.keys.values()]
+        _emit(_pictures(figure, caption, alt), "figure", printed + noted, **about)
+
+    def _place(self, key: str) -> str:
+        """Where a key of `result` stands: the name of its results file, then the key in it."""
+        part, _, rest = key.partition(".")
+        return f"{self._files[part]}.{rest}" if part in self._files else f"{self.name}.{key}"
 
     def references(self) -> None:
         """Show, in JupyterLab, the literature that the notebook's cells name by links to #ref-key;
@@ -443,12 +411,10 @@ class Chapter:
         cells = _cells(files.ROOT / "notebooks" / f"{self.name}.ipynb")
         cited = sorted({key for cell in cells for key in CITED.findall("".join(cell["source"]))})
         listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
+        options = ["--citeproc", "--bibliography=pustaka.bib"]
+        folder = str(files.ROOT / "report")
         shown = pypandoc.convert_text(
-            listed,
-            "html",
-            format="markdown",
-            extra_args=["--citeproc", "--bibliography=pustaka.bib"],
-            cworkdir=str(files.ROOT / "report"),
+            listed, "html", format="markdown", extra_args=options, cworkdir=folder
         )
         _emit({"text/html": shown, "text/plain": ", ".join(cited)}, "lab")
 
@@ -475,22 +441,17 @@ def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> Non
         markdown = "".join(cell["source"])
         _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
     if not tagged:
-        _emit(
-            {"text/markdown": f"*({missing})*", "text/plain": _plain(missing)},
-            "prose",
-            note=_plain(missing),
-        )
+        data = {"text/markdown": f"*({missing})*", "text/plain": _plain(missing)}
+        _emit(data, "prose", note=_plain(missing))
 
 
 # --- outputs --------------------------------------------------------------------------------------
 
 
-def _emit(data: dict, kind: str, **fields) -> None:
-    display(
-        data,
-        raw=True,
-        metadata={KEY: {"kind": kind, **{k: v for k, v in fields.items() if v is not None}}},
-    )
+def _emit(data: dict, kind: str, printed: list[dict] | None = None, **fields) -> None:
+    mark = {"kind": kind, "printed": printed, **fields}
+    said = {name: value for name, value in mark.items() if value is not None}
+    display(data, raw=True, metadata={KEY: said})
 
 
 def _plain(markdown: str) -> str:
@@ -551,7 +512,5 @@ def cover(report: Chapter, author: dict[str, str], moment: str) -> None:
     }
     named = [(k, escape(v)) for k, v in author.items()] + [("Tanggal", date), *pairs]
     lines = [f"# {title}", subtitle, *(f"**{k}:** {v}" for k, v in named), abstract]
-    _emit(
-        {COVER: json.dumps(content), "text/markdown": "\n\n".join(lines), "text/plain": title},
-        "cover",
-    )
+    markdown = "\n\n".join(lines)
+    _emit({COVER: json.dumps(content), "text/markdown": markdown, "text/plain": title}, "cover")

@@ -37,15 +37,9 @@ STAGING = ".sementara-"
 KEPT_AT_HOME = (
     "JUPYTER_RUNTIME_DIR JUPYTER_DATA_DIR JUPYTER_CONFIG_DIR IPYTHONDIR MPLCONFIGDIR".split()
 )
-DEFAULTS = {
-    **settings.DEFAULTS,
-    "repeat": "auto",
-    "n_jobs": "1",
-    "cluster": "",
-    "name": "",
-    "nim": "",
-    "build": "build",
-}
+DEFAULTS = dict(
+    settings.DEFAULTS, repeat="auto", n_jobs="1", cluster="", name="", nim="", build="build"
+)
 CONFLICT = re.compile(r"^(?:<{7}|>{7}) ", re.M)
 
 
@@ -57,23 +51,22 @@ def whole(notebook: Path) -> nbformat.NotebookNode:
     try:
         text = notebook.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{notebook.name} tidak dapat dibaca ({type(error).__name__}): {again}."
-        ) from None
+        why = type(error).__name__
+        raise InputError(f"{notebook.name} tidak dapat dibaca ({why}): {again}.") from None
     if not text.strip():
         raise InputError(f"{notebook.name} kosong: {again}.")
-    if found := CONFLICT.search(text):
-        line = text[: found.start()].count("\n") + 1
+    if mark := CONFLICT.search(text):
+        line = text[: mark.start()].count("\n") + 1
         raise InputError(
             f"{notebook.name} memuat tanda konflik Git pada baris {line}: "
             f"pilih satu dari kedua versi, atau {again}."
         )
     try:
         content = nbformat.reads(text, as_version=4)
-        cells = [(cell.source, cell.cell_type) for cell in content.cells]
+        sources = [cell.source for cell in content.cells if cell.cell_type]  # each has both
     except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError):
         raise InputError(f"{notebook.name} terpotong atau bukan notebook: {again}.") from None
-    for number, (source, _) in enumerate(cells, start=1):
+    for number, source in enumerate(sources, start=1):
         if CONFLICT.search(source):
             raise InputError(
                 f"{notebook.name}, sel ke-{number} memuat tanda konflik Git: "
@@ -84,11 +77,9 @@ def whole(notebook: Path) -> nbformat.NotebookNode:
 
 def _declared(name: str, content: nbformat.NotebookNode) -> list[str]:
     """What the cell tagged `parameters` assigns; [] where there is none."""
-    cell = next(
-        (cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])), None
-    )
+    tagged = [cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])]
     try:
-        nodes = ast.parse(cell.source if cell else "").body
+        nodes = ast.parse(tagged[0].source if tagged else "").body
     except SyntaxError as error:
         raise InputError(
             f"{name}: sel parameter tidak dapat dibaca, baris {error.lineno}: {error.msg}."
@@ -98,6 +89,10 @@ def _declared(name: str, content: nbformat.NotebookNode) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
+def _build() -> Path:
+    return Path(os.environ.get("BUILD") or DEFAULTS["build"])
+
+
 def parameters(notebook: Path) -> dict:
     """The values for the parameters that the notebook declares. Raises InputError if it declares
     none or an unknown one.
@@ -105,19 +100,18 @@ def parameters(notebook: Path) -> dict:
     declared = _declared(notebook.name, whole(notebook))
     unknown = sorted(set(declared) - set(DEFAULTS))
     if not declared or unknown:
-        what = (
-            f"parameter {', '.join(unknown)} tidak dikenal"
-            if unknown
-            else "tidak ada sel bertanda `parameters`"
-        )
+        what = "tidak ada sel bertanda `parameters`"
+        if unknown:
+            what = f"parameter {', '.join(unknown)} tidak dikenal"
         raise InputError(f"{notebook.name}: {what}. Samakan sel itu dengan notebook 01.")
-    student = check.cover(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
+    build = _build()
+    student = check.cover(build)
     given = {
         name: student.get(name) or os.environ.get(name.upper()) or DEFAULTS[name]
         for name in declared
     }
     if "seed" in given:
-        given["seed"] = check.seed(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
+        given["seed"] = check.seed(build)
     for name in ("data", "weights", "build"):  # the notebook runs in another folder
         if name in given and (name == "build" or os.path.exists(given[name])):
             given[name] = os.path.abspath(given[name])
@@ -233,10 +227,8 @@ class Pulse:
 
     def _beat(self) -> None:
         while not self._ended.wait(SILENT):
-            said = (
-                f"{self.name}: sel ke-{self.at} dari {self.cells}, "
-                f"{indonesian.duration(time.monotonic() - self.started)} …"
-            )
+            passed = indonesian.duration(time.monotonic() - self.started)
+            said = f"{self.name}: sel ke-{self.at} dari {self.cells}, {passed} …"
             if sys.stderr.isatty():
                 print(f"\r{said}\x1b[K", end="", file=sys.stderr, flush=True)
             else:
@@ -251,7 +243,7 @@ def execute(notebook: Path, output: Path) -> None:
     """
     given = parameters(notebook)
     output.parent.mkdir(parents=True, exist_ok=True)
-    build = Path(os.environ.get("BUILD") or DEFAULTS["build"]).absolute()
+    build = _build().absolute()
     student = _one_student(build)
     _clear(output.parent)
     started = time.monotonic()
@@ -265,10 +257,8 @@ def execute(notebook: Path, output: Path) -> None:
             (build / "results").mkdir(parents=True, exist_ok=True)
             os.replace(path, build / "results" / path.name)
         os.replace(draft, output)
-    print(
-        f"{notebook.stem}: selesai dalam {indonesian.duration(time.monotonic() - started)}.",
-        flush=True,
-    )
+    passed = indonesian.duration(time.monotonic() - started)
+    print(f"{notebook.stem}: selesai dalam {passed}.", flush=True)
 
 
 def _run(notebook: Path, draft: Path, given: dict, build: Path) -> None:
@@ -312,18 +302,18 @@ def _run(notebook: Path, draft: Path, given: dict, build: Path) -> None:
 
 def _cells(notebook: Path) -> list[tuple]:
     cells = nbformat.read(notebook, as_version=4).cells
-    each = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
-    return [one for one in each if "injected-parameters" not in one[2]]
+    about = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
+    return [cell for cell in about if "injected-parameters" not in cell[2]]
 
 
 def is_done(notebook: Path, output: Path, newer: list[str]) -> bool:
     """Whether nothing but the notebook's file is newer than its output, and its cells are those
     that were executed.
     """
+    if [Path(path).resolve() for path in newer] != [notebook]:
+        return False
     try:
-        return [Path(one).resolve() for one in newer] == [notebook] and _cells(notebook) == _cells(
-            output
-        )
+        return _cells(notebook) == _cells(output)
     except (OSError, ValueError, AttributeError, nbformat.ValidationError):
         return False
 
