@@ -38,7 +38,7 @@ TEXTS = files.ROOT / "notebooks" / "text"
 # Fixed metadata: the same figure gives the same bytes.
 SVG_METADATA = {"Date": None, "Creator": None}
 PNG_DPI = 150
-LONGEST_ROW = 100  # numbers; longer rows are pixels and curves, which are drawn and not printed
+LONGEST_ROW = 100  # numbers; longer rows are pixels and curves, which are drawn, not printed
 CITED = re.compile(r"(?<=[\[; ]@)\w+(?=[\];])|(?<=\(#ref-)\w+(?=\))")
 
 
@@ -74,13 +74,17 @@ def traced(value, path: str):
         return value
     if isinstance(value, dict):
         placed = _Dict((name, traced(inner, f"{path}.{name}")) for name, inner in value.items())
-    elif isinstance(value, list) and len(value) <= LONGEST_ROW:
+    elif isinstance(value, list) and not _is_drawn(value):
         placed = _List(traced(inner, f"{path}[{i}]") for i, inner in enumerate(value))
     else:
         kinds = {list: _List, str: _Text, int: _Whole, float: _Real}
         placed = kinds[type(value)](value)
     placed.path = path
     return placed
+
+
+def _is_drawn(values: list) -> bool:
+    return len(values) > LONGEST_ROW and isinstance(values[0], (int, float))
 
 
 # --- filters: how a number is written, and where it came from -------------------------------------
@@ -93,23 +97,18 @@ def escape(text: str) -> str:
 
 
 def _percent_with_interval(estimate: dict) -> str:
-    return (
-        f"{indonesian.percent(estimate['value'])} (IK 95% {indonesian.interval(estimate['ci95'])})"
-    )
+    share = indonesian.percent(estimate["value"])
+    return f"{share} (IK 95% {indonesian.interval(estimate['ci95'])})"
 
 
 def _number_with_interval(estimate: dict, digits: int = 3) -> str:
-    return (
-        f"{indonesian.number(estimate['value'], digits)} "
-        f"(IK 95% {indonesian.interval(estimate['ci95'], digits, 1)})"
-    )
+    number = indonesian.number(estimate["value"], digits)
+    return f"{number} (IK 95% {indonesian.interval(estimate['ci95'], digits, 1)})"
 
 
 def _points_with_interval(estimate: dict) -> str:
-    return (
-        f"{indonesian.points(estimate['value'])} poin persen "
-        f"(IK 95% {indonesian.interval(estimate['ci95'])})"
-    )
+    points = indonesian.points(estimate["value"])
+    return f"{points} poin persen (IK 95% {indonesian.interval(estimate['ci95'])})"
 
 
 def _as_code(value) -> str:

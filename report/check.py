@@ -110,6 +110,12 @@ def cover(folder: Path) -> dict:
     return {**student, "former": kept["former"] + [before] * new}
 
 
+def given(folder: Path) -> dict[str, str]:
+    """The settings as the environment gives them, else their defaults; SEED as of `seed`."""
+    said = {n: os.environ.get(n.upper()) or value for n, value in settings.DEFAULTS.items()}
+    return said | {"seed": seed(folder)}
+
+
 def wanted(what: str, folder: Path) -> dict:
     """The content of BUILD/.settings, BUILD/.cover or BUILD/.environment. Raises InputError."""
     get = os.environ.get
@@ -117,17 +123,16 @@ def wanted(what: str, folder: Path) -> dict:
         return _environment()
     if what == "cover":
         return cover(folder)
-    said = {name: get(name.upper()) or value for name, value in settings.DEFAULTS.items()}
-    given = settings.parse(**said | {"seed": seed(folder)})
+    parsed = settings.parse(**given(folder))
     repeat = settings.parse_repeat(get("REPEAT") or "auto")
     # How many processes and where is not what: it is checked, but its change rebuilds nothing.
     settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")
     return {
-        **vars(given),
+        **vars(parsed),
         "repeat": repeat,
-        "data_file": _file("DATA", given.data, (".npz",)),
-        "weights_file": _file("WEIGHTS", given.weights, WEIGHT_ENDINGS),
-        "real_files": _real_files() if "auto" in (given.data, given.weights) else None,
+        "data_file": _file("DATA", parsed.data, (".npz",)),
+        "weights_file": _file("WEIGHTS", parsed.weights, WEIGHT_ENDINGS),
+        "real_files": _real_files() if "auto" in (parsed.data, parsed.weights) else None,
     }
 
 

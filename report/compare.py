@@ -16,6 +16,7 @@ from pathlib import Path
 from cxr_helpers.engine import results
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import join, number, plain
+from report import status
 
 OWN_TO_A_RUN = ("started", "seconds", "runs_bytes", "images_per_second", "peak_memory_mb")
 # what an entry of a list may be called by
@@ -255,22 +256,17 @@ def _tolerance(text: str) -> float:
 
 
 def main() -> int:
-    given = sys.argv[1:] or [os.environ.get(name, "") for name in "AB"]
-    try:
-        if len(given) != 2 or not all(given):
-            raise InputError(
-                "berikan dua folder hasil, misalnya: make compare A=build B=build-mahasiswa"
-            )
-        tolerance = _tolerance(os.environ.get("TOL", "").strip())
-        lines, same = compare(
-            read(given[0]), read(given[1]), tolerance, os.environ.get("RINCI", "") not in ("", "0")
+    folders = sys.argv[1:] or [os.environ.get(name, "") for name in "AB"]
+    if len(folders) != 2 or not all(folders):
+        raise InputError(
+            "berikan dua folder hasil, misalnya: make compare A=build B=build-mahasiswa"
         )
-    except InputError as error:
-        print(f"Galat: {error}", file=sys.stderr)
-        return 2
+    tolerance = _tolerance(os.environ.get("TOL", "").strip())
+    whole = os.environ.get("RINCI", "") not in ("", "0")
+    lines, same = compare(read(folders[0]), read(folders[1]), tolerance, whole)
     print("\n".join(lines))
     return 0 if same else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status(main))

@@ -29,11 +29,12 @@ from papermill.exceptions import PapermillExecutionError
 
 from cxr_helpers.engine import files, indonesian, settings
 from cxr_helpers.engine.errors import InputError
-from report import check, environment
+from report import check, environment, status
 
 KERNEL = "python3"
-SILENT = 10  # seconds
+SILENT, SILENT_LOG = 10, 60  # seconds
 STAGING = ".sementara-"
+STOPPED = "Dihentikan. Jalankan perintah yang sama untuk melanjutkan dari epoch utuh terakhir."
 KEPT_AT_HOME = (
     "JUPYTER_RUNTIME_DIR JUPYTER_DATA_DIR JUPYTER_CONFIG_DIR IPYTHONDIR MPLCONFIGDIR".split()
 )
@@ -131,7 +132,7 @@ def _one_student(build: Path) -> dict:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # results.read says what is wrong with it
         if other and any(other.values()) and other != mine and other not in cover["former"]:
-            whose = " ".join(part for part in (other.get("name"), other.get("nim")) if part)
+            whose = f"{other.get('name', '')} {other.get('nim', '')}".strip()
             raise InputError(
                 f"{path} dibuat oleh mahasiswa lain ({whose}): hapus dengan `make clean`, "
                 "lalu jalankan `make report` (pelatihan yang tersimpan tidak diulang)."
@@ -189,12 +190,6 @@ def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
         return f"{error.evalue} ({notebook.name}, sel ke-{cell})"
     first = next((line for line in error.source.splitlines() if line.strip()), "")
     why = (error.evalue.splitlines() or [""])[0]
-    gone = re.fullmatch(r"name '(\w+)' is not defined", why)
-    if error.ename == "NameError" and gone and gone[1] in DEFAULTS:
-        why += (
-            " (parameter itu terhapus dari sel parameter: "
-            f"tulis lagi, misalnya {gone[1]} = {DEFAULTS[gone[1]]!r})"
-        )
     return (
         f"{notebook.name} gagal pada sel ke-{cell} ({first.strip()[:60]}): "
         f"{error.ename}: {why} — lihat {kept}"
@@ -202,15 +197,13 @@ def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
 
 
 class Pulse:
-    """Says every few seconds at which cell a notebook is, so that a long cell is no silence.
-
-    A terminal gets one line, which the next overwrites; a log gets a line every minute and a dot
-    for each ten seconds between.
+    """Says at which cell a notebook is, so that a long cell is no silence: every few seconds on one
+    line of a terminal, every minute in a log.
     """
 
     def __init__(self, name: str, cells: int):
         self.name, self.cells, self.at, self.started = name, cells, 0, time.monotonic()
-        self._beats, self._ended = 0, threading.Event()
+        self._terminal, self._ended = sys.stderr.isatty(), threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
 
@@ -220,21 +213,17 @@ class Pulse:
     def end(self) -> None:
         self._ended.set()
         self._thread.join()
-        if sys.stderr.isatty():
+        if self._terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        elif self._beats:
-            print(flush=True)
 
     def _beat(self) -> None:
-        while not self._ended.wait(SILENT):
+        while not self._ended.wait(SILENT if self._terminal else SILENT_LOG):
             passed = indonesian.duration(time.monotonic() - self.started)
             said = f"{self.name}: sel ke-{self.at} dari {self.cells}, {passed} …"
-            if sys.stderr.isatty():
+            if self._terminal:
                 print(f"\r{said}\x1b[K", end="", file=sys.stderr, flush=True)
             else:
-                start = "\n" if self._beats else ""
-                print("." if self._beats % 6 else start + said, end="", flush=True)
-                self._beats += 1
+                print(said, flush=True)
 
 
 def execute(notebook: Path, output: Path) -> None:
@@ -318,27 +307,19 @@ def is_done(notebook: Path, output: Path, newer: list[str]) -> bool:
         return False
 
 
-def main() -> int:
+def main() -> None:
     # the notebook runs in another folder
     notebook, output = (Path(path).resolve() for path in sys.argv[1:3])
     if is_done(notebook, output, sys.argv[3:]):
-        return 0
+        return
     print(f"{notebook.stem}: dijalankan …", flush=True)
     try:
         execute(notebook, output)
-    except InputError as error:
-        print(f"Galat: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         # it would list the kernel's abandoned answers, with their tracebacks
         logging.getLogger("asyncio").disabled = True
-        print(
-            "Dihentikan. Jalankan perintah yang sama untuk melanjutkan dari epoch utuh terakhir.",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+        raise
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status(main, STOPPED))

@@ -30,7 +30,7 @@ from nbconvert.exporters import TemplateExporter
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.results import COVER, KEY
-from report import fonts, foreign
+from report import fonts, foreign, status
 from report.foreign import fence
 
 HERE = Path(__file__).resolve().parent
@@ -56,16 +56,7 @@ FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
 # Figures have no background of their own; on a dark page the ink that seaborn draws text and axes
 # with turns light.
-DARK = (
-    "<style>@media (prefers-color-scheme: dark) {"
-    '[style*="fill: #262626"] { fill: #e6e4df !important } '
-    '[style*="stroke: #262626"] { stroke: #e6e4df !important }'
-    '[style*="stroke: #737373"] { stroke: #a3a09a !important } '
-    '[style*="stroke: #0173b2"] { stroke: #4aa8e0 !important }'
-    '[style*="fill: #0173b2"] { fill: #4aa8e0 !important } '
-    '[style*="stroke: #bf1229"] { stroke: #ff6b6b !important }'
-    "}</style>"
-)
+DARK = f"<style>{(TEMPLATES / 'gambar.css').read_text('utf-8')}</style>"
 HARMLESS = re.compile(r"unclosed at .* closing implicitly")  # nothing is lost by it
 NO_DATE = datetime(1980, 1, 1, tzinfo=timezone.utc)
 
@@ -181,12 +172,8 @@ class _Laporan(TemplateExporter):
         command = [str(PANDOC), "document.md", "-f", READER, *OPTIONS.split(), *options]
         decoded = {"capture_output": True, "text": True, "encoding": "utf-8"}
         done = subprocess.run(command, cwd=folder, env=os.environ | UTF8, **decoded)
-        warned = [
-            line
-            for line in done.stderr.splitlines()
-            if line.startswith("[WARNING]") and not HARMLESS.search(line)
-        ]
-        if done.returncode or warned:
+        warnings = re.findall(r"^\[WARNING\].*", done.stderr, re.M)
+        if done.returncode or not all(map(HARMLESS.search, warnings)):
             said = re.search(r"\.lua:\d+: (.*)", done.stderr)
             what = said[1] if said else " ".join(done.stderr.split())[:300]
             id = re.search(r"#[\w-]+", what)
@@ -377,15 +364,13 @@ def export(notebook: Path, output: Path, kind: str) -> None:
     print(f"{output.name}: selesai disusun.", flush=True)
 
 
-def main() -> int:
+def main() -> None:
     notebook, option, output = sys.argv[1:4]
     try:
         export(Path(notebook), Path(output), option.removeprefix("--"))
     except InputError as error:
-        print(f"Galat: {notebook}: {error}", file=sys.stderr)
-        return 2
-    return 0
+        raise InputError(f"{notebook}: {error}") from None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status(main))

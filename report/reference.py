@@ -44,7 +44,7 @@ from cxr_helpers.setup import Setup, open_setup
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.verdicts import Combination, Images, Remedy, Row, Trained
 from cxr_helpers.weights import Weights, resolve_weights
-from report import environment
+from report import environment, status
 
 EXTRA = 6000  # further test images
 BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
@@ -75,25 +75,21 @@ class Planned:
 def with_extra(data: Dataset) -> Dataset:
     """The phantom with EXTRA more test images."""
     images, labels, truth = phantom.more_test_images(EXTRA)
-    return datasets.with_splits(
-        data,
-        extra=Split(images, labels, np.arange(EXTRA), truth, truth["patient"].astype(np.int64)),
-    )
+    patients = truth["patient"].astype(np.int64)
+    extra = Split(images, labels, np.arange(EXTRA), truth, patients)
+    return datasets.with_splits(data, extra=extra)
 
 
 def plan(study: Setup, data: Dataset) -> list[Planned]:
     """Every training but those of the combination."""
     planned = []
     for seed in range(BASELINE_SEEDS):
-        known = [BASELINE, *REMEDIES] if seed < SEEDS else [BASELINE]
-        planned += [_planned(study, remedy, seed, data) for remedy in known]
+        remedies_of_seed = [BASELINE, *REMEDIES] if seed < SEEDS else [BASELINE]
+        planned += [_planned(study, remedy, seed, data) for remedy in remedies_of_seed]
         planned += _few(study, seed, data) if seed < FEW_SEEDS else []
     for number, fold in enumerate(remedies.folds(data, 0), start=1):
-        planned.append(
-            _planned(
-                study, Remedy(f"fold{number}", "cross_validation", f"Lipatan {number}"), 0, fold
-            )
-        )
+        remedy = Remedy(f"fold{number}", "cross_validation", f"Lipatan {number}")
+        planned.append(_planned(study, remedy, 0, fold))
     return planned
 
 
@@ -123,10 +119,8 @@ def _few(study: Setup, seed: int, data: Dataset) -> Iterator[Planned]:
 
 def _digest(one: Trained) -> str:
     """SHA-256 of the logits as they were computed, in float32."""
-    digest = hashlib.sha256()
-    for name in ("train", "val", "test", "extra"):
-        digest.update(np.ascontiguousarray(getattr(one, name), np.float32).tobytes())
-    return digest.hexdigest()
+    logits = [getattr(one, name) for name in ("train", "val", "test", "extra")]
+    return hashlib.sha256(np.concatenate(logits).astype(np.float32).tobytes()).hexdigest()
 
 
 def keep(planned: Planned, run: Run) -> None:
@@ -168,39 +162,32 @@ def is_kept(planned: Planned) -> bool:
     """Whether the file of this very training is there: same settings, images and starting
     weights.
     """
-    found = reference.load(planned.path)
-    if found is None:
+    kept = reference.load(planned.path)
+    if kept is None:
         return False
-    wanted = _identity(planned)
-    defaults = asdict(TrainConfig())  # a setting that has come to TrainConfig since had its default
-    same = json.loads(json.dumps(wanted["config"])) == json.loads(
-        json.dumps(defaults | found[0]["config"])
-    )
-    return same and all(found[0]["identity"][name] == wanted[name] for name in ("data", "weights"))
+    wanted, identity = _identity(planned), kept[0]["identity"]
+    # a setting that has come to TrainConfig since had its default
+    config = asdict(TrainConfig()) | kept[0]["config"]
+    same = json.loads(json.dumps(wanted["config"])) == json.loads(json.dumps(config))
+    return same and all(identity[name] == wanted[name] for name in ("data", "weights"))
 
 
 def rows(planned: list[Planned], names: list[str]) -> list[Row]:
     """The rows of these names from the files that are there, in this order; seeds ascending. Rows
     without a file are left out.
     """
-    found = []
-    for name in names:
-        each = sorted(
-            (one for one in planned if one.remedy.name == name), key=lambda one: one.config.seed
-        )
-        loaded = [reference.load(one.path) for one in each if is_kept(one)]
-        if loaded:
-            about = loaded[0][0]
-            found.append(
-                Row(
-                    each[0].remedy,
-                    [reference.trained(*one) for one in loaded],
-                    about["changed"],
-                    about["n_train"],
-                    len(about["history"]),
-                )
-            )
-    return found
+    return [row for name in names if (row := _row(planned, name))]
+
+
+def _row(planned: list[Planned], name: str) -> Row | None:
+    kept = [one for one in planned if one.remedy.name == name and is_kept(one)]
+    if not kept:
+        return None
+    kept.sort(key=lambda one: one.config.seed)
+    loaded = [reference.load(one.path) for one in kept]
+    trained, about = [reference.trained(*one) for one in loaded], loaded[0][0]
+    epochs = len(about["history"])
+    return Row(kept[0].remedy, trained, about["changed"], about["n_train"], epochs)
 
 
 # --- what it says ---------------------------------------------------------------------------------
@@ -226,13 +213,7 @@ def combination(planned: list[Planned], study: Setup, data: Dataset) -> list[Pla
 
 
 def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
-    """Write results.json from the files that are there, and give it back.
-
-    "precisions", how far training in bfloat16 was from float32, was measured once and is carried
-    over.
-    """
-    path = reference.FOLDER / "results.json"
-    earlier = reference.read(reference.FOLDER) if path.exists() else {}
+    """Write results.json from the files that are there, and give it back."""
     images = Images.of(data)
     combined = combination(planned, study, data)
     everything = [*planned, *(combined or [])]
@@ -249,12 +230,20 @@ def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
         "ensemble": verdicts.ensemble(judged[0], images),
         "detectable": verdicts.detectable(judged[0], images),
         "cross_validation": _folds(planned, images),
-        "precisions": earlier.get("precisions", []),
+        "precisions": _precisions(),
         "provenance": _provenance(study, data, everything, SEEDS if combined is None else 0),
     }
     text = json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n"
-    files.write(path, text.encode())
+    files.write(reference.FOLDER / "results.json", text.encode())
     return body
+
+
+def _precisions() -> list[dict]:
+    """How far training in bfloat16 was from float32: measured once, and carried over."""
+    try:
+        return reference.read(reference.FOLDER)["precisions"]
+    except (InputError, KeyError):
+        return []
 
 
 def _folds(planned: list[Planned], images: Images) -> dict | None:
@@ -270,21 +259,17 @@ def _provenance(study: Setup, data: Dataset, planned: list[Planned], more: int) 
     """What the study was made with: of what differs between trainings, every value; more: trainings
     not named yet.
     """
-    extra = {
-        "fingerprint": data.fingerprint,
-        "extra": EXTRA,
-        "without_extra": study.used.fingerprint,
-    }
-    about = [found[0] for one in planned if (found := reference.load(one.path))]
-    each = {
-        name: sorted({str(one["identity"][name]) for one in about})
-        for name in ("torch", "threads", "code")
-    }
+    used, origin = study.used.fingerprint, study.provenance()
+    extra = {"fingerprint": data.fingerprint, "extra": EXTRA, "without_extra": used}
+    about = [kept[0] for one in planned if (kept := reference.load(one.path))]
+    identities = [one["identity"] for one in about]
     return {
-        "data": study.provenance()["data"] | extra,
-        "weights": study.provenance()["weights"],
+        "data": origin["data"] | extra,
+        "weights": origin["weights"],
         "precision": study.precision,
-        **each,
+        "torch": sorted({str(identity["torch"]) for identity in identities}),
+        "threads": sorted({str(identity["threads"]) for identity in identities}),
+        "code": sorted({str(identity["code"]) for identity in identities}),
         "machines": sorted({one["machine"] for one in about}),
         "first": min(one["ended"] for one in about),
         "last": max(one["ended"] for one in about),
@@ -297,16 +282,13 @@ def _provenance(study: Setup, data: Dataset, planned: list[Planned], more: int) 
 # --- computing it ---------------------------------------------------------------------------------
 
 
-def train(
-    planned: list[Planned], study: Setup, n_jobs: int, cluster: str, title: str = "Studi acuan"
-) -> None:
+def train(planned: list[Planned], study: Setup, n_jobs: int, cluster: str) -> None:
     """Train what has no file yet, n_jobs at a time (on a cluster all at once); each file is written
     when its group has ended.
     """
     missing = [one for one in planned if not is_kept(one)]
-    with bar(
-        len(planned), title, initial=len(planned) - len(missing), unit="pelatihan"
-    ) as progress:
+    done = len(planned) - len(missing)
+    with bar(len(planned), "Studi acuan", initial=done, unit="pelatihan") as progress:
         while missing:
             group = missing if cluster else missing[:n_jobs]
             given = [(one.config, one.data, one.weights, study.device) for one in group]
@@ -380,31 +362,23 @@ def _within(value: float, seeds: np.ndarray) -> bool:
 
 
 def main() -> int:
-    n_jobs, cluster = settings.parse_jobs(
-        os.environ.get("N_JOBS") or 1, os.environ.get("CLUSTER") or ""
-    )
-    again = os.environ.get("CHECK", "").strip()
+    get = os.environ.get
+    n_jobs, cluster = settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")
+    again = get("CHECK", "").strip()
     if again and not (again.isascii() and again.isdigit() and int(again) > 0):
         raise InputError(
             f"CHECK={again} tidak dapat dipakai: "
             "berikan banyaknya pelatihan yang diulang, mulai dari 1."
         )
-    study = open_setup(
-        data="phantom",
-        weights="random",
-        preset="full",
-        device=os.environ.get("DEVICE") or "auto",
-        precision="float32",
-    )
+    device, fixed = get("DEVICE") or "auto", {"preset": "full", "precision": "float32"}
+    study = open_setup(data="phantom", weights="random", device=device, **fixed)
     data = with_extra(study.used)
     planned = plan(study, data)
     if again:
         return 0 if check(planned, study, int(again)) else 1
-    missing = sum(not is_kept(one) for one in planned)
-    print(
-        f"Studi acuan: {len(planned) - missing} dari {len(planned)} pelatihan tunggal sudah ada.",
-        flush=True,
-    )
+    done = sum(is_kept(one) for one in planned)
+    said = f"Studi acuan: {done} dari {len(planned)} pelatihan tunggal sudah ada."
+    print(said, flush=True)
     try:
         train(planned, study, n_jobs, cluster)
         train(combination(planned, study, data) or [], study, n_jobs, cluster)
@@ -415,11 +389,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f"Galat: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("Dihentikan. Jalankan `make reference` lagi untuk melanjutkan.", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(status(main, "Dihentikan. Jalankan `make reference` lagi untuk melanjutkan."))
