@@ -38,7 +38,6 @@ TEXTS = files.ROOT / "notebooks" / "text"
 # Fixed metadata: the same figure gives the same bytes.
 SVG_METADATA = {"Date": None, "Creator": None}
 PNG_DPI = 150
-LONGEST_ROW = 100  # numbers; longer rows are pixels and curves, which are drawn, not printed
 CITED = re.compile(r"(?<=[\[; ]@)\w+(?=[\];])|(?<=\(#ref-)\w+(?=\))")
 
 
@@ -58,33 +57,39 @@ class _Text(str):
 
 
 class _List(list):
-    pass
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, at):
+        value = super().__getitem__(at)
+        if isinstance(at, slice):
+            return value
+        return traced(value, f"{self.path}[{range(len(self))[at]}]")
 
 
 class _Dict(dict):
-    pass
+    def __getitem__(self, name):
+        return traced(super().__getitem__(name), f"{self.path}.{name}")
+
+    def items(self):
+        return [(name, self[name]) for name in self]
+
+    def values(self):
+        return [self[name] for name in self]
+
+
+KINDS = {dict: _Dict, list: _List, str: _Text, int: _Whole, float: _Real}
 
 
 def traced(value, path: str):
-    """A value of a results file, and all that is in it, as values with their `path`.
-
-    True, False and None stay as they are, and so do the numbers of rows longer than LONGEST_ROW.
+    """A value of a results file that knows its `path`; dictionaries and lists hand theirs on to
+    what is taken from them. True, False and None stay as they are.
     """
     if isinstance(value, bool) or value is None:
         return value
-    if isinstance(value, dict):
-        placed = _Dict((name, traced(inner, f"{path}.{name}")) for name, inner in value.items())
-    elif isinstance(value, list) and not _is_drawn(value):
-        placed = _List(traced(inner, f"{path}[{i}]") for i, inner in enumerate(value))
-    else:
-        kinds = {list: _List, str: _Text, int: _Whole, float: _Real}
-        placed = kinds[type(value)](value)
+    placed = KINDS[type(value)](value)
     placed.path = path
     return placed
-
-
-def _is_drawn(values: list) -> bool:
-    return len(values) > LONGEST_ROW and isinstance(values[0], (int, float))
 
 
 # --- filters: how a number is written, and where it came from -------------------------------------
