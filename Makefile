@@ -43,6 +43,8 @@ EXECUTED := $(NOTEBOOKS:%=$(BUILD)/notebooks/%.ipynb)
 REPORT := $(BUILD)/report/laporan.html $(BUILD)/report/laporan.pdf
 PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
+# What every chapter rests on: a changed helper runs all of them again.
+HELPERS := $(wildcard cxr_helpers/*.py cxr_helpers/engine/*.py phantom/*.py report/chapter.py notebooks/text/istilah.md.j2 notebooks/reference/results.json)
 TYPESETTER := $(wildcard report/exporters.py report/fonts.py report/foreign.py report/*.lua report/*.bib report/templates/* report/huruf/*)
 
 .PHONY: help setup lab report reference compare kumpul tugas nilai tantangan bundel test bench clean distclean FORCE
@@ -70,22 +72,19 @@ $(BUILD)/.settings $(BUILD)/.cover: $(BUILD)/.%: FORCE | $(READY)
 	@"$$PY" report/check.py $*
 $(BUILD)/.cover: | $(BUILD)/.settings
 # What `auto` means is decided once, before the first notebook, and said.
-$(BUILD)/.sources: $(BUILD)/.settings report/sources.py $(READY)
+$(BUILD)/.sources: $(BUILD)/.settings report/sources.py $(HELPERS) $(READY)
 	@"$$PY" -m report.sources $@ || { mv -f $(BUILD)/.settings.old $(BUILD)/.settings 2>/dev/null; exit 2; }
 
-$(BUILD)/notebooks/%.ipynb: notebooks/%.ipynb $(BUILD)/.sources report/execute.py $(READY)
+$(BUILD)/notebooks/%.ipynb: notebooks/%.ipynb notebooks/text/%.md.j2 $(BUILD)/.sources report/execute.py $(READY)
 	@"$$PY" -m report.execute $< $@ $?
-notebooks/%.ipynb report/%.ipynb:
+notebooks/%.ipynb notebooks/text/%.md.j2 report/%.ipynb:
 	@echo 'Galat: $@ tidak ada: ambil kembali dengan `git checkout -- $@`.' >&2; exit 2
 # One after the other, also under make -j: a training uses every core, and two at once slow each other down.
 $(foreach n,2 3 4 5,$(eval $(word $(n),$(EXECUTED)): | $(word $(shell expr $(n) - 1),$(EXECUTED))))
 $(lastword $(EXECUTED)): $(wildcard data/tantangan/citra.npz)
 
-$(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb $(EXECUTED) $(BUILD)/.cover report/execute.py $(READY)
+$(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb notebooks/text/laporan.md.j2 $(EXECUTED) $(BUILD)/.cover report/execute.py $(READY)
 	@"$$PY" -m report.execute $< $@
-
-# What else these steps rest on, the helpers and the words, each of them has noted beside its output (report/depends.py).
--include $(wildcard $(BUILD)/.*.d $(BUILD)/notebooks/.*.d)
 
 $(BUILD)/report/laporan.%: $(BUILD)/notebooks/laporan.ipynb $(TYPESETTER)
 	@"$$PY" -m report.exporters $< --$* $@

@@ -25,8 +25,7 @@ exercises.py           notebooks 01–04: periksa, the checks of the exercises
 experiments.py         notebook 05: a student's own idea, trained, checked and compared
 challenge.py           notebook 05: the class's challenge
 plots.py, pictures.py  all notebooks: figures from plain data
-show.py, widgets.py, live.py
-                       all notebooks: how all is shown, live panels
+widgets.py, live.py    all notebooks: live panels
 laboratory.py          notebook 04: choose, predict, train, see
 ownimage.py            notebook 03: an image of one's own
 

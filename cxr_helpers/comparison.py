@@ -64,27 +64,6 @@ class Difference:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Equivalence:
-    """Two one-sided tests of a difference: its 90% interval, the larger p, and whether the interval
-    lies within ±margin.
-    """
-
-    value: float
-    ci90: tuple[float, float]
-    p: float
-    shown: bool
-
-
-def equivalent(difference: Difference, margin: float) -> Equivalence:
-    """Whether a difference that counts seeds is shown to lie within ±margin (Schuirmann 1987)."""
-    se, df = np.hypot(difference.se_images, difference.se_seeds), difference.df or np.inf
-    half = t.ppf(1 - SIGNIFICANCE, df) * se
-    p = float(t.sf((margin - abs(difference.value)) / max(se, 1e-300), df))
-    ci = (float(difference.value - half), float(difference.value + half))
-    return Equivalence(difference.value, ci, p, p < SIGNIFICANCE)
-
-
 def placements(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """For each image (N,) the share of the other class's images that it is on the right side of;
     ties count one half.

@@ -1,0 +1,34 @@
+"""The report: chapters, execution, typesetting, checks, comparison and the reference study."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cxr_helpers.engine.errors import InputError
+
+
+@contextmanager
+def environment(changes: dict[str, str]) -> Iterator[None]:
+    """Environment variables with `changes` while the block runs, and as they were after it."""
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def status(work: Callable[[], int | None], stopped: str = "") -> int:
+    """The exit status of a command: what `work` returns; 2 and one line for wrong input; 130 and
+    the line `stopped` for Ctrl-C.
+    """
+    try:
+        return work() or 0
+    except InputError as error:
+        print(f"Galat: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(stopped, end="\n" * bool(stopped), file=sys.stderr)
+        return 130

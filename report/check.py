@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 NOBODY = {"name": "", "nim": "", "former": []}
+WEIGHT_ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
 ROOMS = ("cxr_helpers", "phantom", "notebooks", "report", "tests", "bench", "grading", ".git")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -49,43 +50,34 @@ def _real_files() -> list[str]:
     """The real data and weights that are already here: their arrival is a change for DATA=auto and
     WEIGHTS=auto.
     """
-    data = files.data_folder()
-    cache = Path(
-        os.environ.get("TORCH_HOME")
-        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch"
-    )
     ours = (".", "phantom-")
-    # under whatever name
-    brought = [path for path in data.glob("*") if path.is_file() and not path.name.startswith(ours)]
-    return sorted(
-        path.name for path in [*brought, *(cache / "hub/checkpoints").glob("resnet18-*.pth")]
-    )
+    here = [path for path in files.data_folder().glob("*") if path.is_file()]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch"
+    weights = Path(os.environ.get("TORCH_HOME") or cache) / "hub/checkpoints"
+    brought = [path.name for path in here if not path.name.startswith(ours)]  # whatever its name
+    return sorted(brought + [path.name for path in weights.glob("resnet18-*.pth")])
 
 
 def _environment() -> dict:
     """The installed version of each package in pyproject.toml. Raises InputError for one that is
     missing or too old.
     """
-    block = re.search(
-        r"^dependencies = \[(.*?)^\]",
-        (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
-        re.M | re.S,
-    )[1]
-    found, wrong = {}, []
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    block = re.search(r"^dependencies = \[(.*?)^\]", text, re.M | re.S)[1]
+    installed, wrong = {}, []
     for name, least in re.findall(r'"([\w-]+)>=([\d.]+)', block):
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
+            if _numbers(installed[name]) < _numbers(least):
+                wrong.append(f"{name}>={least}")
         except PackageNotFoundError:
             wrong.append(name)
-            continue
-        if _numbers(found[name]) < _numbers(least):
-            wrong.append(f"{name}>={least}")
     if wrong:
         raise InputError(
             f"{sys.executable} belum memiliki paket {', '.join(wrong)}: "
             "jalankan `make setup` di lingkungan yang sama."
         )
-    return found
+    return installed
 
 
 def _numbers(written: str) -> list[int]:
@@ -111,14 +103,17 @@ def seed(folder: Path) -> str:
 
 def cover(folder: Path) -> dict:
     """As `read_cover`, by what is given now; what is not given stays as it was."""
-    known = read_cover(folder)
-    student = {
-        "name": os.environ.get("NAME", known["name"]),
-        "nim": os.environ.get("NIM", known["nim"]),
-    }
-    before = {"name": known["name"], "nim": known["nim"]}
-    new = before != student and any(before.values()) and before not in known["former"]
-    return {**student, "former": [*known["former"], before] if new else known["former"]}
+    kept = read_cover(folder)
+    before = {"name": kept["name"], "nim": kept["nim"]}
+    student = {name: os.environ.get(name.upper(), value) for name, value in before.items()}
+    new = before != student and any(before.values()) and before not in kept["former"]
+    return {**student, "former": kept["former"] + [before] * new}
+
+
+def given(folder: Path) -> dict[str, str]:
+    """The settings as the environment gives them, else their defaults; SEED as of `seed`."""
+    said = {n: os.environ.get(n.upper()) or value for n, value in settings.DEFAULTS.items()}
+    return said | {"seed": seed(folder)}
 
 
 def wanted(what: str, folder: Path) -> dict:
@@ -128,19 +123,16 @@ def wanted(what: str, folder: Path) -> dict:
         return _environment()
     if what == "cover":
         return cover(folder)
-    said = {name: get(name.upper()) or value for name, value in settings.DEFAULTS.items()}
-    given = settings.parse(**said | {"seed": seed(folder)})
+    parsed = settings.parse(**given(folder))
     repeat = settings.parse_repeat(get("REPEAT") or "auto")
     # How many processes and where is not what: it is checked, but its change rebuilds nothing.
     settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")
     return {
-        **vars(given),
+        **vars(parsed),
         "repeat": repeat,
-        "data_file": _file("DATA", given.data, (".npz",)),
-        "weights_file": _file(
-            "WEIGHTS", given.weights, (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
-        ),
-        "real_files": _real_files() if "auto" in (given.data, given.weights) else None,
+        "data_file": _file("DATA", parsed.data, (".npz",)),
+        "weights_file": _file("WEIGHTS", parsed.weights, WEIGHT_ENDINGS),
+        "real_files": _real_files() if "auto" in (parsed.data, parsed.weights) else None,
     }
 
 
@@ -149,10 +141,8 @@ def _from_the_future() -> None:
     dated now.
     """
     now = time.time()
-    for path in [
-        ROOT / "pyproject.toml",
-        *(path for room in ROOMS for path in (ROOT / room).rglob("*")),
-    ]:
+    paths = [path for room in ROOMS for path in (ROOT / room).rglob("*")]
+    for path in [ROOT / "pyproject.toml", *paths]:
         with suppress(OSError):
             if path.stat().st_mtime > now + 1:
                 os.utime(path, (now, now))
@@ -166,16 +156,14 @@ def note(folder: Path, what: str) -> None:
             "pilih folder tersendiri, misalnya BUILD=build."
         )
     text = json.dumps(wanted(what, folder), indent=1, ensure_ascii=False)
-    path = folder / f".{what}"
+    path, old = folder / f".{what}", folder / f".{what}.old"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
+        (folder / ".probe").touch()
+        (folder / ".probe").unlink()
         if what == "settings":
             _from_the_future()
             (folder / ".begin").touch()  # what is newer than this was made by the make now running
-        old = folder / f".{what}.old"
         old.unlink(missing_ok=True)
         if not path.exists():
             path.write_text(text, encoding="utf-8")

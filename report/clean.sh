@@ -9,7 +9,7 @@ if [ -n "$folder" ]; then
   if [ -e "$folder/.begin" ] || [ -e "$folder/.environment" ] || [ -e "$folder/.settings" ]; then
     cd "$folder" || exit 2
     rm -rf notebooks results lab report gagal
-    rm -f .settings .settings.old .cover .cover.old .environment .environment.old .sources .sources.d .begin
+    rm -f .settings .settings.old .cover .cover.old .environment .environment.old .sources .begin
     cd "$OLDPWD" || exit 2
     said="Hasil di $TYPED dihapus."
     if rmdir "$folder" 2>/dev/null; then

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from cxr_helpers.engine import results
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.indonesian import join, number
+from cxr_helpers.engine.indonesian import join, number, plain
+from report import status
 
 OWN_TO_A_RUN = ("started", "seconds", "runs_bytes", "images_per_second", "peak_memory_mb")
 # what an entry of a list may be called by
@@ -100,37 +101,28 @@ def read(folder: str) -> Numbers:
 
 
 def _facts(provenance: dict) -> dict[str, str]:
-    """What decides the numbers, {what it is called: in words}."""
+    """What decides the numbers, {what it is called: in words}; versions one by one."""
     data, device = provenance.get("data", {}), provenance.get("device", {})
     packages = provenance.get("packages", {})
-    return {
+    facts = {
         "data": f"{data.get('title')} ({data.get('fingerprint')})",
         "bobot": str(provenance.get("weights", {}).get("title")),
         "preset": str(provenance.get("preset", {}).get("name")),
         "seed": ", ".join(map(str, provenance.get("seeds", [provenance.get("seed")]))),
         "mesin": f"{device.get('name')}, {device.get('threads')} thread",
-        "versi": ", ".join(f"{name} {packages.get(name)}" for name in DECIDING),
-        "kode": str(provenance.get("commit")),
     }
+    facts |= {f"versi {name}": str(packages.get(name)) for name in DECIDING}
+    return facts | {"kode": str(provenance.get("commit"))}
 
 
 def reasons(a: Numbers, b: Numbers) -> list[str]:
     """One line for each thing that differs between the provenances of notebooks that both have."""
-    found: dict[str, str] = {}
+    lines = {}
     for name in a.provenances.keys() & b.provenances.keys():
         first, second = _facts(a.provenances[name]), _facts(b.provenances[name])
-        for what in first:
-            if first[what] != second[what]:
-                left, right = first[what], second[what]
-                if what == "versi":  # only the packages that differ
-                    pairs = [
-                        pair
-                        for pair in zip(left.split(", "), right.split(", "), strict=True)
-                        if pair[0] != pair[1]
-                    ]
-                    left, right = (", ".join(side) for side in zip(*pairs, strict=True))
-                found[what] = f"{what}: {left} ≠ {right}"
-    return [found[what] for what in _facts({}) if what in found]
+        differing = [what for what in first if first[what] != second[what]]
+        lines |= {what: f"{what}: {first[what]} ≠ {second[what]}" for what in differing}
+    return [lines[what] for what in _facts({}) if what in lines]
 
 
 # --- how much -------------------------------------------------------------------------------------
@@ -162,21 +154,12 @@ def table(rows: list[tuple], seeds: int) -> list[str]:
     ruler = "÷ sebaran seed" if seeds >= SEEDS_COUNT else "÷ setengah IK"
     cells = [("angka", "A", "B", "selisih", ruler)]
     for path, first, second, ratio in rows:
-        gap = number(second - first, 4) if None not in (first, second) else "–"
-        cells.append(
-            (
-                path,
-                number(first, 4),
-                number(second, 4),
-                gap,
-                "–" if ratio is None else f"{number(ratio, 1)}×",
-            )
-        )
-    wide = [max(len(row[i]) for row in cells) for i in range(5)]
-    return [
-        "  ".join([row[0].ljust(wide[0]), *(row[i].rjust(wide[i]) for i in range(1, 5))]).rstrip()
-        for row in cells
-    ]
+        gap = None if None in (first, second) else second - first
+        share = "–" if ratio is None else f"{number(ratio, 1)}×"
+        cells.append((path, *(number(value, 4) for value in (first, second, gap)), share))
+    wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    padded = [[row[0].ljust(wide[0]), *map(str.rjust, row[1:], wide[1:])] for row in cells]
+    return ["  ".join(row).rstrip() for row in padded]
 
 
 def _rest(a: Numbers, b: Numbers) -> tuple[list[str], list[str]]:
@@ -195,11 +178,8 @@ def _rest(a: Numbers, b: Numbers) -> tuple[list[str], list[str]]:
 
 
 def _short(value: object) -> str:
-    text = (
-        {None: "tidak ada", True: "ya", False: "tidak"}.get(value, str(value))
-        if not isinstance(value, list)
-        else str(value)
-    )
+    words = {"None": "tidak ada", "True": "ya", "False": "tidak"}
+    text = words.get(str(value), str(value))
     return text if len(text) <= 60 else text[:57] + "…"
 
 
@@ -211,56 +191,56 @@ def compare(a: Numbers, b: Numbers, tolerance: float, whole: bool) -> tuple[list
     both, rows = a.metrics.keys() & b.metrics.keys(), differing(a, b, tolerance)
     only = {"A": sorted(a.metrics.keys() - both), "B": sorted(b.metrics.keys() - both)}
     same = not rows and not only["A"] and not only["B"]
-    allowed = (
-        f" dalam toleransi {number(tolerance, max(0, math.ceil(-math.log10(tolerance))))}"
-        if tolerance
-        else ""
-    )
-    notebooks = len(a.provenances.keys() | b.provenances.keys())
+    allowed = f" dalam toleransi {plain(tolerance)}" if tolerance else ""
+    shared = number(len(both), 0)
     if same:
-        lines = [f"SAMA{allowed}: {number(len(both), 0)} angka dari {notebooks} notebook."]
+        notebooks = len(a.provenances.keys() | b.provenances.keys())
+        lines = [f"SAMA{allowed}: {shared} angka dari {notebooks} notebook."]
     else:
-        lines = [
-            f"BERBEDA: {number(len(rows), 0)} dari {number(len(both), 0)} angka yang ada "
-            f"pada keduanya berbeda{allowed}."
-        ]
+        few = f"{number(len(rows), 0)} dari {shared} angka"
+        lines = [f"BERBEDA: {few} yang ada pada keduanya berbeda{allowed}."]
     for side, missing in only.items():
         if missing:
-            lines.append(
-                f"Hanya pada {side}: {number(len(missing), 0)} angka, misalnya {join(missing[:3])}."
-            )
-    found = reasons(a, b)
-    lines += [f"  {line}" for line in found]
-    if not found and not same:
+            some = f"{number(len(missing), 0)} angka, misalnya {join(missing[:3])}"
+            lines.append(f"Hanya pada {side}: {some}.")
+    why = reasons(a, b)
+    lines += [f"  {line}" for line in why]
+    if not why and not same:
         lines.append(
             "  Data, bobot, preset, seed, mesin, versi, dan kodenya sama: "
             "hasil seperti itu seharusnya sama persis, jadi periksa apakah ada berkas hasil "
             "yang diubah atau pelatihan yang berbeda."
         )
     if rows:
-        seeds = min(
-            (len(p.get("seeds", [0])) for p in (*a.provenances.values(), *b.provenances.values())),
-            default=1,
+        provenances = [*a.provenances.values(), *b.provenances.values()]
+        seeds = min((len(made.get("seeds", [0])) for made in provenances), default=1)
+        lines += ["", *_listed(rows, seeds, whole)]
+    return lines + _beside(a, b, whole), same
+
+
+def _listed(rows: list[tuple], seeds: int, whole: bool) -> list[str]:
+    """The table of what differs, and what to know of it; seeds: the fewest of either build."""
+    lines = table(rows if whole else rows[:SHOWN], seeds)
+    if seeds < SEEDS_COUNT:
+        lines.append(
+            f"Dengan {seeds} seed sebaran antarseed tidak diketahui: "
+            "selisih dibandingkan dengan setengah interval kepercayaan 95% A, "
+            "yang hanya memperhitungkan ragam antarcitra."
         )
-        lines += ["", *table(rows if whole else rows[:SHOWN], seeds)]
-        if seeds < SEEDS_COUNT:
-            lines.append(
-                f"Dengan {seeds} seed sebaran antarseed tidak diketahui: "
-                "selisih dibandingkan dengan setengah interval kepercayaan 95% A, "
-                "yang hanya memperhitungkan ragam antarcitra."
-            )
-        if len(rows) > SHOWN and not whole:
-            lines.append(f"… dan {number(len(rows) - SHOWN, 0)} angka lagi: tambahkan RINCI=1.")
+    if len(rows) > SHOWN and not whole:
+        lines.append(f"… dan {number(len(rows) - SHOWN, 0)} angka lagi: tambahkan RINCI=1.")
+    return lines
+
+
+def _beside(a: Numbers, b: Numbers, whole: bool) -> list[str]:
+    """How many words and arrays differ; with RINCI=1 which."""
     words, arrays = _rest(a, b)
-    if words or arrays:
-        ask = "" if whole else " (RINCI=1 menampilkannya)"
-        lines += [
-            "",
-            "Selain angka: "
-            f"{len(words)} kata atau putusan dan {len(arrays)} larik (piksel, kurva) berbeda{ask}.",
-        ]
-        lines += [f"  {line}" for line in (words + arrays if whole else [])]
-    return lines, same
+    if not words and not arrays:
+        return []
+    ask = "" if whole else " (RINCI=1 menampilkannya)"
+    counts = f"{len(words)} kata atau putusan dan {len(arrays)} larik"
+    said = f"Selain angka: {counts} (piksel, kurva) berbeda{ask}."
+    return ["", said, *(f"  {line}" for line in (words + arrays if whole else []))]
 
 
 def _tolerance(text: str) -> float:
@@ -276,22 +256,17 @@ def _tolerance(text: str) -> float:
 
 
 def main() -> int:
-    given = sys.argv[1:] or [os.environ.get(name, "") for name in "AB"]
-    try:
-        if len(given) != 2 or not all(given):
-            raise InputError(
-                "berikan dua folder hasil, misalnya: make compare A=build B=build-mahasiswa"
-            )
-        tolerance = _tolerance(os.environ.get("TOL", "").strip())
-        lines, same = compare(
-            read(given[0]), read(given[1]), tolerance, os.environ.get("RINCI", "") not in ("", "0")
+    folders = sys.argv[1:] or [os.environ.get(name, "") for name in "AB"]
+    if len(folders) != 2 or not all(folders):
+        raise InputError(
+            "berikan dua folder hasil, misalnya: make compare A=build B=build-mahasiswa"
         )
-    except InputError as error:
-        print(f"Galat: {error}", file=sys.stderr)
-        return 2
+    tolerance = _tolerance(os.environ.get("TOL", "").strip())
+    whole = os.environ.get("RINCI", "") not in ("", "0")
+    lines, same = compare(read(folders[0]), read(folders[1]), tolerance, whole)
     print("\n".join(lines))
     return 0 if same else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status(main))

@@ -29,20 +29,18 @@ from papermill.exceptions import PapermillExecutionError
 
 from cxr_helpers.engine import files, indonesian, settings
 from cxr_helpers.engine.errors import InputError
-from report import check, depends
+from report import check, environment, status
 
 KERNEL = "python3"
-SILENT = 10  # seconds
+SILENT, SILENT_LOG = 10, 60  # seconds
 STAGING = ".sementara-"
-DEFAULTS = {
-    **settings.DEFAULTS,
-    "repeat": "auto",
-    "n_jobs": "1",
-    "cluster": "",
-    "name": "",
-    "nim": "",
-    "build": "build",
-}
+STOPPED = "Dihentikan. Jalankan perintah yang sama untuk melanjutkan dari epoch utuh terakhir."
+KEPT_AT_HOME = (
+    "JUPYTER_RUNTIME_DIR JUPYTER_DATA_DIR JUPYTER_CONFIG_DIR IPYTHONDIR MPLCONFIGDIR".split()
+)
+DEFAULTS = dict(
+    settings.DEFAULTS, repeat="auto", n_jobs="1", cluster="", name="", nim="", build="build"
+)
 CONFLICT = re.compile(r"^(?:<{7}|>{7}) ", re.M)
 
 
@@ -54,23 +52,22 @@ def whole(notebook: Path) -> nbformat.NotebookNode:
     try:
         text = notebook.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{notebook.name} tidak dapat dibaca ({type(error).__name__}): {again}."
-        ) from None
+        why = type(error).__name__
+        raise InputError(f"{notebook.name} tidak dapat dibaca ({why}): {again}.") from None
     if not text.strip():
         raise InputError(f"{notebook.name} kosong: {again}.")
-    if found := CONFLICT.search(text):
-        line = text[: found.start()].count("\n") + 1
+    if mark := CONFLICT.search(text):
+        line = text[: mark.start()].count("\n") + 1
         raise InputError(
             f"{notebook.name} memuat tanda konflik Git pada baris {line}: "
             f"pilih satu dari kedua versi, atau {again}."
         )
     try:
         content = nbformat.reads(text, as_version=4)
-        cells = [(cell.source, cell.cell_type) for cell in content.cells]
+        sources = [cell.source for cell in content.cells if cell.cell_type]  # each has both
     except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError):
         raise InputError(f"{notebook.name} terpotong atau bukan notebook: {again}.") from None
-    for number, (source, _) in enumerate(cells, start=1):
+    for number, source in enumerate(sources, start=1):
         if CONFLICT.search(source):
             raise InputError(
                 f"{notebook.name}, sel ke-{number} memuat tanda konflik Git: "
@@ -81,11 +78,9 @@ def whole(notebook: Path) -> nbformat.NotebookNode:
 
 def _declared(name: str, content: nbformat.NotebookNode) -> list[str]:
     """What the cell tagged `parameters` assigns; [] where there is none."""
-    cell = next(
-        (cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])), None
-    )
+    tagged = [cell for cell in content.cells if "parameters" in cell.metadata.get("tags", [])]
     try:
-        nodes = ast.parse(cell.source if cell else "").body
+        nodes = ast.parse(tagged[0].source if tagged else "").body
     except SyntaxError as error:
         raise InputError(
             f"{name}: sel parameter tidak dapat dibaca, baris {error.lineno}: {error.msg}."
@@ -95,6 +90,10 @@ def _declared(name: str, content: nbformat.NotebookNode) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
+def _build() -> Path:
+    return Path(os.environ.get("BUILD") or DEFAULTS["build"])
+
+
 def parameters(notebook: Path) -> dict:
     """The values for the parameters that the notebook declares. Raises InputError if it declares
     none or an unknown one.
@@ -102,19 +101,18 @@ def parameters(notebook: Path) -> dict:
     declared = _declared(notebook.name, whole(notebook))
     unknown = sorted(set(declared) - set(DEFAULTS))
     if not declared or unknown:
-        what = (
-            f"parameter {', '.join(unknown)} tidak dikenal"
-            if unknown
-            else "tidak ada sel bertanda `parameters`"
-        )
+        what = "tidak ada sel bertanda `parameters`"
+        if unknown:
+            what = f"parameter {', '.join(unknown)} tidak dikenal"
         raise InputError(f"{notebook.name}: {what}. Samakan sel itu dengan notebook 01.")
-    student = check.cover(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
+    build = _build()
+    student = check.cover(build)
     given = {
         name: student.get(name) or os.environ.get(name.upper()) or DEFAULTS[name]
         for name in declared
     }
     if "seed" in given:
-        given["seed"] = check.seed(Path(os.environ.get("BUILD") or DEFAULTS["build"]))
+        given["seed"] = check.seed(build)
     for name in ("data", "weights", "build"):  # the notebook runs in another folder
         if name in given and (name == "build" or os.path.exists(given[name])):
             given[name] = os.path.abspath(given[name])
@@ -134,7 +132,7 @@ def _one_student(build: Path) -> dict:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # results.read says what is wrong with it
         if other and any(other.values()) and other != mine and other not in cover["former"]:
-            whose = " ".join(part for part in (other.get("name"), other.get("nim")) if part)
+            whose = f"{other.get('name', '')} {other.get('nim', '')}".strip()
             raise InputError(
                 f"{path} dibuat oleh mahasiswa lain ({whose}): hapus dengan `make clean`, "
                 "lalu jalankan `make report` (pelatihan yang tersimpan tidak diulang)."
@@ -162,19 +160,22 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def _home(folder: Path) -> None:
-    """Jupyter, IPython and matplotlib keep files in the home folder; where there is none to write
-    to, in `folder`.
-    """
+def _surroundings(build: Path, student: dict, staging: Path, collected: Path) -> dict[str, str]:
+    """The environment variables of the notebook's process."""
+    told = {
+        files.RESULTS: str(collected),
+        files.TERMINAL: _terminal(),
+        files.STUDENT: json.dumps(student) if any(student.values()) else "",
+    }
+    if os.pathsep in str(files.ROOT):  # it cannot stand in PYTHONPATH
+        told["PYTHONPATH"] = ".."
+    if (build / ".sources").exists():
+        told[files.SOURCES] = str((build / ".sources").resolve())
+    # Jupyter, IPython and matplotlib keep files in the home folder, if one can write there.
     if not os.access(Path(os.path.expanduser("~")), os.W_OK):
-        for name in (
-            "JUPYTER_RUNTIME_DIR",
-            "JUPYTER_DATA_DIR",
-            "JUPYTER_CONFIG_DIR",
-            "IPYTHONDIR",
-            "MPLCONFIGDIR",
-        ):
-            os.environ.setdefault(name, str(folder / name.lower()))
+        kept = {name: str(staging / name.lower()) for name in KEPT_AT_HOME}
+        told |= {name: folder for name, folder in kept.items() if name not in os.environ}
+    return told
 
 
 def _terminal() -> str:
@@ -189,12 +190,6 @@ def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
         return f"{error.evalue} ({notebook.name}, sel ke-{cell})"
     first = next((line for line in error.source.splitlines() if line.strip()), "")
     why = (error.evalue.splitlines() or [""])[0]
-    gone = re.fullmatch(r"name '(\w+)' is not defined", why)
-    if error.ename == "NameError" and gone and gone[1] in DEFAULTS:
-        why += (
-            " (parameter itu terhapus dari sel parameter: "
-            f"tulis lagi, misalnya {gone[1]} = {DEFAULTS[gone[1]]!r})"
-        )
     return (
         f"{notebook.name} gagal pada sel ke-{cell} ({first.strip()[:60]}): "
         f"{error.ename}: {why} — lihat {kept}"
@@ -202,15 +197,13 @@ def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
 
 
 class Pulse:
-    """Says every few seconds at which cell a notebook is, so that a long cell is no silence.
-
-    A terminal gets one line, which the next overwrites; a log gets a line every minute and a dot
-    for each ten seconds between.
+    """Says at which cell a notebook is, so that a long cell is no silence: every few seconds on one
+    line of a terminal, every minute in a log.
     """
 
     def __init__(self, name: str, cells: int):
         self.name, self.cells, self.at, self.started = name, cells, 0, time.monotonic()
-        self._beats, self._ended = 0, threading.Event()
+        self._terminal, self._ended = sys.stderr.isatty(), threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
 
@@ -220,23 +213,17 @@ class Pulse:
     def end(self) -> None:
         self._ended.set()
         self._thread.join()
-        if sys.stderr.isatty():
+        if self._terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        elif self._beats:
-            print(flush=True)
 
     def _beat(self) -> None:
-        while not self._ended.wait(SILENT):
-            said = (
-                f"{self.name}: sel ke-{self.at} dari {self.cells}, "
-                f"{indonesian.duration(time.monotonic() - self.started)} …"
-            )
-            if sys.stderr.isatty():
+        while not self._ended.wait(SILENT if self._terminal else SILENT_LOG):
+            passed = indonesian.duration(time.monotonic() - self.started)
+            said = f"{self.name}: sel ke-{self.at} dari {self.cells}, {passed} …"
+            if self._terminal:
                 print(f"\r{said}\x1b[K", end="", file=sys.stderr, flush=True)
             else:
-                start = "\n" if self._beats else ""
-                print("." if self._beats % 6 else start + said, end="", flush=True)
-                self._beats += 1
+                print(said, flush=True)
 
 
 def execute(notebook: Path, output: Path) -> None:
@@ -245,106 +232,94 @@ def execute(notebook: Path, output: Path) -> None:
     """
     given = parameters(notebook)
     output.parent.mkdir(parents=True, exist_ok=True)
-    build = Path(os.environ.get("BUILD") or DEFAULTS["build"]).absolute()
+    build = _build().absolute()
     student = _one_student(build)
     _clear(output.parent)
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(
         dir=output.parent, prefix=f"{STAGING}{os.getpid()}-"
     ) as staging:
         draft, collected = Path(staging) / notebook.name, Path(staging) / "results"
-        sources = build / ".sources"
-        os.environ |= {files.RESULTS: str(collected), files.TERMINAL: _terminal()}
-        _home(Path(staging))
-        if os.pathsep in str(files.ROOT):  # it cannot stand in PYTHONPATH
-            os.environ["PYTHONPATH"] = ".."
-        os.environ |= {files.STUDENT: json.dumps(student) if any(student.values()) else ""}
-        os.environ |= {files.SOURCES: str(sources.resolve())} if sources.exists() else {}
-        started = time.monotonic()
-        pulse = Pulse(notebook.stem, len(nbformat.read(notebook, as_version=4).cells))
-        # what went wrong comes as an exception, and is said once
-        logging.getLogger("papermill").setLevel(logging.CRITICAL)
-        try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(draft),
-                given,
-                kernel_name=KERNEL,
-                language="python",
-                cwd=str(files.ROOT / "notebooks"),
-                progress_bar=False,
-                on_cell_start=pulse.begin,
-                # The kernel's own remarks (it listens on the loopback address only) are nothing
-                # that a reader can act on.
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            )
-        except PapermillExecutionError as error:
-            kept = build / "gagal" / notebook.name
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(draft, kept)
-            raise InputError(_explain(notebook, error, kept)) from None
-        except NoSuchKernel:
-            raise InputError(
-                f"{notebook.name}: kernel {KERNEL} tidak terpasang di lingkungan {sys.prefix}: "
-                "jalankan `make setup` lagi."
-            ) from None
-        except DeadKernelError:
-            raise InputError(
-                f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. "
-                "Tutup program lain (atau kurangi N_JOBS), lalu jalankan perintah yang sama; "
-                "pelatihan dilanjutkan dari epoch utuh terakhir."
-            ) from None
-        finally:
-            pulse.end()
+        with environment(_surroundings(build, student, Path(staging), collected)):
+            _run(notebook, draft, given, build)
         for path in sorted(collected.glob("[!.]*")):
             (build / "results").mkdir(parents=True, exist_ok=True)
             os.replace(path, build / "results" / path.name)
         os.replace(draft, output)
-    print(
-        f"{notebook.stem}: selesai dalam {indonesian.duration(time.monotonic() - started)}.",
-        flush=True,
-    )
+    passed = indonesian.duration(time.monotonic() - started)
+    print(f"{notebook.stem}: selesai dalam {passed}.", flush=True)
+
+
+def _run(notebook: Path, draft: Path, given: dict, build: Path) -> None:
+    """Execute into `draft`; one that fails is kept in the build's gagal/. Raises InputError."""
+    # what went wrong comes as an exception, and is said once
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    pulse = Pulse(notebook.stem, len(nbformat.read(notebook, as_version=4).cells))
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(draft),
+            given,
+            kernel_name=KERNEL,
+            language="python",
+            cwd=str(files.ROOT / "notebooks"),
+            progress_bar=False,
+            on_cell_start=pulse.begin,
+            # The kernel's own remarks (it listens on the loopback address only) are nothing
+            # that a reader can act on.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+        )
+    except PapermillExecutionError as error:
+        kept = build / "gagal" / notebook.name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(draft, kept)
+        raise InputError(_explain(notebook, error, kept)) from None
+    except NoSuchKernel:
+        raise InputError(
+            f"{notebook.name}: kernel {KERNEL} tidak terpasang di lingkungan {sys.prefix}: "
+            "jalankan `make setup` lagi."
+        ) from None
+    except DeadKernelError:
+        raise InputError(
+            f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. "
+            "Tutup program lain (atau kurangi N_JOBS), lalu jalankan perintah yang sama; "
+            "pelatihan dilanjutkan dari epoch utuh terakhir."
+        ) from None
+    finally:
+        pulse.end()
 
 
 def _cells(notebook: Path) -> list[tuple]:
     cells = nbformat.read(notebook, as_version=4).cells
-    each = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
-    return [one for one in each if "injected-parameters" not in one[2]]
+    about = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
+    return [cell for cell in about if "injected-parameters" not in cell[2]]
 
 
 def is_done(notebook: Path, output: Path, newer: list[str]) -> bool:
     """Whether nothing but the notebook's file is newer than its output, and its cells are those
     that were executed.
     """
+    if [Path(path).resolve() for path in newer] != [notebook]:
+        return False
     try:
-        return [Path(one).resolve() for one in newer] == [notebook] and _cells(notebook) == _cells(
-            output
-        )
+        return _cells(notebook) == _cells(output)
     except (OSError, ValueError, AttributeError, nbformat.ValidationError):
         return False
 
 
-def main() -> int:
+def main() -> None:
     # the notebook runs in another folder
     notebook, output = (Path(path).resolve() for path in sys.argv[1:3])
     if is_done(notebook, output, sys.argv[3:]):
-        return 0
+        return
     print(f"{notebook.stem}: dijalankan …", flush=True)
     try:
         execute(notebook, output)
-        depends.note(Path(sys.argv[2]), notebook)
-    except InputError as error:
-        print(f"Galat: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         # it would list the kernel's abandoned answers, with their tracebacks
         logging.getLogger("asyncio").disabled = True
-        print(
-            "Dihentikan. Jalankan perintah yang sama untuk melanjutkan dari epoch utuh terakhir.",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+        raise
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status(main, STOPPED))

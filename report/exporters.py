@@ -30,7 +30,7 @@ from nbconvert.exporters import TemplateExporter
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.results import COVER, KEY
-from report import fonts, foreign
+from report import fonts, foreign, status
 from report.foreign import fence
 
 HERE = Path(__file__).resolve().parent
@@ -44,42 +44,21 @@ READER = (
     "-yaml_metadata_block-pandoc_title_block-implicit_figures-raw_attribute"
     "-simple_tables-multiline_tables-grid_tables"
 )
-COMMON = [
-    "--wrap=preserve",
-    "--columns=10000",
-    "-M",
-    "lang=id",
-    "-M",
-    "link-citations=true",
-    "--syntax-highlighting=none",
-]
-BESIDE = [
-    HERE / "foreign.lua",
-    HERE / "laporan.lua",
-    HERE / "pustaka.bib",
-    *TEMPLATES.glob("laporan.*"),
-]
+OPTIONS = "-s --wrap=preserve --columns=10000 -M lang=id -M link-citations=true"
+OPTIONS += " --metadata-file=meta.json --syntax-highlighting=none --lua-filter=foreign.lua"
+OPTIONS += " --lua-filter=laporan.lua --citeproc --bibliography=pustaka.bib"
+HTML = "-t html5 --mathml --toc --toc-depth=2 -N --section-divs --template=laporan.html"
+TYPST = "-t typst --template=laporan.typ"
+BESIDE = [HERE / "foreign.lua", HERE / "laporan.lua", HERE / "pustaka.bib"]
+BESIDE += TEMPLATES.glob("laporan.*")
 UTF8 = {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
 FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.S)
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
 # Figures have no background of their own; on a dark page the ink that seaborn draws text and axes
 # with turns light.
-DARK = (
-    "<style>@media (prefers-color-scheme: dark) {"
-    '[style*="fill: #262626"] { fill: #e6e4df !important } '
-    '[style*="stroke: #262626"] { stroke: #e6e4df !important }'
-    '[style*="stroke: #737373"] { stroke: #a3a09a !important } '
-    '[style*="stroke: #0173b2"] { stroke: #4aa8e0 !important }'
-    '[style*="fill: #0173b2"] { fill: #4aa8e0 !important } '
-    '[style*="stroke: #bf1229"] { stroke: #ff6b6b !important }'
-    "}</style>"
-)
+DARK = f"<style>{(TEMPLATES / 'gambar.css').read_text('utf-8')}</style>"
 HARMLESS = re.compile(r"unclosed at .* closing implicitly")  # nothing is lost by it
 NO_DATE = datetime(1980, 1, 1, tzinfo=timezone.utc)
-
-
-def _fail(cell: int, what: str) -> InputError:
-    return InputError(f"Sel ke-{cell}: {what}")
 
 
 class _Laporan(TemplateExporter):
@@ -121,7 +100,8 @@ class _Laporan(TemplateExporter):
                 cell.source = foreign.markdown(cell, self._pictures)
             tags = set(cell.metadata.get("tags", []))
             cell.metadata["laporan_drop"] = bool(tags & DROPPED_TAGS)
-            cell.metadata["laporan_code"] = "hide-input" not in tags and self._with_code(cover)
+            # the report is to be read; a notebook is to be studied
+            cell.metadata["laporan_code"] = "hide-input" not in tags and not self._report
             marks = cell.metadata.get("nbgrader")
             answer = isinstance(marks, dict) and bool(marks.get("solution"))
             # what was answered, and a lesson's code
@@ -130,9 +110,6 @@ class _Laporan(TemplateExporter):
         meta = dict(cover or {"title": _first_title(nb)}, report=cover is not None)
         resources["output_extension"] = self.file_extension
         return self.typeset(markdown, meta), resources
-
-    def _with_code(self, cover: dict | None) -> bool:
-        return cover is None  # the report is to be read; a notebook is to be studied
 
     def _source(self, mark: dict) -> str:
         """Where the numbers of a figure or table of the report stand: results file, keys, and the
@@ -192,41 +169,16 @@ class _Laporan(TemplateExporter):
         # by their bare names: in the C locale pandoc cannot open a path with letters beyond ASCII
         for path in BESIDE:
             shutil.copy(path, folder)
-        command = [
-            str(PANDOC),
-            "document.md",
-            "-f",
-            READER,
-            "--metadata-file=meta.json",
-            *COMMON,
-            *options,
-        ]
-        command += [
-            "--lua-filter=foreign.lua",
-            "--lua-filter=laporan.lua",
-            "--citeproc",
-            "--bibliography=pustaka.bib",
-        ]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=os.environ | UTF8,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-        )
-        warned = [
-            line
-            for line in done.stderr.splitlines()
-            if line.startswith("[WARNING]") and not HARMLESS.search(line)
-        ]
-        if done.returncode or warned:
+        command = [str(PANDOC), "document.md", "-f", READER, *OPTIONS.split(), *options]
+        decoded = {"capture_output": True, "text": True, "encoding": "utf-8"}
+        done = subprocess.run(command, cwd=folder, env=os.environ | UTF8, **decoded)
+        warnings = re.findall(r"^\[WARNING\].*", done.stderr, re.M)
+        if done.returncode or not all(map(HARMLESS.search, warnings)):
             said = re.search(r"\.lua:\d+: (.*)", done.stderr)
             what = said[1] if said else " ".join(done.stderr.split())[:300]
-            raise InputError(
-                self._cell_with(next(iter(re.findall(r"#[\w-]+", what)), what))
-                + f"tidak dapat disusun: {what}"
-            )
+            id = re.search(r"#[\w-]+", what)
+            where = self._cell_with(id[0] if id else what)
+            raise InputError(f"{where}tidak dapat disusun: {what}")
         for text, what in re.findall(r"^CATATAN\t(.*?)\t(.*)$", done.stderr, re.M):
             self._note(f"{self._cell_with(text)}{text}: {what}.")
         return done.stdout
@@ -239,11 +191,8 @@ class _Laporan(TemplateExporter):
         """'Sel ke-7: ' for the first cell in which a text stands; "" where it cannot be told."""
         squeezed = "".join(text.split())
         for number, cell in _numbered(self._cells):
-            outputs = "".join(
-                str(output.get("data", output.get("text", "")))
-                for output in cell.get("outputs", [])
-            )
-            if squeezed and squeezed in "".join((cell.source + outputs).split()):
+            shown = [str(o.get("data", o.get("text", ""))) for o in cell.get("outputs", [])]
+            if squeezed and squeezed in "".join((cell.source + "".join(shown)).split()):
                 return f"Sel ke-{number}: "
         return ""
 
@@ -263,30 +212,17 @@ class LaporanHTML(_Laporan):
 
     def typeset(self, markdown: str, meta: dict) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            options = [
-                "-s",
-                "-t",
-                "html5",
-                "--mathml",
-                "--toc",
-                "--toc-depth=2",
-                "-N",
-                "--section-divs",
-            ]
-            options += [
-                "--template=laporan.html",
-                "-V",
-                f"style={(TEMPLATES / 'laporan.css').read_text('utf-8')}",
-            ]
+            style = (TEMPLATES / "laporan.css").read_text("utf-8")
+            options = [*HTML.split(), "-V", f"style={style}"]
             page = self._pandoc(Path(folder), markdown, meta, options)
         return re.sub(r'(<img\b[^>]*\bsrc=")(keluaran-\d+\.\w+)"', self._embedded, page)
 
     def _embedded(self, found: re.Match) -> str:
-        name = found[2]
+        opening, name = found.groups()
         ending = name.rpartition(".")[2]
         kind = {"svg": "svg+xml", "jpg": "jpeg"}.get(ending, ending)
         content = base64.b64encode(self._pictures.content[name]).decode()
-        return f'{found[1]}data:image/{kind};base64,{content}"'
+        return f'{opening}data:image/{kind};base64,{content}"'
 
 
 class LaporanPDF(_Laporan):
@@ -301,48 +237,43 @@ class LaporanPDF(_Laporan):
 
     def typeset(self, markdown: str, meta: dict) -> bytes:
         moment = datetime.fromisoformat(meta["moment"]) if "moment" in meta else NO_DATE
+        cover = json.dumps(meta, ensure_ascii=False)
+        for sign in fonts.missing(cover + markdown):
+            where = self._cell_with(sign) or ("Sampul: " if sign in cover else "")
+            what = f"tidak ada pada huruf PDF dan dicetak sebagai {fonts.BOX}"
+            self._note(f"{where}aksara {sign} {what}.")
+        meta, markdown = json.loads(fonts.drawable(cover)), fonts.drawable(markdown)
+        options = TYPST.split()
+        if "author_plain" in meta:
+            options += ["-V", f"author-plain={_attribute(meta['author_plain'])}"]
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            options = ["-s", "-t", "typst", "--template=laporan.typ"]
-            if "author_plain" in meta:
-                options += [
-                    "-V",
-                    f"author-plain={_attribute(fonts.drawable(meta['author_plain']))}",
-                ]
-            cover = json.dumps(meta, ensure_ascii=False)
-            for sign in fonts.missing(cover + markdown):
-                where = self._cell_with(sign) or ("Sampul: " if sign in cover else "")
-                self._note(
-                    f"{where}aksara {sign} tidak ada pada huruf PDF "
-                    f"dan dicetak sebagai {fonts.BOX}."
-                )
-            source = self._pandoc(
-                folder, fonts.drawable(markdown), json.loads(fonts.drawable(cover)), options
-            )
+            source = self._pandoc(folder, markdown, meta, options)
             fonts.put(folder / "huruf")
             try:
                 source = _settled(folder, source)
                 pdf, warnings = typst.compile_with_warnings(
                     str(folder / "document.typ"),
-                    root=str(folder),
-                    ignore_system_fonts=True,
-                    font_paths=[str(folder / "huruf")],
+                    **_typst(folder),
                     format="pdf",
                     pdf_standards=["a-2a", "ua-1"],
                     timestamp=int(moment.timestamp()),
                 )
             except typst.TypstError as error:
-                if os.environ.get("CXR_KEEP_TYPST"):
-                    Path(os.environ["CXR_KEEP_TYPST"]).write_text(source, encoding="utf-8")
-                raise InputError(
-                    f"PDF tidak dapat disusun: {' '.join(str(error).split())[:300]}"
-                ) from None
+                raise _unclean("PDF tidak dapat disusun", error) from None
             if warnings:
-                raise InputError(
-                    "PDF tidak dapat disusun dengan bersih: "
-                    f"{' '.join(str(warnings[0]).split())[:300]}"
-                )
+                raise _unclean("PDF tidak dapat disusun dengan bersih", warnings[0])
             return pdf
+
+
+def _typst(folder: Path) -> dict:
+    """Where Typst may read, and the only fonts that it may use."""
+    fonts_at = [str(folder / "huruf")]
+    return {"root": str(folder), "font_paths": fonts_at, "ignore_system_fonts": True}
+
+
+def _unclean(what: str, said: object) -> InputError:
+    return InputError(f"{what}: {' '.join(str(said).split())[:300]}")
 
 
 def _settled(folder: Path, source: str) -> str:
@@ -352,14 +283,13 @@ def _settled(folder: Path, source: str) -> str:
     path = folder / "document.typ"
     for _ in range(4):  # one that no longer floats may move another
         path.write_text(source, encoding="utf-8")
-        kept = {"font_paths": [str(folder / "huruf")], "ignore_system_fonts": True}
-        compiler = typst.Compiler(str(path), root=str(folder), **kept)
-        found = json.loads(compiler.query("<letak>", field="value", one=True))
-        drawn = dict(found["drawn"])
+        compiler = typst.Compiler(str(path), **_typst(folder))
+        places = json.loads(compiler.query("<letak>", field="value", one=True))
+        drawn = dict(places["drawn"])
         late = [
             id
-            for id, named in found["named"]
-            if any(named <= section < drawn[id] for section in found["sections"])
+            for id, named in places["named"]
+            if any(named <= section < drawn[id] for section in places["sections"])
         ]
         floating = re.compile(rf'("(?:{"|".join(late)})\.svg".*placement: )bottom')
         if not late or not floating.search(source):
@@ -374,21 +304,17 @@ def _attribute(text: str) -> str:
 
 
 def _find_cover(nb) -> dict | None:
-    for cell in nb.cells:
-        for output in cell.get("outputs", []):
-            if COVER in output.get("data", {}):
-                content = output["data"][COVER]
-                return json.loads(content) if isinstance(content, str) else content
-    return None
+    outputs = [output for cell in nb.cells for output in cell.get("outputs", [])]
+    covers = [output.data[COVER] for output in outputs if COVER in output.get("data", {})]
+    if not covers:
+        return None
+    return json.loads(covers[0]) if isinstance(covers[0], str) else covers[0]
 
 
 def _first_title(nb) -> str:
-    for cell in nb.cells:
-        if cell.cell_type == "markdown" and (
-            found := re.search(r"^# (.+?)(?: *\{.*\})?$", cell.source, re.M)
-        ):
-            return found[1]
-    return "Notebook"
+    written = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    title = re.search(r"^# (.+?)(?: *\{.*\})?$", written, re.M)
+    return title[1] if title else "Notebook"
 
 
 def _numbered(cells) -> list[tuple[int, dict]]:
@@ -404,14 +330,12 @@ def _check(number: int, cell) -> None:
     """Refuse the page of a notebook that has not ended well. Raises InputError that names the
     cell.
     """
+    meant = "raises-exception" in cell.metadata.get("tags", [])
     for output in cell.get("outputs", []):
-        if output.output_type == "error" and "raises-exception" not in cell.metadata.get(
-            "tags", []
-        ):
-            raise _fail(
-                number,
-                f"keluarannya sebuah galat ({output.ename}); "
-                "jalankan notebook itu sampai selesai dahulu.",
+        if output.output_type == "error" and not meant:
+            raise InputError(
+                f"Sel ke-{number}: keluarannya sebuah galat ({output.ename}); "
+                "jalankan notebook itu sampai selesai dahulu."
             )
 
 
@@ -426,9 +350,8 @@ def export(notebook: Path, output: Path, kind: str) -> None:
     try:
         nb = nbformat.read(notebook, as_version=4)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{notebook} tidak dapat dibaca sebagai notebook ({type(error).__name__})."
-        ) from None
+        what = f"tidak dapat dibaca sebagai notebook ({type(error).__name__})"
+        raise InputError(f"{notebook} {what}.") from None
     exporter = {"html": LaporanHTML, "pdf": LaporanPDF}[kind]()
     exporter.beside = {
         path.stem: _ids(path) for path in notebook.parent.glob("*.ipynb") if path != notebook
@@ -441,15 +364,13 @@ def export(notebook: Path, output: Path, kind: str) -> None:
     print(f"{output.name}: selesai disusun.", flush=True)
 
 
-def main() -> int:
+def main() -> None:
     notebook, option, output = sys.argv[1:4]
     try:
         export(Path(notebook), Path(output), option.removeprefix("--"))
     except InputError as error:
-        print(f"Galat: {notebook}: {error}", file=sys.stderr)
-        return 2
-    return 0
+        raise InputError(f"{notebook}: {error}") from None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status(main))

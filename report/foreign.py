@@ -43,6 +43,11 @@ MARKED = re.compile(
     re.S | re.M | re.I,
 )
 SOURCE = re.compile(r"""\bsrc\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.I)
+INVISIBLE = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->", re.S | re.I)
+LOADED = re.compile(
+    r"<(iframe|video|audio|canvas|object|embed)\b([^>]*)>(?:.*?</\1\s*>)?", re.S | re.I
+)
+IMAGE = re.compile(r"<img\b[^>]*>", re.I)
 COLOURED = re.compile(r"(?:background(?:-color)?|(?<![\w-])color)\s*:", re.I)
 
 
@@ -58,14 +63,12 @@ class Pictures:
         """Name and width (percent of the text's width) of a picture, found by its content; None if
         it cannot be shown.
         """
-        found = _raster(content) or _vector(content)
-        if found is None or len(content) > LARGEST:
+        kind = _raster(content) or _vector(content)
+        if kind is None or len(content) > LARGEST:
             return None
-        ending, pixels = found
-        name = next(
-            (name for name, known in self.content.items() if known == content),
-            f"keluaran-{len(self.content)}.{ending}",
-        )
+        ending, pixels = kind
+        names = [name for name, other in self.content.items() if other == content]
+        name = names[0] if names else f"keluaran-{len(self.content)}.{ending}"
         self.content[name] = content
         return name, max(1, min(100, round(100 * pixels / WIDEST)))
 
@@ -87,21 +90,14 @@ class Pictures:
         if re.match(r"\w+://", source):
             return b""
         for folder in self.folders:
-            path = folder / source
             try:
-                if (
-                    _inside(path, [folder, files.ROOT])
-                    and path.is_file()
-                    and path.stat().st_size <= LARGEST
-                ):
+                path = (folder / source).resolve()
+                inside = any(path.is_relative_to(root.resolve()) for root in (folder, files.ROOT))
+                if inside and path.is_file() and path.stat().st_size <= LARGEST:
                     return path.read_bytes()
             except (OSError, ValueError):
                 continue
         return b""
-
-
-def _inside(path: Path, roots: list[Path]) -> bool:
-    return any(path.resolve().is_relative_to(root.resolve()) for root in roots)
 
 
 def folders(notebook) -> list[Path]:
@@ -137,16 +133,15 @@ def _vector(content: bytes) -> tuple[str, int] | None:
     # without its namespace no browser draws it
     if root.tag.rpartition("}")[2] != "svg" or root.tag == "svg":
         return None
-    number = re.match(r"\s*([\d.]+)\s*(pt|px)?\s*$", root.get("width", ""))
+    width = re.match(r"\s*([\d.]+)\s*(pt|px)?\s*$", root.get("width", ""))
     box = root.get("viewBox", "").replace(",", " ").split()
-    width = (
-        float(number[1]) * (4 / 3 if number[2] == "pt" else 1)
-        if number
-        else float(box[2])
-        if len(box) == 4
-        else WIDEST
-    )
-    return "svg", round(width)
+    if width:
+        pixels = float(width[1]) * (4 / 3 if width[2] == "pt" else 1)
+    elif len(box) == 4:
+        pixels = float(box[2])
+    else:
+        pixels = WIDEST
+    return "svg", round(pixels)
 
 
 # --- Markdown cells -------------------------------------------------------------------------------
@@ -195,22 +190,16 @@ def html(text: str, pictures: Pictures) -> str:
     """HTML for foreign.lua, without what runs or loads, followed by a sentence where colours are
     lost.
     """
-    coloured = "<table" in text.lower() and COLOURED.search(text)
-    kept = re.sub(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->", "", text, flags=re.S | re.I)
-    kept = re.sub(
-        r"<(iframe|video|audio|canvas|object|embed)\b([^>]*)>(?:.*?</\1\s*>)?",
-        lambda tag: (
-            f"<p><em>[&lt;{tag[1]}&gt; hanya tampil di JupyterLab: {_source(tag[2])}]</em></p>"
-        ),
-        kept,
-        flags=re.S | re.I,
-    )
-    kept = re.sub(r"<img\b[^>]*>", lambda tag: _placed(tag[0], pictures, {}), kept, flags=re.I)
-    if not kept.strip():
-        kept = "<div></div>"
-    return fence(kept, "keluaran-html") + (
-        "\n\n*[Warna tabel ini hanya tampil di JupyterLab.]*" if coloured else ""
-    )
+    kept = LOADED.sub(_said, INVISIBLE.sub("", text))
+    kept = IMAGE.sub(lambda tag: _placed(tag[0], pictures, {}), kept)
+    block = fence(kept if kept.strip() else "<div></div>", "keluaran-html")
+    if "<table" in text.lower() and COLOURED.search(text):
+        block += "\n\n*[Warna tabel ini hanya tampil di JupyterLab.]*"
+    return block
+
+
+def _said(tag: re.Match) -> str:
+    return f"<p><em>[&lt;{tag[1]}&gt; hanya tampil di JupyterLab: {_source(tag[2])}]</em></p>"
 
 
 # --- outputs --------------------------------------------------------------------------------------

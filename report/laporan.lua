@@ -29,6 +29,10 @@ local function attribute(text)
   return (text:gsub("&", "&amp;"):gsub('"', "&quot;"):gsub("<", "&lt;"):gsub(">", "&gt;"))
 end
 
+local function raw(text)
+  return pandoc.RawBlock(html and "html" or "typst", text)
+end
+
 -- Pass 1: give every figure, table and section its number, in reading order.
 local count = {
   traverse = "topdown",
@@ -55,25 +59,31 @@ local count = {
 
 local function caption_html(kind, id, caption)
   local lead = pandoc.Span({ pandoc.Str(NAMES[kind] .. " " .. number[id] .. ".") }, { class = "nomor" })
-  local inlines = pandoc.utils.blocks_to_inlines(caption)
-  inlines:insert(1, pandoc.Space())
-  inlines:insert(1, lead)
-  return pandoc.Plain(inlines)
+  return pandoc.Plain(pandoc.Inlines({ lead, pandoc.Space() }) .. pandoc.utils.blocks_to_inlines(caption))
 end
 
 local function source_html(div)
-  local source, page = div.attributes.sumber, div.attributes.halaman
-  if not source then return pandoc.Plain({}) end
-  local named = ' title="' .. attribute(source) .. '"'
-  if not page then return pandoc.RawBlock("html", ' <small class="sumber">' .. attribute(source) .. "</small>") end
-  return pandoc.RawBlock("html", ' <small><a class="sumber" href="' .. attribute(page) .. '"' .. named .. ">sumber: "
-    .. attribute(source) .. "</a></small>")
+  if not div.attributes.sumber then return pandoc.Plain({}) end
+  local source, page = attribute(div.attributes.sumber), attribute(div.attributes.halaman)
+  return raw(' <small><a class="sumber" href="' .. page .. '" title="' .. source .. '">sumber: ' .. source .. "</a></small>")
 end
 
 local function source_typst(div)
   local source = div.attributes.sumber
   if not source then return {} end
   return { pandoc.RawInline("typst", " #text(size: 7.5pt)[sumber: #" .. quoted(source) .. "]") }
+end
+
+local function rows_of(grid)
+  local rows = pandoc.List({})
+  for _, body in ipairs(grid.bodies) do rows:extend(body.body) end
+  return rows
+end
+
+local function longest_word(cell)
+  local longest = 0
+  for word in pandoc.utils.stringify(cell.contents):gmatch("%S+") do longest = math.max(longest, utf8.len(word)) end
+  return longest
 end
 
 -- A number and an interval are each read as one: a cell that begins with a number is broken before its bracket only.
@@ -95,48 +105,33 @@ local function unbroken(grid)
     if #bracket > 0 then mended:insert(pandoc.Space()); mended:extend(whole(bracket)) end
     cell.contents = { pandoc.Plain(mended) }
   end
-  for _, body in ipairs(grid.bodies) do
-    for _, row in ipairs(body.body) do
-      for _, cell in ipairs(row.cells) do mend(cell) end
-    end
+  for _, row in ipairs(rows_of(grid)) do
+    for _, cell in ipairs(row.cells) do mend(cell) end
   end
 end
 
 -- On paper a wide table's columns share the width by their longest number or, for words, their longest word or 14 letters.
 local function share_width(grid)
-  local wanted, sum = {}, 0
-  local function look(rows)
-    for _, row in ipairs(rows) do
-      for i, cell in ipairs(row.cells) do
-        local text, longest = pandoc.utils.stringify(cell.contents), 0
-        for word in text:gmatch("%S+") do longest = math.max(longest, utf8.len(word)) end
-        local whole = text:match("^[+−–%d]") and 20 or 14
-        wanted[i] = math.max(wanted[i] or 3, longest, math.min(utf8.len(text), whole))
-      end
+  local wanted, sum, specs = {}, 0, {}
+  local function want(i, width) wanted[i] = math.max(wanted[i] or 3, width) end
+  for _, row in ipairs(rows_of(grid)) do
+    for i, cell in ipairs(row.cells) do
+      local text = pandoc.utils.stringify(cell.contents)
+      want(i, math.max(longest_word(cell), math.min(utf8.len(text), text:match("^[+−–%d]") and 20 or 14)))
     end
   end
-  for _, body in ipairs(grid.bodies) do look(body.body) end
   for _, row in ipairs(grid.head.rows) do
-    for i, cell in ipairs(row.cells) do
-      for word in pandoc.utils.stringify(cell.contents):gmatch("%S+") do wanted[i] = math.max(wanted[i] or 3, utf8.len(word)) end
-    end
+    for i, cell in ipairs(row.cells) do want(i, longest_word(cell)) end
   end
   for i = 1, #grid.colspecs do sum = sum + wanted[i] + 2 end
-  local specs = {}
   for i, spec in ipairs(grid.colspecs) do specs[i] = { spec[1], (wanted[i] + 2) / sum } end
   grid.colspecs = specs
 end
 
 local function is_wide(grid)
   local longest, sum = {}, 0
-  for _, body in ipairs(grid.bodies) do
-    for _, row in ipairs(body.body) do
-      for i, cell in ipairs(row.cells) do
-        for word in pandoc.utils.stringify(cell.contents):gmatch("%S+") do
-          longest[i] = math.max(longest[i] or 0, utf8.len(word))
-        end
-      end
-    end
+  for _, row in ipairs(rows_of(grid)) do
+    for i, cell in ipairs(row.cells) do longest[i] = math.max(longest[i] or 0, longest_word(cell)) end
   end
   for i = 1, #grid.colspecs do sum = sum + (longest[i] or 0) + 2 end
   return #grid.colspecs >= WIDE or sum > WIDE_LETTERS
@@ -145,12 +140,10 @@ end
 -- About how many lines the rows of a table take on paper.
 local function lines(grid)
   local sum = 0
-  for _, body in ipairs(grid.bodies) do
-    for _, row in ipairs(body.body) do
-      local letters = 0
-      for _, cell in ipairs(row.cells) do letters = letters + utf8.len(pandoc.utils.stringify(cell.contents)) end
-      sum = sum + math.max(1, math.ceil(letters / LINE))
-    end
+  for _, row in ipairs(rows_of(grid)) do
+    local letters = 0
+    for _, cell in ipairs(row.cells) do letters = letters + utf8.len(pandoc.utils.stringify(cell.contents)) end
+    sum = sum + math.max(1, math.ceil(letters / LINE))
   end
   return sum
 end
@@ -160,20 +153,20 @@ local function figure(div)
   local width = div.attributes.lebar or "100%"
   if html then
     return {
-      pandoc.RawBlock("html", '<figure id="' .. id .. '"><img src="' .. file .. '" alt="' .. attribute(alt)
+      raw('<figure id="' .. id .. '"><img src="' .. file .. '" alt="' .. attribute(alt)
         .. '" style="width:' .. width .. '"><figcaption>'),
       caption_html("figure", id, div.content),
       source_html(div),
-      pandoc.RawBlock("html", "</figcaption></figure>"),
+      raw("</figcaption></figure>"),
     }
   end
   -- The summary is read from top to bottom; a figure that floats never comes before the words that name it.
   local placement = id == "fig-ringkasan" and "none" or "bottom"
   return {
-    pandoc.RawBlock("typst", "#metadata(" .. quoted(id) .. ") <sebutan-gambar>"),
-    pandoc.RawBlock("typst", "#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), placement: " .. placement .. ", caption: ["),
+    raw("#metadata(" .. quoted(id) .. ") <sebutan-gambar>"),
+    raw("#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), placement: " .. placement .. ", caption: ["),
     pandoc.Plain(pandoc.utils.blocks_to_inlines(div.content) .. source_typst(div)),
-    pandoc.RawBlock("typst", "#metadata(" .. quoted(id) .. ") <letak-gambar>]) <" .. id .. ">"),
+    raw("#metadata(" .. quoted(id) .. ") <letak-gambar>]) <" .. id .. ">"),
   }
 end
 
@@ -191,13 +184,13 @@ local function tabular(div)
     for _, body in ipairs(grid.bodies) do body.row_head_columns = 1 end
     -- The caption stands outside the box that scrolls: it stays in sight beside a wide table.
     return {
-      pandoc.RawBlock("html", '<figure class="tabel' .. (wide and " lebar" or "") .. '" id="' .. id .. '"><figcaption>'),
+      raw('<figure class="tabel' .. (wide and " lebar" or "") .. '" id="' .. id .. '"><figcaption>'),
       caption_html("table", id, caption),
       source_html(div),
-      pandoc.RawBlock("html", '</figcaption><div class="gulir" role="region" tabindex="0" aria-label="Tabel '
+      raw('</figcaption><div class="gulir" role="region" tabindex="0" aria-label="Tabel '
         .. number[id] .. '">'),
       grid,
-      pandoc.RawBlock("html", "</div></figure>"),
+      raw("</div></figure>"),
     }
   end
   grid.caption = { long = { pandoc.Plain(pandoc.utils.blocks_to_inlines(caption) .. source_typst(div)) } }
@@ -208,34 +201,28 @@ local function tabular(div)
     share_width(grid)
     set = "#block(above: 1.6em, below: 1.6em)[#pad(x: -8mm)[\n" .. set:sub(4) .. "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
   end
-  return { pandoc.RawBlock("typst", set), grid, pandoc.RawBlock("typst", wide and "]]" or "]") }
+  return { raw(set), grid, raw(wide and "]]" or "]") }
 end
 
 local function code(block)
   if not block.classes:includes("kode") then return nil end
-  if html then
-    return {
-      pandoc.RawBlock("html", '<details class="kode"' .. (block.classes:includes("terbuka") and " open" or "") .. "><summary>Kode</summary>"),
-      pandoc.CodeBlock(block.text),
-      pandoc.RawBlock("html", "</details>"),
-    }
-  end
-  return pandoc.CodeBlock(block.text)
+  local shown = pandoc.CodeBlock(block.text)
+  if not html then return shown end
+  local open = block.classes:includes("terbuka") and " open" or ""
+  return { raw('<details class="kode"' .. open .. "><summary>Kode</summary>"), shown, raw("</details>") }
 end
 
 -- An answer or a hint: folded on the screen, set apart on paper.
 local function fold(div)
-  local title = div.attributes.judul
+  local title, blocks = div.attributes.judul, pandoc.Blocks({})
   if html then
-    local blocks = pandoc.Blocks({ pandoc.RawBlock("html", '<details class="lipat"><summary>' .. attribute(title) .. "</summary>") })
-    blocks:extend(div.content)
-    blocks:insert(pandoc.RawBlock("html", "</details>"))
-    return blocks
+    blocks:insert(raw('<details class="lipat"><summary>' .. attribute(title) .. "</summary>"))
+  else
+    blocks:insert(raw("#block(inset: (left: 4mm), stroke: (left: 0.8pt + luma(75%)))["))
+    blocks:insert(pandoc.Para({ pandoc.Strong({ pandoc.Str(title .. ".") }) }))
   end
-  local blocks = pandoc.Blocks({ pandoc.RawBlock("typst", "#block(inset: (left: 4mm), stroke: (left: 0.8pt + luma(75%)))[") })
-  blocks:insert(pandoc.Para({ pandoc.Strong({ pandoc.Str(title .. ".") }) }))
   blocks:extend(div.content)
-  blocks:insert(pandoc.RawBlock("typst", "]"))
+  blocks:insert(raw(html and "</details>" or "]"))
   return blocks
 end
 
@@ -261,15 +248,8 @@ end
 local function display_formula(para)
   if not html or #para.content ~= 1 or para.content[1].t ~= "Math" or para.content[1].mathtype ~= "DisplayMath" then return nil end
   counts.formula = counts.formula + 1 -- each region has a name of its own
-  return {
-    pandoc.RawBlock("html", '<div class="gulir rumus" role="region" tabindex="0" aria-label="Rumus ' .. counts.formula .. '">'),
-    pandoc.Plain(para.content),
-    pandoc.RawBlock("html", "</div>"),
-  }
-end
-
-local function no_remote_image(image)
-  if image.src:match("^%a+://") then error("gambar dari jaringan tidak boleh dipakai: " .. image.src) end
+  local box = '<div class="gulir rumus" role="region" tabindex="0" aria-label="Rumus ' .. counts.formula .. '">'
+  return { raw(box), pandoc.Plain(para.content), raw("</div>") }
 end
 
 -- A notebook's first heading is the document's title and stands in the template.
@@ -301,6 +281,5 @@ return {
     CodeBlock = code,
     Link = reference,
     Math = formula,
-    Image = no_remote_image,
   },
 }

@@ -18,7 +18,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,8 @@ import torch
 from scipy.stats import t
 
 import phantom
+from cxr_helpers import data as datasets
 from cxr_helpers import (
-    comparison,
     evaluation,
     overfitting,
     reference,
@@ -35,7 +35,6 @@ from cxr_helpers import (
     training,
     verdicts,
 )
-from cxr_helpers import data as datasets
 from cxr_helpers.data import Dataset, Split
 from cxr_helpers.engine import files, indonesian, results, runtime, settings
 from cxr_helpers.engine.errors import InputError
@@ -46,30 +45,25 @@ from cxr_helpers.setup import Setup, open_setup
 from cxr_helpers.training import TrainConfig
 from cxr_helpers.verdicts import Combination, Images, Remedy, Row, Trained
 from cxr_helpers.weights import Weights, resolve_weights
+from report import environment, status
 
 EXTRA = 6000  # further test images
 BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
 STARTS = ("gabor",)  # beside the random start of the baseline
-# Of the mean test AUC, set in advance: so close must bfloat16 come. The recipe's seeds spread more
-# than the combination's.
-MARGINS = {"baseline": 0.02, "combination": 0.01}
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One training of the study: the name of its row, and what it needs; folder: of its file, if
-    not the study's own.
-    """
+    """One training of the study: the row that it belongs to, and what it needs."""
 
     remedy: Remedy
     config: TrainConfig
     data: Dataset
     weights: Weights
-    folder: Path | None = None
 
     @property
     def path(self) -> Path:
-        return (self.folder or reference.TRAININGS) / f"{self.remedy.name}-s{self.config.seed}.npz"
+        return reference.TRAININGS / f"{self.remedy.name}-s{self.config.seed}.npz"
 
     @property
     def is_fold(self) -> bool:
@@ -82,25 +76,21 @@ class Planned:
 def with_extra(data: Dataset) -> Dataset:
     """The phantom with EXTRA more test images."""
     images, labels, truth = phantom.more_test_images(EXTRA)
-    return datasets.with_splits(
-        data,
-        extra=Split(images, labels, np.arange(EXTRA), truth, truth["patient"].astype(np.int64)),
-    )
+    patients = truth["patient"].astype(np.int64)
+    extra = Split(images, labels, np.arange(EXTRA), truth, patients)
+    return datasets.with_splits(data, extra=extra)
 
 
 def plan(study: Setup, data: Dataset) -> list[Planned]:
     """Every training but those of the combination."""
     planned = []
     for seed in range(BASELINE_SEEDS):
-        known = [BASELINE, *REMEDIES] if seed < SEEDS else [BASELINE]
-        planned += [_planned(study, remedy, seed, data) for remedy in known]
+        remedies_of_seed = [BASELINE, *REMEDIES] if seed < SEEDS else [BASELINE]
+        planned += [_planned(study, remedy, seed, data) for remedy in remedies_of_seed]
         planned += _few(study, seed, data) if seed < FEW_SEEDS else []
     for number, fold in enumerate(remedies.folds(data, 0), start=1):
-        planned.append(
-            _planned(
-                study, Remedy(f"fold{number}", "cross_validation", f"Lipatan {number}"), 0, fold
-            )
-        )
+        remedy = Remedy(f"fold{number}", "cross_validation", f"Lipatan {number}")
+        planned.append(_planned(study, remedy, 0, fold))
     return planned
 
 
@@ -112,14 +102,6 @@ def _planned(
 
 def plan_combination(study: Setup, data: Dataset, chosen: Combination) -> list[Planned]:
     return [_planned(study, chosen, seed, data) for seed in range(SEEDS)]
-
-
-def in_bfloat16(planned: list[Planned]) -> list[Planned]:
-    """The same trainings in bfloat16, with files of their own."""
-    return [
-        replace(one, config=replace(one.config, precision="bfloat16"), folder=reference.BFLOAT16)
-        for one in planned
-    ]
 
 
 def _few(study: Setup, seed: int, data: Dataset) -> Iterator[Planned]:
@@ -138,10 +120,8 @@ def _few(study: Setup, seed: int, data: Dataset) -> Iterator[Planned]:
 
 def _digest(one: Trained) -> str:
     """SHA-256 of the logits as they were computed, in float32."""
-    digest = hashlib.sha256()
-    for name in ("train", "val", "test", "extra"):
-        digest.update(np.ascontiguousarray(getattr(one, name), np.float32).tobytes())
-    return digest.hexdigest()
+    logits = [getattr(one, name) for name in ("train", "val", "test", "extra")]
+    return hashlib.sha256(np.concatenate(logits).astype(np.float32).tobytes()).hexdigest()
 
 
 def keep(planned: Planned, run: Run) -> None:
@@ -183,39 +163,32 @@ def is_kept(planned: Planned) -> bool:
     """Whether the file of this very training is there: same settings, images and starting
     weights.
     """
-    found = reference.load(planned.path)
-    if found is None:
+    kept = reference.load(planned.path)
+    if kept is None:
         return False
-    wanted = _identity(planned)
-    defaults = asdict(TrainConfig())  # a setting that has come to TrainConfig since had its default
-    same = json.loads(json.dumps(wanted["config"])) == json.loads(
-        json.dumps(defaults | found[0]["config"])
-    )
-    return same and all(found[0]["identity"][name] == wanted[name] for name in ("data", "weights"))
+    wanted, identity = _identity(planned), kept[0]["identity"]
+    # a setting that has come to TrainConfig since had its default
+    config = asdict(TrainConfig()) | kept[0]["config"]
+    same = json.loads(json.dumps(wanted["config"])) == json.loads(json.dumps(config))
+    return same and all(identity[name] == wanted[name] for name in ("data", "weights"))
 
 
 def rows(planned: list[Planned], names: list[str]) -> list[Row]:
     """The rows of these names from the files that are there, in this order; seeds ascending. Rows
     without a file are left out.
     """
-    found = []
-    for name in names:
-        each = sorted(
-            (one for one in planned if one.remedy.name == name), key=lambda one: one.config.seed
-        )
-        loaded = [reference.load(one.path) for one in each if is_kept(one)]
-        if loaded:
-            about = loaded[0][0]
-            found.append(
-                Row(
-                    each[0].remedy,
-                    [reference.trained(*one) for one in loaded],
-                    about["changed"],
-                    about["n_train"],
-                    len(about["history"]),
-                )
-            )
-    return found
+    return [row for name in names if (row := _row(planned, name))]
+
+
+def _row(planned: list[Planned], name: str) -> Row | None:
+    kept = [one for one in planned if one.remedy.name == name and is_kept(one)]
+    if not kept:
+        return None
+    kept.sort(key=lambda one: one.config.seed)
+    loaded = [reference.load(one.path) for one in kept]
+    trained, about = [reference.trained(*one) for one in loaded], loaded[0][0]
+    epochs = len(about["history"])
+    return Row(kept[0].remedy, trained, about["changed"], about["n_train"], epochs)
 
 
 # --- what it says ---------------------------------------------------------------------------------
@@ -240,39 +213,6 @@ def combination(planned: list[Planned], study: Setup, data: Dataset) -> list[Pla
     return plan_combination(study, data, chosen) if chosen else []
 
 
-def precisions(planned: list[Planned], images: Images) -> list[dict]:
-    """How far training in bfloat16 is from float32: name and what `precision` says of each row of
-    MARGINS.
-    """
-    found = []
-    for name, margin in MARGINS.items():
-        plan = [one for one in planned if one.remedy.name == name]
-        ours, theirs = (next(iter(rows(each, [name])), None) for each in (in_bfloat16(plan), plan))
-        found.append({"name": name} | precision(ours, theirs, len(plan), margin, images))
-    return found
-
-
-def precision(
-    ours: Row | None, theirs: Row | None, planned: int, margin: float, images: Images
-) -> dict:
-    """A row in bfloat16 (ours) beside the same in float32: margin, seeds (of either, and planned),
-    shown.
-
-    From LEAST_SEEDS of either on also "value" (mean test AUC in bfloat16 minus that in float32),
-    "ci90" and "p" of two one-sided tests. shown: whether every seed is there and the two are
-    equivalent.
-    """
-    seeds = [len(row.trained) if row else 0 for row in (ours, theirs)]
-    about = {"margin": margin, "seeds": [*seeds, planned], "shown": False}
-    if min(seeds) < comparison.LEAST_SEEDS:
-        return about
-    labels, patients, _ = images.judging()
-    tested = comparison.equivalent(
-        comparison.differences(ours.test(), theirs.test(), labels, patients)["auc"], margin
-    )
-    return about | asdict(tested) | {"shown": tested.shown and min(seeds) == planned}
-
-
 def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
     """Write results.json from the files that are there, and give it back."""
     images = Images.of(data)
@@ -291,14 +231,20 @@ def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
         "ensemble": verdicts.ensemble(judged[0], images),
         "detectable": verdicts.detectable(judged[0], images),
         "cross_validation": _folds(planned, images),
-        "precisions": precisions(everything, images),
+        "precisions": _precisions(),
         "provenance": _provenance(study, data, everything, SEEDS if combined is None else 0),
     }
-    files.write(
-        reference.FOLDER / "results.json",
-        (json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n").encode(),
-    )
+    text = json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n"
+    files.write(reference.FOLDER / "results.json", text.encode())
     return body
+
+
+def _precisions() -> list[dict]:
+    """How far training in bfloat16 was from float32: measured once, and carried over."""
+    try:
+        return reference.read(reference.FOLDER)["precisions"]
+    except (InputError, KeyError):
+        return []
 
 
 def _folds(planned: list[Planned], images: Images) -> dict | None:
@@ -314,21 +260,17 @@ def _provenance(study: Setup, data: Dataset, planned: list[Planned], more: int) 
     """What the study was made with: of what differs between trainings, every value; more: trainings
     not named yet.
     """
-    extra = {
-        "fingerprint": data.fingerprint,
-        "extra": EXTRA,
-        "without_extra": study.used.fingerprint,
-    }
-    about = [found[0] for one in planned if (found := reference.load(one.path))]
-    each = {
-        name: sorted({str(one["identity"][name]) for one in about})
-        for name in ("torch", "threads", "code")
-    }
+    used, origin = study.used.fingerprint, study.provenance()
+    extra = {"fingerprint": data.fingerprint, "extra": EXTRA, "without_extra": used}
+    about = [kept[0] for one in planned if (kept := reference.load(one.path))]
+    identities = [one["identity"] for one in about]
     return {
-        "data": study.provenance()["data"] | extra,
-        "weights": study.provenance()["weights"],
+        "data": origin["data"] | extra,
+        "weights": origin["weights"],
         "precision": study.precision,
-        **each,
+        "torch": sorted({str(identity["torch"]) for identity in identities}),
+        "threads": sorted({str(identity["threads"]) for identity in identities}),
+        "code": sorted({str(identity["code"]) for identity in identities}),
         "machines": sorted({one["machine"] for one in about}),
         "first": min(one["ended"] for one in about),
         "last": max(one["ended"] for one in about),
@@ -341,16 +283,13 @@ def _provenance(study: Setup, data: Dataset, planned: list[Planned], more: int) 
 # --- computing it ---------------------------------------------------------------------------------
 
 
-def train(
-    planned: list[Planned], study: Setup, n_jobs: int, cluster: str, title: str = "Studi acuan"
-) -> None:
+def train(planned: list[Planned], study: Setup, n_jobs: int, cluster: str) -> None:
     """Train what has no file yet, n_jobs at a time (on a cluster all at once); each file is written
     when its group has ended.
     """
     missing = [one for one in planned if not is_kept(one)]
-    with bar(
-        len(planned), title, initial=len(planned) - len(missing), unit="pelatihan"
-    ) as progress:
+    done = len(planned) - len(missing)
+    with bar(len(planned), "Studi acuan", initial=done, unit="pelatihan") as progress:
         while missing:
             group = missing if cluster else missing[:n_jobs]
             given = [(one.config, one.data, one.weights, study.device) for one in group]
@@ -361,8 +300,7 @@ def train(
 
 
 def check(planned: list[Planned], study: Setup, n: int) -> bool:
-    """Train n kept trainings, drawn at random, again, each with the threads it had; say of each
-    whether it agrees.
+    """Train n kept trainings, drawn at random, again; say of each whether it agrees.
 
     Bit for bit on the same kind of machine; else its AUC must lie where another seed's would:
     within the 95% prediction interval of the row's seeds, for a fold of all folds (two tell no
@@ -370,40 +308,50 @@ def check(planned: list[Planned], study: Setup, n: int) -> bool:
     machines hide. So other bits on a processor of that name are said, and judged by the interval
     too.
     """
-    agree = True
     kept = [one for one in planned if is_kept(one)]
-    for one in random.sample(kept, min(n, len(kept))):
-        about, arrays = reference.load(one.path)
-        torch.set_num_threads(int(about["identity"]["threads"] or 1))
-        with tempfile.TemporaryDirectory() as empty:
-            os.environ[files.RUNS] = empty  # trained anew, not read
-            again = verdicts.trained(
-                training.run(one.config, one.data, one.weights, study.device, keep_weights=False),
-                one.remedy.which,
+    drawn = random.sample(kept, min(n, len(kept)))
+    # a list: each is trained and said, also after one that disagrees
+    return all([_agrees(one, kept, study) for one in drawn])
+
+
+def _agrees(planned: Planned, kept: list[Planned], study: Setup) -> bool:
+    about, arrays = reference.load(planned.path)
+    again = _anew(planned, study, int(about["identity"]["threads"] or 1))
+    labels = planned.data.test.labels
+    auc, auc_kept = (
+        float(evaluation.area_under_curve(logits, labels))
+        for logits in (again.test, arrays["test"])
+    )
+    if planned.is_fold:
+        alike = [one.remedy.name for one in kept if one.is_fold]
+    else:
+        alike = [planned.remedy.name]
+    seeds = [
+        evaluation.area_under_curve(trained.test, labels)
+        for row in rows(kept, alike)
+        for trained in row.trained
+    ]
+    same, near = _digest(again) == about["digest"], _within(auc, np.array(seeds))
+    verdict = "sama bit demi bit" if same else "dalam sebaran seed" if near else "TIDAK COCOK"
+    if not same and about["machine"] == runtime.processor():
+        verdict += ", bitnya lain walaupun nama prosesornya sama"
+    shown, stored = indonesian.number(auc, 4), indonesian.number(auc_kept, 4)
+    print(f"{planned.path.stem}: {verdict}; AUC uji {shown}, tersimpan {stored}.", flush=True)
+    return same or near
+
+
+def _anew(planned: Planned, study: Setup, threads: int) -> Trained:
+    """A training made again, not read from the run store, with this number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with tempfile.TemporaryDirectory() as empty, environment({files.RUNS: empty}):
+            run = training.run(
+                planned.config, planned.data, planned.weights, study.device, keep_weights=False
             )
-        labels = one.data.test.labels
-        auc = [
-            float(evaluation.area_under_curve(logits, labels))
-            for logits in (again.test, arrays["test"])
-        ]
-        alike = (
-            [each.remedy.name for each in kept if each.is_fold]
-            if one.is_fold
-            else [one.remedy.name]
-        )
-        seeds = [
-            evaluation.area_under_curve(each.test, labels)
-            for row in rows(kept, alike)
-            for each in row.trained
-        ]
-        same, near = _digest(again) == about["digest"], _within(auc[0], np.array(seeds))
-        verdict = "sama bit demi bit" if same else "dalam sebaran seed" if near else "TIDAK COCOK"
-        if not same and about["machine"] == runtime.processor():
-            verdict += ", bitnya lain walaupun nama prosesornya sama"
-        shown = [indonesian.number(value, 4) for value in auc]
-        print(f"{one.path.stem}: {verdict}; AUC uji {shown[0]}, tersimpan {shown[1]}.", flush=True)
-        agree &= same or near
-    return agree
+            return verdicts.trained(run, planned.remedy.which)
+    finally:
+        torch.set_num_threads(before)
 
 
 def _within(value: float, seeds: np.ndarray) -> bool:
@@ -415,31 +363,23 @@ def _within(value: float, seeds: np.ndarray) -> bool:
 
 
 def main() -> int:
-    n_jobs, cluster = settings.parse_jobs(
-        os.environ.get("N_JOBS") or 1, os.environ.get("CLUSTER") or ""
-    )
-    again = os.environ.get("CHECK", "").strip()
+    get = os.environ.get
+    n_jobs, cluster = settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")
+    again = get("CHECK", "").strip()
     if again and not (again.isascii() and again.isdigit() and int(again) > 0):
         raise InputError(
             f"CHECK={again} tidak dapat dipakai: "
             "berikan banyaknya pelatihan yang diulang, mulai dari 1."
         )
-    study = open_setup(
-        data="phantom",
-        weights="random",
-        preset="full",
-        device=os.environ.get("DEVICE") or "auto",
-        precision="float32",
-    )
+    device, fixed = get("DEVICE") or "auto", {"preset": "full", "precision": "float32"}
+    study = open_setup(data="phantom", weights="random", device=device, **fixed)
     data = with_extra(study.used)
     planned = plan(study, data)
     if again:
         return 0 if check(planned, study, int(again)) else 1
-    missing = sum(not is_kept(one) for one in planned)
-    print(
-        f"Studi acuan: {len(planned) - missing} dari {len(planned)} pelatihan tunggal sudah ada.",
-        flush=True,
-    )
+    done = sum(is_kept(one) for one in planned)
+    said = f"Studi acuan: {done} dari {len(planned)} pelatihan tunggal sudah ada."
+    print(said, flush=True)
     try:
         train(planned, study, n_jobs, cluster)
         train(combination(planned, study, data) or [], study, n_jobs, cluster)
@@ -450,11 +390,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f"Galat: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("Dihentikan. Jalankan `make reference` lagi untuk melanjutkan.", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(status(main, "Dihentikan. Jalankan `make reference` lagi untuk melanjutkan."))

@@ -6,55 +6,41 @@ files.SOURCES). Wrong input: one line, exit 2, nothing written.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
 from cxr_helpers import setup
-from cxr_helpers.engine import files, settings
-from cxr_helpers.engine.errors import InputError
-from report import check, depends
+from cxr_helpers.engine import files
+from report import check, status
 
 
 def decide(output: Path) -> None:
     """Open the study as the notebooks will, say what was found, and write the choice. Raises
     InputError.
     """
-    given = {
-        name: os.environ.get(name.upper()) or value for name, value in settings.DEFAULTS.items()
-    }
-    opened = setup.open_setup(**given | {"seed": check.seed(output.parent)})
+    given = check.given(output.parent)
+    opened = setup.open_setup(**given)
     source = opened.data.source
     if given["data"] != "auto":  # what auto found has been said by data.resolve
         print(f"Data: {source.title}. {source.note}")
     print(f"Bobot: {opened.weights.title}. {opened.weights.note}")
     classes = opened.data.classes
     print(f"Kelas: {classes[0]} (label 0) dan {classes[1]} (label 1).")
-    print(
-        "Preset: "
-        f"{opened.preset.name} pada {setup.device_name(opened.device)}, seed {opened.seed}.",
-        flush=True,
-    )
-    fields = {
-        name: str(value.resolve()) if isinstance(value, Path) else value
-        for name, value in vars(source).items()
+    where = setup.device_name(opened.device)
+    print(f"Preset: {opened.preset.name} pada {where}, seed {opened.seed}.", flush=True)
+    choice = {
+        "source": vars(source),
+        "weights": opened.weights.kind,
+        "weights_note": opened.weights.note,
+        "precision": opened.precision,
     }
-    choice = {"source": fields, "weights": opened.weights.kind, "weights_note": opened.weights.note}
-    choice["precision"] = opened.precision
-    files.write(output, json.dumps(choice, ensure_ascii=False, indent=1).encode())
+    text = json.dumps(choice, ensure_ascii=False, indent=1, default=_absolute)
+    files.write(output, text.encode())
 
 
-def main() -> int:
-    try:
-        decide(Path(sys.argv[1]))
-        depends.note(Path(sys.argv[1]), Path(__file__))
-    except InputError as error:
-        print(f"Galat: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+def _absolute(path: Path) -> str:
+    return str(path.resolve())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status(lambda: decide(Path(sys.argv[1]))))

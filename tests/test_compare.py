@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from report import compare
+from report import compare, status
 from tests.conftest import Project
 
 BODY = {  # ten numbers: n, acc, auc, gap, p, loss, twice epoch and val_loss
@@ -61,7 +61,7 @@ def ask(tmp_path, monkeypatch, capsys):
         for name in ("TOL", "RINCI"):
             monkeypatch.setenv(name, settings.get(name, ""))
         monkeypatch.setattr(sys, "argv", ["compare", str(tmp_path / "A"), str(tmp_path / "B")])
-        code = compare.main()
+        code = status(compare.main)
         return code, "".join(capsys.readouterr())
 
     return ask
@@ -93,8 +93,8 @@ def test_the_largest_against_its_interval_comes_first(ask):
     ("tolerance", "code", "said"),
     [
         ("", 1, "BERBEDA: 1 dari 10"),
-        ("0.021", 0, "SAMA dalam toleransi"),
-        ("0,021", 0, "SAMA dalam toleransi"),
+        ("0.021", 0, "SAMA dalam toleransi 0,021:"),
+        ("0,021", 0, "SAMA dalam toleransi 0,021:"),
         ("nan", 2, "Galat: TOL=nan "),
     ],
 )

@@ -6,8 +6,7 @@ import re
 import nbformat
 import pytest
 
-from cxr_helpers import show
-from report import execute
+from report import chapter, execute
 from tests.conftest import ROOT
 
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -59,7 +58,7 @@ def test_no_measured_number_is_typed_into_the_prose():
 def test_every_citation_is_in_the_bibliography():
     cited = set()
     for path in (*CHAPTERS, REPORT):
-        cited |= set(show.CITED.findall(sources(path, "markdown")))
-    for path in show.TEXTS.glob("*.md.j2"):
+        cited |= set(chapter.CITED.findall(sources(path, "markdown")))
+    for path in chapter.TEXTS.glob("*.md.j2"):
         cited |= set(re.findall(r"@([a-z]+\d{4})", path.read_text("utf-8")))
     assert len(cited) > 20 and cited <= BIBLIOGRAPHY

@@ -14,9 +14,8 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import expect
 from pypdf import PdfReader
 
-from cxr_helpers import show
 from cxr_helpers.engine import files, results
-from report import exporters
+from report import chapter, exporters
 from tests.conftest import ROOT
 
 AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
@@ -105,11 +104,13 @@ def nasty(tmp_path, monkeypatch):
         outputs.append(nbformat.v4.new_output("display_data", data=data, metadata=metadata))
 
     monkeypatch.delenv(files.RESULTS, raising=False)
-    monkeypatch.setattr(show, "TEXTS", tmp_path)
-    monkeypatch.setattr(show, "display", keep)
+    monkeypatch.setattr(chapter, "TEXTS", tmp_path)
+    monkeypatch.setattr(chapter, "display", keep)
     (tmp_path / "uji.md.j2").write_text(COVER, encoding="utf-8")
     results.write("uji", {"text": text}, {"clock": time.time()}, tmp_path)
-    show.cover(show.Chapter("uji", tmp_path), {"Nama": text, "NIM": text}, "2026-01-01T00:00:00")
+    chapter.cover(
+        chapter.Chapter.read("uji", tmp_path), {"Nama": text, "NIM": text}, "2026-01-01T00:00:00"
+    )
     cover = nbformat.v4.new_code_cell("", outputs=outputs)
     body = nbformat.v4.new_markdown_cell("# Bagian\n\nIsi.")
     return nbformat.v4.new_notebook(cells=[cover, body]), text

@@ -1,5 +1,6 @@
 """The reference study: computed in small by the same code, checked; and the one that ships."""
 
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -74,9 +75,10 @@ def test_a_study_that_is_whole_is_not_trained_again(planned, monkeypatch):
     assert computing.main() == 0 and reference.read(reference.FOLDER) == before
 
 
-def test_a_damaged_file_or_other_settings_are_trained_again(planned, tmp_path):
+def test_a_damaged_file_or_other_settings_are_trained_again(planned, tmp_path, monkeypatch):
     shutil.copy(planned[0].path, tmp_path)
-    one = replace(planned[0], folder=tmp_path)
+    monkeypatch.setattr(reference, "TRAININGS", tmp_path)
+    one = planned[0]
     assert computing.is_kept(one)
     assert not computing.is_kept(replace(one, config=replace(one.config, dropout=0.1)))
     assert not computing.is_kept(replace(one, weights=resolve_weights("gabor")))
@@ -85,6 +87,13 @@ def test_a_damaged_file_or_other_settings_are_trained_again(planned, tmp_path):
     for wrong in (whole[:-50], b"", b"<html>"):
         one.path.write_bytes(wrong)
         assert not computing.is_kept(one)
+
+
+def test_a_check_trains_again_and_leaves_run_store_and_threads_alone(planned, study, capsys):
+    before = (os.environ[files.RUNS], torch.get_num_threads())
+    assert computing.check(planned[:1], study, 1)
+    assert "sama bit demi bit" in capsys.readouterr().out
+    assert (os.environ[files.RUNS], torch.get_num_threads()) == before
 
 
 def test_the_results_are_those_of_the_predictions(planned):

@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
-from cxr_helpers import show
+from report import chapter
 from tests.conftest import ROOT
 
 CHAPTERS = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
@@ -96,19 +96,19 @@ def computed(built, name: str) -> list[tuple[dict, dict]]:
     """(data, metadata) of each figure, table and text that an executed notebook shows."""
     cells = nbformat.read(built.folder / f"build/notebooks/{name}.ipynb", 4).cells
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    marked = [(o["data"], o["metadata"].get(show.KEY)) for o in outputs if "data" in o]
+    marked = [(o["data"], o["metadata"].get(chapter.KEY)) for o in outputs if "data" in o]
     return [(data, mark) for data, mark in marked if mark and mark["kind"] != "cover"]
 
 
 @pytest.mark.parametrize("name", (*CHAPTERS, "laporan"))
 def test_every_printed_number_is_that_of_its_place_in_the_results(built, results, name):
-    """A number without its place stops the notebook (tests/test_show.py)."""
+    """A number without its place stops the notebook (tests/test_chapter.py)."""
     checked = 0
     for data, mark in computed(built, name):
         parts = (data.get("text/markdown"), mark.get("caption"), mark.get("alt"))
         words = " ".join(part for part in parts if part)
         for one in mark.get("printed", []):
-            written = show.FORMATS[one["format"]](at(results, one["path"]), *one["options"])
+            written = chapter.FORMATS[one["format"]](at(results, one["path"]), *one["options"])
             assert one["text"] == written and written in words, one
             words = words.replace(written, " ", 1)
             checked += 1

@@ -5,7 +5,7 @@ import re
 import pytest
 from jinja2 import nodes
 
-from cxr_helpers import show
+from report import chapter
 
 PARTS = {
     "adaptation": "01_adaptasi_bobot",
@@ -24,7 +24,7 @@ class Texts:
 
     def __init__(self, results: dict[str, dict]):
         self.results, self.unseen = results, set()
-        self.templates = show._environment()
+        self.templates = chapter._environment()
         self.templates.globals["noted"] = self._noted
         self._parse, self.templates._parse = self.templates._parse, self._watched
 
@@ -53,7 +53,7 @@ class Texts:
             part, _, rest = place.partition(".")
             path = [PARTS[part], *rest.split(".")] if name == REPORT else [name, *place.split(".")]
             bodies = put(bodies, path, changes[place])
-        known = {file: show.traced(body, file) for file, body in bodies.items()}
+        known = {file: chapter.traced(body, file) for file, body in bodies.items()}
         seen = {p: known[f] for p, f in PARTS.items()} if name == REPORT else {"r": known[name]}
         template = self.templates.get_template(f"{name}.md.j2")
         words = getattr(template.make_module({**seen, "printed": []}), macro)()
@@ -328,7 +328,7 @@ def test_every_branch_of_every_template_is_rendered_above(texts):
     said += [branch[:3] for branch in BRANCHES]
     said += [(name, macro, known) for name, known, macros in SMALLER for macro in macros.split()]
     for name in (*PARTS.values(), REPORT):
-        source = (show.TEXTS / f"{name}.md.j2").read_text("utf-8")
+        source = (chapter.TEXTS / f"{name}.md.j2").read_text("utf-8")
         said += [(name, macro, {}) for macro in re.findall(r"{% macro ([a-z]\w+)\(", source)]
     for branch in said:
         texts.say(*branch)

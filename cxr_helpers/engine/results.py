@@ -11,6 +11,7 @@ import platform
 import subprocess
 import time
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -42,6 +43,7 @@ PACKAGES = (
 ).split()
 
 
+@cache
 def _commit() -> str:
     try:
         ask = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
@@ -50,6 +52,7 @@ def _commit() -> str:
         return "tidak diketahui"
 
 
+@cache
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers or the look of the report."""
     found = {"python": platform.python_version()}

@@ -1,10 +1,12 @@
-"""How every notebook brings figures, tables and computed sentences in, so that JupyterLab and the
-typeset report agree.
+"""A chapter: what its sections measured, and the sentences, tables and figures that show it.
 
-A `Chapter` joins one results file with the sentences about it, notebooks/text/<name>.md.j2: a Jinja
-macro for each text and table, and two for each figure, its caption and its alternative text. A
-template words what the results say; it computes nothing. Every number that a filter prints is noted
-with its place in the results file.
+    bab = Chapter("02_pelatihan", study)
+    bab.record(test=metrics(…))      # written to the results file at once
+    bab.table("tbl-uji")             # and shown, in JupyterLab and in the typeset report alike
+
+The sentences stand in notebooks/text/<name>.md.j2: a Jinja macro for each text and table, and two
+for each figure, its caption and its alternative text. A template words what the results say; it
+computes nothing. Every number that a filter prints is noted with its place in the results file.
 
 Each output carries, beside what JupyterLab shows, the metadata {"laporan": {"kind", "id",
 "caption", "alt", "source", "printed", …}} that report/exporters.py turns into numbered figures and
@@ -42,37 +44,30 @@ CITED = re.compile(r"(?<=[\[; ]@)\w+(?=[\];])|(?<=\(#ref-)\w+(?=\))")
 # --- values that know their place in a results file -----------------------------------------------
 
 
-class _Number(float):
-    """A number of a results file; `path` says where it stands, for example
-    "02_pelatihan.test.acc.value".
-    """
+class _Whole(int):
+    """A number of a results file; `path` says where it stands: "02_pelatihan.test.acc.value"."""
 
-    path: str
+
+class _Real(float):
+    pass
 
 
 class _Text(str):
-    path: str
+    pass
 
 
 class _List(list):
-    path: str
-
     def __iter__(self):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, at):
-        at = int(at) if isinstance(at, float) else at  # a row number that a results file holds
-        found = super().__getitem__(at)
-        return (
-            found
-            if isinstance(at, slice)
-            else traced(found, f"{self.path}[{range(len(self))[at]}]")
-        )
+        value = super().__getitem__(at)
+        if isinstance(at, slice):
+            return value
+        return traced(value, f"{self.path}[{range(len(self))[at]}]")
 
 
 class _Dict(dict):
-    path: str
-
     def __getitem__(self, name):
         return traced(super().__getitem__(name), f"{self.path}.{name}")
 
@@ -83,21 +78,18 @@ class _Dict(dict):
         return [self[name] for name in self]
 
 
-def traced(value, path: str):
-    """The value as one that knows its place.
+KINDS = {dict: _Dict, list: _List, str: _Text, int: _Whole, float: _Real}
 
-    Dictionaries and lists hand it on to what is in them. True, False and None stay as they are.
+
+def traced(value, path: str):
+    """A value of a results file that knows its `path`; dictionaries and lists hand theirs on to
+    what is taken from them. True, False and None stay as they are.
     """
     if isinstance(value, bool) or value is None:
         return value
-    kind = next(
-        k
-        for base, k in ((dict, _Dict), (list, _List), (str, _Text), ((int, float), _Number))
-        if isinstance(value, base)
-    )
-    known = kind(value)
-    known.path = path
-    return known
+    placed = KINDS[type(value)](value)
+    placed.path = path
+    return placed
 
 
 # --- filters: how a number is written, and where it came from -------------------------------------
@@ -110,23 +102,18 @@ def escape(text: str) -> str:
 
 
 def _percent_with_interval(estimate: dict) -> str:
-    return (
-        f"{indonesian.percent(estimate['value'])} (IK 95% {indonesian.interval(estimate['ci95'])})"
-    )
+    share = indonesian.percent(estimate["value"])
+    return f"{share} (IK 95% {indonesian.interval(estimate['ci95'])})"
 
 
 def _number_with_interval(estimate: dict, digits: int = 3) -> str:
-    return (
-        f"{indonesian.number(estimate['value'], digits)} "
-        f"(IK 95% {indonesian.interval(estimate['ci95'], digits, 1)})"
-    )
+    number = indonesian.number(estimate["value"], digits)
+    return f"{number} (IK 95% {indonesian.interval(estimate['ci95'], digits, 1)})"
 
 
 def _points_with_interval(estimate: dict) -> str:
-    return (
-        f"{indonesian.points(estimate['value'])} poin persen "
-        f"(IK 95% {indonesian.interval(estimate['ci95'])})"
-    )
+    points = indonesian.points(estimate["value"])
+    return f"{points} poin persen (IK 95% {indonesian.interval(estimate['ci95'])})"
 
 
 def _as_code(value) -> str:
@@ -184,7 +171,7 @@ def _noting(name: str) -> Callable:
     return written
 
 
-def _count(values) -> _Number:
+def _count(values) -> _Whole:
     """How many a list or dictionary of a results file holds, as a number that knows its place."""
     return traced(len(values), f"{values.path}.length")
 
@@ -198,8 +185,14 @@ def _words_only(value):
     return value
 
 
+def _direction(before: float, after: float) -> str:
+    if after == before:
+        return "tetap"
+    return "naik" if after > before else "turun"
+
+
 def _environment() -> jinja2.Environment:
-    found = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEXTS),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -207,82 +200,69 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # Markdown, not HTML
         finalize=_words_only,
     )
-    found.filters |= {name: _noting(name) for name in FORMATS}
-    found.filters |= {
-        "arah_ke": lambda before, after: ("turun", "tetap", "naik")[
-            (after > before) - (after < before) + 1
-        ]
-    }
-    found.filters |= {
+    templates.filters |= {name: _noting(name) for name in FORMATS}
+    templates.filters |= {
+        "arah_ke": _direction,
         "aman": escape,
         "banyak": _count,
         "daftar": lambda words: indonesian.join([str(word) for word in words]),
+        "kurang_seed": lambda seeds: len(seeds) < LEAST_SEEDS,
     }
-    found.filters |= {"kurang_seed": lambda seeds: _count(seeds) < LEAST_SEEDS}
-    return found
+    return templates
 
 
 # --- figures: who draws what, from which keys of the results file ---------------------------------
 
 
 class Drawing:
-    """A function of plots.py, the keys of the results file that are its arguments, and the figure's
-    share of the text's width.
+    """A function that draws, the keys of the results file that are its arguments (each under its
+    last name, or as named), and the figure's share of the text's width.
     """
 
-    def __init__(self, function: Callable[..., Figure], width: str | None = None, **keys: str):
-        self.function, self.width, self.keys = function, width, keys
+    def __init__(
+        self, draw: Callable[..., Figure], *keys: str, width: str | None = None, **named: str
+    ):
+        self.draw, self.width = draw, width
+        self.keys = {key.rpartition(".")[2]: key for key in keys} | named
 
 
 NAMES = "provenance.data.class_names"
 FIGURES = {
     # 01_adaptasi_bobot
-    "fig-kernel": Drawing(pictures.kernels, before="kernels.before", after="kernels.after"),
-    "fig-pergeseran": Drawing(plots.drift, drift="batch_norm.drift"),
+    "fig-kernel": Drawing(pictures.kernels, "kernels.before", "kernels.after"),
+    "fig-pergeseran": Drawing(plots.drift, "batch_norm.drift"),
     # 02_pelatihan
     "fig-fantom": Drawing(pictures.phantom, steps="phantom"),
     "fig-contoh": Drawing(
-        pictures.samples,
-        images="samples.images",
-        labels="samples.labels",
-        outlines="samples.outlines",
-        class_names=NAMES,
+        pictures.samples, "samples.images", "samples.labels", "samples.outlines", NAMES
     ),
     "fig-intensitas": Drawing(
-        plots.intensity,
-        edges="intensity.edges",
-        pixels="intensity.pixels",
-        images="intensity.images",
-        class_names=NAMES,
+        plots.intensity, "intensity.edges", "intensity.pixels", "intensity.images", NAMES
     ),
-    "fig-riwayat": Drawing(
-        plots.history, history="history", best_epoch="best_epoch", majority="majority.val"
-    ),
+    "fig-riwayat": Drawing(plots.history, "history", "best_epoch", majority="majority.val"),
     "fig-prediksi": Drawing(
         plots.predictions,
-        images="val_examples.images",
-        labels="val_examples.labels",
-        probability="val_examples.probability",
-        class_names=NAMES,
+        "val_examples.images",
+        "val_examples.labels",
+        "val_examples.probability",
+        NAMES,
     ),
     "fig-roc": Drawing(
         plots.roc,
-        false_positive="roc.false_positive",
-        true_positive="roc.true_positive",
+        "roc.false_positive",
+        "roc.true_positive",
+        NAMES,
         matrix="roc.confusion",
         area="roc.auc",
-        class_names=NAMES,
     ),
-    "fig-kebingungan": Drawing(plots.confusion, "50%", matrix="confusion", class_names=NAMES),
-    "fig-kebocoran": Drawing(plots.leakage, "72%", lesson="leakage"),
+    "fig-kebingungan": Drawing(plots.confusion, NAMES, width="50%", matrix="confusion"),
+    "fig-kebocoran": Drawing(plots.leakage, width="72%", lesson="leakage"),
     # 03_analisis_overfitting
     "fig-kesenjangan": Drawing(
-        plots.gap, epochs="epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"
+        plots.gap, "epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"
     ),
-    "fig-belajar": Drawing(plots.learning_curve, "72%", points="learning_curve"),
-    "fig-keyakinan": Drawing(
-        plots.confidence, "72%", right="confidence.right", wrong="confidence.wrong"
-    ),
+    "fig-belajar": Drawing(plots.learning_curve, width="72%", points="learning_curve"),
+    "fig-keyakinan": Drawing(plots.confidence, "confidence.right", "confidence.wrong", width="72%"),
     "fig-kalibrasi": Drawing(
         plots.reliability,
         before="temperature.reliability_before",
@@ -290,33 +270,29 @@ FIGURES = {
     ),
     "fig-salah-yakin": Drawing(
         plots.predictions,
-        images="confident_errors.images",
-        labels="confident_errors.labels",
-        probability="confident_errors.probability",
-        remarks="confident_errors.remarks",
-        class_names=NAMES,
+        "confident_errors.images",
+        "confident_errors.labels",
+        "confident_errors.probability",
+        "confident_errors.remarks",
+        NAMES,
     ),
-    "fig-hafalan": Drawing(plots.memorisation, "72%", by_epoch="memorisation.by_epoch"),
-    "fig-atribusi": Drawing(
-        pictures.attributions, examples="attribution.examples", class_names=NAMES
-    ),
+    "fig-hafalan": Drawing(plots.memorisation, "memorisation.by_epoch", width="72%"),
+    "fig-atribusi": Drawing(pictures.attributions, "attribution.examples", NAMES),
     # 04_perbaikan
-    "fig-augmentasi": Drawing(
-        plots.augmentations, image="augmentations.image", examples="augmentations.examples"
-    ),
+    "fig-augmentasi": Drawing(plots.augmentations, "augmentations.image", "augmentations.examples"),
     "fig-selisih": Drawing(plots.forest, variants="shown"),
-    "fig-kurva": Drawing(plots.compared_curves, variants="shown", compared="summary.compared"),
+    "fig-kurva": Drawing(plots.compared_curves, "summary.compared", variants="shown"),
     # 05_percobaan
-    "fig-percobaan": Drawing(plots.forest, variants="variants"),
-    "fig-kurva-percobaan": Drawing(plots.compared_curves, variants="variants", compared="compared"),
+    "fig-percobaan": Drawing(plots.forest, "variants"),
+    "fig-kurva-percobaan": Drawing(plots.compared_curves, "variants", "compared"),
     # laporan; its keys begin with the chapter's name in the report
     "fig-ringkasan": Drawing(
         pictures.overview,
-        images="training.samples.images",
-        labels="training.samples.labels",
-        class_names="training.provenance.data.class_names",
-        history="training.history",
-        best_epoch="training.best_epoch",
+        "training.samples.images",
+        "training.samples.labels",
+        f"training.{NAMES}",
+        "training.history",
+        "training.best_epoch",
         majority="training.majority.val",
     ),
 }
@@ -333,29 +309,54 @@ def pick(result: dict, key: str):
 
 
 class Chapter:
-    """One results file (or, for the report as a whole, several) and the sentences about it.
+    """One results file and the sentences about it; for the report as a whole, several.
 
-    name: of the template in notebooks/text; build: the folder whose results/ are read, as in `make
-    report BUILD=…`; parts: chapters whose results the template sees under these names, instead of a
-    results file of its own. `result` is the file's content, or {part: content}. Raises InputError
-    from results.read; a template that names a number which is not there raises
-    jinja2.UndefinedError.
+    name: of the results file, and of the template in notebooks/text; study: of study.open_study, in
+    which the chapter measures. `result` holds what has been recorded, as JSON gives it back, or
+    {part: content}. A template that names a number which is not there raises jinja2.UndefinedError.
     """
 
-    def __init__(self, name: str, build: Path | str = "build", **parts: "Chapter"):
-        self.name = name
+    def __init__(self, name: str, study=None):
+        self.name, self.result = name, {}
+        self._study = study
+        self._files: dict[str, str] = {}  # of the report: {part: name of its results file}
         self._printed: list[dict] = []
-        if parts:
-            self.result = {part: chapter.result for part, chapter in parts.items()}
-            self._files = {part: chapter.name for part, chapter in parts.items()}
-            results.agree({chapter.name: chapter.result for chapter in parts.values()})
-            seen = {part: traced(chapter.result, chapter.name) for part, chapter in parts.items()}
-        else:
-            self.result = results.read(name, build)
-            self._files = {}
-            seen = {"r": traced(self.result, name)}
-        template = _environment().get_template(f"{name}.md.j2")
-        self._macros = template.make_module({**seen, "printed": self._printed})
+        self._macros = None
+
+    @classmethod
+    def read(cls, name: str, build: Path | str = "build") -> "Chapter":
+        """A chapter that was measured before. Raises InputError from results.read."""
+        chapter = cls(name)
+        chapter.result = results.read(name, build)
+        return chapter
+
+    @classmethod
+    def join(cls, name: str, **parts: "Chapter") -> "Chapter":
+        """The report, whose template sees each chapter under its part's name. Raises InputError
+        where they were made from different data or settings.
+        """
+        results.agree({chapter.name: chapter.result for chapter in parts.values()})
+        report = cls(name)
+        report.result = {part: chapter.result for part, chapter in parts.items()}
+        report._files = {part: chapter.name for part, chapter in parts.items()}
+        return report
+
+    def record(self, **measured) -> None:
+        """Add what a section measured to the results file, which is written whole each time."""
+        before = {name: self.result[name] for name in self.result.keys() - {"schema", "provenance"}}
+        results.write(self.name, before | measured, self._study.provenance(), self._study.build)
+        self.result = results.read(self.name, self._study.build)
+        self._macros = None
+
+    def _module(self):
+        """The template's macros, on what has been recorded so far."""
+        if self._macros is None:
+            files_of = self._files or {"r": self.name}
+            bodies = self.result if self._files else {"r": self.result}
+            seen = {part: traced(body, files_of[part]) for part, body in bodies.items()}
+            template = _environment().get_template(f"{self.name}.md.j2")
+            self._macros = template.make_module({**seen, "printed": self._printed})
+        return self._macros
 
     def words(self, macro: str) -> tuple[str, list[dict]]:
         """The Markdown that a macro of the template gives, and the numbers that it printed.
@@ -364,81 +365,76 @@ class Chapter:
         tables keep theirs.
         """
         del self._printed[:]
-        lines = "\n".join(line.strip() for line in getattr(self._macros, macro)().splitlines())
-        paragraphs = [part for part in re.split(r"\n{2,}", lines.strip("\n"))]
+        lines = "\n".join(line.strip() for line in getattr(self._module(), macro)().splitlines())
         joined = [
             part if part.startswith(("|", "1. ", "- ")) else " ".join(part.split())
-            for part in paragraphs
+            for part in re.split(r"\n{2,}", lines.strip("\n"))
         ]
         return "\n\n".join(joined), list(self._printed)
 
     def text(self, *names: str) -> None:
         """Show the texts `text_<name>` as one paragraph."""
-        every = [self.words(f"text_{name}") for name in names]
-        markdown = " ".join(words for words, _ in every if words)
+        texts = [self.words(f"text_{name}") for name in names]
+        markdown = " ".join(words for words, _ in texts if words)
         if markdown:
-            printed = [one for _, printed in every for one in printed]
-            _emit(
-                {"text/markdown": markdown, "text/plain": _plain(markdown)},
-                "prose",
-                printed=printed,
-            )
+            printed = [number for _, numbers in texts for number in numbers]
+            _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose", printed)
 
     def table(self, id: str) -> None:
         """Show the table `id` ("tbl-…") with its caption."""
         macro = id.replace("-", "_")
         markdown, printed = self.words(macro)
         caption, noted = self.words(f"{macro}_caption")
-        keys = sorted({".".join(re.split(r"[.\[]", one["path"])[:2]) for one in printed})
-        shown = _html(markdown).replace(
-            "<table>", f'<table><caption style="text-align: left">{_inline(caption)}</caption>', 1
-        )
-        _emit(
-            {"text/html": shown, "text/markdown": markdown, "text/plain": _plain(markdown)},
-            "table",
-            id=id,
-            caption=caption,
-            source=keys,
-            printed=printed + noted,
-        )
-
-    def _place(self, key: str) -> str:
-        """Where a key of `result` stands: the name of its results file, then the key in it."""
-        part, _, rest = key.partition(".")
-        return f"{self._files[part]}.{rest}" if part in self._files else f"{self.name}.{key}"
+        source = sorted({".".join(re.split(r"[.\[]", n["path"])[:2]) for n in printed})
+        head = f'<table><caption style="text-align: left">{_inline(caption)}</caption>'
+        data = {"text/html": _html(markdown).replace("<table>", head, 1)}
+        data |= {"text/markdown": markdown, "text/plain": _plain(markdown)}
+        _emit(data, "table", printed + noted, id=id, caption=caption, source=source)
 
     def figure(self, id: str) -> None:
         """Draw and show the figure `id` ("fig-…") of FIGURES with its caption and alternative
         text.
         """
         drawing, macro = FIGURES[id], id.replace("-", "_")
-        figure = drawing.function(
-            **{name: pick(self.result, key) for name, key in drawing.keys.items()}
-        )
+        figure = drawing.draw(**{name: pick(self.result, k) for name, k in drawing.keys.items()})
         caption, printed = self.words(f"{macro}_caption")
         alt, noted = self.words(f"{macro}_alt")
-        keys = [self._place(key) for key in drawing.keys.values()]
-        _emit(
-            _pictures(figure, caption, alt),
-            "figure",
-            id=id,
-            caption=caption,
-            alt=alt,
-            width=drawing.width,
-            source=keys,
-            printed=printed + noted,
+        about = {"id": id, "caption": caption, "alt": alt, "width": drawing.width}
+        about["source"] = [self._place(key) for key in drawing.keys.values()]
+        _emit(_pictures(figure, caption, alt), "figure", printed + noted, **about)
+
+    def _place(self, key: str) -> str:
+        """Where a key of `result` stands: the name of its results file, then the key in it."""
+        part, _, rest = key.partition(".")
+        return f"{self._files[part]}.{rest}" if part in self._files else f"{self.name}.{key}"
+
+    def references(self) -> None:
+        """Show, in JupyterLab, the literature that the notebook's cells name by links to #ref-key;
+        its page has such a list anyway.
+        """
+        cells = _cells(files.ROOT / "notebooks" / f"{self.name}.ipynb")
+        cited = sorted({key for cell in cells for key in CITED.findall("".join(cell["source"]))})
+        listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
+        options = ["--citeproc", "--bibliography=pustaka.bib"]
+        folder = str(files.ROOT / "report")
+        shown = pypandoc.convert_text(
+            listed, "html", format="markdown", extra_args=options, cworkdir=folder
         )
+        _emit({"text/html": shown, "text/plain": ", ".join(cited)}, "lab")
+
+
+def _cells(path: Path) -> list[dict]:
+    """The cells of a notebook; none where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
 
 
 def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> None:
     """Show the Markdown cells with a tag of an executed notebook of this build, as they are; a line
     says where there is none.
     """
-    path = files.project() / build / "notebooks" / f"{notebook}.ipynb"
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
     tagged = [
         cell
-        for cell in cells
+        for cell in _cells(files.project() / build / "notebooks" / f"{notebook}.ipynb")
         if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", [])
     ]
     missing = (
@@ -449,38 +445,17 @@ def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> Non
         markdown = "".join(cell["source"])
         _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
     if not tagged:
-        _emit(
-            {"text/markdown": f"*({missing})*", "text/plain": _plain(missing)},
-            "prose",
-            note=_plain(missing),
-        )
-
-
-def references(notebook: str) -> None:
-    """Show, in JupyterLab, the literature that a notebook's cells name by links to #ref-key; its
-    page has such a list anyway.
-    """
-    cells = json.loads(
-        (files.ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8")
-    )["cells"]
-    cited = sorted({key for cell in cells for key in CITED.findall("".join(cell["source"]))})
-    listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
-    options = ["--citeproc", "--bibliography=pustaka.bib"]
-    shown = pypandoc.convert_text(
-        listed, "html", format="markdown", extra_args=options, cworkdir=str(files.ROOT / "report")
-    )
-    _emit({"text/html": shown, "text/plain": ", ".join(cited)}, "lab")
+        data = {"text/markdown": f"*({missing})*", "text/plain": _plain(missing)}
+        _emit(data, "prose", note=_plain(missing))
 
 
 # --- outputs --------------------------------------------------------------------------------------
 
 
-def _emit(data: dict, kind: str, **fields) -> None:
-    display(
-        data,
-        raw=True,
-        metadata={KEY: {"kind": kind, **{k: v for k, v in fields.items() if v is not None}}},
-    )
+def _emit(data: dict, kind: str, printed: list[dict] | None = None, **fields) -> None:
+    mark = {"kind": kind, "printed": printed, **fields}
+    said = {name: value for name, value in mark.items() if value is not None}
+    display(data, raw=True, metadata={KEY: said})
 
 
 def _plain(markdown: str) -> str:
@@ -541,7 +516,5 @@ def cover(report: Chapter, author: dict[str, str], moment: str) -> None:
     }
     named = [(k, escape(v)) for k, v in author.items()] + [("Tanggal", date), *pairs]
     lines = [f"# {title}", subtitle, *(f"**{k}:** {v}" for k, v in named), abstract]
-    _emit(
-        {COVER: json.dumps(content), "text/markdown": "\n\n".join(lines), "text/plain": title},
-        "cover",
-    )
+    markdown = "\n\n".join(lines)
+    _emit({COVER: json.dumps(content), "text/markdown": markdown, "text/plain": title}, "cover")

@@ -1,18 +1,20 @@
-"""How results become words, tables and figures (show.py), and what a template may do."""
+"""How results become words, tables and figures (report/chapter.py), and what a template may do."""
 
 import re
 import time
+from types import SimpleNamespace
 
 import jinja2
 import pytest
 from jinja2 import nodes
 
-from cxr_helpers import show
 from cxr_helpers.engine import files, results
+from cxr_helpers.engine.errors import InputError
+from report import chapter as chapters
 
 TEMPLATES = {
-    path.name: show._environment().parse(path.read_text("utf-8"))
-    for path in sorted(show.TEXTS.glob("*.md.j2"))
+    path.name: chapters._environment().parse(path.read_text("utf-8"))
+    for path in sorted(chapters.TEXTS.glob("*.md.j2"))
 }
 # What a template may say in digits of its own: names, sizes and thresholds, never a result.
 NAMES = re.compile(r"ResNet-18|ChestX-ray14|@\w+|\d+×\d+|9[05]%|0,[59]|\b0\d_\w+|255")
@@ -32,15 +34,18 @@ def test_a_template_holds_no_result_typed_by_hand(name):
 
 @pytest.fixture
 def chapter(tmp_path, monkeypatch):
-    """chapter({macro: template}, key=value, …): a Chapter over these results."""
+    """chapter({macro: template}, key=value, …): a Chapter that has recorded these results."""
     monkeypatch.delenv(files.RESULTS, raising=False)
-    monkeypatch.setattr(show, "TEXTS", tmp_path)
+    monkeypatch.setattr(chapters, "TEXTS", tmp_path)
 
-    def make(macros: dict[str, str], **body) -> show.Chapter:
+    study = SimpleNamespace(provenance=lambda: {"clock": time.time(), "seed": 1}, build=tmp_path)
+
+    def make(macros: dict[str, str], **body) -> chapters.Chapter:
         text = "".join(f"{{% macro {k}() %}}{v}{{% endmacro %}}" for k, v in macros.items())
         (tmp_path / "uji.md.j2").write_text(text, encoding="utf-8")
-        results.write("uji", body, {"clock": time.time()}, tmp_path)
-        return show.Chapter("uji", tmp_path)
+        made = chapters.Chapter("uji", study)
+        made.record(**body)
+        return made
 
     return make
 
@@ -50,7 +55,7 @@ def shown(monkeypatch):
     """What the cells of a notebook would have shown: (data, metadata)."""
     seen = []
     monkeypatch.setattr(
-        show, "display", lambda data, raw, metadata: seen.append((data, metadata["laporan"]))
+        chapters, "display", lambda data, raw, metadata: seen.append((data, metadata["laporan"]))
     )
     return seen
 
@@ -97,3 +102,28 @@ def test_a_table_carries_caption_source_and_numbers(chapter, shown):
     )
     assert (meta["kind"], meta["id"], meta["source"]) == ("table", "tbl-x", ["uji.rows"])
     assert [one["path"] for one in meta["printed"]] == ["uji.rows[0].n", "uji.rows.length"]
+
+
+def test_what_is_recorded_is_written_whole_and_shown_in_the_next_line(chapter, shown, tmp_path):
+    bab = chapter({"text_n": "{{ r.rows[r.at].n | bilangan }}"}, at=1, rows=[])
+    with pytest.raises(jinja2.UndefinedError):
+        bab.text("n")
+    bab.record(rows=[{"n": 1}, {"n": 2}])
+    bab.text("n")
+    bab.record(rows=[{"n": 1}, {"n": 3}], more=[float("nan")])
+    bab.text("n")
+    assert [data["text/markdown"] for data, _ in shown] == ["2", "3"]
+    body = results.read("uji", tmp_path)
+    assert body == bab.result == chapters.Chapter.read("uji", tmp_path).result
+    assert (body["at"], body["rows"][1], body["more"]) == (1, {"n": 3}, [None])
+
+
+def test_a_report_joins_chapters_of_the_same_data_only(chapter, tmp_path):
+    bab = chapter({"a": "{{ satu.n | bilangan }} {{ dua.n | bilangan }}"}, n=7)
+    report = chapters.Chapter.join("uji", satu=bab, dua=bab)
+    words, printed = report.words("a")
+    assert words == "7 7" and [one["path"] for one in printed] == ["uji.n", "uji.n"]
+    other = chapters.Chapter.read("uji", tmp_path)
+    other.name, other.result["provenance"]["seed"] = "lain", 2
+    with pytest.raises(InputError, match="seed"):
+        chapters.Chapter.join("uji", satu=bab, dua=other)
