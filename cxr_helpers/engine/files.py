@@ -31,12 +31,10 @@ def project() -> Path:
         here = Path.cwd()
     except OSError:  # the folder was deleted
         return ROOT
-    clones = (
-        folder
-        for folder in (here, *here.parents)
-        if (folder / "cxr_helpers/engine/files.py").is_file()
-    )
-    return next(clones, ROOT)
+    for folder in (here, *here.parents):
+        if (folder / "cxr_helpers/engine/files.py").is_file():
+            return folder
+    return ROOT
 
 
 def elsewhere() -> str:

@@ -21,9 +21,8 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     exact = Decimal(value) if isinstance(value, (int, float)) else Decimal(float(value))
-    text = format_decimal(
-        exact, format="#,##0" + ("." + "0" * digits if digits else ""), locale=LOCALE
-    )
+    pattern = "#,##0" + ("." + "0" * digits if digits else "")
+    text = format_decimal(exact, format=pattern, locale=LOCALE)
     negative = text.startswith("-") and any(c in text for c in "123456789")
     return ("−" if negative else "") + text.removeprefix("-")
 

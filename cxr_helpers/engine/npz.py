@@ -208,17 +208,16 @@ def _check_names(path: Path, names: tuple[str, ...]) -> None:
     """Refuse names that are no label ("nan": what pandas makes of an empty cell), or that only
     their spelling tells apart.
     """
-    folded = [name.casefold() for name in names]
-    if {"", "nan"} & set(folded):
-        raise InputError(
-            f"Di {path} ada label yang kosong atau nan: isi labelnya, atau buang citranya."
-        )
-    twice = [name for name in names if folded.count(name.casefold()) > 1]
-    if twice:
-        raise InputError(
-            f"Label {twice[0]!r} dan {twice[1]!r} di {path} hanya berbeda huruf besar: "
-            "samakan ejaannya."
-        )
+    spelled: dict[str, str] = {}
+    for name in names:
+        plain = name.casefold()
+        if plain in ("", "nan"):
+            why = "kosong atau nan: isi labelnya, atau buang citranya"
+            raise InputError(f"Di {path} ada label yang {why}.")
+        if plain in spelled:
+            pair = f"{spelled[plain]!r} dan {name!r}"
+            raise InputError(f"Label {pair} di {path} hanya berbeda ejaannya: samakan ejaannya.")
+        spelled[plain] = name
 
 
 # --- a few rows of a large file -------------------------------------------------------------------

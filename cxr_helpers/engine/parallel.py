@@ -88,9 +88,24 @@ def _backend(n_jobs: int, cluster: str, shared: list):
         ):
             yield
         return
+    with _client(cluster) as client:
+        from joblib._dask import DaskDistributedBackend
+
+        class Backend(DaskDistributedBackend):
+            def effective_n_jobs(self, n_jobs: int) -> int:
+                # joblib takes one worker of one thread for no cluster, and would train here instead
+                # of there.
+                return max(2, super().effective_n_jobs(n_jobs))
+
+        with joblib.parallel_config(backend=Backend(client=client, scatter=shared), n_jobs=-1):
+            yield
+
+
+@contextmanager
+def _client(cluster: str):
+    """Connected to a dask scheduler that has workers."""
     try:
         from distributed import Client
-        from joblib._dask import DaskDistributedBackend
     except ImportError:
         raise InputError(
             "CLUSTER memerlukan paket distributed: jalankan `make setup`, lalu ulangi."
@@ -109,15 +124,7 @@ def _backend(n_jobs: int, cluster: str, shared: list):
                 f"CLUSTER={cluster}: tidak ada pekerja. "
                 "Jalankan dask-worker yang terhubung ke penjadwal itu."
             )
-
-        class Backend(DaskDistributedBackend):
-            def effective_n_jobs(self, n_jobs: int) -> int:
-                # joblib takes one worker of one thread for no cluster, and would train here instead
-                # of there.
-                return max(2, super().effective_n_jobs(n_jobs))
-
-        with joblib.parallel_config(backend=Backend(client=client, scatter=shared), n_jobs=-1):
-            yield
+        yield client
 
 
 def train(

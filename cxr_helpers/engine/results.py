@@ -55,13 +55,13 @@ def _commit() -> str:
 @cache
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers or the look of the report."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "tidak terpasang"
-    return found
+            versions[name] = "tidak terpasang"
+    return versions
 
 
 def now() -> str:
@@ -76,34 +76,27 @@ def plain(value):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.generic)):
         return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
-def _by_hand(build: Path | str) -> Path:
-    return files.project() / build / "lab"
-
-
 def folder(build: Path | str = "build") -> Path:
     """Where a notebook hands on: what make collects, or without make the build's lab/."""
-    return Path(os.environ.get(files.RESULTS) or _by_hand(build))
+    return Path(os.environ.get(files.RESULTS) or files.project() / build / "lab")
 
 
 def write(name: str, body: dict, provenance: dict, build: Path | str = "build") -> Path:
     """Write {name}.json whole or not at all where it is handed on; returns its path. `provenance`
     comes from Study.
     """
+    kept = [path for path in files.runs_folder().rglob("*") if path.is_file()]
     finished = {
         **provenance,
         "seconds": round(time.time() - provenance["clock"], 1),
-        "runs_bytes": sum(
-            path.stat().st_size for path in files.runs_folder().rglob("*") if path.is_file()
-        ),
+        "runs_bytes": sum(path.stat().st_size for path in kept),
         "version": VERSION,
         "commit": _commit(),
         "packages": packages(),
@@ -115,12 +108,8 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
     finished["seed_of_nim"] = bool(nim) and finished["seed"] == settings.seed_of(nim)
     path = folder(build) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(
-        plain({"schema": SCHEMA, "provenance": finished, **body}),
-        ensure_ascii=False,
-        indent=1,
-        allow_nan=False,
-    )
+    content = plain({"schema": SCHEMA, "provenance": finished, **body})
+    text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     files.write(path, (text + "\n").encode())
     return path
 
@@ -155,26 +144,23 @@ def agree(bodies: dict[str, dict]) -> None:
     InputError that says in what.
     """
     for what, place in COMMON.items():
-        found: dict[str, list[str]] = {}
+        notebooks: dict[str, list[str]] = {}  # by what stands there, as JSON
         for name, body in bodies.items():
             value = body.get("provenance", {})
             for key in place:
                 value = value.get(key, {})
             if value != {}:
-                found.setdefault(json.dumps(value, sort_keys=True, ensure_ascii=False), []).append(
-                    name
-                )
-        if len(found) > 1:
-            groups = "; ".join(
-                f"{', '.join(names)}: {_short(value)}" for value, names in found.items()
-            )
+                text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+                notebooks.setdefault(text, []).append(name)
+        if len(notebooks) > 1:
+            shown = "; ".join(f"{', '.join(n)}: {_short(text)}" for text, n in notebooks.items())
             raise InputError(
-                f"Hasil yang akan digabungkan berbeda pada {what} ({groups}): "
+                f"Hasil yang akan digabungkan berbeda pada {what} ({shown}): "
                 "hapus dengan `make clean`, lalu jalankan `make report` "
                 "(pelatihan yang tersimpan tidak diulang)."
             )
 
 
-def _short(value: str) -> str:
-    known = json.loads(value)
-    return str(known.get("name", known) if isinstance(known, dict) else known)
+def _short(text: str) -> str:
+    value = json.loads(text)
+    return str(value.get("name", value) if isinstance(value, dict) else value)
