@@ -36,7 +36,13 @@ START, GRACE, LAST_OUTPUT = 120, 3, 10
 # seconds of a box: should its grader be killed before bubblewrap could ask to die with it, it ends
 # all the same
 LIFE = 3600
-PROJECT = "/tmp/proyek"  # what the box sees of this repository: cxr_helpers and inside.py
+PROJECT = "/tmp/proyek"  # what the box sees of this repository, and under which names:
+BESIDE = {
+    "cxr_helpers": "cxr_helpers",
+    "grading/__init__.py": "grading/__init__.py",
+    "grading/exercises.py": "grading/exercises.py",
+    "grading/inside.py": "nilai_dalam.py",
+}
 PASSED_ON = ("LANG", "TZ")
 
 
@@ -118,8 +124,8 @@ def command(
     for place in sorted({sys.base_prefix, sys.prefix, *site.getsitepackages()}):
         if not Path(place).is_relative_to("/usr"):
             seen += ["--ro-bind", place, place]
-    seen += ["--ro-bind", str(files.ROOT / "cxr_helpers"), f"{PROJECT}/cxr_helpers"]
-    seen += ["--ro-bind", str(Path(__file__).with_name("inside.py")), f"{PROJECT}/nilai_dalam.py"]
+    for ours, there in BESIDE.items():
+        seen += ["--ro-bind", str(files.ROOT / ours), f"{PROJECT}/{there}"]
     for place, there in shown.items():
         seen += ["--ro-bind-try", str(place), there]
     seen += ["--dir", "/tmp/kerja", "--dir", "/tmp/home", "--bind", str(sockets), str(sockets)]
@@ -202,11 +208,9 @@ class Kernel:
         )
         project = self.folder / "proyek"
         if not self.boxed:
-            project.mkdir()
-            (project / "nilai_dalam.py").write_bytes(
-                Path(__file__).with_name("inside.py").read_bytes()
-            )
-            (project / "cxr_helpers").symlink_to(files.ROOT / "cxr_helpers")
+            for ours, there in BESIDE.items():
+                (project / there).parent.mkdir(parents=True, exist_ok=True)
+                (project / there).symlink_to(files.ROOT / ours)
         quiet = {
             "stdout": subprocess.DEVNULL,
             "stderr": subprocess.DEVNULL,

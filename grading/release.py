@@ -3,7 +3,7 @@
 
 An instructor's own notebook may hold its answers between `### BEGIN SOLUTION` and `### END
 SOLUTION`: these lines are emptied in what is handed out and kept as pengajar/solusi/<grade_id>.
-Solutions and keys of the repository are never handed out.
+The repository's solutions are never handed out.
 """
 
 import os
@@ -22,13 +22,7 @@ GAP = re.compile(
     r"^([ \t]*)### BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*### END SOLUTION[^\n]*$", re.M | re.S
 )
 LEFT = re.compile(r"###\s*(BEGIN|END)\s+(SOLUTION|HIDDEN)", re.I)
-# Of the repository; those tests run the solutions.
-STAYS = (
-    "grading/solutions/",
-    "grading/keys/",
-    "tests/test_grading_keys.py",
-    "tests/test_exercises.py",
-)
+STAYS = ("grading/solutions/", "tests/test_exercises.py")  # those tests run the solutions
 # without git: what a copy leaves out
 ROUTES = (".git/", ".venv/", "build/", "runs/", "data/", "kumpulan/")
 
@@ -116,10 +110,8 @@ def release(root: Path, out: Path) -> tuple[int, int]:
         (student / name).parent.mkdir(parents=True, exist_ok=True)
         (student / name).write_text(text, encoding="utf-8")
     (teacher / "solusi").mkdir(parents=True)
-    for source, target in ((course.SOLUTIONS, teacher / "solusi"), (course.KEYS, teacher)):
-        for path in sorted((root / source.relative_to(files.ROOT)).glob("*")):
-            if path.suffix in (".py", ".md"):
-                shutil.copy2(path, target / path.name)
+    for path in sorted((root / course.SOLUTIONS.relative_to(files.ROOT)).glob("*.*")):
+        shutil.copy2(path, teacher / "solusi" / path.name)
     for _, solutions in notebooks.values():
         for name, text in solutions.items():
             (teacher / "solusi" / name).write_text(text, encoding="utf-8")
@@ -146,8 +138,5 @@ def main() -> int:
         raise InputError(f"OUT={out} berada di dalam repositori: pilih folder di luarnya.")
     count, asked = release(files.ROOT, out)
     print(f"{out}/mahasiswa: {count} berkas untuk dibagikan, {asked} bagian yang dijawab.")
-    print(
-        f"{out}/pengajar: "
-        f"solusi dan kunci, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan."
-    )
+    print(f"{out}/pengajar: solusi, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan.")
     return 0

@@ -12,10 +12,9 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from cxr_helpers import challenge
 from cxr_helpers.engine import files, results
 from cxr_helpers.engine.errors import InputError
-from grading import answers, package
+from grading import answers, challenge, package
 
 MOST = 20 * 2**20
 GROUP = 3
