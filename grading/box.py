@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -37,12 +38,8 @@ START, GRACE, LAST_OUTPUT = 120, 3, 10
 # all the same
 LIFE = 3600
 PROJECT = "/tmp/proyek"  # what the box sees of this repository, and under which names:
-BESIDE = {
-    "cxr_helpers": "cxr_helpers",
-    "grading/__init__.py": "grading/__init__.py",
-    "grading/exercises.py": "grading/exercises.py",
-    "grading/inside.py": "nilai_dalam.py",
-}
+BESIDE = {n: n for n in ("cxr_helpers", "grading/__init__.py", "grading/exercises.py")}
+BESIDE["grading/inside.py"] = "nilai_dalam.py"
 PASSED_ON = ("LANG", "TZ")
 
 
@@ -91,16 +88,23 @@ def command(
     shown: {folder of ours that the box may read, too: where it sees it}; named: what its
     environment holds besides; cpu: seconds.
     """
-    limits = [
-        f"--as={ADDRESS}",
-        f"--nproc={THREADS}",
-        f"--fsize={FILE_SIZE}",
-        "--core=0",
-        f"--cpu={cpu}",
-    ]
     kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     if not boxed:
         return kernel
+    limits = f"--as={ADDRESS} --nproc={THREADS} --fsize={FILE_SIZE} --core=0 --cpu={cpu}"
+    bounded = f"timeout -s KILL {LIFE} prlimit {limits} --".split()
+    alone = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session "
+    alone += "--cap-drop ALL --clearenv"
+    given = []
+    for name, value in (environment("/tmp/home", PROJECT) | named).items():
+        given += ["--setenv", name, value]
+    seen = [*_system(), *_project(shown), "--bind", str(sockets), str(sockets)]
+    seen += "--remount-ro / --chdir /tmp/kerja".split()
+    return ["bwrap", *alone.split(), *given, *seen, "--", *bounded, *kernel]
+
+
+def _system() -> list[str]:
+    """What the box sees of the computer, read only: programs, libraries, Python."""
     seen = ["--ro-bind", "/usr", "/usr"]
     for link in ("/bin", "/lib", "/lib32", "/lib64", "/sbin"):
         if os.path.islink(link):
@@ -108,52 +112,22 @@ def command(
         elif os.path.isdir(link):
             seen += ["--ro-bind", link, link]
     seen += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    small = ["--size", str(SCRATCH), "--tmpfs"]  # without a size, a tmpfs holds half of the memory
-    seen += [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        *small,
-        "/dev/shm",
-        "--remount-ro",
-        "/dev",
-        *small,
-        "/tmp",
-    ]
+    small = f"--size {SCRATCH} --tmpfs"  # without a size, a tmpfs holds half of the memory
+    seen += f"--proc /proc --dev /dev {small} /dev/shm --remount-ro /dev {small} /tmp".split()
     for place in sorted({sys.base_prefix, sys.prefix, *site.getsitepackages()}):
         if not Path(place).is_relative_to("/usr"):
             seen += ["--ro-bind", place, place]
+    return seen
+
+
+def _project(shown: dict[Path, str]) -> list[str]:
+    """What it sees of ours, read only, and the folders in which it may write."""
+    seen = ["--dir", "/tmp/kerja", "--dir", "/tmp/home"]
     for ours, there in BESIDE.items():
         seen += ["--ro-bind", str(files.ROOT / ours), f"{PROJECT}/{there}"]
     for place, there in shown.items():
         seen += ["--ro-bind-try", str(place), there]
-    seen += ["--dir", "/tmp/kerja", "--dir", "/tmp/home", "--bind", str(sockets), str(sockets)]
-    seen += ["--remount-ro", "/", "--chdir", "/tmp/kerja"]
-    given = [
-        part
-        for name, value in (environment("/tmp/home", PROJECT) | named).items()
-        for part in ("--setenv", name, value)
-    ]
-    alone = (
-        "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session "
-        "--cap-drop ALL --clearenv"
-    ).split()
-    return [
-        "bwrap",
-        *alone,
-        *given,
-        *seen,
-        "--",
-        "timeout",
-        "-s",
-        "KILL",
-        str(LIFE),
-        "prlimit",
-        *limits,
-        "--",
-        *kernel,
-    ]
+    return seen
 
 
 def environment(home: str, project: str) -> dict[str, str]:
@@ -164,8 +138,6 @@ def environment(home: str, project: str) -> dict[str, str]:
         "USER": "mahasiswa",
         "PYTHONPATH": project,
         "OMP_NUM_THREADS": "1",
-    }
-    fixed |= {
         "CXR_THREADS": "1",
         "PYTHONUTF8": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -180,19 +152,12 @@ class Kernel:
     kernel (Ended).
     """
 
-    def __init__(
-        self,
-        boxed: bool = True,
-        shown: dict | None = None,
-        named: dict | None = None,
-        cpu: int = CPU,
-    ):
-        self.boxed, self.more = boxed, (shown or {}, named or {}, cpu)  # as of `command`
+    def __init__(self, boxed: bool = True, shown=(), named=(), cpu: int = CPU):
+        self.boxed, self.more = boxed, (dict(shown), dict(named), cpu)  # as of `command`
 
     def __enter__(self) -> "Kernel":
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="nilai-", dir="/tmp" if os.path.isdir("/tmp") else None)
-        )
+        place = "/tmp" if os.path.isdir("/tmp") else None  # a socket's path must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="nilai-", dir=place))
         self._context = zmq.Context()
         # what is larger is dropped before it fills our memory
         self._context.setsockopt(zmq.MAXMSGSIZE, LARGEST)
@@ -211,14 +176,9 @@ class Kernel:
             for ours, there in BESIDE.items():
                 (project / there).parent.mkdir(parents=True, exist_ok=True)
                 (project / there).symlink_to(files.ROOT / ours)
-        quiet = {
-            "stdout": subprocess.DEVNULL,
-            "stderr": subprocess.DEVNULL,
-            "cwd": str(self.folder),
-        }
-        self._manager.start_kernel(
-            env=environment(str(self.folder), str(project)) | self.more[1], **quiet
-        )
+        quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+        seen = environment(str(self.folder), str(project)) | self.more[1]
+        self._manager.start_kernel(env=seen, cwd=str(self.folder), **quiet)
         self._client = self._manager.client()
         self._client.start_channels()
         try:
@@ -242,10 +202,8 @@ class Kernel:
         finally:
             self._manager.shutdown_kernel(now=True)
             for process in tree:
-                try:
+                with suppress(psutil.Error):
                     process.kill()
-                except psutil.Error:
-                    continue
             psutil.wait_procs(tree, timeout=10)
             self._context.destroy(linger=0)
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -263,13 +221,10 @@ class Kernel:
             raise Ended("kernel mati")
         tree, memory = self._processes(), 0
         for process in tree:
-            try:
+            with suppress(psutil.Error):
                 memory += process.memory_info().rss
-            except psutil.Error:
-                continue
-        if len(tree) > PROCESSES or (
-            self.boxed and any(p.name != "k.json" and p.is_file() for p in self.folder.iterdir())
-        ):
+        left = [p for p in self.folder.iterdir() if p.name != "k.json" and p.is_file()]
+        if len(tree) > PROCESSES or (self.boxed and left):
             raise Ended("melanggar kotak")
         if memory > MEMORY:
             raise Ended("memori")
@@ -300,14 +255,8 @@ class Kernel:
 
     def _wait(self, message: str, seconds: float) -> dict:
         """The reply, once all of its output has come, too: a flood arrives after the reply."""
-        deadline, interrupted, output, looked, reply = (
-            time.monotonic() + seconds,
-            False,
-            0,
-            0.0,
-            None,
-        )
-        idle = False
+        deadline, looked, reply = time.monotonic() + seconds, 0.0, None
+        output, interrupted, idle = 0, False, False
         while True:
             size, done = self._drain(message)
             output, idle = output + size, idle or done
@@ -320,10 +269,8 @@ class Kernel:
                 if found["parent_header"].get("msg_id") == message:
                     if interrupted:
                         raise Ended("waktu habis")
-                    reply, deadline = (
-                        found["content"],
-                        min(deadline, time.monotonic() + LAST_OUTPUT),
-                    )
+                    reply = found["content"]
+                    deadline = min(deadline, time.monotonic() + LAST_OUTPUT)
             except queue.Empty:
                 pass
             now = time.monotonic()

@@ -67,22 +67,16 @@ def make(out: Path, n: int = COUNT, **settings) -> int:
     """Write both files; how many images. settings: of the study whose recipe is the baseline."""
     key = out / "pengajar" / KEY
     known = json.loads(key.read_text(encoding="utf-8")) if key.exists() else {}
-    secret, n = (
-        known.get("secret") or f"{secrets.randbits(BITS):032x}",
-        len(known.get("ids", ())) or n,
-    )
+    secret = known.get("secret") or f"{secrets.randbits(BITS):032x}"
+    n = len(known.get("ids", ())) or n
     ids, images, labels = draw(secret, n)
     if "baseline" not in known:
         study = open_study("phantom", **settings)
         if not training.task(study.config(), study.used, study.weights, study.device).finished:
             print("Pembandingnya, resep mata kuliah, dilatih satu kali.", flush=True)
         guess = probabilities(study, experiments.Experiment(BASELINE), 1, images)
-        known = {
-            "secret": secret,
-            "ids": ids.tolist(),
-            "labels": labels.tolist(),
-            "baseline": guess.tolist(),
-        }
+        arrays = {"ids": ids, "labels": labels, "baseline": guess}
+        known = {"secret": secret} | {name: array.tolist() for name, array in arrays.items()}
         files.write(key, json.dumps(known).encode())
         key.chmod(0o600)
     target = out / "mahasiswa" / "data" / IMAGES
@@ -114,9 +108,8 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["id"], arrays["images"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        raise InputError(
-            f"{path} rusak: salin lagi berkas tantangan yang dibagikan pengajar."
-        ) from None
+        cure = "salin lagi berkas tantangan yang dibagikan pengajar."
+        raise InputError(f"{path} rusak: {cure}") from None
 
 
 def probabilities(
@@ -152,9 +145,8 @@ def predict(study: Study, experiment: experiments.Experiment, seeds: int = 1) ->
             f"Citra tantangan berukuran {images.shape[1]} piksel, "
             f"studi ini {study.used.source.size}: pakai SIZE=28."
         )
-    answer = pd.DataFrame(
-        {"id": ids, "probability": probabilities(study, experiment, seeds, images)}
-    )
+    predicted = probabilities(study, experiment, seeds, images)
+    answer = pd.DataFrame({"id": ids, "probability": predicted})
     target = results.folder(study.build) / ANSWER
     target.parent.mkdir(parents=True, exist_ok=True)
     files.write(target, answer.to_csv(index=False, float_format="%.8f").encode())
@@ -190,16 +182,11 @@ def load(folder: Path | None) -> Key | None:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         public = [int(token(body["secret"], f"half {one}"), 16) % 2 == 0 for one in body["ids"]]
-        return Key(
-            tuple(body["ids"]),
-            np.array(body["labels"]),
-            np.array(body["baseline"]),
-            np.array(public),
-        )
+        values = map(np.array, (body["labels"], body["baseline"], public))
+        return Key(tuple(body["ids"]), *values)
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{path} rusak: ambil lagi salinannya, atau buat tantangan baru."
-        ) from None
+        cure = "ambil lagi salinannya, atau buat tantangan baru."
+        raise InputError(f"{path} rusak: {cure}") from None
 
 
 def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
@@ -222,10 +209,8 @@ def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
         except ValueError:
             value = np.nan
         if not 0 <= value <= 1:
-            return (
-                {},
-                f"{ANSWER}: probability untuk {ascii(name)[:30]} bukan bilangan dari 0 sampai 1",
-            )
+            shown = ascii(name)[:30]
+            return {}, f"{ANSWER}: probability untuk {shown} bukan bilangan dari 0 sampai 1"
         if name in values:
             return {}, f"{ANSWER}: id {ascii(name)[:30]} ada dua kali"
         values[name] = value
@@ -235,21 +220,19 @@ def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
 def fitted(values: dict[str, float], key: Key) -> tuple[np.ndarray | None, str]:
     """The answer in the key's order, or why it is none."""
     missing = [one for one in key.ids if one not in values]
-    if missing or len(values) != len(key.ids):
-        return (
-            None,
-            f"{ANSWER}: "
-            f"{len(missing)} id tidak ada, {len(values) - len(key.ids) + len(missing)} id asing",
-        )
+    strange = len(values) - len(key.ids) + len(missing)
+    if missing or strange:
+        return None, f"{ANSWER}: {len(missing)} id tidak ada, {strange} id asing"
     return np.array([values[one] for one in key.ids]), ""
 
 
 # --- ranking --------------------------------------------------------------------------------------
 
 
-def count(
-    path: Path, given: list[tuple[str, np.ndarray]]
-) -> dict[str, tuple[np.ndarray, int, int]]:
+Counted = dict[str, tuple[np.ndarray, int, int]]
+
+
+def count(path: Path, given: list[tuple[str, np.ndarray]]) -> Counted:
     """{student: (the answer that counts, how many counted, how many were over the limit)} of
     answers, oldest first.
 
@@ -268,11 +251,11 @@ def count(
         if rounded in mine[:MOST]:
             last[student] = rounded  # also one that was handed in before
     files.write(path, json.dumps(kept).encode())
-    found = {who: np.array(last.get(who, all_[:MOST][-1])) for who, all_ in kept.items()}
-    return {
-        who: (found[who], min(len(all_), MOST), max(0, len(all_) - MOST))
-        for who, all_ in kept.items()
-    }
+    counted = {}
+    for who, mine in kept.items():
+        counts = min(len(mine), MOST), max(0, len(mine) - MOST)
+        counted[who] = (np.array(last.get(who, mine[:MOST][-1])), *counts)
+    return counted
 
 
 def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
@@ -288,12 +271,10 @@ def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
         BASELINE: logit(np.clip(key.baseline[rows], EDGE, 1 - EDGE)),
         MAJORITY: np.zeros(len(labels)),
     }
-    auc = {
-        who: float(evaluation.area_under_curve(one, labels))
-        for who, one in (scores | beside).items()
-    }
+    everyone = scores | beside
+    auc = {who: float(evaluation.area_under_curve(one, labels)) for who, one in everyone.items()}
     first, found = max(scores, key=auc.get, default=None), []
-    for who, one in (scores | beside).items():
+    for who, one in everyone.items():
         place = None if who in beside else 1 + sum(auc[other] > auc[who] for other in scores)
         level = False
         if who in scores:

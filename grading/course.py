@@ -40,10 +40,8 @@ def load(
     every = tuple(answers.chapter(path) for path in sorted(notebooks.glob("0*.ipynb")))
     chapters = tuple(one for one in every if one.asked)
     if not chapters:
-        raise InputError(
-            f"Tidak ada jawaban yang diminta di {notebooks}: "
-            "tandai selnya dengan `# JAWABAN: nama`."
-        )
+        cure = "tandai selnya dengan `# JAWABAN: nama`."
+        raise InputError(f"Tidak ada jawaban yang diminta di {notebooks}: {cure}")
     places = [own_keys / "solusi", solutions] if own_keys else [solutions]
     solved, rubrics, probes = {}, {}, {}
     for name, asked in ((n, asked) for chapter in chapters for n, asked in chapter.asked.items()):
@@ -54,14 +52,8 @@ def load(
             if not asked.essay:
                 own = _first([own_keys] if own_keys else [], f"{name}.py")
                 probes[name] = marking.probe(asked, text, own)
-    said = json.dumps(
-        [
-            [c.steps for c in chapters],
-            [vars(a) for c in chapters for a in c.asked.values()],
-            solved,
-            probes,
-        ]
-    )
+    parts = [vars(asked) for chapter in chapters for asked in chapter.asked.values()]
+    said = json.dumps([[chapter.steps for chapter in chapters], parts, solved, probes])
     return Course(chapters, solved, rubrics, probes, hashlib.sha256(said.encode()).hexdigest())
 
 

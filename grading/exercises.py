@@ -7,6 +7,7 @@ still `...` is said to be open, and an error in an answer is told in one line.
 """
 
 import copy
+import inspect
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ VISIBLE = 0  # the seed of the cases that `periksa` tries
 class Case:
     """One call of an answer. what: is tried, in Indonesian; given: its arguments; wrong: what to
     say of another value; mistakes: {what to say: the value that a usual mistake gives}; reached:
-    what of the value is compared, where several are equally good.
+    of value and arguments gives what is compared, where several values are equally good.
     """
 
     what: str
@@ -37,7 +38,7 @@ class Case:
     expected: object
     wrong: str
     mistakes: dict[str, object] = field(default_factory=dict)
-    reached: Callable = lambda value: value
+    reached: Callable | None = None
 
 
 EXERCISES: dict[str, Callable[[Generator], Iterator[Case]]] = {}
@@ -51,14 +52,27 @@ def _exercise(name: str) -> Callable:
     return keep
 
 
-def values(name: str, answer: Callable, seed: int) -> dict[str, list[Callable]]:
-    """{what is tried: functions that give the answer's values}, for a hidden test."""
-    found = {}
+def probe(name: str, answer: str, seed: int) -> str:
+    """The program of a hidden test (see marking) of the function called `answer`: calls with their
+    arguments written out, so that it takes no expected value and no import of ours along.
+    """
+    program, calls = ["import numpy as np"], {}
     for case in EXERCISES[name](np.random.default_rng(seed)):
-        found.setdefault(case.what, []).append(
-            lambda case=case: case.reached(answer(*copy.deepcopy(case.given)))
-        )
-    return {what: lambda calls=calls: [call() for call in calls] for what, calls in found.items()}
+        given = ", ".join(map(_literal, case.given))
+        call = f"{answer}({given})"
+        if case.reached is not None:
+            program[1:] = [inspect.getsource(case.reached)]
+            call = f"{case.reached.__name__}({call}, {given})"
+        calls.setdefault(case.what, []).append(call)
+    for what, texts in calls.items():
+        program.append(f"hasil[{what!r}] = lambda: [{', '.join(texts)}]")
+    return "\n".join(program)
+
+
+def _literal(value) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"__import__('torch').tensor({value.tolist()})"
+    return f"np.array({value.tolist()})" if isinstance(value, np.ndarray) else repr(value)
 
 
 def periksa(name: str, answer: Callable) -> None:
@@ -101,7 +115,8 @@ def _wrong(case: Case, value) -> str:
         wanted = "teks" if text else "tensor (lihat keepdim=True)" if tensor else "bilangan"
         shape = f" berbentuk {tuple(np.shape(case.expected))}" if np.ndim(case.expected) else ""
         return f"yang dikembalikan {_kind(value)}; yang diminta {wanted}{shape}."
-    if _close(case.reached(value), case.expected):
+    compared = case.reached(value, *case.given) if case.reached else value
+    if _close(compared, case.expected):
         return ""
     for words, mistaken in case.mistakes.items():
         if _close(value, mistaken):
@@ -236,16 +251,15 @@ def _best_threshold(rng: Generator) -> Iterator[Case]:
     for what, (n, up) in _pairs(sizes):
         logits, labels = _logits(rng, n, up)
         curve = evaluation.roc(logits, labels)
-
-        def youden(value, logits=logits, labels=labels) -> float:
-            counts = evaluation.confusion(logits, labels, float(value))
-            point = evaluation.operating_point(counts)
-            return float(point["sensitivity"] + point["specificity"] - 1)
-
         best = float((curve["true_positive"] - curve["false_positive"]).max())
         wrong = "indeks Youden di sana belum yang terbesar: cobalah setiap logit, bukan "
         wrong += "probabilitas, sebagai ambang; kelas 1 diputuskan bila logit > ambang."
-        yield Case(what, (logits, labels), best, wrong, reached=youden)
+        yield Case(what, (logits, labels), best, wrong, reached=_youden)
+
+
+def _youden(threshold: float, logits: np.ndarray, labels: np.ndarray) -> float:
+    positive = logits > float(threshold)
+    return float(positive[labels == 1].mean() - positive[labels == 0].mean())
 
 
 # --- 03 Analisis overfitting ----------------------------------------------------------------------
