@@ -69,15 +69,10 @@ def retrain(handin: package.Handin, studies: claims.Studies, boxed: bool) -> str
     """Train one of the runs handed in, drawn by the hand-in's own digest, again: what came of it,
     in Indonesian.
     """
-    runs = [
-        path
-        for path in handin.files
-        if f"/{path}".endswith("/info.json") and "/runs/" in f"/{path}"
-    ]
-    keys = {path.split("/")[-2] for path in runs}
-    for key in sorted(
-        keys, key=lambda key: hashlib.sha256((handin.digest + key).encode()).digest()
-    ):
+    paths = [path.split("/") for path in handin.files]
+    keys = {parts[-2] for parts in paths if parts[-1] == "info.json" and "runs" in parts[:-2]}
+    order = {hashlib.sha256((handin.digest + key).encode()).digest(): key for key in keys}
+    for _, key in sorted(order.items()):
         try:
             if said := _of_key(handin, key, studies, boxed):
                 return f"{key}{said}"

@@ -57,18 +57,15 @@ class Ended(Exception):
 
 def refusal() -> str | None:
     """Why the box cannot be used here and how to cure it (Indonesian, one line), or None."""
-    cure = (
-        "atau jalankan dengan TANPA_KOTAK=1 (kode mahasiswa berjalan dengan hak akses Anda, "
-        "dan setiap hasil ditandai)."
-    )
+    cure = "atau jalankan dengan TANPA_KOTAK=1 (kode mahasiswa berjalan dengan hak akses Anda, "
+    cure += "dan setiap hasil ditandai)."
     if sys.platform != "linux":
         return f"Kotak (bubblewrap) hanya ada di Linux: menilailah di Linux atau WSL, {cure}"
     for program, package in (("bwrap", "bubblewrap"), ("prlimit", "util-linux")):
         if shutil.which(program) is None:
             return f"{program} belum terpasang: jalankan `sudo apt-get install {package}`, {cure}"
-    tried = subprocess.run(
-        ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, text=True
-    )
+    ask = "bwrap --unshare-all --ro-bind / / true".split()
+    tried = subprocess.run(ask, capture_output=True, text=True)
     if tried.returncode:
         why = (tried.stderr.strip().splitlines() or ["tanpa pesan"])[-1][:120]
         return (
@@ -294,8 +291,6 @@ class Kernel:
             except queue.Empty:
                 break
             size += len(str(found["content"]))
-            idle = (
-                found["content"].get("execution_state") == "idle"
-                and found["parent_header"].get("msg_id") == message
-            )
+            ours = found["parent_header"].get("msg_id") == message
+            idle = ours and found["content"].get("execution_state") == "idle"
         return size, idle

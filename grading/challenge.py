@@ -90,10 +90,8 @@ def main() -> int:
     out = release.handed_out()
     n = make(out, preset=get("PRESET") or "auto", weights=get("WEIGHTS") or "auto")
     print(f"{out}/mahasiswa/data/{IMAGES}: {n} citra tanpa label, untuk dibagikan.")
-    print(
-        f"{out}/pengajar/{KEY}: "
-        f"rahasia dan label, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan."
-    )
+    use = f"untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan."
+    print(f"{out}/pengajar/{KEY}: rahasia dan label, {use}")
     return 0
 
 
@@ -141,10 +139,8 @@ def predict(study: Study, experiment: experiments.Experiment, seeds: int = 1) ->
         return None
     ids, images = read(path)
     if images.shape[1:] != study.used.test.images.shape[1:]:
-        raise InputError(
-            f"Citra tantangan berukuran {images.shape[1]} piksel, "
-            f"studi ini {study.used.source.size}: pakai SIZE=28."
-        )
+        sizes = f"{images.shape[1]} piksel, studi ini {study.used.source.size}"
+        raise InputError(f"Citra tantangan berukuran {sizes}: pakai SIZE=28.")
     predicted = probabilities(study, experiment, seeds, images)
     answer = pd.DataFrame({"id": ids, "probability": predicted})
     target = results.folder(study.build) / ANSWER
@@ -152,10 +148,8 @@ def predict(study: Study, experiment: experiments.Experiment, seeds: int = 1) ->
     files.write(target, answer.to_csv(index=False, float_format="%.8f").encode())
     # which predicts them once more
     when = "" if target.parent.name == "results" else " sesudah make report dijalankan"
-    print(
-        f"Prediksi {len(answer)} citra tantangan dengan “{experiment.title}” ikut dikumpulkan "
-        f"oleh make kumpul{when}."
-    )
+    said = f"Prediksi {len(answer)} citra tantangan dengan “{experiment.title}”"
+    print(f"{said} ikut dikumpulkan oleh make kumpul{when}.")
     return target
 
 

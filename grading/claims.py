@@ -31,9 +31,7 @@ COMPARED = {
 }
 CLOSE = 1e-6
 WEIGHTS = ("random", "imagenet", "gabor")
-UNCHECKED = (
-    "Baris notebook 04 dan 05 tidak dapat diperiksa: config.json pelatihannya tidak dikumpulkan."
-)
+UNCHECKED = "Baris notebook 04 dan 05 tidak dapat diperiksa: config.json-nya tidak dikumpulkan."
 ARRAY = 64 * 2**20  # bytes of one array of predictions.npz, as they come out
 
 
@@ -103,9 +101,8 @@ class Studies:
         """
         data = provenance["data"]
         kind, size, preset = str(data["kind"]), int(data["size"]), str(provenance["preset"]["name"])
-        kind = (
-            kind if kind in ("phantom", "chestmnist") else str(data.get("collection") or "").lower()
-        )
+        if kind not in ("phantom", "chestmnist"):
+            kind = str(data.get("collection") or "").lower()
         # a report may name anything, also a path of ours
         if kind not in FLAGS and kind != "phantom":
             raise InputError("laporan itu memakai data yang tidak dikenal di sini")

@@ -57,9 +57,7 @@ def who(handin: package.Handin, path: Path) -> tuple[list[str], list[str], str]:
     """
     try:
         manifest = package.manifest(handin)[1]
-        nims, names = (
-            [package.clean(one)[:100] for one in manifest[key]][:3] for key in ("nims", "names")
-        )
+        nims, names = ([package.clean(x)[:100] for x in manifest[k][:3]] for k in ("nims", "names"))
         if nims:
             return nims, names, package.clean(manifest["made"])[:40]
     except (KeyError, TypeError):
@@ -121,10 +119,8 @@ def _chapter(
 def handins(folder: Path) -> list[Path]:
     """What lies in KUMPULAN, one entry a hand-in. Raises InputError."""
     if not folder.is_dir():
-        raise InputError(
-            f"KUMPULAN={folder}: folder itu tidak ada. "
-            "Kumpulkan ZIP atau folder mahasiswa di satu folder."
-        )
+        cure = "Kumpulkan ZIP atau folder mahasiswa di satu folder."
+        raise InputError(f"KUMPULAN={folder}: folder itu tidak ada. {cure}")
     visible = [p for p in sorted(folder.iterdir()) if not p.name.startswith((".", "__MACOSX"))]
     found = [path for path in visible if not path.is_symlink()]
     known = (".zip", ".ipynb", *package.OTHER_ARCHIVES)
@@ -229,9 +225,9 @@ def _safely(
 def latest(records: dict[Path, Record]) -> list[Record]:
     """One hand-in a student: of several the newest that can be read; the others are said."""
     chosen: dict[str, Record] = {}
-    for record in sorted(
-        records.values(), key=lambda r: (r.status == "dinilai", pages.moment(r.made), r.name)
-    ):
+    by_name = sorted(records.values(), key=lambda record: record.name)
+    by_time = sorted(by_name, key=lambda record: pages.moment(record.made))
+    for record in sorted(by_time, key=lambda record: record.status == "dinilai"):
         before = chosen.get(record.student)
         if before is not None:
             record.remarks.append(f"kumpulan lain dari NIM yang sama tidak dinilai: {before.name}")
@@ -280,8 +276,6 @@ def main() -> int:
         pages.challenge_board(out, list(records.values()), key, limit)
     pages.write(out, chosen, course, limit)
     words = f"{now} kumpulan dinilai" if now else "Tidak ada kumpulan baru"
-    print(
-        f"{words}; {len(chosen)} mahasiswa atau kelompok: "
-        f"{out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html"
-    )
+    where = f"{out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html"
+    print(f"{words}; {len(chosen)} mahasiswa atau kelompok: {where}")
     return 0

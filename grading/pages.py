@@ -75,9 +75,8 @@ def _cell(value) -> str:
 
 def table(rows: list[list]) -> bytes:
     stream = io.StringIO()
-    csv.writer(stream, delimiter=";", lineterminator="\r\n").writerows(
-        [_cell(value) for value in row] for row in rows
-    )
+    writer = csv.writer(stream, delimiter=";", lineterminator="\r\n")
+    writer.writerows([_cell(value) for value in row] for row in rows)
     return stream.getvalue().encode("utf-8-sig", "replace")
 
 

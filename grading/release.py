@@ -112,10 +112,8 @@ def handed_out() -> Path:
     """OUT, the folder of an earlier `make tugas`. Raises InputError."""
     given = os.environ.get("OUT") or ""
     if not (given and all((Path(given) / name).is_dir() for name in ("mahasiswa", "pengajar"))):
-        raise InputError(
-            f"OUT={given} bukan folder dari `make tugas`. "
-            "Jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi."
-        )
+        cure = "Jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi."
+        raise InputError(f"OUT={given} bukan folder dari `make tugas`. {cure}")
     return Path(given).resolve()
 
 

@@ -32,15 +32,11 @@ def people(names: str, nims: str) -> tuple[list[str], list[str]]:
         raise InputError(f"NIM memuat {len(who[1])} nomor: {most}")
     bad = [nim for nim in who[1] if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.\-]{0,31}", nim)]
     if bad or len(set(who[1])) < len(who[1]):
-        raise InputError(
-            f"NIM {', '.join(bad) or nims} tidak dapat dipakai: "
-            "tulis angka dan huruf, dipisahkan koma, tiap NIM sekali."
-        )
+        cure = "tulis angka dan huruf, dipisahkan koma, tiap NIM sekali."
+        raise InputError(f"NIM {', '.join(bad) or nims} tidak dapat dipakai: {cure}")
     if len(who[0]) != len(who[1]):
-        raise InputError(
-            f"NAME memuat {len(who[0])} nama dan NIM {len(who[1])} nomor: "
-            "tulis sama banyak, dipisahkan koma."
-        )
+        said = f"NAME memuat {len(who[0])} nama dan NIM {len(who[1])} nomor"
+        raise InputError(f"{said}: tulis sama banyak, dipisahkan koma.")
     return who[0], who[1]
 
 
@@ -119,10 +115,9 @@ def _runs(lacks: list[str], build: Path) -> dict[str, bytes]:
 def _git(root: Path) -> list[dict]:
     """Who committed what, newest first; [] where there is no repository."""
     log = "log -n 500 --date=iso-strict --format=%H%x1f%an%x1f%ad%x1f%s"
+    ask = ["git", "-C", str(root), *log.split()]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *log.split()], capture_output=True, check=True
-        )
+        done = subprocess.run(ask, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return []
     lines = done.stdout.decode("utf-8", "replace").splitlines()
@@ -139,10 +134,8 @@ def pack(
     who, numbers = people(names, nims)
     lacks, packed = missing(root, build, names, nims)
     if lacks and not unfinished:
-        raise InputError(
-            "\n  - ".join(["belum lengkap:", *lacks])
-            + "\nLengkapi, atau kumpulkan apa adanya dengan BELUM=1."
-        )
+        listed = "\n  - ".join(["belum lengkap:", *lacks])
+        raise InputError(f"{listed}\nLengkapi, atau kumpulkan apa adanya dengan BELUM=1.")
     manifest = {
         "schema": SCHEMA,
         "names": who,
