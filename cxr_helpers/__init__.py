@@ -21,9 +21,7 @@ folds.py               notebooks 03 and 04: folds of whole patients
 pretraining.py         notebook 04: all labels of the file, then the pair
 verdicts.py            notebook 04: what may be said of each remedy
 reference.py           notebook 04: the reference study that ships with the package
-exercises.py           notebooks 01–04: periksa, the checks of the exercises
 experiments.py         notebook 05: a student's own idea, trained, checked and compared
-challenge.py           notebook 05: the class's challenge
 plots.py, pictures.py  all notebooks: figures from plain data
 widgets.py, live.py    all notebooks: live panels
 laboratory.py          notebook 04: choose, predict, train, see

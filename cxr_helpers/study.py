@@ -5,7 +5,7 @@ in it (notebook 05).
 import sys
 from pathlib import Path
 
-from cxr_helpers import challenge, experiments, live
+from cxr_helpers import experiments, live
 from cxr_helpers.engine import owncode
 from cxr_helpers.engine.indonesian import percent
 from cxr_helpers.setup import Setup, from_root, open_setup
@@ -61,12 +61,6 @@ class Study(Setup):
         and figures.
         """
         return live.shown(experiments.compare(self, results))
-
-    def predict_challenge(self, experiment: experiments.Experiment, seeds: int = 1) -> None:
-        """Predict the class's challenge with one experiment, for `make kumpul` to take along; see
-        challenge.predict.
-        """
-        challenge.predict(self, experiment, seeds)
 
     def load(self, path: str | Path) -> owncode.Own:
         """What a Python file of one's own defines, read once; a relative path counts from the

@@ -1,7 +1,8 @@
 """Hand in and grade: what an instructor uses (README, section "Menilai").
 
-Run as `python -m grading.<command>`.
+Run as `python -m grading WORD`.
 
+exercises.py  `periksa`, the exercises of notebooks 01–04 and their hidden tests
 submit.py     `make kumpul`: checks a student's work and packs it
 release.py    `make tugas`: what is handed out and what stays
 bundle.py     `make bundel`: that with all packages, for no network
@@ -13,8 +14,8 @@ marking.py    runs answers in the box and judges, outside of it, what they gave
 claims.py     whether the numbers of a report follow from the predictions handed in; whose
               predictions they are
 again.py      claimed runs trained again in the box, a student's own code included
-challenge.py  `make tantangan`: images whose labels only the key holds; the ranking of what was
-              predicted for them
+challenge.py  `make tantangan`: images whose labels only the key holds, predicted in notebook 05,
+              and their ranking
 
 Covered: code that loops, forks, swallows interrupts, eats memory, floods its output, kills its
 kernel, looks for files or the network, or returns an object that equals everything; broken, hostile

@@ -51,12 +51,9 @@ def drawn(
     """Whose training is done again: nobody's ("0"), all ("all"), or as many as an hour holds ("1"),
     in an unforeseeable order.
     """
-    able = [
-        one
-        for one, claim in claimed.items()
-        if claim.status in ("cocok", "tidak cocok") and claim.key
-    ]
-    order = sorted(able, key=lambda one: hashlib.sha256(f"{salt}{one}".encode()).hexdigest())
+    checked = ("cocok", "tidak cocok")
+    able = [who for who, claim in claimed.items() if claim.status in checked and claim.key]
+    order = sorted(able, key=lambda who: hashlib.sha256(f"{salt}{who}".encode()).hexdigest())
     if ulang == "all":
         return order
     chosen: list[str] = []
@@ -72,69 +69,48 @@ def retrain(handin: package.Handin, studies: claims.Studies, boxed: bool) -> str
     """Train one of the runs handed in, drawn by the hand-in's own digest, again: what came of it,
     in Indonesian.
     """
-    keys = {
-        path.split("/")[-2]
-        for path in handin.files
-        if path.endswith("/info.json") and "/runs/" in f"/{path}"
-    }
-    body = package.results(handin, "02_pelatihan")
-    for key in sorted(
-        keys, key=lambda one: hashlib.sha256((handin.digest + one).encode()).hexdigest()
-    ):
+    paths = [path.split("/") for path in handin.files]
+    keys = {parts[-2] for parts in paths if parts[-1] == "info.json" and "runs" in parts[:-2]}
+    order = {hashlib.sha256((handin.digest + key).encode()).digest(): key for key in keys}
+    for _, key in sorted(order.items()):
         try:
-            identity = claims.read_json(claims.content(handin, key, "config.json"))
-            kept = claims.arrays(claims.content(handin, key, "predictions.npz") or b"")[
-                "test_best"
-            ].astype(np.float64)
-            given = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in identity["config"].items()
-            }
-            config, study = TrainConfig(**given), studies.get(body["provenance"])
-            if config.epochs > EPOCHS * study.preset.epochs or (config.own and not boxed):
-                continue  # no student decides how long an instructor's computer works
-            if (
-                identity["data"] != study.used.fingerprint
-                or identity["weights"] != study.weights.digest
-            ):
-                continue
-            seconds = float(
-                claims.read_json(claims.content(handin, key, "info.json")).get("seconds", 0)
-            )
-            emulated = config.precision == "bfloat16" and not runtime.native_bfloat16(
-                torch.device("cpu")
-            )
-            if emulated:
-                config, seconds = replace(config, precision="float32"), FASTER * seconds
-            said = _again(
-                config,
-                int(identity["threads"] or 1),
-                study,
-                kept,
-                min(max(LEAST, SLOWER * seconds), MOST),
-                boxed,
-            )
-            instead = (
-                " (dengan float32, karena prosesor ini tidak mengenal bfloat16)" if emulated else ""
-            )
-            return f"{key}{' (kode sendiri)' if config.own else ''}: {said}{instead}"
+            if said := _of_key(handin, key, studies, boxed):
+                return f"{key}{said}"
         except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
             return f"{key}: tidak dapat diulang ({type(error).__name__})"
-    return "tidak dapat diulang: tidak ada pelatihan pada data itu dan dari bobot itu" + (
-        "" if boxed else " tanpa kode sendiri"
-    )
+    without = "" if boxed else " tanpa kode sendiri"
+    return f"tidak dapat diulang: tidak ada pelatihan pada data itu dan dari bobot itu{without}"
+
+
+def _of_key(handin: package.Handin, key: str, studies: claims.Studies, boxed: bool) -> str | None:
+    """What came of the run `key`; None where it is not one that may be trained again."""
+    identity = claims.read_json(claims.content(handin, key, "config.json"))
+    kept = claims.predictions(handin, key)
+    body = package.results(handin, "02_pelatihan")
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in identity["config"].items()}
+    config, study = TrainConfig(**given), studies.get(body["provenance"])
+    if config.epochs > EPOCHS * study.preset.epochs or (config.own and not boxed):
+        return None  # no student decides how long an instructor's computer works
+    ours = (study.used.fingerprint, study.weights.digest)
+    if (identity["data"], identity["weights"]) != ours:
+        return None
+    info = claims.read_json(claims.content(handin, key, "info.json"))
+    seconds, said = float(info.get("seconds", 0)), " (kode sendiri): " if config.own else ": "
+    instead = ""
+    if config.precision == "bfloat16" and not runtime.native_bfloat16(torch.device("cpu")):
+        config, seconds = replace(config, precision="float32"), FASTER * seconds
+        instead = " (dengan float32, karena prosesor ini tidak mengenal bfloat16)"
+    limit = min(max(LEAST, SLOWER * seconds), MOST)
+    return said + _again(config, int(identity["threads"] or 1), study, kept, limit, boxed) + instead
 
 
 def _places(boxed: bool) -> tuple[dict[Path, str], dict[str, str]]:
     """({folder of ours: where the box shows it}, the environment that names them)."""
-    cache = Path(
-        os.environ.get("TORCH_HOME")
-        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch"
-    )
-    there = {files.data_folder().resolve(): "/tmp/data", cache: "/tmp/torch"}
-    seen = dict(
-        zip((files.DATA, "TORCH_HOME"), there.values() if boxed else map(str, there), strict=True)
-    )
-    return there, seen
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    torch_home = Path(os.environ.get("TORCH_HOME") or caches / "torch")
+    shown = {files.data_folder().resolve(): "/tmp/data", torch_home: "/tmp/torch"}
+    data, weights = shown.values() if boxed else map(str, shown)
+    return shown, {files.DATA: data, "TORCH_HOME": weights}
 
 
 def _again(
@@ -148,13 +124,11 @@ def _again(
         "preset": study.preset.name,
         "device": "cpu",
         "size": source.size,
+        "classes": ",".join(study.used.classes),
+        "precision": config.precision,
     }
-    settings |= {"classes": ",".join(study.used.classes), "precision": config.precision}
-    given = {
-        "study": settings,
-        "threads": min(max(threads, 1), os.cpu_count() or 1),
-        "config": asdict(config),
-    }
+    threads = min(max(threads, 1), os.cpu_count() or 1)
+    given = {"study": settings, "threads": threads, "config": asdict(config)}
     shown, named = _places(boxed)
     try:
         with box.Kernel(boxed, shown, named, CPU) as kernel:
@@ -179,29 +153,22 @@ def agreement(logits: np.ndarray, kept: np.ndarray, study: Study) -> str:
     """How predictions of a training done again stand to those handed in, both (N,)."""
     if np.array_equal(logits, kept):
         return "sama bit demi bit"
-    auc = [
-        float(evaluation.area_under_curve(one, study.used.test.labels)) for one in (logits, kept)
-    ]
-    spread = (
-        _spread() if study.preset.train is None and study.used.source.kind == "phantom" else None
-    )
+    labels = study.used.test.labels
+    auc = [float(evaluation.area_under_curve(given, labels)) for given in (logits, kept)]
+    like_reference = study.preset.train is None and study.used.source.kind == "phantom"
+    spread = _spread() if like_reference else None
     if spread is None:
         shown = " dan ".join(indonesian.number(value, 4) for value in auc)
         return f"berbeda (AUC uji {shown}); sebaran antarseed untuk ukuran ini tidak diketahui"
-    return (
-        "dalam sebaran antarseed"
-        if abs(auc[0] - auc[1]) <= spread
-        else "TIDAK COCOK, di luar sebaran antarseed"
-    )
+    if abs(auc[0] - auc[1]) <= spread:
+        return "dalam sebaran antarseed"
+    return "TIDAK COCOK, di luar sebaran antarseed"
 
 
 def _spread() -> float | None:
     """How far two seeds of the reference study's baseline lie apart in AUC, at 95%."""
-    each = next(
-        (row["each"]["auc"] for row in reference.read()["variants"] if row["name"] == "baseline"),
-        (),
-    )
-    auc = np.array(list(each))
-    return (
-        float(t.ppf(0.975, len(auc) - 1) * auc.std(ddof=1) * np.sqrt(2)) if len(auc) > 2 else None
-    )
+    variants = {row["name"]: row for row in reference.read()["variants"]}
+    auc = np.array(variants["baseline"]["each"]["auc"] if "baseline" in variants else [])
+    if len(auc) <= 2:
+        return None
+    return float(t.ppf(0.975, len(auc) - 1) * auc.std(ddof=1) * np.sqrt(2))

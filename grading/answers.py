@@ -18,6 +18,8 @@ from grading import package
 MARKER = re.compile(r"^\s*(?:#|<!--)\s*JAWABAN:\s*([A-Za-z0-9_\-]+)\s*(?:-->)?\s*$", re.M)
 # of an essay: `> Mengapa …`, `**1.4 (5 poin).** Mengapa …`
 PROMPT = re.compile(r"^\s*(?:>|\*\*\d+\.\d+ \().*$", re.M)
+GAP = re.compile(r"(^|[=:]|\breturn)\s*\.\.\.\s*(#.*)?$|raise NotImplementedError", re.M)
+IMPORTS = (ast.Import, ast.ImportFrom)
 FEWEST_WORDS = 5  # of an essay
 # tags of our cells that grading runs, beside the answers and the imports of every cell
 RUNS = {"parameters", "nilai"}
@@ -93,17 +95,14 @@ def chapter(path: Path) -> Chapter:
         if name in asked:
             raise InputError(f"{path}: jawaban {name} diminta dua kali.")
         if name:
-            essay = cell.cell_type == "markdown"
+            essay, names = cell.cell_type == "markdown", defined(cell.source)
             points = float(marks(cell).get("points") or 0) or _points(cells, name)
-            asked[name] = Asked(
-                name, cell.get("id", ""), essay, cell.source, defined(cell.source), points
-            )
+            asked[name] = Asked(name, cell.get("id", ""), essay, cell.source, names, points)
             if not essay:
                 steps.append((name, cell.source))
         elif cell.cell_type == "code":
-            code = (
-                cell.source if RUNS & set(cell.metadata.get("tags", [])) else _imports(cell.source)
-            )
+            runs = RUNS & set(cell.metadata.get("tags", []))
+            code = cell.source if runs else _imports(cell.source)
             steps += [("", code)] if code else []
     return Chapter(path.stem, asked, tuple(steps))
 
@@ -111,11 +110,8 @@ def chapter(path: Path) -> Chapter:
 def _points(cells, name: str) -> float:
     """Of the locked cell that checks this answer."""
     check = re.compile(rf"""periksa\(\s*["']{re.escape(name)}["']""")
-    return sum(
-        float(marks(c).get("points") or 0)
-        for c in cells
-        if marks(c).get("locked") and check.search(c.source)
-    )
+    locked = [c for c in cells if marks(c).get("locked") and check.search(c.source)]
+    return sum(float(marks(cell).get("points") or 0) for cell in locked)
 
 
 def _body(source: str) -> list[ast.stmt] | None:
@@ -130,11 +126,7 @@ def _imports(source: str) -> str:
     """The import statements at the top of a cell: what they bind, an answer below may use; the rest
     of it may take hours.
     """
-    return "\n".join(
-        ast.unparse(node)
-        for node in _body(source) or ()
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-    )
+    return "\n".join(ast.unparse(n) for n in _body(source) or () if isinstance(n, IMPORTS))
 
 
 def needed(steps: Sequence[tuple[str, str]], mentioned: Iterable[str]) -> list[tuple[str, str]]:
@@ -142,25 +134,17 @@ def needed(steps: Sequence[tuple[str, str]], mentioned: Iterable[str]) -> list[t
     PyTorch takes seconds.
     """
     bodies = [None if name else _body(code) for name, code in steps]
-    imports = (ast.Import, ast.ImportFrom)
-    rest = [
-        ast.unparse(node) for body in bodies for node in body or () if not isinstance(node, imports)
-    ]
-    words = set(re.findall(r"\w+", "\n".join([*rest, *mentioned])))
-    for node in [node for body in bodies for node in body or () if isinstance(node, imports)]:
-        node.names = [
-            one
-            for one in node.names
-            if one.name == "*" or (one.asname or one.name.split(".")[0]) in words
-        ]
-    lines = [
-        [ast.unparse(node) for node in body or () if getattr(node, "names", True)]
-        for body in bodies
-    ]
-    return [
-        (name, code if body is None else "\n".join(line))
-        for (name, code), body, line in zip(steps, bodies, lines, strict=True)
-    ]
+    nodes = [node for body in bodies for node in body or ()]
+    rest = [ast.unparse(node) for node in nodes if not isinstance(node, IMPORTS)]
+    words = {"*", *re.findall(r"\w+", "\n".join([*rest, *mentioned]))}
+    for node in [node for node in nodes if isinstance(node, IMPORTS)]:
+        node.names = [a for a in node.names if (a.asname or a.name.split(".")[0]) in words]
+    kept = []
+    for (name, code), body in zip(steps, bodies, strict=True):
+        if body is not None:
+            code = "\n".join(ast.unparse(node) for node in body if getattr(node, "names", True))
+        kept.append((name, code))
+    return kept
 
 
 def same(a: str, b: str) -> bool:
@@ -174,59 +158,41 @@ def unanswered(source: str) -> bool:
     and prompt (PROMPT).
     """
     if not re.search(r"<!--\s*JAWABAN", source):
-        return bool(
-            re.search(
-                r"(^|[=:]|\breturn)\s*\.\.\.\s*(#.*)?$|raise NotImplementedError", source, re.M
-            )
-        )
+        return bool(GAP.search(source))
     own = PROMPT.sub("", MARKER.sub("", source))
-    return (
-        len(re.findall(r"\w+", re.sub(r"[Tt]ulis(lah)? jawaban Anda[^.\n]*", "", own)))
-        < FEWEST_WORDS
-    )
+    own = re.sub(r"[Tt]ulis(lah)? jawaban Anda[^.\n]*", "", own)
+    return len(re.findall(r"\w+", own)) < FEWEST_WORDS
 
 
 def own_words(source: str, skeleton: str) -> str:
     """An essay without the lines that were there before."""
-    known = {line.strip() for line in skeleton.splitlines()}
-    return "\n".join(
-        line for line in source.splitlines() if line.strip() not in known or not line.strip()
-    ).strip()
+    before = {line.strip() for line in skeleton.splitlines()} - {""}
+    return "\n".join(x for x in source.splitlines() if x.strip() not in before).strip()
 
 
 def lift(ours: Chapter, notebook) -> dict[str, Answer]:
     """The answer to each part, by grade_id. Of several cells the one that most signs agree on, and
     that is not left as it was.
     """
-    found = {}
-    for name, asked in ours.asked.items():
-        signs = []
-        for place, cell in enumerate(notebook.cells):
-            known = identity(cell)
-            by = [
-                bool(asked.cell_id) and cell.get("id") == asked.cell_id and known in (name, None),
-                marks(cell).get("grade_id") == name and bool(marks(cell).get("solution")),
-                name in MARKER.findall(cell.source),
-                known in (name, None)
-                and bool(asked.names)
-                and set(asked.names) <= set(defined(cell.source)),
-            ]
-            if any(by):
-                signs.append((not same(cell.source, asked.skeleton), sum(by[:3]), by[3], -place))
-        if not signs:
-            found[name] = Answer(None)
-            continue
-        chosen = notebook.cells[-max(signs)[-1]]
-        others = {notebook.cells[-one[-1]].source for one in signs if one[1]} - {
-            chosen.source,
-            asked.skeleton,
-        }
-        remark = (
-            "jawaban ganda, satu yang dinilai"
-            if others
-            else ""
-            if max(signs)[1]
-            else "ditemukan dari nama yang dibuatnya"
-        )
-        found[name] = Answer(chosen.source, same(chosen.source, asked.skeleton), remark)
-    return found
+    return {name: _lifted(asked, notebook.cells) for name, asked in ours.asked.items()}
+
+
+def _lifted(asked: Asked, cells: list) -> Answer:
+    candidates = []  # (changed, signs, defines the names, place from the end, source)
+    for place, cell in enumerate(cells):
+        name = asked.grade_id
+        free = identity(cell) in (name, None)  # no other part's answer
+        by_id = free and bool(asked.cell_id) and cell.get("id") == asked.cell_id
+        by_mark = marks(cell).get("grade_id") == name and bool(marks(cell).get("solution"))
+        signs = by_id + by_mark + (name in MARKER.findall(cell.source))
+        defines = free and bool(asked.names) and set(asked.names) <= set(defined(cell.source))
+        if signs or defines:
+            changed = not same(cell.source, asked.skeleton)
+            candidates.append((changed, signs, defines, -place, cell.source))
+    if not candidates:
+        return Answer(None)
+    changed, signs, _, _, source = max(candidates)
+    others = {one[-1] for one in candidates if one[1]} - {source, asked.skeleton}
+    remark = "" if signs else "ditemukan dari nama yang dibuatnya"
+    remark = "jawaban ganda, satu yang dinilai" if others else remark
+    return Answer(source, not changed, remark)

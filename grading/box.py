@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -36,8 +37,9 @@ START, GRACE, LAST_OUTPUT = 120, 3, 10
 # seconds of a box: should its grader be killed before bubblewrap could ask to die with it, it ends
 # all the same
 LIFE = 3600
-PROJECT = "/tmp/proyek"  # what the box sees of this repository: PACKAGES and inside.py
-PACKAGES = ("cxr_helpers", "phantom")
+PROJECT = "/tmp/proyek"  # what the box sees of this repository, and under which names:
+OURS = ("cxr_helpers", "phantom", "report", "grading/__init__.py", "grading/exercises.py")
+BESIDE = {name: name for name in OURS} | {"grading/inside.py": "nilai_dalam.py"}
 PASSED_ON = ("LANG", "TZ")
 
 
@@ -55,18 +57,15 @@ class Ended(Exception):
 
 def refusal() -> str | None:
     """Why the box cannot be used here and how to cure it (Indonesian, one line), or None."""
-    cure = (
-        "atau jalankan dengan TANPA_KOTAK=1 (kode mahasiswa berjalan dengan hak akses Anda, "
-        "dan setiap hasil ditandai)."
-    )
+    cure = "atau jalankan dengan TANPA_KOTAK=1 (kode mahasiswa berjalan dengan hak akses Anda, "
+    cure += "dan setiap hasil ditandai)."
     if sys.platform != "linux":
         return f"Kotak (bubblewrap) hanya ada di Linux: menilailah di Linux atau WSL, {cure}"
     for program, package in (("bwrap", "bubblewrap"), ("prlimit", "util-linux")):
         if shutil.which(program) is None:
             return f"{program} belum terpasang: jalankan `sudo apt-get install {package}`, {cure}"
-    tried = subprocess.run(
-        ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, text=True
-    )
+    ask = "bwrap --unshare-all --ro-bind / / true".split()
+    tried = subprocess.run(ask, capture_output=True, text=True)
     if tried.returncode:
         why = (tried.stderr.strip().splitlines() or ["tanpa pesan"])[-1][:120]
         return (
@@ -86,16 +85,23 @@ def command(
     shown: {folder of ours that the box may read, too: where it sees it}; named: what its
     environment holds besides; cpu: seconds.
     """
-    limits = [
-        f"--as={ADDRESS}",
-        f"--nproc={THREADS}",
-        f"--fsize={FILE_SIZE}",
-        "--core=0",
-        f"--cpu={cpu}",
-    ]
     kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     if not boxed:
         return kernel
+    limits = f"--as={ADDRESS} --nproc={THREADS} --fsize={FILE_SIZE} --core=0 --cpu={cpu}"
+    bounded = f"timeout -s KILL {LIFE} prlimit {limits} --".split()
+    alone = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session "
+    alone += "--cap-drop ALL --clearenv"
+    given = []
+    for name, value in (environment("/tmp/home", PROJECT) | named).items():
+        given += ["--setenv", name, value]
+    seen = [*_system(), *_project(shown), "--bind", str(sockets), str(sockets)]
+    seen += "--remount-ro / --chdir /tmp/kerja".split()
+    return ["bwrap", *alone.split(), *given, *seen, "--", *bounded, *kernel]
+
+
+def _system() -> list[str]:
+    """What the box sees of the computer, read only: programs, libraries, Python."""
     seen = ["--ro-bind", "/usr", "/usr"]
     for link in ("/bin", "/lib", "/lib32", "/lib64", "/sbin"):
         if os.path.islink(link):
@@ -103,53 +109,22 @@ def command(
         elif os.path.isdir(link):
             seen += ["--ro-bind", link, link]
     seen += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    small = ["--size", str(SCRATCH), "--tmpfs"]  # without a size, a tmpfs holds half of the memory
-    seen += [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        *small,
-        "/dev/shm",
-        "--remount-ro",
-        "/dev",
-        *small,
-        "/tmp",
-    ]
+    small = f"--size {SCRATCH} --tmpfs"  # without a size, a tmpfs holds half of the memory
+    seen += f"--proc /proc --dev /dev {small} /dev/shm --remount-ro /dev {small} /tmp".split()
     for place in sorted({sys.base_prefix, sys.prefix, *site.getsitepackages()}):
         if not Path(place).is_relative_to("/usr"):
             seen += ["--ro-bind", place, place]
-    for package in PACKAGES:
-        seen += ["--ro-bind", str(files.ROOT / package), f"{PROJECT}/{package}"]
-    seen += ["--ro-bind", str(Path(__file__).with_name("inside.py")), f"{PROJECT}/nilai_dalam.py"]
+    return seen
+
+
+def _project(shown: dict[Path, str]) -> list[str]:
+    """What it sees of ours, read only, and the folders in which it may write."""
+    seen = ["--dir", "/tmp/kerja", "--dir", "/tmp/home"]
+    for ours, there in BESIDE.items():
+        seen += ["--ro-bind", str(files.ROOT / ours), f"{PROJECT}/{there}"]
     for place, there in shown.items():
         seen += ["--ro-bind-try", str(place), there]
-    seen += ["--dir", "/tmp/kerja", "--dir", "/tmp/home", "--bind", str(sockets), str(sockets)]
-    seen += ["--remount-ro", "/", "--chdir", "/tmp/kerja"]
-    given = [
-        part
-        for name, value in (environment("/tmp/home", PROJECT) | named).items()
-        for part in ("--setenv", name, value)
-    ]
-    alone = (
-        "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session "
-        "--cap-drop ALL --clearenv"
-    ).split()
-    return [
-        "bwrap",
-        *alone,
-        *given,
-        *seen,
-        "--",
-        "timeout",
-        "-s",
-        "KILL",
-        str(LIFE),
-        "prlimit",
-        *limits,
-        "--",
-        *kernel,
-    ]
+    return seen
 
 
 def environment(home: str, project: str) -> dict[str, str]:
@@ -160,8 +135,6 @@ def environment(home: str, project: str) -> dict[str, str]:
         "USER": "mahasiswa",
         "PYTHONPATH": project,
         "OMP_NUM_THREADS": "1",
-    }
-    fixed |= {
         "CXR_THREADS": "1",
         "PYTHONUTF8": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -176,19 +149,12 @@ class Kernel:
     kernel (Ended).
     """
 
-    def __init__(
-        self,
-        boxed: bool = True,
-        shown: dict | None = None,
-        named: dict | None = None,
-        cpu: int = CPU,
-    ):
-        self.boxed, self.more = boxed, (shown or {}, named or {}, cpu)  # as of `command`
+    def __init__(self, boxed: bool = True, shown=(), named=(), cpu: int = CPU):
+        self.boxed, self.more = boxed, (dict(shown), dict(named), cpu)  # as of `command`
 
     def __enter__(self) -> "Kernel":
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="nilai-", dir="/tmp" if os.path.isdir("/tmp") else None)
-        )
+        place = "/tmp" if os.path.isdir("/tmp") else None  # a socket's path must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="nilai-", dir=place))
         self._context = zmq.Context()
         # what is larger is dropped before it fills our memory
         self._context.setsockopt(zmq.MAXMSGSIZE, LARGEST)
@@ -204,20 +170,12 @@ class Kernel:
         )
         project = self.folder / "proyek"
         if not self.boxed:
-            project.mkdir()
-            (project / "nilai_dalam.py").write_bytes(
-                Path(__file__).with_name("inside.py").read_bytes()
-            )
-            for package in PACKAGES:
-                (project / package).symlink_to(files.ROOT / package)
-        quiet = {
-            "stdout": subprocess.DEVNULL,
-            "stderr": subprocess.DEVNULL,
-            "cwd": str(self.folder),
-        }
-        self._manager.start_kernel(
-            env=environment(str(self.folder), str(project)) | self.more[1], **quiet
-        )
+            for ours, there in BESIDE.items():
+                (project / there).parent.mkdir(parents=True, exist_ok=True)
+                (project / there).symlink_to(files.ROOT / ours)
+        quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+        seen = environment(str(self.folder), str(project)) | self.more[1]
+        self._manager.start_kernel(env=seen, cwd=str(self.folder), **quiet)
         self._client = self._manager.client()
         self._client.start_channels()
         try:
@@ -241,10 +199,8 @@ class Kernel:
         finally:
             self._manager.shutdown_kernel(now=True)
             for process in tree:
-                try:
+                with suppress(psutil.Error):
                     process.kill()
-                except psutil.Error:
-                    continue
             psutil.wait_procs(tree, timeout=10)
             self._context.destroy(linger=0)
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -262,13 +218,10 @@ class Kernel:
             raise Ended("kernel mati")
         tree, memory = self._processes(), 0
         for process in tree:
-            try:
+            with suppress(psutil.Error):
                 memory += process.memory_info().rss
-            except psutil.Error:
-                continue
-        if len(tree) > PROCESSES or (
-            self.boxed and any(p.name != "k.json" and p.is_file() for p in self.folder.iterdir())
-        ):
+        left = [p for p in self.folder.iterdir() if p.name != "k.json" and p.is_file()]
+        if len(tree) > PROCESSES or (self.boxed and left):
             raise Ended("melanggar kotak")
         if memory > MEMORY:
             raise Ended("memori")
@@ -299,14 +252,8 @@ class Kernel:
 
     def _wait(self, message: str, seconds: float) -> dict:
         """The reply, once all of its output has come, too: a flood arrives after the reply."""
-        deadline, interrupted, output, looked, reply = (
-            time.monotonic() + seconds,
-            False,
-            0,
-            0.0,
-            None,
-        )
-        idle = False
+        deadline, looked, reply = time.monotonic() + seconds, 0.0, None
+        output, interrupted, idle = 0, False, False
         while True:
             size, done = self._drain(message)
             output, idle = output + size, idle or done
@@ -319,10 +266,8 @@ class Kernel:
                 if found["parent_header"].get("msg_id") == message:
                     if interrupted:
                         raise Ended("waktu habis")
-                    reply, deadline = (
-                        found["content"],
-                        min(deadline, time.monotonic() + LAST_OUTPUT),
-                    )
+                    reply = found["content"]
+                    deadline = min(deadline, time.monotonic() + LAST_OUTPUT)
             except queue.Empty:
                 pass
             now = time.monotonic()
@@ -346,8 +291,6 @@ class Kernel:
             except queue.Empty:
                 break
             size += len(str(found["content"]))
-            idle = (
-                found["content"].get("execution_state") == "idle"
-                and found["parent_header"].get("msg_id") == message
-            )
+            ours = found["parent_header"].get("msg_id") == message
+            idle = ours and found["content"].get("execution_state") == "idle"
         return size, idle

@@ -35,17 +35,8 @@ def download(lock: str, wheels: Path) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as listed:
         listed.write(lock)
         listed.flush()
-        ask = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--require-hashes",
-            "--only-binary",
-            ":all:",
-            "--quiet",
-        ]
+        options = "--no-deps --require-hashes --only-binary :all: --quiet"
+        ask = [sys.executable, "-m", "pip", "download", *options.split()]
         if subprocess.run([*ask, "--dest", str(wheels), "-r", listed.name]).returncode:
             raise InputError(
                 "Paket tidak dapat diunduh: "

@@ -1,5 +1,5 @@
-"""The class's challenge: `make tantangan OUT=../tugas` draws it, `make nilai` ranks what was handed
-in.
+"""The class's challenge: `make tantangan OUT=../tugas` draws it, notebook 05 predicts it, `make
+nilai` ranks what was handed in.
 
 OUT/mahasiswa/data/tantangan/citra.npz: ids and images of a phantom, nothing else.
 OUT/pengajar/tantangan.json, which stays: the secret (128 bits from the system's source of
@@ -15,21 +15,24 @@ import io
 import json
 import os
 import secrets
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.special import logit
+import pandas as pd
+from scipy.special import expit, logit
 
 import phantom
-from cxr_helpers import challenge, evaluation, training
-from cxr_helpers.engine import files
+from cxr_helpers import data, evaluation, experiments, training
+from cxr_helpers.engine import files, results
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.experiments import Experiment
-from cxr_helpers.study import open_study
+from cxr_helpers.study import Study, open_study
 from grading import package, release
 
-IMAGES = 1000
+IMAGES = Path("tantangan") / "citra.npz"  # in the data folder
+ANSWER = "tantangan.csv"  # beside the results files
+COUNT = 1000  # images
 MOST = 5  # answers of a student that count
 BITS = 128
 KEY = "tantangan.json"
@@ -46,7 +49,7 @@ def token(secret: str, what: str) -> str:
     return hashlib.sha256(f"{secret}:{what}".encode()).hexdigest()[:12]
 
 
-def draw(secret: str, n: int = IMAGES) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw(secret: str, n: int = COUNT) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(ids (n,), images (n, 28, 28) uint8, labels (n,)) of a secret, in the order of the ids."""
     images, labels, _ = phantom.more_test_images(n, int(secret, 16))
     # a letter first: Excel takes 12e34 for a number
@@ -61,29 +64,23 @@ def packed(ids: np.ndarray, images: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def make(out: Path, n: int = IMAGES, **settings) -> int:
+def make(out: Path, n: int = COUNT, **settings) -> int:
     """Write both files; how many images. settings: of the study whose recipe is the baseline."""
     key = out / "pengajar" / KEY
     known = json.loads(key.read_text(encoding="utf-8")) if key.exists() else {}
-    secret, n = (
-        known.get("secret") or f"{secrets.randbits(BITS):032x}",
-        len(known.get("ids", ())) or n,
-    )
+    secret = known.get("secret") or f"{secrets.randbits(BITS):032x}"
+    n = len(known.get("ids", ())) or n
     ids, images, labels = draw(secret, n)
     if "baseline" not in known:
         study = open_study("phantom", **settings)
         if not training.task(study.config(), study.used, study.weights, study.device).finished:
             print("Pembandingnya, resep mata kuliah, dilatih satu kali.", flush=True)
-        guess = challenge.probabilities(study, Experiment(BASELINE), 1, images)
-        known = {
-            "secret": secret,
-            "ids": ids.tolist(),
-            "labels": labels.tolist(),
-            "baseline": guess.tolist(),
-        }
+        guess = probabilities(study, experiments.Experiment(BASELINE), 1, images)
+        arrays = {"ids": ids, "labels": labels, "baseline": guess}
+        known = {"secret": secret} | {name: array.tolist() for name, array in arrays.items()}
         files.write(key, json.dumps(known).encode())
         key.chmod(0o600)
-    target = out / "mahasiswa" / "data" / challenge.IMAGES
+    target = out / "mahasiswa" / "data" / IMAGES
     target.parent.mkdir(parents=True, exist_ok=True)
     files.write(target, packed(ids, images))
     return n
@@ -93,12 +90,68 @@ def main() -> int:
     get = os.environ.get
     out = release.handed_out()
     n = make(out, preset=get("PRESET") or "auto", weights=get("WEIGHTS") or "auto")
-    print(f"{out}/mahasiswa/data/{challenge.IMAGES}: {n} citra tanpa label, untuk dibagikan.")
-    print(
-        f"{out}/pengajar/{KEY}: "
-        f"rahasia dan label, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan."
-    )
+    print(f"{out}/mahasiswa/data/{IMAGES}: {n} citra tanpa label, untuk dibagikan.")
+    use = f"untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan."
+    print(f"{out}/pengajar/{KEY}: rahasia dan label, {use}")
     return 0
+
+
+# --- predicting it, in a student's notebook -------------------------------------------------------
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(ids (N,) text, images (N, 28, 28) uint8) of what was handed out. Raises InputError for a
+    damaged file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["id"], arrays["images"]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        cure = "salin lagi berkas tantangan yang dibagikan pengajar."
+        raise InputError(f"{path} rusak: {cure}") from None
+
+
+def probabilities(
+    study: Study, experiment: experiments.Experiment, seeds: int, images: np.ndarray
+) -> np.ndarray:
+    """P(class 1) (N,) of images (N, H, W) uint8: the mean over the seeds of the experiment's best
+    epochs, read or trained.
+    """
+    result = experiments.train(study, experiment.recipe, seeds, experiment.start)
+    start = experiments.starting(study, result.runs[0].config.architecture, experiment.start)
+    unknown = data.Split(images, np.zeros(len(images), np.uint8), np.arange(len(images)))
+    asked, predicted = data.with_splits(study.used, extra=unknown), []
+    for run in result.runs:
+        fitting = training.Fitting(run.config, asked, start, study.device, experiment.recipe.live)
+        fitting.network.load_state_dict(run.weights("best"))
+        predicted.append(expit(fitting.predict("extra").numpy().astype(np.float64)))
+    return np.mean(predicted, axis=0)
+
+
+def predict(study: Study, experiment: experiments.Experiment, seeds: int = 1) -> Path | None:
+    """Write tantangan.csv (`id,probability`) beside the results files; None, and a line, where no
+    challenge was handed out.
+
+    Raises InputError for images of another size than the study's.
+    """
+    path = files.data_folder() / IMAGES
+    if not path.exists():
+        print(f"Tidak ada tantangan: {path} belum dibagikan, sel ini dilewati.")
+        return None
+    ids, images = read(path)
+    if images.shape[1:] != study.used.test.images.shape[1:]:
+        sizes = f"{images.shape[1]} piksel, studi ini {study.used.source.size}"
+        raise InputError(f"Citra tantangan berukuran {sizes}: pakai SIZE=28.")
+    predicted = probabilities(study, experiment, seeds, images)
+    answer = pd.DataFrame({"id": ids, "probability": predicted})
+    target = results.folder(study.build) / ANSWER
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files.write(target, answer.to_csv(index=False, float_format="%.8f").encode())
+    # which predicts them once more
+    when = "" if target.parent.name == "results" else " sesudah make report dijalankan"
+    said = f"Prediksi {len(answer)} citra tantangan dengan “{experiment.title}”"
+    print(f"{said} ikut dikumpulkan oleh make kumpul{when}.")
+    return target
 
 
 # --- reading answers ------------------------------------------------------------------------------
@@ -124,28 +177,23 @@ def load(folder: Path | None) -> Key | None:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         public = [int(token(body["secret"], f"half {one}"), 16) % 2 == 0 for one in body["ids"]]
-        return Key(
-            tuple(body["ids"]),
-            np.array(body["labels"]),
-            np.array(body["baseline"]),
-            np.array(public),
-        )
+        values = map(np.array, (body["labels"], body["baseline"], public))
+        return Key(tuple(body["ids"]), *values)
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{path} rusak: ambil lagi salinannya, atau buat tantangan baru."
-        ) from None
+        cure = "ambil lagi salinannya, atau buat tantangan baru."
+        raise InputError(f"{path} rusak: {cure}") from None
 
 
 def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
     """({id: probability} of a hand-in's tantangan.csv, what is wrong with it). ({}, "") where there
     is none.
     """
-    found = [path for path in handin.files if path.rsplit("/", 1)[-1].lower() == challenge.ANSWER]
+    found = [path for path in handin.files if path.rsplit("/", 1)[-1].lower() == ANSWER]
     if not found:
         return {}, ""
     rows = package.table(handin.files[min(found, key=lambda path: (path.count("/"), path))])
     if not rows or not {"id", "probability"} <= rows[0].keys():
-        return {}, f"{challenge.ANSWER}: kolom id dan probability tidak ditemukan"
+        return {}, f"{ANSWER}: kolom id dan probability tidak ditemukan"
     values = {}
     for row in rows:
         if not any(row.values()):
@@ -156,13 +204,10 @@ def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
         except ValueError:
             value = np.nan
         if not 0 <= value <= 1:
-            return (
-                {},
-                f"{challenge.ANSWER}: "
-                f"probability untuk {ascii(name)[:30]} bukan bilangan dari 0 sampai 1",
-            )
+            shown = ascii(name)[:30]
+            return {}, f"{ANSWER}: probability untuk {shown} bukan bilangan dari 0 sampai 1"
         if name in values:
-            return {}, f"{challenge.ANSWER}: id {ascii(name)[:30]} ada dua kali"
+            return {}, f"{ANSWER}: id {ascii(name)[:30]} ada dua kali"
         values[name] = value
     return values, ""
 
@@ -170,21 +215,19 @@ def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
 def fitted(values: dict[str, float], key: Key) -> tuple[np.ndarray | None, str]:
     """The answer in the key's order, or why it is none."""
     missing = [one for one in key.ids if one not in values]
-    if missing or len(values) != len(key.ids):
-        return (
-            None,
-            f"{challenge.ANSWER}: "
-            f"{len(missing)} id tidak ada, {len(values) - len(key.ids) + len(missing)} id asing",
-        )
+    strange = len(values) - len(key.ids) + len(missing)
+    if missing or strange:
+        return None, f"{ANSWER}: {len(missing)} id tidak ada, {strange} id asing"
     return np.array([values[one] for one in key.ids]), ""
 
 
 # --- ranking --------------------------------------------------------------------------------------
 
 
-def count(
-    path: Path, given: list[tuple[str, np.ndarray]]
-) -> dict[str, tuple[np.ndarray, int, int]]:
+Counted = dict[str, tuple[np.ndarray, int, int]]
+
+
+def count(path: Path, given: list[tuple[str, np.ndarray]]) -> Counted:
     """{student: (the answer that counts, how many counted, how many were over the limit)} of
     answers, oldest first.
 
@@ -203,11 +246,11 @@ def count(
         if rounded in mine[:MOST]:
             last[student] = rounded  # also one that was handed in before
     files.write(path, json.dumps(kept).encode())
-    found = {who: np.array(last.get(who, all_[:MOST][-1])) for who, all_ in kept.items()}
-    return {
-        who: (found[who], min(len(all_), MOST), max(0, len(all_) - MOST))
-        for who, all_ in kept.items()
-    }
+    counted = {}
+    for who, mine in kept.items():
+        counts = min(len(mine), MOST), max(0, len(mine) - MOST)
+        counted[who] = (np.array(last.get(who, mine[:MOST][-1])), *counts)
+    return counted
 
 
 def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
@@ -223,12 +266,10 @@ def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
         BASELINE: logit(np.clip(key.baseline[rows], EDGE, 1 - EDGE)),
         MAJORITY: np.zeros(len(labels)),
     }
-    auc = {
-        who: float(evaluation.area_under_curve(one, labels))
-        for who, one in (scores | beside).items()
-    }
+    everyone = scores | beside
+    auc = {who: float(evaluation.area_under_curve(one, labels)) for who, one in everyone.items()}
     first, found = max(scores, key=auc.get, default=None), []
-    for who, one in (scores | beside).items():
+    for who, one in everyone.items():
         place = None if who in beside else 1 + sum(auc[other] > auc[who] for other in scores)
         level = False
         if who in scores:

@@ -31,9 +31,7 @@ COMPARED = {
 }
 CLOSE = 1e-6
 WEIGHTS = ("random", "imagenet", "gabor")
-UNCHECKED = (
-    "Baris notebook 04 dan 05 tidak dapat diperiksa: config.json pelatihannya tidak dikumpulkan."
-)
+UNCHECKED = "Baris notebook 04 dan 05 tidak dapat diperiksa: config.json-nya tidak dikumpulkan."
 ARRAY = 64 * 2**20  # bytes of one array of predictions.npz, as they come out
 
 
@@ -70,9 +68,8 @@ def arrays(content: bytes) -> dict[str, np.ndarray]:
                     raw = stream.read(ARRAY + 1)
                 if len(raw) > ARRAY:
                     raise ValueError("too large")
-                found[member.filename.removesuffix(".npy")] = np.lib.format.read_array(
-                    io.BytesIO(raw), allow_pickle=False
-                )
+                values = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
+                found[member.filename.removesuffix(".npy")] = values
             return found
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for a damaged file
         raise package.Refused(
@@ -82,14 +79,13 @@ def arrays(content: bytes) -> dict[str, np.ndarray]:
 
 def content(handin: package.Handin, key: str, name: str) -> bytes | None:
     """The content of runs/{key}/{name}."""
-    return next(
-        (
-            found
-            for path, found in handin.files.items()
-            if f"/{path}".endswith(f"/runs/{key}/{name}")
-        ),
-        None,
-    )
+    ending = f"/runs/{key}/{name}"
+    return next((raw for path, raw in handin.files.items() if f"/{path}".endswith(ending)), None)
+
+
+def predictions(handin: package.Handin, key: str, which: str = "test_best") -> np.ndarray:
+    """Logits (N,) that were handed in of a run. Raises Refused, KeyError."""
+    return arrays(content(handin, key, "predictions.npz") or b"")[which].astype(np.float64)
 
 
 class Studies:
@@ -105,9 +101,8 @@ class Studies:
         """
         data = provenance["data"]
         kind, size, preset = str(data["kind"]), int(data["size"]), str(provenance["preset"]["name"])
-        kind = (
-            kind if kind in ("phantom", "chestmnist") else str(data.get("collection") or "").lower()
-        )
+        if kind not in ("phantom", "chestmnist"):
+            kind = str(data.get("collection") or "").lower()
         # a report may name anything, also a path of ours
         if kind not in FLAGS and kind != "phantom":
             raise InputError("laporan itu memakai data yang tidak dikenal di sini")
@@ -140,12 +135,11 @@ def check(handin: package.Handin, studies: Studies) -> Claim:
     except (KeyError, TypeError, ValueError):
         return Claim("rusak", "02_pelatihan.json tidak memuat hasil yang lengkap.")
     claim = Claim("", claimed=claimed, seed=seed, key=key)
-    kept = content(handin, key, "predictions.npz")
-    if kept is None:
+    if content(handin, key, "predictions.npz") is None:
         claim.status, claim.why = "tanpa prediksi", f"runs/{key}/predictions.npz tidak dikumpulkan."
         return claim
     try:
-        logits = arrays(kept)["test_best"].astype(np.float64)
+        logits = predictions(handin, key)
         claim.prediction = hashlib.sha256(np.round(logits, 5).tobytes()).hexdigest()
         claim.seconds = float(read_json(content(handin, key, "info.json")).get("seconds", 0))
         dataset = studies.get(provenance, training=False).used
@@ -157,32 +151,37 @@ def check(handin: package.Handin, studies: Studies) -> Claim:
         claim.status, claim.why = "rusak", "Prediksi atau keterangan pelatihannya tidak lengkap."
     else:
         if dataset.fingerprint != fingerprint:
-            claim.status, claim.why = (
-                "data lain",
-                "Sidik data dalam laporan bukan sidik data yang disebutkannya.",
-            )
+            claim.status = "data lain"
+            claim.why = "Sidik data dalam laporan bukan sidik data yang disebutkannya."
         elif logits.shape != dataset.test.labels.shape or not np.isfinite(logits).all():
             claim.status, claim.why = "rusak", "Banyaknya prediksi bukan banyaknya citra uji."
         else:
-            values = evaluation.metric_values(logits, dataset.test.labels)
-            claim.recomputed = {name: float(values[name]) for name in COMPARED}
-            # NaN is off
-            off = [
-                name
-                for name in COMPARED
-                if not abs(claimed[name] - claim.recomputed[name]) <= CLOSE
-            ]
-            claim.rows, wrong = rows(handin, key, dataset.test.labels)
-            off += wrong
-            claim.status = "tidak cocok" if off else "cocok"
-            claim.why = (
-                f"Tidak sesuai dengan prediksinya: {', '.join(off)}."
-                if off
-                else UNCHECKED
-                if claim.rows is None
-                else ""
-            )
+            _hold(claim, handin, logits, dataset.test.labels)
     return claim
+
+
+def _hold(claim: Claim, handin: package.Handin, logits: np.ndarray, labels: np.ndarray) -> None:
+    """Hold what is claimed, and the rows of notebooks 04 and 05, against predictions (N,)."""
+    claim.recomputed = _metrics([logits], labels)
+    off = _off(claim.claimed, claim.recomputed)
+    claim.rows, wrong = rows(handin, claim.key, labels)
+    off += wrong
+    claim.status = "tidak cocok" if off else "cocok"
+    if off:
+        claim.why = f"Tidak sesuai dengan prediksinya: {', '.join(off)}."
+    elif claim.rows is None:
+        claim.why = UNCHECKED
+
+
+def _metrics(trainings: list[np.ndarray], labels: np.ndarray) -> dict[str, float]:
+    """The compared metrics, means over trainings."""
+    values = [evaluation.metric_values(logits, labels) for logits in trainings]
+    return {name: float(np.mean([one[name] for one in values])) for name in COMPARED}
+
+
+def _off(claimed: dict[str, float], recomputed: dict[str, float]) -> list[str]:
+    """The metrics that differ; NaN does."""
+    return [n for n in COMPARED if not abs(float(claimed[n]) - recomputed[n]) <= CLOSE]
 
 
 def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int | None, list[str]]:
@@ -197,39 +196,26 @@ def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int | No
     base = read_json(content(handin, key, "config.json"))
     if not isinstance(base.get("config"), dict):
         return None, []
-    found = {
-        path.split("/")[-2]: read_json(content)
-        for path, content in handin.files.items()
-        if path.endswith("/config.json")
-    }
-    alike = {
-        k: one
-        for k, one in found.items()
-        if all(one.get(n) == base.get(n) for n in ("data", "weights"))
-    }
+    alike = {}
+    for path in [path for path in handin.files if path.endswith("/config.json")]:
+        identity = read_json(handin.files[path])
+        if all(identity.get(n) == base.get(n) for n in ("data", "weights")):
+            alike[path.split("/")[-2]] = identity
     checked, off = 0, []
     for notebook in ("04_perbaikan", "05_percobaan"):
         said = (package.results(handin, notebook) or {}).get("variants")
         for row in said if isinstance(said, list) else []:
             try:
-                wanted = [base["config"] | row["changed"] | {"seed": seed} for seed in row["seeds"]]
-                keys = [
-                    next((k for k, one in alike.items() if one["config"] == config), None)
-                    for config in wanted
-                ]
-                if not keys or None in keys:
+                keys = []
+                for seed in row["seeds"]:
+                    config = base["config"] | row["changed"] | {"seed": seed}
+                    keys += [k for k, one in alike.items() if one["config"] == config][:1]
+                if not keys or len(keys) < len(row["seeds"]):
                     continue
                 which = f"test_{'last' if row['epoch_judged'] == 'last' else 'best'}"
-                logits = [
-                    arrays(content(handin, one, "predictions.npz") or b"")[which].astype(np.float64)
-                    for one in keys
-                ]
-                values = [evaluation.metric_values(one, labels) for one in logits]
-                mean = {name: float(np.mean([one[name] for one in values])) for name in COMPARED}
-                right = all(
-                    abs(mean[name] - float(row["test"][name]["value"])) <= CLOSE
-                    for name in COMPARED
-                )
+                logits = [predictions(handin, run, which) for run in keys]
+                test = {name: row["test"][name]["value"] for name in COMPARED}
+                right = not _off(test, _metrics(logits, labels))
             except (KeyError, TypeError, ValueError, AttributeError, IndexError, package.Refused):
                 right = False
             checked += 1
@@ -257,24 +243,14 @@ def copies(claimed: dict[str, Claim]) -> dict[str, list[str]]:
         for other, b in claimed.items():
             if one == other or not a.prediction or a.prediction != b.prediction:
                 continue
-            same = a.seed == b.seed
-            usual = (
-                "wajar pada mesin sejenis"
-                if same and a.seed < settings.OWN_SEEDS
-                else "padahal NIM-nya lain"
-            )
-            words = (
-                f"seed-nya juga sama, {usual}"
-                if same
-                else f"padahal seed-nya lain ({a.seed} dan {b.seed})"
-            )
+            if a.seed != b.seed:
+                words = f"padahal seed-nya lain ({a.seed} dan {b.seed})"
+            elif a.seed < settings.OWN_SEEDS:
+                words = "seed-nya juga sama, wajar pada mesin sejenis"
+            else:
+                words = "seed-nya juga sama, padahal NIM-nya lain"
             alike.setdefault(words, []).append(other)
         for words, others in alike.items():
-            more = (
-                f" dan {len(others) - package.LISTED} lainnya"
-                if len(others) > package.LISTED
-                else ""
-            )
-            names = ", ".join(others[: package.LISTED])
-            found.setdefault(one, []).append(f"prediksi sama persis dengan {names}{more}: {words}")
+            remark = f"prediksi sama persis dengan {package.listed(others)}: {words}"
+            found.setdefault(one, []).append(remark)
     return found

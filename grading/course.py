@@ -1,4 +1,4 @@
-"""The assignment as this repository has it: notebooks, solutions, keys."""
+"""The assignment as this repository has it: notebooks, solutions, and how answers are probed."""
 
 import hashlib
 import json
@@ -9,8 +9,7 @@ from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from grading import answers, marking
 
-HERE = Path(__file__).parent
-SOLUTIONS, KEYS = HERE / "solutions", HERE / "keys"
+SOLUTIONS = Path(__file__).with_name("solutions")
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ def load(
     own_keys: Path | None = None,
     solutions: Path = SOLUTIONS,
 ) -> Course:
-    """own_keys: the folder KUNCI, whose <grade_id>.py go before those of the repository, and whose
+    """own_keys: the folder KUNCI, whose <grade_id>.py go before the exercises' own tests, and whose
     solusi/ before solutions/.
 
     Raises InputError where a folder is missing or nothing is asked.
@@ -41,38 +40,23 @@ def load(
     every = tuple(answers.chapter(path) for path in sorted(notebooks.glob("0*.ipynb")))
     chapters = tuple(one for one in every if one.asked)
     if not chapters:
-        raise InputError(
-            f"Tidak ada jawaban yang diminta di {notebooks}: "
-            "tandai selnya dengan `# JAWABAN: nama`."
-        )
-    keys = [own_keys, KEYS] if own_keys else [KEYS]
+        cure = "tandai selnya dengan `# JAWABAN: nama`."
+        raise InputError(f"Tidak ada jawaban yang diminta di {notebooks}: {cure}")
     places = [own_keys / "solusi", solutions] if own_keys else [solutions]
     solved, rubrics, probes = {}, {}, {}
-    for chapter in chapters:
-        for name, asked in chapter.asked.items():
-            text = _first(places, f"{name}.md" if asked.essay else f"{name}.py")
-            if text is not None:
-                (rubrics if asked.essay else solved)[name] = text
-    for chapter in chapters:
-        for name, asked in chapter.asked.items():
-            probes[name] = marking.probe(asked, solved[name], keys) if name in solved else None
-    said = json.dumps(
-        [
-            [c.steps for c in chapters],
-            [vars(a) for c in chapters for a in c.asked.values()],
-            solved,
-            probes,
-        ]
-    )
+    for name, asked in ((n, asked) for chapter in chapters for n, asked in chapter.asked.items()):
+        text = _first(places, f"{name}.md" if asked.essay else f"{name}.py")
+        probes[name] = None
+        if text is not None:
+            (rubrics if asked.essay else solved)[name] = text
+            if not asked.essay:
+                own = _first([own_keys] if own_keys else [], f"{name}.py")
+                probes[name] = marking.probe(asked, text, own)
+    parts = [vars(asked) for chapter in chapters for asked in chapter.asked.values()]
+    said = json.dumps([[chapter.steps for chapter in chapters], parts, solved, probes])
     return Course(chapters, solved, rubrics, probes, hashlib.sha256(said.encode()).hexdigest())
 
 
 def _first(places: list[Path], name: str) -> str | None:
-    return next(
-        (
-            (place / name).read_text(encoding="utf-8")
-            for place in places
-            if (place / name).is_file()
-        ),
-        None,
-    )
+    paths = [place / name for place in places if (place / name).is_file()]
+    return paths[0].read_text(encoding="utf-8") if paths else None

@@ -10,9 +10,11 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from itertools import permutations
 from pathlib import Path
 
 from cxr_helpers.engine import files
@@ -55,9 +57,7 @@ def who(handin: package.Handin, path: Path) -> tuple[list[str], list[str], str]:
     """
     try:
         manifest = package.manifest(handin)[1]
-        nims, names = (
-            [package.clean(one)[:100] for one in manifest[key]][:3] for key in ("nims", "names")
-        )
+        nims, names = ([package.clean(x)[:100] for x in manifest[k][:3]] for k in ("nims", "names"))
         if nims:
             return nims, names, package.clean(manifest["made"])[:40]
     except (KeyError, TypeError):
@@ -76,54 +76,41 @@ def grade(
     try:
         handin = package.read(path)
     except package.Refused as error:
-        nims, names, made = who(package.Handin(path.name), path)
-        return Record(
-            package.clean(path.name),
-            nims[0],
-            nims,
-            names,
-            error.status,
-            str(error),
-            made,
-            boxed=boxed,
-        )
+        return _unread(path, error.status, str(error), boxed)
     nims, names, made = who(handin, path)
     record = Record(handin.name, nims[0], nims, names, made=made, boxed=boxed)
     for chapter in course.chapters:
-        _chapter(record, handin, chapter, course, expected, boxed)
+        _chapter(record, handin, chapter, course, expected)
     record.answer, record.answer_fault = challenge.answer(handin)
     record.claim = asdict(claims.check(handin, studies))
     record.remarks += [*dict.fromkeys(handin.remarks)][:20] + package.altered(handin)
     return record
 
 
+def _unread(path: Path, status: str, why: str, boxed: bool) -> Record:
+    """The record of a hand-in of which nothing could be read."""
+    nims, names, made = who(package.Handin(path.name), path)
+    name = package.clean(path.name)
+    return Record(name, nims[0], nims, names, status, why, made, boxed=boxed)
+
+
 def _chapter(
-    record: Record,
-    handin: package.Handin,
-    chapter: answers.Chapter,
-    course: Course,
-    expected: dict,
-    boxed: bool,
-):
+    record: Record, handin: package.Handin, chapter: answers.Chapter, course: Course, expected: dict
+) -> None:
     """The parts of one notebook; where it cannot be read, each of them carries that status."""
     try:
         found = answers.lift(chapter, package.notebook(package.find(handin, chapter.name)[1]))
     except package.Refused as error:
         record.chapters[chapter.name] = error.status
         record.remarks.append(f"{chapter.name}: {error}")
-        record.parts |= {
-            n: asdict(marking.Part(error.status, 0.0, asked.points))
-            for n, asked in chapter.asked.items()
-        }
+        for name, asked in chapter.asked.items():
+            record.parts[name] = asdict(marking.Part(error.status, 0.0, asked.points))
         return
     record.chapters[chapter.name] = "terbaca"
     record.given |= {name: one.source for name, one in found.items() if one.source is not None}
-    to_run = {
-        n: one.source
-        for n, one in found.items()
-        if one.source and not one.empty and not chapter.asked[n].essay
-    }
-    outcomes = marking.run(chapter, to_run, course.probes, boxed) if to_run else {}
+    code = {n: one for n, one in found.items() if not chapter.asked[n].essay}
+    to_run = {n: one.source for n, one in code.items() if one.source and not one.empty}
+    outcomes = marking.run(chapter, to_run, course.probes, record.boxed) if to_run else {}
     for name, asked in chapter.asked.items():
         part = marking.judge(asked, found[name], outcomes.get(name), expected.get(name))
         record.parts[name] = asdict(part)
@@ -132,54 +119,36 @@ def _chapter(
 def handins(folder: Path) -> list[Path]:
     """What lies in KUMPULAN, one entry a hand-in. Raises InputError."""
     if not folder.is_dir():
-        raise InputError(
-            f"KUMPULAN={folder}: folder itu tidak ada. "
-            "Kumpulkan ZIP atau folder mahasiswa di satu folder."
-        )
-    found = [
-        path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith((".", "__MACOSX")) and not path.is_symlink()
-    ]
+        cure = "Kumpulkan ZIP atau folder mahasiswa di satu folder."
+        raise InputError(f"KUMPULAN={folder}: folder itu tidak ada. {cure}")
+    visible = [p for p in sorted(folder.iterdir()) if not p.name.startswith((".", "__MACOSX"))]
+    found = [path for path in visible if not path.is_symlink()]
     known = (".zip", ".ipynb", *package.OTHER_ARCHIVES)
     others = [path.name for path in found if path.is_file() and path.suffix.lower() not in known]
     found = [path for path in found if path.name not in others]
     if not found:
         raise InputError(f"KUMPULAN={folder}: tidak ada ZIP atau folder di dalamnya.")
     if others:
-        print(
-            "Bukan kumpulan, dilewati: "
-            f"{', '.join(map(ascii, others[:10]))}{' …' if len(others) > 10 else ''}",
-            flush=True,
-        )
+        print(f"Bukan kumpulan, dilewati: {package.listed(list(map(ascii, others)))}", flush=True)
     return found
 
 
 def basis(path: Path, course: Course, boxed: bool) -> str:
     """Digest of all that decides a record."""
     digest = hashlib.sha256(f"{RECORD}{course.digest}{boxed}{path.name}".encode(errors="replace"))
-    for one in (
-        [path]
-        if path.is_file()
-        else sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
-    ):
-        if ".git" not in one.parts:
+    for one in [path] if path.is_file() else sorted(path.rglob("*")):
+        if one.is_file() and not one.is_symlink() and ".git" not in one.parts:
             state = one.stat()
-            digest.update(
-                f"{one.relative_to(path)}{state.st_size}{state.st_mtime_ns}".encode(
-                    errors="replace"
-                )
-            )
+            said = f"{one.relative_to(path)}{state.st_size}{state.st_mtime_ns}"
+            digest.update(said.encode(errors="replace"))
     return digest.hexdigest()
 
 
 def record_path(folder: Path, path: Path) -> Path:
     """Where the record of a hand-in is kept: its name may hold anything."""
     plain = re.sub(r"[^0-9A-Za-z]+", "-", path.name)[:40].strip("-")
-    return (
-        folder
-        / f"{plain}-{hashlib.sha256(path.name.encode(errors='replace')).hexdigest()[:8]}.json"
-    )
+    digest = hashlib.sha256(path.name.encode(errors="replace")).hexdigest()
+    return folder / f"{plain}-{digest[:8]}.json"
 
 
 def keep(path: Path, record: Record) -> None:
@@ -211,38 +180,33 @@ def grade_class(
             records[path] = found
     todo = [path for path in paths if path not in records]
     if todo:
-        print(
-            f"{len(todo)} kumpulan dinilai; "
-            "yang sudah selesai disimpan, jadi Ctrl-C tidak menghapusnya.",
-            flush=True,
-        )
-        expected = {}
-        for chapter in course.chapters:
-            expected |= marking.expect(chapter, course.solutions, course.probes, boxed)
-        studies = claims.Studies()
-        with (
-            bar(len(paths), "Menilai", "kumpulan", len(records)) as progress,
-            ThreadPoolExecutor(AT_ONCE) as pool,
-        ):
-            waiting = {
-                pool.submit(_safely, path, course, expected, boxed, studies): path for path in todo
-            }
-            try:
-                for done in as_completed(waiting):
-                    path, record = waiting[done], done.result()
-                    record.basis = bases[path]
-                    keep(record_path(out / "hasil", path), record)
-                    records[path] = record
-                    progress.update(1)
-                    if progress.disable:  # no terminal
-                        print(
-                            f"{len(records)}/{len(paths)} {record.name}: {record.status}",
-                            flush=True,
-                        )
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        said = "yang sudah selesai disimpan, jadi Ctrl-C tidak menghapusnya."
+        print(f"{len(todo)} kumpulan dinilai; {said}", flush=True)
+        with bar(len(paths), "Menilai", "kumpulan", len(records)) as progress:
+            for path, record in _graded(todo, course, boxed):
+                record.basis = bases[path]
+                keep(record_path(out / "hasil", path), record)
+                records[path] = record
+                progress.update(1)
+                if progress.disable:  # no terminal
+                    said = f"{record.name}: {record.status}"
+                    print(f"{len(records)}/{len(paths)} {said}", flush=True)
     return {path: records[path] for path in paths}, len(todo)
+
+
+def _graded(todo: list[Path], course: Course, boxed: bool) -> Iterator[tuple[Path, Record]]:
+    """Each hand-in with its record, as soon as it is there."""
+    expected, studies = {}, claims.Studies()
+    for chapter in course.chapters:
+        expected |= marking.expect(chapter, course.solutions, course.probes, boxed)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting = {pool.submit(_safely, p, course, expected, boxed, studies): p for p in todo}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 def _safely(
@@ -254,30 +218,24 @@ def _safely(
     try:
         return grade(path, course, expected, boxed, studies)
     except Exception as error:  # the class goes on; nothing is counted as a silent zero
-        nims, names, made = who(package.Handin(path.name), path)
-        why = (
-            f"Penilaian terhenti ({type(error).__name__}: "
-            f"{str(error)[:200]}): periksa dengan tangan."
-        )
-        return Record(package.clean(path.name), nims[0], nims, names, LOOK, why, made, boxed=boxed)
+        said = f"{type(error).__name__}: {str(error)[:200]}"
+        return _unread(path, LOOK, f"Penilaian terhenti ({said}): periksa dengan tangan.", boxed)
 
 
 def latest(records: dict[Path, Record]) -> list[Record]:
     """One hand-in a student: of several the newest that can be read; the others are said."""
     chosen: dict[str, Record] = {}
-    for record in sorted(
-        records.values(), key=lambda r: (r.status == "dinilai", pages.moment(r.made), r.name)
-    ):
+    by_name = sorted(records.values(), key=lambda record: record.name)
+    by_time = sorted(by_name, key=lambda record: pages.moment(record.made))
+    for record in sorted(by_time, key=lambda record: record.status == "dinilai"):
         before = chosen.get(record.student)
         if before is not None:
             record.remarks.append(f"kumpulan lain dari NIM yang sama tidak dinilai: {before.name}")
         chosen[record.student] = record
     found = sorted(chosen.values(), key=lambda r: r.student)
-    for one in found:
-        twice = [
-            other.name for other in found if other is not one and set(other.nims) & set(one.nims)
-        ]
-        one.remarks += [f"NIM yang sama juga ada dalam {name}" for name in twice]
+    for one, other in permutations(found, 2):
+        if set(one.nims) & set(other.nims):
+            one.remarks.append(f"NIM yang sama juga ada dalam {other.name}")
     return found
 
 
@@ -292,12 +250,8 @@ def retrain(
     with bar(len(todo), "Melatih ulang", "pelatihan") as progress:
         for path, one in todo:
             one.again = again.retrain(package.read(path), studies, boxed)
-            remarks, one.remarks = (
-                one.remarks,
-                known(record_path(out / "hasil", path), one.basis).remarks,
-            )
-            keep(record_path(out / "hasil", path), one)
-            one.remarks = remarks
+            place = record_path(out / "hasil", path)
+            keep(place, replace(one, remarks=known(place, one.basis).remarks))
             progress.update(1)
 
 
@@ -307,9 +261,8 @@ def main() -> int:
     if ulang not in ("0", "1", "all"):
         raise InputError(f"ULANG={ulang} tidak dikenal: pilih 0, 1, atau all.")
     if not get("KUMPULAN"):
-        raise InputError(
-            "berikan folder yang berisi kumpulan, misalnya: make nilai KUMPULAN=kumpulan"
-        )
+        example = "make nilai KUMPULAN=kumpulan"
+        raise InputError(f"berikan folder yang berisi kumpulan, misalnya: {example}")
     limit = pages.deadline(get("BATAS") or "")
     if boxed and (why := box.refusal()):
         raise InputError(why)
@@ -323,8 +276,6 @@ def main() -> int:
         pages.challenge_board(out, list(records.values()), key, limit)
     pages.write(out, chosen, course, limit)
     words = f"{now} kumpulan dinilai" if now else "Tidak ada kumpulan baru"
-    print(
-        f"{words}; {len(chosen)} mahasiswa atau kelompok: "
-        f"{out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html"
-    )
+    where = f"{out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html"
+    print(f"{words}; {len(chosen)} mahasiswa atau kelompok: {where}")
     return 0

@@ -14,24 +14,10 @@ import numpy as np
 
 _ORIGINAL = dict(vars(builtins))
 _dumps, _isfinite, _array, _generic = json.dumps, math.isfinite, np.ndarray, np.generic
-_type, _str, _len, _isinstance, _exec, _compile, _callable = (
-    type,
-    str,
-    len,
-    isinstance,
-    exec,
-    compile,
-    callable,
-)
-_dict, _list, _tuple, _float, _int, _bool, _Exception = (
-    dict,
-    list,
-    tuple,
-    float,
-    int,
-    bool,
-    Exception,
-)
+_type, _len, _isinstance, _callable = type, len, isinstance, callable
+_exec, _compile, _Exception = exec, compile, Exception
+_dict, _list, _tuple, _str = dict, list, tuple, str
+_float, _int, _bool = float, int, bool
 MOST, LONGEST = 2_000, 10_000  # numbers of a value, characters of a text
 
 

@@ -1,35 +1,24 @@
 """Run the answers of one notebook in the box, and judge out here what the probes bring back.
 
-A key, KUNCI/<grade_id>.py, is a program that fills `hasil`: {what is checked, in Indonesian: value
-or function that gives it}. It runs beside the student's answer and beside the solution; both give
-JSON, and only that is compared, here. So the box never holds an expected value. Without a key the
-values of the names that the solution sets are compared.
+A probe is a program that fills `hasil`: {what is checked, in Indonesian: value or function that
+gives it}; see `probe`. It runs beside the student's answer and beside the solution; both give JSON,
+and only that is compared, here. So the box never holds an expected value.
 """
 
 import ast
 import builtins
+import hashlib
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cxr_helpers.engine.errors import InputError
-from grading import box
+from grading import box, exercises
 from grading.answers import Answer, Asked, Chapter, needed
 
 CELL, SETUP = 30, 180  # seconds of an answer and of a probe; of a cell of our own
-RELATIVE, ABSOLUTE = 1e-4, 1e-6
 HAND = "periksa tangan"
-TYPES = {
-    *dir(builtins),
-    "Tensor",
-    "ndarray",
-    "Series",
-    "DataFrame",
-    "function",
-    "generator",
-    "method",
-    "module",
-}
+TYPES = set("Tensor ndarray Series DataFrame function generator method module".split())
+TYPES |= set(dir(builtins))
 
 
 @dataclass
@@ -46,25 +35,23 @@ class Part:
     remark: str = ""
 
 
-def probe(asked: Asked, solution: str, keys: list[Path]) -> str | None:
-    """The program that asks for the values of one answer, or None where there is nothing that can
-    be compared.
+def probe(asked: Asked, solution: str, key: str | None) -> str | None:
+    """The program that asks for the values of one answer: the instructor's own key, else that of
+    the exercise (its seed follows from the solution, which no student has), else the names that the
+    solution sets; None where there is nothing that can be compared.
     """
-    for folder in keys:
-        if (folder / f"{asked.grade_id}.py").is_file():
-            return (folder / f"{asked.grade_id}.py").read_text(encoding="utf-8")
+    if key is not None:
+        return key
+    name = asked.grade_id
+    if name in exercises.EXERCISES:
+        seed = int(hashlib.sha256(solution.encode()).hexdigest()[:8], 16)
+        return exercises.probe(name, asked.names[0], seed)
     names = []
     for node in ast.parse(solution).body:
-        targets = (
-            node.targets
-            if isinstance(node, ast.Assign)
-            else [node.target]
-            if isinstance(node, ast.AnnAssign)
-            else []
-        )
-        names += [
-            one.id for one in targets if isinstance(one, ast.Name) and not one.id.startswith("_")
-        ]
+        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            plain = [one.id for one in targets if isinstance(one, ast.Name)]
+            names += [name for name in plain if not name.startswith("_")]
     return "\n".join(f"hasil['nilai `{name}`'] = lambda: {name}" for name in names) or None
 
 
@@ -83,10 +70,9 @@ def run(
     again, second = _together(chapter, rest, probes, boxed) if rest else ({}, None)
     if second is None:
         return {**again, ender: done[ender]}
-    return {
-        name: _together(chapter, {name: source}, probes, boxed)[0][name]
-        for name, source in given.items()
-    }
+    for name, source in given.items():
+        again |= _together(chapter, {name: source}, probes, boxed)[0]
+    return again
 
 
 def _together(
@@ -104,10 +90,8 @@ def _together(
                 if not name:
                     error, _ = kernel.run(ours, SETUP)
                     if error and last is None:
-                        raise InputError(
-                            f"{chapter.name}: "
-                            f"sel pengajar sendiri gagal pada saat penilaian ({error})."
-                        )
+                        said = f"sel pengajar sendiri gagal pada saat penilaian ({error})."
+                        raise InputError(f"{chapter.name}: {said}")
                     continue
                 error, _ = kernel.run(given[name], CELL)
                 ask = f"__import__('nilai_dalam').ask({probes[name]!r}, globals())"
@@ -124,20 +108,20 @@ def _together(
 
 def equal(expected, value) -> bool:
     """Of two JSON values: numbers nearly, all else exactly; true is no number."""
-    numbers = [
-        isinstance(one, (int, float)) and not isinstance(one, bool) for one in (expected, value)
-    ]
-    if all(numbers):
-        return math.isclose(expected, value, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+    if _number(expected) and _number(value):
+        return math.isclose(expected, value, rel_tol=exercises.RELATIVE, abs_tol=exercises.ABSOLUTE)
     if type(expected) is not type(value):
         return False
     if isinstance(expected, list):
         return len(expected) == len(value) and all(map(equal, expected, value))
     if isinstance(expected, dict):
-        return expected.keys() == value.keys() and all(
-            equal(expected[key], value[key]) for key in expected
-        )
+        same = expected.keys() == value.keys()
+        return same and all(equal(expected[key], value[key]) for key in expected)
     return expected == value
+
+
+def _number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _known(name) -> str:
@@ -157,10 +141,8 @@ def wrong(expected, value) -> str:
         return f"berhenti dengan {_known(value['galat'])}"
     if isinstance(value, dict) and set(value) == {"objek"}:
         return f"memberi sebuah {_known(value['objek'])}, bukan nilai yang diminta"
-    kinds = [
-        isinstance(one, (int, float)) and not isinstance(one, bool) for one in (expected, value)
-    ]
-    if kinds[0] != kinds[1] or (not kinds[0] and type(expected) is not type(value)):
+    numbers = [_number(expected), _number(value)]
+    if not all(numbers) and (any(numbers) or type(expected) is not type(value)):
         return "jenis nilainya lain daripada yang diminta"
     if isinstance(expected, list) and len(expected) != len(value):
         return "panjang atau bentuknya lain daripada yang diminta"
@@ -182,25 +164,15 @@ def judge(asked: Asked, answer: Answer, outcome: tuple | None, expected: dict | 
             part.status, part.points = HAND, None
             return part
         values = outcome[2] if isinstance(outcome[2], dict) else {}
-        lost = (
-            {"galat": values[""]["galat"]}
-            if isinstance(values.get(""), dict) and "galat" in values[""]
-            else None
-        )
-        part.checks = {
-            what: wrong(right, values.get(what, lost)) for what, right in expected.items()
-        }
+        lost = values.get("")  # the key itself stopped
+        lost = lost if isinstance(lost, dict) and set(lost) == {"galat"} else None
+        part.checks = {what: wrong(y, values.get(what, lost)) for what, y in expected.items()}
         right = sum(not why for why in part.checks.values())
         part.points = round(asked.points * right / len(expected), 2)
-        part.status = (
-            "benar"
-            if right == len(expected)
-            else "sebagian"
-            if right
-            else "galat"
-            if part.error
-            else "salah"
-        )
+        if right:
+            part.status = "benar" if right == len(expected) else "sebagian"
+        else:
+            part.status = "galat" if part.error else "salah"
     return part
 
 
@@ -210,22 +182,16 @@ def expect(
     """The values of the solutions. Raises InputError for a solution or a key that does not work: a
     fault of ours.
     """
-    asked = {
-        name: source
-        for name, source in solutions.items()
-        if name in chapter.asked and probes.get(name)
-    }
-    found = {}
-    for name, (status, error, value) in run(chapter, asked, probes, boxed).items() if asked else ():
-        faults = [
-            one
-            for one in (value or {}).values()
-            if isinstance(one, dict) and {"galat", "objek"} & set(one)
-        ]
+    names = [name for name in solutions if name in chapter.asked and probes.get(name)]
+    if not names:
+        return {}
+    outcomes = run(chapter, {name: solutions[name] for name in names}, probes, boxed)
+    expected = {}
+    for name, (status, error, value) in outcomes.items():
+        kinds = [set(one) for one in (value or {}).values() if isinstance(one, dict)]
+        faults = [kind for kind in kinds if kind & {"galat", "objek"}]
         if status or error or not value or faults:
-            raise InputError(
-                f"Kunci atau solusi {name} tidak bekerja: "
-                f"{status or error or faults or 'tanpa nilai'}."
-            )
-        found[name] = value
-    return found
+            why = status or error or ("galat dalam nilainya" if faults else "tanpa nilai")
+            raise InputError(f"Kunci atau solusi {name} tidak bekerja: {why}.")
+        expected[name] = value
+    return expected

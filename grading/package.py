@@ -26,18 +26,12 @@ from cxr_helpers.engine.errors import InputError
 MEMBERS = 5_000
 ONE, TOTAL = 20 * 2**20, 100 * 2**20  # bytes of a file, and of all files that are read
 WANTED = (".ipynb", ".json", ".npz", ".csv", ".py")
-LEFTOVER = {
-    "__MACOSX",
-    ".DS_Store",
-    "Thumbs.db",
-    "desktop.ini",
-    ".ipynb_checkpoints",
-    ".git",
-    ".venv",
-    "__pycache__",
-}
+LEFTOVER = set("__MACOSX .DS_Store Thumbs.db desktop.ini .ipynb_checkpoints".split())
+LEFTOVER |= {".git", ".venv", "__pycache__"}
 OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 CELLS = 2_000
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
+DAMAGED += (UnicodeDecodeError, NotImplementedError)
 LISTED = 3  # names in a remark
 
 
@@ -72,27 +66,15 @@ def read(path: Path) -> Handin:
         inner = [name for name in handin.files if name.lower().endswith(".zip")]
         if inner and not any(name.lower().endswith(".ipynb") for name in handin.files):
             if len(inner) > 1:
-                raise Refused(
-                    "rusak",
-                    f"Memuat {len(inner)} ZIP dan tidak satu pun notebook: minta satu ZIP saja.",
-                )
+                why = f"Memuat {len(inner)} ZIP dan tidak satu pun notebook: minta satu ZIP saja."
+                raise Refused("rusak", why)
             handin.remarks.append("ZIP di dalam ZIP atau folder")
             _take(_of_zip(io.BytesIO(handin.files[inner[0]]), handin), handin)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        UnicodeDecodeError,
-        NotImplementedError,
-        OSError,
-    ) as error:
-        raise Refused(
-            "rusak",
-            f"Tidak dapat dibaca ({type(error).__name__}): minta mahasiswa mengumpulkan lagi.",
-        ) from None
-    handin.files = {
-        name: content for name, content in handin.files.items() if not name.lower().endswith(".zip")
-    }
+    except DAMAGED as error:
+        why = f"Tidak dapat dibaca ({type(error).__name__}): minta mahasiswa mengumpulkan lagi."
+        raise Refused("rusak", why) from None
+    for name in [name for name in handin.files if name.lower().endswith(".zip")]:
+        del handin.files[name]
     if not handin.files:
         raise Refused("kosong", "Tidak memuat notebook atau hasil apa pun.")
     digests = sorted(name + _sha256(content) for name, content in handin.files.items())
@@ -108,10 +90,8 @@ def _take(members: Iterator[tuple[str, io.BufferedIOBase]], handin: Handin) -> N
             content = stream.read(ONE + 1)
         total += len(content)
         if len(content) > ONE or total > TOTAL:
-            raise Refused(
-                "terlalu besar",
-                f"{name[:80]}: lebih besar daripada yang dibaca ({ONE >> 20} MB sebuah berkas).",
-            )
+            why = f"{name[:80]}: lebih besar daripada yang dibaca ({ONE >> 20} MB sebuah berkas)."
+            raise Refused("terlalu besar", why)
         if handin.files.get(name, content) != content:
             handin.remarks.append(f"nama ganda, yang terakhir dipakai: {name[:80]}")
         handin.files[name] = content
@@ -121,12 +101,7 @@ def _safe(raw: str, handin: Handin) -> str | None:
     """The name with / in NFC, or None for what is not wanted; what is unsafe is remarked."""
     name = unicodedata.normalize("NFC", raw.replace("\\", "/")).removeprefix("./")
     parts = name.split("/")
-    if (
-        ".." in parts
-        or name.startswith("/")
-        or re.match(r"[A-Za-z]:", name)
-        or any(ord(c) < 32 for c in name)
-    ):
+    if ".." in parts or re.match(r"/|[A-Za-z]:", name) or re.search(r"[\x00-\x1f]", name):
         handin.remarks.append(f"nama berkas tidak aman, tidak dibaca: {ascii(name)[:80]}")
         return None
     if LEFTOVER & set(parts) or parts[-1].startswith(("._", ".~")):
@@ -136,20 +111,16 @@ def _safe(raw: str, handin: Handin) -> str | None:
 
 def _of_zip(source, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
     if isinstance(source, Path) and source.suffix.lower() in OTHER_ARCHIVES:
-        raise Refused(
-            "bentuk lain", f"{source.suffix} tidak dibaca: minta ZIP buatan `make kumpul`."
-        )
+        why = f"{source.suffix} tidak dibaca: minta ZIP buatan `make kumpul`."
+        raise Refused("bentuk lain", why)
     if isinstance(source, Path) and source.suffix.lower() == ".ipynb":
-        raise Refused(
-            "bentuk lain",
-            "Notebook lepas, tanpa hasil dan manifes: minta ZIP buatan `make kumpul`.",
-        )
+        why = "Notebook lepas, tanpa hasil dan manifes: minta ZIP buatan `make kumpul`."
+        raise Refused("bentuk lain", why)
     with zipfile.ZipFile(source) as archive:
         members = archive.infolist()
         if len(members) > MEMBERS:
-            raise Refused(
-                "terlalu besar", f"ZIP berisi {len(members)} berkas; paling banyak {MEMBERS}."
-            )
+            why = f"ZIP berisi {len(members)} berkas; paling banyak {MEMBERS}."
+            raise Refused("terlalu besar", why)
         for member in members:
             name = _safe(member.filename, handin)
             if name is None or member.is_dir():
@@ -158,9 +129,8 @@ def _of_zip(source, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
                 handin.remarks.append(f"tautan, tidak dibaca: {name[:80]}")
                 continue
             if member.flag_bits & 1:
-                raise Refused(
-                    "terkunci", "ZIP berkata sandi: minta mahasiswa mengumpulkan tanpa kata sandi."
-                )
+                why = "ZIP berkata sandi: minta mahasiswa mengumpulkan tanpa kata sandi."
+                raise Refused("terkunci", why)
             yield name, archive.open(member)
 
 
@@ -201,17 +171,14 @@ def table(content: bytes) -> list[dict[str, str]]:
     words = text(content).lstrip("\ufeff")
     first = words.split("\n", 1)[0]
     rows = csv.DictReader(io.StringIO(words), delimiter=max(";,\t", key=first.count))
+    found = []
     try:
-        return [
-            {
-                (k or "").strip().lower(): (v or "").strip()
-                for k, v in row.items()
-                if isinstance(v, str)
-            }
-            for row in rows
-        ]
+        for row in rows:
+            texts = {k or "": v for k, v in row.items() if isinstance(v, str)}
+            found.append({k.strip().lower(): v.strip() for k, v in texts.items()})
     except csv.Error:
         return []
+    return found
 
 
 def clean(text) -> str:
@@ -227,9 +194,8 @@ def find(handin: Handin, name: str) -> tuple[str, bytes]:
 
     Executed copies in build/ come last. Raises Refused "tidak ada".
     """
-    pattern = re.compile(
-        rf"{re.escape(name)}( ?\(\d+\)| ?- ?(Copy|Salin).*|-Copy\d+)?\.ipynb", re.I
-    )
+    copy = r"( ?\(\d+\)| ?- ?(Copy|Salin).*|-Copy\d+)?"
+    pattern = re.compile(rf"{re.escape(name)}{copy}\.ipynb", re.I)
     found = [path for path in handin.files if pattern.fullmatch(path.rsplit("/", 1)[-1])]
     if not found:
         raise Refused("tidak ada", f"{name}.ipynb tidak ada.")
@@ -249,37 +215,30 @@ def notebook(content: bytes):
     if not words.strip():
         raise Refused("kosong", "Berkas notebook itu kosong.")
     if re.search(r"^(<{7}|>{7}) ", words, re.M):
-        raise Refused(
-            "konflik",
-            "Notebook memuat tanda konflik git (<<<<<<<): "
-            "selesaikan penggabungannya, lalu kumpulkan lagi.",
-        )
+        why = "selesaikan penggabungannya, lalu kumpulkan lagi."
+        raise Refused("konflik", f"Notebook memuat tanda konflik git (<<<<<<<): {why}")
     try:
         raw = json.loads(words)
         cells = raw.get("cells") or [
-            cell for sheet in raw.get("worksheets", []) for cell in sheet["cells"]
+            c for sheet in raw.get("worksheets", []) for c in sheet["cells"]
         ]
         if len(cells) > CELLS:
-            raise Refused(
-                "terlalu besar", f"Notebook memuat {len(cells)} sel; paling banyak {CELLS}."
-            )
+            why = f"Notebook memuat {len(cells)} sel; paling banyak {CELLS}."
+            raise Refused("terlalu besar", why)
         for cell in cells:  # outputs are never read, and may be what is wrong
             cell.pop("outputs", None)
             if cell.get("cell_type") == "code":
                 cell |= {"outputs": [], "execution_count": None}
         made = nbformat.reads(json.dumps(raw), as_version=4)
         for cell in made.cells:
-            cell.source = clean(
-                cell.source if isinstance(cell.source, str) else "".join(map(str, cell.source))
-            )
+            lines = [cell.source] if isinstance(cell.source, str) else cell.source
+            cell.source = clean("".join(map(str, lines)))
         return made
     except Refused:
         raise
     except Exception as error:  # whatever an odd file makes of nbformat must not stop the class
-        raise Refused(
-            "rusak",
-            f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab.",
-        ) from None
+        why = f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab."
+        raise Refused("rusak", why) from None
 
 
 def manifest(handin: Handin) -> tuple[str, dict]:
@@ -301,21 +260,16 @@ def altered(handin: Handin) -> list[str]:
     place, said = manifest(handin)
     digests = said.get("files") if isinstance(said.get("files"), dict) else {}
     packed = {name: digest for name, digest in digests.items() if name.lower().endswith(WANTED)}
-    found = {name: handin.files.get(place + name) for name in packed}
-    wrong = [
-        name
-        for name, content in found.items()
-        if content is None or _sha256(content) != packed[name]
-    ]
-    more = f" dan {len(wrong) - LISTED} lainnya" if len(wrong) > LISTED else ""
-    return (
-        [
-            "diubah atau hilang sesudah make kumpul: "
-            f"{', '.join(clean(name)[:80] for name in wrong[:LISTED])}{more}"
-        ]
-        if wrong
-        else []
-    )
+    there = {name: _sha256(handin.files.get(place + name, b"")) for name in packed}
+    wrong = [name for name in packed if there[name] != packed[name]]
+    names = listed([clean(name)[:80] for name in wrong])
+    return [f"diubah atau hilang sesudah make kumpul: {names}"] if wrong else []
+
+
+def listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" dan {len(names) - LISTED} lainnya" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def _sha256(content: bytes) -> str:

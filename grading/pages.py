@@ -9,8 +9,9 @@ import csv
 import io
 import re
 from collections import Counter
+from dataclasses import asdict
 from datetime import datetime, timezone
-from itertools import combinations
+from itertools import combinations, zip_longest
 from math import ceil
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from cxr_helpers.engine.errors import InputError
 from grading import challenge, claims, package
 from grading.answers import own_words
 from grading.course import Course
-from grading.marking import HAND
+from grading.marking import HAND, Part
 
 LATE = 0.1  # of the points, for each day that has begun
 # tokens of a piece; share of the class that makes it common; share that is remarked
@@ -68,18 +69,14 @@ def _cell(value) -> str:
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".").replace(".", ",")
     words = " ".join(str(value).split())
-    return (
-        "'" + words
-        if words[:1] in tuple("=+-@") and not re.fullmatch(r"-?[\d,]+", words)
-        else words
-    )
+    formula = words[:1] in tuple("=+-@") and not re.fullmatch(r"-?[\d,]+", words)
+    return f"'{words}" if formula else words
 
 
 def table(rows: list[list]) -> bytes:
     stream = io.StringIO()
-    csv.writer(stream, delimiter=";", lineterminator="\r\n").writerows(
-        [_cell(value) for value in row] for row in rows
-    )
+    writer = csv.writer(stream, delimiter=";", lineterminator="\r\n")
+    writer.writerows([_cell(value) for value in row] for row in rows)
     return stream.getvalue().encode("utf-8-sig", "replace")
 
 
@@ -90,51 +87,40 @@ def marks(path: Path, records: list) -> dict[tuple[str, str], dict]:
     What an instructor wrote is never dropped, whoever it is about. Raises InputError for points
     that are no number.
     """
-    rows = package.table(path.read_bytes()) if path.exists() else []
-    if path.exists() and rows and not set(HANDMADE[:3]) <= rows[0].keys():
-        raise InputError(
-            f"{path}: kolom {', '.join(HANDMADE)} tidak ditemukan; berkas itu tidak diubah."
-        )
-    found = {}
-    for row in rows:
-        if not row.get("bagian"):
-            if any(row.values()):
-                raise InputError(
-                    f"{path}: baris {'; '.join(row.values())!r} tidak menyebut bagian; "
-                    "berkas itu tidak diubah."
-                )
-            continue  # Excel leaves empty lines
-        if re.fullmatch(r"\d([.,]\d+)?E\+?\d+", row["nim"], re.I):
-            raise InputError(
-                f"{path}: NIM {row['nim']} ditulis ulang oleh Excel sebagai bilangan; "
-                "buka lagi berkas itu dengan kolom nim sebagai teks, dan kembalikan NIM-nya. "
-                "Berkas itu tidak diubah."
-            )
-        words = row.get("poin", "").replace(",", ".")
-        if words and not re.fullmatch(r"\d+(\.\d+)?", words):
-            raise InputError(
-                f"{path}: poin {row['poin']!r} untuk {row['nim']}, {row['bagian']} bukan bilangan."
-            )
-        mark = {"poin": float(words) if words else None, "catatan": row.get("catatan", "")}
-        found[row["nim"].lstrip("'"), row["bagian"]] = mark
-    new = [
-        (r.student, n)
-        for r in records
-        for n, p in r.parts.items()
-        if p["points"] is None and (r.student, n) not in found
-    ]
+    given = _handmade(path)
+    wanted = [(r.student, n) for r in records for n, p in r.parts.items() if p["points"] is None]
+    new = [key for key in wanted if key not in given]
     if new or not path.exists():
-        found |= {key: {"poin": None, "catatan": ""} for key in new}
-        files.write(
-            path,
-            table(
-                [
-                    list(HANDMADE),
-                    *([*key, mark["poin"], mark["catatan"]] for key, mark in found.items()),
-                ]
-            ),
-        )
-    return found
+        given |= {key: {"poin": None, "catatan": ""} for key in new}
+        lines = [[*key, mark["poin"], mark["catatan"]] for key, mark in given.items()]
+        files.write(path, table([list(HANDMADE), *lines]))
+    return given
+
+
+def _handmade(path: Path) -> dict[tuple[str, str], dict]:
+    """What tangan.csv holds. Raises InputError."""
+    rows = package.table(path.read_bytes()) if path.exists() else []
+    same = "berkas itu tidak diubah."
+    if rows and not set(HANDMADE[:3]) <= rows[0].keys():
+        raise InputError(f"{path}: kolom {', '.join(HANDMADE)} tidak ditemukan; {same}")
+    given = {}
+    for row in rows:
+        if not any(row.values()):
+            continue  # Excel leaves empty lines
+        nim, part, words = row["nim"], row.get("bagian"), row.get("poin", "").replace(",", ".")
+        if not part:
+            whole = "; ".join(row.values())
+            raise InputError(f"{path}: baris {whole!r} tidak menyebut bagian; {same}")
+        if re.fullmatch(r"\d([.,]\d+)?E\+?\d+", nim, re.I):
+            raise InputError(
+                f"{path}: NIM {nim} ditulis ulang oleh Excel sebagai bilangan; buka lagi dengan "
+                f"kolom nim sebagai teks, dan kembalikan NIM-nya; {same}"
+            )
+        if words and not re.fullmatch(r"\d+(\.\d+)?", words):
+            raise InputError(f"{path}: poin {row['poin']!r} untuk {nim}, {part} bukan bilangan.")
+        mark = {"poin": float(words) if words else None, "catatan": row.get("catatan", "")}
+        given[nim.lstrip("'"), part] = mark
+    return given
 
 
 def row(record, course: Course, given: dict, limit: datetime | None) -> dict:
@@ -144,23 +130,11 @@ def row(record, course: Course, given: dict, limit: datetime | None) -> dict:
     parts = []
     for chapter in course.chapters:
         for name, asked in chapter.asked.items():
-            part = record.parts.get(name) or {
-                "status": record.status,
-                "points": 0.0,
-                "checks": {},
-                "error": "",
-                "remark": "",
-            }
+            part = record.parts.get(name) or asdict(Part(record.status, 0.0, asked.points))
             mark = given.get((record.student, name), {"poin": None, "catatan": ""})
             points = mark["poin"] if mark["poin"] is not None else part["points"]
-            parts.append(
-                (
-                    name,
-                    points,
-                    asked.points,
-                    part | {"mark": mark["catatan"], "chapter": chapter.name},
-                )
-            )
+            part = part | {"mark": mark["catatan"], "chapter": chapter.name}
+            parts.append((name, points, asked.points, part))
     total = sum(points or 0.0 for _, points, _, _ in parts)
     late = min(1.0, LATE * days_late(record.made, limit))
     waiting = sum(points is None for _, points, _, _ in parts)
@@ -170,55 +144,24 @@ def row(record, course: Course, given: dict, limit: datetime | None) -> dict:
 
 
 def _csv(rows: list[dict], course: Course, remarks: dict[str, list[str]]) -> bytes:
-    names = [name for chapter in course.chapters for name in chapter.asked]
-    head = [
-        "NIM",
-        "Nama",
-        "Kumpulan",
-        "Status",
-        *(words for name in names for words in (name, f"{name} (status)")),
-    ]
-    head += [
-        "Jumlah",
-        "Dari",
-        "Belum dinilai",
-        "Potongan terlambat (%)",
-        "Nilai",
-        "Klaim",
-        "Latih ulang",
-        "Kotak",
-        "Catatan",
-    ]
+    head = ["NIM", "Nama", "Kumpulan", "Status"]
+    for name in [name for chapter in course.chapters for name in chapter.asked]:
+        head += [name, f"{name} (status)"]
+    head += "Jumlah;Dari;Belum dinilai;Potongan terlambat (%);Nilai".split(";")
+    head += "Klaim;Latih ulang;Kotak;Catatan".split(";")
     lines = []
     for one in rows:
-        record = one["record"]
-        notes = [
-            record.why,
-            record.claim.get("why", ""),
-            *record.remarks,
-            *remarks.get(record.name, []),
-        ]
-        notes += [
-            f"{name}: {part['remark']}" for name, _, _, part in one["parts"] if part["remark"]
-        ]
-        for i, nim in enumerate(record.nims):
-            cells = [
-                value for _, points, _, part in one["parts"] for value in (points, part["status"])
-            ]
-            ends = [
-                one["sum"],
-                one["most"],
-                one["open"],
-                100 * one["late"],
-                one["total"],
-                record.claim.get("status", ""),
-            ]
-            box = "ya" if record.boxed else "tanpa kotak"
-            name = record.names[i] if i < len(record.names) else ""
-            words = "; ".join(filter(None, notes))
-            lines.append(
-                [nim, name, record.name, record.status, *cells, *ends, record.again, box, words]
-            )
+        record, cells = one["record"], []
+        notes = [record.why, record.claim.get("why", ""), *record.remarks]
+        notes += remarks.get(record.name, [])
+        for name, points, _, part in one["parts"]:
+            cells += [points, part["status"]]
+            notes += [f"{name}: {part['remark']}"] if part["remark"] else []
+        cells += [one["sum"], one["most"], one["open"], 100 * one["late"], one["total"]]
+        cells += [record.claim.get("status", ""), record.again]
+        cells += ["ya" if record.boxed else "tanpa kotak", "; ".join(filter(None, notes))]
+        for nim, name in zip_longest(record.nims, record.names[: len(record.nims)], fillvalue=""):
+            lines.append([nim, name, record.name, record.status, *cells])
     return table([head, *lines])
 
 
@@ -231,18 +174,17 @@ def resemblance(records: list) -> list[tuple[str, str, float]]:
     """Pairs whose answers share most of what a third of the class does not have: (student, student,
     share), the most first.
     """
-    own = {
-        one.student: set().union(*map(_grams, one.given.values())) for one in records if one.given
-    }
+    given = {one.student: one.given.values() for one in records if one.given}
+    own = {who: set().union(*map(_grams, texts)) for who, texts in given.items()}
     often = Counter(gram for grams in own.values() for gram in grams)
     most = max(2, COMMON * len(own))
     rare = {who: {gram for gram in grams if often[gram] <= most} for who, grams in own.items()}
     with_some = sorted(who for who, grams in rare.items() if grams)
-    pairs = [
-        (a, b, len(rare[a] & rare[b]) / len(rare[a] | rare[b]))
-        for a, b in combinations(with_some, 2)
-    ]
-    return sorted((pair for pair in pairs if pair[2] >= ALIKE), key=lambda pair: -pair[2])
+    alike = []
+    for a, b in combinations(with_some, 2):
+        share = len(rare[a] & rare[b]) / len(rare[a] | rare[b])
+        alike += [(a, b, share)] if share >= ALIKE else []
+    return sorted(alike, key=lambda pair: -pair[2])
 
 
 def _questions(rows: list[dict], course: Course) -> list[dict]:
@@ -250,20 +192,13 @@ def _questions(rows: list[dict], course: Course) -> list[dict]:
     its points}.
     """
     found = []
-    for place, (chapter, name) in enumerate(
-        (c.name, name) for c in course.chapters for name in c.asked
-    ):
+    names = [(c.name, name) for c in course.chapters for name in c.asked]
+    for place, (chapter, name) in enumerate(names):
         mine = [one["parts"][place] for one in rows]
         share = [points / most for _, points, most, _ in mine if points is not None and most]
         counts = Counter(part["status"] for _, _, _, part in mine).most_common()
-        found.append(
-            {
-                "name": name,
-                "chapter": chapter,
-                "counts": counts,
-                "mean": sum(share) / len(share) if share else None,
-            }
-        )
+        mean = sum(share) / len(share) if share else None
+        found.append({"name": name, "chapter": chapter, "counts": counts, "mean": mean})
     return found
 
 
@@ -279,29 +214,19 @@ def write(out: Path, records: list, course: Course, limit: datetime | None) -> N
     files.write(out / "nilai.csv", _csv(rows, course, remarks))
     (out / "mahasiswa").mkdir(exist_ok=True)
     for one in rows:
-        safe = (
-            re.sub(r"[^0-9A-Za-z._-]+", "-", "_".join(one["record"].nims)).strip(".-")[:80]
-            or "tanpa-nim"
-        )
-        _page(env, "mahasiswa.html.j2", out / "mahasiswa" / f"{safe}.html", one=one)
-    points = [
-        (c.claimed["auc"], c.recomputed["auc"], who)
-        for who, c in claimed.items()
-        if c.claimed and c.recomputed
-    ]
+        safe = re.sub(r"[^0-9A-Za-z._-]+", "-", "_".join(one["record"].nims)).strip(".-")[:80]
+        _page(env, "mahasiswa.html.j2", out / f"mahasiswa/{safe or 'tanpa-nim'}.html", one=one)
+    both = {who: c for who, c in claimed.items() if c.claimed and c.recomputed}
     content = {
         "rows": rows,
         "questions": _questions(rows, course),
-        "points": points,
+        "points": [(c.claimed["auc"], c.recomputed["auc"], who) for who, c in both.items()],
         "alike": resemblance(records),
+        "remarks": remarks,
     }
-    _page(env, "kelas.html.j2", out / "kelas.html", **content, remarks=remarks)
-    essays = [
-        (c.name, a, course.rubrics.get(n, ""))
-        for c in course.chapters
-        for n, a in c.asked.items()
-        if a.essay
-    ]
+    _page(env, "kelas.html.j2", out / "kelas.html", **content)
+    asked = [(chapter.name, part) for chapter in course.chapters for part in chapter.asked.values()]
+    essays = [(c, a, course.rubrics.get(a.grade_id, "")) for c, a in asked if a.essay]
     _page(env, "esai.html.j2", out / "esai.html", essays=essays, rows=rows, given=given)
 
 
@@ -311,9 +236,9 @@ def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetim
     """
     given, wrong = [], {}
     for record in sorted(records, key=lambda one: moment(one.made)):
-        values, why = (
-            challenge.fitted(record.answer, key) if record.answer else (None, record.answer_fault)
-        )
+        values, why = None, record.answer_fault
+        if record.answer:
+            values, why = challenge.fitted(record.answer, key)
         if values is not None:
             given.append((record.student, values))
         elif why:
@@ -324,18 +249,8 @@ def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetim
     halves = ["public", "private"] if over else ["public"]
     answers = {who: values for who, (values, _, _) in counted.items()}
     boards = {half: challenge.rank(answers, key, half) for half in halves}
-    lines = [
-        [
-            "Paruh",
-            "Peringkat",
-            "NIM",
-            "AUC",
-            "Batas bawah",
-            "Batas atas",
-            "Setara dengan peringkat 1",
-            "Kumpulan dihitung",
-        ]
-    ]
+    head = "Paruh;Peringkat;NIM;AUC;Batas bawah;Batas atas;Setara dengan peringkat 1"
+    lines = [[*head.split(";"), "Kumpulan dihitung"]]
     for half, rows in boards.items():
         for row in rows:
             numbers = [indonesian.number(value, 4) for value in (row["auc"], *row["ci95"])]
@@ -343,27 +258,17 @@ def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetim
             level = ("ya" if row["level"] else "tidak") if row["place"] else ""
             lines.append([HALVES[half], row["place"], row["who"], *numbers, level, times])
     files.write(out / "tantangan.csv", table(lines))
-    content = {
-        "boards": boards,
-        "counted": counted,
-        "wrong": wrong,
-        "HALVES": HALVES,
-        "MOST": challenge.MOST,
-    }
+    content = {"boards": boards, "counted": counted, "wrong": wrong}
     _page(_environment(), "tantangan.html.j2", out / "tantangan.html", **content)
 
 
 def _environment() -> Environment:
     templates = FileSystemLoader(Path(__file__).with_name("templates"))
-    env = Environment(
-        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    env.filters |= {
-        "number": indonesian.number,
-        "percent": indonesian.percent,
-        "interval": indonesian.interval,
-    }
+    env = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
+    env.trim_blocks = True
+    env.filters |= {name: getattr(indonesian, name) for name in ("number", "percent", "interval")}
     env.globals |= {"HAND": HAND, "COMPARED": claims.COMPARED, "own_words": own_words}
+    env.globals |= {"HALVES": HALVES, "MOST": challenge.MOST}
     return env
 
 

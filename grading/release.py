@@ -3,7 +3,7 @@
 
 An instructor's own notebook may hold its answers between `### BEGIN SOLUTION` and `### END
 SOLUTION`: these lines are emptied in what is handed out and kept as pengajar/solusi/<grade_id>.
-Solutions and keys of the repository are never handed out.
+The repository's solutions are never handed out.
 """
 
 import os
@@ -22,13 +22,7 @@ GAP = re.compile(
     r"^([ \t]*)### BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*### END SOLUTION[^\n]*$", re.M | re.S
 )
 LEFT = re.compile(r"###\s*(BEGIN|END)\s+(SOLUTION|HIDDEN)", re.I)
-# Of the repository; those tests run the solutions.
-STAYS = (
-    "grading/solutions/",
-    "grading/keys/",
-    "tests/test_grading_keys.py",
-    "tests/test_exercises.py",
-)
+STAYS = ("grading/solutions/", "tests/test_exercises.py")  # those tests run the solutions
 # without git: what a copy leaves out
 ROUTES = (".git/", ".venv/", "build/", "runs/", "data/", "kumpulan/")
 
@@ -38,14 +32,11 @@ def emptied(cell) -> str:
     left over.
     """
     essay = cell.cell_type == "markdown"
-    source = GAP.sub(
-        lambda found: "Tulis jawaban Anda di sini." if essay else f"{found[1]}...", cell.source
-    )
+    place = "Tulis jawaban Anda di sini."
+    source = GAP.sub(lambda gap: place if essay else f"{gap[1]}...", cell.source)
     if LEFT.search(source):
-        raise InputError(
-            f"tanda {LEFT.search(source)[0]} tidak berpasangan "
-            f"pada sel {answers.identity(cell) or cell.get('id')}"
-        )
+        name = answers.identity(cell) or cell.get("id")
+        raise InputError(f"tanda {LEFT.search(source)[0]} tidak berpasangan pada sel {name}")
     return source
 
 
@@ -53,11 +44,9 @@ def solution(cell) -> str | None:
     """The whole answer of an instructor's cell, without the marks; None for a cell without
     marks.
     """
-    return (
-        GAP.sub(lambda found: found[2].rstrip("\n"), cell.source)
-        if GAP.search(cell.source)
-        else None
-    )
+    if not GAP.search(cell.source):
+        return None
+    return GAP.sub(lambda gap: gap[2].rstrip("\n"), cell.source)
 
 
 def split(path: Path) -> tuple[str, dict[str, str]]:
@@ -81,16 +70,14 @@ def split(path: Path) -> tuple[str, dict[str, str]]:
 
 def _tracked(root: Path) -> list[str]:
     """Names of the repository's files, of git where there is one."""
+    ask = ["git", "-C", str(root), "ls-files", "-z"]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=True
-        )
+        done = subprocess.run(ask, capture_output=True, check=True)
         return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
     except (OSError, subprocess.CalledProcessError):
-        found = [
-            path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file()
-        ]
-        return [name for name in found if not name.startswith(ROUTES) and "__pycache__" not in name]
+        found = [path for path in sorted(root.rglob("*")) if path.is_file()]
+        names = [path.relative_to(root).as_posix() for path in found]
+        return [n for n in names if not n.startswith(ROUTES) and "__pycache__" not in n]
 
 
 def release(root: Path, out: Path) -> tuple[int, int]:
@@ -98,17 +85,13 @@ def release(root: Path, out: Path) -> tuple[int, int]:
     not empty.
     """
     if out.exists() and any(out.iterdir()):
-        raise InputError(
-            f"OUT={out} sudah berisi: pilih folder baru, agar tidak ada yang tertimpa."
-        )
+        why = "pilih folder baru, agar tidak ada yang tertimpa."
+        raise InputError(f"OUT={out} sudah berisi: {why}")
     student, teacher = out / "mahasiswa", out / "pengajar"
-    notebooks = {
-        f"notebooks/{path.name}": split(path)
-        for path in sorted((root / "notebooks").glob("0*.ipynb"))
-    }
-    names = [
-        name for name in _tracked(root) if not name.startswith(STAYS) and (root / name).is_file()
-    ]
+    paths = sorted((root / "notebooks").glob("0*.ipynb"))
+    notebooks = {f"notebooks/{path.name}": split(path) for path in paths}
+    kept = [name for name in _tracked(root) if not name.startswith(STAYS)]
+    names = [name for name in kept if (root / name).is_file()]
     for name in names:
         (student / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, student / name)
@@ -116,10 +99,8 @@ def release(root: Path, out: Path) -> tuple[int, int]:
         (student / name).parent.mkdir(parents=True, exist_ok=True)
         (student / name).write_text(text, encoding="utf-8")
     (teacher / "solusi").mkdir(parents=True)
-    for source, target in ((course.SOLUTIONS, teacher / "solusi"), (course.KEYS, teacher)):
-        for path in sorted((root / source.relative_to(files.ROOT)).glob("*")):
-            if path.suffix in (".py", ".md"):
-                shutil.copy2(path, target / path.name)
+    for path in sorted((root / course.SOLUTIONS.relative_to(files.ROOT)).glob("*.*")):
+        shutil.copy2(path, teacher / "solusi" / path.name)
     for _, solutions in notebooks.values():
         for name, text in solutions.items():
             (teacher / "solusi" / name).write_text(text, encoding="utf-8")
@@ -131,10 +112,8 @@ def handed_out() -> Path:
     """OUT, the folder of an earlier `make tugas`. Raises InputError."""
     given = os.environ.get("OUT") or ""
     if not (given and all((Path(given) / name).is_dir() for name in ("mahasiswa", "pengajar"))):
-        raise InputError(
-            f"OUT={given} bukan folder dari `make tugas`. "
-            "Jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi."
-        )
+        cure = "Jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi."
+        raise InputError(f"OUT={given} bukan folder dari `make tugas`. {cure}")
     return Path(given).resolve()
 
 
@@ -146,8 +125,5 @@ def main() -> int:
         raise InputError(f"OUT={out} berada di dalam repositori: pilih folder di luarnya.")
     count, asked = release(files.ROOT, out)
     print(f"{out}/mahasiswa: {count} berkas untuk dibagikan, {asked} bagian yang dijawab.")
-    print(
-        f"{out}/pengajar: "
-        f"solusi dan kunci, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan."
-    )
+    print(f"{out}/pengajar: solusi, untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan.")
     return 0

@@ -12,10 +12,9 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from cxr_helpers import challenge
 from cxr_helpers.engine import files, results
 from cxr_helpers.engine.errors import InputError
-from grading import answers, package
+from grading import answers, challenge, package
 
 MOST = 20 * 2**20
 GROUP = 3
@@ -29,21 +28,15 @@ def people(names: str, nims: str) -> tuple[list[str], list[str]]:
     if not who[0] or not who[1]:
         raise InputError('berikan nama dan NIM, misalnya: make kumpul NAME="Nama Anda" NIM="12345"')
     if len(who[1]) > GROUP:
-        raise InputError(
-            f"NIM memuat {len(who[1])} nomor: "
-            f"sebuah kelompok beranggota paling banyak {GROUP} orang."
-        )
+        most = f"sebuah kelompok beranggota paling banyak {GROUP} orang."
+        raise InputError(f"NIM memuat {len(who[1])} nomor: {most}")
     bad = [nim for nim in who[1] if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.\-]{0,31}", nim)]
     if bad or len(set(who[1])) < len(who[1]):
-        raise InputError(
-            f"NIM {', '.join(bad) or nims} tidak dapat dipakai: "
-            "tulis angka dan huruf, dipisahkan koma, tiap NIM sekali."
-        )
+        cure = "tulis angka dan huruf, dipisahkan koma, tiap NIM sekali."
+        raise InputError(f"NIM {', '.join(bad) or nims} tidak dapat dipakai: {cure}")
     if len(who[0]) != len(who[1]):
-        raise InputError(
-            f"NAME memuat {len(who[0])} nama dan NIM {len(who[1])} nomor: "
-            "tulis sama banyak, dipisahkan koma."
-        )
+        said = f"NAME memuat {len(who[0])} nama dan NIM {len(who[1])} nomor"
+        raise InputError(f"{said}: tulis sama banyak, dipisahkan koma.")
     return who[0], who[1]
 
 
@@ -55,18 +48,14 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
         try:
             ours = package.notebook(path.read_bytes())
             asked = {name: cell.source for cell in ours.cells if (name := answers.identity(cell))}
-            lacks += [
-                f"{path.stem}: jawaban {name} masih kosong"
-                for name, text in asked.items()
-                if answers.unanswered(text)
-            ]
+            empty = [name for name, text in asked.items() if answers.unanswered(text)]
+            lacks += [f"{path.stem}: jawaban {name} masih kosong" for name in empty]
             ran = build / "notebooks" / path.name
             if not ran.exists():
                 lacks.append(f"{path.stem}: belum dijalankan, jalankan `make report`")
             elif _code(package.notebook(ran.read_bytes())) != _code(ours):
-                lacks.append(
-                    f"{path.stem}: diubah sesudah laporan dibuat, jalankan `make report` lagi"
-                )
+                late = "diubah sesudah laporan dibuat, jalankan `make report` lagi"
+                lacks.append(f"{path.stem}: {late}")
         except InputError as error:
             lacks.append(f"{path.stem}: {error}")
     for name in ("laporan.html", "laporan.pdf"):
@@ -74,22 +63,16 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
         if path.exists():
             packed[f"build/report/{name}"] = path.read_bytes()
         else:
-            lacks.append(
-                f"{path.relative_to(root) if path.is_relative_to(root) else path} belum ada: "
-                "jalankan `make report`"
-            )
+            shown = path.relative_to(root) if path.is_relative_to(root) else path
+            lacks.append(f"{shown} belum ada: jalankan `make report`")
     cover = _json(build / ".cover")
     if cover and [_list(cover.get("name")), _list(cover.get("nim"))] != [_list(names), _list(nims)]:
         was = f"{cover.get('name') or 'tanpa nama'}, {cover.get('nim') or 'tanpa NIM'}"
-        lacks.append(
-            f"sampul laporan menyebut {was}: jalankan `make report` dengan NAME dan NIM ini"
-        )
-    for path in sorted((build / "results").glob("0*.json")):
+        cure = "jalankan `make report` dengan NAME dan NIM ini"
+        lacks.append(f"sampul laporan menyebut {was}: {cure}")
+    results_folder = build / "results"
+    for path in [*sorted(results_folder.glob("0*.json")), *results_folder.glob(challenge.ANSWER)]:
         packed[f"build/results/{path.name}"] = path.read_bytes()
-    if (build / "results" / challenge.ANSWER).exists():
-        packed[f"build/results/{challenge.ANSWER}"] = (
-            build / "results" / challenge.ANSWER
-        ).read_bytes()
     packed |= _runs(lacks, build)
     return lacks, packed
 
@@ -107,11 +90,8 @@ def _json(path: Path) -> dict:
 
 def _code(notebook) -> list[str]:
     injected = "injected-parameters"
-    return [
-        c.source
-        for c in notebook.cells
-        if c.cell_type == "code" and injected not in c.metadata.get("tags", [])
-    ]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [c.source for c in cells if injected not in c.metadata.get("tags", [])]
 
 
 def _runs(lacks: list[str], build: Path) -> dict[str, bytes]:
@@ -122,44 +102,27 @@ def _runs(lacks: list[str], build: Path) -> dict[str, bytes]:
     except (KeyError, TypeError):
         lacks.append("02_pelatihan.json belum ada atau rusak: jalankan `make report`")
         return {}
-    found = {}
-    for folder in sorted(files.runs_folder().glob("*/info.json")):
-        folder = folder.parent
+    packed, runs = {}, files.runs_folder()
+    for folder in sorted(info.parent for info in runs.glob("*/info.json")):
         if folder.name == key or _json(folder / "config.json").get("data") == fingerprint:
-            found |= {
-                f"runs/{folder.name}/{name}": (folder / name).read_bytes()
-                for name in OF_A_RUN
-                if (folder / name).exists()
-            }
-    if f"runs/{key}/predictions.npz" not in found:
-        lacks.append(
-            f"pelatihan {key} tidak ada lagi di {files.runs_folder()}: jalankan `make report` lagi"
-        )
-    return found
+            for path in [folder / name for name in OF_A_RUN if (folder / name).exists()]:
+                packed[f"runs/{folder.name}/{path.name}"] = path.read_bytes()
+    if f"runs/{key}/predictions.npz" not in packed:
+        lacks.append(f"pelatihan {key} tidak ada lagi di {runs}: jalankan `make report` lagi")
+    return packed
 
 
 def _git(root: Path) -> list[dict]:
     """Who committed what, newest first; [] where there is no repository."""
-    ask = [
-        "git",
-        "-C",
-        str(root),
-        "log",
-        "-n",
-        "500",
-        "--date=iso-strict",
-        "--format=%H%x1f%an%x1f%ad%x1f%s",
-    ]
+    log = "log -n 500 --date=iso-strict --format=%H%x1f%an%x1f%ad%x1f%s"
+    ask = ["git", "-C", str(root), *log.split()]
     try:
-        done = subprocess.run(
-            ask, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace"
-        )
+        done = subprocess.run(ask, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return []
+    lines = done.stdout.decode("utf-8", "replace").splitlines()
     fields = ("commit", "author", "date", "subject")
-    return [
-        dict(zip(fields, line.split("\x1f"), strict=False)) for line in done.stdout.splitlines()
-    ]
+    return [dict(zip(fields, line.split("\x1f"), strict=False)) for line in lines]
 
 
 def pack(
@@ -171,10 +134,8 @@ def pack(
     who, numbers = people(names, nims)
     lacks, packed = missing(root, build, names, nims)
     if lacks and not unfinished:
-        raise InputError(
-            "\n  - ".join(["belum lengkap:", *lacks])
-            + "\nLengkapi, atau kumpulkan apa adanya dengan BELUM=1."
-        )
+        listed = "\n  - ".join(["belum lengkap:", *lacks])
+        raise InputError(f"{listed}\nLengkapi, atau kumpulkan apa adanya dengan BELUM=1.")
     manifest = {
         "schema": SCHEMA,
         "names": who,
@@ -189,18 +150,13 @@ def pack(
     path.parent.mkdir(exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in {
-            "manifest.json": json.dumps(manifest, ensure_ascii=False, indent=1).encode(),
-            **packed,
-        }.items():
+        archive.writestr("manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))
+        for name, content in packed.items():
             archive.writestr(name, content)
     if partial.stat().st_size > MOST:
-        size = partial.stat().st_size >> 20
+        said = f"ZIP-nya {partial.stat().st_size >> 20} MB, paling banyak {MOST >> 20} MB"
         partial.unlink()
-        raise InputError(
-            f"ZIP-nya {size} MB, paling banyak {MOST >> 20} MB: "
-            "hapus keluaran notebook di notebooks/, lalu ulangi."
-        )
+        raise InputError(f"{said}: hapus keluaran notebook di notebooks/, lalu ulangi.")
     os.replace(partial, path)
     return path, lacks
 
@@ -208,11 +164,9 @@ def pack(
 def main() -> int:
     get = os.environ.get
     build = Path(get("BUILD") or "build").resolve()
-    path, lacks = pack(
-        files.ROOT, build, get("NAME", ""), get("NIM", ""), get("BELUM", "") not in ("", "0")
-    )
-    print(
-        f"{path.relative_to(files.ROOT)} siap dikumpulkan ({max(1, path.stat().st_size >> 10)} KB)."
-    )
+    unfinished = get("BELUM", "") not in ("", "0")
+    path, lacks = pack(files.ROOT, build, get("NAME", ""), get("NIM", ""), unfinished)
+    size = max(1, path.stat().st_size >> 10)
+    print(f"{path.relative_to(files.ROOT)} siap dikumpulkan ({size} KB).")
     print("\n".join(f"  belum ada: {one}" for one in lacks), end="\n" if lacks else "")
     return 0

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_helpers import exercises
-from grading import answers, inside, marking
+from grading import answers, exercises, inside, marking
 from grading.course import load
 from tests.conftest import ROOT
 
@@ -16,7 +15,7 @@ CHAPTERS = sorted((ROOT / "notebooks").glob("0[1-4]*.ipynb"))
 CELLS = {path.stem: nbformat.read(path, 4).cells for path in CHAPTERS}
 COURSE = load()
 ASKED = {name: asked for chapter in COURSE.chapters for name, asked in chapter.asked.items()}
-CODE = sorted(exercises.CHECKS)
+CODE = sorted(exercises.EXERCISES)
 
 
 def space_of(source: str, name: str) -> dict:
@@ -78,7 +77,7 @@ WRONG = [
     ("ece", f"float(abs(({SIDE} - ((probability > 0.5) == labels)).mean()))", "saling menghapus"),
     ("banyak-citra", "1.96**2 * share * (1 - share) / (2 * half) ** 2", "setengah lebarnya"),
     ("holm", "[min(1, p * len(p_values)) for p in p_values]", "Bonferroni"),
-    ("putusan", '"lebih baik" if low > 0 else "belum dapat diputuskan"', "Anda putuskan"),
+    ("putusan", '"lebih baik" if low > 0 else "belum dapat diputuskan"', "menurut letak interval"),
 ]
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-import cxr_helpers.challenge as helpers
 import phantom
 from grading import challenge, grade, package, pages
 
@@ -19,7 +18,7 @@ def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("tugas")
     (out / "pengajar").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(helpers, "probabilities", lambda *given: np.linspace(0.1234, 0.9, 120))
+        patch.setattr(challenge, "probabilities", lambda *given: np.linspace(0.1234, 0.9, 120))
         assert challenge.make(out, 120, preset="smoke", weights="random", device="cpu") == 120
     return out
 
@@ -37,11 +36,11 @@ def test_the_secret_stays_and_gives_the_same_images_again(made):
 
 def test_nothing_handed_out_lets_one_draw_the_labels_again(made):
     """File times, order, ids, seeds that one would try, the noise: each as a student could."""
-    path = made / "mahasiswa/data" / helpers.IMAGES
+    path = made / "mahasiswa/data" / challenge.IMAGES
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == ["id.npy", "images.npy"] and not archive.comment
         assert {entry.date_time[:3] for entry in archive.infolist()} == {(1980, 1, 1)}
-    ids, images = helpers.read(path)
+    ids, images = challenge.read(path)
     labels = np.array(json.loads((made / "pengajar" / challenge.KEY).read_text())["labels"])
     seen, now = {image.tobytes() for image in images}, int(time.time())
     drawn = [phantom.more_test_images(120, seed)[0] for seed in (0, 1, 1234, now, now - 1)]

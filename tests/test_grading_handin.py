@@ -31,7 +31,7 @@ def instructor(folder):
     cells = [new_code_cell(between("# JAWABAN: akurasi", SECRET)), new_markdown_cell(essay)]
     notebook = nbformat.writes(new_notebook(cells=[*cells, new_code_cell(within)]))
     content = {"notebooks/01_a.ipynb": notebook, "cxr_helpers/x.py": ""}
-    content |= dict.fromkeys(("grading/solutions/g.py", "grading/keys/g.py"), "rahasia = 1")
+    content["grading/solutions/g.py"] = "rahasia = 1"
     made.lay_out([made.Planted(folder.name, content)], folder.parent)
     return folder
 
@@ -49,7 +49,7 @@ def test_what_is_handed_out_holds_no_solution_and_what_stays_holds_all(tmp_path)
     assert (teacher / "solusi/akurasi.py").read_text() == f"# JAWABAN: akurasi\n{SECRET}"
     stays = sorted(str(path.relative_to(teacher)) for path in teacher.rglob("*.*"))
     solutions = ("akurasi.py", "esai-bocor.md", "f.py", "g.py")
-    assert stays == ["g.py", *(f"solusi/{name}" for name in solutions)]
+    assert stays == [f"solusi/{name}" for name in solutions]
     with pytest.raises(InputError, match="sudah berisi"):
         release.release(tmp_path / "asal", tmp_path / "keluar")
 
@@ -147,8 +147,7 @@ def school(tmp_path) -> Project:
     (tmp_path / "proyek").mkdir()
     project = Project(tmp_path / "proyek")
     (made.course_folder(tmp_path / "kuliah") / f"notebooks/{made.FIRST}.ipynb").unlink()
-    places = {"notebooks": "notebooks", "solutions": "grading/solutions", "kunci": "grading/keys"}
-    for part, place in places.items():
+    for part, place in (("notebooks", "notebooks"), ("solutions", "grading/solutions")):
         for path in (project.folder / place).glob("*.*"):
             path.unlink()
         shutil.copytree(tmp_path / "kuliah" / part, project.folder / place, dirs_exist_ok=True)
@@ -164,6 +163,7 @@ def test_hand_out_then_grade_without_the_box_with_a_mark_by_hand(school, monkeyp
         release.main()
     assert release.release(school.folder, base / "tugas")[1] == 2
     assert not list((base / "tugas/mahasiswa").rglob("solutions"))
+    shutil.copytree(base / "kuliah/kunci", base / "tugas/pengajar", dirs_exist_ok=True)
     out.mkdir(parents=True)
     (out / "tangan.csv").write_text("nim;bagian;poin;catatan\n130003;esai-bocor;4,5;tepat\n")
     words = ("nilai", f"KUMPULAN={base}/kelas", f"KUNCI={base}/tugas/pengajar", "TANPA_KOTAK=1")
