@@ -91,9 +91,7 @@ def n_others(counts: tuple[int, int]) -> int:
 
 
 def two_classes(rng: np.random.Generator, counts: tuple[int, int], patient: np.ndarray) -> People:
-    """Images with one label only: first those of cardiomegaly, then those of pneumothorax; patient:
-    any numbers (N,).
-    """
+    """Images with one label only: cardiomegaly, then pneumothorax. patient: any numbers (N,)."""
     written = np.zeros((sum(counts), len(LABELS)), bool)
     written[: counts[0], CARDIOMEGALY] = written[counts[0] :, PNEUMOTHORAX] = True
     flipped = np.concatenate(
@@ -192,9 +190,7 @@ def _trunk(
     ap: np.ndarray,
     breath: np.ndarray,
 ) -> Arrays:
-    """Rib cage, diaphragm and soft tissue, in cm; heights are y, downwards from between apex and
-    diaphragm.
-    """
+    """Rib cage, diaphragm and soft tissue in cm; heights are y (image.Place)."""
     dome = (
         8.5
         + patient.spread(0, 0.9, -2.5, 2)
@@ -242,9 +238,7 @@ def _heart(
 
 
 def _lungs(image: _Sampler, patient: _Sampler, has: Arrays) -> Arrays:
-    """Density of the lung (1 is nominal), contrast of its markings, thickness of hilum and haze in
-    cm.
-    """
+    """Density of the lung (1 is nominal), contrast of its markings; hilum and haze in cm."""
     return dict(
         lung=patient.spread(1, 0.1, 0.75, 1.3)
         * image.spread(1, 0.06, 0.85, 1.15)
@@ -283,9 +277,7 @@ def _pneumothorax(
 
 
 def _other_findings(image: _Sampler, has: Arrays) -> Arrays:
-    """Thickness or radius of each finding in cm, 0 where the patient has none, and gas in stomach
-    and bowel.
-    """
+    """Thickness or radius of each finding in cm, 0 without it; gas in stomach and bowel."""
     return dict(
         effusion=np.where(
             has["effusion"],
@@ -320,9 +312,7 @@ def _devices(image: _Sampler, patient: _Sampler, has: Arrays, ap: np.ndarray) ->
 
 
 def _film(image: _Sampler) -> Arrays:
-    """Detector and display: exposure and scatter as shares, the window, the collimator's leaves in
-    pixels.
-    """
+    """Exposure and scatter as shares, the display's window, the collimator's leaves in pixels."""
     return dict(
         exposure=np.exp(image.spread(0, 0.3, -0.8, 0.8)),
         scatter=image.uniform(0.1, 0.35),
@@ -337,9 +327,7 @@ def _film(image: _Sampler) -> Arrays:
 
 
 def _tension_and_tube(image: _Sampler, has: Arrays, p: Arrays) -> Arrays:
-    """What follows from a pneumothorax or an effusion. push: cm by which tension moves the
-    mediastinum.
-    """
+    """What follows from the findings. push: cm by which tension moves the mediastinum."""
     ptx = has["pneumothorax"]
     tension = ptx & (p["ptx_size"] > 0.15) & image.chance(0.3)
     return dict(
@@ -353,9 +341,7 @@ def _tension_and_tube(image: _Sampler, has: Arrays, p: Arrays) -> Arrays:
 
 
 def _shadows(image: _Sampler, has: Arrays) -> Arrays:
-    """spot0, spot1, …: thickness (cm) of each round shadow of SHADOWS, 0 where the patient has
-    none, and its shape.
-    """
+    """spot0, spot1, …: thickness (cm) of each of SHADOWS, 0 without it, and its shape."""
     p = {}
     for k, (name, thickness, radius, edge) in enumerate(SHADOWS):
         p |= {

@@ -182,9 +182,7 @@ def _write(path: Path, arrays: Arrays) -> None:
 
 
 def _is_whole(path: Path, kinds: tuple[str, ...]) -> bool:
-    """Whether the file is there with one array of each kind per split, and each passes its
-    checksum.
-    """
+    """Whether the file has one array of each kind per split, and each passes its checksum."""
     wanted = {f"{split}_{kind}.npy" for split in anatomy.SINGLE_LABEL for kind in kinds}
     try:
         with zipfile.ZipFile(path) as archive:

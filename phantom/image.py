@@ -42,9 +42,7 @@ class Rays:
     truth: Arrays
 
     def transmitted(self) -> np.ndarray:
-        """Share of the beam that goes through, by Beer–Lambert. Bone stands in the place of soft
-        tissue.
-        """
+        """Share of the beam that goes through, by Beer–Lambert. Bone takes soft tissue's place."""
         lung = MU_LUNG * self.density * self.lung
         return np.exp(
             -(MU_SOFT * self.soft + lung + (MU_BONE - MU_SOFT) * self.bone + self.foreign)
@@ -83,9 +81,7 @@ def cast(rng: np.random.Generator, p: Arrays) -> Rays:
 
 
 def _ramp(distance: np.ndarray, width: float = 0.5) -> np.ndarray:
-    """0 outside, 1 inside, linear over `width` cm around the edge at distance 0 (positive
-    inside).
-    """
+    """0 outside, 1 inside (distance > 0), linear over `width` cm around the edge."""
     return np.clip(distance / width + 0.5, 0, 1)
 
 
@@ -107,9 +103,7 @@ def _coarse(field: np.ndarray) -> np.ndarray:
 
 
 def _add(field: np.ndarray, amount: np.ndarray, shape) -> None:
-    """field[i] += amount[i]·shape(i) for the patients i that have any: what few have is computed
-    for few.
-    """
+    """field[i] += amount[i]·shape(i), computed for the patients i that have any amount."""
     rows = np.flatnonzero(amount)
     if rows.size:
         field[rows] += amount[rows] * shape(rows)
@@ -184,9 +178,7 @@ def _place(p: Arrays) -> Place:
 
 
 def _rib_cage(p: Arrays, at: Place) -> Cage:
-    """Inner half-width at each height, the two domes of the diaphragm, and the depth of the cavity
-    along the ray.
-    """
+    """Inner half-width at each height, both domes of the diaphragm, depth of the cavity."""
     half, widest = p["half_width"], p["dome_right"] + 1
     h = np.clip((widest - at.y) / (widest - p["apex"]), 0, 1)
     h4 = np.square(h * h)
@@ -334,9 +326,7 @@ def _trunk(p: Arrays, at: Place, cage: Cage) -> np.ndarray:
 
 
 def _from_arm(p: Arrays, at: Place, i: np.ndarray) -> np.ndarray:
-    """Distance (cm) of the patients' rays i from the axis of the upper arm that hangs beside the
-    trunk; above it, infinite.
-    """
+    """Distance (cm) of the rays of patients i from the axis of the upper arm; above it infinite."""
     distance = np.abs(at.ax[i] - p["half_width"][i] - p["fat"][i] - 9)
     return np.where(at.y[i] > p["shoulder"][i], distance, np.float32(np.inf))
 
@@ -353,9 +343,7 @@ def _add_breasts_and_arms(soft: np.ndarray, p: Arrays, at: Place) -> None:
 
 
 def _add_gas(soft: np.ndarray, p: Arrays, at: Place, cage: Cage, middle: Middle) -> None:
-    """Gas in the place of soft tissue: trachea, bowel, a bubble in the stomach below the left dome,
-    another in a hernia.
-    """
+    """Gas in the place of soft tissue: trachea, bowel, stomach (below the left dome), hernia."""
     soft -= 1.5 * _ramp(0.8 - np.abs(middle.mx)) * _ramp(-1 - at.y)
     loops = np.sin(0.5 * at.x + p["bowel"]) * np.sin(0.8 * at.y + 3 * p["bowel"])
     soft -= 3 * np.clip(loops - 0.4, 0, None) * _ramp(-cage.above - 5, 3)
@@ -419,9 +407,7 @@ def _tube(p: Arrays, at: Place) -> np.ndarray:
 
 
 def _devices(p: Arrays, at: Place, middle: Middle, tube: np.ndarray) -> np.ndarray:
-    """Chest tube, venous line, electrodes, pacemaker and the letter of the side: attenuation along
-    the ray, without a unit.
-    """
+    """Tube, venous line, electrodes, pacemaker, letter of the side: attenuation without a unit."""
     foreign = 0.9 * tube
 
     def electrodes(i):
@@ -453,9 +439,7 @@ def _devices(p: Arrays, at: Place, middle: Middle, tube: np.ndarray) -> np.ndarr
 
 
 def detect(rng: np.random.Generator, transmitted: np.ndarray, p: Arrays) -> np.ndarray:
-    """Transmitted share of the beam on the fine grid (B,112,112) → image (B,28,28) uint8, dense
-    tissue bright.
-    """
+    """Transmitted share of the beam (B,112,112) → image (B,28,28) uint8, dense tissue bright."""
     primary = _coarse(transmitted)
     # comes from the patient, not the air
     scattered = p["scatter"] * primary[:, 6:-6, 6:-6].mean(axis=(1, 2), keepdims=True)
