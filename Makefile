@@ -44,7 +44,7 @@ REPORT := $(BUILD)/report/laporan.html $(BUILD)/report/laporan.pdf
 PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 
 # What every chapter rests on: a changed helper runs all of them again.
-HELPERS := $(wildcard cxr_helpers/*.py cxr_helpers/engine/*.py phantom/*.py report/chapter.py notebooks/text/istilah.md.j2 notebooks/reference/results.json)
+HELPERS := $(wildcard cxr_helpers/*.py cxr_helpers/engine/*.py phantom/*.py grading/exercises.py grading/challenge.py report/chapter.py notebooks/text/istilah.md.j2 notebooks/reference/results.json)
 TYPESETTER := $(wildcard report/exporters.py report/fonts.py report/foreign.py report/*.lua report/*.bib report/templates/* report/huruf/*)
 
 .PHONY: help setup lab report reference compare kumpul tugas nilai tantangan bundel test bench clean distclean FORCE
