@@ -9,7 +9,6 @@ import pytest
 from jinja2 import nodes
 
 from cxr_helpers.engine import files, results
-from cxr_helpers.engine.errors import InputError
 from report import chapter as chapters
 
 TEMPLATES = {
@@ -116,14 +115,3 @@ def test_what_is_recorded_is_written_whole_and_shown_in_the_next_line(chapter, s
     body = results.read("uji", tmp_path)
     assert body == bab.result == chapters.Chapter.read("uji", tmp_path).result
     assert (body["at"], body["rows"][1], body["more"]) == (1, {"n": 3}, [None])
-
-
-def test_a_report_joins_chapters_of_the_same_data_only(chapter, tmp_path):
-    bab = chapter({"a": "{{ satu.n | bilangan }} {{ dua.n | bilangan }}"}, n=7)
-    report = chapters.Chapter.join("uji", satu=bab, dua=bab)
-    words, printed = report.words("a")
-    assert words == "7 7" and [one["path"] for one in printed] == ["uji.n", "uji.n"]
-    other = chapters.Chapter.read("uji", tmp_path)
-    other.name, other.result["provenance"]["seed"] = "lain", 2
-    with pytest.raises(InputError, match="seed"):
-        chapters.Chapter.join("uji", satu=bab, dua=other)
