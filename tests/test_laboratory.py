@@ -53,12 +53,9 @@ def test_a_training_stands_beside_its_guess_judged_by_validation_alone(bench, mo
     bench.controls["Ukuran batch"].value = "8"
     press(bench, "sama")
     assert bytes(bench.picture.value) != first
-    titles = ["dropout 0,5", "dropout 0,5; ukuran batch 8"]
-    assert [(trial.title, trial.guess) for trial in bench.trials] == [
-        (titles[0], "naik"),
-        (titles[1], "sama"),
-    ]
-    assert titles[1] in bench.table.value and "dari 2 dugaan" in bench.said.value
+    assert [trial.guess for trial in bench.trials] == ["naik", "sama"]
+    assert "dropout 0,5; ukuran batch 8" in bench.table.value
+    assert "dari 2 dugaan" in bench.said.value
 
 
 def test_an_interrupt_of_the_kernel_stops_after_the_epoch_and_it_goes_on(bench, monkeypatch):
@@ -103,8 +100,6 @@ def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
         ("sama", -0.99 * MARGIN["auc"], None, "searah"),
         ("sama", MARGIN["auc"], None, "tidak searah"),
         ("naik", 0.03, 0.01, "sesuai"),
-        ("turun", 0.03, 0.01, "tidak sesuai"),
-        ("naik", 0.01, 0.2, "belum dapat diputuskan"),
     ],
 )
 def test_few_seeds_give_a_direction_and_more_a_verdict(guess, value, p, said):
