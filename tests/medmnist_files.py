@@ -1,4 +1,4 @@
-"""Small files in MedMNIST's layout, and a server that answers as a test wants."""
+"""Small files in MedMNIST's layout, a run store, and a server that answers as a test wants."""
 
 import hashlib
 import threading
@@ -69,6 +69,13 @@ def phantom_folder() -> Path:
     """The session's data folder with the phantom."""
     sources.resolve("phantom", folder=files.data_folder())
     return files.data_folder()
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> Path:
+    """A run store of the test's own."""
+    monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
+    return tmp_path / "runs"
 
 
 @pytest.fixture

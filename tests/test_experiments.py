@@ -59,12 +59,6 @@ def small() -> Study:
     return Small(dataset, dataset, weights, settings.PRESETS["smoke"], 0, *where)
 
 
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
-    return tmp_path / "runs"
-
-
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory, small):
     path = tmp_path_factory.mktemp("mine") / "mine.py"

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from cxr_helpers import experiments, laboratory, live
 from cxr_helpers.comparison import MARGIN, Difference
-from cxr_helpers.engine import files, runs, settings
+from cxr_helpers.engine import runs, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import duga
 from cxr_helpers.study import Study
@@ -17,9 +17,8 @@ from tests.conftest import made
 
 
 @pytest.fixture
-def bench(tmp_path, monkeypatch):
+def bench(store, tmp_path):
     """A laboratory over 80 images and two epochs, with a run store of its own."""
-    monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
     data, preset, cpu = made(), settings.PRESETS["smoke"], torch.device("cpu")
     weights = resolve_weights("random")
     study = Study(data, data, weights, preset, 0, cpu, "float32", tmp_path, "", 0.0)

@@ -36,12 +36,6 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def store(monkeypatch, tmp_path) -> Path:
-    monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
-    return tmp_path / "runs"
-
-
 @pytest.fixture(scope="module")
 def alone(one_thread, tmp_path_factory) -> list[runs.Run]:
     """The same trainings in this process, in a store of their own."""

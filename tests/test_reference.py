@@ -17,16 +17,10 @@ from cxr_helpers.setup import Setup
 from cxr_helpers.weights import resolve_weights
 from report import reference as computing
 from tests.conftest import made
+from tests.test_remedies import Small
 
 REMEDIES = [one for one in remedies.REMEDIES if one.name in ("dropout", "augmentation", "cosine")]
 PRESET = replace(settings.PRESETS["smoke"], epochs=1)
-
-
-class Small(Setup):
-    """The course's recipe on a small network, so that a study takes seconds."""
-
-    def config(self, **changes):
-        return super().config(**{"architecture": "small_cnn", **changes})
 
 
 def drawn() -> data.Dataset:
