@@ -34,9 +34,6 @@ def test_a_template_holds_no_result_typed_by_hand(name):
         assert not re.search(r"\d+,\d|\d\s?%|\d{2}", NAMES.sub("", text)), text
 
 
-# --- a chapter ----------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def chapter(tmp_path, monkeypatch):
     """chapter({macro: template}, key=value, …): a Chapter that has recorded these results."""

@@ -71,7 +71,6 @@ def test_the_order_of_classes_is_that_of_the_names_given_or_of_the_labels(
 
 
 WRITTEN = {
-    "column": lambda labels: labels[:, None],
     "words": lambda labels: np.array(["normal", "sakit"])[labels],
     "a column a class": lambda labels: np.eye(2, dtype=np.uint8)[labels],
     "true or false": lambda labels: labels.astype(bool),

@@ -31,9 +31,6 @@ def page(chromium):
     opened.close()
 
 
-# --- HTML -------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_whole_alone_and_quiet_and_its_links_lead_somewhere(built, page, name):
     requests, errors = [], []
@@ -75,9 +72,6 @@ def test_axe_finds_no_violation_in_light_and_dark(built, page, name):
             page.emulate_media(color_scheme=scheme)
             found = page.evaluate(f"axe.run().then(r => r.violations.map({violations}))")
             assert found == [], (width, scheme)
-
-
-# --- the PDF beside the HTML ------------------------------------------------------------------
 
 
 def on_pages(said: str, text: str) -> bool:

@@ -16,9 +16,6 @@ def real(real_layout) -> data.Dataset:
     return data.load(sources.resolve(str(real_layout)))
 
 
-# --- whose image it is ----------------------------------------------------------------------------
-
-
 def test_each_image_of_the_real_layout_has_its_patient_in_one_split_alone(real):
     listed = npz.read_patients()
     assert set(listed) == set(KNOWN)
@@ -55,9 +52,6 @@ def test_one_row_that_differs_and_no_patient_is_used(real_layout, real, tmp_path
     assert all(getattr(other, split).patients is None for split in sources.SPLITS)
     assert other.source.note.endswith(data.UNKNOWN_PATIENTS)
     assert "dari" not in dict(data.describe(other))["Citra test"]
-
-
-# --- intervals ------------------------------------------------------------------------------------
 
 
 def clustered(generator, n: int = 130) -> tuple[np.ndarray, ...]:

@@ -126,9 +126,6 @@ def test_the_learning_curve_is_that_of_the_kept_trainings(study, planned):
     assert reference.learning_curve(other_start, reference.FOLDER) is None
 
 
-# --- reading it -------------------------------------------------------------------------------
-
-
 def known(name, auc, verdict="pembanding", parts=(), ci95=(0, 0)):
     """A row as verdicts.judge gives it, as far as it is read here."""
     row = {"name": name, "title": name, "parts": list(parts), "seeds": list(range(len(auc)))}

@@ -57,9 +57,6 @@ def test_make_report_gives_html_and_pdf(built):
     assert len(PdfReader(folder / "laporan.pdf").pages) >= 8
 
 
-# --- numbers in the report ----------------------------------------------------------------------
-
-
 def test_the_test_table_says_what_the_results_say(html, results):
     body, rows = results["02_pelatihan"], html.find(id="tbl-uji").tbody.find_all("tr")
     for name, row in zip(METRICS, rows, strict=True):
@@ -107,9 +104,6 @@ def test_every_printed_number_is_that_of_its_place_in_the_results(built, results
     assert checked > 25, checked
 
 
-# --- HTML ---------------------------------------------------------------------------------------
-
-
 def test_html_is_indonesian_with_the_sections_of_the_course_and_a_short_abstract(html):
     assert html.html["lang"] == "id"
     headings = [text_of(heading) for heading in html.main.find_all("h1")]
@@ -123,9 +117,6 @@ def test_every_figure_is_named_and_has_a_text(html):
     inner = {a["href"][1:] for a in html.find_all("a", href=re.compile("^#"))}
     assert all(len(image["alt"]) > 20 for image in html.find_all("img"))
     assert not {tag["id"] for tag in html.find_all("figure")} - inner, "never named"
-
-
-# --- PDF ----------------------------------------------------------------------------------------
 
 
 def test_both_pages_say_who_and_what_and_the_pdf_has_text_on_every_page(html, pdf, results):

@@ -88,8 +88,6 @@ def texts(built) -> Texts:
     return Texts({file: built.result(file) for file in PARTS.values()})
 
 
-# --- a difference above, below or across zero ---------------------------------------------------
-
 SIDES = {
     (ONE, "text_drift"): ("memang memperbaiki", "justru merugikan", "belum dapat dipastikan"),
     (TWO, "text_history"): ("memang berbalik naik", "hanya kebetulan", "belum dapat dibedakan"),
@@ -118,8 +116,6 @@ def test_the_words_follow_the_side_of_zero(texts, name, macro):
         assert words in texts.say(name, macro, on_side(side)), side
 
 
-# --- patients beside images ---------------------------------------------------------------------
-
 OF_PATIENTS = re.compile(r"\w dari [\d.]+ pasien")
 OF_A_GROUP = (f"patients_{group}" for group in ("correct", "flipped", "with", "without"))
 UNKNOWN = dict.fromkeys(("patients", "n_patients", *OF_A_GROUP))
@@ -130,8 +126,6 @@ def test_patients_are_counted_beside_images_where_they_are_known(texts):
     assert len(counting) >= 22
     assert not [macro for macro in counting if OF_PATIENTS.search(texts.say(*macro, UNKNOWN))]
 
-
-# --- every other branch -------------------------------------------------------------------------
 
 ESTIMATE = {"value": 0.123, "ci95": [0.071, 0.175]}
 POINTS, NUMBER = "+12,3 poin persen (IK 95% 7,1–17,5)", "0,123 (IK 95% 0,071–0,175)"

@@ -1,6 +1,5 @@
 """Interactive parts answer when a person moves them; figures scale and label honestly."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -70,12 +69,6 @@ def test_each_kind_of_prediction_begins_at_its_first_page_and_an_empty_one_shows
 
 
 PARTNER = {"title": "Pembanding"}
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def row(title: str, value: float, verdict: str) -> dict:
