@@ -149,8 +149,8 @@ def test_a_file_of_ones_own_gets_its_own_chapter(tmp_path, monkeypatch):
         if "terbuka" not in cell["metadata"].get("tags", ()):
             exec("".join(cell["source"]), known)
             known |= given
-        if "bab" in known:
-            break
+        if "bab" in known and "against_majority" in known["bab"].result:
+            break  # the test split is opened, and recorded
 
     labels = np.load(path)["test_labels"]
     said = known["bab"].result
