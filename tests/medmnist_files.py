@@ -1,4 +1,4 @@
-"""Small files in MedMNIST's layout, and a server that answers as a test wants."""
+"""Small files in MedMNIST's layout, a run store, and a server that answers as a test wants."""
 
 import hashlib
 import threading
@@ -72,10 +72,37 @@ def phantom_folder() -> Path:
 
 
 @pytest.fixture
-def answering(monkeypatch):
-    """start(status, body): a loopback server that answers every request so; gives its Remote."""
+def store(tmp_path, monkeypatch) -> Path:
+    """A run store of the test's own."""
+    monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def serving(monkeypatch):
+    """start(handler): a server on the loopback whose requests such a handler answers; has `url`."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     running = []
+
+    def start(handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+        handler.log_message = lambda *words: None
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.url = f"http://127.0.0.1:{server.server_port}/"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        running.append((server, thread))
+        return server
+
+    yield start
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def answering(serving):
+    """start(status, body): a server that answers every request so; gives its Remote."""
 
     def start(status: int, body: bytes = b"") -> Remote:
         class Handler(BaseHTTPRequestHandler):
@@ -85,21 +112,10 @@ def answering(monkeypatch):
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *args):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        running.append((server, thread))
         digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
-        return Remote(f"http://127.0.0.1:{server.server_port}/set.npz", f"md5:{digest}")
+        return Remote(f"{serving(Handler).url}set.npz", f"md5:{digest}")
 
-    yield start
-    for server, thread in running:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return start
 
 
 def one_line(caught) -> str:

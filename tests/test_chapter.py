@@ -1,15 +1,20 @@
 """How results become words, tables and figures (report/chapter.py), and what a template may do."""
 
+import io
 import re
 import time
 from types import SimpleNamespace
 
 import jinja2
 import pytest
+from bs4 import BeautifulSoup
 from jinja2 import nodes
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from pypdf import PdfReader
 
 from cxr_helpers.engine import files, results
 from report import chapter as chapters
+from report import exporters
 
 TEMPLATES = {
     path.name: chapters._environment().parse(path.read_text("utf-8"))
@@ -26,9 +31,6 @@ def test_a_template_holds_no_result_typed_by_hand(name):
     said += [const.value for const in constants if isinstance(const.value, str)]
     for text in said:
         assert not re.search(r"\d+,\d|\d\s?%|\d{2}", NAMES.sub("", text)), text
-
-
-# --- a chapter ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -115,3 +117,26 @@ def test_what_is_recorded_is_written_whole_and_shown_in_the_next_line(chapter, s
     body = results.read("uji", tmp_path)
     assert body == bab.result == chapters.Chapter.read("uji", tmp_path).result
     assert (body["at"], body["rows"][1], body["more"]) == (1, {"n": 3}, [None])
+
+
+NASTY = r"""O'"Hara" \n <script>alert(1)</script> #let x = 1 $y$ \textbf{a} *m* _e_ [l](http://x) @he2016 {{ 7*7 }} `c` ]) // %d"""  # noqa: E501
+
+
+def test_free_text_stays_text_in_html_and_pdf(chapter, shown):
+    """On a cover that carries what people may type."""
+    text, free = NASTY + " 😀 محمد", "{{ r.text | aman }}"
+    said = {"title": free, "facts": f"- Data | {free}"}
+    said |= dict.fromkeys(("subtitle", "abstract", "date"), "Uji")
+    name = {"Nama": text, "NIM": text}
+    chapters.cover(chapter(said, text=text), name, "2026-01-01T00:00:00")
+    cover = [new_output("display_data", data, metadata={"laporan": of}) for data, of in shown]
+    cells = [new_code_cell("", outputs=cover), new_markdown_cell("# Bagian\n\nIsi.")]
+    notebook = new_notebook(cells=cells)
+    html = BeautifulSoup(exporters.LaporanHTML().from_notebook_node(notebook)[0], "html.parser")
+    assert not html.find_all("script") and not html.main.find_all(["strong", "em", "math"])
+    assert not [a for a in html.find_all("a") if "http://x" in a["href"]]
+    for shown in (html.find("h1"), *html.header.find_all("dd")[:2], html.title):
+        assert " ".join(shown.get_text().split()) == " ".join(text.split())
+    pdf = exporters.LaporanPDF().from_notebook_node(notebook)[0]
+    whole = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages)
+    assert "".join(whole.split()).count("".join(NASTY.split())) >= 3

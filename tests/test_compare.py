@@ -52,12 +52,11 @@ def changed(**places) -> dict:
 def ask(tmp_path, monkeypatch, capsys):
     """ask(a, b, TOL=…) → (exit code, what was printed) for two bodies of 02_pelatihan."""
 
-    def ask(a: dict, b: dict | str, **settings: str) -> tuple[int, str]:
+    def ask(a: dict, b: dict, **settings: str) -> tuple[int, str]:
         for side, body in (("A", a), ("B", b)):
             folder = tmp_path / side / "results"
             folder.mkdir(parents=True, exist_ok=True)
-            text = body if isinstance(body, str) else json.dumps(body)
-            (folder / "02_pelatihan.json").write_text(text)
+            (folder / "02_pelatihan.json").write_text(json.dumps(body))
         for name in ("TOL", "RINCI"):
             monkeypatch.setenv(name, settings.get(name, ""))
         monkeypatch.setattr(sys, "argv", ["compare", str(tmp_path / "A"), str(tmp_path / "B")])
@@ -93,7 +92,6 @@ def test_the_largest_against_its_interval_comes_first(ask):
     ("tolerance", "code", "said"),
     [
         ("", 1, "BERBEDA: 1 dari 10"),
-        ("0.021", 0, "SAMA dalam toleransi 0,021:"),
         ("0,021", 0, "SAMA dalam toleransi 0,021:"),
         ("nan", 2, "Galat: TOL=nan "),
     ],
@@ -126,11 +124,6 @@ def test_a_metric_that_is_missing_or_became_nothing_is_a_difference(ask):
         assert code == 1 and f"Hanya pada {side}: 1 angka, misalnya 02_pelatihan.test.auc" in said
 
 
-def test_a_damaged_file_is_one_line(ask):
-    code, said = ask(BODY, "{")
-    assert code == 2 and said.count("\n") == 1 and "02_pelatihan.json" in said
-
-
 def test_any_folder_by_make(tmp_path):
     project = Project(tmp_path)
     names = ("hasil Siti's $x %d", "B (2)/results")
@@ -140,5 +133,3 @@ def test_any_folder_by_make(tmp_path):
     a, b = f"A={names[0]}", f"B={names[1].removesuffix('/results')}"
     done = project.make("-s", "compare", a, b)
     assert done.returncode != 0 and "BERBEDA: 1 dari 10" in done.stdout, done.stdout
-    done = project.make("-s", "compare", a)
-    assert done.returncode != 0 and "Galat:" in done.stdout and "Traceback" not in done.stdout

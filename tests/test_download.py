@@ -9,7 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -48,23 +48,13 @@ class Handler(BaseHTTPRequestHandler):
             self.server.closing.wait(WAITS.get(kind, 0))
             self.wfile.write(body[100_000:])
 
-    def log_message(self, *args):
-        pass
-
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def server(serving):
+    httpd = serving(Handler)
     httpd.asked, httpd.closing = [], threading.Event()
-    httpd.url = f"http://127.0.0.1:{httpd.server_port}/"
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
     yield httpd
     httpd.closing.set()
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
 
 
 def left_in(folder: Path) -> list[str]:

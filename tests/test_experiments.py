@@ -59,12 +59,6 @@ def small() -> Study:
     return Small(dataset, dataset, weights, settings.PRESETS["smoke"], 0, *where)
 
 
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
-    return tmp_path / "runs"
-
-
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory, small):
     path = tmp_path_factory.mktemp("mine") / "mine.py"
@@ -180,30 +174,49 @@ def test_a_result_on_other_images_is_not_judged_by_this_studys_labels(small, min
             other.compare({"x": result})
 
 
-EDGE = comparison.MARGIN["auc"]
+UP, DOWN, BOTH = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.03)
+
+
+def outcome(guess: Guess, ci95: tuple[float, float], **why) -> dict:
+    found = {"value": sum(ci95) / 2, "ci95": ci95} | why
+    return experiments.outcome(guess, {"predicts": found, "overfits": found})
 
 
 @pytest.mark.parametrize(
-    ("direction", "ci95", "agrees"),
+    ("direction", "size", "ci95", "within"),
     [
-        ("above", (0.01, 0.03), "ya"),
-        ("above", (-0.03, -0.01), "tidak"),
-        ("above", (-0.01, 0.03), comparison.UNDECIDED),
-        ("below", (-0.03, -0.01), "ya"),
-        ("across", (-0.99 * EDGE, 0.99 * EDGE), "ya"),
-        ("across", (0.0, EDGE), comparison.UNDECIDED),
-        ("across", (1.01 * EDGE, 0.03), "tidak"),
-        ("across", (-0.03, -1.01 * EDGE), "tidak"),
+        ("naik", 0.01, UP, True),  # the interval holds its bounds
+        ("naik", 0.03, UP, True),
+        ("naik", 0.031, UP, False),
+        ("naik", 0.02, DOWN, False),  # as large, the other way
+        ("turun", 0.02, DOWN, True),
+        ("naik", 0.02, BOTH, True),  # the size may be right where the direction is not decided
+        ("sama", 0.0, UP, False),
+        ("turun", None, DOWN, None),
     ],
 )
-def test_a_guess_agrees_only_where_the_whole_interval_does(direction, ci95, agrees):
-    def outcome(**why):
-        row = {"predicts": {"value": sum(ci95) / 2, "ci95": ci95} | why}
-        return experiments.outcome(Guess("predicts", direction, 0.02), row)
+def test_a_guessed_size_lies_within_the_interval_or_outside(direction, size, ci95, within):
+    assert outcome(duga(direction, size, "kesenjangan"), ci95)["within"] is within
 
-    size = -0.02 if direction == "below" else 0.02
-    found = outcome()
-    assert (found["agrees"], found["size"]) == (agrees, size)
-    assert found["within"] == (ci95[0] <= size <= ci95[1])
-    for why in ({"p": None}, {"p": 0.001, "verdict": comparison.MAJORITY}):  # no verdict
-        assert outcome(**why)["agrees"] == comparison.UNDECIDED
+
+def test_a_guessed_direction_is_judged_by_the_side_of_the_interval():
+    for ci95, agrees in ((DOWN, "ya"), (UP, "tidak"), (BOTH, "belum dapat diputuskan")):
+        assert outcome(duga("turun"), ci95)["agrees"] == agrees
+        assert outcome(duga("naik"), tuple(-bound for bound in ci95[::-1]))["agrees"] == agrees
+
+
+@pytest.mark.parametrize(("measure", "margin"), [("auc", 0.01), ("kesenjangan", 0.02)])
+def test_a_guess_that_nothing_changes_is_judged_by_the_margin_of_its_measure(measure, margin):
+    guess = duga("sama", ukuran=measure)
+    for low, high, agrees in (
+        (-0.9 * margin, 0.9 * margin, "ya"),
+        (1.1 * margin, 2 * margin, "tidak"),
+        (0.5 * margin, margin, "belum dapat diputuskan"),
+    ):
+        assert outcome(guess, (low, high))["agrees"] == agrees
+        assert outcome(guess, (-high, -low))["agrees"] == agrees
+
+
+@pytest.mark.parametrize("why", [{"p": None}, {"p": 0.001, "verdict": comparison.MAJORITY}])
+def test_without_a_verdict_no_guess_is_decided(why):
+    assert outcome(duga("naik"), UP, **why)["agrees"] == comparison.UNDECIDED

@@ -16,7 +16,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from cxr_helpers.engine.errors import InputError
-from report import exporters
+from report import exporters, fonts
 
 
 def picture(width: int, kind: str = "PNG") -> bytes:
@@ -133,3 +133,32 @@ def test_the_page_asks_nothing_of_a_network():
     assert page.text.count("kata") == 2
     assert not page.find_all(["script", "link", "img"])
     assert not re.search(r"onclick|src=", str(page))
+
+
+COMMON = "😀😂🤔👍🏽🙏🎉🚀🔥✅❌⚠️⭐❤️💡📈📊🔬📝🧠🫁🩻🇮🇩👩‍⚕️➡️"
+ARABIC = "السلام عليكم ورحمة الله"
+
+
+def squeezed(*cells) -> tuple[str, list[str]]:
+    """The text of the PDF of these cells without white space, and what was remarked."""
+    _, paper, notes = pages(*cells)
+    return "".join("".join(sheet.extract_text().split()) for sheet in paper.pages), notes
+
+
+def printing(text: str):
+    return new_code_cell("x", outputs=[new_output("stream", name="stdout", text=text)])
+
+
+def test_arabic_and_common_emoji_are_printed():
+    words = new_markdown_cell(f"{ARABIC}, lalu {COMMON} dan **{COMMON}**")
+    text, notes = squeezed(words, printing(COMMON))
+    assert notes == [] and fonts.BOX not in text
+    assert [text.count(sign) for sign in "😀🚀✅🫁"] == [3, 3, 3, 3]
+    assert all(word in text or word[::-1] in text for word in ARABIC.split())
+
+
+@pytest.mark.parametrize("sign", ["你", "\u0378"])
+def test_a_sign_of_no_font_is_said_with_its_cell(sign):
+    text, notes = squeezed(new_markdown_cell("Biasa."), printing(f"kata {sign} akhir"))
+    assert fonts.BOX in text and "akhir" in text
+    assert len(notes) == 1 and notes[0].startswith("Sel ke-3: ") and sign in notes[0]

@@ -59,7 +59,6 @@ SWALLOW = (
     "while True:\n    try:\n        while True:\n            pass\n    except BaseException: ..."
 )
 ENDS = {
-    "loop": (made.LOOP, "waktu habis"),
     "swallow": (SWALLOW, "waktu habis"),
     "forks": ("import os\nwhile True:\n    os.fork()", "melanggar kotak"),
     "flood": ("for _ in range(200):\n    print('x' * 100_000)", "keluaran berlebihan"),

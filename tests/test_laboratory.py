@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from cxr_helpers import experiments, laboratory, live
 from cxr_helpers.comparison import MARGIN, Difference
-from cxr_helpers.engine import files, runs, settings
+from cxr_helpers.engine import runs, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import duga
 from cxr_helpers.study import Study
@@ -17,9 +17,8 @@ from tests.conftest import made
 
 
 @pytest.fixture
-def bench(tmp_path, monkeypatch):
+def bench(store, tmp_path):
     """A laboratory over 80 images and two epochs, with a run store of its own."""
-    monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
     data, preset, cpu = made(), settings.PRESETS["smoke"], torch.device("cpu")
     weights = resolve_weights("random")
     study = Study(data, data, weights, preset, 0, cpu, "float32", tmp_path, "", 0.0)
@@ -53,12 +52,9 @@ def test_a_training_stands_beside_its_guess_judged_by_validation_alone(bench, mo
     bench.controls["Ukuran batch"].value = "8"
     press(bench, "sama")
     assert bytes(bench.picture.value) != first
-    titles = ["dropout 0,5", "dropout 0,5; ukuran batch 8"]
-    assert [(trial.title, trial.guess) for trial in bench.trials] == [
-        (titles[0], "naik"),
-        (titles[1], "sama"),
-    ]
-    assert titles[1] in bench.table.value and "dari 2 dugaan" in bench.said.value
+    assert [trial.guess for trial in bench.trials] == ["naik", "sama"]
+    assert "dropout 0,5; ukuran batch 8" in bench.table.value
+    assert "dari 2 dugaan" in bench.said.value
 
 
 def test_an_interrupt_of_the_kernel_stops_after_the_epoch_and_it_goes_on(bench, monkeypatch):
@@ -103,8 +99,6 @@ def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
         ("sama", -0.99 * MARGIN["auc"], None, "searah"),
         ("sama", MARGIN["auc"], None, "tidak searah"),
         ("naik", 0.03, 0.01, "sesuai"),
-        ("turun", 0.03, 0.01, "tidak sesuai"),
-        ("naik", 0.01, 0.2, "belum dapat diputuskan"),
     ],
 )
 def test_few_seeds_give_a_direction_and_more_a_verdict(guess, value, p, said):

@@ -58,9 +58,6 @@ def edit(project: Project, words: str, source: str) -> int:
     return at + 1
 
 
-# --- what is rebuilt ------------------------------------------------------------------------------
-
-
 def test_without_a_change_no_work_is_done_and_the_name_stays(project):
     before = project.outputs()
     assert "menjalankan kelima notebook" in project.make().stdout  # the help
@@ -123,9 +120,6 @@ def test_a_changed_template_typesets_only(built):
     everything = {*CHAPTERS, "laporan"}
     found = planned(built, "report/templates/laporan.css")
     assert found == with_pages(everything) - everything
-
-
-# --- what goes wrong ------------------------------------------------------------------------------
 
 
 def processes_in(folder: Path) -> dict[int, str]:

@@ -46,9 +46,6 @@ def with_loss(loss: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -np.log(np.expm1(loss)) * np.where(labels == 1, 1, -1)
 
 
-# --- the gap
-
-
 def test_the_gap_is_that_of_the_finished_network_not_of_the_curve(tmp_path):
     train, val = split_of(48), split_of(16)
     epochs = np.stack([signed(train.labels, 0.75), signed(train.labels, 1.0)])
@@ -141,9 +138,6 @@ def test_memorisation_follows_when_flipped_labels_rise_after_correct_ones_lead(
         assert found[f"n_{name}"] == n
 
 
-# --- confidence
-
-
 @pytest.mark.parametrize(
     ("val", "test", "side"),
     [
@@ -166,9 +160,6 @@ def test_temperature_softens_what_is_too_sure_and_may_mend_or_harm(val, test, si
     assert found["before"]["beyond_chance"] is (test in (3, 1 / 3))
     ece = evaluation.metrics(sure / t, y)["ece"]
     assert found["after"]["ece"]["value"] == pytest.approx(ece["value"])
-
-
-# --- who it fails
 
 
 def anatomy(folder: Path, logits: np.ndarray, **truth) -> tuple[list[Run], SimpleNamespace]:
@@ -210,9 +201,6 @@ def test_a_group_is_compared_with_the_other_images_of_its_division(tmp_path, low
     assert (under["difference"]["value"], under["side"]) == (value, side)
     assert (under["p_adjusted"] < 0.05) is (side != "across")
     assert fair["difference"] is None  # it would say the same again
-
-
-# --- where it looks
 
 
 def test_attribution_finds_the_only_pixels_that_count_and_its_sum_is_the_change_of_the_logit():

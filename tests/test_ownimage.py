@@ -82,9 +82,6 @@ def test_a_truncated_picture_and_one_that_would_fill_the_memory_are_refused(tmp_
         ownfiles.read_picture(saved(tmp_path, Image.new("1", (40_000, 2_501))))
 
 
-# --- what the network answers -----------------------------------------------------------------
-
-
 def test_the_centre_is_cut_and_shrunk():
     image = np.zeros((100, 300), np.uint8)
     image[:, 100:200] = 200

@@ -1,27 +1,21 @@
 """The pages that people look at, in a real browser, and the PDF beside them."""
 
-import io
 import os
 import re
-import time
 from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote
 
-import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from playwright.sync_api import expect
 from pypdf import PdfReader
 
-from cxr_helpers.engine import files, results
-from report import chapter, exporters
 from tests.conftest import ROOT
 
 AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 PAGES = ["laporan", *NOTEBOOKS]
-NASTY = r"""O'"Hara" \n <script>alert(1)</script> #let x = 1 $y$ \textbf{a} *m* _e_ [l](http://x) @he2016 {{ 7*7 }} `c` ]) // %d"""  # noqa: E501
 
 
 def report_file(built, name: str) -> Path:
@@ -35,9 +29,6 @@ def page(chromium):
     opened.set_default_timeout(180_000)  # the tests share a busy computer
     yield opened
     opened.close()
-
-
-# --- HTML -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -81,54 +72,6 @@ def test_axe_finds_no_violation_in_light_and_dark(built, page, name):
             page.emulate_media(color_scheme=scheme)
             found = page.evaluate(f"axe.run().then(r => r.violations.map({violations}))")
             assert found == [], (width, scheme)
-
-
-# --- free text --------------------------------------------------------------------------------
-
-
-COVER = """
-{% macro title() %}{{ r.text | aman }}{% endmacro %}
-{% macro subtitle() %}Uji{% endmacro %}
-{% macro facts() %}- Data | {{ r.text | aman }}{% endmacro %}
-{% macro abstract() %}Ringkasan.{% endmacro %}
-{% macro date() %}1 Januari 2026{% endmacro %}
-"""
-
-
-@pytest.fixture
-def nasty(tmp_path, monkeypatch):
-    """A notebook whose cover carries what people may type, and that text."""
-    outputs, text = [], NASTY + " 😀 محمد"
-
-    def keep(data, raw, metadata):
-        outputs.append(nbformat.v4.new_output("display_data", data=data, metadata=metadata))
-
-    monkeypatch.delenv(files.RESULTS, raising=False)
-    monkeypatch.setattr(chapter, "TEXTS", tmp_path)
-    monkeypatch.setattr(chapter, "display", keep)
-    (tmp_path / "uji.md.j2").write_text(COVER, encoding="utf-8")
-    results.write("uji", {"text": text}, {"clock": time.time()}, tmp_path)
-    chapter.cover(
-        chapter.Chapter.read("uji", tmp_path), {"Nama": text, "NIM": text}, "2026-01-01T00:00:00"
-    )
-    cover = nbformat.v4.new_code_cell("", outputs=outputs)
-    body = nbformat.v4.new_markdown_cell("# Bagian\n\nIsi.")
-    return nbformat.v4.new_notebook(cells=[cover, body]), text
-
-
-def test_free_text_stays_text_in_html_and_pdf(nasty):
-    notebook, text = nasty
-    html = BeautifulSoup(exporters.LaporanHTML().from_notebook_node(notebook)[0], "html.parser")
-    assert not html.find_all("script") and not html.main.find_all(["strong", "em", "math"])
-    assert not [a for a in html.find_all("a") if "http://x" in a["href"]]
-    for shown in (html.find("h1"), *html.header.find_all("dd")[:2], html.title):
-        assert " ".join(shown.get_text().split()) == " ".join(text.split())
-    pdf = exporters.LaporanPDF().from_notebook_node(notebook)[0]
-    whole = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages)
-    assert "".join(whole.split()).count("".join(NASTY.split())) >= 3
-
-
-# --- the PDF beside the HTML ------------------------------------------------------------------
 
 
 def on_pages(said: str, text: str) -> bool:

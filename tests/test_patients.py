@@ -1,9 +1,9 @@
-"""Images of one patient belong together: whose image it is, what intervals and folds make of it."""
+"""Images of one patient belong together: whose image it is, and what intervals make of it."""
 
 import numpy as np
 import pytest
 
-from cxr_helpers import data, evaluation, remedies
+from cxr_helpers import data, evaluation
 from cxr_helpers.engine import npz, sources
 from tests.medmnist_files import CHESTMNIST
 
@@ -14,9 +14,6 @@ KNOWN = {"train": (2306, 1193), "val": (305, 164), "test": (682, 360)}
 @pytest.fixture(scope="module")
 def real(real_layout) -> data.Dataset:
     return data.load(sources.resolve(str(real_layout)))
-
-
-# --- whose image it is ----------------------------------------------------------------------------
 
 
 def test_each_image_of_the_real_layout_has_its_patient_in_one_split_alone(real):
@@ -55,19 +52,6 @@ def test_one_row_that_differs_and_no_patient_is_used(real_layout, real, tmp_path
     assert all(getattr(other, split).patients is None for split in sources.SPLITS)
     assert other.source.note.endswith(data.UNKNOWN_PATIENTS)
     assert "dari" not in dict(data.describe(other))["Citra test"]
-
-
-def test_folds_share_no_patient(real):
-    share, held_out = np.concatenate([real.train.labels, real.val.labels]).mean(), []
-    for fold in remedies.folds(real, seed=3):
-        assert not set(fold.train.patients) & set(fold.val.patients)
-        assert len(fold.train) + len(fold.val) == 2306 + 305 and fold.test is real.test
-        assert abs(fold.val.labels.mean() - share) < 0.05
-        held_out += fold.val.images.reshape(len(fold.val), -1)[:, :8].tolist()
-    assert len({tuple(image) for image in held_out}) == len(held_out) == 2306 + 305
-
-
-# --- intervals ------------------------------------------------------------------------------------
 
 
 def clustered(generator, n: int = 130) -> tuple[np.ndarray, ...]:
