@@ -505,7 +505,7 @@ def identity(
     }
 
 
-def _altered() -> str | None:
+def _altered() -> str | None:  # a function of this file, which a worker can be sent by its name
     return CODE.altered()
 
 
@@ -553,7 +553,7 @@ def run_all(
     return parallel.train(given, partial(task, keep_weights=False), fit, n_jobs, cluster, done)
 
 
-# What decides a run's numbers: of the last three, no more than what is named.
+# What decides a run's numbers: of `only`, no more than what is named.
 CODE = runs.Code(
     (
         sys.modules[__name__],
