@@ -17,11 +17,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from cxr_helpers import comparison, remedies
-from cxr_helpers.comparison import LEAST_SEEDS, SIGNIFICANCE, Difference, Fitted
+from cxr_helpers import evaluation, remedies
 from cxr_helpers.engine.indonesian import number, percent
-from cxr_helpers.setup import open_setup
-from cxr_helpers.verdicts import CHANCE, Images, Row
+from cxr_helpers.evaluation import LEAST_SEEDS, SIGNIFICANCE, Difference, Fitted
+from cxr_helpers.remedies import CHANCE, Images, Row
+from cxr_helpers.study import open_study
 from report import reference
 
 SIZES = (3, 5)  # seeds a group
@@ -44,8 +44,8 @@ def in_auc(values: np.ndarray, influences: np.ndarray, patients: np.ndarray | No
 
     def compare(ours: list[int], theirs: list[int]) -> Difference:
         apart = influences[ours].mean(axis=0) - influences[theirs].mean(axis=0)
-        variance = comparison.image_variance(apart, patients)
-        return comparison.combine(values[ours], values[theirs], variance)
+        variance = evaluation.image_variance(apart, patients)
+        return evaluation.combine(values[ours], values[theirs], variance)
 
     return compare
 
@@ -56,7 +56,7 @@ def in_gap(fitted: Fitted) -> Compare:
     def part(seeds: list[int]) -> Fitted:
         return replace(fitted, train=fitted.train[seeds], val=fitted.val[seeds])
 
-    return lambda ours, theirs: comparison.gap_difference(part(ours), part(theirs))
+    return lambda ours, theirs: evaluation.gap_difference(part(ours), part(theirs))
 
 
 def power(values: np.ndarray, variance: float, seeds: int, difference: float) -> float:
@@ -68,7 +68,7 @@ def power(values: np.ndarray, variance: float, seeds: int, difference: float) ->
     for _ in range(DRAWS):
         ours, theirs = generator.normal(difference, sd, seeds), generator.normal(0, sd, seeds)
         ours += generator.normal(0, np.sqrt(variance))
-        seen += comparison.combine(ours, theirs, variance).p < SIGNIFICANCE
+        seen += evaluation.combine(ours, theirs, variance).p < SIGNIFICANCE
     return seen / DRAWS
 
 
@@ -88,12 +88,12 @@ def show(row: Row, images: Images) -> float | None:
     print("| Ukuran | Seed tiap kelompok | Pembagian | Dinyatakan berbeda |\n|:--|--:|--:|--:|")
     splits(in_gap(row.fitted(images)), "kesenjangan")
     for n in sorted({len(images.labels["test"]), len(labels)}):
-        aucs = [comparison.influence(logits[:n], labels[:n])["auc"] for logits in row.test()]
+        aucs = [evaluation.influence(logits[:n], labels[:n])["auc"] for logits in row.test()]
         values, influences = map(np.array, zip(*aucs, strict=True))
         people = None if patients is None else patients[:n]
         splits(in_auc(values, influences, people), f"AUC, {number(n, 0)} citra uji")
         pairs = itertools.combinations(influences, 2)
-        variance = np.mean([comparison.image_variance(a - b, people) for a, b in pairs])
+        variance = np.mean([evaluation.image_variance(a - b, people) for a, b in pairs])
         for seeds in CHANCE:
             cells = [percent(power(values, variance, seeds, gap), 0) for gap in DIFFERENCES]
             curves.append(f"| {number(n, 0)} | {seeds} | {' | '.join(cells)} |")
@@ -104,7 +104,7 @@ def show(row: Row, images: Images) -> float | None:
 
 
 def main() -> int:
-    study = open_setup(
+    study = open_study(
         data="phantom", weights="random", preset="full", device="cpu", precision="float32"
     )
     data = reference.with_extra(study.used)

@@ -16,11 +16,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import phantom
-from cxr_helpers import comparison, evaluation, remedies, verdicts
+from cxr_helpers import evaluation, remedies
 from cxr_helpers.data import Dataset
 from cxr_helpers.engine.indonesian import number
-from cxr_helpers.setup import open_setup
-from cxr_helpers.verdicts import Images, Row
+from cxr_helpers.remedies import Images, Row
+from cxr_helpers.study import open_study
 from report import reference
 
 # AUC of the best that one can do: the recipe's remedies together, several seeds averaged
@@ -70,7 +70,7 @@ def judge_images(targets: Targets, data: Dataset) -> None:
 
 def judge_networks(targets: Targets, rows: dict[str, Row], images: Images) -> None:
     """What the networks of the reference study do; rows: {name: row}, the baseline among them."""
-    judged = {row["name"]: row for row in verdicts.judge(list(rows.values()), images)}
+    judged = {row["name"]: row for row in remedies.judge(list(rows.values()), images)}
     recipe = judged["baseline"]
     auc = {name: row["test"]["auc"]["value"] for name, row in judged.items()}
     histories = [trained.history for trained in rows["baseline"].trained]
@@ -97,7 +97,7 @@ def judge_networks(targets: Targets, rows: dict[str, Row], images: Images) -> No
 
 
 def main() -> int:
-    study = open_setup(
+    study = open_study(
         data="phantom", weights="random", preset="full", device="cpu", precision="float32"
     )
     data = reference.with_extra(study.used)
@@ -109,7 +109,7 @@ def main() -> int:
     planned += reference.combination(planned, study, data) or []
     names = [remedies.BASELINE.name, *(remedy.name for remedy in remedies.REMEDIES), "combination"]
     rows = {row.remedy.name: row for row in reference.rows(planned, names)}
-    rows = {name: row for name, row in rows.items() if len(row.trained) >= comparison.LEAST_SEEDS}
+    rows = {name: row for name, row in rows.items() if len(row.trained) >= evaluation.LEAST_SEEDS}
     of_images = targets.missed
     if "baseline" not in rows:
         print("\nSasaran jaringan dilewati: studi acuan belum mempunyai tiga seed pembanding.")

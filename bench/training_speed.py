@@ -34,8 +34,8 @@ from bench import plain_loop
 from cxr_helpers import adaptation, data, model, training
 from cxr_helpers.engine.indonesian import number
 from cxr_helpers.engine.runtime import prepare
+from cxr_helpers.model import resolve_weights
 from cxr_helpers.training import TrainConfig
-from cxr_helpers.weights import resolve_weights
 
 BATCH, LEARNING_RATE, TARGET = 32, 4e-4, 1.25
 ENOUGH = 0.85  # of the float32 peak: nothing that keeps the numbers could be much faster

@@ -24,10 +24,19 @@ from torchvision.models import resnet18
 
 from cxr_helpers import evaluation, training
 from cxr_helpers.data import Split, to_tensor
-from cxr_helpers.model import build, course_resnet18, lay_out, split_frozen, stem_kernel
+from cxr_helpers.model import (
+    STAGES,
+    Weights,
+    adapt_conv1,
+    build,
+    course_resnet18,
+    gabor_bank,
+    lay_out,
+    resolve_weights,
+    split_frozen,
+    stem_kernel,
+)
 from cxr_helpers.model import features as frozen_features
-from cxr_helpers.setup import Setup
-from cxr_helpers.weights import STAGES, Weights, adapt_conv1, gabor_bank, resolve_weights
 
 # torchvision's normalisation of the RGB values in [0, 1] for IMAGENET1K_V1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -394,7 +403,7 @@ def starts(weights: Weights, kernel: int) -> list[tuple[str, Weights, dict]]:
     ]
 
 
-def measure_starts(study: Setup) -> list[dict]:
+def measure_starts(study) -> list[dict]:
     """The course's recipe on study.used from each start, over the preset's seeds (read from the run
     store if it is there).
 

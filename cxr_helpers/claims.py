@@ -22,7 +22,6 @@ from cxr_helpers import adaptation, evaluation, overfitting
 from cxr_helpers.data import DEFAULT_CLASSES, Dataset
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.model import build
-from cxr_helpers.setup import Setup
 
 SUPPORTED, REFUTED, UNDECIDED = "didukung", "dibantah", "belum dapat diputuskan"
 UNTESTABLE = "tidak dapat diuji di sini"
@@ -89,7 +88,7 @@ def too_few(seeds: int) -> list[str]:
     return [("one_seed", "two_seeds")[seeds - 1]] if seeds < evaluation.FEWEST_SEEDS else []
 
 
-def differences(fits: list[Run], study: Setup) -> list[str]:
+def differences(fits: list[Run], study) -> list[str]:
     """What is not the course's own: any of "data" (or its classes), "weights", "recipe" (epochs
     too), "images", "pixels".
     """
@@ -314,7 +313,7 @@ def grey_adaptation(features: dict, majority: float) -> dict:
     return row | {"verdict": verdict, "reasons": []}
 
 
-def on_imagenet(study: Setup) -> list[dict]:
+def on_imagenet(study) -> list[dict]:
     """The two claims on ImageNet's weights, which need them; that transfer works on medical images
     needs such images too.
     """
@@ -368,7 +367,7 @@ def contradictions() -> dict:
     }
 
 
-def ledger(fits: list[Run], study: Setup) -> dict:
+def ledger(fits: list[Run], study) -> dict:
     """What the course's report claims, row by row: {"numbers", "shapes", "different", "of_recipe",
     "course"}.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import medmnist
 import numpy as np
 import torch
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from cxr_helpers import evaluation
 from cxr_helpers.engine import indonesian, npz
@@ -571,3 +572,41 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
     )
     lines.append(("Sidik jari data", dataset.fingerprint))
     return lines
+
+
+FOLDS = 5
+
+
+def _pool(data: Dataset) -> dict[str, np.ndarray]:
+    """Images, labels, rows and (where known) patients of the training and validation images
+    together.
+    """
+    names = (
+        "images",
+        "labels",
+        "rows",
+        *(("patients",) if data.train.patients is not None else ()),
+    )
+    return {
+        name: np.concatenate([getattr(data.train, name), getattr(data.val, name)]) for name in names
+    }
+
+
+def folds(data: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
+    """n data sets over the pooled training and validation images: stratified folds, one for
+    validation each; test untouched.
+
+    Where patients are known, all images of a patient are in one fold.
+    """
+    enough(data, n)
+    pool = _pool(data)
+    splitter = (StratifiedGroupKFold if "patients" in pool else StratifiedKFold)(
+        n, shuffle=True, random_state=seed
+    )
+    made = []
+    for train, val in splitter.split(pool["images"], pool["labels"], pool.get("patients")):
+        parts = (
+            Split(**{name: array[rows] for name, array in pool.items()}) for rows in (train, val)
+        )
+        made.append(with_splits(data, **dict(zip(("train", "val"), parts, strict=True))))
+    return made

@@ -16,18 +16,15 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from cxr_helpers import architectures, comparison, data, evaluation, reference, training, verdicts
-from cxr_helpers import weights as weight_code
+from cxr_helpers import data, evaluation, model, remedies, training
 from cxr_helpers.engine import files, owncode
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import interval, number, points, signed
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import someone_watches
-from cxr_helpers.pretraining import Pretrained
-from cxr_helpers.recipe import PARTS, TrainConfig
-from cxr_helpers.setup import Setup, from_root
-from cxr_helpers.verdicts import Images, Remedy, Row, trained
-from cxr_helpers.weights import Weights, resolve_weights
+from cxr_helpers.model import Weights, resolve_weights
+from cxr_helpers.remedies import Images, Pretrained, Remedy, Row, trained
+from cxr_helpers.training import PARTS, TrainConfig
 
 DIRECTIONS = {"naik": "above", "turun": "below", "sama": "across"}
 MEASURES = {"auc": "predicts", "kesenjangan": "overfits"}
@@ -179,9 +176,7 @@ class Result:
                 "start: bobot pelatihan itu tidak disimpan, karena dilatih oleh beberapa proses; "
                 "latihlah lagi dengan n_jobs=1."
             ) from None
-        return Weights(
-            "run", "Bobot dari pelatihan sebelumnya", "", state, weight_code.digest(state)
-        )
+        return Weights("run", "Bobot dari pelatihan sebelumnya", "", state, model.digest(state))
 
     def __repr__(self) -> str:
         last = self.history.iloc[-1]
@@ -193,7 +188,7 @@ class Result:
 
 
 def train(
-    study: Setup,
+    study,
     recipe: Recipe,
     seeds: int = 1,
     start: "Result | str | None" = None,
@@ -212,7 +207,7 @@ def train(
 
 
 def _trained(
-    study: Setup,
+    study,
     recipe: Recipe,
     configs: list[TrainConfig],
     start: Weights,
@@ -238,7 +233,7 @@ def _check_whole(**given: int) -> None:
 
 
 def _prepared(
-    study: Setup, recipe: Recipe, seeds: int, start: "Result | str | None"
+    study, recipe: Recipe, seeds: int, start: "Result | str | None"
 ) -> tuple[list[TrainConfig], Weights]:
     """The configuration of each seed and the starting weights, after one batch has gone through
     what is not ours.
@@ -250,14 +245,14 @@ def _prepared(
     return [replace(first, seed=first.seed + i) for i in range(seeds)], start
 
 
-def _few(study: Setup, n: int) -> data.Dataset:
+def _few(study, n: int) -> data.Dataset:
     used = study.used
     parts = {name: data.subset(getattr(used, name), n, 0) for name in ("train", "val", "test")}
     return data.with_splits(used, extra=None, **parts)
 
 
 def starting(
-    study: Setup, architecture: str, start: "Result | Pretrained | Weights | str | None"
+    study, architecture: str, start: "Result | Pretrained | Weights | str | None"
 ) -> Weights:
     """The weights that a training begins with: the study's (None), those of a Result or of
     pretraining, or for any torchvision network "imagenet" or the path of a file of that network.
@@ -274,11 +269,9 @@ def starting(
                 f"start={str(start)!r}: CNN kecil tidak mempunyai bobot terbitan; "
                 "latihlah dahulu, lalu berikan hasilnya."
             )
-        given, folder = from_root(str(start)), files.data_folder()
+        given, folder = files.from_root(str(start)), files.data_folder()
         return (
-            resolve_weights(given, folder)
-            if ours
-            else architectures.published(architecture, given, folder)
+            resolve_weights(given, folder) if ours else model.published(architecture, given, folder)
         )
     if isinstance(start, Weights):
         return start
@@ -289,7 +282,7 @@ def starting(
 
 
 def check(
-    study: Setup,
+    study,
     recipe: Recipe,
     start: "Result | Weights | str | None" = None,
     memorise: bool = False,
@@ -359,7 +352,7 @@ def _check_output(output: object, n: int, criterion: object) -> None:
         )
 
 
-def _memorise(study: Setup, config: TrainConfig, start: Weights, live: dict | None) -> float:
+def _memorise(study, config: TrainConfig, start: Weights, live: dict | None) -> float:
     plain = (
         {name: part for name, part in (live or {}).items() if name != "augment"} if live else None
     )
@@ -380,7 +373,7 @@ def _memorise(study: Setup, config: TrainConfig, start: Weights, live: dict | No
 # --- holding it against the recipe ----------------------------------------------------------------
 
 
-def _row(study: Setup, place: int, title: str, result: Result) -> Row:
+def _row(study, place: int, title: str, result: Result) -> Row:
     config, recipe = result.runs[0].config, asdict(study.config())
     changed = {
         name: value
@@ -394,16 +387,16 @@ def _row(study: Setup, place: int, title: str, result: Result) -> Row:
     )
 
 
-def partners(study: Setup) -> tuple[Row, str]:
+def partners(study) -> tuple[Row, str]:
     """The recipe's row that experiments are compared with, and whose it is: "reference" where that
     study is about these very images, length and start and has seeds enough, else "own".
     """
-    found = reference.baseline(study)
-    if found is not None and len(found.trained) >= comparison.LEAST_SEEDS:
+    found = remedies.reference_baseline(study)
+    if found is not None and len(found.trained) >= evaluation.LEAST_SEEDS:
         return found, "reference"
     fits = study.baseline()
     each = [trained(run) for run in fits]
-    return Row(reference.BASELINE, each, {}, len(study.used.train), study.preset.epochs), "own"
+    return Row(remedies.BASELINE, each, {}, len(study.used.train), study.preset.epochs), "own"
 
 
 @dataclass(frozen=True)
@@ -449,15 +442,13 @@ class Comparison:
             "partner": self.partner,
             "guesses": self.guesses,
             "ensembles": self.ensembles,
-            "summary": verdicts.summarise(self.rows),
+            "summary": remedies.summarise(self.rows),
             "compared": [row["name"] for row in self.rows][:4],
-            "margin": comparison.MARGIN,
+            "margin": evaluation.MARGIN,
         }
 
 
-def compare(
-    study: Setup, results: dict[str, Result], guesses: Sequence[Guess | None] = ()
-) -> Comparison:
+def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] = ()) -> Comparison:
     """Hold experiments {title: result} against the recipe, on the test split, by the rules of
     notebook 04.
 
@@ -481,12 +472,12 @@ def compare(
         _row(study, i, title, result) for i, (title, result) in enumerate(results.items(), start=1)
     ]
     images = Images.of(study.used)
-    judged = verdicts.judge([base, *rows], images)
+    judged = remedies.judge([base, *rows], images)
     guessed = [
         outcome(guess, row)
         for guess, row in zip([*guesses, *[None] * len(rows)], judged[1:], strict=False)
     ]
-    return Comparison(judged, whose, guessed, [verdicts.ensemble(row, images) for row in rows])
+    return Comparison(judged, whose, guessed, [remedies.ensemble(row, images) for row in rows])
 
 
 def outcome(guess: Guess | None, row: dict) -> dict | None:
@@ -499,20 +490,20 @@ def outcome(guess: Guess | None, row: dict) -> dict | None:
     low, high = found["ci95"]
     side = evaluation.side(found["ci95"])
     # as in comparison.judge
-    undecided = found.get("p", 0) is None or found.get("verdict") == comparison.MAJORITY
-    margin = comparison.MARGIN["auc" if guess.measure == "predicts" else "gap"]
+    undecided = found.get("p", 0) is None or found.get("verdict") == evaluation.MAJORITY
+    margin = evaluation.MARGIN["auc" if guess.measure == "predicts" else "gap"]
     if guess.direction == "across":
         equal, apart = -margin < low and high < margin, low > margin or high < -margin
-        agrees = "ya" if equal else "tidak" if apart else comparison.UNDECIDED
+        agrees = "ya" if equal else "tidak" if apart else evaluation.UNDECIDED
     else:
         agrees = (
-            comparison.UNDECIDED
+            evaluation.UNDECIDED
             if side == "across"
             else "ya"
             if side == guess.direction
             else "tidak"
         )
-    agrees = comparison.UNDECIDED if undecided else agrees
+    agrees = evaluation.UNDECIDED if undecided else agrees
     size = None if guess.size is None else guess.size * (-1 if guess.direction == "below" else 1)
     within = None if size is None else bool(low <= size <= high)
     return {
@@ -526,7 +517,7 @@ def outcome(guess: Guess | None, row: dict) -> dict | None:
     }
 
 
-def _announce(study: Setup, tasks: Sequence[tuple[Experiment, list[TrainConfig], Weights]]) -> None:
+def _announce(study, tasks: Sequence[tuple[Experiment, list[TrainConfig], Weights]]) -> None:
     """One line: how many trainings the experiments ask for that the store lacks."""
     missing = unkept = 0
     for one, configs, start in tasks:
@@ -542,7 +533,7 @@ def _announce(study: Setup, tasks: Sequence[tuple[Experiment, list[TrainConfig],
 
 
 def run_all(
-    study: Setup, experiments: Sequence[Experiment], seeds: int, n_jobs: int = 1, cluster: str = ""
+    study, experiments: Sequence[Experiment], seeds: int, n_jobs: int = 1, cluster: str = ""
 ) -> Comparison:
     """Train every experiment over `seeds` seeds and compare them. Raises InputError; two
     experiments of one name are refused.

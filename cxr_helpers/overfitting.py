@@ -10,21 +10,25 @@ attribution.py.
 from collections.abc import Iterator
 
 import numpy as np
+import torch
+from captum.attr import IntegratedGradients
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from torch import nn
 
 from cxr_helpers import data as datasets
-from cxr_helpers import evaluation, training
-from cxr_helpers.comparison import SIGNIFICANCE
-from cxr_helpers.data import Dataset, Split
+from cxr_helpers import evaluation, model, training
+from cxr_helpers.data import Dataset, Split, to_tensor
 from cxr_helpers.engine.runs import Run
-from cxr_helpers.setup import Setup
+from cxr_helpers.evaluation import SIGNIFICANCE
 
 HALVINGS = 20  # of the validation images, to measure how far the loss rises
 JUDGED = ("acc", "auc")  # metrics by which rules that choose an epoch are compared
 CONFIDENT = 0.9  # the course's report calls a prediction above it confident
 PARTS = (1 / 8, 1 / 4, 1 / 2)  # of the training images, for the learning curve
+FOLD_REPEATS = 5  # shufflings of `by_patient`: one alone would add its own luck
+FOLD_PIXELS = 28  # along a side, at most, of the images that are held against each other
 SHOWN = 10  # images in a gallery
 BORDERLINE = (0.47, 0.53)  # cardiothoracic ratios near the threshold of 0.50
 SMALL = 0.10  # of the hemithorax's area: a small pneumothorax
@@ -156,7 +160,7 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
     return found
 
 
-def learning_curve(study: Setup, fits: list[Run]) -> list[dict]:
+def learning_curve(study, fits: list[Run]) -> list[dict]:
     """The course's recipe on ever more training images, over the same seeds; the last point is
     `fits`, the whole training split.
 
@@ -522,3 +526,180 @@ def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
         if p < SIGNIFICANCE:
             row["side"] = "above" if row["difference"]["value"] > 0 else "below"
     return rows
+
+
+ATTRIBUTED, STEPS = 48, 20  # images with an attribution map, and points of the integral of each
+FEWEST_REGIONS = 10  # images with a region, to say anything of it
+REGIONS = {"heart": "jantung", "pneumothorax": "pneumotoraks", "tube_mask": "selang dada"}
+
+
+def attribute(
+    network: nn.Module, images: np.ndarray, reference: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Integrated gradients (Sundararajan et al. 2017) of the logit for uint8 images (N, H, W)
+    against a reference image (H, W).
+
+    Returns the maps (N, H, W), whose sum approximates logit(image) − logit(reference), and the mean
+    size of what is missing from that sum, relative to the mean size of the difference.
+    """
+    network.eval()
+    inputs, start = to_tensor(images), to_tensor(reference[None])
+    method = IntegratedGradients(lambda x: network(x).squeeze(1))
+    maps, missing = method.attribute(
+        inputs,
+        start,
+        n_steps=STEPS,
+        method="gausslegendre",
+        internal_batch_size=64,
+        return_convergence_delta=True,
+    )
+    with torch.no_grad():
+        moved = (network(inputs) - network(start)).abs().mean()
+    return maps.squeeze(1).detach().numpy().astype(np.float32), float(missing.abs().mean() / moved)
+
+
+def inside(
+    maps: np.ndarray, masks: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None
+) -> dict | None:
+    """How much of |attribution| (N, H, W) lies inside masks (N, H, W), over the images that have
+    the region at all (None if fewer than FEWEST: a bootstrap of so few is too sure).
+
+    n; patients: how many these n images show, None where not known; share and area: mean shares of
+    the attribution and of the image; ratio of both {"value", "ci95"}: 1 is what scattering the
+    attribution evenly would give; side: of 1, on which the interval of the ratio lies. Images (of
+    patients (N,), where known) are resampled within each label.
+    """
+    has = masks.any((1, 2))
+    if has.sum() < FEWEST_REGIONS:
+        return None
+    size, masks, labels = np.abs(maps[has]), masks[has], labels[has]
+    share = (size * masks).sum((1, 2)) / np.maximum(size.sum((1, 2)), 1e-30)
+    area = masks.mean((1, 2))
+    who = evaluation.among(patients, has)
+    ci = evaluation.bootstrap(
+        lambda rows: share[rows].mean(1) / area[rows].mean(1), labels, patients=who
+    )
+    return {
+        "n": int(has.sum()),
+        "patients": evaluation.n_patients(who),
+        "share": share.mean(),
+        "area": area.mean(),
+        "ratio": {"value": share.mean() / area.mean(), "ci95": list(ci)},
+        "side": evaluation.side(ci, 1),
+    }
+
+
+def chosen_network(run: Run, study) -> nn.Module:
+    """The network of the chosen epoch, on the CPU."""
+    network = model.build(
+        study.weights, run.config.seed, study.used.source.size, **run.config.adaptation
+    )
+    network.load_state_dict(run.weights("best"))
+    return network.eval()
+
+
+def attribution(run: Run, study) -> dict:
+    """Attribution maps of the chosen epoch's network on validation images, and what they say
+    against the ground truth.
+
+    "examples": images, maps, labels, probability, outlines of up to three right and three wrong
+    predictions; "regions": `inside` of each region of REGIONS, or None where the truth is not
+    known; "missing": see `attribute`; "n" images of "patients" (how many, None where not known)
+    were explained.
+    """
+    data, network = study.used, chosen_network(run, study)
+    logits, labels = run.logits["val_best"], data.val.labels
+    right = (logits > 0) == (labels == 1)
+    generator = np.random.default_rng(run.config.seed)
+    drawn = generator.permutation(len(labels))
+    examples = np.concatenate([drawn[right[drawn]][:3], drawn[~right[drawn]][:3]])
+    rows = np.unique(np.concatenate([examples, drawn[:ATTRIBUTED]]))
+    maps, missing = attribute(
+        network, data.val.images[rows], data.train.images.mean(0).round().astype(np.uint8)
+    )
+    at = np.searchsorted(rows, examples)
+    truth = data.val.truth
+    regions = outlines = None
+    if truth is not None:
+        fair = np.isin(rows, drawn[:ATTRIBUTED])  # the examples favour errors
+        explained = rows[fair]
+        who = evaluation.among(data.val.patients, explained)
+        regions = {
+            name: inside(maps[fair], truth[name][explained].astype(bool), labels[explained], who)
+            for name in REGIONS
+        }
+        outlines = {title: truth[name][examples].astype(bool) for name, title in REGIONS.items()}
+    return {
+        "n": int(min(ATTRIBUTED, len(labels))),
+        "patients": evaluation.n_patients(data.val.patients, drawn[:ATTRIBUTED]),
+        "missing": missing,
+        "regions": regions,
+        "examples": {
+            "images": data.val.images[examples],
+            "maps": maps[at].round(5),
+            "labels": labels[examples],
+            "n_right": int(right[examples].sum()),
+            "n_wrong": int((~right[examples]).sum()),
+            "probability": expit(logits[examples]),
+            "outlines": outlines,
+        },
+    }
+
+
+def by_patient(data: Dataset, seed: int = 0) -> dict | None:
+    """What folds of images drawn at random report of a pure memoriser, beside folds of whole
+    patients; None where patients are not known, or a class has fewer of them than there are folds.
+
+    The memoriser gives each held-out image the label of its nearest training image (1-NN on the
+    pixels: Cover & Hart 1967), so all that helps it is likeness. Over FOLDS folds of the training
+    and validation images, REPEATS times: {"n", "patients", "majority", "shared" and "recognised":
+    shares of held-out images of random folds whose patient is also trained on, and whose nearest
+    image is this patient's, "random", "grouped": accuracies {"value", "ci95"}, "flattery": random −
+    grouped, paired by image, {"value", "ci95", "side"}}.
+    """
+    pool = datasets._pool(data)
+    labels, who = pool["labels"], pool.get("patients")
+    if (
+        who is None
+        or min(len(np.unique(who[labels == label])) for label in (0, 1)) < datasets.FOLDS
+    ):
+        return None
+    apart = _distances(pool["images"])
+    right = {name: np.zeros((FOLD_REPEATS, len(labels))) for name in ("random", "grouped")}
+    shared, recognised = np.zeros((2, FOLD_REPEATS, len(labels)))
+    for i in range(FOLD_REPEATS):
+        for name, splitter, groups in (
+            ("random", StratifiedKFold, None),
+            ("grouped", StratifiedGroupKFold, who),
+        ):
+            for train, held in splitter(datasets.FOLDS, shuffle=True, random_state=seed + i).split(
+                labels, labels, groups
+            ):
+                nearest = train[apart[np.ix_(held, train)].argmin(axis=1)]
+                right[name][i, held] = labels[nearest] == labels[held]
+                if name == "random":
+                    shared[i, held] = np.isin(who[held], who[train])
+                    recognised[i, held] = who[nearest] == who[held]
+    mean = {name: each.mean(axis=0) for name, each in right.items()}
+    return {
+        "n": len(labels),
+        "patients": len(np.unique(who)),
+        "majority": evaluation.majority_share(labels),
+        "shared": float(shared.mean()),
+        "recognised": float(recognised.mean()),
+        **{name: evaluation.share(each, who) for name, each in mean.items()},
+        "flattery": evaluation.paired_change(
+            (mean["random"] - mean["grouped"])[None], labels, who, hits=True
+        ),
+    }
+
+
+def _distances(images: np.ndarray) -> np.ndarray:
+    """Squared Euclidean distances (N, N) of images (N, H, W) uint8, thinned out to PIXELS along a
+    side.
+    """
+    step = max(1, images.shape[1] // FOLD_PIXELS)
+    flat = images[:, ::step, ::step].reshape(len(images), -1).astype(np.float32)
+    flat -= flat.mean(axis=0)
+    square = (flat**2).sum(axis=1)
+    return square[:, None] + square[None] - 2 * flat @ flat.T

@@ -1,20 +1,62 @@
-"""What every notebook begins with: open data, weights and settings as one study; train and compare
-in it (notebook 05).
+"""What every notebook begins with: settings → data, weights and device as one study, in which one
+trains, compares (notebook 05) and measures.
 """
 
+import dataclasses
+import json
+import os
 import sys
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cxr_helpers import experiments, live
-from cxr_helpers.engine import owncode
+import torch
+
+from cxr_helpers import data as datasets
+from cxr_helpers import experiments, panels, training
+from cxr_helpers.engine import files, owncode, results, runtime, settings, sources
+from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import percent
-from cxr_helpers.setup import Setup, from_root, open_setup
+from cxr_helpers.engine.runs import Run
+from cxr_helpers.model import Weights, resolve_weights
+from cxr_helpers.training import TrainConfig
 
 
-class Study(Setup):
-    """A setup in which one trains and compares. Changes of a recipe are any setting of TrainConfig,
-    and parts of one's own: network, loss, optimizer, schedule, augment.
+@dataclass(frozen=True)
+class Study:
+    """One set of settings, ready to work with.
+
+    data: the whole filtered data set; used: what every notebook trains and judges on (cut down by
+    the preset, stratified by class, the same images for every seed); precision: of the
+    multiplications while training, "float32" or "bfloat16". Changes of a recipe are any setting of
+    TrainConfig, and parts of one's own: network, loss, optimizer, schedule, augment.
     """
+
+    data: datasets.Dataset
+    used: datasets.Dataset
+    weights: Weights
+    preset: settings.Preset
+    seed: int
+    device: torch.device
+    precision: str
+    build: Path
+    started: str
+    clock: float
+
+    def config(self, **changes) -> TrainConfig:
+        """The course's recipe at this preset's length, this study's seed and precision, with the
+        given changes.
+        """
+        usual = {"epochs": self.preset.epochs, "seed": self.seed, "precision": self.precision}
+        return TrainConfig(**usual | changes)
+
+    def baseline(self, **changes) -> list[Run]:
+        """The course's recipe, one run a seed of the preset; notebooks 02, 03 and 04 share these
+        runs.
+        """
+        first = self.config(**changes)
+        configs = [replace(first, seed=self.seed + i) for i in range(self.preset.seeds)]
+        return [training.run(config, self.used, self.weights, self.device) for config in configs]
 
     def train(
         self,
@@ -31,7 +73,7 @@ class Study(Setup):
         goes on from its last whole epoch. Raises InputError.
         """
         recipe = experiments.separate(changes, sys._getframe(1))
-        with live.watching(self, self.config(**recipe.changes), seeds) as on_epoch:
+        with panels.watching(self, self.config(**recipe.changes), seeds) as on_epoch:
             return experiments.train(self, recipe, seeds, start, n_jobs, cluster, on_epoch)
 
     def check(
@@ -60,17 +102,151 @@ class Study(Setup):
         """Hold results of `train`, {title: result}, against the recipe, and show them as a table
         and figures.
         """
-        return live.shown(experiments.compare(self, results))
+        return panels.shown(experiments.compare(self, results))
 
     def load(self, path: str | Path) -> owncode.Own:
         """What a Python file of one's own defines, read once; a relative path counts from the
         project's root too.
         """
-        return owncode.load(from_root(str(path)))
+        return owncode.load(files.from_root(str(path)))
+
+    def provenance(self) -> dict:
+        """Where numbers come from; results.write completes it."""
+        used = self.used
+        patients = {split: getattr(used, split).n_patients for split in sources.SPLITS}
+        return {
+            "data": {
+                "kind": used.source.kind,
+                "title": used.source.title,
+                "note": used.source.note,
+                "collection": used.source.collection,
+                "single_label_filter": used.source.many_labels,
+                "size": used.source.size,
+                "classes": list(used.classes),
+                "class_names": list(used.class_names_id),
+                "fingerprint": used.fingerprint,
+                "counts": used.counts,
+                "totals": {split: sum(counts.values()) for split, counts in used.counts.items()},
+                "patients": patients if used.train.patients is not None else None,
+                "counts_available": self.data.counts,
+                "overlap": self.data.overlap,
+                "shared": [
+                    {"splits": pair.split("-"), "n": n}
+                    for pair, n in self.data.overlap.items()
+                    if n
+                ],
+            },
+            "weights": {
+                name: getattr(self.weights, name) for name in ("kind", "title", "note", "digest")
+            },
+            "preset": dataclasses.asdict(self.preset),
+            "seed": self.seed,
+            "seeds": [self.seed + i for i in range(self.preset.seeds)],
+            "precision": self.precision,
+            "device": {
+                "type": self.device.type,
+                "threads": torch.get_num_threads(),
+                "name": device_name(self.device),
+            },
+            "started": self.started,
+            "clock": self.clock,
+        }
 
 
-def open_study(*given, **named) -> Study:
-    """Check the settings, find data and weights, and set the number of threads; arguments and
-    errors as of setup.open_setup.
+def open_study(
+    data: str = "auto",
+    weights: str = "auto",
+    preset: str = "auto",
+    seed: int = 0,
+    device: str = "auto",
+    size: int = 28,
+    classes: str = "auto",
+    precision: str = "auto",
+    seeds: int | str = "auto",
+    build: str | Path = "build",
+) -> Study:
+    """Check the settings, find data and weights, and set the number of threads.
+
+    data: auto, chestmnist, another MedMNIST set, phantom, or an .npz file; weights: auto, imagenet,
+    gabor, random, or a file; preset: auto, smoke, quick, full. They mean what they mean for `make
+    report`; every notebook passes its parameter cell on, and `make lab` gives what stands there at
+    its default. A relative path counts from the project's root too. Raises InputError with one line
+    for the person.
     """
-    return Study(**vars(open_setup(*given, **named)))
+    started, clock = results.now(), time.time()
+    named = dict(
+        seed=seed, device=device, size=size, classes=classes, precision=precision, seeds=seeds
+    )
+    given = settings.parse(**settings.of_lab(data=data, weights=weights, preset=preset, **named))
+    where = pick_device(given.device)
+    runtime.prepare()
+    usual = "quick" if where.type == "cpu" else "full"
+    amount = settings.PRESETS[usual if given.preset == "auto" else given.preset]
+    amount = replace(amount, seeds=given.seeds or amount.seeds)
+    folder, decided = files.data_folder(), _decided()
+    source = _source(files.from_root(given.data), given.size, folder, decided)
+    everything = datasets.load(source, given.classes)
+    return Study(
+        data=everything,
+        # SEED draws trainings, not patients: the data stays the same
+        used=datasets.take(everything, amount.train, amount.val, amount.test, seed=0),
+        weights=_weights(files.from_root(given.weights), folder, decided),
+        preset=amount,
+        seed=given.seed,
+        device=where,
+        precision=_precision(given.precision, where, decided),
+        build=Path(build),
+        started=started,
+        clock=clock,
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """'CPU (2 thread)' or the GPU's own name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({torch.get_num_threads()} thread)" if device.type == "cpu" else "GPU Apple (MPS)"
+
+
+def pick_device(name: str) -> torch.device:
+    """auto: CUDA, then MPS, then the CPU. Raises InputError when the named device is not there."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind in there if there[kind])
+    if not there[name]:
+        raise InputError(
+            f"DEVICE={name} tidak tersedia pada komputer ini: pakai DEVICE=cpu atau DEVICE=auto."
+        )
+    return torch.device(name)
+
+
+# --- what `make report` has decided once for all notebooks ----------------------------------------
+
+
+def _decided() -> dict | None:
+    path = os.environ.get(files.SOURCES)
+    return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+
+
+def _source(data: str, size: int, folder: Path, decided: dict | None) -> sources.Source:
+    if decided is None:
+        return sources.resolve(data, size, folder)
+    fields = decided["source"]
+    truth = fields["truth"] and Path(fields["truth"])
+    return sources.Source(**fields | {"path": Path(fields["path"]), "truth": truth})
+
+
+def _weights(weights: str, folder: Path, decided: dict | None) -> Weights:
+    if decided is None or weights != "auto":
+        return resolve_weights(weights, folder=folder)
+    return replace(resolve_weights(decided["weights"], folder=folder), note=decided["weights_note"])
+
+
+def _precision(name: str, device: torch.device, decided: dict | None) -> str:
+    if decided is None or name != "auto":
+        return runtime.pick_precision(name, device)
+    return decided["precision"]

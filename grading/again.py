@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.stats import t
 
-from cxr_helpers import evaluation, reference
+from cxr_helpers import evaluation, remedies
 from cxr_helpers.engine import files, indonesian, runtime
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import Study
@@ -167,7 +167,7 @@ def agreement(logits: np.ndarray, kept: np.ndarray, study: Study) -> str:
 
 def _spread() -> float | None:
     """How far two seeds of the reference study's baseline lie apart in AUC, at 95%."""
-    variants = {row["name"]: row for row in reference.read()["variants"]}
+    variants = {row["name"]: row for row in remedies.read_reference()["variants"]}
     auc = np.array(variants["baseline"]["each"]["auc"] if "baseline" in variants else [])
     if len(auc) <= 2:
         return None

@@ -18,9 +18,9 @@ from numpy.random import Generator
 from scipy.stats import norm
 from torch import nn
 
-from cxr_helpers import comparison, evaluation
+from cxr_helpers import evaluation
 from cxr_helpers.engine.indonesian import number
-from cxr_helpers.weights import adapt_conv1, interpolation_matrix
+from cxr_helpers.model import adapt_conv1, interpolation_matrix
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6  # how near a number must be
 VISIBLE = 0  # the seed of the cases that `periksa` tries
@@ -355,10 +355,10 @@ def _decide(rng: Generator) -> Iterator[Case]:
         "memuat nol": [(-0.4 * m, 0.6 * m, m), (-m / 2, 3 * m, m), (-2 * m, m / 2, m)],
         "batas yang lain": [(-0.04, 0.03, 0.05), (-0.04, 0.03, 0.005), (0.001, 0.002, 0.0001)],
     }
-    words = [word for word in comparison.VERDICTS if word != comparison.MAJORITY]
+    words = [word for word in evaluation.VERDICTS if word != evaluation.MAJORITY]
     for what, (low, high, margin) in _pairs(intervals):
         p = 1.0 if low < 0 < high else 0.0
-        measured = comparison.Difference((low + high) / 2, (low, high), p, 0.0, None, None)
-        expected = comparison.verdict(measured, p, margin)
+        measured = evaluation.Difference((low + high) / 2, (low, high), p, 0.0, None, None)
+        expected = evaluation.verdict(measured, p, margin)
         wrong = f"pilihlah satu dari {', '.join(words)} menurut letak interval dan batasnya."
         yield Case(what, (low, high, margin), expected, wrong)

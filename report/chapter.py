@@ -29,10 +29,10 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from cxr_helpers import pictures, plots
-from cxr_helpers.comparison import LEAST_SEEDS
+from cxr_helpers import figures
 from cxr_helpers.engine import files, indonesian, results
 from cxr_helpers.engine.results import COVER, KEY
+from cxr_helpers.evaluation import LEAST_SEEDS
 
 TEXTS = files.ROOT / "notebooks" / "text"
 # Fixed metadata: the same figure gives the same bytes.
@@ -229,65 +229,69 @@ class Drawing:
 NAMES = "provenance.data.class_names"
 FIGURES = {
     # 01_adaptasi_bobot
-    "fig-kernel": Drawing(pictures.kernels, "kernels.before", "kernels.after"),
-    "fig-pergeseran": Drawing(plots.drift, "batch_norm.drift"),
+    "fig-kernel": Drawing(figures.kernels, "kernels.before", "kernels.after"),
+    "fig-pergeseran": Drawing(figures.drift, "batch_norm.drift"),
     # 02_pelatihan
-    "fig-fantom": Drawing(pictures.phantom, steps="phantom"),
+    "fig-fantom": Drawing(figures.phantom, steps="phantom"),
     "fig-contoh": Drawing(
-        pictures.samples, "samples.images", "samples.labels", "samples.outlines", NAMES
+        figures.samples, "samples.images", "samples.labels", "samples.outlines", NAMES
     ),
     "fig-intensitas": Drawing(
-        plots.intensity, "intensity.edges", "intensity.pixels", "intensity.images", NAMES
+        figures.intensity, "intensity.edges", "intensity.pixels", "intensity.images", NAMES
     ),
-    "fig-riwayat": Drawing(plots.history, "history", "best_epoch", majority="majority.val"),
+    "fig-riwayat": Drawing(figures.history, "history", "best_epoch", majority="majority.val"),
     "fig-prediksi": Drawing(
-        plots.predictions,
+        figures.predictions,
         "val_examples.images",
         "val_examples.labels",
         "val_examples.probability",
         NAMES,
     ),
     "fig-roc": Drawing(
-        plots.roc,
+        figures.roc,
         "roc.false_positive",
         "roc.true_positive",
         NAMES,
         matrix="roc.confusion",
         area="roc.auc",
     ),
-    "fig-kebingungan": Drawing(plots.confusion, NAMES, width="50%", matrix="confusion"),
-    "fig-kebocoran": Drawing(plots.leakage, width="72%", lesson="leakage"),
+    "fig-kebingungan": Drawing(figures.confusion, NAMES, width="50%", matrix="confusion"),
+    "fig-kebocoran": Drawing(figures.leakage, width="72%", lesson="leakage"),
     # 03_analisis_overfitting
     "fig-kesenjangan": Drawing(
-        plots.gap, "epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"
+        figures.gap, "epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"
     ),
-    "fig-belajar": Drawing(plots.learning_curve, width="72%", points="learning_curve"),
-    "fig-keyakinan": Drawing(plots.confidence, "confidence.right", "confidence.wrong", width="72%"),
+    "fig-belajar": Drawing(figures.learning_curve, width="72%", points="learning_curve"),
+    "fig-keyakinan": Drawing(
+        figures.confidence, "confidence.right", "confidence.wrong", width="72%"
+    ),
     "fig-kalibrasi": Drawing(
-        plots.reliability,
+        figures.reliability,
         before="temperature.reliability_before",
         after="temperature.reliability_after",
     ),
     "fig-salah-yakin": Drawing(
-        plots.predictions,
+        figures.predictions,
         "confident_errors.images",
         "confident_errors.labels",
         "confident_errors.probability",
         "confident_errors.remarks",
         NAMES,
     ),
-    "fig-hafalan": Drawing(plots.memorisation, "memorisation.by_epoch", width="72%"),
-    "fig-atribusi": Drawing(pictures.attributions, "attribution.examples", NAMES),
+    "fig-hafalan": Drawing(figures.memorisation, "memorisation.by_epoch", width="72%"),
+    "fig-atribusi": Drawing(figures.attributions, "attribution.examples", NAMES),
     # 04_perbaikan
-    "fig-augmentasi": Drawing(plots.augmentations, "augmentations.image", "augmentations.examples"),
-    "fig-selisih": Drawing(plots.forest, variants="shown"),
-    "fig-kurva": Drawing(plots.compared_curves, "summary.compared", variants="shown"),
+    "fig-augmentasi": Drawing(
+        figures.augmentations, "augmentations.image", "augmentations.examples"
+    ),
+    "fig-selisih": Drawing(figures.forest, variants="shown"),
+    "fig-kurva": Drawing(figures.compared_curves, "summary.compared", variants="shown"),
     # 05_percobaan
-    "fig-percobaan": Drawing(plots.forest, "variants"),
-    "fig-kurva-percobaan": Drawing(plots.compared_curves, "variants", "compared"),
+    "fig-percobaan": Drawing(figures.forest, "variants"),
+    "fig-kurva-percobaan": Drawing(figures.compared_curves, "variants", "compared"),
     # laporan; its keys begin with the chapter's name in the report
     "fig-ringkasan": Drawing(
-        pictures.overview,
+        figures.overview,
         "training.samples.images",
         "training.samples.labels",
         f"training.{NAMES}",

@@ -27,24 +27,16 @@ from scipy.stats import t
 
 import phantom
 from cxr_helpers import data as datasets
-from cxr_helpers import (
-    evaluation,
-    overfitting,
-    reference,
-    remedies,
-    training,
-    verdicts,
-)
+from cxr_helpers import evaluation, overfitting, remedies, training
 from cxr_helpers.data import Dataset, Split
 from cxr_helpers.engine import files, indonesian, results, runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import bar
-from cxr_helpers.remedies import BASELINE, REMEDIES
-from cxr_helpers.setup import Setup, open_setup
+from cxr_helpers.model import Weights, resolve_weights
+from cxr_helpers.remedies import BASELINE, REMEDIES, Combination, Images, Remedy, Row, Trained
+from cxr_helpers.study import Study, open_study
 from cxr_helpers.training import TrainConfig
-from cxr_helpers.verdicts import Combination, Images, Remedy, Row, Trained
-from cxr_helpers.weights import Weights, resolve_weights
 from report import environment, status
 
 EXTRA = 6000  # further test images
@@ -63,7 +55,7 @@ class Planned:
 
     @property
     def path(self) -> Path:
-        return reference.TRAININGS / f"{self.remedy.name}-s{self.config.seed}.npz"
+        return remedies.TRAININGS / f"{self.remedy.name}-s{self.config.seed}.npz"
 
     @property
     def is_fold(self) -> bool:
@@ -81,7 +73,7 @@ def with_extra(data: Dataset) -> Dataset:
     return datasets.with_splits(data, extra=extra)
 
 
-def plan(study: Setup, data: Dataset) -> list[Planned]:
+def plan(study: Study, data: Dataset) -> list[Planned]:
     """Every training but those of the combination."""
     planned = []
     for seed in range(BASELINE_SEEDS):
@@ -95,16 +87,16 @@ def plan(study: Setup, data: Dataset) -> list[Planned]:
 
 
 def _planned(
-    study: Setup, remedy: Remedy, seed: int, data: Dataset, weights: Weights | None = None
+    study: Study, remedy: Remedy, seed: int, data: Dataset, weights: Weights | None = None
 ) -> Planned:
     return Planned(remedy, remedies.config_of(study, remedy, seed), data, weights or study.weights)
 
 
-def plan_combination(study: Setup, data: Dataset, chosen: Combination) -> list[Planned]:
+def plan_combination(study: Study, data: Dataset, chosen: Combination) -> list[Planned]:
     return [_planned(study, chosen, seed, data) for seed in range(SEEDS)]
 
 
-def _few(study: Setup, seed: int, data: Dataset) -> Iterator[Planned]:
+def _few(study: Study, seed: int, data: Dataset) -> Iterator[Planned]:
     """What is done with few seeds: the learning curve and the starting weights."""
     for part in overfitting.PARTS:
         n = round(part * len(data.train))
@@ -126,7 +118,7 @@ def _digest(one: Trained) -> str:
 
 def keep(planned: Planned, run: Run) -> None:
     """Write the file of one finished training."""
-    one, identity = verdicts.trained(run, planned.remedy.which), _identity(planned)
+    one, identity = remedies.trained(run, planned.remedy.which), _identity(planned)
     identity.pop("config")
     about = {
         "remedy": asdict(planned.remedy),
@@ -144,7 +136,7 @@ def keep(planned: Planned, run: Run) -> None:
         "python": platform.python_version(),
         "ended": results.now(),
     }
-    arrays = {name: getattr(one, name).astype(np.float32) for name in reference.EXACT}
+    arrays = {name: getattr(one, name).astype(np.float32) for name in remedies.EXACT}
     arrays |= {name: getattr(one, name).astype(np.float16) for name in ("train", "extra")}
     if planned.is_fold:  # a fold's validation images are its own
         arrays["val_labels"] = planned.data.val.labels
@@ -163,7 +155,7 @@ def is_kept(planned: Planned) -> bool:
     """Whether the file of this very training is there: same settings, images and starting
     weights.
     """
-    kept = reference.load(planned.path)
+    kept = remedies.load_training(planned.path)
     if kept is None:
         return False
     wanted, identity = _identity(planned), kept[0]["identity"]
@@ -185,8 +177,8 @@ def _row(planned: list[Planned], name: str) -> Row | None:
     if not kept:
         return None
     kept.sort(key=lambda one: one.config.seed)
-    loaded = [reference.load(one.path) for one in kept]
-    trained, about = [reference.trained(*one) for one in loaded], loaded[0][0]
+    loaded = [remedies.load_training(one.path) for one in kept]
+    trained, about = [remedies.trained_file(*one) for one in loaded], loaded[0][0]
     epochs = len(about["history"])
     return Row(kept[0].remedy, trained, about["changed"], about["n_train"], epochs)
 
@@ -199,7 +191,7 @@ def _names() -> list[str]:
     return [BASELINE.name, *(remedy.name for remedy in REMEDIES)]
 
 
-def combination(planned: list[Planned], study: Setup, data: Dataset) -> list[Planned] | None:
+def combination(planned: list[Planned], study: Study, data: Dataset) -> list[Planned] | None:
     """The trainings of the combination that validation chooses, none where it points at fewer than
     two remedies.
 
@@ -213,7 +205,7 @@ def combination(planned: list[Planned], study: Setup, data: Dataset) -> list[Pla
     return plan_combination(study, data, chosen) if chosen else []
 
 
-def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
+def summarise(planned: list[Planned], study: Study, data: Dataset) -> dict:
     """Write results.json from the files that are there, and give it back."""
     images = Images.of(data)
     combined = combination(planned, study, data)
@@ -224,45 +216,45 @@ def summarise(planned: list[Planned], study: Setup, data: Dataset) -> dict:
     body = {
         "schema": results.SCHEMA,
         "variants": [
-            one | {"each": reference.each_seed(row, images)}
-            for one, row in zip(verdicts.judge(judged, images), judged, strict=True)
+            one | {"each": remedies.each_seed(row, images)}
+            for one, row in zip(remedies.judge(judged, images), judged, strict=True)
         ],
         "combination": asdict(combined[0].remedy) if combined else None,
-        "ensemble": verdicts.ensemble(judged[0], images),
-        "detectable": verdicts.detectable(judged[0], images),
+        "ensemble": remedies.ensemble(judged[0], images),
+        "detectable": remedies.detectable(judged[0], images),
         "cross_validation": _folds(planned, images),
         "precisions": _precisions(),
         "provenance": _provenance(study, data, everything, SEEDS if combined is None else 0),
     }
     text = json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n"
-    files.write(reference.FOLDER / "results.json", text.encode())
+    files.write(remedies.REFERENCE / "results.json", text.encode())
     return body
 
 
 def _precisions() -> list[dict]:
     """How far training in bfloat16 was from float32: measured once, and carried over."""
     try:
-        return reference.read(reference.FOLDER)["precisions"]
+        return remedies.read_reference(remedies.REFERENCE)["precisions"]
     except (InputError, KeyError):
         return []
 
 
 def _folds(planned: list[Planned], images: Images) -> dict | None:
     """What the folds say, once all of them are there."""
-    found = [reference.load(one.path) for one in planned if one.is_fold and is_kept(one)]
+    found = [remedies.load_training(one.path) for one in planned if one.is_fold and is_kept(one)]
     if len(found) < remedies.FOLDS:
         return None
     val = [(arrays["val_last"], arrays["val_labels"]) for _, arrays in found]
-    return verdicts.summarise_folds(val, [reference.trained(*one) for one in found], images)
+    return remedies.summarise_folds(val, [remedies.trained_file(*one) for one in found], images)
 
 
-def _provenance(study: Setup, data: Dataset, planned: list[Planned], more: int) -> dict:
+def _provenance(study: Study, data: Dataset, planned: list[Planned], more: int) -> dict:
     """What the study was made with: of what differs between trainings, every value; more: trainings
     not named yet.
     """
     used, origin = study.used.fingerprint, study.provenance()
     extra = {"fingerprint": data.fingerprint, "extra": EXTRA, "without_extra": used}
-    about = [kept[0] for one in planned if (kept := reference.load(one.path))]
+    about = [kept[0] for one in planned if (kept := remedies.load_training(one.path))]
     identities = [one["identity"] for one in about]
     return {
         "data": origin["data"] | extra,
@@ -283,7 +275,7 @@ def _provenance(study: Setup, data: Dataset, planned: list[Planned], more: int) 
 # --- computing it ---------------------------------------------------------------------------------
 
 
-def train(planned: list[Planned], study: Setup, n_jobs: int, cluster: str) -> None:
+def train(planned: list[Planned], study: Study, n_jobs: int, cluster: str) -> None:
     """Train what has no file yet, n_jobs at a time (on a cluster all at once); each file is written
     when its group has ended.
     """
@@ -299,7 +291,7 @@ def train(planned: list[Planned], study: Setup, n_jobs: int, cluster: str) -> No
             missing = [one for one in missing if one not in group]
 
 
-def check(planned: list[Planned], study: Setup, n: int) -> bool:
+def check(planned: list[Planned], study: Study, n: int) -> bool:
     """Train n kept trainings, drawn at random, again; say of each whether it agrees.
 
     Bit for bit on the same kind of machine; else its AUC must lie where another seed's would:
@@ -314,8 +306,8 @@ def check(planned: list[Planned], study: Setup, n: int) -> bool:
     return all([_agrees(one, kept, study) for one in drawn])
 
 
-def _agrees(planned: Planned, kept: list[Planned], study: Setup) -> bool:
-    about, arrays = reference.load(planned.path)
+def _agrees(planned: Planned, kept: list[Planned], study: Study) -> bool:
+    about, arrays = remedies.load_training(planned.path)
     again = _anew(planned, study, int(about["identity"]["threads"] or 1))
     labels = planned.data.test.labels
     auc, auc_kept = (
@@ -340,7 +332,7 @@ def _agrees(planned: Planned, kept: list[Planned], study: Setup) -> bool:
     return same or near
 
 
-def _anew(planned: Planned, study: Setup, threads: int) -> Trained:
+def _anew(planned: Planned, study: Study, threads: int) -> Trained:
     """A training made again, not read from the run store, with this number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -349,7 +341,7 @@ def _anew(planned: Planned, study: Setup, threads: int) -> Trained:
             run = training.run(
                 planned.config, planned.data, planned.weights, study.device, keep_weights=False
             )
-            return verdicts.trained(run, planned.remedy.which)
+            return remedies.trained(run, planned.remedy.which)
     finally:
         torch.set_num_threads(before)
 
@@ -372,7 +364,7 @@ def main() -> int:
             "berikan banyaknya pelatihan yang diulang, mulai dari 1."
         )
     device, fixed = get("DEVICE") or "auto", {"preset": "full", "precision": "float32"}
-    study = open_setup(data="phantom", weights="random", device=device, **fixed)
+    study = open_study(data="phantom", weights="random", device=device, **fixed)
     data = with_extra(study.used)
     planned = plan(study, data)
     if again:
@@ -385,7 +377,7 @@ def main() -> int:
         train(combination(planned, study, data) or [], study, n_jobs, cluster)
     finally:
         summarise(planned, study, data)
-    print(f"Studi acuan lengkap: {reference.FOLDER / 'results.json'}")
+    print(f"Studi acuan lengkap: {remedies.REFERENCE / 'results.json'}")
     return 0
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from cxr_helpers import setup
+from cxr_helpers import study
 from cxr_helpers.engine import files
 from report import check, status
 
@@ -19,14 +19,14 @@ def decide(output: Path) -> None:
     InputError.
     """
     given = check.given(output.parent)
-    opened = setup.open_setup(**given)
+    opened = study.open_study(**given)
     source = opened.data.source
     if given["data"] != "auto":  # what auto found has been said by data.resolve
         print(f"Data: {source.title}. {source.note}")
     print(f"Bobot: {opened.weights.title}. {opened.weights.note}")
     classes = opened.data.classes
     print(f"Kelas: {classes[0]} (label 0) dan {classes[1]} (label 1).")
-    where = setup.device_name(opened.device)
+    where = study.device_name(opened.device)
     print(f"Preset: {opened.preset.name} pada {where}, seed {opened.seed}.", flush=True)
     choice = {
         "source": vars(source),

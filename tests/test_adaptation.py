@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_helpers import adaptation, data, model, weights
+from cxr_helpers import adaptation, data, model
 
-RANDOM = weights.resolve_weights("random")
+RANDOM = model.resolve_weights("random")
 
 
 def images(n: int = 48, size: int = 16) -> np.ndarray:

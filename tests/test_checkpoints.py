@@ -8,7 +8,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from cxr_helpers import model, weights
+from cxr_helpers import model
 from cxr_helpers.engine.errors import InputError
 from tests.medmnist_files import one_line
 
@@ -54,11 +54,11 @@ SAVED = {
 def test_the_network_is_found_wherever_it_stands(network, state, tmp_path, how):
     """The network that is built holds the file's own values in every tensor but the head."""
     torch.save(SAVED[how](network), tmp_path / "bobot.pth")
-    found = weights.resolve_weights(str(tmp_path / "bobot.pth"))
+    found = model.resolve_weights(str(tmp_path / "bobot.pth"))
     unused = ("classifier.bias", "classifier.weight")
     assert all((name in found.note) == ("backbone" in how) for name in unused)
     loaded = model.build(found, 0, size=64).state_dict()
-    assert torch.equal(loaded["conv1.weight"], weights.adapt_conv1(state["conv1.weight"], kernel=7))
+    assert torch.equal(loaded["conv1.weight"], model.adapt_conv1(state["conv1.weight"], kernel=7))
     rest = {n: t for n, t in state.items() if not n.startswith(("fc.", "conv1."))}
     assert all(torch.equal(loaded[name], rest[name]) for name in rest)
 
@@ -67,7 +67,7 @@ def test_the_ending_decides_nothing_and_half_precision_becomes_single(state, tmp
     half = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
     path, last = tmp_path / "bobot akhir (1).bin", "layer4.1.bn2.weight"
     save_file(half, path)
-    found = weights.resolve_weights(str(path)).state[last]
+    found = model.resolve_weights(str(path)).state[last]
     assert found.dtype == torch.float32 and torch.equal(found, half[last].float())
 
 
@@ -103,5 +103,5 @@ def test_what_is_no_network_or_two_of_them_is_said_to_be_what_it_is(state, tmp_p
     else:
         torch.save(content, path)
     with pytest.raises(InputError, match=said) as caught:
-        weights.resolve_weights(str(path))
+        model.resolve_weights(str(path))
     one_line(caught)

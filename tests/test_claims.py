@@ -15,8 +15,8 @@ from cxr_helpers.data import Dataset, subset, with_splits
 from cxr_helpers.engine import settings
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.evaluation import wilson
+from cxr_helpers.model import resolve_weights
 from cxr_helpers.training import TrainConfig
-from cxr_helpers.weights import resolve_weights
 from tests.conftest import made
 
 

@@ -8,8 +8,8 @@ from scipy.special import expit
 from scipy.stats import norm, t, ttest_ind
 from sklearn import metrics
 
-from cxr_helpers import comparison
-from cxr_helpers.comparison import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE, Difference, Fitted
+from cxr_helpers import evaluation
+from cxr_helpers.evaluation import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE, Difference, Fitted
 
 LABELS = (np.arange(40) % 3 > 0).astype(int)
 
@@ -41,7 +41,7 @@ def weighted(logits: np.ndarray, weights: np.ndarray) -> dict[str, float]:
 def test_values_are_scikit_learns_and_influences_their_derivatives():
     """What an image adds to a metric is how fast the metric moves when the image counts more."""
     (logits,), step = networks(1), 1e-4
-    found = comparison.influence(logits, LABELS, threshold=0.5)
+    found = evaluation.influence(logits, LABELS, threshold=0.5)
     value = weighted(logits, np.ones(40))
     assert {name: one[0] for name, one in found.items()} == pytest.approx(value)
     for image in range(0, 40, 7):
@@ -75,21 +75,21 @@ def test_a_difference_counts_images_and_seeds(n, m):
     df = welch.df if min(n, m) >= 5 else min(n, m) - 1
     seeds = ours.var(ddof=1) / n + theirs.var(ddof=1) / m
     for images in (1e-4, 0.0):
-        found = comparison.combine(ours, theirs, images)
+        found = evaluation.combine(ours, theirs, images)
         same(found.as_dict(), ours.mean() - theirs.mean(), images, seeds, df)
 
 
 def test_with_few_seeds_or_no_spread_between_them_images_alone_count():
-    found = comparison.combine(np.array([0.92, 0.93]), np.array([0.9, 0.9, 0.91]), 0.01**2)
+    found = evaluation.combine(np.array([0.92, 0.93]), np.array([0.9, 0.9, 0.91]), 0.01**2)
     assert found.p is None and found.se_seeds is None and found.df is None
     assert found.ci95[1] - found.value == pytest.approx(norm.ppf(0.975) * 0.01)
     assert found.se_images == pytest.approx(0.01)
-    alike = comparison.combine(np.full(3, 0.5), np.full(3, 0.25), 0.1**2)
+    alike = evaluation.combine(np.full(3, 0.5), np.full(3, 0.25), 0.1**2)
     assert alike.df is None and alike.p == pytest.approx(2 * norm.sf(2.5))
-    assert comparison.combine(np.full(3, 0.5), np.full(3, 0.25), 0.0).p == 0
-    assert comparison.combine(np.full(3, 0.5), np.full(3, 0.5), 0.0).p == 1
-    assert comparison.image_variance(np.array([0.3, -0.3])) == pytest.approx(0.36)
-    assert comparison.image_variance(np.array([0.3, -0.3]), np.zeros(2)) == np.inf  # one patient
+    assert evaluation.combine(np.full(3, 0.5), np.full(3, 0.25), 0.0).p == 0
+    assert evaluation.combine(np.full(3, 0.5), np.full(3, 0.5), 0.0).p == 1
+    assert evaluation.image_variance(np.array([0.3, -0.3])) == pytest.approx(0.36)
+    assert evaluation.image_variance(np.array([0.3, -0.3]), np.zeros(2)) == np.inf  # one patient
 
 
 @pytest.mark.parametrize("metric", ["acc", "acc_chosen"])
@@ -104,25 +104,25 @@ def test_differences_and_means_are_those_of_the_seeds_on_the_same_images(metric)
         acc.append(right.mean(axis=1))
         shown.append(right.mean(axis=0).reshape(20, 2).mean(axis=1))  # of each patient
     seeds = [values.var(ddof=1) / len(values) for values in acc]
-    found = comparison.differences(*recipes, LABELS, who, points)[metric]
+    found = evaluation.differences(*recipes, LABELS, who, points)[metric]
     images = (shown[0] - shown[1]).var(ddof=1) / 20
     same(found.as_dict(), acc[0].mean() - acc[1].mean(), images, sum(seeds), 2)
-    mean = comparison.means(recipes[0], LABELS, who, points[0])[metric]
+    mean = evaluation.means(recipes[0], LABELS, who, points[0])[metric]
     same(mean, acc[0].mean(), shown[0].var(ddof=1) / 20, seeds[0], 2)
     assert mean["sd"] == pytest.approx(acc[0].std(ddof=1))
-    plain = comparison.differences(*recipes, LABELS)
+    plain = evaluation.differences(*recipes, LABELS)
     assert plain["acc_chosen"] == plain["acc"] and plain["acc"].se_images != found.se_images
 
 
 def test_a_mean_of_few_seeds_counts_images_and_none_leaves_its_range():
     right = np.where(LABELS == 1, 1.0, -1.0)
     for n in (1, 2):
-        one = comparison.means(networks(n), LABELS)["acc"]
+        one = evaluation.means(networks(n), LABELS)["acc"]
         values = np.array([(x > 0) == LABELS for x in networks(n)])
         half = norm.ppf(0.975) * np.sqrt(values.mean(axis=0).var(ddof=1) / 40)
         assert one["ci95"] == pytest.approx([values.mean() - half, values.mean() + half])
         assert (one["sd"] is None) is (n == 1)
-    wide = comparison.means([right / 99, right / 99, -9 * right], LABELS)
+    wide = evaluation.means([right / 99, right / 99, -9 * right], LABELS)
     assert wide["acc"]["ci95"] == [0, 1] and wide["overconfidence"]["ci95"] == [-1, 1]
 
 
@@ -139,10 +139,10 @@ def test_the_gap_and_its_difference_count_both_splits_their_patients_and_the_see
     gaps = train.mean(axis=2) - val.mean(axis=2)
     seeds = gaps.var(axis=1, ddof=1) / 4
     images = variance(train[0] - train[1], val[0] - val[1])
-    found = comparison.gap_difference(ours, theirs).as_dict()
+    found = evaluation.gap_difference(ours, theirs).as_dict()
     same(found, gaps[0].mean() - gaps[1].mean(), images, seeds.sum(), 3)
     alone = variance(train[0], val[0])
-    same(comparison.mean_gap(ours), gaps[0].mean(), alone, seeds[0], 3)
+    same(evaluation.mean_gap(ours), gaps[0].mean(), alone, seeds[0], 3)
 
 
 def test_what_an_ensemble_gains_counts_images_and_by_jackknife_seeds():
@@ -154,11 +154,11 @@ def test_what_an_ensemble_gains_counts_images_and_by_jackknife_seeds():
 
     without = np.array([gain(logits[:i] + logits[i + 1 :]) for i in range(4)])
     seeds = 3 / 4 * ((without - without.mean()) ** 2).sum()
-    alone = np.mean([comparison.influence(one, LABELS)["auc"][1] for one in logits], axis=0)
-    apart = comparison.influence(np.mean(logits, axis=0), LABELS)["auc"][1] - alone
+    alone = np.mean([evaluation.influence(one, LABELS)["auc"][1] for one in logits], axis=0)
+    apart = evaluation.influence(np.mean(logits, axis=0), LABELS)["auc"][1] - alone
     for patients in (None, who):
-        found = comparison.ensemble_difference(logits, LABELS, patients).as_dict()
-        same(found, gain(logits), comparison.image_variance(apart, patients), seeds, 3)
+        found = evaluation.ensemble_difference(logits, LABELS, patients).as_dict()
+        same(found, gain(logits), evaluation.image_variance(apart, patients), seeds, 3)
 
 
 @pytest.mark.parametrize(("seeds", "df_seeds"), [(3, 2), (5, 8)])
@@ -166,13 +166,13 @@ def test_a_detectable_difference_is_half_the_interval_and_what_80_percent_power_
     seeds, df_seeds
 ):
     logits, who = networks(4), np.arange(40) // 2
-    each = [comparison.influence(one, LABELS)["auc"] for one in logits]
-    pairs = [comparison.image_variance(a[1] - b[1], who) for a, b in combinations(each, 2)]
+    each = [evaluation.influence(one, LABELS)["auc"] for one in logits]
+    pairs = [evaluation.image_variance(a[1] - b[1], who) for a, b in combinations(each, 2)]
     images = np.mean(pairs) / seeds
     between = 2 * np.var([value for value, _ in each], ddof=1) / seeds
     df = (images + between) ** 2 / between**2 * df_seeds
     wanted = (t.ppf(0.975, df) + t.ppf(0.8, df)) * np.sqrt(images + between)
-    assert comparison.detectable(logits, LABELS, who, seeds) == pytest.approx(wanted)
+    assert evaluation.detectable(logits, LABELS, who, seeds) == pytest.approx(wanted)
 
 
 # --- verdicts
@@ -190,7 +190,7 @@ def test_a_detectable_difference_is_half_the_interval_and_what_80_percent_power_
 )
 def test_the_threshold_is_the_best_on_validation(logits, labels, wanted):
     order = np.array([*range(1, len(logits)), 0])
-    found = comparison.chosen_threshold(np.array(logits)[order], np.array(labels)[order])
+    found = evaluation.chosen_threshold(np.array(logits)[order], np.array(labels)[order])
     assert found == pytest.approx(wanted)
 
 
@@ -210,15 +210,15 @@ def test_the_threshold_is_the_best_on_validation(logits, labels, wanted):
 )
 def test_verdicts_on_both_sides_of_each_boundary(value, half, p, wanted):
     one = Difference(value, (value - half, value + half), p, 0.1, None, None)
-    assert comparison.verdict(one, p, 0.01) == wanted
+    assert evaluation.verdict(one, p, 0.01) == wanted
     turned = {BETTER: WORSE, WORSE: BETTER}.get(wanted, wanted)
-    assert comparison.verdict(one, p, 0.01, higher_is_better=False) == turned
+    assert evaluation.verdict(one, p, 0.01, higher_is_better=False) == turned
 
 
 def test_rows_are_judged_by_holm_over_those_that_have_a_p_and_say_when_holm_alone_decides():
     def judged(*given: float | None, **more) -> list[tuple]:
         rows = [Difference(0.03, (0.01, 0.05), p, 0.1, None, None) for p in given]
-        found = comparison.judge(rows, 0.01, **more)
+        found = evaluation.judge(rows, 0.01, **more)
         return [(row["p_adjusted"], row["verdict"], row["by_holm"]) for row in found]
 
     assert judged(0.02, 0.03, None, 0.01) == [
@@ -237,8 +237,8 @@ def test_rows_are_judged_by_holm_over_those_that_have_a_p_and_say_when_holm_alon
 def test_networks_that_give_more_than_95_percent_to_one_class_are_said_to_guess():
     half, zero, nearly = np.repeat([0.3, -0.3], 10), np.repeat([0.0, -1.0], 10), np.ones(20)
     nearly[0] = -1
-    assert not comparison.guesses([half]) and comparison.guesses([zero])  # 0 is class 0
+    assert not evaluation.guesses([half]) and evaluation.guesses([zero])  # 0 is class 0
     for sign in (1, -1):
-        assert not comparison.guesses([sign * nearly])  # 95% exactly
-        assert comparison.guesses([np.ones(20), sign * nearly, -np.ones(20)])
-    assert not comparison.guesses([np.ones(20), half])
+        assert not evaluation.guesses([sign * nearly])  # 95% exactly
+        assert evaluation.guesses([np.ones(20), sign * nearly, -np.ones(20)])
+    assert not evaluation.guesses([np.ones(20), half])

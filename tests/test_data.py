@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_helpers import data, reference
+from cxr_helpers import data, remedies
 from cxr_helpers.engine import sources
 from cxr_helpers.engine.errors import InputError
 from tests.medmnist_files import COUNTS, made, written
@@ -105,7 +105,7 @@ def test_the_phantom_of_another_processor_is_the_same_one(phantom, tmp_path):
     images[0, 5, 5] ^= 1
     there = data.with_splits(phantom, test=replace(phantom.test, images=images))
     assert there.fingerprint == phantom.fingerprint
-    shipped = reference.read()["provenance"]["data"]["without_extra"]
+    shipped = remedies.read_reference()["provenance"]["data"]["without_extra"]
     assert shipped == phantom.fingerprint  # the reference study is about this very phantom
     labels = replace(phantom.test, labels=1 - phantom.test.labels)
     rows = replace(phantom.test, rows=phantom.test.rows[::-1])

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from cxr_helpers import architectures, comparison, data, experiments
+from cxr_helpers import data, evaluation, experiments, model
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment, Guess, duga
+from cxr_helpers.model import resolve_weights
 from cxr_helpers.study import Study
-from cxr_helpers.weights import resolve_weights
 from tests.conftest import made
 
 MINE = """
@@ -129,7 +129,7 @@ def test_a_network_with_room_memorises_and_one_without_does_not(small, mine, cap
 
 
 def test_torchvisions_networks_take_one_channel_and_give_one_logit():
-    network = architectures.classifier("densenet121", 28)
+    network = model.classifier("densenet121", 28)
     assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 1)
     first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
     assert (first.kernel_size, first.stride) == ((3, 3), (1, 1))
@@ -217,6 +217,6 @@ def test_a_guess_that_nothing_changes_is_judged_by_the_margin_of_its_measure(mea
         assert outcome(guess, (-high, -low))["agrees"] == agrees
 
 
-@pytest.mark.parametrize("why", [{"p": None}, {"p": 0.001, "verdict": comparison.MAJORITY}])
+@pytest.mark.parametrize("why", [{"p": None}, {"p": 0.001, "verdict": evaluation.MAJORITY}])
 def test_without_a_verdict_no_guess_is_decided(why):
-    assert outcome(duga("naik"), UP, **why)["agrees"] == comparison.UNDECIDED
+    assert outcome(duga("naik"), UP, **why)["agrees"] == evaluation.UNDECIDED

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cxr_helpers import folds
-from cxr_helpers.data import Dataset, Split, with_splits
+from cxr_helpers import overfitting
+from cxr_helpers.data import Dataset, Split, folds, with_splits
 from tests.conftest import made
 
 
@@ -25,7 +25,7 @@ def studied(copies: int, n: int = 60, patients: bool = True) -> Dataset:
 
 
 def test_a_memoriser_recognises_patients_in_random_folds_alone():
-    found = folds.by_patient(studied(copies=4))
+    found = overfitting.by_patient(studied(copies=4))
     assert found["random"]["value"] > 0.95 and found["shared"] > 0.95 and found["recognised"] > 0.95
     assert found["grouped"]["ci95"][0] < 0.5 < found["grouped"]["ci95"][1]
     gain = found["random"]["value"] - found["grouped"]["value"]
@@ -35,16 +35,16 @@ def test_a_memoriser_recognises_patients_in_random_folds_alone():
 
 
 def test_with_one_image_a_patient_or_too_few_patients_nothing_is_said():
-    found = folds.by_patient(studied(copies=1))
+    found = overfitting.by_patient(studied(copies=1))
     assert found["shared"] == found["recognised"] == 0 and found["flattery"]["side"] == "across"
-    assert folds.by_patient(studied(copies=2, patients=False)) is None
-    assert folds.by_patient(studied(copies=10, n=8)) is None  # four a class, for five folds
+    assert overfitting.by_patient(studied(copies=2, patients=False)) is None
+    assert overfitting.by_patient(studied(copies=10, n=8)) is None  # four a class, for five folds
 
 
 @pytest.mark.parametrize("patients", [True, False])
 def test_folds_are_stratified_share_nothing_and_leave_the_test_split_alone(patients):
     data, held = studied(copies=3, patients=patients), []
-    for fold in folds.folds(data, seed=3):
+    for fold in folds(data, seed=3):
         assert sorted([*fold.train.rows, *fold.val.rows]) == list(range(180))
         assert abs(fold.val.labels.mean() - 0.5) <= 0.1
         assert not patients or not {*fold.train.patients} & {*fold.val.patients}

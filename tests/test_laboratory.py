@@ -6,13 +6,13 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from cxr_helpers import experiments, laboratory, live
-from cxr_helpers.comparison import MARGIN, Difference
+from cxr_helpers import experiments, panels
 from cxr_helpers.engine import runs, settings
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.evaluation import MARGIN, Difference
 from cxr_helpers.experiments import duga
+from cxr_helpers.model import resolve_weights
 from cxr_helpers.study import Study
-from cxr_helpers.weights import resolve_weights
 from tests.conftest import made
 
 
@@ -22,7 +22,7 @@ def bench(store, tmp_path):
     data, preset, cpu = made(), settings.PRESETS["smoke"], torch.device("cpu")
     weights = resolve_weights("random")
     study = Study(data, data, weights, preset, 0, cpu, "float32", tmp_path, "", 0.0)
-    return laboratory.Laboratory(study)
+    return panels.Laboratory(study)
 
 
 def press(bench, guess: str = "naik") -> None:
@@ -34,7 +34,7 @@ def test_a_training_stands_beside_its_guess_judged_by_validation_alone(bench, mo
     monkeypatch.setattr(runs.Run, "open_test", lambda run: pytest.fail("the test split was opened"))
     assert bench.button.disabled and not bench.trials
     press(bench)
-    assert bench.said.value == laboratory.ITSELF and not bench.trials
+    assert bench.said.value == panels.ITSELF and not bench.trials
     bench.controls["Dropout"].value = "0,5"
     press(bench, "naik")
     first = bytes(bench.picture.value)
@@ -42,7 +42,7 @@ def test_a_training_stands_beside_its_guess_judged_by_validation_alone(bench, mo
     assert bench.button.disabled, "the next guess is a new one"
     val = bench.study.used.val.labels
     ours, theirs = (
-        experiments.train(bench.study, experiments.Recipe(laboratory.BASE | changes)).runs[0]
+        experiments.train(bench.study, experiments.Recipe(panels.BASE | changes)).runs[0]
         for changes in ({"dropout": 0.5}, {})
     )
     (trial,) = bench.trials
@@ -59,7 +59,7 @@ def test_a_training_stands_beside_its_guess_judged_by_validation_alone(bench, mo
 
 def test_an_interrupt_of_the_kernel_stops_after_the_epoch_and_it_goes_on(bench, monkeypatch):
     """The kernel ignores the signal while it runs no cell."""
-    follow, met = live.Follower.__call__, []
+    follow, met = panels.Follower.__call__, []
 
     def signalled(self, history):
         follow(self, history)
@@ -68,7 +68,7 @@ def test_an_interrupt_of_the_kernel_stops_after_the_epoch_and_it_goes_on(bench, 
             signal.raise_signal(signal.SIGINT)
 
     bench.controls["Dropout"].value = "0,2"
-    monkeypatch.setattr(live.Follower, "__call__", signalled)
+    monkeypatch.setattr(panels.Follower, "__call__", signalled)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         press(bench, "turun")
@@ -103,4 +103,4 @@ def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
 )
 def test_few_seeds_give_a_direction_and_more_a_verdict(guess, value, p, said):
     found = Difference(value, (value - 0.02, value + 0.02), p, 0.01, None, None)
-    assert laboratory.came_true(duga(guess), found) == said
+    assert panels.came_true(duga(guess), found) == said

@@ -103,7 +103,7 @@ def with_pages(run: set[str]) -> set[str]:
 @pytest.mark.parametrize(
     ("path", "run"),
     [
-        ("cxr_helpers/attribution.py", {"sources", *CHAPTERS, "laporan"}),
+        ("cxr_helpers/overfitting.py", {"sources", *CHAPTERS, "laporan"}),
         ("notebooks/text/04_perbaikan.md.j2", {"04_perbaikan", "laporan"}),
         ("notebooks/05_percobaan.ipynb", {LAST, "laporan"}),
         ("notebooks/text/laporan.md.j2", {"laporan"}),

@@ -11,7 +11,7 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from cxr_helpers import attribution, evaluation, overfitting
+from cxr_helpers import evaluation, overfitting
 from cxr_helpers.data import Split
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.training import TrainConfig
@@ -210,10 +210,10 @@ def test_attribution_finds_the_only_pixels_that_count_and_its_sum_is_the_change_
     network = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 1))
     with torch.no_grad():
         network[1].weight.copy_(torch.from_numpy(weight).reshape(1, -1))
-    maps, missing = attribution.attribute(network, data.val.images, data.train.images[0])
+    maps, missing = overfitting.attribute(network, data.val.images, data.train.images[0])
     change = (data.val.images.astype(float) - data.train.images[0]) / 127.5
     assert maps == pytest.approx(weight * change, abs=1e-4) and missing < 1e-4
-    found = attribution.inside(maps, np.broadcast_to(mask, maps.shape), data.val.labels)
+    found = overfitting.inside(maps, np.broadcast_to(mask, maps.shape), data.val.labels)
     assert found["share"] == pytest.approx(1)
     assert found["ratio"]["value"] == pytest.approx(1 / mask.mean())
 
@@ -225,15 +225,15 @@ def test_a_region_that_counts_more_or_less_than_its_area_is_told_from_one_that_d
     generator, labels = np.random.default_rng(1), np.arange(60) % 2
     masks = generator.random((60, 28, 28)) < 0.2
     maps = generator.normal(size=(60, 28, 28)) * np.where(masks, weight, 1)
-    found = attribution.inside(maps, masks, labels)
+    found = overfitting.inside(maps, masks, labels)
     share = [np.abs(m)[k].sum() / np.abs(m).sum() for m, k in zip(maps, masks, strict=True)]
     assert found["side"] == side and found["n"] == 60 and found["patients"] is None
     assert found["ratio"]["value"] == pytest.approx(np.mean(share) / masks.mean())
     # Two equal images of a patient say no more than one.
     twice = [np.repeat(one, 2, axis=0) for one in (maps, masks, labels, np.arange(60))]
-    both = attribution.inside(*twice)
+    both = overfitting.inside(*twice)
     assert (both["n"], both["patients"]) == (120, 60)
     assert np.ptp(both["ratio"]["ci95"]) == pytest.approx(np.ptp(found["ratio"]["ci95"]), rel=0.1)
     for n, known in ((9, False), (10, True)):  # images that have the region
         few = masks & (np.arange(60) < n)[:, None, None]
-        assert (attribution.inside(maps, few, labels) is not None) is known
+        assert (overfitting.inside(maps, few, labels) is not None) is known

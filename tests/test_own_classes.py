@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_helpers import data, folds
+from cxr_helpers import data
 from cxr_helpers.engine import settings, sources
 from cxr_helpers.engine.errors import InputError
 from tests.conftest import ROOT
@@ -129,9 +129,9 @@ def test_a_rare_class_is_in_every_subset_and_every_fold_or_one_line_names_it(kep
         small = data.take(dataset, n, n, n, seed=3)
         assert all(counts == {"sakit": 1, "normal": n - 1} for counts in small.counts.values())
     with pytest.raises(InputError, match=r"sakit .* 4 citra .* 5 lipatan") as caught:
-        folds.folds(dataset, seed=0)
+        data.folds(dataset, seed=0)
     one_line(caught)
-    for fold in folds.folds(dataset, seed=0, n=4):
+    for fold in data.folds(dataset, seed=0, n=4):
         assert (fold.val.labels == 0).sum() == 1 and (fold.train.labels == 0).sum() == 3
 
 

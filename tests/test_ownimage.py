@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cxr_helpers import ownimage
+from cxr_helpers import panels
 from cxr_helpers.engine import files, ownfiles, settings
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.setup import Setup
-from cxr_helpers.weights import resolve_weights
+from cxr_helpers.model import resolve_weights
+from cxr_helpers.study import Study
 from tests.conftest import made
 
 RAMP = np.linspace(0, 255, 60).round().astype(np.uint8)[None].repeat(40, 0)  # dark on the left
@@ -85,7 +85,7 @@ def test_a_truncated_picture_and_one_that_would_fill_the_memory_are_refused(tmp_
 def test_the_centre_is_cut_and_shrunk():
     image = np.zeros((100, 300), np.uint8)
     image[:, 100:200] = 200
-    square, seen = ownimage.as_seen(image, 28)
+    square, seen = panels.as_seen(image, 28)
     assert np.array_equal(square, np.full((100, 100), 200))
     assert np.array_equal(seen, np.full((28, 28), 200))
 
@@ -95,7 +95,7 @@ def trained(tmp_path_factory):
     """A run of an epoch on made-up images, and its study."""
     folder, data, weights = tmp_path_factory.mktemp("own"), made(), resolve_weights("random")
     about = (settings.PRESETS["smoke"], 0, torch.device("cpu"), "float32", folder, "", time.time())
-    study = Setup(data, data, weights, *about)
+    study = Study(data, data, weights, *about)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(files.RUNS, str(folder))
         yield study.baseline(epochs=1)[0], study
@@ -106,7 +106,7 @@ def test_an_image_of_the_data_gets_the_answer_that_it_got_in_the_data(trained):
     logits = run.logits["val_best"]
     for row in (logits.argmin(), logits.argmax()):
         image, logit = study.used.val.images[row], logits[row]
-        answer = ownimage.ask(image, run, study)
+        answer = panels.ask(image, run, study)
         assert answer.predicted == (logit > 0) and (answer.seen == image).all()
         for found, scale in ((answer.confidence, 1), (answer.calibrated, answer.temperature)):
             assert found == pytest.approx(1 / (1 + np.exp(-abs(logit) / scale)), abs=1e-4)
@@ -117,10 +117,10 @@ def test_it_is_shown_with_the_warning_and_nothing_is_shown_without_a_file(
     trained, tmp_path, monkeypatch
 ):
     shown = []
-    monkeypatch.setattr(ownimage, "display", shown.append)
-    ownimage.show(None, *trained)
+    monkeypatch.setattr(panels, "display", shown.append)
+    panels.show_own_image(None, *trained)
     assert shown == []
-    ownimage.show(saved(tmp_path, TRANSPARENT), *trained)
+    panels.show_own_image(saved(tmp_path, TRANSPARENT), *trained)
     figure, said = shown
     assert {panel.images[0].get_clim() for panel in figure.axes[:2]} == {(0, 255)}
     assert "bukan diagnosis" in said.data

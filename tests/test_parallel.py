@@ -14,9 +14,9 @@ from distributed import LocalCluster, Worker
 from cxr_helpers import experiments, training
 from cxr_helpers.engine import files, parallel, runs, runtime, settings
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.model import resolve_weights
 from cxr_helpers.study import Study
 from cxr_helpers.training import TrainConfig
-from cxr_helpers.weights import resolve_weights
 from tests.conftest import made
 
 OWN = """from torch import nn

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxr_helpers import pretraining, remedies, training
+from cxr_helpers import remedies, training
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.setup import Setup
-from cxr_helpers.study import open_study
+from cxr_helpers.study import Study, open_study
 from cxr_helpers.training import TrainConfig
 from tests.medmnist_files import made, written
 
@@ -23,7 +22,7 @@ def opened(path, arrays):
 
 def test_all_images_but_those_that_judge_the_pair_are_learned_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
-    monkeypatch.setattr(pretraining, "EPOCHS", 2)
+    monkeypatch.setattr(remedies, "PRETRAINING_EPOCHS", 2)
     arrays = {name: array[: N[name.split("_")[0]]] for name, array in made("chestmnist").items()}
     labels = arrays["test_labels"]
     pair = np.flatnonzero((labels.sum(1) == 1) & labels[:, [1, 7]].any(1))
@@ -31,28 +30,28 @@ def test_all_images_but_those_that_judge_the_pair_are_learned_and_kept(tmp_path,
     arrays["train_images"][[0, 7]] = arrays["test_images"][pair[[0, 3]]]
     arrays["train_images"][11] = arrays["val_images"][other]  # the pair is not judged on it
     study, kept = opened(tmp_path / "mine.npz", arrays), np.setdiff1d(np.arange(60), [0, 7])
-    used = pretraining.wider(study)
+    used = remedies.wider(study)
     np.testing.assert_array_equal(used.images, arrays["train_images"][kept])
     np.testing.assert_array_equal(used.labels, arrays["train_labels"][kept])
     config = study.config(architecture="small_cnn", batch_size=20)
-    found = pretraining.pretrain(study, config)
+    found = remedies.pretrain(study, config)
     assert (found.about["n"], found.about["labels"], found.about["left_out"]) == (58, 14, 2)
     assert found.about["losses"][1] < found.about["losses"][0]
-    assert pretraining.pretrain(study, config).about == found.about  # seconds too: not again
+    assert remedies.pretrain(study, config).about == found.about  # seconds too: not again
     begun = study.train(start=found, architecture="small_cnn", lr=1e-9, epochs=1).runs[0]
     for name in ("conv3.weight", "fc.weight"):
         learned = found.weights.state[name].numpy()
         np.testing.assert_allclose(begun.weights("last")[name], learned, atol=1e-5)
     few = replace(study, preset=replace(study.preset, seeds=2))
     small = {"architecture": "small_cnn", "batch_size": 20, "epochs": 2}
-    monkeypatch.setattr(Setup, "config", lambda _, **changes: TrainConfig(**small | changes))
+    monkeypatch.setattr(Study, "config", lambda _, **changes: TrainConfig(**small | changes))
     (row,) = remedies._train_pretrained(few)
     assert [one.seed for one in row.trained] == [0, 1]
-    own = pretraining.pretrain(few, few.config(seed=1)).start()
+    own = remedies.pretrain(few, few.config(seed=1)).start()
     run = training.run(few.config(seed=1), few.used, own)
     np.testing.assert_array_equal(row.trained[1].test, run.open_test()["last"])
 
 
 def test_a_file_of_one_label_an_image_has_no_more_to_give(tmp_path):
     with pytest.raises(InputError, match="chestmnist"):
-        pretraining.pretrain(opened(tmp_path / "pneumoniamnist.npz", made("pneumoniamnist")))
+        remedies.pretrain(opened(tmp_path / "pneumoniamnist.npz", made("pneumoniamnist")))

@@ -11,10 +11,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import phantom
-from cxr_helpers import comparison, data, overfitting, reference, remedies, verdicts
+from cxr_helpers import data, evaluation, overfitting, remedies
 from cxr_helpers.engine import files, settings
-from cxr_helpers.setup import Setup
-from cxr_helpers.weights import resolve_weights
+from cxr_helpers.model import resolve_weights
+from cxr_helpers.study import Study
 from report import reference as computing
 from tests.conftest import made
 from tests.test_remedies import Small
@@ -38,10 +38,10 @@ def study(tmp_path_factory):
     study = Small(drawn(), drawn(), resolve_weights("random"), *about)
     sizes = {"EXTRA": 40, "BASELINE_SEEDS": 3, "SEEDS": 2, "FEW_SEEDS": 1, "REMEDIES": REMEDIES}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reference, "FOLDER", folder)
-        patch.setattr(reference, "TRAININGS", folder / "trainings")
+        patch.setattr(remedies, "REFERENCE", folder)
+        patch.setattr(remedies, "TRAININGS", folder / "trainings")
         patch.setenv(files.RUNS, str(folder / "runs"))
-        patch.setattr(computing, "open_setup", lambda **_: study)
+        patch.setattr(computing, "open_study", lambda **_: study)
         for name, value in sizes.items():
             patch.setattr(computing, name, value)
         yield study
@@ -64,14 +64,14 @@ def test_a_study_that_is_whole_is_not_trained_again(planned, monkeypatch):
     rows = {one.name: 2 for one in REMEDIES}
     assert seeds == {"baseline": 3} | rows | dict.fromkeys(few, 1)
     assert all(computing.is_kept(one) for one in planned)
-    before = reference.read(reference.FOLDER)
+    before = remedies.read_reference(remedies.REFERENCE)
     monkeypatch.setattr(computing.training, "run_all", lambda *_: pytest.fail("trained again"))
-    assert computing.main() == 0 and reference.read(reference.FOLDER) == before
+    assert computing.main() == 0 and remedies.read_reference(remedies.REFERENCE) == before
 
 
 def test_a_damaged_file_or_other_settings_are_trained_again(planned, tmp_path, monkeypatch):
     shutil.copy(planned[0].path, tmp_path)
-    monkeypatch.setattr(reference, "TRAININGS", tmp_path)
+    monkeypatch.setattr(remedies, "TRAININGS", tmp_path)
     one = planned[0]
     assert computing.is_kept(one)
     assert not computing.is_kept(replace(one, config=replace(one.config, dropout=0.1)))
@@ -91,12 +91,12 @@ def test_a_check_trains_again_and_leaves_run_store_and_threads_alone(planned, st
 
 
 def test_the_results_are_those_of_the_predictions(planned):
-    shown = reference.read(reference.FOLDER)
+    shown = remedies.read_reference(remedies.REFERENCE)
     used = planned[0].data
     for row, seeds in zip(shown["variants"][:4], ([0, 1, 2], [0, 1], [0, 1], [0, 1]), strict=True):
         alone, both, gaps = [], [], []
         for one in named(planned, row["name"]):
-            arrays = reference.load(one.path)[1]
+            arrays = remedies.load_training(one.path)[1]
             alone.append(roc_auc_score(used.test.labels, arrays["test"]))
             labels = np.concatenate([used.test.labels, used.extra.labels])
             both.append(roc_auc_score(labels, np.concatenate([arrays["test"], arrays["extra"]])))
@@ -116,14 +116,14 @@ def test_the_results_are_those_of_the_predictions(planned):
 
 def test_the_learning_curve_is_that_of_the_kept_trainings(study, planned):
     own = overfitting.learning_curve(study, study.baseline())
-    found = reference.learning_curve(study, reference.FOLDER)
+    found = remedies.reference_curve(study, remedies.REFERENCE)
     assert [row["n"] for row in found] == [6, 12, 24, 48]
     for ours, theirs in zip(own, found, strict=True):
         assert ours["n"] == theirs["n"] and ours["from_first"] == theirs["from_first"]
         for name in ("train_acc", "val_acc", "gap"):
             assert ours[name]["value"] == pytest.approx(theirs[name]["value"])
     other_start = replace(study, weights=resolve_weights("gabor"))
-    assert reference.learning_curve(other_start, reference.FOLDER) is None
+    assert remedies.reference_curve(other_start, remedies.REFERENCE) is None
 
 
 def known(name, auc, verdict="pembanding", parts=(), ci95=(0, 0)):
@@ -131,7 +131,7 @@ def known(name, auc, verdict="pembanding", parts=(), ci95=(0, 0)):
     row = {"name": name, "title": name, "parts": list(parts), "seeds": list(range(len(auc)))}
     row |= {"each": {"auc": auc, "gap": [0.1] * len(auc)}, "test": {"auc": {"value": auc[0]}}}
     row |= {"gap": {"value": 0.1, "ci95": [0.0, 0.2]}, "fewer_parameters": False}
-    row |= {name: {"verdict": comparison.EQUAL} for name in ("predicts", "overfits")}
+    row |= {name: {"verdict": evaluation.EQUAL} for name in ("predicts", "overfits")}
     difference = {"auc": {"ci95": list(ci95)}} if verdict != "pembanding" else None
     return row | {"verdict": verdict, "difference": difference}
 
@@ -148,9 +148,9 @@ def test_a_readers_row_misleads_where_the_verdict_says_otherwise(ci, confirmed, 
     mine = [known("baseline", [0.8]), known("dropout", [0.8], "x", ci95=ci)]
     mine.append(known("unknown", [0.5], "x"))
     for names, alone in ((confirmed, None), (misleads, "misleads"), (misses, "misses")):
-        for verdict in (getattr(comparison, name) for name in names.split()):
+        for verdict in (getattr(evaluation, name) for name in names.split()):
             rows = [known("baseline", [0.8]), known("dropout", [0.8], verdict)]
-            first, second = reference.place(mine, {"variants": rows})
+            first, second = remedies.place(mine, {"variants": rows})
             assert first["verdict"] == "pembanding" and first["alone"] is None
             assert (second["verdict"], second["alone"]) == (verdict, alone)
 
@@ -168,7 +168,7 @@ def test_a_readers_row_misleads_where_the_verdict_says_otherwise(ci, confirmed, 
 )
 def test_a_readers_row_is_placed_among_the_seeds_that_are_not_its_own(value, seeds, expected):
     study = {"variants": [known("baseline", [0.8, 0.9, 0.85])]}
-    (placed,) = reference.place([known("baseline", [value]) | {"seeds": seeds}], study)
+    (placed,) = remedies.place([known("baseline", [value]) | {"seeds": seeds}], study)
     found = placed["auc"]
     assert (placed["seeds"], found["lowest"], found["highest"], found["where"]) == expected
 
@@ -176,8 +176,8 @@ def test_a_readers_row_is_placed_among_the_seeds_that_are_not_its_own(value, see
 def test_another_combination_is_not_placed_in_the_references():
     both = [known("baseline", [0.8]), known("combination", [0.9], "x", parts=("A", "B"))]
     other = [known("baseline", [0.8]), known("combination", [0.9], "x", parts=("A", "C"))]
-    assert [one["row"] for one in reference.place(other, {"variants": both})] == [0]
-    assert [one["row"] for one in reference.place(both, {"variants": both})] == [0, 1]
+    assert [one["row"] for one in remedies.place(other, {"variants": both})] == [0]
+    assert [one["row"] for one in remedies.place(both, {"variants": both})] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_readers_own_rows_are_judged_where_they_say_more_than_the_reference(ki
     theirs = [known(name, [0.8] * 5) for name in ("baseline", "cosine")]
     study = {"variants": theirs, "provenance": {}} | dict.fromkeys(beside, "theirs")
     mine = [known(name, [0.8] * seeds) for name in ("baseline", "augmentation", "dropout")]
-    found = reference.beside(mine, study, kind, dict.fromkeys(beside, "ours"))
+    found = remedies.beside_rows(mine, study, kind, dict.fromkeys(beside, "ours"))
     assert found["source"] == ("own" if own else "reference")
     assert found["shown"] == (mine if own else theirs)
     assert found["ensemble"] == found["detectable"] == ("ours" if own else "theirs")
@@ -198,14 +198,14 @@ def test_a_readers_own_rows_are_judged_where_they_say_more_than_the_reference(ki
 
 
 def test_the_study_that_ships_is_whole_and_small_and_its_combination_can_be_trained():
-    shipped = reference.read(files.REFERENCE)
+    shipped = remedies.read_reference(files.REFERENCE)
     rows, about = shipped["variants"], shipped["provenance"]
     folder = files.REFERENCE.rglob("*")
     assert sum(path.stat().st_size for path in folder if path.is_file()) < 3.2e6
     assert about["precision"] == "float32" and about["data"]["kind"] == "phantom"
     assert about["trainings"] == about["planned"]
     assert [len(row["seeds"]) for row in rows] == [10] + [5] * (len(rows) - 1)
-    assert verdicts.summarise(rows)["n"] == len(rows) - 1
-    chosen = reference.combination(shipped)
-    study = Setup(*[made()] * 2, None, PRESET, 0, torch.device("cpu"), "float32", "", "", 0)
+    assert remedies.summarise(rows)["n"] == len(rows) - 1
+    chosen = remedies.reference_combination(shipped)
+    study = Study(*[made()] * 2, None, PRESET, 0, torch.device("cpu"), "float32", "", "", 0)
     assert remedies.config_of(study, chosen, 0).changed().keys() >= chosen.changes.keys()

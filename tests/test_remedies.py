@@ -9,18 +9,17 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cxr_helpers import remedies, training
-from cxr_helpers.comparison import MAJORITY, UNDECIDED
 from cxr_helpers.data import Split, with_splits
 from cxr_helpers.engine import files, settings
-from cxr_helpers.remedies import REMEDIES
-from cxr_helpers.setup import Setup
+from cxr_helpers.evaluation import MAJORITY, UNDECIDED
+from cxr_helpers.model import resolve_weights
+from cxr_helpers.remedies import REMEDIES, Images, Row, Trained
+from cxr_helpers.study import Study
 from cxr_helpers.training import TrainConfig
-from cxr_helpers.verdicts import Images, Row, Trained
-from cxr_helpers.weights import resolve_weights
 from tests.conftest import made
 
 
-class Small(Setup):
+class Small(Study):
     """A study whose recipe trains the small CNN."""
 
     def config(self, **changes) -> TrainConfig:

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_helpers import augment, data, recipe, training
+from cxr_helpers import augment, data, training
 from cxr_helpers.engine import files, runs
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.model import resolve_weights
 from cxr_helpers.training import TrainConfig
-from cxr_helpers.weights import resolve_weights
 from tests.conftest import made
 
 OWN = """from torch import nn
@@ -209,7 +209,7 @@ def test_code_that_was_replaced_is_noticed(where, name, value, monkeypatch):
 
 
 def test_altered_code_reads_and_keeps_no_run_and_that_is_said(store, monkeypatch, capsys):
-    change = recipe, "criterion", lambda *given: torch.nn.MSELoss()
+    change = training, "make_criterion", lambda *given: torch.nn.MSELoss()
     with monkeypatch.context() as patch:
         meanwhile = get(on_epoch=lambda history: patch.setattr(*change))
     assert not list(store.glob("*/info.json"))

@@ -14,11 +14,11 @@ from torch import nn
 from torch.optim import SGD, lr_scheduler
 from torch.optim.swa_utils import update_bn
 
-from cxr_helpers import augment, data, model, recipe, training
+from cxr_helpers import augment, data, model, training
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.model import resolve_weights
 from cxr_helpers.study import open_study
 from cxr_helpers.training import TrainConfig
-from cxr_helpers.weights import resolve_weights
 from tests.conftest import made
 
 MINORITY = {"augment": ("exposure",), "augment_target": "minority"}
@@ -323,7 +323,7 @@ def test_the_sampler_draws_both_classes_alike(rare):
 def rates(config: TrainConfig, parts: dict, steps: int) -> list[float]:
     """The learning rate of each step of three epochs, as the optimizer sees it."""
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=config.lr)
-    schedule, seen = recipe.schedule(config, optimizer, steps, parts), []
+    schedule, seen = training.make_schedule(config, optimizer, steps, parts), []
     for loss in (0.4, 0.5, 0.3):
         for _ in range(steps // 3):
             seen.append(optimizer.param_groups[0]["lr"])
@@ -339,7 +339,9 @@ def rates(config: TrainConfig, parts: dict, steps: int) -> list[float]:
 def test_minority_augmentation_touches_only_the_rarer_class(target, rare):
     labels = torch.tensor([rare] * 10 + [1 - rare] * 30).float()
     config = TrainConfig(augment=("exposure",), augment_target=target)
-    x, y = recipe.transform(config, labels, {})(torch.zeros(40, 1, 28, 28), labels.unsqueeze(1))
+    x, y = training.make_transform(config, labels, {})(
+        torch.zeros(40, 1, 28, 28), labels.unsqueeze(1)
+    )
     changed = x.flatten(1).abs().sum(1) > 0
     assert changed[:10].all() and changed[10:].all().item() == (target == "all")
     assert target == "all" or not changed[10:].any()
@@ -351,7 +353,7 @@ def test_an_optimizer_of_ones_own_gets_the_rate_unless_it_has_one():
 
     def group(make, **settings) -> dict:
         config = TrainConfig(lr=0.2, **settings)
-        return recipe.optimizer(config, network, cpu, {"optimizer": make}).param_groups[0]
+        return training.make_optimizer(config, network, cpu, {"optimizer": make}).param_groups[0]
 
     assert group(partial(SGD, momentum=0.9))["lr"] == 0.2
     found = group(partial(SGD, lr=3.0), weight_decay=0.1)
@@ -378,7 +380,7 @@ def test_a_schedule_of_ones_own_counts_what_it_counts(make, wanted):
 
 @pytest.mark.parametrize("own", [nn.MSELoss, nn.MSELoss(), nn.functional.mse_loss])
 def test_a_loss_of_ones_own_is_a_class_or_what_it_makes(own):
-    loss = recipe.criterion(TrainConfig(), torch.ones(2), {"loss": own})
+    loss = training.make_criterion(TrainConfig(), torch.ones(2), {"loss": own})
     assert loss(torch.zeros(2, 1), torch.full((2, 1), 3.0)) == 9
 
 
@@ -394,7 +396,9 @@ def test_augmentation_keeps_shape_and_range_and_flips_exactly():
 
 
 def test_steps_of_ones_own_stand_beside_named_ones():
-    apply = recipe.transform(TrainConfig(), torch.ones(2), {"augment": [lambda x: x + 2, "flip"]})
+    apply = training.make_transform(
+        TrainConfig(), torch.ones(2), {"augment": [lambda x: x + 2, "flip"]}
+    )
     assert (apply(torch.zeros(2, 1, 4, 4), torch.ones(2, 1))[0] == 2).all()
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxr_helpers import comparison, verdicts
-from cxr_helpers.comparison import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE
-from cxr_helpers.verdicts import Combination, Images, Row, Trained
+from cxr_helpers import evaluation, remedies
+from cxr_helpers.evaluation import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE
+from cxr_helpers.remedies import Combination, Images, Row, Trained
 
 N = {"train": 400, "val": 150, "test": 300, "extra": 100}
 LABELS = {split: (np.arange(n) % 3 > 0).astype(np.uint8) for split, n in N.items()}
@@ -48,7 +48,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def judged() -> dict[str, dict]:
-    return {found["name"]: found for found in verdicts.judge(list(ROWS.values()), IMAGES)}
+    return {found["name"]: found for found in remedies.judge(list(ROWS.values()), IMAGES)}
 
 
 def test_a_row_holds_what_its_predictions_say(judged):
@@ -56,7 +56,7 @@ def test_a_row_holds_what_its_predictions_say(judged):
     each, row = ROWS["strong"].trained, judged["strong"]
     test = [np.concatenate([one.test, one.extra]) for one in each]
     drawn = TEST ^ np.concatenate([FLIPPED["test"], FLIPPED["extra"]])
-    points = [comparison.chosen_threshold(one.val, LABELS["val"]) for one in each]
+    points = [evaluation.chosen_threshold(one.val, LABELS["val"]) for one in each]
     acc = [np.mean((one > 0) == TEST) for one in test]
     assert row["test"]["acc"]["sd"] == pytest.approx(np.std(acc, ddof=1))
     for name, values in (
@@ -80,8 +80,8 @@ def test_rows_are_compared_with_the_baseline_by_patients_thresholds_margins_and_
             np.array([SIGN[split] * getattr(one, split) > 0 for one in row.trained])
             for split in ("train", "val")
         ]
-        points = [comparison.chosen_threshold(one.val, LABELS["val"]) for one in row.trained]
-        return points, comparison.Fitted(*right, PATIENTS["train"], PATIENTS["val"])
+        points = [evaluation.chosen_threshold(one.val, LABELS["val"]) for one in row.trained]
+        return points, evaluation.Fitted(*right, PATIENTS["train"], PATIENTS["val"])
 
     others, patients = list(ROWS)[1:], IMAGES.judging()[1]
     base, (base_points, base_fitted) = ROWS["baseline"], parts(ROWS["baseline"])
@@ -89,14 +89,14 @@ def test_rows_are_compared_with_the_baseline_by_patients_thresholds_margins_and_
     for name in others:
         points, fitted = parts(ROWS[name])
         both = ROWS[name].test(), base.test()
-        found = comparison.differences(*both, TEST, patients, (points, base_points))
+        found = evaluation.differences(*both, TEST, patients, (points, base_points))
         assert judged[name]["difference"] == {n: one.as_dict() for n, one in found.items()}
-        assert judged[name]["gap"] == comparison.mean_gap(fitted)
+        assert judged[name]["gap"] == evaluation.mean_gap(fitted)
         apart.append(found["auc"])
-        gaps.append(comparison.gap_difference(fitted, base_fitted))
+        gaps.append(evaluation.gap_difference(fitted, base_fitted))
     guessing = [name == "guess" for name in others]
-    predicts = comparison.judge(apart, 0.01, True, guessing)
-    overfits = comparison.judge(gaps, 0.02, False, guessing)
+    predicts = evaluation.judge(apart, 0.01, True, guessing)
+    overfits = evaluation.judge(gaps, 0.02, False, guessing)
     assert [judged[name]["predicts"] for name in others] == predicts
     assert [judged[name]["overfits"] for name in others] == overfits
     said = [judged[name]["verdict"] for name in ROWS]
@@ -124,19 +124,19 @@ def test_an_ensemble_gets_the_verdict_that_was_built_in(test, verdict):
     like = ROWS["lonely"].trained[0]
     each = [replace(like, seed=i, test=one, extra=None) for i, one in enumerate(test)]
     images = Images({"test": LABELS["test"]}, {"test": PATIENTS["test"]})
-    found = verdicts.ensemble(replace(ROWS["lonely"], trained=each), images)
+    found = remedies.ensemble(replace(ROWS["lonely"], trained=each), images)
     together = roc_auc_score(LABELS["test"], np.mean(test, axis=0))
-    wanted = comparison.ensemble_difference(test, LABELS["test"], PATIENTS["test"]).as_dict()
+    wanted = evaluation.ensemble_difference(test, LABELS["test"], PATIENTS["test"]).as_dict()
     assert found["difference"]["verdict"] == verdict and found["seeds"] == [0, 1, 2, 3, 4]
     assert found["difference"].items() >= wanted.items()
     assert found["test"]["auc"]["value"] == pytest.approx(together)
-    assert verdicts.ensemble(replace(ROWS["lonely"], trained=each[:2]), images) is None
+    assert remedies.ensemble(replace(ROWS["lonely"], trained=each[:2]), images) is None
 
 
 def test_folds_are_told_by_their_spread_and_as_an_ensemble():
     each, (labels, patients, _) = row("fold", 2.0, seeds=4).trained, IMAGES.judging()
     val = [(one.val[i : i + 40], LABELS["val"][i : i + 40]) for i, one in enumerate(each)]
-    found = verdicts.summarise_folds(val, each, IMAGES)
+    found = remedies.summarise_folds(val, each, IMAGES)
     acc = [np.mean((logits > 0) == y) for logits, y in val]
     for name, values in (("val_acc", acc), ("val_auc", [roc_auc_score(y, x) for x, y in val])):
         assert found[name].pop("each") == pytest.approx(values)
@@ -144,7 +144,7 @@ def test_folds_are_told_by_their_spread_and_as_an_ensemble():
         assert found[name] == pytest.approx(spread | {"mean": np.mean(values)})
     test = [np.concatenate([one.test, one.extra]) for one in each]
     for name, some in (("single", test), ("ensemble", [np.mean(test, axis=0)])):
-        mean = comparison.means(some, labels, patients)
+        mean = evaluation.means(some, labels, patients)
         assert found[name] == {"auc": mean["auc"], "acc": mean["acc"]}
     assert found["n"] == 4
 
@@ -153,13 +153,13 @@ def test_folds_are_told_by_their_spread_and_as_an_ensemble():
 
 
 def test_the_summary_counts_every_row_once_under_each_question(judged):
-    found = verdicts.summarise(list(judged.values()))
+    found = remedies.summarise(list(judged.values()))
     assert (found["n"], found["seeds"], found["combination"]) == (5, [1, 6], None)
     assert [sum(one["n"] for one in found[name]) for name in ("predicts", "overfits")] == [5, 5]
     assert found["predicts"][0] == {"verdict": BETTER, "n": 1, "titles": ["Strong"]}
     assert found["smaller"] == [i for i, name in enumerate(judged) if len(name) % 2]
     for n in (6, 7):  # a sentence names no more than six
-        titles = verdicts.summarise([judged["baseline"], *[judged["strong"]] * n])["predicts"][0]
+        titles = remedies.summarise([judged["baseline"], *[judged["strong"]] * n])["predicts"][0]
         assert titles["n"] == n and (titles["titles"] is None) is (n > 6)
 
 
@@ -174,6 +174,6 @@ def test_the_summary_counts_every_row_once_under_each_question(judged):
 def test_one_row_is_shown_beside_the_baseline(judged, names, shown):
     combination = judged["feeble"] | {"name": "combination", "parts": ["A", "B"]}
     of = judged | {"combination": combination}
-    found = verdicts.summarise([of[name] for name in names])
+    found = remedies.summarise([of[name] for name in names])
     assert found["compared"] == ["baseline", names[shown]] and found["shown"] == shown
     assert found["combination"] == (4 if "combination" in names else None)

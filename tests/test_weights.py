@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import resnet18
 
-from cxr_helpers import model, weights
+from cxr_helpers import model
 from cxr_helpers.engine import sources
 from cxr_helpers.engine.errors import InputError
 from tests.medmnist_files import one_line
@@ -39,14 +39,14 @@ def grey(n: int = 4, size: int = 20) -> torch.Tensor:
 def test_reduced_kernels_answer_grey_images_as_the_sum_of_their_channels_does(rgb):
     response = F.conv2d(grey().expand(-1, 3, -1, -1), rgb)
     for reduce, factor in (("sum", 1), ("mean", 1 / 3)):
-        adapted = weights.adapt_conv1(rgb, kernel=7, reduce=reduce)
+        adapted = model.adapt_conv1(rgb, kernel=7, reduce=reduce)
         torch.testing.assert_close(F.conv2d(grey(), adapted), factor * response, atol=1e-4, rtol=0)
-    luminance = weights.adapt_conv1(rgb, kernel=7, reduce="luminance")[:, 0]
+    luminance = model.adapt_conv1(rgb, kernel=7, reduce="luminance")[:, 0]
     bt601 = 0.299 * rgb[:, 0] + 0.587 * rgb[:, 1] + 0.114 * rgb[:, 2]
     torch.testing.assert_close(luminance, bt601)
-    three = weights.adapt_conv1(rgb, channels=3)
+    three = model.adapt_conv1(rgb, channels=3)
     answer = F.conv2d(grey().expand(-1, 3, -1, -1), three)
-    alone = F.conv2d(grey(), weights.adapt_conv1(rgb))
+    alone = F.conv2d(grey(), model.adapt_conv1(rgb))
     torch.testing.assert_close(answer, alone, atol=1e-5, rtol=0)
 
 
@@ -54,7 +54,7 @@ def test_every_way_to_resize_a_kernel_against_its_definition(rgb):
     """The course's mean first; pinv minimises Σ (⟨x, w⟩ − ⟨Bx, w'⟩)² over random patches x."""
     mean = rgb.mean(1, keepdim=True)
     line = np.array([[1, 2, 0, 0, 0, 0, 0], [0, 0, 0, 3, 0, 0, 0], [0, 0, 0, 0, 0, 2, 1]]) / 3
-    np.testing.assert_allclose(weights.interpolation_matrix(7, 3), line, atol=1e-12)
+    np.testing.assert_allclose(model.interpolation_matrix(7, 3), line, atol=1e-12)
     shrink = np.kron(line, line)  # (9, 49): resizes a patch
     flat = mean.flatten(1).double().numpy().T
     bins = [slice(0, 3), slice(2, 5), slice(4, 7)]
@@ -68,18 +68,18 @@ def test_every_way_to_resize_a_kernel_against_its_definition(rgb):
         "bilinear_antialias": np.array([np.array(one).flatten() for one in smooth]).T,
         "bicubic": F.interpolate(mean, (3, 3), mode="bicubic").flatten(1).T.numpy(),
     }
-    assert set(expected) == set(weights.RESIZES)
+    assert set(expected) == set(model.RESIZES)
     for resize, wanted in expected.items():
-        found = weights.adapt_conv1(rgb, resize=resize).flatten(1).T.numpy()
+        found = model.adapt_conv1(rgb, resize=resize).flatten(1).T.numpy()
         np.testing.assert_allclose(found, wanted, atol=1e-5, err_msg=resize)
-    assert torch.equal(weights.adapt_conv1(rgb), weights.adapt_conv1(rgb, resize="bilinear"))
+    assert torch.equal(model.adapt_conv1(rgb), model.adapt_conv1(rgb, resize="bilinear"))
 
 
-@pytest.mark.parametrize("resize", weights.RESIZES)
+@pytest.mark.parametrize("resize", model.RESIZES)
 def test_dc_keeps_the_sum_and_norm_the_norm_of_a_kernel(rgb, resize):
     reduced = rgb.sum(1).flatten(1)
     dc, norm = (
-        weights.adapt_conv1(rgb, reduce="sum", resize=resize, scale=s) for s in ("dc", "norm")
+        model.adapt_conv1(rgb, reduce="sum", resize=resize, scale=s) for s in ("dc", "norm")
     )
     torch.testing.assert_close(dc.sum((1, 2, 3)), reduced.sum(1), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(norm.flatten(1).norm(dim=1), reduced.norm(dim=1))
@@ -89,10 +89,10 @@ def test_dc_leaves_a_kernel_alone_whose_resized_sum_is_nearly_zero():
     kernel = torch.zeros(1, 1, 7, 7)
     kernel[0, 0, 3, 2:5] = torch.tensor([1.0, 0, -1])  # the centre's sum is zero
     kernel[0, 0, 0, 0] = 5
-    left = weights.adapt_conv1(kernel, resize="crop", scale="dc")
+    left = model.adapt_conv1(kernel, resize="crop", scale="dc")
     assert torch.equal(left, kernel[..., 2:5, 2:5])
     kernel[0, 0, 3, 3] = 0.01
-    scaled = weights.adapt_conv1(kernel, resize="crop", scale="dc")
+    scaled = model.adapt_conv1(kernel, resize="crop", scale="dc")
     torch.testing.assert_close(scaled, kernel[..., 2:5, 2:5] * 501)
 
 
@@ -107,7 +107,7 @@ WRONG = {
 @pytest.mark.parametrize("named", WRONG)
 def test_what_cannot_be_adapted_is_refused_in_one_line(rgb, named):
     with pytest.raises(InputError, match=named) as caught:
-        weights.adapt_conv1(**{"weight": rgb, **WRONG[named]})
+        model.adapt_conv1(**{"weight": rgb, **WRONG[named]})
     one_line(caught)
 
 
@@ -116,7 +116,7 @@ def test_the_gabor_bank_is_that_of_the_formula():
     phases, turns = (0, np.pi / 2), range(8)
     wanted = [(n, i, phase, (1, 1, 1)) for n in (3, 4.5, 7) for i in turns for phase in phases]
     wanted += [(7, i, np.pi / 2, c) for c in ((1, -1, 0), (0.5, 0.5, -1)) for i in turns]
-    for kernel, (length, i, phase, colour) in zip(weights.gabor_bank(), wanted, strict=True):
+    for kernel, (length, i, phase, colour) in zip(model.gabor_bank(), wanted, strict=True):
         along = x * np.cos(np.pi * i / 8) + y * np.sin(np.pi * i / 8)
         envelope = np.exp(-(x**2 + y**2) / (2 * (length / 2) ** 2))
         wave = envelope * np.cos(2 * np.pi * along / length + phase)
@@ -129,11 +129,11 @@ def test_the_gabor_bank_is_that_of_the_formula():
 
 def test_the_gabor_start_leaves_every_other_layer_as_drawn():
     random, gabor = (
-        model.build(weights.resolve_weights(name), 4).state_dict() for name in ("random", "gabor")
+        model.build(model.resolve_weights(name), 4).state_dict() for name in ("random", "gabor")
     )
     changed = [name for name in random if not torch.equal(random[name], gabor[name])]
     assert changed == ["conv1.weight"]
-    assert torch.equal(gabor["conv1.weight"], weights.adapt_conv1(weights.gabor_bank()))
+    assert torch.equal(gabor["conv1.weight"], model.adapt_conv1(model.gabor_bank()))
 
 
 # --- a file ---------------------------------------------------------------------------------------
@@ -143,10 +143,10 @@ def test_the_gabor_start_leaves_every_other_layer_as_drawn():
 def test_a_stock_state_dict_is_adapted_on_the_way_in(stock, tmp_path, ending):
     path = tmp_path / f"bobot{ending}"
     (save_file if ending == ".safetensors" else torch.save)(stock, path)
-    found = weights.resolve_weights(str(path))
+    found = model.resolve_weights(str(path))
     loaded = model.build(found, 0, reduce="sum").state_dict()
     assert found.kind == "file" and path.name in found.title
-    stem = weights.adapt_conv1(stock["conv1.weight"], reduce="sum")
+    stem = model.adapt_conv1(stock["conv1.weight"], reduce="sum")
     assert torch.equal(loaded["conv1.weight"], stem)
     assert torch.equal(loaded["layer4.1.conv2.weight"], stock["layer4.1.conv2.weight"])
     assert loaded["fc.weight"].shape == (1, 512)
@@ -155,7 +155,7 @@ def test_a_stock_state_dict_is_adapted_on_the_way_in(stock, tmp_path, ending):
 def test_ones_own_trained_network_is_taken_as_it_is(tmp_path):
     own = model.course_resnet18(28).state_dict()
     torch.save(own, tmp_path / "own.pt")
-    loaded = model.build(weights.resolve_weights(str(tmp_path / "own.pt")), 0).state_dict()
+    loaded = model.build(model.resolve_weights(str(tmp_path / "own.pt")), 0).state_dict()
     assert all(torch.equal(loaded[name], own[name]) for name in own)
 
 
@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_listed_by_name_and_shape(stock):
     broken["layer1.0.conv1.weight"] = torch.zeros(64, 64, 5, 5)
     del broken["bn1.weight"], broken["bn1.num_batches_tracked"]  # the latter decides nothing
     with pytest.raises(InputError) as caught:
-        weights.fit_state(broken, model.course_resnet18(), reset_head=True)
+        model.fit_state(broken, model.course_resnet18(), reset_head=True)
     said = one_line(caught)
     assert "layer1.0.conv1.weight (64, 64, 5, 5) seharusnya (64, 64, 3, 3)" in said
     assert "bn1.weight tidak ada" in said and "kepala.weight (2, 2)" in said
@@ -174,26 +174,26 @@ def test_what_does_not_fit_is_listed_by_name_and_shape(stock):
 def test_a_head_may_differ_and_tensors_may_be_missing_only_where_that_was_asked_for(stock):
     network = model.course_resnet18()
     with pytest.raises(InputError, match=r"fc\.weight \(1000, 512\) seharusnya \(1, 512\)"):
-        weights.fit_state(stock, network)
-    assert "fc.weight" not in weights.fit_state(stock, network, reset_head=True)
+        model.fit_state(stock, network)
+    assert "fc.weight" not in model.fit_state(stock, network, reset_head=True)
     headless = {name: t for name, t in stock.items() if not name.startswith("fc.")}
-    fitting = weights.fit_state(headless, network, reset_head=True)
+    fitting = model.fit_state(headless, network, reset_head=True)
     assert set(fitting) == set(network.state_dict()) - {"fc.weight", "fc.bias"}
     stem = {"conv1.weight": stock["conv1.weight"]}
-    assert list(weights.fit_state(stem, network, partial=True)) == ["conv1.weight"]
+    assert list(model.fit_state(stem, network, partial=True)) == ["conv1.weight"]
     with pytest.raises(InputError, match="tidak ada"):
-        weights.fit_state(stem, network)
+        model.fit_state(stem, network)
     short = model.course_resnet18(architecture="resnet18_layer2")
-    fitting = weights.fit_state(stock, short, reset_head=True)  # it lacks layer3 and layer4
+    fitting = model.fit_state(stock, short, reset_head=True)  # it lacks layer3 and layer4
     assert set(fitting) == set(short.state_dict()) - {"fc.weight", "fc.bias"}
 
 
 def test_a_digest_follows_names_and_values_but_no_order():
     one, two = torch.tensor([1.0, 2]), torch.tensor([3.0])
-    digest = weights.digest({"a": one, "b": two})
-    assert len(digest) == 16 and digest == weights.digest({"b": two, "a": one})
+    digest = model.digest({"a": one, "b": two})
+    assert len(digest) == 16 and digest == model.digest({"b": two, "a": one})
     others = ({"a": one, "c": two}, {"a": one, "b": two + 1}, {"a": one})
-    assert len({digest, *map(weights.digest, others)}) == 4
+    assert len({digest, *map(model.digest, others)}) == 4
 
 
 class Evil:
@@ -208,7 +208,7 @@ def test_a_file_that_would_run_code_is_refused_and_does_not_run(tmp_path):
     witness = str(tmp_path / "jalan")
     torch.save({"conv1.weight": Evil(witness)}, tmp_path / "jahat.pth")
     with pytest.raises(InputError, match=r"jahat\.pth") as caught:
-        weights.resolve_weights(str(tmp_path / "jahat.pth"))
+        model.resolve_weights(str(tmp_path / "jahat.pth"))
     assert "\n" not in str(caught.value) and not (tmp_path / "jalan").exists()
 
 
@@ -229,7 +229,7 @@ def published(content, answering, monkeypatch, tmp_path):
     def publish(status: int = 200):
         url = answering(status, content).url.replace("set.npz", "resnet18-f37072fd.pth")
         remote = sources.Remote(url, f"sha256:{hashlib.sha256(content).hexdigest()}")
-        monkeypatch.setattr(weights, "IMAGENET", remote)
+        monkeypatch.setattr(model, "IMAGENET", remote)
         monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
         return tmp_path / "data"
 
@@ -239,24 +239,24 @@ def published(content, answering, monkeypatch, tmp_path):
 def test_the_official_file_is_fetched_once_and_kept(published, stock, monkeypatch):
     folder = published()
     for word in ("auto", "imagenet"):
-        found = weights.resolve_weights(word, folder)
+        found = model.resolve_weights(word, folder)
         assert found.kind == "imagenet"
         assert torch.equal(found.state["fc.weight"], stock["fc.weight"])
     assert [path.name for path in folder.glob("*.pth")] == ["resnet18-f37072fd.pth"]
     monkeypatch.setattr(sources, "fetch", lambda *_: pytest.fail("fetched again"))
-    assert weights.resolve_weights("imagenet", folder).kind == "imagenet"
+    assert model.resolve_weights("imagenet", folder).kind == "imagenet"
 
 
 @pytest.mark.parametrize("reason", ["kode 503", "sidik jari"])
 def test_auto_says_why_it_starts_at_random_and_imagenet_is_one_line(published, monkeypatch, reason):
     folder = published(503 if "503" in reason else 200)
     if reason == "sidik jari":  # another file under the official name
-        wrong = sources.Remote(weights.IMAGENET.url, "sha256:" + "0" * 64)
-        monkeypatch.setattr(weights, "IMAGENET", wrong)
-    found = weights.resolve_weights("auto", folder)
+        wrong = sources.Remote(model.IMAGENET.url, "sha256:" + "0" * 64)
+        monkeypatch.setattr(model, "IMAGENET", wrong)
+    found = model.resolve_weights("auto", folder)
     assert (found.kind, found.state, found.digest) == ("random", None, "random")
     assert reason in found.note
     with pytest.raises(InputError, match=reason) as caught:
-        weights.resolve_weights("imagenet", folder)
+        model.resolve_weights("imagenet", folder)
     one_line(caught)
     assert not list(folder.glob("*.pth"))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cxr_helpers import plots, widgets
-from cxr_helpers.comparison import BETTER, MAJORITY, UNDECIDED
-from cxr_helpers.weights import gabor_bank
+from cxr_helpers import figures, panels
+from cxr_helpers.evaluation import BETTER, MAJORITY, UNDECIDED
+from cxr_helpers.model import gabor_bank
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (30, 28, 28)).astype(np.uint8)
@@ -27,10 +27,10 @@ def other(control):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: widgets.adaptation_panel(gabor_bank(), IMAGES[:5], 3),
-        lambda: widgets.threshold_panel(LOGITS, LABELS, ("A", "B")),
-        lambda: widgets.image_browser(IMAGES, LABELS, LOGITS, ("A", "B")),
-        lambda: widgets.augmentation_panel(IMAGES[:2]),
+        lambda: panels.adaptation_panel(gabor_bank(), IMAGES[:5], 3),
+        lambda: panels.threshold_panel(LOGITS, LABELS, ("A", "B")),
+        lambda: panels.image_browser(IMAGES, LABELS, LOGITS, ("A", "B")),
+        lambda: panels.augmentation_panel(IMAGES[:2]),
     ],
 )
 def test_every_control_changes_the_picture(make):
@@ -44,7 +44,7 @@ def test_every_control_changes_the_picture(make):
 
 def test_the_threshold_moves_the_operating_point():
     labels, logits = np.array([0, 0, 1, 1]), np.array([-2.0, 1.0, -0.5, 3.0])
-    controls, said, _ = parts(widgets.threshold_panel(logits, labels, ("A", "B")))
+    controls, said, _ = parts(panels.threshold_panel(logits, labels, ("A", "B")))
     assert "sensitivitas 50,0%, spesifisitas 50,0%" in said.value
     controls["Ambang"].value = 0.9
     assert "sensitivitas 50,0%, spesifisitas 100,0%" in said.value
@@ -55,7 +55,7 @@ def test_each_kind_of_prediction_begins_at_its_first_page_and_an_empty_one_shows
     logits = np.where(labels == 1, 1.0, -1.0)  # none is confident
     logits[:3] *= -1  # three are wrong
     images = np.zeros((24, 28, 28), np.uint8)
-    controls, said, picture = parts(widgets.image_browser(images, labels, logits, ("A", "B")))
+    controls, said, picture = parts(panels.image_browser(images, labels, logits, ("A", "B")))
     kind, leaf = controls["Prediksi"], controls["Halaman"]
     leaf.value = 3
     kind.value = "salah"
@@ -78,19 +78,19 @@ def row(title: str, value: float, verdict: str) -> dict:
 
 def test_a_network_that_guesses_does_not_stretch_the_forest_and_its_value_is_written():
     rows = [PARTNER, row("A", 0.03, BETTER), row("B", -0.01, UNDECIDED), row("C", -0.333, MAJORITY)]
-    left, right = plots.forest(rows).axes
-    assert left.get_xlim() == pytest.approx(plots.forest(rows[:3]).axes[0].get_xlim())
+    left, right = figures.forest(rows).axes
+    assert left.get_xlim() == pytest.approx(figures.forest(rows[:3]).axes[0].get_xlim())
     assert -0.05 < left.get_xlim()[0] < -0.03 and 0.05 < left.get_xlim()[1] < 0.06
     assert [text.get_text() for text in left.texts] == ["−0,333"]
     assert [text.get_text() for text in right.texts] == ["−33,3"]
-    inside = plots.forest([*rows[:3], row("C", 0.0, MAJORITY)]).axes[0]
+    inside = figures.forest([*rows[:3], row("C", 0.0, MAJORITY)]).axes[0]
     assert not inside.texts  # a guess that lies on the scale is drawn like the others
     assert len(inside.collections) == len(left.collections) + 2
 
 
 def test_close_percents_keep_their_decimals():
     lesson = {"test_acc": [0.751, 0.775, 0.8, 0.822], "honest": [2, 0.775], "course": [4, 0.822]}
-    figure = plots.leakage(lesson)
+    figure = figures.leakage(lesson)
     figure.canvas.draw()
     for label in figure.axes[0].yaxis.get_ticklabels():
         shown = float(label.get_text().rstrip("%").replace(",", "."))

@@ -95,3 +95,9 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def from_root(given: str) -> str:
+    """A notebook runs in notebooks/, a person thinks of the project's root: look there too."""
+    there = ROOT / given
+    return str(there) if not os.path.exists(given) and there.is_file() else given
