@@ -5,6 +5,7 @@ import pytest
 
 from cxr_helpers import data, evaluation
 from cxr_helpers.engine import npz, sources
+from cxr_helpers.evaluation import of_images
 from tests.medmnist_files import CHESTMNIST
 
 # Measured on the list itself: images and patients of each split.
