@@ -42,9 +42,7 @@ GROUPS = {
     "Label": ("benar", "terbalik"),
 }
 STEPS = 20  # points of the integral of an attribution map
-# Images on which a region is judged: the ratio of so few is not normally distributed, its logarithm
-# is nearly.
-REGION_IMAGES = 30
+REGION_IMAGES = 30  # on which a region is judged; of fewer Student's interval is not to be trusted
 REGIONS = {"heart": "jantung", "pneumothorax": "pneumotoraks", "tube_mask": "selang dada"}
 FAINT = 1e-6  # the least share of an attribution map that has a logarithm
 
@@ -208,10 +206,8 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
 
 def by_patient(data: Dataset, seed: int = 0) -> dict | None:
     """What random folds of the training and validation images report of a pure memoriser, beside
-    folds of whole patients; None, too, where a class has fewer patients than there are folds.
-
-    The memoriser gives each held-out image the label of its nearest training image (1-NN on the
-    pixels: Cover & Hart 1967), so all that helps it is likeness.
+    folds of whole patients: it gives each held-out image the label of its nearest training image
+    (1-NN on the pixels: Cover & Hart 1967). None, too, with fewer patients than folds.
     """
     pool = datasets._pool(data)
     labels, who, folds = pool["labels"], pool.get("patients"), datasets.FOLDS
@@ -220,32 +216,30 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
     step = max(1, pool["images"].shape[1] // FOLD_PIXELS)
     pixels = pool["images"][:, ::step, ::step].reshape(len(labels), -1).astype(np.float32)
     apart = euclidean_distances(pixels, squared=True)
+    ways = ((StratifiedKFold, None), (StratifiedGroupKFold, who))
     # of each image the nearest one that is trained on, and whether its patient is
-    nearest = {name: np.zeros((FOLD_REPEATS, len(labels)), int) for name in ("random", "grouped")}
-    shared = {name: np.zeros((FOLD_REPEATS, len(labels))) for name in nearest}
-    ways = (("random", StratifiedKFold, None), ("grouped", StratifiedGroupKFold, who))
-    for i in range(FOLD_REPEATS):
-        for name, splitter, groups in ways:
+    nearest, shared = np.zeros((2, len(ways), FOLD_REPEATS, len(labels)), int)
+    for way, (splitter, groups) in enumerate(ways):
+        for i in range(FOLD_REPEATS):
             parts = splitter(folds, shuffle=True, random_state=seed + i)
             for train, held in parts.split(labels, labels, groups):
-                nearest[name][i, held] = train[apart[np.ix_(held, train)].argmin(axis=1)]
-                shared[name][i, held] = np.isin(who[held], who[train])
-    right = {name: (labels[rows] == labels).mean(axis=0) for name, rows in nearest.items()}
+                nearest[way, i, held] = train[apart[np.ix_(held, train)].argmin(axis=1)]
+                shared[way, i, held] = np.isin(who[held], who[train])
+    random, grouped = (labels[nearest] == labels).mean(axis=1)
     return {
         "n": len(labels),
         "patients": n_patients(who),
         "majority": evaluation.majority_share(labels),
-        "shared": float(shared["random"].mean()),
-        "recognised": float((who[nearest["random"]] == who).mean()),
-        **{name: evaluation.share(hits, who) for name, hits in right.items()},
-        "flattery": evaluation.change((right["random"] - right["grouped"])[None], who),
+        "shared": float(shared[0].mean()),
+        "recognised": float((who[nearest[0]] == who).mean()),
+        "random": evaluation.share(random, who),
+        "grouped": evaluation.share(grouped, who),
+        "flattery": evaluation.change((random - grouped)[None], who),
     }
 
 
 def calibration(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """The measured ECE of logits (N,) beside that of chance, and whether it lies above the range of
-    chance (notebooks 02 and 03).
-    """
+    """The measured ECE of logits (N,) beside that of chance (notebooks 02 and 03)."""
     measured = evaluation.expected_calibration_error(expit(logits), labels)
     chance = evaluation.chance_calibration_error(logits, patients)
     return {
@@ -256,9 +250,7 @@ def calibration(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | N
 
 
 def confidence(logits: np.ndarray, split: Split) -> dict:
-    """Probability of the predicted class of right and wrong predictions, the share above CONFIDENT,
-    the errors among those, and the calibration.
-    """
+    """Probability of the predicted class, the errors above CONFIDENT, and the calibration."""
     labels, patients = split.labels, split.patients
     sure, right = evaluation.confidence(logits), (logits > 0) == (labels == 1)
     above = sure > CONFIDENT
@@ -275,9 +267,7 @@ def confidence(logits: np.ndarray, split: Split) -> dict:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The T > 0 by which logits (N,) are divided so that their mean cross-entropy is lowest (Guo et
-    al. 2017, sec. 4.2).
-    """
+    """The T > 0 that makes the mean cross-entropy of logits / T lowest (Guo et al. 2017)."""
 
     def mean_loss(log_t: float) -> float:
         return evaluation.loss(logits / np.exp(log_t), labels).mean()
@@ -365,10 +355,8 @@ def _places(truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
     """Test accuracy of the chosen epoch in each of GROUPS, and its difference from the other images
-    of the same division, which counts where Fisher's test, adjusted by Holm, shows it.
-
-    Flipped labels are in the last division only, which is not tested: it parts labels, not
-    patients. Of two groups the second would say the same again.
+    of the same division, by Fisher's test, adjusted by Holm. Flipped labels are in the last
+    division only, which is not tested; of two groups the second would say the same again.
     """
     truth, patients = data.test.truth, data.test.patients
     if truth is None:
@@ -405,14 +393,10 @@ def chosen_network(run: Run, study) -> nn.Module:
     return network.eval()
 
 
-def attribute(
-    network: nn.Module, images: np.ndarray, reference: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Integrated gradients (Sundararajan et al. 2017) of the logit for uint8 images (N, H, W)
-    against a reference image (H, W).
-
-    Returns the maps (N, H, W), whose sum approximates logit(image) − logit(reference), and the mean
-    size of what is missing from that sum, relative to the mean size of the difference.
+def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> tuple:
+    """Integrated gradients (Sundararajan et al. 2017) of the logit for uint8 images (N, H, W): maps
+    (N, H, W), whose sums approximate logit(image) − logit(reference), and how much is missing from
+    that, relative to its mean size. reference: (H, W).
     """
     network.eval()
     inputs, start = to_tensor(images), to_tensor(reference[None])
@@ -453,9 +437,7 @@ def inside(maps: np.ndarray, masks: np.ndarray, patients: np.ndarray | None = No
 
 
 def region_images(truth: dict[str, np.ndarray], drawn: np.ndarray) -> dict[str, np.ndarray]:
-    """Of each region the first REGION_IMAGES rows of `drawn` that have it; a region of fewer is
-    left out.
-    """
+    """Of each region that enough images have, the first REGION_IMAGES rows of `drawn` with it."""
     having = {name: drawn[truth[name][drawn].any((1, 2))] for name in REGIONS}
     return {n: rows[:REGION_IMAGES] for n, rows in having.items() if len(rows) >= REGION_IMAGES}
 
