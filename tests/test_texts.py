@@ -214,12 +214,7 @@ BRANCHES = [
     (THREE, "text_confident_errors", {"confident_errors": SURE}, "Ada 4 citra dari 3", "Label 2"),
     (THREE, "text_confident_errors", {"n": 4, "n_flipped": None}, "berapa di antaranya"),
     (THREE, "text_confident_errors", {"n": 4, "n_flipped": 0}, "Tidak satu pun labelnya"),
-    (
-        THREE,
-        "tbl_atribusi",
-        {"regions": {"heart": REGION}},
-        "| Jantung | 30 dari 27 pasien | 10,0% |",
-    ),
+    (THREE, "tbl_atribusi", {"regions": {"heart": REGION}}, "| Jantung | 30 dari 27 pasien | 10"),
     (THREE, "tbl_klaim", number("didukung"), f"| 0,65 (±0,05) | {NUMBER} | didukung |"),
     (THREE, "text_claimed_numbers", {"different": [], "of_recipe": False}, "diperlukan tiga seed"),
     (THREE, "text_claimed_numbers", {"different": [], "of_recipe": True}, "angkanya dapat diuji"),
