@@ -63,7 +63,7 @@ def test_jupyterlab_is_opened_with_the_settings_of_the_report(tmp_path, words, s
 def test_a_number_of_threads_that_is_none_is_one_line(monkeypatch, given):
     monkeypatch.setenv("CXR_THREADS", given)
     with pytest.raises(InputError, match=r"^CXR_THREADS=.*mulai dari 1"):
-        runtime.make_deterministic()
+        runtime.prepare()
 
 
 @pytest.mark.parametrize("given", ["3", " 3 ", 3.0, np.int64(3), np.float32(3)])

@@ -1,8 +1,5 @@
-"""Where the project keeps its files, and how they are written: whole or not at all, by one process
-at a time.
-
-The names of every environment variable that moves a place or passes something on to a notebook's
-process stand here.
+"""Where the project keeps its files, the environment variables that say so, and how files are
+written: whole or not at all, by one process at a time.
 """
 
 import os
@@ -24,9 +21,7 @@ THREADS = "CXR_THREADS"  # threads of a training on a CPU
 
 
 def project() -> Path:
-    """The clone in which a notebook works: the nearest one around the working folder, else the
-    code's own.
-    """
+    """The clone around the working folder, else the one that holds this code."""
     try:
         here = Path.cwd()
     except OSError:  # the folder was deleted
@@ -38,9 +33,7 @@ def project() -> Path:
 
 
 def elsewhere() -> str:
-    """What a person must know where the helpers are another clone's than the notebook, in
-    Indonesian; else "".
-    """
+    """A note (Indonesian) where the helpers are another clone's than the notebook; else ""."""
     if project().resolve() == ROOT:
         return ""
     return (
@@ -59,9 +52,7 @@ def data_folder() -> Path:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also through a power cut: temporary file beside `path`, fsync, rename.
-    Raises OSError.
-    """
+    """Write whole or not at all, also through a power cut. Raises OSError."""
     partial = path.with_name(f".{path.name}.part")
     try:
         with open(partial, "wb") as stream:
@@ -76,8 +67,7 @@ def write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock file `path`; while another process holds it, say `waiting` (Indonesian) and
-    wait.
+    """Hold the lock file `path`; say `waiting` (Indonesian) while another process holds it.
 
     Creates the folder. Raises OSError where it cannot be written.
     """
