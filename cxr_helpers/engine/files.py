@@ -32,17 +32,6 @@ def project() -> Path:
     return ROOT
 
 
-def elsewhere() -> str:
-    """A note (Indonesian) where the helpers are another clone's than the notebook; else ""."""
-    if project().resolve() == ROOT:
-        return ""
-    return (
-        f"Catatan: paket cxr_helpers diimpor dari {ROOT}, sedangkan notebook ini ada "
-        f"di {project()}. Hasil dan pelatihan disimpan di folder notebook ini; "
-        "agar kodenya pun dipakai, jalankan `make setup` lalu `make lab` di sana."
-    )
-
-
 def runs_folder() -> Path:
     return Path(os.environ.get(RUNS) or project() / "runs")
 

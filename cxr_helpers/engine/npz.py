@@ -9,7 +9,6 @@ Such a file holds, for train, val and test, `{split}_images` (N, H, W) or (N, H,
 import os
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,9 +40,6 @@ PIECE = 32 * 2**20  # bytes read at once
 KEPT_AT_MOST = 2 * 2**30  # bytes of all rows kept
 KEPT_IN = ".pilihan"
 PATIENTS = Path(__file__).with_name("chestxray14_patients.csv")
-
-
-# --- is it whole, and of the right shape ----------------------------------------------------------
 
 
 @contextmanager
@@ -120,7 +116,7 @@ def check_layout(path: Path, flag: str, size: int) -> int:
                 f"{split} di {path} memuat {images[0]} citra tetapi {n_labels} baris label: "
                 "jumlahnya harus sama."
             )
-        channels = max(channels, *images[3:])
+        channels = max((channels, *images[3:]))
     return channels
 
 
@@ -160,9 +156,6 @@ def _check_labels(path: Path, split: str, shapes: dict, flag: str) -> None:
         )
 
 
-# --- labels of one's own --------------------------------------------------------------------------
-
-
 def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]]:
     """(class names, whether there is a column a class, {split: (N,) int64 places in the names, or
     (N, K) 0/1}) of a file with classes of its own.
@@ -192,27 +185,12 @@ def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]
             f"yang diperlukan 2 sampai {MANY_CLASSES} kelas."
         )
     names = tuple(str(value if words else int(value)) for value in values)
-    _check_names(path, names)
+    spellings = {name.casefold() for name in names}
+    if len(spellings) < len(names) or spellings & {"", "nan"}:  # pandas' word for an empty cell
+        raise InputError(
+            f"Label di {path} ada yang kosong, nan, atau hanya berbeda ejaannya: perbaiki labelnya."
+        )
     return names, False, {split: np.searchsorted(values, column) for split, column in flat.items()}
-
-
-def _check_names(path: Path, names: tuple[str, ...]) -> None:
-    """Refuse names that are no label ("nan": what pandas makes of an empty cell), or that only
-    their spelling tells apart.
-    """
-    spellings = Counter(name.casefold() for name in names)
-    if "" in spellings or "nan" in spellings:
-        raise InputError(
-            f"Di {path} ada label yang kosong atau nan: isi labelnya, atau buang citranya."
-        )
-    alike = [repr(name) for name in names if spellings[name.casefold()] > 1]
-    if alike:
-        raise InputError(
-            f"Label {', '.join(alike)} di {path} hanya berbeda ejaannya: samakan ejaannya."
-        )
-
-
-# --- a few rows of a large file -------------------------------------------------------------------
 
 
 def is_large(shape: tuple[int, ...]) -> bool:
@@ -258,9 +236,6 @@ def _read_rows(path: Path, name: str, wanted: np.ndarray, version: tuple) -> np.
             piece = np.frombuffer(content, dtype).reshape(count, *shape[1:])
             pieces.append(piece[wanted[first:end] - start])
     return np.concatenate(pieces)
-
-
-# --- whose images ---------------------------------------------------------------------------------
 
 
 def read_patients() -> dict[str, dict[str, np.ndarray]]:

@@ -58,9 +58,6 @@ class Text:
         return "\n".join([*above, ast.get_source_segment(source, node)])
 
 
-# --- a file of one's own --------------------------------------------------------------------------
-
-
 class Own(types.SimpleNamespace):
     """What a file of one's own defines; `text_` is the text that was executed, `name_` the file's
     name.
@@ -140,9 +137,6 @@ def explained() -> Iterator[None]:
 
 def _is_own_text(filename: str) -> bool:
     return filename.startswith("<") and filename in linecache.cache
-
-
-# --- the program of some parts --------------------------------------------------------------------
 
 
 def program(parts: dict[str, object], frame: types.FrameType) -> str:

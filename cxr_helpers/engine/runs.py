@@ -119,9 +119,6 @@ class Run:
         return load_file(self.folder / f"{which}.safetensors")
 
 
-# --- the code that decides a run's numbers --------------------------------------------------------
-
-
 class Code:
     """The code that decides a run's numbers, as it was when it was imported.
 
@@ -190,9 +187,6 @@ def _in_memory(name: str, value: object) -> Iterator[bytes]:
     elif isinstance(value, dict):
         for key, part in value.items():
             yield from _in_memory(f"{name}[{key!r}]", part)
-
-
-# --- what lies in a folder ------------------------------------------------------------------------
 
 
 def _say(line: str) -> None:
@@ -267,9 +261,6 @@ def _read(key: str, folder: Path, config: object) -> Run | None:
         return None
     seen = {name: v for name, v in logits.items() if not name.startswith(("test", "extra"))}
     return Run(key, folder, config, history, seen, info)
-
-
-# --- read it, or train it -------------------------------------------------------------------------
 
 
 def get(

@@ -12,11 +12,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
-
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.settings import cores, threads
@@ -89,15 +84,17 @@ def keep_freed_memory() -> None:
 
 
 def peak_memory_mb(device: "torch.device") -> float:
-    """Largest memory of this process so far: of the GPU if that is `device`, else resident."""
+    """Largest memory of this process so far: of the GPU if that is `device`, else resident (NaN on
+    Windows).
+    """
     if device.type == "cuda":
         import torch
 
         return torch.cuda.max_memory_allocated(device) / 2**20
-    if resource is None:
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset / 2**20
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
     scale = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss: bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
