@@ -27,16 +27,11 @@ MARKS = (
     (0, b"\x89PNG\r\n", "gambar PNG"),
     (0, b"\xff\xd8\xff", "gambar JPEG"),
     (128, b"DICM", "citra DICOM"),
-    (0, b"%PDF", "dokumen PDF"),
-    (0, b"\x89HDF\r\n", "berkas HDF5"),
     (0, b"\x93NUMPY", "satu larik .npy"),
-    (0, b"MATLAB", "berkas MATLAB"),
     (0, b"\x1f\x8b", "berkas gzip"),
 )
 WEB_PAGE = "halaman web, bukan berkas yang dimaksud: unduh lagi dari tautan berkasnya"
 PICTURES = ("gambar", "citra")
-# of the web, also where a Path has made one slash of two; C:/ is a disk
-ADDRESS = re.compile(r"\w{2,}:/")
 # of checkpoints, as people name them; any other file is tried as well
 ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
 DEEPEST = 8  # dicts and lists within each other
@@ -111,12 +106,9 @@ def read_checkpoint(path: Path, network: nn.Module) -> Checkpoint:
 def _load(path: Path) -> object:
     # unlike Path's it answers for any text, a name too long for the disk included
     if not os.path.isfile(path):
-        why = "berkas tidak ditemukan. Periksa letak dan ejaannya."
-        if ADDRESS.match(str(path)):
-            why = "itu alamat. Unduh berkasnya dahulu, lalu berikan letaknya di komputer ini."
-        elif os.path.isdir(path):
-            why = "itu folder, bukan berkas bobot. Berikan berkas di dalamnya."
-        raise InputError(f"WEIGHTS={path}: {why}")
+        raise InputError(
+            f"WEIGHTS={path}: tidak ada, atau bukan berkas. Periksa letak dan ejaannya."
+        )
     try:
         with open(path, "rb") as file:
             begins = file.read(9)
@@ -200,9 +192,7 @@ def _find(path: Path, state_dicts: dict, needed: list[str]) -> tuple[str, str]:
 
 
 def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
-    """Refuse what no network that was trained well holds: no floating-point numbers, NaN, infinity,
-    negative variances, kernels of one value.
-    """
+    """Refuse what no network that was trained well holds."""
     dense = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
     if not dense or not tensor.is_floating_point():
         raise InputError(
@@ -210,15 +200,12 @@ def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
             "berupa bilangan pecahan. Simpan ulang jaringan aslinya, sebelum dikuantisasi atau "
             "diubah, dengan torch.save(model.state_dict(), …)."
         )
-    why = ""
-    if not torch.isfinite(tensor).all() or (name.endswith("running_var") and (tensor < 0).any()):
-        why = "nilai yang bukan bilangan terhingga (NaN, tak hingga, atau varians negatif)"
-    elif tensor.ndim == 4 and tensor.numel() > 1 and tensor.min() == tensor.max():
-        why = "kernel yang semua nilainya sama, yang tidak dapat belajar hal yang berbeda"
-    if why:
+    negative = name.endswith("running_var") and (tensor < 0).any()
+    if negative or not torch.isfinite(tensor).all():
         raise InputError(
-            f"WEIGHTS={path}: {name} memuat {why}. Pelatihan yang menyimpannya telah gagal: "
-            "pakai berkas dari epoch sebelumnya, berkas lain, atau WEIGHTS=random."
+            f"WEIGHTS={path}: {name} memuat nilai yang bukan bilangan terhingga (NaN, tak hingga, "
+            "atau varians negatif). Pelatihan yang menyimpannya telah gagal: pakai berkas dari "
+            "epoch sebelumnya."
         )
 
 

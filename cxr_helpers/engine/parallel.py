@@ -128,9 +128,7 @@ def _work(
 
 @contextmanager
 def _backend(n_jobs: int, cluster: str, shared: list):
-    """joblib's processes on this computer, or the workers of a dask scheduler, which get `shared`
-    once.
-    """
+    """joblib's processes here, or the workers of a dask scheduler, which get `shared` once."""
     if not cluster:
         threads = max(1, runtime.cores() // n_jobs)
         worker = {"inner_max_num_threads": threads, "initializer": runtime.begin_worker}
@@ -150,26 +148,21 @@ def _backend(n_jobs: int, cluster: str, shared: list):
 
 
 def _client(cluster: str):
-    """Connected to a dask scheduler that has workers."""
+    """Connected to a dask scheduler that has workers. Raises InputError."""
     try:
         from distributed import Client
+
+        address = cluster.replace("dask://", "tcp://")
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except ImportError:
-        raise InputError(
-            "CLUSTER memerlukan paket distributed: jalankan `make setup`, lalu ulangi."
-        ) from None
-    try:
-        client = Client(
-            cluster.replace("dask://", "tcp://"), timeout=CONNECT_SECONDS, set_as_default=False
-        )
+        why = "paket distributed belum terpasang. Jalankan `make setup`, lalu ulangi"
     except (OSError, ValueError):
-        raise InputError(
-            f"CLUSTER={cluster}: penjadwal dask tidak menjawab. "
-            "Periksa alamatnya, dan jalankan dask-scheduler di sana."
-        ) from None
-    if not client.ncores():
-        client.close()
-        raise InputError(
-            f"CLUSTER={cluster}: tidak ada pekerja. "
-            "Jalankan dask-worker yang terhubung ke penjadwal itu."
+        why = (
+            "penjadwal dask tidak menjawab. Periksa alamatnya, dan jalankan dask-scheduler di sana"
         )
-    return client
+    else:
+        if client.ncores():
+            return client
+        client.close()
+        why = "tidak ada pekerja. Jalankan dask-worker yang terhubung ke penjadwal itu"
+    raise InputError(f"CLUSTER={cluster}: {why}.")

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import types
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
@@ -40,9 +40,9 @@ class Task:
     """One training as the store sees it.
 
     identity: everything that decides its numbers, as JSON. given: what the function that trains is
-    called with, the settings first. data: the fingerprint of its images. own: the program of one's
-    own that it executes, or "". unkept: gives None, or why the identity does not describe the
-    training (Indonesian; "" where that has been said). keep_weights: 90 MB of a ResNet-18.
+    called with, settings first. data: the fingerprint of its images. own: the program that it
+    executes, or "". unkept: gives None, or why the identity does not describe the training
+    (Indonesian; "" where that has been said).
     """
 
     identity: dict
@@ -105,9 +105,8 @@ class Run:
             return ""
 
     def open_test(self) -> dict[str, np.ndarray]:
-        """The logits of the test split, to be opened once every choice has been made: "best",
-        "last" (N,), "epochs" (epochs, N) where weights are kept, and "extra_best", "extra_last" of
-        extra test images.
+        """The logits of the test split, once every choice has been made: "best", "last" (N,),
+        "epochs" (epochs, N) where weights are kept, "extra_best", "extra_last" of extra images.
         """
         names = {"test": "epochs", "test_best": "best", "test_last": "last"}
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
@@ -129,7 +128,7 @@ class Code:
     def __init__(self, modules: tuple[types.ModuleType, ...], only: dict | None = None):
         self._modules, self._only = modules, only or {}
         # what is on the disk later may be another text than that of the code that runs
-        self._imported, self._untouched = self._texts(), self._memory()
+        self._imported, self._objects = self._texts(), self._in_memory()
         self.digest = hashlib.sha256("\n".join(self._imported).encode()).hexdigest()
 
     def _texts(self) -> list[str]:
@@ -139,19 +138,24 @@ class Code:
             for module in self._modules
         ]
 
-    def _memory(self) -> str:
-        """Digest of the code in memory: another one after something was replaced there."""
-        digest = hashlib.sha256()
+    def _in_memory(self) -> dict[tuple, object]:
+        """{place: object} of what the modules consist of, and of what their own classes and dicts
+        consist of.
+        """
+        objects = {}
         for module in self._modules:
             for name in self._only.get(module) or vars(module):
-                if not name.startswith("__"):
-                    for part in _in_memory(name, vars(module)[name]):
-                        digest.update(part)
-        return digest.hexdigest()
+                value = objects[module, name] = vars(module)[name]
+                parts = value if isinstance(value, dict) else {}
+                if getattr(value, "__module__", None) == module.__name__:
+                    parts = getattr(value, "__dict__", {})
+                objects |= {(module, name, key): part for key, part in parts.items()}
+        return {place: value for place, value in objects.items() if str(place[-1])[:2] != "__"}
 
     def altered(self) -> str | None:
         """Why what runs is not what the digest says (Indonesian), or None."""
-        if self._memory() != self._untouched:
+        now = self._in_memory()
+        if any(now.get(place) is not value for place, value in self._objects.items()):
             return "fungsi atau kelas cxr_helpers diganti sesudah diimpor"
         try:
             same = self._texts() == self._imported
@@ -175,28 +179,12 @@ def _executed(text: str, only: tuple[str, ...] | None) -> str:
     return ast.unparse(tree)
 
 
-def _in_memory(name: str, value: object) -> Iterator[bytes]:
-    """Everything about a value that decides what it does: code, constants, what it consists of."""
-    if isinstance(value, types.FunctionType):
-        code = value.__code__
-        yield f"{name}{code.co_filename}{code.co_names}{code.co_consts!r}".encode() + code.co_code
-    elif isinstance(value, (int, float, str, tuple)):
-        yield f"{name}{value!r}".encode()
-    elif isinstance(value, type) and value.__module__.startswith("cxr_helpers"):
-        yield from _in_memory(name, dict(vars(value)))
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            yield from _in_memory(f"{name}[{key!r}]", part)
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 def save_checkpoint(folder: Path, epoch: int, state: dict) -> None:
-    """Write the state after so many whole epochs and keep the one before it, no others; a full disk
-    is said and training goes on.
-    """
+    """Write the state after so many epochs and keep it and the one before; a full disk is said."""
     stream = io.BytesIO()
     torch.save(state, stream)
     content = stream.getvalue()
@@ -268,14 +256,13 @@ def get(
     train: Callable[..., Outcome],
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
 ) -> Run:
-    """Read the run if it is in the store, else train it, going on from its last whole epoch.
+    """Read the run if it is in the store, else train it, going on from its last whole epoch; of two
+    processes that ask for one run, one trains. Raises InputError from `train`, and when the store
+    cannot be written.
 
     `train(*task.given, resume=…, checkpoint=…, on_epoch=…, every_epoch=…)` goes on from the state
     `resume` (or None), calls `checkpoint(epoch, state)` and `on_epoch(history)` after each epoch,
-    and records the test split of every epoch where `every_epoch` says so: where weights are kept.
-    Of two processes that ask for one run, one trains and the other waits. A run that its identity
-    would not describe (`unkept`) is trained, said, and not kept. Raises InputError from `train`,
-    and when the store cannot be written.
+    and records the test split of every epoch if `every_epoch`, that is, where weights are kept.
     """
     how = {"on_epoch": on_epoch, "every_epoch": task.keep_weights}
     why = task.unkept()
@@ -327,9 +314,7 @@ def _outside(task: Task, outcome: Outcome) -> Run:
 
 
 def put(key: str, contents: dict[str, bytes]) -> None:
-    """Keep the contents of the files FILES of a run that was trained elsewhere, unless it is here
-    already.
-    """
+    """Keep the files of a run that was trained elsewhere, unless it is here already."""
     folder = files.runs_folder() / key
     if (folder / "info.json").exists():
         return

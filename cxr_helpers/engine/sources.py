@@ -1,15 +1,12 @@
 """Where data and weights come from: a published file is recognised or fetched, whole and checked or
 not at all, and `resolve` says which file the images are.
-
-pooch downloads, tries again, checks the digest and moves the file into place; requests talks to the
-server, through a proxy where one is set (HTTPS_PROXY).
 """
 
 import os
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,14 +14,13 @@ import pooch
 import requests
 from medmnist import INFO
 
-from cxr_helpers.engine import files, npz, ownfiles
+from cxr_helpers.engine import files, npz
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.npz import FLAGS, SPLITS  # noqa: F401 - read as sources.SPLITS
 from cxr_helpers.engine.runtime import bar
 from cxr_helpers.engine.settings import SIZES
 
 CHUNK = 1 << 18  # bytes asked for at a time
-WAITING = "Proses lain sedang menyiapkan {}: menunggu hasilnya."
 CONNECT_LIMIT = 4.0  # seconds, for each address of a host in turn
 TIMEOUT = 10.0  # seconds that a server may be silent
 AUTO_TIMEOUT = 7.0  # the same where something else is at hand (`auto`)
@@ -46,9 +42,7 @@ FAILURES = (
 
 
 class DownloadError(InputError):
-    """A download that failed. reason: the Indonesian clause within the line, for callers that go on
-    without the file.
-    """
+    """A download that failed. reason: the Indonesian clause for callers that go on without it."""
 
     def __init__(self, error: Exception, name: str, url: str):
         # requests tells a server that falls silent midway as a broken connection
@@ -61,9 +55,7 @@ class DownloadError(InputError):
 
 @dataclass(frozen=True)
 class Remote:
-    """A published file: its address and the digest that its publisher gives, "md5:…" or "sha256:…",
-    or its first digits.
-    """
+    """A published file: its address and its digest, "md5:…" or "sha256:…", or its first digits."""
 
     url: str
     digest: str
@@ -100,7 +92,8 @@ def fetch(remote: Remote, path: Path, timeout: float = TIMEOUT, retries: int = 2
         retry_if_failed=retries,
     )
     try:
-        with files.locked(path.with_name(f".{path.name}.lock"), WAITING.format(path.name)):
+        waiting = f"Proses lain sedang menyiapkan {path.name}: menunggu hasilnya."
+        with files.locked(path.with_name(f".{path.name}.lock"), waiting):
             if path.exists():
                 return path
             shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process left
@@ -163,19 +156,15 @@ class Source:
 
 
 def resolve(
-    data: str = "auto",
-    size: int = 28,
-    folder: Path = Path("data"),
-    remote: Remote | None = None,
+    data: str = "auto", size: int = 28, folder: Path = Path("data"), remote: Remote | None = None
 ) -> Source:
-    """Find, fetch or draw the file that `data` names.
+    """Find, fetch or draw the file that `data` names: "auto" (the real ChestMNIST if it is in
+    `folder` or can be fetched, else the phantom; one printed line says which), a 2D set of MedMNIST
+    (never anything else in its place), "phantom", or the path of an npz.
 
-    data: "auto" (the real ChestMNIST if it is in `folder` or can be fetched, else the phantom; one
-    printed line says which), "chestmnist" or another 2D set of MedMNIST (never anything else in its
-    place), "phantom", or the path of an npz. size: 28, 64, 128 or 224 pixels. folder: where
-    downloads and the phantom are kept; a file there is used as it is, also with another MD5 than
-    the published one, which the note says. remote: another place for the download than medmnist's.
-    Raises InputError.
+    folder: where downloads and the phantom are kept; a file there is used as it is, and the note
+    says where its MD5 is another than the published one. remote: another place for the download
+    than medmnist's. Raises InputError.
     """
     if size not in SIZES:
         raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
@@ -188,15 +177,10 @@ def resolve(
         return _phantom(size, folder, note)
     if name in FLAGS:
         return _official(name, size, folder, remote)
-    if name in INFO:
-        why = "berisi citra 3D, sedangkan jaringan ini membaca citra 2D"
-    elif ownfiles.ADDRESS.match(data):
-        why = "adalah alamat: unduh berkasnya dahulu, lalu berikan letaknya di komputer ini"
-    elif name.endswith(".npz") or os.path.exists(path):
+    if name.endswith(".npz") or os.path.exists(path):
         return _own(path, size)
-    else:
-        why = f"tidak dikenal: berikan auto, phantom, berkas .npz yang ada, atau {', '.join(FLAGS)}"
-    raise InputError(f"DATA={data} {why}.")
+    choices = f"auto, phantom, berkas .npz yang ada, atau {', '.join(FLAGS)}"
+    raise InputError(f"DATA={data} tidak dikenal: berikan {choices}.")
 
 
 def published(flag: str, size: int) -> Remote:
@@ -242,17 +226,12 @@ def _official(
             if other.suffix.lower() == ".npz" and not other.name.startswith((".", "phantom-"))
         ]
         path = recognise(remote, archives) or fetch(remote, path, timeout, retries)
-    channels = npz.check_layout(path, flag, size)
-    if digest(path, "md5") == remote.digest:
-        note = "Berkas resmi MedMNIST; MD5-nya cocok dengan yang diterbitkan."
-    else:
-        note = (
-            f"Berkas {path.name} bukan berkas resmi: "
-            "MD5-nya berbeda dari yang diterbitkan MedMNIST."
-        )
+    note = "Berkas resmi MedMNIST; MD5-nya cocok dengan yang diterbitkan."
+    if digest(path, "md5") != remote.digest:
+        note = f"Berkas {path.name} bukan berkas resmi: MD5-nya berbeda dari yang diterbitkan."
     kind = "chestmnist" if flag == "chestmnist" else "medmnist"
     title = f"{INFO[flag]['python_class']} {size}×{size}"
-    return Source(kind, flag, path, size, title, note + _colour_note(channels))
+    return _checked(Source(kind, flag, path, size, title, note))
 
 
 def _phantom(size: int, folder: Path, note: str) -> Source:
@@ -263,11 +242,7 @@ def _phantom(size: int, folder: Path, note: str) -> Source:
             f"Fantom hanya ada pada ukuran 28, sedangkan SIZE={size}: "
             "pakai SIZE=28 atau DATA=chestmnist."
         )
-    try:
-        with files.locked(folder / ".fantom.lock", WAITING.format("fantom")):
-            path, truth = ensure(folder)
-    except OSError:  # where nothing can be written, it reads what is there or says why it cannot
-        path, truth = ensure(folder)
+    path, truth = ensure(folder)
     return Source("phantom", "chestmnist", path, size, "Fantom toraks sintetis 28×28", note, truth)
 
 
@@ -283,17 +258,20 @@ def _own(path: Path, size: int) -> Source:
         words = set(re.findall(r"[a-z]+", path.stem.lower()))
         named = [flag for flag in FLAGS if flag in words and not npz.many_labels(flag)]
         flag = named[0] if len(named) == 1 else ""
-    colours = _colour_note(npz.check_layout(path, flag, size))
+    classes = f"nama kelas {INFO[flag]['python_class']}" if flag else "kelasnya sendiri"
     title = f"Berkas {' '.join(path.name.split())}, {size}×{size}"
+    note = f"Berkas yang Anda berikan, dibaca dengan {classes}."
+    source = _checked(Source("file", flag, path, size, title, note))
     if flag:
-        note = f"Berkas yang Anda berikan, dibaca dengan nama kelas {INFO[flag]['python_class']}."
-        return Source("file", flag, path, size, title, note + colours)
+        return source
     with npz.one_line(path):
         names, columns, _ = npz.own_labels(path)
-    note = "Berkas yang Anda berikan, dengan kelasnya sendiri." + colours
-    return Source("file", "", path, size, title, note, names=names, columns=columns)
+    return replace(source, names=names, columns=columns)
 
 
-def _colour_note(channels: int) -> str:
-    grey = " Citra berwarna diubah menjadi skala keabuan (luminansi ITU-R BT.601)."
-    return grey if channels == 3 else ""
+def _checked(source: Source) -> Source:
+    """The source whose file has the layout that it should, with a note where it holds colour."""
+    if npz.check_layout(source.path, source.flag, source.size) == 1:
+        return source
+    grey = "Citra berwarna diubah menjadi skala keabuan (luminansi ITU-R BT.601)."
+    return replace(source, note=f"{source.note} {grey}")
