@@ -56,10 +56,7 @@ def write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock file `path`; say `waiting` (Indonesian) while another process holds it.
-
-    Creates the folder. Raises OSError where it cannot be written.
-    """
+    """Hold the lock file; say `waiting` while another process holds it. Raises OSError."""
     # not above: report/check.py runs before it is known that the packages are there
     from filelock import FileLock, Timeout
 

@@ -29,10 +29,6 @@ COLLECT = (
     " Kumpulkan citra Anda dalam satu .npz dengan susunan MedMNIST: numpy.savez(…, train_images=…, "
     "train_labels=…, val_images=…, val_labels=…, test_images=…, test_labels=…)."
 )
-READ_HEADER = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
 MANY_CLASSES = 100  # more different values are measurements, not classes
 LARGE = 512 * 2**20  # bytes of an array from which on its rows are kept
@@ -65,9 +61,7 @@ def one_line(path: Path) -> Iterator[None]:
 
 
 def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """{array name: (shape, dtype)} of the six arrays, without reading the arrays themselves. Raises
-    InputError where one is missing or the file is none.
-    """
+    """{array name: (shape, dtype)} of the six arrays, not read. Raises InputError."""
     # unlike Path.is_file it answers for any text, a name too long for the disk included
     if not os.path.isfile(path):
         raise InputError(f"Berkas {path} tidak ada atau bukan berkas: periksa nama dan foldernya.")
@@ -90,10 +84,9 @@ def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 
 def _header(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
     """(shape, whether in Fortran order, dtype) of the npy that begins here."""
-    version = np.lib.format.read_magic(stream)
-    if version not in READ_HEADER:
-        raise ValueError(f"npy {version}")
-    return READ_HEADER[version](stream)
+    if np.lib.format.read_magic(stream) == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    return np.lib.format.read_array_header_2_0(stream)
 
 
 def many_labels(flag: str) -> bool:
@@ -102,58 +95,37 @@ def many_labels(flag: str) -> bool:
 
 
 def check_layout(path: Path, flag: str, size: int) -> int:
-    """The number of colour channels (1 or 3) of a file that has the layout of `flag` ("": its own
-    classes) at `size`. Raises InputError if it has not.
-    """
-    shapes, channels = headers(path), 1
+    """Colour channels (1 or 3) of a file in the layout of `flag` ("": its own), else InputError."""
+    shapes = headers(path)
     for split in SPLITS:
-        images, pixel = shapes[f"{split}_images"]
-        _check_images(path, split, images, pixel, size)
-        _check_labels(path, split, shapes, flag)
-        n_labels = shapes[f"{split}_labels"][0][0]
-        if images[0] != n_labels:
-            raise InputError(
-                f"{split} di {path} memuat {images[0]} citra tetapi {n_labels} baris label: "
-                "jumlahnya harus sama."
-            )
-        channels = max((channels, *images[3:]))
-    return channels
+        why = _why_not(split, shapes, flag, size)
+        if why:
+            raise InputError(f"Di {path}, {split}_{why}.")
+    return max((1, *(side for split in SPLITS for side in shapes[f"{split}_images"][0][3:])))
 
 
-def _check_images(path: Path, split: str, shape: tuple, pixel: np.dtype, size: int) -> None:
-    if pixel != np.uint8 or shape[3:] not in ((), (1,), (3,)) or len(shape) < 3:
-        raise InputError(
-            f"{split}_images di {path} harus uint8 berbentuk (N, tinggi, lebar) "
-            f"atau (N, tinggi, lebar, 3), bukan {pixel} berbentuk {shape}."
-        )
-    height, width = shape[1:3]
-    if (height, width) != (size, size):
-        usable = height == width and height in SIZES
-        sizes = ", ".join(map(str, SIZES))
-        advice = f"berikan SIZE={height}" if usable else f"ubah ukurannya menjadi {sizes} piksel"
-        raise InputError(
-            f"{split}_images di {path} berukuran {height}×{width}, sedangkan SIZE={size}: {advice}."
-        )
-
-
-def _check_labels(path: Path, split: str, shapes: dict, flag: str) -> None:
-    """Refuse labels of another kind or shape than the set's, or than the own train split's; names
-    stand in files of own classes only.
-    """
-    shape, dtype = shapes[f"{split}_labels"]
-    if flag:
-        columns, width, kinds = many_labels(flag), len(INFO[flag]["label"]), "uib"
-    else:
-        width = (*shapes["train_labels"][0][1:], 1)[0]
-        columns, kinds = width > 1, "uibU"
-    allowed = ((width,),) if columns else ((1,), ())
-    if dtype.kind not in kinds or shape[1:] not in allowed:
-        wanted = f"(N, {width})" if columns else "(N, 1) atau (N,)"
-        whose = f" untuk {INFO[flag]['python_class']}" if flag else ""
-        raise InputError(
-            f"{split}_labels di {path} harus bilangan bulat berbentuk {wanted}{whose}, "
-            f"bukan {dtype} berbentuk {shape}."
-        )
+def _why_not(split: str, shapes: dict, flag: str, size: int) -> str:
+    """Why a split has not that layout, in Indonesian; "" if it has."""
+    (images, pixel), (labels, label) = shapes[f"{split}_images"], shapes[f"{split}_labels"]
+    if pixel != np.uint8 or len(images) < 3 or images[3:] not in ((), (1,), (3,)):
+        wanted = "uint8 berbentuk (N, tinggi, lebar) atau (N, tinggi, lebar, 3)"
+        return f"images harus {wanted}, bukan {pixel} berbentuk {images}"
+    height, width = images[1:3]
+    if height != size or width != size:
+        advice = f"ubah ukurannya menjadi {', '.join(map(str, SIZES))} piksel"
+        if height == width and height in SIZES:
+            advice = f"berikan SIZE={height}"
+        return f"images berukuran {height}×{width}, sedangkan SIZE={size}: {advice}"
+    # of one's own classes the train split says how many columns there are, and names are allowed
+    columns = len(INFO[flag]["label"]) if flag else (*shapes["train_labels"][0][1:], 1)[0]
+    many = many_labels(flag) if flag else columns > 1
+    shapes_allowed = ((columns,),) if many else ((1,), ())
+    if label.kind not in ("uib" if flag else "uibU") or labels[1:] not in shapes_allowed:
+        wanted = f"(N, {columns})" if many else "(N, 1) atau (N,)"
+        return f"labels harus bilangan bulat berbentuk {wanted}, bukan {label} berbentuk {labels}"
+    if images[0] != labels[0]:
+        return f"images memuat {images[0]} citra tetapi ada {labels[0]} baris label"
+    return ""
 
 
 def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]]:
@@ -194,9 +166,7 @@ def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]
 
 
 def is_large(shape: tuple[int, ...]) -> bool:
-    """Whether an array of bytes (uint8) of this shape is too large to be read whole: ChestMNIST at
-    224×224 pixels is 3.9 GB of training images, of which the two classes are 116 MB.
-    """
+    """Whether an array of bytes is too large to be read whole (3.9 GB at 224×224 pixels)."""
     return int(np.prod(shape, dtype=np.int64)) >= LARGE
 
 
@@ -208,13 +178,11 @@ def rows(path: Path, name: str, wanted: np.ndarray, folder: Path | None = None) 
     state = path.stat()
     version = state.st_size, state.st_mtime_ns
     try:
-        folder = (folder or files.data_folder()) / KEPT_IN
-        memory = joblib.Memory(folder, mmap_mode="r", verbose=0)
-        images = memory.cache(_read_rows)(path.resolve(), name, wanted, version)
+        memory = joblib.Memory((folder or files.data_folder()) / KEPT_IN, mmap_mode="r", verbose=0)
         memory.reduce_size(bytes_limit=KEPT_AT_MOST)  # what was used longest ago goes
+        return memory.cache(_read_rows)(path.resolve(), name, wanted, version)
     except (OSError, KeyError):  # no place for it
-        images = _read_rows(path, name, wanted, version)
-    return images
+        return _read_rows(path, name, wanted, version)
 
 
 def _read_rows(path: Path, name: str, wanted: np.ndarray, version: tuple) -> np.ndarray:
@@ -256,9 +224,7 @@ def read_patients() -> dict[str, dict[str, np.ndarray]]:
 
 
 def patients_of(splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray] | None:
-    """{split: patients (N,) int64} where `splits`, {split: (rows, labels)}, are those of the list;
-    else None.
-    """
+    """The listed patients (N,) of `splits`, {split: (rows, labels)}; None for other rows."""
     listed = read_patients()
     for split, (images, labels) in splits.items():
         same_images = np.array_equal(images, listed[split]["rows"])

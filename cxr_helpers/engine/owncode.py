@@ -14,7 +14,6 @@ import importlib.util
 import inspect
 import itertools
 import linecache
-import math
 import symtable
 import sys
 import textwrap
@@ -29,7 +28,6 @@ from pathlib import Path
 from cxr_helpers.engine.errors import InputError
 
 PARTS = "BAGIAN"  # the name that a program gives its parts
-PLAIN = (bool, int, float, str, bytes, type(None))
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
 DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
 _numbers = itertools.count(1)
@@ -40,15 +38,11 @@ class Unknown(Exception):
 
 
 class Own(types.SimpleNamespace):
-    """What a file of one's own defines; `text_` is the text that was executed, `name_` the file's
-    name.
-    """
+    """What a file of one's own defines; text_: what was executed, name_: the file's name."""
 
 
 def load(path: str | Path) -> Own:
-    """Execute a Python file and give back what it defines, as `import` would. Raises InputError
-    where the file is missing or is no Python.
-    """
+    """What a Python file defines, as `import` would give it. Raises InputError."""
     path = Path(path).expanduser()
     try:
         source = path.read_text(encoding="utf-8-sig")
@@ -76,9 +70,7 @@ def read(name: str, source: str) -> Own:
 
 
 def _execute(source: str, filename: str) -> dict:
-    """Namespace of an executed text, which tracebacks and `program` can read again under its
-    filename.
-    """
+    """Namespace of an executed text, which can be read again under its filename."""
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     # Known by its filename, so that a class of this text finds its namespace where it looks for it.
     module = types.ModuleType(filename)
@@ -89,9 +81,7 @@ def _execute(source: str, filename: str) -> dict:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what one's own code raises into one line that names the last line of this code on the
-    way there; the InputError's `details` hold the traceback.
-    """
+    """Turn what one's own code raises into one line with the last line of it on the way."""
     try:
         yield
     except InputError:
@@ -127,9 +117,7 @@ def expressions(source: str) -> dict[str, str]:
 
 
 def program(parts: dict[str, object], frame: types.FrameType) -> str:
-    """The program that makes `parts`, {name: value} as given as keyword arguments of the call that
-    runs in `frame`. Raises Unknown.
-    """
+    """The program that makes `parts`, keyword arguments of the call in `frame`, or Unknown."""
     namespace = frame.f_globals | frame.f_locals
     cells = [_without_magic(cell) for cell in namespace.get("In", []) if cell]
     text = "".join(linecache.getlines(frame.f_code.co_filename))
@@ -153,9 +141,7 @@ def program(parts: dict[str, object], frame: types.FrameType) -> str:
 
 
 def _without_magic(cell: str) -> str:
-    """The Python under a magic such as %%time or %time, which IPython turned into a call with that
-    text as its last argument.
-    """
+    """The Python under %%time or %time, of which IPython makes the argument of a call."""
     body = _tree(cell).body
     if len(body) == 1:
         for node in ast.walk(body[0]):
@@ -166,9 +152,7 @@ def _without_magic(cell: str) -> str:
 
 
 def _arguments(text: str, frame: types.FrameType, parts: dict) -> dict[str, str]:
-    """The keyword arguments, as written, of the call that runs in `frame`, or else of the only call
-    that has all of `parts`; {} where several calls could be it.
-    """
+    """The keyword arguments, as written, of the call in `frame`; {} if several could be it."""
     calls = [
         node
         for node in ast.walk(_tree(text))
@@ -216,9 +200,7 @@ def _globals_of(source: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of an executed text: its source, decorators included, the names that it binds,
-    and those whose value it changes in place.
-    """
+    """A statement: decorators included, names it binds, names whose value it changes."""
 
     node: ast.stmt
     source: str
@@ -226,9 +208,7 @@ class Statement:
     changes: set[str]
 
     def keeps(self, name: str) -> bool:
-        """Whether what a bound name was before matters: to x = x + 1, and where an if or a try may
-        leave it as it was.
-        """
+        """Whether what a bound name was before matters: to x = x + 1, in an if, in a try."""
         if isinstance(self.node, DEFINITIONS):
             return False
         return isinstance(self.node, (ast.If, ast.Try)) or name in _globals_of(self.source)
@@ -303,8 +283,7 @@ class _Collector:
 
     def __init__(self, frame: types.FrameType, texts: list[str]):
         self.globals, self.texts = frame.f_globals, texts
-        inside = frame.f_locals is not frame.f_globals
-        names = frame.f_locals.items() if inside else ()
+        names = frame.f_locals.items()
         self.locals = {name: value for name, value in names if self.globals.get(name) is not value}
         self.running = list(_running(frame, texts[-1]))
         self.imports: list[str] = []
@@ -312,9 +291,7 @@ class _Collector:
         self._collected: dict[str, object] = {}
 
     def need(self, source: str, in_call: bool = False) -> None:
-        """Collect what `source`, a definition or (in_call) an expression of the call, takes from
-        around it.
-        """
+        """Collect what a definition, or (in_call) a part in the call, takes from around it."""
         _check_imports(source)
         for name in sorted(_globals_of(source)):
             local = in_call and name in self.locals
@@ -384,9 +361,7 @@ class _Collector:
         self.statements += sources
 
     def _sources_of(self, name: str) -> tuple[list[str], bool]:
-        """(the statement that bound a name, the last one executed, and those that changed its value
-        since; whether one of them is being executed now).
-        """
+        """What bound a name and changed its value since; whether some of it runs right now."""
         sources, moving = [], False
         for text in self.texts:
             for statement in _statements(text):
@@ -401,9 +376,7 @@ class _Collector:
         return sources, moving
 
     def _moves(self, text: str, statement: Statement) -> bool:
-        """Whether a statement is being executed now, or is a loop over trainings, which a program
-        must not do again.
-        """
+        """Whether a statement is being executed now, or is a loop over trainings."""
         node = statement.node
         if isinstance(node, (ast.For, ast.While)):
             for name in _globals_of(statement.source):
@@ -417,9 +390,7 @@ class _Collector:
 
 
 def _running(frame: types.FrameType, last: str) -> Iterator[tuple[str, int]]:
-    """The texts, with the line, of the cells or files in which a call stands that is being executed
-    now.
-    """
+    """The cells or files that are being executed now, as (text, line)."""
     shell = frame.f_globals
     while frame is not None:
         # no function, nor what runs the kernel
@@ -430,12 +401,11 @@ def _running(frame: types.FrameType, last: str) -> Iterator[tuple[str, int]]:
 
 
 def _is_plain(value: object) -> bool:
-    if isinstance(value, (tuple, list, set, frozenset)):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, itertools.chain(value, value.values())))
-    # inf is no Python
-    return type(value) in PLAIN and (type(value) is not float or math.isfinite(value))
+    """Whether Python's own notation gives back the value: of numbers, words, lists of them, …"""
+    try:
+        return ast.literal_eval(repr(value)) == value
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
 
 
 def _importable(value: object) -> bool:

@@ -43,9 +43,7 @@ WRAPPERS = re.compile(
 
 
 def kind(path: Path) -> str | None:
-    """'gambar PNG', 'halaman web', …; None where the first bytes tell nothing. Raises OSError where
-    it cannot be read.
-    """
+    """'gambar PNG', …; None where the first bytes tell nothing. Raises OSError."""
     with open(path, "rb") as file:
         head = file.read(512)
     for start, mark, name in MARKS:
@@ -141,9 +139,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 
 def _state_dicts(value: object, place: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """(where it stands, such as "model.", its tensors) of everything in a file that holds tensors,
-    the marks of torch's own wrappers taken from the names.
-    """
+    """(where it stands, such as "model.", its tensors) of everything that holds tensors."""
     items = value.items() if isinstance(value, dict) else ()
     if isinstance(value, (list, tuple)):
         items = enumerate(value)
@@ -249,18 +245,14 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Deep greys as uint8, scaled by the bits in use (8 at least), so that 12 bits in a 16-bit file
-    are not taken for darkness.
-    """
+    """Deep greys as uint8, by the bits in use: 12 bits of 16 are no darkness."""
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
     bits = max(8, int(np.ceil(np.log2(values.max() + 1))))
     return (values / (2**bits - 1) * 255).round().astype(np.uint8)
 
 
 def _dicom(path: Path) -> np.ndarray:
-    """A DICOM image by its own window, MONOCHROME1 inverted. pydicom is no dependency: whoever has
-    such files installs it.
-    """
+    """A DICOM image by its own window; pydicom is no dependency of ours."""
     try:
         import pydicom
         from pydicom.pixels import apply_modality_lut, apply_voi_lut

@@ -26,9 +26,7 @@ _one_at_a_time = threading.Lock()
 
 @contextmanager
 def sharing(n_jobs: int, device: torch.device, cluster: str = ""):
-    """torch's threads while n_jobs processes train on this computer's CPU: no more together than it
-    has cores. Their number is part of a run's identity; the workers of a cluster are elsewhere.
-    """
+    """torch's threads while n_jobs processes share this computer's cores."""
     before = torch.get_num_threads()
     if n_jobs > 1 and device.type == "cpu" and not cluster:
         torch.set_num_threads(max(1, min(before, runtime.cores() // n_jobs)))

@@ -22,8 +22,7 @@ from cxr_helpers.engine.errors import InputError
 
 SCHEMA = 1
 VERSION = "0.2.0"  # of this package; CHANGELOG.md says what is new in it
-# How a notebook marks what report/exporters.py typesets: the key in an output's metadata, and the
-# MIME type of the cover.
+# How a notebook marks what is typeset: the key in an output's metadata, the cover's MIME type.
 KEY = "laporan"
 COVER = "application/vnd.laporan-sampul+json"
 # Where in their provenance the results that one report joins must agree.
@@ -109,9 +108,7 @@ def write(name: str, body: dict, provenance: dict, build: Path | str = "build") 
 
 
 def read(name: str, build: Path | str = "build") -> dict:
-    """Read build/results/{name}.json, or what was handed on by hand. Raises InputError if there is
-    none, or it is of another schema.
-    """
+    """Read build/results/{name}.json, or what was handed on by hand. Raises InputError."""
     path = files.project() / build / "results" / f"{name}.json"
     newer = folder(build) / path.name
     if newer.exists():  # under make: written by this very notebook, not yet moved into place
@@ -119,24 +116,18 @@ def read(name: str, build: Path | str = "build") -> dict:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(
-            f"Berkas hasil {path} belum ada: jalankan `make report` atau notebook {name} dahulu."
-        ) from None
+        why = f"belum ada: jalankan `make report` atau notebook {name} dahulu"
     except (OSError, ValueError):
-        raise InputError(
-            f"Berkas hasil {path} rusak: hapus berkas itu, lalu jalankan `make report` lagi."
-        ) from None
-    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
-        raise InputError(
-            f"Berkas hasil {path} dibuat oleh versi lain: jalankan `make report` lagi."
-        )
-    return body
+        why = "rusak: hapus berkas itu, lalu jalankan `make report` lagi"
+    else:
+        if isinstance(body, dict) and body.get("schema") == SCHEMA:
+            return body
+        why = "dibuat oleh versi lain: jalankan `make report` lagi"
+    raise InputError(f"Berkas hasil {path} {why}.")
 
 
 def agree(bodies: dict[str, dict]) -> None:
-    """Refuse to join results, {notebook: content}, that differ in what COMMON names. Raises
-    InputError that says in what.
-    """
+    """Refuse to join results, {notebook: content}, that differ in what COMMON names."""
     for title, place in COMMON.items():
         notebooks: dict[str, list[str]] = {}  # {the value, as JSON: who has it}
         for name, body in bodies.items():

@@ -139,9 +139,7 @@ class Code:
         ]
 
     def _in_memory(self) -> dict[tuple, object]:
-        """{place: object} of what the modules consist of, and of what their own classes and dicts
-        consist of.
-        """
+        """{place: object} of what the modules, their own classes and their dicts consist of."""
         objects = {}
         for module in self._modules:
             for name in self._only.get(module) or vars(module):
@@ -166,9 +164,7 @@ class Code:
 
 @cache
 def _executed(text: str, only: tuple[str, ...] | None) -> str:
-    """The code of a text, or of the definitions `only` in it, without comments, docstrings and
-    layout: prose must not retrain anything.
-    """
+    """The code of a text, or of the definitions `only` in it: prose must not retrain anything."""
     tree = ast.parse(text)
     if only:
         tree.body = [node for node in tree.body if getattr(node, "name", None) in only]

@@ -84,9 +84,7 @@ def keep_freed_memory() -> None:
 
 
 def peak_memory_mb(device: "torch.device") -> float:
-    """Largest memory of this process so far: of the GPU if that is `device`, else resident (NaN on
-    Windows).
-    """
+    """Largest memory so far: the GPU's, or resident (NaN on Windows)."""
     if device.type == "cuda":
         import torch
 
@@ -100,9 +98,7 @@ def peak_memory_mb(device: "torch.device") -> float:
 
 
 def native_bfloat16(device: "torch.device") -> bool:
-    """Whether the processor or GPU multiplies bfloat16 itself; elsewhere it is emulated, and
-    slower. No on a Mac and where PyTorch is too old to tell.
-    """
+    """Whether the processor or GPU multiplies bfloat16 itself, as far as PyTorch can tell."""
     import torch
 
     if device.type == "cuda":
@@ -114,9 +110,7 @@ def native_bfloat16(device: "torch.device") -> bool:
 
 
 def pick_precision(name: str, device: "torch.device") -> str:
-    """PRECISION on this device: auto is "bfloat16" where that is native, else "float32". Raises
-    InputError where the device cannot train in bfloat16.
-    """
+    """PRECISION on this device; auto is bfloat16 where that is native. Raises InputError."""
     if name == "bfloat16" and device.type == "mps":
         raise InputError(
             "PRECISION=bfloat16 tidak tersedia pada GPU Apple: pakai PRECISION=float32."
@@ -132,9 +126,7 @@ def someone_watches() -> bool:
 
 
 def bar(total: int | None, description: str, unit: str = "batch", initial: int = 0) -> "tqdm":
-    """A tqdm bar in the terminal or JupyterLab. A headless notebook draws it on the terminal that
-    started it, never into the notebook's outputs.
-    """
+    """A tqdm bar where the person looks: a headless notebook's terminal, never its outputs."""
     from tqdm import tqdm
 
     options = {"total": total, "initial": initial, "desc": description, "unit": unit}

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from numbers import Real
 
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
@@ -75,25 +74,17 @@ class Settings:
 
 
 def parse(**given) -> Settings:
-    """Check settings given by the names of DEFAULTS; what is missing or empty has its default.
-    Raises InputError that names the setting and what it may be.
-    """
+    """Check settings by the names of DEFAULTS, whose values fill the gaps. Raises InputError."""
     checked = {}
     for name, default in DEFAULTS.items():
-        checked[name] = _text(given.get(name, default)) or default
+        checked[name] = str(given.get(name, default)).strip() or default
         if name in CHOICES:
             _check_choice(name.upper(), checked[name], CHOICES[name])
-    checked["seed"] = _whole_number("SEED", checked["seed"], 0, 2**31 - 1)
-    checked["size"] = int(checked["size"])
     seeds = checked["seeds"]
-    checked["seeds"] = None if seeds == "auto" else _whole_number("SEEDS", seeds, 1, 100)
+    checked["seeds"] = None if seeds == "auto" else to_number("SEEDS", seeds, (1, 100))
+    checked["seed"] = to_number("SEED", checked["seed"], (0, 2**31 - 1))
+    checked["size"] = int(checked["size"])
     return Settings(**checked)
-
-
-def _text(value) -> str:
-    """A given value as text: 3, "3", 3.0 and NumPy's 3 are '3'."""
-    whole = isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0
-    return str(int(value)) if whole else str(value).strip()
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -101,21 +92,30 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise InputError(f"{name}={value} tidak dikenal: pilih {', '.join(choices)}.")
 
 
-def _whole_number(name: str, text: str, least: int, most: int) -> int:
-    # int() would also take '1_000' and Arabic digits, which make and a shell do not mean
-    digits = text.isascii() and text.isdigit() and len(text) < 20
-    if not digits or not least <= int(text) <= most:
+def to_number(name: str, value, limits: tuple = (), whole: bool = True) -> int | float:
+    """A number as a cell, a shell or NumPy gives it; what float() takes beyond that, such as 1_000
+    and Arabic digits, is none. Raises InputError that names the limits, both included.
+    """
+    written = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+    try:
+        if isinstance(value, str) and not written.fullmatch(value):
+            raise ValueError
+        number = float(value)
+        if isinstance(value, bool) or (whole and not number.is_integer()):
+            raise ValueError
+        if limits and not limits[0] <= number <= limits[1]:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        kind = "bilangan bulat" if whole else "bilangan, dengan titik sebagai tanda desimal"
+        bounds = f" mulai dari {limits[0]} sampai {limits[1]}" if limits else ""
         raise InputError(
-            f"{name}={text[:40]} tidak dapat dipakai: "
-            f"berikan bilangan bulat mulai dari {least} sampai {most}."
-        )
-    return int(text)
+            f"{name}={str(value)[:40]} tidak dapat dipakai: nilainya harus {kind}{bounds}."
+        ) from None
+    return int(number) if whole else number
 
 
 def of_lab(**given) -> dict:
-    """The settings; in a JupyterLab that `make lab DATA=… SEED=…` opened, those typed there take
-    the place of defaults.
-    """
+    """The settings; what `make lab DATA=…` was given takes the place of defaults."""
     if not os.environ.get(LAB):
         return given
     typed = {}
@@ -147,10 +147,8 @@ def parse_repeat(repeat="auto") -> bool | None:
 
 
 def parse_jobs(n_jobs=1, cluster="") -> tuple[int, str]:
-    """Check N_JOBS (processes, at most one for each core) and CLUSTER ("" or "dask://host:port").
-    Raises InputError.
-    """
-    jobs, cluster = _whole_number("N_JOBS", _text(n_jobs or 1), 1, 1024), str(cluster).strip()
+    """Check N_JOBS (at most one a core) and CLUSTER ("" or "dask://host:port")."""
+    jobs, cluster = to_number("N_JOBS", n_jobs or 1, (1, 1024)), str(cluster).strip()
     if cluster and not re.fullmatch(r"dask://[^/:\s]+:\d+", cluster):
         raise InputError(f"CLUSTER={cluster} tidak dapat dipakai: tulis dask://host:port.")
     return jobs if cluster else min(jobs, cores()), cluster
@@ -164,31 +162,15 @@ def cores() -> int:
 def threads() -> int:
     """CXR_THREADS, or else every core. Raises InputError."""
     text = os.environ.get(files.THREADS, "").strip()
-    return _whole_number(files.THREADS, text, 1, 1024) if text else cores()
+    return to_number(files.THREADS, text, (1, 1024)) if text else cores()
 
 
 def to_plain(config) -> None:
-    """Turn the numbers of a frozen dataclass into Python's own: NumPy's 3 and "3" become 3. Raises
-    InputError that names the field which holds no number, or no whole one.
-    """
+    """Turn the numbers of a frozen dataclass into Python's own: NumPy's 3 and "3" become 3."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value is None and field.type in (int | None, float | None):
             continue
         if field.type in (int, int | None, float, float | None):
-            number = _number(field.name, value, field.type in (int, int | None))
+            number = to_number(field.name, value, whole=field.type in (int, int | None))
             object.__setattr__(config, field.name, number)
-
-
-def _number(name: str, value, whole: bool) -> int | float:
-    written = r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*"
-    try:
-        if isinstance(value, str) and not re.fullmatch(written, value, re.ASCII | re.IGNORECASE):
-            raise ValueError
-        number = float(value)
-        if isinstance(value, bool) or (whole and not number.is_integer()):
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        kind = "bilangan bulat" if whole else "bilangan, dengan titik sebagai tanda desimal"
-        raise InputError(f"{name}={value!r} tidak dapat dipakai: nilainya harus {kind}.") from None
-    return int(number) if whole else number

@@ -247,9 +247,7 @@ def _phantom(size: int, folder: Path, note: str) -> Source:
 
 
 def _own(path: Path, size: int) -> Source:
-    """A file that a person brings: ChestMNIST's fourteen columns or the name of a MedMNIST set give
-    it that set's class names, else its classes are its own.
-    """
+    """A person's file, with the class names of ChestMNIST, of another set, or its own."""
     shape, dtype = npz.headers(path)["train_labels"]
     flag = ""
     if shape[1:] == (len(INFO["chestmnist"]["label"]),):
