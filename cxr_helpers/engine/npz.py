@@ -1,9 +1,6 @@
-"""What is in an npz of MedMNIST's layout: is it whole, which labels, which rows, whose images.
-
-Such a file holds, for train, val and test, `{split}_images` (N, H, W) or (N, H, W, 3) uint8 and
-`{split}_labels`: (N, 1) class numbers, or (N, K) with one column 0/1 per finding (Yang et al.,
-"MedMNIST v2", Scientific Data 10:41, 2023). A file of one's own may also hold (N, H, W, 1), labels
-(N,), and names instead of numbers.
+"""What is in an npz of MedMNIST's layout: for train, val and test `{split}_images` (N, H, W[, 3])
+uint8 and `{split}_labels`, (N, 1) class numbers or (N, K) with a column 0/1 per finding (Yang et
+al., Scientific Data 10:41, 2023). One's own may also hold (N, H, W, 1), labels (N,), and names.
 """
 
 import os
@@ -25,10 +22,6 @@ from cxr_helpers.engine.settings import SIZES
 SPLITS = ("train", "val", "test")
 ARRAYS = tuple(f"{split}_{content}" for split in SPLITS for content in ("images", "labels"))
 FLAGS = tuple(flag for flag in INFO if not flag.endswith("3d"))
-COLLECT = (
-    " Kumpulkan citra Anda dalam satu .npz dengan susunan MedMNIST: numpy.savez(…, train_images=…, "
-    "train_labels=…, val_images=…, val_labels=…, test_images=…, test_labels=…)."
-)
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
 MANY_CLASSES = 100  # more different values are measurements, not classes
 LARGE = 512 * 2**20  # bytes of an array from which on its rows are kept
@@ -48,8 +41,9 @@ def one_line(path: Path) -> Iterator[None]:
     except DAMAGED as error:
         kind = ownfiles.kind(path)
         if kind:
-            advice = COLLECT if kind.startswith(ownfiles.PICTURES) else ""
-            raise InputError(f"Berkas {path} bukan npz: isinya {kind}.{advice}") from error
+            raise InputError(
+                f"Berkas {path} bukan npz: isinya {kind}. Berikan npz dengan susunan MedMNIST."
+            ) from error
         raise InputError(
             f"Berkas {path} rusak, terpotong, atau bukan npz tanpa pickle: "
             "hapus atau ganti dengan salinan yang utuh, lalu jalankan lagi."
@@ -139,11 +133,6 @@ def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]
         labels = {split: arrays[f"{split}_labels"] for split in SPLITS}
     width = (*labels["train"].shape[1:], 1)[0]
     if width > 1:
-        if not all(np.isin(columns, (0, 1)).all() for columns in labels.values()):
-            raise InputError(
-                f"Label di {path} berkolom {width}, "
-                "maka harus 0 atau 1 di setiap kolom: perbaiki berkasnya."
-            )
         names = tuple(map(str, range(width)))
         return names, True, {split: columns.astype(np.int64) for split, columns in labels.items()}
     flat = {split: column.reshape(-1) for split, column in labels.items()}
@@ -172,8 +161,7 @@ def is_large(shape: tuple[int, ...]) -> bool:
 
 def rows(path: Path, name: str, wanted: np.ndarray, folder: Path | None = None) -> np.ndarray:
     """The rows `wanted` (ascending) of the array `name` of an npz: read in pieces once, kept in
-    `folder` (default: beside the data), mapped from there afterwards; in memory where it cannot be
-    written. Raises what numpy and zipfile raise for a damaged file.
+    `folder` (default: beside the data), mapped from there afterwards. Raises as np.load does.
     """
     state = path.stat()
     version = state.st_size, state.st_mtime_ns
@@ -210,10 +198,9 @@ def read_patients() -> dict[str, dict[str, np.ndarray]]:
     """{split: {"rows", "patients", "labels"}}, each (n,) int64, of the 3,293 ChestMNIST images
     whose only label is cardiomegaly (0) or pneumothorax (1), in the order of the rows.
 
-    rows: the image's place in that split of chestmnist.npz; patients: the number that NIH
-    ChestX-ray14 (Wang et al. 2017) writes before `_` in an image's file name. Derived from the
-    split lists of the CheXNet reproduction arnoweng/CheXNet, whose rows are ChestMNIST's; lists and
-    file were never published as one, so they are compared before they are used (patients_of).
+    rows: the image's place in that split of chestmnist.npz; patients: their numbers in NIH
+    ChestX-ray14 (Wang et al. 2017). Derived from the split lists of arnoweng/CheXNet, whose rows
+    are ChestMNIST's; never published as one, they are compared before they are used (patients_of).
     """
     table = pd.read_csv(PATIENTS, names=["split", "rows", "patients", "labels"], header=0)
     columns = ("rows", "patients", "labels")

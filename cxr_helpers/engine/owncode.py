@@ -1,11 +1,10 @@
 """A student's own code as text: what is trained is made from the text that is part of the run's
 key, and from nothing else.
 
-A class or function of a notebook cannot be identified by itself: its source misses a global that
-has changed, and a digest of the object changes when its cell runs again. So the text is collected
-that the person executed: each part as it stands in the call, and every definition that it rests on,
-from the cell (or the file of `load`) that defined it. That text is a small program. Every training
-executes it anew in an empty namespace, so a seed never finds what another has left behind.
+A class cannot be identified by itself: its source misses a global that has changed. So the text is
+collected that the person executed: each part as it stands in the call, and every definition that it
+rests on, from the cell (or the file of `load`) that made it. That text is a small program. Every
+training executes it anew in an empty namespace, so no seed finds what another has left behind.
 """
 
 import ast
@@ -21,7 +20,6 @@ import traceback
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -61,12 +59,11 @@ def load(path: str | Path) -> Own:
 
 def read(name: str, source: str) -> Own:
     """What the text of a file defines."""
-    found = _execute(source, f"<{name} {next(_numbers)}>")
-    return Own(
-        **{key: value for key, value in found.items() if not key.startswith("__")},
-        name_=name,
-        text_=source,
-    )
+    own = Own(name_=name, text_=source)
+    for key, value in _execute(source, f"<{name} {next(_numbers)}>").items():
+        if not key.startswith("__"):
+            setattr(own, key, value)
+    return own
 
 
 def _execute(source: str, filename: str) -> dict:
@@ -87,16 +84,17 @@ def explained() -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        files = [frame.filename for frame in frames]
-        own = [i for i, f in enumerate(files) if f.startswith("<") and f in linecache.cache]
-        where = f" pada baris “{frames[own[-1]].line}”" if own else ""
+        own = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename.startswith("<") and frame.filename in linecache.cache
+        ]
+        where = f" pada baris “{own[-1].line}”" if own else ""
         reason = (str(error).splitlines() or [""])[0][:200]
         memory = isinstance(error, MemoryError) or "memory" in reason
         advice = ": kecilkan batch_size atau resize" if memory else ""
         said = InputError(f"Kode Anda gagal{where}: {type(error).__name__}: {reason}{advice}.")
-        way = traceback.format_list(frames[own[0] if own else 0 :])
-        said.details = "".join(way + traceback.format_exception_only(error))
+        said.details = "".join(traceback.format_exception(error))
         raise said from None
 
 
@@ -163,12 +161,11 @@ def _arguments(text: str, frame: types.FrameType, parts: dict) -> dict[str, str]
         _, line, _, column = list(frame.f_code.co_positions())[frame.f_lasti // 2]
         # two calls may share a line, but never their end
         here = [call for call in here if (call.end_lineno, call.end_col_offset) == (line, column)]
-    calls = here or calls
-    if len(calls) != 1:
+    if len(here) != 1:
         return {}
     return {
         word.arg: textwrap.dedent(ast.get_source_segment(text, word.value))
-        for word in calls[0].keywords
+        for word in here[0].keywords
         if word.arg in parts
     }
 
@@ -198,42 +195,21 @@ def _globals_of(source: str) -> set[str]:
     return of(symtable.symtable(source, "kode", "exec"))
 
 
-@dataclass(frozen=True)
-class Statement:
-    """A statement: decorators included, names it binds, names whose value it changes."""
+class Statement(ast.NodeVisitor):
+    """A statement of an executed text, the names it binds, and those whose value it changes."""
 
-    node: ast.stmt
-    source: str
-    binds: set[str]
-    changes: set[str]
+    def __init__(self, text: str, node: ast.stmt):
+        self.node, self.binds, self.changes = node, set(), set()
+        above = getattr(node, "decorator_list", [])
+        lines = [f"@{ast.get_source_segment(text, decorator)}" for decorator in above]
+        self.source = "\n".join([*lines, ast.get_source_segment(text, node)])
+        self.visit(node)
 
     def keeps(self, name: str) -> bool:
         """Whether what a bound name was before matters: to x = x + 1, in an if, in a try."""
         if isinstance(self.node, DEFINITIONS):
             return False
         return isinstance(self.node, (ast.If, ast.Try)) or name in _globals_of(self.source)
-
-
-@cache
-def _statements(text: str) -> list[Statement]:
-    """The outermost statements of a text."""
-    statements = []
-    for node in _tree(text).body:
-        above = getattr(node, "decorator_list", [])
-        lines = [f"@{ast.get_source_segment(text, decorator)}" for decorator in above]
-        lines.append(ast.get_source_segment(text, node))
-        effects = _Effects()
-        effects.visit(node)
-        statements.append(Statement(node, "\n".join(lines), effects.binds, effects.changes))
-    return statements
-
-
-class _Effects(ast.NodeVisitor):
-    """What a statement does to names, its blocks included but no functions and classes in it."""
-
-    def __init__(self):
-        self.binds: set[str] = set()
-        self.changes: set[str] = set()
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self.binds.add(node.name)
@@ -276,6 +252,12 @@ class _Effects(ast.NodeVisitor):
             self.changes.add(target.id)
 
 
+@cache
+def _statements(text: str) -> list[Statement]:
+    """The outermost statements of a text."""
+    return [Statement(text, node) for node in _tree(text).body]
+
+
 class _Collector:
     """Gathers the statements that a program needs, each after those that it rests on. frame: where
     the call stands; texts: what was executed, oldest first.
@@ -285,7 +267,12 @@ class _Collector:
         self.globals, self.texts = frame.f_globals, texts
         names = frame.f_locals.items()
         self.locals = {name: value for name, value in names if self.globals.get(name) is not value}
-        self.running = list(_running(frame, texts[-1]))
+        self.running = []  # the cells or files that are being executed now, and the line
+        for outer, line in traceback.walk_stack(frame):
+            # no function, nor what runs the kernel
+            if not outer.f_code.co_flags & inspect.CO_NEWLOCALS and outer.f_globals is self.globals:
+                text = "".join(linecache.getlines(outer.f_code.co_filename))
+                self.running.append(((text or texts[-1]).strip("\n"), line))  # under %%time: none
         self.imports: list[str] = []
         self.statements: list[str] = []
         self._collected: dict[str, object] = {}
@@ -389,17 +376,6 @@ class _Collector:
         )
 
 
-def _running(frame: types.FrameType, last: str) -> Iterator[tuple[str, int]]:
-    """The cells or files that are being executed now, as (text, line)."""
-    shell = frame.f_globals
-    while frame is not None:
-        # no function, nor what runs the kernel
-        if not frame.f_code.co_flags & inspect.CO_NEWLOCALS and frame.f_globals is shell:
-            text = "".join(linecache.getlines(frame.f_code.co_filename))
-            yield (text or last).strip("\n"), frame.f_lineno  # no text: under %%time
-        frame = frame.f_back
-
-
 def _is_plain(value: object) -> bool:
     """Whether Python's own notation gives back the value: of numbers, words, lists of them, …"""
     try:
@@ -421,7 +397,7 @@ def _importable(value: object) -> bool:
 
 def _check_imports(source: str) -> None:
     """Refuse a text that imports a file of one's own, inside its functions too."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_tree(source)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 _check_installed(alias.name)

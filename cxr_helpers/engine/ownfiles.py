@@ -6,6 +6,7 @@ Training programs wrap a state dict ({"state_dict": …, "optimizer": …}) and 
 names its own. Only tensors are read (weights_only=True): a file that would run code is refused.
 """
 
+import itertools
 import os
 import re
 import warnings
@@ -31,7 +32,6 @@ MARKS = (
     (0, b"\x1f\x8b", "berkas gzip"),
 )
 WEB_PAGE = "halaman web, bukan berkas yang dimaksud: unduh lagi dari tautan berkasnya"
-PICTURES = ("gambar", "citra")
 # of checkpoints, as people name them; any other file is tried as well
 ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
 DEEPEST = 8  # dicts and lists within each other
@@ -58,11 +58,8 @@ def kind(path: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network found in a file.
-
-    state: its tensors by its own names, those of floating point as float32; below: the wrapper and
-    prefix they stood under, "" if none; unused: names beside them, in the same state dict, for
-    which the network has no place.
+    """A network found in a file: its tensors by its own names, as float32; the wrapper and prefix
+    they stood under, or ""; names beside them for which the network has no place.
     """
 
     state: dict[str, Tensor]
@@ -74,8 +71,7 @@ def read_checkpoint(path: Path, network: nn.Module) -> Checkpoint:
     """The tensors in `path` that bear the names of `network`'s, whatever wraps and precedes them.
 
     Read are .safetensors and what torch.save wrote, by content, not by ending. Shapes are not
-    compared here (weights.fit_state). Raises InputError with one line: no such file, not a whole
-    and safe file of tensors, two networks that fit, a value that is no number.
+    compared here (weights.fit_state). Raises InputError.
     """
     state_dicts = dict(_state_dicts(_load(path)))
     if not state_dicts:
@@ -124,8 +120,6 @@ def _load(path: Path) -> object:
 def _why_unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"berkas tidak dapat dibaca ({error.strerror}): periksa izin bacanya."
-    if path.stat().st_size == 0:
-        return "berkasnya kosong: unduh atau simpan ulang."
     name = kind(path)
     if name:
         return f"isinya {name}. Berikan berkas bobot (.pth, .safetensors)."
@@ -154,30 +148,22 @@ def _state_dicts(value: object, place: str = "") -> Iterator[tuple[str, dict[str
 
 
 def _find(path: Path, state_dicts: dict, needed: list[str]) -> tuple[str, str]:
-    """The state dict, and the beginning of its names, behind which the most names of `needed`
-    stand, if that is at least half; else the first state dict and "".
-
-    Refuses two networks of which nothing says which is meant (student and teacher, weights and
-    their moving average).
+    """The state dict, and the beginning of its names, behind which most names of `needed` stand, at
+    least half, else the first one and "". Refuses two that differ (student and teacher, say).
     """
-    names, count = set(needed), Counter()
+    count = Counter()
     for place, tensors in state_dicts.items():
-        for name in tensors:
-            parts = name.split(".")
-            for i in range(len(parts)):
-                if ".".join(parts[i:]) in names:
-                    count[place, "".join(f"{part}." for part in parts[:i])] += 1
+        for name, own_name in itertools.product(tensors, needed):
+            if f".{name}".endswith(f".{own_name}"):
+                count[place, name.removesuffix(own_name)] += 1
     most = max(count.values(), default=0)
     if most < len(needed) / 2:
         return next(iter(state_dicts)), ""
     fitting = [candidate for candidate in count if count[candidate] == most]
     best, *others = sorted(fitting, key=lambda candidate: len("".join(candidate)))
-    for other in others:
-        pairs = [
-            [state_dicts[place].get(f"{prefix}{name}") for place, prefix in (best, other)]
-            for name in needed
-        ]
-        if any(a is not None and b is not None and not torch.equal(a, b) for a, b in pairs):
+    for other, name in itertools.product(others, needed):
+        first, second = (state_dicts[place].get(prefix + name) for place, prefix in (best, other))
+        if first is not None and second is not None and not torch.equal(first, second):
             places = ["".join(pair).rstrip(".") or "lapisan teratas" for pair in (best, other)]
             raise InputError(
                 f"WEIGHTS={path}: memuat dua jaringan yang berbeda isinya, "
@@ -190,18 +176,12 @@ def _find(path: Path, state_dicts: dict, needed: list[str]) -> tuple[str, str]:
 def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
     """Refuse what no network that was trained well holds."""
     dense = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
-    if not dense or not tensor.is_floating_point():
+    sound = dense and tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
+    if not sound or (name.endswith("running_var") and (tensor < 0).any()):
         raise InputError(
-            f"WEIGHTS={path}: {name} ({str(tensor.dtype).removeprefix('torch.')}) bukan bobot "
-            "berupa bilangan pecahan. Simpan ulang jaringan aslinya, sebelum dikuantisasi atau "
-            "diubah, dengan torch.save(model.state_dict(), …)."
-        )
-    negative = name.endswith("running_var") and (tensor < 0).any()
-    if negative or not torch.isfinite(tensor).all():
-        raise InputError(
-            f"WEIGHTS={path}: {name} memuat nilai yang bukan bilangan terhingga (NaN, tak hingga, "
-            "atau varians negatif). Pelatihan yang menyimpannya telah gagal: pakai berkas dari "
-            "epoch sebelumnya."
+            f"WEIGHTS={path}: {name} ({str(tensor.dtype).removeprefix('torch.')}) memuat nilai "
+            "yang bukan bilangan pecahan terhingga (bilangan bulat, NaN, tak hingga, atau varians "
+            "negatif). Simpan ulang jaringan aslinya, dari epoch sebelum pelatihannya gagal."
         )
 
 
@@ -222,14 +202,12 @@ def read_picture(path: str | Path) -> np.ndarray:
                 return _grey(ImageOps.exif_transpose(image))
     except InputError:
         raise
-    except FileNotFoundError:
-        why = "tidak ditemukan: periksa letak dan ejaannya"
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        why = "tidak ditemukan atau tidak boleh dibaca: periksa letak dan ejaannya"
     except UnidentifiedImageError:
         why = "bukan PNG, JPEG, atau DICOM: simpan citranya dalam salah satu bentuk itu"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         why = "terlalu besar: perkecil dahulu hingga paling banyak 9000×9000 piksel"
-    except (PermissionError, IsADirectoryError):
-        why = "tidak dapat dibaca: periksa letak dan izin bacanya"
     except (OSError, SyntaxError, ValueError, EOFError):
         why = "terpotong atau rusak: ambil atau simpan lagi citranya"
     raise InputError(f"Berkas {path} {why}.")
@@ -237,18 +215,14 @@ def read_picture(path: str | Path) -> np.ndarray:
 
 def _grey(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):  # 16 or 32 bits, whole or not
-        return _eight_bits(np.asarray(image, np.float64))
+        values = np.nan_to_num(np.asarray(image, np.float64), posinf=0.0).clip(min=0)
+        # by the bits in use, so that 12 bits in a 16-bit file are not taken for darkness
+        bits = max(8, int(np.ceil(np.log2(values.max() + 1))))
+        return (values / (2**bits - 1) * 255).round().astype(np.uint8)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
     return np.array(image.convert("RGB").convert("L"))
-
-
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Deep greys as uint8, by the bits in use: 12 bits of 16 are no darkness."""
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
-    bits = max(8, int(np.ceil(np.log2(values.max() + 1))))
-    return (values / (2**bits - 1) * 255).round().astype(np.uint8)
 
 
 def _dicom(path: Path) -> np.ndarray:

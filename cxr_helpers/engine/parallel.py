@@ -45,26 +45,20 @@ def train(
     done: Callable[[int], None] = lambda n: None,
 ) -> list[Run]:
     """The run of each training, in order: read from the store, or trained by n_jobs processes, or
-    by the workers of the dask cluster "dask://host:port".
+    by the workers of the dask cluster "dask://host:port". Raises InputError.
 
-    given: what `make` and `trainer` are called with, the device last. `done(n)` is told whenever n
-    more runs have come in. Raises InputError from a training, when a process dies (too little
-    memory), or when the cluster does not answer or has another version of the code.
+    given: what `make` and `trainer` are called with, the device last. done(n): n more are there.
     """
     with sharing(n_jobs, given[0][-1], cluster):
-        tasks = [make(*arguments) for arguments in given]
+        tasks, missing, trained = [make(*arguments) for arguments in given], {}, []
         if n_jobs > 1 or cluster:
             missing = {task.key: task for task in tasks if not task.finished}
-            for task in tasks:
-                if task.finished:
-                    done(1)
-            if missing:
-                _fetch(missing, make, trainer, n_jobs, cluster, done)
-            return [runs.get(task, trainer) for task in tasks]
-        trained = []
+        if missing:
+            _fetch(missing, make, trainer, n_jobs, cluster, done)
         for task in tasks:
             trained.append(runs.get(task, trainer))
-            done(1)
+            if task.key not in missing:
+                done(1)
         return trained
 
 
@@ -133,8 +127,24 @@ def _backend(n_jobs: int, cluster: str, shared: list):
         with joblib.parallel_config(backend="loky", n_jobs=n_jobs, **worker):
             yield
         return
-    with _client(cluster) as client:
+    try:
+        from distributed import Client
         from joblib._dask import DaskDistributedBackend
+
+        address = cluster.replace("dask://", "tcp://")
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except ImportError:
+        raise InputError(
+            "CLUSTER memerlukan paket distributed: jalankan `make setup`, lalu ulangi."
+        ) from None
+    except (OSError, ValueError):
+        raise InputError(
+            f"CLUSTER={cluster}: penjadwal dask tidak menjawab. "
+            "Periksa alamatnya, dan jalankan dask-scheduler di sana."
+        ) from None
+    with client:
+        if not client.ncores():
+            raise InputError(f"CLUSTER={cluster}: tidak ada pekerja. Jalankan dask-worker di sana.")
 
         class Backend(DaskDistributedBackend):
             def effective_n_jobs(self, n_jobs: int) -> int:
@@ -143,24 +153,3 @@ def _backend(n_jobs: int, cluster: str, shared: list):
 
         with joblib.parallel_config(backend=Backend(client=client, scatter=shared), n_jobs=-1):
             yield
-
-
-def _client(cluster: str):
-    """Connected to a dask scheduler that has workers. Raises InputError."""
-    try:
-        from distributed import Client
-
-        address = cluster.replace("dask://", "tcp://")
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except ImportError:
-        why = "paket distributed belum terpasang. Jalankan `make setup`, lalu ulangi"
-    except (OSError, ValueError):
-        why = (
-            "penjadwal dask tidak menjawab. Periksa alamatnya, dan jalankan dask-scheduler di sana"
-        )
-    else:
-        if client.ncores():
-            return client
-        client.close()
-        why = "tidak ada pekerja. Jalankan dask-worker yang terhubung ke penjadwal itu"
-    raise InputError(f"CLUSTER={cluster}: {why}.")

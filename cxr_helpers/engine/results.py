@@ -129,16 +129,15 @@ def read(name: str, build: Path | str = "build") -> dict:
 def agree(bodies: dict[str, dict]) -> None:
     """Refuse to join results, {notebook: content}, that differ in what COMMON names."""
     for title, place in COMMON.items():
-        notebooks: dict[str, list[str]] = {}  # {the value, as JSON: who has it}
+        values = {}
         for name, body in bodies.items():
             value = body.get("provenance", {})
             for key in place:
                 value = value.get(key, {})
             if value != {}:
-                text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-                notebooks.setdefault(text, []).append(name)
-        if len(notebooks) > 1:
-            shown = "; ".join(f"{', '.join(names)}: {text}" for text, names in notebooks.items())
+                values[name] = json.dumps(value, sort_keys=True, ensure_ascii=False)
+        if len(set(values.values())) > 1:
+            shown = "; ".join(f"{name}: {value}" for name, value in values.items())
             raise InputError(
                 f"Hasil yang akan digabungkan berbeda pada {title} ({shown}): "
                 "hapus dengan `make clean`, lalu jalankan `make report` "

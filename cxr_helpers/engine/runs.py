@@ -30,7 +30,7 @@ from torch import Tensor
 from cxr_helpers.engine import files, owncode
 from cxr_helpers.engine.errors import InputError
 
-DIGEST_BYTES = 32
+CHECKPOINT = "checkpoint.pt"  # of a training that has not ended
 # A finished run without its weights; code.py where it holds code of one's own, info.json last.
 FILES = ("config.json", "code.py", "history.csv", "predictions.npz", "info.json")
 
@@ -69,9 +69,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training leaves: a row an epoch, the logits and info of Run, "test…" and "extra…"
-    among the logits, and the state dicts "best" and "last".
-    """
+    """What a training leaves: as in Run, all logits, and the state dicts "best" and "last"."""
 
     history: list[dict[str, float]]
     logits: dict[str, Tensor]
@@ -105,8 +103,8 @@ class Run:
             return ""
 
     def open_test(self) -> dict[str, np.ndarray]:
-        """The logits of the test split, once every choice has been made: "best", "last" (N,),
-        "epochs" (epochs, N) where weights are kept, "extra_best", "extra_last" of extra images.
+        """The logits of the test split, to be opened once every choice has been made: "best",
+        "last", and as they were kept "epochs", "extra_best", "extra_last".
         """
         names = {"test": "epochs", "test_best": "best", "test_last": "last"}
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
@@ -119,10 +117,8 @@ class Run:
 
 
 class Code:
-    """The code that decides a run's numbers, as it was when it was imported.
-
-    modules: whose text is part of a run's identity; only: of these modules, no more than the named
-    definitions.
+    """The code that decides a run's numbers, as it was when it was imported: of `modules`, and of
+    those in `only` no more than the named definitions.
     """
 
     def __init__(self, modules: tuple[types.ModuleType, ...], only: dict | None = None):
@@ -180,38 +176,28 @@ def _say(line: str) -> None:
 
 
 def save_checkpoint(folder: Path, epoch: int, state: dict) -> None:
-    """Write the state after so many epochs and keep it and the one before; a full disk is said."""
+    """Write the state after so many epochs in place of the one before; a full disk is said."""
     stream = io.BytesIO()
     torch.save(state, stream)
-    content = stream.getvalue()
-    content += hashlib.sha256(content).digest()
     try:
-        files.write(folder / f"checkpoint-{epoch:04d}.pt", content)
+        files.write(folder / CHECKPOINT, stream.getvalue())
     except OSError as error:
         _say(
             f"Titik simpan epoch {epoch} tidak dapat ditulis ({error.strerror}): "
             "pelatihan tetap berjalan tanpa titik itu."
         )
-        return
-    kept = [f"checkpoint-{n:04d}.pt" for n in (epoch - 1, epoch)]
-    for path in folder.glob("checkpoint-*.pt"):
-        if path.name not in kept:
-            path.unlink()
 
 
 def load_checkpoint(folder: Path) -> dict | None:
-    """The newest whole checkpoint, or None. A damaged one is said and deleted."""
-    for path in sorted(folder.glob("checkpoint-*.pt"), reverse=True):
-        content = path.read_bytes()
-        body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-        if hashlib.sha256(body).digest() == digest:
-            return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        _say(
-            f"Titik simpan {path.name} rusak dan tidak dipakai: "
-            "pelatihan dilanjutkan dari titik simpan sebelumnya."
-        )
-        path.unlink()
-    return None
+    """The state of the last checkpoint, or None. A damaged one is said."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch's own errors have no common kind
+        _say(f"Titik simpan {path} rusak: pelatihan dimulai dari awal.")
+        return None
 
 
 def _save(folder: Path, outcome: Outcome, keep_weights: bool) -> None:
@@ -224,8 +210,7 @@ def _save(folder: Path, outcome: Outcome, keep_weights: bool) -> None:
         files.write(folder / f"{which}.safetensors", save(state))
     # last: its presence says that the run is whole
     files.write(folder / "info.json", json.dumps(outcome.info, indent=1).encode())
-    for checkpoint in folder.glob("checkpoint-*.pt"):
-        checkpoint.unlink()
+    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _read(key: str, folder: Path, config: object) -> Run | None:

@@ -6,10 +6,12 @@ torch and tqdm are imported where they are needed, so that `begin_worker` is in 
 import ctypes
 import os
 import platform
+import re
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_helpers.engine import files
@@ -21,14 +23,11 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3) of the GNU C library
-LARGE = 32 * 2**20  # bytes: the most that every glibc accepts, and more than any tensor of a batch
-NEVER = 2**31 - 1
+LARGE, NEVER = 32 * 2**20, 2**31 - 1  # bytes: more than any tensor of a batch, more than there are
 
 
 def begin_worker() -> None:
-    """What a worker process does first: leave Ctrl-C, which reaches every process of a terminal, to
-    the asking process, and end within a second or two when that process is gone.
-    """
+    """Leave Ctrl-C to the process that asked, and end soon after that process is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asking = os.getppid()
 
@@ -44,8 +43,7 @@ def processor() -> str:
     """The processor's name as the system gives it, with the number of cores that may be used."""
     name = platform.processor() or platform.machine()
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            models = [line.split(":", 1)[1].strip() for line in lines if line[:10] == "model name"]
+        models = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text("utf-8"))
     except OSError:
         models = []
     return f"{models[0] if models else name}, {cores()} core"
@@ -53,8 +51,7 @@ def processor() -> str:
 
 def prepare(n_threads: int | None = None) -> None:
     """What every process that trains does first: fix the number of threads, and so the order of
-    sums (default: CXR_THREADS, else every core), and ask torch for its deterministic algorithms; on
-    CUDA it warns where there is none. Raises InputError where CXR_THREADS is no number of threads.
+    sums (default: CXR_THREADS, else every core), and ask for deterministic algorithms.
     """
     import torch
 

@@ -11,17 +11,6 @@ from dataclasses import dataclass
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 
-DEFAULTS = {
-    "data": "auto",
-    "weights": "auto",
-    "preset": "auto",
-    "seed": "0",
-    "device": "auto",
-    "size": "28",
-    "classes": "auto",
-    "precision": "auto",
-    "seeds": "auto",
-}
 LAB = "CXR_LAB"  # set by `make lab`
 OWN_SEEDS = 1000  # the first seed that a student's number gives
 SIZES = (28, 64, 128, 224)  # pixels along a side, of MedMNIST and MedMNIST+
@@ -71,6 +60,10 @@ class Settings:
     classes: str
     precision: str
     seeds: int | None
+
+
+DEFAULTS = {field.name: "auto" for field in dataclasses.fields(Settings)}
+DEFAULTS |= {"seed": "0", "size": "28"}
 
 
 def parse(**given) -> Settings:
@@ -130,9 +123,7 @@ def of_lab(**given) -> dict:
 
 
 def seed_of(nim: str) -> int:
-    """The training seed of a student's number, 1000 … 1000999, or 0 without one: forty reports
-    differ, a copied one shows, and none shares its seeds with the reference study.
-    """
+    """The seed of a student's number, 1000 … 1000999, so that no two reports agree; else 0."""
     number = re.sub(r"\s+", "", nim).upper()
     if not number:
         return 0

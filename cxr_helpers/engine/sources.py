@@ -7,7 +7,6 @@ import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import pooch
@@ -21,6 +20,7 @@ from cxr_helpers.engine.runtime import bar
 from cxr_helpers.engine.settings import SIZES
 
 CHUNK = 1 << 18  # bytes asked for at a time
+PLAIN = {"Accept-Encoding": "identity"}
 CONNECT_LIMIT = 4.0  # seconds, for each address of a host in turn
 TIMEOUT = 10.0  # seconds that a server may be silent
 AUTO_TIMEOUT = 7.0  # the same where something else is at hand (`auto`)
@@ -73,11 +73,10 @@ def recognise(remote: Remote, candidates: Iterable[Path]) -> Path | None:
 
 
 def fetch(remote: Remote, path: Path, timeout: float = TIMEOUT, retries: int = 2) -> Path:
-    """Make sure that `path` exists, downloading `remote` if it does not. Returns path.
+    """Make sure that `path` exists, downloading `remote` if it does not; several processes may ask.
 
-    timeout: seconds that the server may be silent. retries: further attempts, 1, 2, … s apart. A
-    file that is already there is never opened, checked or replaced; nothing stands there before its
-    digest is right. Several processes may ask at once. Raises DownloadError.
+    timeout: seconds that the server may be silent. A file that is already there is never opened or
+    replaced; nothing stands there before its digest is right. Raises DownloadError.
     """
     path = Path(path)
     if path.exists():
@@ -98,8 +97,12 @@ def fetch(remote: Remote, path: Path, timeout: float = TIMEOUT, retries: int = 2
                 return path
             shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process left
             try:
-                download = partial(_download, timeout, path.name)
-                whole = Path(store.fetch(path.name, downloader=download))
+                with bar(
+                    1, f"Mengunduh {path.name}", unit="B"
+                ) as progress:  # pooch sets the length
+                    limits = (min(CONNECT_LIMIT, timeout), timeout)
+                    download = pooch.HTTPDownloader(progress, CHUNK, timeout=limits, headers=PLAIN)
+                    whole = Path(store.fetch(path.name, downloader=download))
                 if recognise(remote, [whole]) is None:
                     raise ValueError("only the first digits are known, and they differ")
                 os.replace(whole, path)
@@ -110,23 +113,11 @@ def fetch(remote: Remote, path: Path, timeout: float = TIMEOUT, retries: int = 2
     return path
 
 
-def _download(timeout: float, name: str, url: str, output_file: str, store: pooch.Pooch) -> None:
-    """pooch's own downloader, with time-outs and our progress bar, which it tells the length."""
-    headers = {"Accept-Encoding": "identity"}
-    limits = (min(CONNECT_LIMIT, timeout), timeout)
-    with bar(1, f"Mengunduh {name}", unit="B") as progress:
-        downloader = pooch.HTTPDownloader(progress, CHUNK, timeout=limits, headers=headers)
-        downloader(url, output_file, store)
-
-
 @dataclass(frozen=True)
 class Source:
-    """A file that data.load can read, and how it was chosen.
-
-    kind: "chestmnist", "phantom", "medmnist" or "file"; flag: the medmnist data set whose layout
-    and class names the file has, "" where it has classes of its own; size: pixels along a side;
-    title and note: Indonesian, for the cover; truth: the phantom's ground truth (analysis only);
-    names, columns: of an own file the class names, and whether each has a column 0/1.
+    """A file that data.load can read: kind "chestmnist", "phantom", "medmnist" or "file"; flag: the
+    medmnist set whose layout and class names it has, "" for classes of its own, which have names
+    and perhaps columns 0/1; title and note: Indonesian; truth: the phantom's, for analysis only.
     """
 
     kind: str
@@ -220,11 +211,7 @@ def _official(
     """A published set: as it lies in `folder`, under its own name or any other, or fetched."""
     remote, path = remote or published(flag, size), place(flag, size, folder)
     if not path.exists():
-        archives = [
-            other
-            for other in sorted(folder.glob("*"))
-            if other.suffix.lower() == ".npz" and not other.name.startswith((".", "phantom-"))
-        ]
+        archives = [other for other in sorted(folder.glob("*")) if other.suffix.lower() == ".npz"]
         path = recognise(remote, archives) or fetch(remote, path, timeout, retries)
     note = "Berkas resmi MedMNIST; MD5-nya cocok dengan yang diterbitkan."
     if digest(path, "md5") != remote.digest:
