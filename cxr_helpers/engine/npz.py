@@ -123,11 +123,9 @@ def _why_not(split: str, shapes: dict, flag: str, size: int) -> str:
 
 
 def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]]:
-    """(class names, whether there is a column a class, {split: (N,) int64 places in the names, or
-    (N, K) 0/1}) of a file with classes of its own.
-
-    Words stand for themselves, numbers and columns are their own names; all in ascending order.
-    Raises InputError where the labels are no classes, and np.load's errors for a damaged file.
+    """(class names in ascending order, whether there is a column a class, {split: (N,) int64 places
+    in the names, or (N, K) columns}) of a file with classes of its own. Raises InputError where the
+    labels are no classes, and np.load's errors for a damaged file.
     """
     with np.load(path, allow_pickle=False) as arrays:
         labels = {split: arrays[f"{split}_labels"] for split in SPLITS}

@@ -127,10 +127,7 @@ def program(parts: dict[str, object], frame: types.FrameType) -> str:
         source = written.get(name) or getattr(value, "__name__", "<lambda>")
         another = source.isidentifier() and namespace.get(source) is not value
         if source == "<lambda>" or another:
-            raise Unknown(
-                f"teks untuk {name} tidak ditemukan pada panggilannya; "
-                f"tuliskan {name}=… langsung di sana"
-            )
+            raise Unknown(f"teks {name} tidak ditemukan; tuliskan {name}=… pada panggilannya")
         collector.need(source, in_call=True)
         lines.append(f"    {name!r}: {source},\n")
     imports = "\n".join(sorted(set(collector.imports)))
@@ -182,17 +179,16 @@ def _tree(text: str) -> ast.Module:
 @cache
 def _globals_of(source: str) -> set[str]:
     """Names that a piece of code takes from around it, also inside its functions and classes."""
-
-    def of(table: symtable.SymbolTable) -> set[str]:
+    names, tables = set(), [symtable.symtable(source, "kode", "exec")]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
         top = table.get_type() == "module"
-        own = {
-            symbol.get_name()
-            for symbol in table.get_symbols()
-            if symbol.is_referenced() and (symbol.is_global() or (top and not symbol.is_imported()))
-        }
-        return own.union(*map(of, table.get_children()))
-
-    return of(symtable.symtable(source, "kode", "exec"))
+        for symbol in table.get_symbols():
+            own = top and not symbol.is_imported()
+            if symbol.is_referenced() and (own or symbol.is_global()):
+                names.add(symbol.get_name())
+    return names
 
 
 class Statement(ast.NodeVisitor):
@@ -291,9 +287,7 @@ class _Collector:
                 self._collected[name] = value
                 self._define(name, value, local)
             elif self._collected[name] is not value:
-                raise Unknown(
-                    f"{name} berarti lain di dalam fungsi yang memanggil; beri nama yang berbeda"
-                )
+                raise Unknown(f"{name} berarti lain di dalam fungsi itu; beri nama yang berbeda")
 
     def _define(self, name: str, value: object, local: bool) -> None:
         if _is_plain(value):
@@ -317,30 +311,22 @@ class _Collector:
         self.imports.append(line if line.split()[-1] == name else f"{line} as {name}")
 
     def _from_text(self, name: str, value: object, local: bool) -> None:
-        """Collect the statements that gave a name its value.
-
-        The text of a statement that is still being executed, such as a loop over networks, does not
-        say which value it is now, and a name in a function has no text of its own: there a class or
-        function is taken by its own name.
+        """Collect the statements that gave a name its value. One that is still being executed, such
+        as a loop over networks, does not say which value it is now, and a name in a function has no
+        text: there a class or function is taken by its own name.
         """
         own_name = getattr(value, "__name__", name) if isinstance(value, DEFINED) else name
         here = getattr(value, "__module__", None) == self.globals.get("__name__")
         another = here and own_name not in (name, "<lambda>")
         if another and self.globals.get(own_name) is not value:
-            raise Unknown(
-                f"{own_name} sudah didefinisikan ulang sejak {name} dibuat; "
-                f"jalankan lagi sel yang membuat {name}"
-            )
+            raise Unknown(f"{own_name} didefinisikan ulang; jalankan lagi sel yang membuat {name}")
         sources, moving = ([], True) if local else self._sources_of(name)
         if moving and another:
             self.need(own_name)
             self.statements.append(f"{name} = {own_name}")
             return
         if moving:
-            raise Unknown(
-                f"nilai {name} berganti di dalam fungsi atau perulangan; "
-                "tuliskan nilainya langsung pada panggilannya"
-            )
+            raise Unknown(f"nilai {name} berganti di fungsi atau perulangan; tuliskan nilainya")
         if not sources:
             raise Unknown(f"teks yang mendefinisikan {name} tidak ditemukan")
         for source in sources:
@@ -413,7 +399,4 @@ def _check_installed(module: str) -> None:
     spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
     place = str(spec and (spec.origin or spec.submodule_search_locations))
     if spec and "-packages" not in place:
-        raise Unknown(
-            f"{module} adalah berkas {module}.py; bacalah berkas itu dengan "
-            f'study.load("{module}.py"), atau satukan keduanya dalam satu berkas'
-        )
+        raise Unknown(f'{module} adalah berkas Anda; bacalah dengan study.load("{module}.py")')

@@ -1,5 +1,4 @@
-"""Single files that people bring: what they are, the network in a checkpoint, the grey values of a
-picture. Whatever is wrong with one, one line says so.
+"""Single files that people bring: what they are, the network in a checkpoint, a picture's greys.
 
 Training programs wrap a state dict ({"state_dict": …, "optimizer": …}) and rename what is in it
 (`module.`, `model.backbone.`). The network is what stands behind the beginning that makes the most

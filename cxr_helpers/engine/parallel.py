@@ -1,8 +1,5 @@
-"""Independent trainings on several processes or several computers, through joblib (notebook 04).
-
-One computer: joblib's own processes. More: joblib's dask backend sends the same calls to a dask
-scheduler. Every finished run ends in the run store, so a study that was stopped goes on where it
-was.
+"""Independent trainings on several processes of this computer, or through joblib's dask backend on
+several computers (notebook 04). Every finished run ends in the run store.
 """
 
 import os
@@ -133,14 +130,10 @@ def _backend(n_jobs: int, cluster: str, shared: list):
 
         address = cluster.replace("dask://", "tcp://")
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except ImportError:
+    except (ImportError, OSError, ValueError):
         raise InputError(
-            "CLUSTER memerlukan paket distributed: jalankan `make setup`, lalu ulangi."
-        ) from None
-    except (OSError, ValueError):
-        raise InputError(
-            f"CLUSTER={cluster}: penjadwal dask tidak menjawab. "
-            "Periksa alamatnya, dan jalankan dask-scheduler di sana."
+            f"CLUSTER={cluster}: penjadwal dask tidak menjawab, atau paket distributed belum ada. "
+            "Periksa alamatnya, jalankan dask-scheduler di sana, dan `make setup` di sini."
         ) from None
     with client:
         if not client.ncores():

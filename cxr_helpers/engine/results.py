@@ -1,7 +1,5 @@
-"""What a notebook hands on, written whole and read back with one line for what is wrong.
-
-`make report` collects build/results/*.json. A notebook run by hand (JupyterLab, papermill,
-nbconvert) hands on to build/lab/, so that exploring never changes what a report is made from.
+"""What a notebook hands on: under `make report` to build/results/*.json, run by hand to build/lab/,
+so that exploring never changes what a report is made from.
 """
 
 import json

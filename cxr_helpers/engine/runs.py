@@ -249,8 +249,7 @@ def get(
     why = task.unkept()
     if why is not None:
         if why:
-            again = "mulai ulang kernel agar hasilnya dapat dipakai lagi"
-            _say(f"Pelatihan ini tidak disimpan, karena {why}: {again}.")
+            _say(f"Pelatihan ini tidak disimpan, karena {why}: mulai ulang kernel.")
         with owncode.explained():
             outcome = train(*task.given, **how)
         return _outside(task, outcome)

@@ -1,6 +1,5 @@
-"""What a process that trains runs on: worker processes, threads, memory, precision, a progress bar.
-
-torch and tqdm are imported where they are needed, so that `begin_worker` is in force at once.
+"""What a process that trains runs on: threads, memory, precision, a progress bar. torch is imported
+where it is needed, so that `begin_worker` is in force at once.
 """
 
 import ctypes

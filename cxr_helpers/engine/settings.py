@@ -86,9 +86,8 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def to_number(name: str, value, limits: tuple = (), whole: bool = True) -> int | float:
-    """A number as a cell, a shell or NumPy gives it; what float() takes beyond that, such as 1_000
-    and Arabic digits, is none. Raises InputError that names the limits, both included.
-    """
+    """A number as a cell, a shell or NumPy gives it, within limits, both included. InputError."""
+    # float() would also take 1_000, nan and Arabic digits, which nobody means
     written = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
     try:
         if isinstance(value, str) and not written.fullmatch(value):

@@ -17,22 +17,17 @@ from cxr_helpers.engine import files, npz
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.npz import FLAGS, SPLITS  # noqa: F401 - read as sources.SPLITS
 from cxr_helpers.engine.runtime import bar
-from cxr_helpers.engine.settings import SIZES
 
 CHUNK = 1 << 18  # bytes asked for at a time
 PLAIN = {"Accept-Encoding": "identity"}
 CONNECT_LIMIT = 4.0  # seconds, for each address of a host in turn
-TIMEOUT = 10.0  # seconds that a server may be silent
-AUTO_TIMEOUT = 7.0  # the same where something else is at hand (`auto`)
+AUTO_TIMEOUT = 7.0  # seconds that a silent server gets where something else is at hand (`auto`)
 # characters of a digest that is given in full, which pooch checks
 WHOLE = (len("md5:") + 32, len("sha256:") + 64)
-AGAIN = "periksa jaringan lalu ulangi, atau unduh sendiri {url} dan berikan berkasnya"
-PROXY = "periksa HTTPS_PROXY, HTTP_PROXY, dan REQUESTS_CA_BUNDLE, lalu ulangi"
+AGAIN = "periksa jaringan dan HTTPS_PROXY, atau unduh sendiri {url} dan berikan berkasnya"
 DISK = "periksa izin tulis dan ruang disk"
 # What a failed download raises, the reason, and what to do; the first that matches speaks.
 FAILURES = (
-    (requests.exceptions.ProxyError, "proksi tidak dapat dihubungi atau menolak", PROXY),
-    (requests.exceptions.SSLError, "sertifikat server tidak dapat diperiksa", PROXY),
     (requests.HTTPError, "server menjawab dengan kode {error.response.status_code}", AGAIN),
     (requests.Timeout, "server tidak menjawab", AGAIN),
     (requests.RequestException, "server tidak dapat dihubungi atau sambungan terputus", AGAIN),
@@ -72,7 +67,7 @@ def recognise(remote: Remote, candidates: Iterable[Path]) -> Path | None:
     return next((path for path in candidates if digest(path, kind).startswith(remote.digest)), None)
 
 
-def fetch(remote: Remote, path: Path, timeout: float = TIMEOUT, retries: int = 2) -> Path:
+def fetch(remote: Remote, path: Path, timeout: float = 10.0, retries: int = 2) -> Path:
     """Make sure that `path` exists, downloading `remote` if it does not; several processes may ask.
 
     timeout: seconds that the server may be silent. A file that is already there is never opened or
@@ -97,10 +92,8 @@ def fetch(remote: Remote, path: Path, timeout: float = TIMEOUT, retries: int = 2
                 return path
             shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process left
             try:
-                with bar(
-                    1, f"Mengunduh {path.name}", unit="B"
-                ) as progress:  # pooch sets the length
-                    limits = (min(CONNECT_LIMIT, timeout), timeout)
+                limits = (min(CONNECT_LIMIT, timeout), timeout)
+                with bar(1, f"Mengunduh {path.name}", unit="B") as progress:
                     download = pooch.HTTPDownloader(progress, CHUNK, timeout=limits, headers=PLAIN)
                     whole = Path(store.fetch(path.name, downloader=download))
                 if recognise(remote, [whole]) is None:
@@ -149,16 +142,12 @@ class Source:
 def resolve(
     data: str = "auto", size: int = 28, folder: Path = Path("data"), remote: Remote | None = None
 ) -> Source:
-    """Find, fetch or draw the file that `data` names: "auto" (the real ChestMNIST if it is in
-    `folder` or can be fetched, else the phantom; one printed line says which), a 2D set of MedMNIST
-    (never anything else in its place), "phantom", or the path of an npz.
+    """Find, fetch or draw the file that `data` names: "auto" (ChestMNIST if it is in `folder` or
+    can be fetched, else the phantom, which is said), a 2D set of MedMNIST (never anything else in
+    its place), "phantom", or the path of an npz. Raises InputError.
 
-    folder: where downloads and the phantom are kept; a file there is used as it is, and the note
-    says where its MD5 is another than the published one. remote: another place for the download
-    than medmnist's. Raises InputError.
+    folder: where downloads and the phantom are kept; remote: another download than medmnist's.
     """
-    if size not in SIZES:
-        raise InputError(f"SIZE={size} tidak tersedia: pilih {', '.join(map(str, SIZES))}.")
     data, folder = str(data).strip(), Path(folder)
     name, path = data.lower(), Path(os.path.expanduser(data))
     if name == "auto":
@@ -187,32 +176,22 @@ def place(flag: str, size: int, folder: Path) -> Path:
 
 def _auto(size: int, folder: Path, remote: Remote | None) -> Source:
     try:
-        source = _official("chestmnist", size, folder, remote, AUTO_TIMEOUT, retries=0)
+        source = _official("chestmnist", size, folder, remote, timeout=AUTO_TIMEOUT, retries=0)
     except DownloadError as error:
         if size != 28:
             raise
-        note = (
-            f"ChestMNIST tidak dapat diunduh ({error.reason}), maka dipakai fantom: "
-            "citra hasil simulasi, bukan citra pasien."
-        )
-        source = _phantom(size, folder, note)
+        why = f"ChestMNIST tidak dapat diunduh ({error.reason}), maka dipakai fantom"
+        source = _phantom(size, folder, f"{why}: citra hasil simulasi, bukan citra pasien.")
     print(f"Data: {source.title}. {source.note}", flush=True)
     return source
 
 
-def _official(
-    flag: str,
-    size: int,
-    folder: Path,
-    remote: Remote | None,
-    timeout: float = TIMEOUT,
-    retries: int = 2,
-) -> Source:
+def _official(flag: str, size: int, folder: Path, remote: Remote | None, **patience) -> Source:
     """A published set: as it lies in `folder`, under its own name or any other, or fetched."""
     remote, path = remote or published(flag, size), place(flag, size, folder)
     if not path.exists():
         archives = [other for other in sorted(folder.glob("*")) if other.suffix.lower() == ".npz"]
-        path = recognise(remote, archives) or fetch(remote, path, timeout, retries)
+        path = recognise(remote, archives) or fetch(remote, path, **patience)
     note = "Berkas resmi MedMNIST; MD5-nya cocok dengan yang diterbitkan."
     if digest(path, "md5") != remote.digest:
         note = f"Berkas {path.name} bukan berkas resmi: MD5-nya berbeda dari yang diterbitkan."
