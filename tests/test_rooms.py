@@ -14,7 +14,7 @@ FIGURES = ("plots.py", "pictures.py", "live.py", "widgets.py")
 LIMITS = {
     "cxr_helpers": 7600,
     "figures and panels": 1200,
-    "cxr_helpers/engine": 2900,
+    "cxr_helpers/engine": 2200,
     "phantom": 1100,
     "report": 2500,
     "grading": 3200,

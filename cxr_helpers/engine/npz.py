@@ -39,14 +39,10 @@ def one_line(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except DAMAGED as error:
-        kind = ownfiles.kind(path)
-        if kind:
-            raise InputError(
-                f"Berkas {path} bukan npz: isinya {kind}. Berikan npz dengan susunan MedMNIST."
-            ) from error
+        content = ownfiles.kind(path) or "rusak, terpotong, atau memuat pickle"
         raise InputError(
-            f"Berkas {path} rusak, terpotong, atau bukan npz tanpa pickle: "
-            "hapus atau ganti dengan salinan yang utuh, lalu jalankan lagi."
+            f"Berkas {path} bukan npz yang utuh ({content}): "
+            "hapus atau ganti dengan npz yang utuh dan bersusunan MedMNIST."
         ) from error
     except OSError as error:
         raise InputError(
@@ -65,8 +61,7 @@ def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         missing = [name for name in ARRAYS if name not in inside]
         if missing:
             raise InputError(
-                f"Berkas {path} tidak memuat {', '.join(missing)} "
-                f"(isinya: {', '.join(inside[:8]) or 'kosong'}): "
+                f"Berkas {path} tidak memuat {', '.join(missing)}, tetapi {', '.join(inside[:8])}: "
                 "berikan npz dengan susunan MedMNIST."
             )
         for name in ARRAYS:
@@ -211,8 +206,7 @@ def read_patients() -> dict[str, dict[str, np.ndarray]]:
 def patients_of(splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray] | None:
     """The listed patients (N,) of `splits`, {split: (rows, labels)}; None for other rows."""
     listed = read_patients()
-    for split, (images, labels) in splits.items():
-        same_images = np.array_equal(images, listed[split]["rows"])
-        if not (same_images and np.array_equal(labels, listed[split]["labels"])):
+    for split, given in splits.items():
+        if not all(map(np.array_equal, given, (listed[split]["rows"], listed[split]["labels"]))):
             return None
     return {split: listed[split]["patients"] for split in splits}

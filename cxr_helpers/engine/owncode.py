@@ -46,15 +46,14 @@ def load(path: str | Path) -> Own:
         source = path.read_text(encoding="utf-8-sig")
         ast.parse(source)
     except SyntaxError as error:
-        raise InputError(
-            f"{path} baris {error.lineno}: bukan Python yang benar ({error.msg})."
-        ) from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "bukan teks UTF-8"
-        raise InputError(
-            f"Berkas {path} tidak dapat dibaca ({why}): periksa nama dan foldernya."
-        ) from None
-    return read(path.name, source)
+        why = f"baris {error.lineno} bukan Python yang benar ({error.msg})"
+    except OSError as error:
+        why = f"tidak dapat dibaca ({error.strerror}): periksa nama dan foldernya"
+    except ValueError:
+        why = "bukan teks UTF-8"
+    else:
+        return read(path.name, source)
+    raise InputError(f"Berkas {path} {why}.")
 
 
 def read(name: str, source: str) -> Own:
@@ -372,13 +371,10 @@ def _is_plain(value: object) -> bool:
 
 def _importable(value: object) -> bool:
     """Whether `from module import name` gives back this very object."""
-    module = getattr(value, "__module__", None)
-    if module in (None, "__main__") or module.startswith("<"):
+    module = getattr(value, "__module__", None) or "__main__"
+    if module == "__main__" or module.startswith("<"):
         return False
-    try:
-        return getattr(importlib.import_module(module), value.__qualname__, None) is value
-    except ImportError:
-        return False
+    return getattr(sys.modules.get(module), value.__qualname__, None) is value
 
 
 def _check_imports(source: str) -> None:

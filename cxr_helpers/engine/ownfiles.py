@@ -30,7 +30,6 @@ MARKS = (
     (0, b"\x93NUMPY", "satu larik .npy"),
     (0, b"\x1f\x8b", "berkas gzip"),
 )
-WEB_PAGE = "halaman web, bukan berkas yang dimaksud: unduh lagi dari tautan berkasnya"
 # of checkpoints, as people name them; any other file is tried as well
 ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
 DEEPEST = 8  # dicts and lists within each other
@@ -49,9 +48,7 @@ def kind(path: Path) -> str | None:
         if head[start : start + len(mark)] == mark:
             return name
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return WEB_PAGE
-    if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
-        return "berkas teks"
+        return "halaman web, bukan berkas yang dimaksud: unduh lagi dari tautan berkasnya"
     return None
 
 
@@ -186,10 +183,8 @@ def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
 
 def read_picture(path: str | Path) -> np.ndarray:
     """Grey values (H, W) uint8 of the first picture in a PNG, JPEG or DICOM file, turned upright as
-    its EXIF data say. Raises InputError.
-
-    Colour becomes luminance (ITU-R BT.601), what is transparent becomes black, as the surroundings
-    of a radiograph are.
+    its EXIF data say; colour becomes luminance (ITU-R BT.601), what is transparent becomes black,
+    as the surroundings of a radiograph are. Raises InputError.
     """
     path = Path(path).expanduser()
     try:
@@ -230,10 +225,8 @@ def _dicom(path: Path) -> np.ndarray:
         import pydicom
         from pydicom.pixels import apply_modality_lut, apply_voi_lut
     except ImportError:
-        raise InputError(
-            f"Berkas {path} tidak dapat dibaca: untuk DICOM pasang dahulu pydicom dengan "
-            "`python -m pip install pydicom`, atau simpan citranya sebagai PNG."
-        ) from None
+        install = "pasang pydicom dengan `python -m pip install pydicom`"
+        raise InputError(f"Berkas {path} adalah DICOM: {install}, atau simpan PNG.") from None
     try:
         dataset = pydicom.dcmread(path)
         values = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)

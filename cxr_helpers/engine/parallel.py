@@ -83,17 +83,13 @@ def _fetch(
         try:
             for key, contents in joblib.Parallel(**options)(calls):
                 if key not in missing:
-                    raise InputError(
-                        f"Pekerja di {cluster} memakai versi kode atau paket yang lain: "
-                        "samakan git commit dan lingkungannya."
-                    )
+                    raise InputError("Pekerja memakai kode lain: samakan git commit dan paketnya.")
                 runs.put(key, contents)
                 done(1)
         except (died, RuntimeError) as error:
             raise InputError(
                 f"Sebuah proses pekerja mati ({type(error).__name__}), biasanya karena memori "
-                "habis: kurangi N_JOBS, lalu jalankan lagi; "
-                "pelatihan yang sudah selesai tidak diulang."
+                "habis: kurangi N_JOBS, lalu jalankan lagi; yang sudah selesai tidak diulang."
             ) from error
 
 

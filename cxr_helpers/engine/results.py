@@ -10,7 +10,7 @@ import subprocess
 import time
 from datetime import datetime, timezone
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -50,13 +50,7 @@ def _commit() -> str:
 @cache
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers or the look of the report."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "tidak terpasang"
-    return versions
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def now() -> str:

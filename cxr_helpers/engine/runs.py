@@ -40,9 +40,8 @@ class Task:
     """One training as the store sees it.
 
     identity: everything that decides its numbers, as JSON. given: what the function that trains is
-    called with, settings first. data: the fingerprint of its images. own: the program that it
-    executes, or "". unkept: gives None, or why the identity does not describe the training
-    (Indonesian; "" where that has been said).
+    called with, settings first. data: the fingerprint of its images. own: the program it executes.
+    unkept: gives None, or why the identity does not describe it (Indonesian; "" if that is said).
     """
 
     identity: dict
@@ -83,8 +82,7 @@ class Run:
 
     history: one row an epoch (epoch, train_loss, train_acc, val_loss, val_acc, val_auc), accuracies
     as shares. logits: "train", "val" (epochs, N) as recorded epoch by epoch, and "{split}_best",
-    "{split}_last" (N,) in eval mode; those of the test split only `open_test` hands out. info:
-    best_epoch, parameters, trained_parameters, seconds, images_per_second, peak_memory_mb.
+    "{split}_last" (N,) in eval mode; those of the test split only `open_test` hands out.
     """
 
     key: str
@@ -182,10 +180,7 @@ def save_checkpoint(folder: Path, epoch: int, state: dict) -> None:
     try:
         files.write(folder / CHECKPOINT, stream.getvalue())
     except OSError as error:
-        _say(
-            f"Titik simpan epoch {epoch} tidak dapat ditulis ({error.strerror}): "
-            "pelatihan tetap berjalan tanpa titik itu."
-        )
+        _say(f"Titik simpan epoch {epoch} tidak dapat ditulis ({error.strerror}): dilewati.")
 
 
 def load_checkpoint(folder: Path) -> dict | None:
@@ -238,8 +233,7 @@ def get(
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
 ) -> Run:
     """Read the run if it is in the store, else train it, going on from its last whole epoch; of two
-    processes that ask for one run, one trains. Raises InputError from `train`, and when the store
-    cannot be written.
+    processes that ask for one run, one trains. Raises InputError.
 
     `train(*task.given, resume=…, checkpoint=…, on_epoch=…, every_epoch=…)` goes on from the state
     `resume` (or None), calls `checkpoint(epoch, state)` and `on_epoch(history)` after each epoch,
@@ -260,8 +254,7 @@ def get(
     except OSError as error:
         raise InputError(
             f"Hasil pelatihan tidak dapat disimpan di {task.folder} ({error.strerror}): "
-            "sediakan ruang atau izin tulis, lalu jalankan lagi; "
-            "pelatihan dilanjutkan dari titik simpan terakhir."
+            "sediakan ruang atau izin tulis, lalu jalankan lagi; pelatihannya dilanjutkan."
         ) from None
 
 

@@ -40,12 +40,11 @@ def begin_worker() -> None:
 
 def processor() -> str:
     """The processor's name as the system gives it, with the number of cores that may be used."""
-    name = platform.processor() or platform.machine()
     try:
         models = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text("utf-8"))
     except OSError:
         models = []
-    return f"{models[0] if models else name}, {cores()} core"
+    return f"{models[0] if models else platform.processor()}, {cores()} core"
 
 
 def prepare(n_threads: int | None = None) -> None:

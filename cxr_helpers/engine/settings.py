@@ -18,10 +18,8 @@ SIZES = (28, 64, 128, 224)  # pixels along a side, of MedMNIST and MedMNIST+
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is computed: images of each split (None: every one), epochs, seeds.
-
-    every_row: notebook 04 trains each remedy. side_studies: other starting weights (notebook 01)
-    and the learning curve (notebook 03) are trained.
+    """How much is computed: images of each split (None: every one), epochs, seeds, every remedy in
+    notebook 04, and the side studies of notebooks 01 (starting weights) and 03 (learning curve).
     """
 
     name: str

@@ -42,7 +42,7 @@ class DownloadError(InputError):
     def __init__(self, error: Exception, name: str, url: str):
         # requests tells a server that falls silent midway as a broken connection
         kind = requests.Timeout if "timed out" in str(error) else type(error)
-        reason, advice = next(rest for known, *rest in FAILURES if issubclass(kind, known))
+        reason, advice = next(rest for failure, *rest in FAILURES if issubclass(kind, failure))
         self.reason = reason.format(error=error)
         advice = advice.format(url=url.split("?")[0])
         super().__init__(f"{name} tidak dapat diunduh ({self.reason}): {advice}.")
