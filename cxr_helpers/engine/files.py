@@ -1,6 +1,4 @@
-"""Where the project keeps its files, the environment variables that say so, and how files are
-written: whole or not at all, by one process at a time.
-"""
+"""Where the project keeps its files, and how they are written: whole, by one process at a time."""
 
 import os
 import sys

@@ -1,6 +1,4 @@
-"""Where data and weights come from: a published file is recognised or fetched, whole and checked or
-not at all, and `resolve` says which file the images are.
-"""
+"""Which file the images are, and how a published file is fetched: whole and checked, or not."""
 
 import os
 import re
