@@ -90,7 +90,7 @@ def check_layout(path: Path, flag: str, size: int) -> int:
         why = _why_not(split, shapes, flag, size)
         if why:
             raise InputError(f"Di {path}, {split}_{why}.")
-    return max((1, *(side for split in SPLITS for side in shapes[f"{split}_images"][0][3:])))
+    return 3 if any(shapes[f"{split}_images"][0][3:] == (3,) for split in SPLITS) else 1
 
 
 def _why_not(split: str, shapes: dict, flag: str, size: int) -> str:
