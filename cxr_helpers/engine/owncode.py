@@ -44,7 +44,7 @@ def load(path: str | Path) -> Own:
     path = Path(path).expanduser()
     try:
         source = path.read_text(encoding="utf-8-sig")
-        ast.parse(source)
+        compile(source, path.name, "exec")
     except SyntaxError as error:
         why = f"baris {error.lineno} bukan Python yang benar ({error.msg})"
     except OSError as error:
@@ -58,10 +58,9 @@ def load(path: str | Path) -> Own:
 
 def read(name: str, source: str) -> Own:
     """What the text of a file defines."""
-    own = Own(name_=name, text_=source)
-    for key, value in _execute(source, f"<{name} {next(_numbers)}>").items():
-        if not key.startswith("__"):
-            setattr(own, key, value)
+    defined = _execute(source, f"<{name} {next(_numbers)}>")
+    own = Own(**{key: value for key, value in defined.items() if not key.startswith("__")})
+    own.name_, own.text_ = name, source
     return own
 
 
