@@ -80,7 +80,7 @@ def spoiled(state: dict, name: str, value: float) -> dict:
 
 REFUSED = {
     r"conv1\.weight \(int8\)": lambda state: {n: t.to(torch.int8) for n, t in state.items()},
-    r"conv1\.weight memuat": lambda state: spoiled(state, "layer3.0.conv1.weight", float("nan")),
+    r"conv1\.weight .*memuat": lambda state: spoiled(state, "layer3.0.conv1.weight", float("nan")),
     "di student dan di teacher": lambda state: {
         **under("student.", state),
         **under("teacher.", {n: t + 1 for n, t in state.items()}),
@@ -88,7 +88,7 @@ REFUSED = {
     r"nn\.modules\.linear\.Linear": lambda state: nn.Linear(2, 2),
     r"conv1\.weight tidak ada": lambda state: torchvision.models.mobilenet_v3_small().state_dict(),
     "bukan state dict": lambda state: {"epoch": 3},
-    "kosong": lambda state: b"",
+    "utuh dan aman": lambda state: b"",
     "halaman web": lambda state: b"<!DOCTYPE html><html>",
     "Git LFS": lambda state: b"version https://git-lfs.github.com/spec/v1\n",
     r"bn1\.running_var": lambda state: spoiled(state, "bn1.running_var", -1.0),

@@ -111,7 +111,7 @@ def test_labels_that_are_no_classes(kept, labels, said):
 
 def test_what_is_no_data_set_is_called_what_it_is(tmp_path):
     (tmp_path / "foto.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(90))
-    with pytest.raises(InputError, match=r"gambar PNG.*Kumpulkan"):
+    with pytest.raises(InputError, match=r"gambar PNG.*MedMNIST"):
         sources.resolve(str(tmp_path / "foto.png"))
 
 

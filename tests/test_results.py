@@ -47,7 +47,7 @@ def test_results_that_differ_are_not_joined(place, word):
         return {"provenance": value}
 
     results.agree({"01": body(8), "02": body(8), "03": {}})
-    with pytest.raises(InputError, match=f"pada {word} .*01, 03: .*8.*; 02: .*9"):
+    with pytest.raises(InputError, match=f"pada {word} .*01: .*8.*; 02: .*9"):
         results.agree({"01": body(8), "02": body(9), "03": body(8)})
 
 

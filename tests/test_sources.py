@@ -61,7 +61,7 @@ def test_the_published_file_is_recognised_under_any_name(tmp_path, real_layout, 
 def test_a_damaged_file_is_neither_used_nor_replaced(tmp_path, answering):
     path = tmp_path / "chestmnist.npz"
     path.write_bytes(b"not a zip")
-    with pytest.raises(InputError, match="rusak") as caught:
+    with pytest.raises(InputError, match="bukan npz") as caught:
         sources.resolve("auto", folder=tmp_path, remote=answering(200, b"anything"))
     assert str(path) in one_line(caught)
     assert path.read_bytes() == b"not a zip"

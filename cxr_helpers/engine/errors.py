@@ -4,10 +4,9 @@ import html
 
 
 class InputError(ValueError):
-    """Wrong input, said in one Indonesian line: what is wrong and what to do. Callers print it and
-    exit with 2.
+    """Wrong input in one Indonesian line: what is wrong and what to do. Commands exit with 2.
 
-    details: the traceback of a person's own code where that is what failed, else "".
+    details: the traceback through a person's own code, where that failed.
     """
 
     details = ""
@@ -16,16 +15,10 @@ class InputError(ValueError):
         return " ".join(super().__str__().splitlines())  # a file's name may hold line breaks
 
     def _render_traceback_(self) -> list[str]:
-        """What JupyterLab shows: the line, and the way there folded, where it leads through a
-        person's own code.
-        """
+        """What JupyterLab shows: the line; above it, folded, the details."""
         if self.details:
             from IPython.display import HTML, display
 
-            display(
-                HTML(
-                    "<details><summary>Jejak galat</summary>"
-                    f"<pre>{html.escape(self.details)}</pre></details>"
-                )
-            )
+            shown = f"<summary>Jejak galat</summary><pre>{html.escape(self.details)}</pre>"
+            display(HTML(f"<details>{shown}</details>"))
         return [f"Galat: {self}"]

@@ -1,9 +1,4 @@
-"""Where the project keeps its files, and how they are written: whole or not at all, by one process
-at a time.
-
-The names of every environment variable that moves a place or passes something on to a notebook's
-process stand here.
-"""
+"""Where the project keeps its files, and how they are written: whole, by one process at a time."""
 
 import os
 import sys
@@ -24,9 +19,7 @@ THREADS = "CXR_THREADS"  # threads of a training on a CPU
 
 
 def project() -> Path:
-    """The clone in which a notebook works: the nearest one around the working folder, else the
-    code's own.
-    """
+    """The clone around the working folder, else the one that holds this code."""
     try:
         here = Path.cwd()
     except OSError:  # the folder was deleted
@@ -35,19 +28,6 @@ def project() -> Path:
         if (folder / "cxr_helpers/engine/files.py").is_file():
             return folder
     return ROOT
-
-
-def elsewhere() -> str:
-    """What a person must know where the helpers are another clone's than the notebook, in
-    Indonesian; else "".
-    """
-    if project().resolve() == ROOT:
-        return ""
-    return (
-        f"Catatan: paket cxr_helpers diimpor dari {ROOT}, sedangkan notebook ini ada "
-        f"di {project()}. Hasil dan pelatihan disimpan di folder notebook ini; "
-        "agar kodenya pun dipakai, jalankan `make setup` lalu `make lab` di sana."
-    )
 
 
 def runs_folder() -> Path:
@@ -59,9 +39,7 @@ def data_folder() -> Path:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also through a power cut: temporary file beside `path`, fsync, rename.
-    Raises OSError.
-    """
+    """Write whole or not at all, also through a power cut. Raises OSError."""
     partial = path.with_name(f".{path.name}.part")
     try:
         with open(partial, "wb") as stream:
@@ -76,11 +54,7 @@ def write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock file `path`; while another process holds it, say `waiting` (Indonesian) and
-    wait.
-
-    Creates the folder. Raises OSError where it cannot be written.
-    """
+    """Hold the lock file; say `waiting` while another process holds it. Raises OSError."""
     # not above: report/check.py runs before it is known that the packages are there
     from filelock import FileLock, Timeout
 

@@ -1,6 +1,4 @@
-"""Numbers, dates and lists as an Indonesian reader expects them: the rules of Babel's `id` locale,
-with a true minus sign.
-"""
+"""Numbers, dates and lists as Indonesian writes them: Babel's `id` locale, with a true minus."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +13,7 @@ MISSING = "–"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """1234.5 → '1.234,5' (digits=1). A missing value (None, NaN) is '–'; what rounds to zero has no
-    sign.
-    """
+    """1234.5 → '1.234,5' (digits=1); None and NaN → '–'. What rounds to zero has no sign."""
     if value is None or not math.isfinite(value):
         return MISSING
     exact = Decimal(value) if isinstance(value, (int, float)) else Decimal(float(value))
@@ -49,9 +45,7 @@ def points(value: float, digits: int = 1) -> str:
 
 
 def interval(ci: Sequence[float], digits: int = 1, scale: float = 100) -> str:
-    """(0.81, 0.88) → '81,0–88,0'; an interval that holds negative numbers is written with
-    'hingga'.
-    """
+    """(0.81, 0.88) → '81,0–88,0'; with a negative bound '−1,0 hingga 2,0'."""
     low, high = (number(scale * bound, digits) for bound in ci)
     return f"{low} hingga {high}" if "−" in low + high else f"{low}–{high}"
 

@@ -1,12 +1,8 @@
-"""What is in an npz of MedMNIST's layout: is it whole, which labels, which rows, whose images.
-
-Such a file holds, for train, val and test, `{split}_images` (N, H, W) or (N, H, W, 3) uint8 and
-`{split}_labels`: (N, 1) class numbers, or (N, K) with one column 0/1 per finding (Yang et al.,
-"MedMNIST v2", Scientific Data 10:41, 2023). A file of one's own may also hold (N, H, W, 1), labels
-(N,), and names instead of numbers. The npy format: NumPy Enhancement Proposal 1.
+"""What is in an npz of MedMNIST's layout: for train, val and test `{split}_images` (N, H, W[, 3])
+uint8 and `{split}_labels`, (N, 1) class numbers or (N, K) with a column 0/1 per finding (Yang et
+al., Scientific Data 10:41, 2023). One's own may also hold (N, H, W, 1), labels (N,), and names.
 """
 
-import hashlib
 import os
 import zipfile
 import zlib
@@ -14,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import joblib
 import numpy as np
+import pandas as pd
 from medmnist import INFO
 
 from cxr_helpers.engine import files, ownfiles
@@ -22,15 +20,8 @@ from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.settings import SIZES
 
 SPLITS = ("train", "val", "test")
+ARRAYS = tuple(f"{split}_{content}" for split in SPLITS for content in ("images", "labels"))
 FLAGS = tuple(flag for flag in INFO if not flag.endswith("3d"))
-COLLECT = (
-    " Kumpulkan citra Anda dalam satu .npz dengan susunan MedMNIST: numpy.savez(…, train_images=…, "
-    "train_labels=…, val_images=…, val_labels=…, test_images=…, test_labels=…)."
-)
-READ_HEADER = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
 MANY_CLASSES = 100  # more different values are measurements, not classes
 LARGE = 512 * 2**20  # bytes of an array from which on its rows are kept
@@ -38,9 +29,6 @@ PIECE = 32 * 2**20  # bytes read at once
 KEPT_AT_MOST = 2 * 2**30  # bytes of all rows kept
 KEPT_IN = ".pilihan"
 PATIENTS = Path(__file__).with_name("chestxray14_patients.csv")
-
-
-# --- is it whole, and of the right shape ----------------------------------------------------------
 
 
 @contextmanager
@@ -51,57 +39,43 @@ def one_line(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except DAMAGED as error:
-        kind = ownfiles.kind(path)
-        if kind and kind != ownfiles.TEXT:
-            advice = COLLECT if kind.startswith(ownfiles.PICTURES) else ""
-            raise InputError(f"Berkas {path} bukan npz: isinya {kind}.{advice}") from error
+        content = ownfiles.kind(path) or "rusak, terpotong, atau memuat pickle"
         raise InputError(
-            f"Berkas {path} rusak, terpotong, atau bukan npz tanpa pickle: "
-            "hapus atau ganti dengan salinan yang utuh, lalu jalankan lagi."
+            f"Berkas {path} bukan npz yang utuh ({content}): "
+            "hapus atau ganti dengan npz yang utuh dan bersusunan MedMNIST."
         ) from error
     except OSError as error:
         raise InputError(
             f"Berkas {path} tidak dapat dibaca ({error.strerror or error}): periksa izin bacanya."
         ) from error
-    except MemoryError as error:
-        raise InputError(
-            f"Berkas {path} tidak muat di memori: pakai SIZE yang lebih kecil."
-        ) from error
 
 
 def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """{array name: (shape, dtype)} of the six arrays, without reading the arrays themselves. Raises
-    InputError where one is missing or the file is none.
-    """
-    # unlike Path.exists it answers for any text, a name too long for the disk included
-    if not os.path.exists(path):
-        raise InputError(f"Berkas {path} tidak ada: periksa nama dan foldernya.")
-    if not path.is_file():
-        raise InputError(f"{path} bukan berkas: berikan berkas .npz.{COLLECT}")
-    wanted = [f"{split}_{what}" for split in SPLITS for what in ("images", "labels")]
+    """{array name: (shape, dtype)} of the six arrays, not read. Raises InputError."""
+    # unlike Path.is_file it answers for any text, a name too long for the disk included
+    if not os.path.isfile(path):
+        raise InputError(f"Berkas {path} tidak ada atau bukan berkas: periksa nama dan foldernya.")
+    shapes = {}
     with one_line(path), zipfile.ZipFile(path) as archive:
         inside = [name.removesuffix(".npy") for name in archive.namelist()]
-        missing = [name for name in wanted if name not in inside]
+        missing = [name for name in ARRAYS if name not in inside]
         if missing:
             raise InputError(
-                f"Berkas {path} tidak memuat {', '.join(missing)} "
-                f"(isinya: {', '.join(inside[:8]) or 'kosong'}): "
+                f"Berkas {path} tidak memuat {', '.join(missing)}, tetapi {', '.join(inside[:8])}: "
                 "berikan npz dengan susunan MedMNIST."
             )
-        shapes = {}
-        for name in wanted:
+        for name in ARRAYS:
             with archive.open(f"{name}.npy") as stream:
-                shapes[name], _, dtype = _header(stream)
-                shapes[name] = shapes[name], dtype
+                shape, _, dtype = _header(stream)
+                shapes[name] = shape, dtype
     return shapes
 
 
 def _header(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
     """(shape, whether in Fortran order, dtype) of the npy that begins here."""
-    version = np.lib.format.read_magic(stream)
-    if version not in READ_HEADER:
-        raise ValueError(f"npy {version}")
-    return READ_HEADER[version](stream)
+    if np.lib.format.read_magic(stream) == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    return np.lib.format.read_array_header_2_0(stream)
 
 
 def many_labels(flag: str) -> bool:
@@ -110,83 +84,51 @@ def many_labels(flag: str) -> bool:
 
 
 def check_layout(path: Path, flag: str, size: int) -> int:
-    """The number of colour channels (1 or 3) of a file that has the layout of `flag` ("": its own
-    classes) at `size`. Raises InputError if it has not.
-    """
-    shapes, channels = headers(path), 1
+    """Colour channels (1 or 3) of a file in the layout of `flag` ("": its own), else InputError."""
+    shapes = headers(path)
     for split in SPLITS:
-        images, pixel = shapes[f"{split}_images"]
-        _check_images(path, split, images, pixel, size)
-        _check_labels(path, split, shapes, flag)
-        n_labels = shapes[f"{split}_labels"][0][0]
-        if images[0] != n_labels:
-            raise InputError(
-                f"{split} di {path} memuat {images[0]} citra tetapi {n_labels} baris label: "
-                "jumlahnya harus sama."
-            )
-        channels = max(channels, *images[3:], 1)
-    return channels
+        why = _why_not(split, shapes, flag, size)
+        if why:
+            raise InputError(f"Di {path}, {split}_{why}.")
+    return 3 if any(shapes[f"{split}_images"][0][3:] == (3,) for split in SPLITS) else 1
 
 
-def _check_images(path: Path, split: str, shape: tuple, pixel: np.dtype, size: int) -> None:
-    if pixel != np.uint8 or shape[3:] not in ((), (1,), (3,)) or len(shape) < 3:
-        raise InputError(
-            f"{split}_images di {path} harus uint8 berbentuk (N, tinggi, lebar) "
-            f"atau (N, tinggi, lebar, 3), bukan {pixel} berbentuk {shape}."
-        )
-    height, width = shape[1:3]
-    if (height, width) != (size, size):
-        usable = height == width and height in SIZES
-        sizes = ", ".join(map(str, SIZES))
-        advice = f"berikan SIZE={height}" if usable else f"ubah ukurannya menjadi {sizes} piksel"
-        raise InputError(
-            f"{split}_images di {path} berukuran {height}×{width}, sedangkan SIZE={size}: {advice}."
-        )
-
-
-def _check_labels(path: Path, split: str, shapes: dict, flag: str) -> None:
-    """Refuse labels that are neither numbers nor, in a file of own classes, names; or of another
-    shape than the set's, or than the train split's.
-    """
-    shape, dtype = shapes[f"{split}_labels"]
-    if flag:
-        columns, whose = many_labels(flag), f" untuk {INFO[flag]['python_class']}"
-        width, kinds = len(INFO[flag]["label"]), "uib"
-    else:
-        width = (*shapes["train_labels"][0][1:], 1)[0]
-        columns, whose, kinds = width > 1, "", "uibU"
-    allowed = ((width,),) if columns else ((1,), ())
-    if dtype.kind not in kinds or shape[1:] not in allowed:
-        wanted = f"(N, {width})" if columns else "(N, 1) atau (N,)"
-        raise InputError(
-            f"{split}_labels di {path} harus bilangan bulat berbentuk {wanted}{whose}, "
-            f"bukan {dtype} berbentuk {shape}."
-        )
-
-
-# --- labels of one's own --------------------------------------------------------------------------
+def _why_not(split: str, shapes: dict, flag: str, size: int) -> str:
+    """Why a split has not that layout, in Indonesian; "" if it has."""
+    (images, pixel), (labels, label) = shapes[f"{split}_images"], shapes[f"{split}_labels"]
+    if pixel != np.uint8 or len(images) < 3 or images[3:] not in ((), (1,), (3,)):
+        wanted = "uint8 berbentuk (N, tinggi, lebar) atau (N, tinggi, lebar, 3)"
+        return f"images harus {wanted}, bukan {pixel} berbentuk {images}"
+    height, width = images[1:3]
+    if height != size or width != size:
+        advice = f"ubah ukurannya menjadi {', '.join(map(str, SIZES))} piksel"
+        if height == width and height in SIZES:
+            advice = f"berikan SIZE={height}"
+        return f"images berukuran {height}×{width}, sedangkan SIZE={size}: {advice}"
+    # of one's own classes the train split says how many columns there are, and names are allowed
+    columns = len(INFO[flag]["label"]) if flag else (*shapes["train_labels"][0][1:], 1)[0]
+    many = many_labels(flag) if flag else columns > 1
+    shapes_allowed = ((columns,),) if many else ((1,), ())
+    if label.kind not in ("uib" if flag else "uibU") or labels[1:] not in shapes_allowed:
+        wanted = f"(N, {columns})" if many else "(N, 1) atau (N,)"
+        return f"labels harus bilangan bulat berbentuk {wanted}, bukan {label} berbentuk {labels}"
+    if images[0] != labels[0]:
+        return f"images memuat {images[0]} citra tetapi ada {labels[0]} baris label"
+    return ""
 
 
 def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]]:
-    """(class names, whether there is a column a class, {split: (N,) int64 places in the names, or
-    (N, K) 0/1}) of a file with classes of its own.
-
-    Names stand for themselves, in alphabetical order; numbers, in theirs, and columns are their own
-    names. Raises InputError where the labels are no classes; what a damaged file raises, np.load's
-    errors, is the caller's.
+    """(class names in ascending order, whether there is a column a class, {split: (N,) int64 places
+    in the names, or (N, K) columns}) of a file with classes of its own. Raises InputError where the
+    labels are no classes, and np.load's errors for a damaged file.
     """
     with np.load(path, allow_pickle=False) as arrays:
         labels = {split: arrays[f"{split}_labels"] for split in SPLITS}
     width = (*labels["train"].shape[1:], 1)[0]
     if width > 1:
-        if not all(np.isin(rows, (0, 1)).all() for rows in labels.values()):
-            raise InputError(
-                f"Label di {path} berkolom {width}, "
-                "maka harus 0 atau 1 di setiap kolom: perbaiki berkasnya."
-            )
         names = tuple(map(str, range(width)))
-        return names, True, {split: rows.astype(np.int64) for split, rows in labels.items()}
-    flat = {split: rows.reshape(-1) for split, rows in labels.items()}
+        return names, True, {split: columns.astype(np.int64) for split, columns in labels.items()}
+    flat = {split: column.reshape(-1) for split, column in labels.items()}
     words = any(column.dtype.kind == "U" for column in flat.values())
     if words:
         flat = {split: np.char.strip(column.astype(str)) for split, column in flat.items()}
@@ -196,75 +138,36 @@ def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]
             f"Label di {path} mempunyai {len(values)} nilai yang berbeda: "
             f"yang diperlukan 2 sampai {MANY_CLASSES} kelas."
         )
-    if words:
-        names = tuple(map(str, values))
-        _check_names(path, names)
-    else:
-        names = tuple(str(int(value)) for value in values)
-    return names, False, {split: np.searchsorted(values, rows) for split, rows in flat.items()}
-
-
-def _check_names(path: Path, names: tuple[str, ...]) -> None:
-    """Refuse names that are no label ("nan": what pandas makes of an empty cell), or that only
-    their spelling tells apart.
-    """
-    spelled: dict[str, str] = {}
-    for name in names:
-        plain = name.casefold()
-        if plain in ("", "nan"):
-            why = "kosong atau nan: isi labelnya, atau buang citranya"
-            raise InputError(f"Di {path} ada label yang {why}.")
-        if plain in spelled:
-            pair = f"{spelled[plain]!r} dan {name!r}"
-            raise InputError(f"Label {pair} di {path} hanya berbeda ejaannya: samakan ejaannya.")
-        spelled[plain] = name
-
-
-# --- a few rows of a large file -------------------------------------------------------------------
+    names = tuple(str(value if words else int(value)) for value in values)
+    spellings = {name.casefold() for name in names}
+    if len(spellings) < len(names) or spellings & {"", "nan"}:  # pandas' word for an empty cell
+        raise InputError(
+            f"Label di {path} ada yang kosong, nan, atau hanya berbeda ejaannya: perbaiki labelnya."
+        )
+    return names, False, {split: np.searchsorted(values, column) for split, column in flat.items()}
 
 
 def is_large(shape: tuple[int, ...]) -> bool:
-    """Whether an array of bytes (uint8) of this shape is too large to be read whole: ChestMNIST at
-    224×224 pixels is 3.9 GB of training images, of which the two classes are 116 MB.
-    """
+    """Whether an array of bytes is too large to be read whole (3.9 GB at 224×224 pixels)."""
     return int(np.prod(shape, dtype=np.int64)) >= LARGE
 
 
 def rows(path: Path, name: str, wanted: np.ndarray, folder: Path | None = None) -> np.ndarray:
     """The rows `wanted` (ascending) of the array `name` of an npz: read in pieces once, kept in
-    `folder` (default: beside the data), mapped from there afterwards; in memory where it cannot be
-    written.
-
-    Raises what numpy and zipfile raise for a damaged file, ValueError for Fortran order.
+    `folder` (default: beside the data), mapped from there afterwards. Raises as np.load does.
     """
-    folder = (folder or files.data_folder()) / KEPT_IN
     state = path.stat()
-    what = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{name}|".encode()
-    digest = hashlib.sha256(what + wanted.astype(np.int64).tobytes()).hexdigest()
-    kept = folder / f"{digest[:24]}.npy"
+    version = state.st_size, state.st_mtime_ns
     try:
-        os.utime(kept)  # what is used last goes last
-        return np.load(kept, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
-        pass
-    images = _read_rows(path, name, wanted)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_name(f".{kept.stem}.{os.getpid()}.npy")
-        np.save(partial, images)
-        os.replace(partial, kept)
-        _bound(folder)
-        print(
-            f"{len(images)} citra {name} ({images.nbytes // 2**20} MB) disimpan di {kept} "
-            "dan selanjutnya dibaca dari sana.",
-            flush=True,
-        )
-        return np.load(kept, mmap_mode="r", allow_pickle=False)
-    except OSError:
-        return images
+        memory = joblib.Memory((folder or files.data_folder()) / KEPT_IN, mmap_mode="r", verbose=0)
+        memory.reduce_size(bytes_limit=KEPT_AT_MOST)  # what was used longest ago goes
+        return memory.cache(_read_rows)(path.resolve(), name, wanted, version)
+    except (OSError, KeyError):  # no place for it
+        return _read_rows(path, name, wanted, version)
 
 
-def _read_rows(path: Path, name: str, wanted: np.ndarray) -> np.ndarray:
+def _read_rows(path: Path, name: str, wanted: np.ndarray, version: tuple) -> np.ndarray:
+    """version: of the file, for joblib, which keeps one answer for each set of arguments."""
     print(f"Membaca {len(wanted)} citra dari {name} di {path.name}, sekali saja …", flush=True)
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
         shape, fortran, dtype = _header(stream)
@@ -272,58 +175,38 @@ def _read_rows(path: Path, name: str, wanted: np.ndarray) -> np.ndarray:
             raise ValueError(f"{name} in Fortran order")
         size = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
         at_once = max(1, PIECE // size)
-        images = np.empty((len(wanted), *shape[1:]), dtype)
-        done = 0
+        pieces = []
         for start in range(0, shape[0], at_once):
             count = min(at_once, shape[0] - start)
             content = stream.read(count * size)
             if len(content) != count * size:
                 raise EOFError(f"{name} is cut off")
+            first, end = np.searchsorted(wanted, (start, start + count))
             piece = np.frombuffer(content, dtype).reshape(count, *shape[1:])
-            here = wanted[done : np.searchsorted(wanted, start + count)] - start
-            images[done : done + len(here)] = piece[here]
-            done += len(here)
-    return images
-
-
-def _bound(folder: Path) -> None:
-    """Delete the rows that were used longest ago until all of them fit into KEPT_AT_MOST."""
-    kept = sorted(folder.glob("*.npy"), key=lambda path: path.stat().st_mtime_ns)
-    total = sum(path.stat().st_size for path in kept)
-    for path in kept[:-1]:
-        if total > KEPT_AT_MOST:
-            total -= path.stat().st_size
-            path.unlink(missing_ok=True)
-
-
-# --- whose images ---------------------------------------------------------------------------------
+            pieces.append(piece[wanted[first:end] - start])
+    return np.concatenate(pieces)
 
 
 def read_patients() -> dict[str, dict[str, np.ndarray]]:
     """{split: {"rows", "patients", "labels"}}, each (n,) int64, of the 3,293 ChestMNIST images
     whose only label is cardiomegaly (0) or pneumothorax (1), in the order of the rows.
 
-    rows: the image's place in that split of chestmnist.npz; patients: the number that NIH
-    ChestX-ray14 (Wang et al. 2017) writes before `_` in an image's file name. Derived from the
-    split lists of the CheXNet reproduction arnoweng/CheXNet, whose rows are ChestMNIST's; lists and
-    file were never published as one, so they are compared before they are used (patients_of).
+    rows: the image's place in that split of chestmnist.npz; patients: their numbers in NIH
+    ChestX-ray14 (Wang et al. 2017). Derived from the split lists of arnoweng/CheXNet, whose rows
+    are ChestMNIST's; never published as one, they are compared before they are used (patients_of).
     """
-    names = ("rows", "patients", "labels")
-    split, *columns = np.loadtxt(PATIENTS, delimiter=",", skiprows=1, dtype=str, unpack=True)
-    table = {name: column.astype(np.int64) for name, column in zip(names, columns, strict=True)}
+    table = pd.read_csv(PATIENTS, names=["split", "rows", "patients", "labels"], header=0)
+    columns = ("rows", "patients", "labels")
     return {
-        str(each): {name: column[split == each] for name, column in table.items()}
-        for each in np.unique(split)
+        split: {name: part[name].to_numpy(np.int64) for name in columns}
+        for split, part in table.groupby("split")
     }
 
 
 def patients_of(splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray] | None:
-    """{split: patients (N,) int64} where `splits`, {split: (rows, labels)}, are those of the list;
-    else None.
-    """
+    """The listed patients (N,) of `splits`, {split: (rows, labels)}; None for other rows."""
     listed = read_patients()
-    for split, (rows_, labels) in splits.items():
-        same_rows = np.array_equal(rows_, listed[split]["rows"])
-        if not (same_rows and np.array_equal(labels, listed[split]["labels"])):
+    for split, given in splits.items():
+        if not all(map(np.array_equal, given, (listed[split]["rows"], listed[split]["labels"]))):
             return None
     return {split: listed[split]["patients"] for split in splits}

@@ -1,13 +1,11 @@
-"""Single files that people bring: what they are, the network in a checkpoint, the grey values of a
-picture. Whatever is wrong with one, one line says so.
+"""Single files that people bring: what they are, the network in a checkpoint, a picture's greys.
 
-Training programs wrap a state dict ({"state_dict": …, "optimizer": …}) and rename it (`module.`,
-`model.backbone.`). Wrapper and prefix are one thing here: every tensor gets its whole path as its
-name, and the network is what stands behind the beginning that makes the most of these names its
-own. Only tensors are read (weights_only=True): a file that would run code is refused.
+Training programs wrap a state dict ({"state_dict": …, "optimizer": …}) and rename what is in it
+(`module.`, `model.backbone.`). The network is what stands behind the beginning that makes the most
+names its own. Only tensors are read (weights_only=True): a file that would run code is refused.
 """
 
-import argparse
+import itertools
 import os
 import re
 import warnings
@@ -23,24 +21,15 @@ from torch import Tensor, nn
 
 from cxr_helpers.engine.errors import InputError
 
-# What a file is by its first bytes: (at which byte, the bytes there, Indonesian). The first that
-# matches speaks.
+# What a file is by its first bytes: (at which byte, the bytes there, Indonesian).
 MARKS = (
     (0, b"version https://git-lfs", "penunjuk Git LFS: jalankan git lfs pull"),
     (0, b"\x89PNG\r\n", "gambar PNG"),
     (0, b"\xff\xd8\xff", "gambar JPEG"),
     (128, b"DICM", "citra DICOM"),
-    (0, b"%PDF", "dokumen PDF"),
-    (0, b"\x89HDF\r\n", "berkas HDF5"),
     (0, b"\x93NUMPY", "satu larik .npy"),
-    (0, b"MATLAB", "berkas MATLAB"),
     (0, b"\x1f\x8b", "berkas gzip"),
 )
-WEB_PAGE = "halaman web, bukan berkas yang dimaksud: unduh lagi dari tautan berkasnya"
-PICTURES = ("gambar", "citra")
-TEXT = "berkas teks"
-# of the web, also where a Path has made one slash of two; C:/ is a disk
-ADDRESS = re.compile(r"\w{2,}:/")
 # of checkpoints, as people name them; any other file is tried as well
 ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
 DEEPEST = 8  # dicts and lists within each other
@@ -49,37 +38,24 @@ DEEPEST = 8  # dicts and lists within each other
 WRAPPERS = re.compile(
     r"(?<![^.])(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
-Tensors = dict[str, tuple[Tensor, str]]  # {whole name: (tensor, name of the dict that holds it)}
-FORMATS = ("PNG", "JPEG")
-MOST_PIXELS = 100_000_000  # ten times a chest radiograph; more would fill the memory
 
 
 def kind(path: Path) -> str | None:
-    """'gambar PNG', 'halaman web', …; None where the first bytes tell nothing. Raises OSError where
-    it cannot be read.
-    """
+    """'gambar PNG', …; None where the first bytes tell nothing. Raises OSError."""
     with open(path, "rb") as file:
         head = file.read(512)
-    for at, mark, what in MARKS:
-        if head[at : at + len(mark)] == mark:
-            return what
+    for start, mark, name in MARKS:
+        if head[start : start + len(mark)] == mark:
+            return name
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return WEB_PAGE
-    if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
-        return TEXT
+        return "halaman web, bukan berkas yang dimaksud: unduh lagi dari tautan berkasnya"
     return None
-
-
-# --- a checkpoint: from bytes to tensors ----------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network found in a file.
-
-    state: its tensors by its own names, those of floating point as float32; below: the wrapper and
-    prefix they stood under, "" if none; unused: names of tensors beside them, in the same state
-    dict, for which the network has no place.
+    """A network found in a file: its tensors by its own names, as float32; the wrapper and prefix
+    they stood under, or ""; names beside them for which the network has no place.
     """
 
     state: dict[str, Tensor]
@@ -91,50 +67,38 @@ def read_checkpoint(path: Path, network: nn.Module) -> Checkpoint:
     """The tensors in `path` that bear the names of `network`'s, whatever wraps and precedes them.
 
     Read are .safetensors and what torch.save wrote, by content, not by ending. Shapes are not
-    compared here (weights.fit_state). What stands beside a network that is complete (another head,
-    a decoder) is left out and named in `unused`. Raises InputError with one line: no such file, not
-    a whole and safe file of tensors, two networks that fit, a value that is no number.
+    compared here (weights.fit_state). Raises InputError.
     """
-    tensors = _tensors(path, _load(path))
+    state_dicts = dict(_state_dicts(_load(path)))
+    if not state_dicts:
+        raise InputError(
+            f"WEIGHTS={path}: isinya bukan state dict. "
+            "Simpan dengan torch.save(model.state_dict(), …)."
+        )
     wanted = network.state_dict()
-    needed = [name for name in wanted if _decides(name)]
-    begin = _beginning(path, tensors, needed)
-    given = {
-        name.removeprefix(begin): pair for name, pair in tensors.items() if name.startswith(begin)
-    }
-    _check_kinds(path, {name: given[name][0] for name in needed if name in given})
-    state = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, (tensor, _) in given.items()
-    }
-    unused = []
-    if given.keys() >= set(needed):
-        stages = {name.split(".")[0] for name in wanted}
-        state = {name: tensor for name, tensor in state.items() if name.split(".")[0] in stages}
-        homes = {given[name][1] for name in needed}
-        beside = [name for name, (_, home) in tensors.items() if home in homes]
-        unused = sorted(name for name in beside if name.removeprefix(begin) not in state)
-    _check_values(path, {name: tensor for name, tensor in state.items() if name in wanted})
-    return Checkpoint(state, begin.rstrip("."), unused)
-
-
-def _decides(name: str) -> bool:
-    """Whether a network without this tensor is incomplete: a head is replaced, and old files count
-    no batches.
-    """
-    return not (name.startswith("fc.") or name.endswith("num_batches_tracked"))
+    # a head is replaced, and old files count no batches
+    needed = [n for n in wanted if not n.startswith("fc.") and not n.endswith("_batches_tracked")]
+    place, prefix = _find(path, state_dicts, needed)
+    stages = {name.split(".")[0] for name in wanted}
+    state, unused = {}, []
+    for name, tensor in state_dicts[place].items():
+        own_name = name.removeprefix(prefix)
+        if name.startswith(prefix) and own_name.split(".")[0] in stages:
+            state[own_name] = tensor.float() if tensor.is_floating_point() else tensor
+        else:
+            unused.append(own_name)
+    for name in needed:
+        if name in state:
+            _check_tensor(path, name, state[name])
+    return Checkpoint(state, f"{place}{prefix}".rstrip("."), sorted(unused))
 
 
 def _load(path: Path) -> object:
     # unlike Path's it answers for any text, a name too long for the disk included
     if not os.path.isfile(path):
-        if ADDRESS.match(str(path)):
-            raise InputError(
-                f"WEIGHTS={path} adalah alamat: "
-                "unduh berkasnya dahulu, lalu berikan letaknya di komputer ini."
-            )
-        what = "itu folder, bukan berkas bobot" if os.path.isdir(path) else "berkas tidak ditemukan"
-        raise InputError(f"WEIGHTS={path}: {what}. Periksa letak dan ejaannya.")
+        raise InputError(
+            f"WEIGHTS={path}: tidak ada, atau bukan berkas. Periksa letak dan ejaannya."
+        )
     try:
         with open(path, "rb") as file:
             begins = file.read(9)
@@ -142,16 +106,7 @@ def _load(path: Path) -> object:
             from safetensors.torch import load_file
 
             return load_file(path)
-        # Plain values that training programs keep beside the weights (arguments, a NumPy score);
-        # none of them can run code. NumPy 2 moved its scalar, and files of either version are
-        # about.
-        scalar = np.float64(0).__reduce__()[0]
-        scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-        kinds = {type(np.dtype(kind)) for kind in "?bhilBHILefd"}
-        with (
-            torch.serialization.safe_globals([argparse.Namespace, np.dtype, *scalars, *kinds]),
-            warnings.catch_warnings(),
-        ):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -161,74 +116,51 @@ def _load(path: Path) -> object:
 def _why_unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"berkas tidak dapat dibaca ({error.strerror}): periksa izin bacanya."
-    if path.stat().st_size == 0:
-        return "berkasnya kosong: unduh atau simpan ulang."
-    if what := kind(path):
-        return f"isinya {what}. Berikan berkas bobot (.pth, .safetensors)."
-    again = "simpan ulang dengan torch.save(model.state_dict(), …) atau sebagai .safetensors"
+    name = kind(path)
+    if name:
+        return f"isinya {name}. Berikan berkas bobot (.pth, .safetensors)."
     refused = re.search(r"(?:Unsupported global: GLOBAL|Unsupported class) ([\w.]+)", str(error))
-    if refused:
-        return (
-            f"bukan berkas bobot yang utuh dan aman: ia menyimpan objek {refused[1]}, "
-            "bukan tensor saja, dan kode tidak pernah dijalankan. "
-            f"Bila Anda memercayai asalnya, {again}."
-        )
+    held = f"ia menyimpan objek {refused[1]}, padahal " if refused else ""
     return (
-        "bukan berkas bobot yang utuh dan aman (hanya tensor yang dibaca, "
-        f"kode tidak pernah dijalankan). Hapus atau ganti dengan salinan yang utuh, atau {again}."
+        f"bukan berkas bobot yang utuh dan aman: {held}hanya tensor yang dibaca, dan kode tidak "
+        "pernah dijalankan. Pakai salinan yang utuh, atau, bila Anda memercayai asalnya, simpan "
+        "ulang dengan torch.save(model.state_dict(), …)."
     )
 
 
-def _walk(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Tensor, str]]:
-    """(name, tensor, name of the dict or list that holds it) of every tensor within `value`."""
-    items = enumerate(value) if isinstance(value, (list, tuple)) else ()
-    if isinstance(value, dict):
-        items = value.items()
-    for key, inner in items if len(path) <= DEEPEST else ():
-        whole = (*path, str(key))
+def _state_dicts(value: object, place: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """(where it stands, such as "model.", its tensors) of everything that holds tensors."""
+    items = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    tensors = {}
+    for key, inner in items:
         if isinstance(inner, Tensor):
-            yield ".".join(whole), inner.detach(), ".".join(path)
-        else:
-            yield from _walk(inner, whole)
+            tensors[WRAPPERS.sub("", str(key))] = inner.detach()
+        elif place.count(".") < DEEPEST:
+            yield from _state_dicts(inner, f"{place}{key}.")
+    if tensors:
+        yield place, tensors
 
 
-def _tensors(path: Path, content: object) -> Tensors:
-    tensors: Tensors = {}
-    for name, tensor, home in _walk(content):
-        plain = WRAPPERS.sub("", name)
-        tensors[name if plain in tensors else plain] = tensor, home
-    if not tensors:
-        raise InputError(
-            f"WEIGHTS={path}: isinya bukan state dict. "
-            "Simpan dengan torch.save(model.state_dict(), …)."
-        )
-    return tensors
-
-
-# --- a checkpoint: which tensors are the network's ------------------------------------------------
-
-
-def _beginning(path: Path, tensors: Tensors, needed: list[str]) -> str:
-    """What precedes the names in `needed`: the beginning, such as "model.", behind which the most
-    of them stand, if that is at least half.
-
-    Refuses two networks of which nothing says which is meant (student and teacher, weights and
-    their moving average).
+def _find(path: Path, state_dicts: dict, needed: list[str]) -> tuple[str, str]:
+    """The state dict, and the beginning of its names, behind which most names of `needed` stand, at
+    least half, else the first one and "". Refuses two that differ (student and teacher, say).
     """
-    names, count = set(needed), Counter()
-    for name in tensors:
-        parts = name.split(".")
-        for i in range(len(parts)):
-            if ".".join(parts[i:]) in names:
-                count["".join(f"{part}." for part in parts[:i])] += 1
+    count = Counter()
+    for place, tensors in state_dicts.items():
+        for name, own_name in itertools.product(tensors, needed):
+            if f".{name}".endswith(f".{own_name}"):
+                count[place, name.removesuffix(own_name)] += 1
     most = max(count.values(), default=0)
     if most < len(needed) / 2:
-        return ""
-    best, *others = sorted((begin for begin in count if count[begin] == most), key=len)
-    for other in others:
-        both = [name for name in needed if best + name in tensors and other + name in tensors]
-        if any(not torch.equal(tensors[best + n][0], tensors[other + n][0]) for n in both):
-            places = [begin.rstrip(".") or "lapisan teratas" for begin in (best, other)]
+        return next(iter(state_dicts)), ""
+    fitting = [candidate for candidate in count if count[candidate] == most]
+    best, *others = sorted(fitting, key=lambda candidate: len("".join(candidate)))
+    for other, name in itertools.product(others, needed):
+        first, second = (state_dicts[place].get(prefix + name) for place, prefix in (best, other))
+        if first is not None and second is not None and not torch.equal(first, second):
+            places = ["".join(pair).rstrip(".") or "lapisan teratas" for pair in (best, other)]
             raise InputError(
                 f"WEIGHTS={path}: memuat dua jaringan yang berbeda isinya, "
                 f"di {' dan di '.join(places)}. "
@@ -237,135 +169,76 @@ def _beginning(path: Path, tensors: Tensors, needed: list[str]) -> str:
     return best
 
 
-def _check_kinds(path: Path, state: dict[str, Tensor]) -> None:
-    """Refuse tensors whose numbers the network's own could not hold: whole, complex, quantised,
-    sparse, or none at all.
-    """
-    for name, tensor in state.items():
-        dense = tensor.layout is torch.strided and not tensor.is_quantized
-        if not (dense and tensor.is_floating_point() and tensor.device.type != "meta"):
-            held = str(tensor.dtype if dense else tensor.layout).removeprefix("torch.")
-            held = "tanpa isi" if tensor.device.type == "meta" else held
-            raise InputError(
-                f"WEIGHTS={path}: {name} ({held}) bukan bobot berupa bilangan pecahan. "
-                "Simpan ulang jaringan aslinya, sebelum dikuantisasi atau diubah, "
-                "dengan torch.save(model.state_dict(), …)."
-            )
-
-
-def _check_values(path: Path, state: dict[str, Tensor]) -> None:
-    """Refuse NaN, infinity and negative variances, which a training that failed leaves."""
-    for name, tensor in state.items():
-        finite = bool(torch.isfinite(tensor).all())
-        if not finite or (name.endswith("running_var") and bool((tensor < 0).any())):
-            raise InputError(
-                f"WEIGHTS={path}: {name} memuat nilai "
-                "yang bukan bilangan terhingga (NaN, tak hingga, atau varians negatif). "
-                "Pelatihan yang menyimpannya telah gagal: pakai berkas dari epoch sebelumnya."
-            )
-        if tensor.ndim == 4 and tensor.numel() > 1 and tensor.min() == tensor.max():
-            raise InputError(
-                f"WEIGHTS={path}: "
-                f"setiap nilai di {name} sama, maka kernelnya tidak dapat belajar hal yang "
-                "berbeda. Berkas itu bukan hasil pelatihan: pakai berkas lain atau WEIGHTS=random."
-            )
-
-
-# --- a picture ------------------------------------------------------------------------------------
+def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
+    """Refuse what no network that was trained well holds."""
+    dense = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
+    sound = dense and tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
+    if not sound or (name.endswith("running_var") and (tensor < 0).any()):
+        raise InputError(
+            f"WEIGHTS={path}: {name} ({str(tensor.dtype).removeprefix('torch.')}) memuat nilai "
+            "yang bukan bilangan pecahan terhingga (bilangan bulat, NaN, tak hingga, atau varians "
+            "negatif). Simpan ulang jaringan aslinya, dari epoch sebelum pelatihannya gagal."
+        )
 
 
 def read_picture(path: str | Path) -> np.ndarray:
     """Grey values (H, W) uint8 of the first picture in a PNG, JPEG or DICOM file, turned upright as
-    its EXIF data say.
-
-    Colour becomes luminance (ITU-R BT.601), what is transparent becomes black, as the surroundings
-    of a radiograph are. Deeper greys are scaled by the bits that are in use, so that 12 bits in a
-    16-bit PNG are not taken for darkness; a DICOM image by its own window, and MONOCHROME1 is
-    inverted. Raises InputError.
+    its EXIF data say; colour becomes luminance (ITU-R BT.601), what is transparent becomes black,
+    as the surroundings of a radiograph are. Raises InputError.
     """
     path = Path(path).expanduser()
     try:
-        what = kind(path)
-        if what == "citra DICOM" or path.suffix.lower() in (".dcm", ".dicom"):
+        if kind(path) == "citra DICOM" or path.suffix.lower() in (".dcm", ".dicom"):
             return _dicom(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns below our own limit
-            with Image.open(path, formats=FORMATS) as image:
-                _check_size(path, *image.size)
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
                 return _grey(ImageOps.exif_transpose(image))
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(f"Berkas {path} tidak ditemukan: periksa letak dan ejaannya.") from None
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        why = "tidak ditemukan atau tidak boleh dibaca: periksa letak dan ejaannya"
     except UnidentifiedImageError:
-        raise InputError(
-            f"Berkas {path} bukan PNG, JPEG, atau DICOM: "
-            "simpan citranya dalam salah satu bentuk itu."
-        ) from None
-    except Image.DecompressionBombError:
-        _check_size(path, MOST_PIXELS, MOST_PIXELS)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if getattr(error, "strerror", None):
-            raise InputError(f"Berkas {path} tidak dapat dibaca ({error.strerror}).") from None
-        raise InputError(
-            f"Berkas {path} terpotong atau rusak: ambil atau simpan lagi citranya."
-        ) from None
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        raise InputError(
-            f"Citra {path} terlalu besar: perkecil dahulu hingga paling banyak 10000×10000 piksel."
-        )
+        why = "bukan PNG, JPEG, atau DICOM: simpan citranya dalam salah satu bentuk itu"
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        why = "terlalu besar: perkecil dahulu hingga paling banyak 9000×9000 piksel"
+    except (OSError, SyntaxError, ValueError, EOFError):
+        why = "terpotong atau rusak: ambil atau simpan lagi citranya"
+    raise InputError(f"Berkas {path} {why}.")
 
 
 def _grey(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):  # 16 or 32 bits, whole or not
-        return _eight_bits(np.asarray(image, np.float64))
+        values = np.nan_to_num(np.asarray(image, np.float64), posinf=0.0).clip(min=0)
+        # by the bits in use, so that 12 bits in a 16-bit file are not taken for darkness
+        bits = max(8, int(np.ceil(np.log2(values.max() + 1))))
+        return (values / (2**bits - 1) * 255).round().astype(np.uint8)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
     return np.array(image.convert("RGB").convert("L"))
 
 
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey values of any depth as uint8, by the smallest number of bits, 8 at least, that holds the
-    largest.
-    """
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
-    bits = max(8, int(np.ceil(np.log2(values.max() + 1))))
-    return (values / (2**bits - 1) * 255).round().astype(np.uint8)
-
-
 def _dicom(path: Path) -> np.ndarray:
-    """pydicom is no dependency: whoever has such files installs it."""
+    """A DICOM image by its own window; pydicom is no dependency of ours."""
     try:
         import pydicom
         from pydicom.pixels import apply_modality_lut, apply_voi_lut
     except ImportError:
-        raise InputError(
-            f"Berkas {path} tidak dapat dibaca: untuk DICOM pasang dahulu pydicom dengan "
-            "`python -m pip install pydicom`, atau simpan citranya sebagai PNG."
-        ) from None
+        install = "pasang pydicom dengan `python -m pip install pydicom`"
+        raise InputError(f"Berkas {path} adalah DICOM: {install}, atau simpan PNG.") from None
     try:
         dataset = pydicom.dcmread(path)
-        _check_size(path, int(dataset.Columns), int(dataset.Rows))
-        pixels = dataset.pixel_array
-        if pixels.ndim != 2:
-            raise InputError(
-                f"Berkas {path} memuat beberapa citra atau citra berwarna: "
-                "simpan satu citra keabuan."
-            )
-        values = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset).astype(np.float64)
-    except InputError:
-        raise
+        values = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
+        values = values.astype(np.float64)
+        if values.ndim != 2:
+            raise ValueError("several images, or colour")
     except Exception as error:  # pydicom and its decoders raise what they like
         raise InputError(
-            f"Berkas {path} tidak dapat dibaca sebagai DICOM ({type(error).__name__}): "
-            "simpan sebagai PNG."
+            f"Berkas {path} tidak dapat dibaca sebagai satu citra DICOM keabuan "
+            f"({type(error).__name__}): simpan sebagai PNG."
         ) from None
-    low, high = values.min(), values.max()
-    share = (values - low) / max(high - low, 1e-12)
+    share = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         share = 1 - share
     return (share * 255).round().astype(np.uint8)

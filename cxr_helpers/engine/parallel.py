@@ -1,8 +1,5 @@
-"""Independent trainings on several processes or several computers, through joblib (notebook 04).
-
-One computer: joblib's own processes. More: joblib's dask backend sends the same calls to an
-existing dask scheduler. Every finished run ends in the run store, so nothing is trained twice and a
-study that was stopped goes on where it was.
+"""Independent trainings on several processes of this computer, or through joblib's dask backend on
+several computers (notebook 04). Every finished run ends in the run store.
 """
 
 import os
@@ -26,13 +23,7 @@ _one_at_a_time = threading.Lock()
 
 @contextmanager
 def sharing(n_jobs: int, device: torch.device, cluster: str = ""):
-    """torch's threads while n_jobs processes of this computer train on its CPU: no more together
-    than it has cores.
-
-    Two processes of two threads on two cores took 2.3 times as long for an epoch as two of one
-    thread. The number of threads is part of a run's identity. The workers of a cluster do not share
-    this computer.
-    """
+    """torch's threads while n_jobs processes share this computer's cores."""
     before = torch.get_num_threads()
     if n_jobs > 1 and device.type == "cpu" and not cluster:
         torch.set_num_threads(max(1, min(before, runtime.cores() // n_jobs)))
@@ -42,16 +33,64 @@ def sharing(n_jobs: int, device: torch.device, cluster: str = ""):
         torch.set_num_threads(before)
 
 
-class _Counting(joblib.Parallel):
-    """joblib's Parallel that calls `done(n)` whenever n more tasks have ended."""
+def train(
+    given: list[tuple],
+    make: Maker,
+    trainer: Trainer,
+    n_jobs: int = 1,
+    cluster: str = "",
+    done: Callable[[int], None] = lambda n: None,
+) -> list[Run]:
+    """The run of each training, in order: read from the store, or trained by n_jobs processes, or
+    by the workers of the dask cluster "dask://host:port". Raises InputError.
 
-    def __init__(self, done: Callable[[int], None], **options):
-        super().__init__(**options)
-        self._done, self._told = done, 0
+    given: what `make` and `trainer` are called with, the device last. done(n): n more are there.
+    """
+    with sharing(n_jobs, given[0][-1], cluster):
+        tasks, missing, trained = [make(*arguments) for arguments in given], {}, []
+        if n_jobs > 1 or cluster:
+            missing = {task.key: task for task in tasks if not task.finished}
+        if missing:
+            _fetch(missing, make, trainer, n_jobs, cluster, done)
+        for task in tasks:
+            trained.append(runs.get(task, trainer))
+            if task.key not in missing:
+                done(1)
+        return trained
 
-    def print_progress(self) -> None:
-        self._done(self.n_completed_tasks - self._told)
-        self._told = self.n_completed_tasks
+
+def _fetch(
+    missing: dict[str, Task],
+    make: Maker,
+    trainer: Trainer,
+    n_jobs: int,
+    cluster: str,
+    done: Callable[[int], None],
+) -> None:
+    """Have the missing runs trained and put them into the store as they come in."""
+    # on a cluster the store may lie elsewhere; processes of this computer use this very one
+    store = None if cluster else str(files.runs_folder().resolve())
+    threads = torch.get_num_threads()
+    calls = [
+        joblib.delayed(_work)(make, trainer, threads, number, store, *task.given)
+        for number, task in enumerate(missing.values())
+    ]
+    # data and weights, which dask sends once and not with every task
+    shared = {id(value): value for task in missing.values() for value in task.given[1:-1]}
+    options = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": "all"}
+    died = joblib.externals.loky.process_executor.TerminatedWorkerError
+    with _backend(n_jobs, cluster, list(shared.values())):
+        try:
+            for key, contents in joblib.Parallel(**options)(calls):
+                if key not in missing:
+                    raise InputError("Pekerja memakai kode lain: samakan git commit dan paketnya.")
+                runs.put(key, contents)
+                done(1)
+        except (died, RuntimeError) as error:
+            raise InputError(
+                f"Sebuah proses pekerja mati ({type(error).__name__}), biasanya karena memori "
+                "habis: kurangi N_JOBS, lalu jalankan lagi; yang sudah selesai tidak diulang."
+            ) from error
 
 
 def _work(
@@ -59,8 +98,7 @@ def _work(
 ) -> tuple[str, dict[str, bytes]]:
     """In a worker: train one run there (or read it) and send back its key and its files."""
     with _one_at_a_time:
-        # the bar of the whole study is drawn by the process that asked
-        os.environ[files.TERMINAL] = ""
+        os.environ[files.TERMINAL] = ""  # the process that asked draws the bar of the whole study
         if store is not None:
             os.environ[files.RUNS] = store
         runtime.prepare(threads)
@@ -75,124 +113,32 @@ def _work(
 
 @contextmanager
 def _backend(n_jobs: int, cluster: str, shared: list):
-    """joblib's processes on this computer, or the workers of a dask scheduler, which get `shared`
-    once and not with every task.
-    """
+    """joblib's processes here, or the workers of a dask scheduler, which get `shared` once."""
     if not cluster:
         threads = max(1, runtime.cores() // n_jobs)
-        with joblib.parallel_config(
-            backend="loky",
-            n_jobs=n_jobs,
-            inner_max_num_threads=threads,
-            initializer=runtime.begin_worker,
-        ):
+        worker = {"inner_max_num_threads": threads, "initializer": runtime.begin_worker}
+        with joblib.parallel_config(backend="loky", n_jobs=n_jobs, **worker):
             yield
         return
-    with _client(cluster) as client:
+    try:
+        from distributed import Client
         from joblib._dask import DaskDistributedBackend
+
+        address = cluster.replace("dask://", "tcp://")
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (ImportError, OSError, ValueError):
+        raise InputError(
+            f"CLUSTER={cluster}: penjadwal dask tidak menjawab, atau paket distributed belum ada. "
+            "Periksa alamatnya, jalankan dask-scheduler di sana, dan `make setup` di sini."
+        ) from None
+    with client:
+        if not client.ncores():
+            raise InputError(f"CLUSTER={cluster}: tidak ada pekerja. Jalankan dask-worker di sana.")
 
         class Backend(DaskDistributedBackend):
             def effective_n_jobs(self, n_jobs: int) -> int:
-                # joblib takes one worker of one thread for no cluster, and would train here instead
-                # of there.
+                # joblib takes one worker of one thread for no cluster, and would train here
                 return max(2, super().effective_n_jobs(n_jobs))
 
         with joblib.parallel_config(backend=Backend(client=client, scatter=shared), n_jobs=-1):
             yield
-
-
-@contextmanager
-def _client(cluster: str):
-    """Connected to a dask scheduler that has workers."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError(
-            "CLUSTER memerlukan paket distributed: jalankan `make setup`, lalu ulangi."
-        ) from None
-    address = cluster.replace("dask://", "tcp://")
-    try:
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError):
-        raise InputError(
-            f"CLUSTER={cluster}: penjadwal dask tidak menjawab. "
-            "Periksa alamatnya, dan jalankan dask-scheduler di sana."
-        ) from None
-    with client:
-        if not client.ncores():
-            raise InputError(
-                f"CLUSTER={cluster}: tidak ada pekerja. "
-                "Jalankan dask-worker yang terhubung ke penjadwal itu."
-            )
-        yield client
-
-
-def train(
-    given: list[tuple],
-    make: Maker,
-    trainer: Trainer,
-    n_jobs: int = 1,
-    cluster: str = "",
-    done: Callable[[int], None] = lambda n: None,
-) -> list[Run]:
-    """The run of each training, in order: read from the store, or trained by n_jobs processes, or
-    by the workers of a dask cluster.
-
-    given: what `make` (which says how the store sees it) and `trainer` (see runs.get) are called
-    with, the device last. cluster: "" or "dask://host:port". `done(n)` is told as runs come in.
-    Raises InputError from a training, when a process dies (too little memory), or when the cluster
-    does not answer or has another version of the code.
-    """
-    with sharing(n_jobs, given[0][-1], cluster):
-        tasks = [make(*each) for each in given]
-        if n_jobs == 1 and not cluster:
-            found = []
-            for task in tasks:
-                found.append(runs.get(task, trainer))
-                done(1)
-            return found
-        missing = {task.key: task for task in tasks if not task.finished}
-        for task in tasks:
-            if task.finished:
-                done(1)
-        if missing:
-            _fetch(missing, make, trainer, n_jobs, cluster, done)
-        return [runs.get(task, trainer) for task in tasks]
-
-
-def _fetch(
-    missing: dict[str, Task],
-    make: Maker,
-    trainer: Trainer,
-    n_jobs: int,
-    cluster: str,
-    done: Callable[[int], None],
-) -> None:
-    """Have the missing runs trained and put them into the store."""
-    # On a cluster the store may lie elsewhere; processes of this computer use this very one.
-    store = None if cluster else str(files.runs_folder().resolve())
-    threads = torch.get_num_threads()
-    calls = [
-        joblib.delayed(_work)(make, trainer, threads, number, store, *task.given)
-        for number, task in enumerate(missing.values())
-    ]
-    shared = {id(one): one for task in missing.values() for one in task.given[1:-1]}
-    died = joblib.externals.loky.process_executor.TerminatedWorkerError
-    with _backend(n_jobs, cluster, list(shared.values())):
-        try:
-            sent = _Counting(done, batch_size=1, pre_dispatch="all")(calls)
-        except InputError:
-            raise
-        except (died, RuntimeError) as error:
-            raise InputError(
-                f"Sebuah proses pekerja mati ({type(error).__name__}), biasanya karena memori "
-                "habis: kurangi N_JOBS, lalu jalankan lagi; "
-                "pelatihan yang sudah selesai tidak diulang."
-            ) from error
-    for key, (there, contents) in zip(missing, sent, strict=True):
-        if there != key:
-            raise InputError(
-                f"Pekerja di {cluster} memakai versi kode atau paket yang lain: "
-                "samakan git commit dan lingkungannya."
-            )
-        runs.put(key, contents)

@@ -1,7 +1,5 @@
-"""What a notebook hands on, written whole and read back with one line for what is wrong.
-
-`make report` collects build/results/*.json. A notebook run by hand (JupyterLab, papermill,
-nbconvert) hands on to build/lab/, so that exploring never changes what a report is made from.
+"""What a notebook hands on: under `make report` to build/results/*.json, run by hand to build/lab/,
+so that exploring never changes what a report is made from.
 """
 
 import json
@@ -12,23 +10,20 @@ import subprocess
 import time
 from datetime import datetime, timezone
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.files import ROOT
 
 SCHEMA = 1
 VERSION = "0.2.0"  # of this package; CHANGELOG.md says what is new in it
-# How a notebook marks what report/exporters.py typesets: the key in an output's metadata, and the
-# MIME type of the cover.
+# How a notebook marks what is typeset: the key in an output's metadata, the cover's MIME type.
 KEY = "laporan"
 COVER = "application/vnd.laporan-sampul+json"
-# What the results that one report joins must have in common: what it is called, and where it stands
-# in their provenance.
+# Where in their provenance the results that one report joins must agree.
 COMMON = {
     "data": ("data", "fingerprint"),
     "bobot": ("weights", "digest"),
@@ -46,7 +41,7 @@ PACKAGES = (
 @cache
 def _commit() -> str:
     try:
-        ask = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+        ask = ["git", "-C", str(files.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
         return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "tidak diketahui"
@@ -55,13 +50,7 @@ def _commit() -> str:
 @cache
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers or the look of the report."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "tidak terpasang"
-    return versions
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def now() -> str:
@@ -69,9 +58,7 @@ def now() -> str:
 
 
 def plain(value):
-    """NumPy values and NaN as JSON knows them (NaN becomes null, so that the file is strict
-    JSON).
-    """
+    """NumPy values and NaN as strict JSON can hold them; NaN becomes null."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -89,35 +76,31 @@ def folder(build: Path | str = "build") -> Path:
 
 
 def write(name: str, body: dict, provenance: dict, build: Path | str = "build") -> Path:
-    """Write {name}.json whole or not at all where it is handed on; returns its path. `provenance`
-    comes from Study.
-    """
+    """Hand on {name}.json, its provenance (of Study.provenance) completed; returns its path."""
     kept = [path for path in files.runs_folder().rglob("*") if path.is_file()]
-    finished = {
-        **provenance,
+    student = json.loads(os.environ.get(files.STUDENT) or "{}")
+    number = student.get("nim", "")
+    complete = provenance | {
         "seconds": round(time.time() - provenance["clock"], 1),
         "runs_bytes": sum(path.stat().st_size for path in kept),
         "version": VERSION,
         "commit": _commit(),
         "packages": packages(),
+        "seed_of_nim": bool(number) and provenance["seed"] == settings.seed_of(number),
     }
-    finished.pop("clock")
-    if os.environ.get(files.STUDENT):
-        finished["student"] = json.loads(os.environ[files.STUDENT])
-    nim = finished.get("student", {}).get("nim", "")
-    finished["seed_of_nim"] = bool(nim) and finished["seed"] == settings.seed_of(nim)
+    del complete["clock"]
+    if student:
+        complete["student"] = student
     path = folder(build) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = plain({"schema": SCHEMA, "provenance": finished, **body})
+    content = plain({"schema": SCHEMA, "provenance": complete, **body})
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     files.write(path, (text + "\n").encode())
     return path
 
 
 def read(name: str, build: Path | str = "build") -> dict:
-    """Read build/results/{name}.json, or what the notebook handed on by hand. Raises InputError if
-    there is none, or it is of another schema.
-    """
+    """Read build/results/{name}.json, or what was handed on by hand. Raises InputError."""
     path = files.project() / build / "results" / f"{name}.json"
     newer = folder(build) / path.name
     if newer.exists():  # under make: written by this very notebook, not yet moved into place
@@ -125,42 +108,30 @@ def read(name: str, build: Path | str = "build") -> dict:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(
-            f"Berkas hasil {path} belum ada: jalankan `make report` atau notebook {name} dahulu."
-        ) from None
+        why = f"belum ada: jalankan `make report` atau notebook {name} dahulu"
     except (OSError, ValueError):
-        raise InputError(
-            f"Berkas hasil {path} rusak: hapus berkas itu, lalu jalankan `make report` lagi."
-        ) from None
-    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
-        raise InputError(
-            f"Berkas hasil {path} dibuat oleh versi lain: jalankan `make report` lagi."
-        )
-    return body
+        why = "rusak: hapus berkas itu, lalu jalankan `make report` lagi"
+    else:
+        if isinstance(body, dict) and body.get("schema") == SCHEMA:
+            return body
+        why = "dibuat oleh versi lain: jalankan `make report` lagi"
+    raise InputError(f"Berkas hasil {path} {why}.")
 
 
 def agree(bodies: dict[str, dict]) -> None:
-    """Refuse to join results, {notebook: content}, that differ in what COMMON names. Raises
-    InputError that says in what.
-    """
-    for what, place in COMMON.items():
-        notebooks: dict[str, list[str]] = {}  # by what stands there, as JSON
+    """Refuse to join results, {notebook: content}, that differ in what COMMON names."""
+    for title, place in COMMON.items():
+        values = {}
         for name, body in bodies.items():
             value = body.get("provenance", {})
             for key in place:
                 value = value.get(key, {})
             if value != {}:
-                text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-                notebooks.setdefault(text, []).append(name)
-        if len(notebooks) > 1:
-            shown = "; ".join(f"{', '.join(n)}: {_short(text)}" for text, n in notebooks.items())
+                values[name] = json.dumps(value, sort_keys=True, ensure_ascii=False)
+        if len(set(values.values())) > 1:
+            shown = "; ".join(f"{name}: {value}" for name, value in values.items())
             raise InputError(
-                f"Hasil yang akan digabungkan berbeda pada {what} ({shown}): "
+                f"Hasil yang akan digabungkan berbeda pada {title} ({shown}): "
                 "hapus dengan `make clean`, lalu jalankan `make report` "
                 "(pelatihan yang tersimpan tidak diulang)."
             )
-
-
-def _short(text: str) -> str:
-    value = json.loads(text)
-    return str(value.get("name", value) if isinstance(value, dict) else value)

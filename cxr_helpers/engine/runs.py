@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,31 +30,25 @@ from torch import Tensor
 from cxr_helpers.engine import files, owncode
 from cxr_helpers.engine.errors import InputError
 
-DIGEST_BYTES = 32
+CHECKPOINT = "checkpoint.pt"  # of a training that has not ended
 # A finished run without its weights; code.py where it holds code of one's own, info.json last.
 FILES = ("config.json", "code.py", "history.csv", "predictions.npz", "info.json")
-
-
-def kept_always() -> None:
-    """Of a task whose identity always describes it."""
 
 
 @dataclass(frozen=True)
 class Task:
     """One training as the store sees it.
 
-    identity: everything that decides its numbers, as JSON can hold it. given: what the function
-    that trains is called with, the settings first. data: the fingerprint of its images. own: the
-    program of one's own that it executes, or "". unkept: why its identity would not describe it
-    (Indonesian, "" where that has been said), or None. keep_weights: whether the weights are kept
-    too (90 MB of a ResNet-18).
+    identity: everything that decides its numbers, as JSON. given: what the function that trains is
+    called with, settings first. data: the fingerprint of its images. own: the program it executes.
+    unkept: gives None, or why the identity does not describe it (Indonesian; "" if that is said).
     """
 
     identity: dict
     given: tuple
     data: str
     own: str = ""
-    unkept: Callable[[], str | None] = kept_always
+    unkept: Callable[[], str | None] = lambda: None
     keep_weights: bool = True
 
     @property
@@ -73,11 +68,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training leaves.
-
-    history: a row an epoch; logits: what Run.logits and Run.open_test hand out; weights: the state
-    dicts "best" and "last"; info: as Run.info.
-    """
+    """What a training leaves: as in Run, all logits, and the state dicts "best" and "last"."""
 
     history: list[dict[str, float]]
     logits: dict[str, Tensor]
@@ -91,8 +82,7 @@ class Run:
 
     history: one row an epoch (epoch, train_loss, train_acc, val_loss, val_acc, val_auc), accuracies
     as shares. logits: "train", "val" (epochs, N) as recorded epoch by epoch, and "{split}_best",
-    "{split}_last" (N,) in eval mode; those of the test split only `open_test` hands out. info:
-    best_epoch, parameters, trained_parameters, seconds, images_per_second, peak_memory_mb.
+    "{split}_last" (N,) in eval mode; those of the test split only `open_test` hands out.
     """
 
     key: str
@@ -111,98 +101,72 @@ class Run:
             return ""
 
     def open_test(self) -> dict[str, np.ndarray]:
-        """The logits of the test split: "best" and "last" (N,), "epochs" (epochs, N) of a run that
-        keeps its weights, "extra_best" and "extra_last" where the data hold extra test images. To
-        be called once every choice has been made.
+        """The logits of the test split, to be opened once every choice has been made: "best",
+        "last", and as they were kept "epochs", "extra_best", "extra_last".
         """
+        names = {"test": "epochs", "test_best": "best", "test_last": "last"}
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
-            names = {"epochs": "test", "best": "test_best", "last": "test_last"}
-            names |= {name: name for name in ("extra_best", "extra_last")}
-            return {name: arrays[kept] for name, kept in names.items() if kept in arrays}
+            test = [name for name in arrays.files if name.startswith(("test", "extra"))]
+            return {names.get(name, name): arrays[name] for name in test}
 
     def weights(self, which: str = "best") -> dict[str, Tensor]:
         """The state dict of the "best" or "last" epoch."""
         return load_file(self.folder / f"{which}.safetensors")
 
 
-# --- the code that decides a run's numbers --------------------------------------------------------
-
-
-def _without_docstrings(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
-        if documented and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)  # drops comments and layout too: prose must not retrain anything
-
-
 class Code:
-    """The code that decides a run's numbers, as it was when it was imported.
-
-    modules: whose text is part of a run's identity; only: of these modules, no more than the named
-    definitions.
+    """The code that decides a run's numbers, as it was when it was imported: of `modules`, and of
+    those in `only` no more than the named definitions.
     """
 
     def __init__(self, modules: tuple[types.ModuleType, ...], only: dict | None = None):
         self._modules, self._only = modules, only or {}
-        # Of the code that runs: the text when it was imported. What is on the disk later may be
-        # another text.
-        self._read, self._imported, self._untouched = self._bytes(), self._texts(), self._memory()
+        # what is on the disk later may be another text than that of the code that runs
+        self._imported, self._objects = self._texts(), self._in_memory()
         self.digest = hashlib.sha256("\n".join(self._imported).encode()).hexdigest()
 
-    def _bytes(self) -> list[bytes]:
-        return [Path(module.__file__).read_bytes() for module in self._modules]
-
     def _texts(self) -> list[str]:
-        """As it lies on the disk, without comments, docstrings and layout."""
-        texts = []
+        """The code as it lies on the disk."""
+        return [
+            _executed(Path(module.__file__).read_text(encoding="utf-8"), self._only.get(module))
+            for module in self._modules
+        ]
+
+    def _in_memory(self) -> dict[tuple, object]:
+        """{place: object} of what the modules, their own classes and their dicts consist of."""
+        objects = {}
         for module in self._modules:
-            text = Path(module.__file__).read_text(encoding="utf-8")
-            if module in self._only:
-                nodes = ast.parse(text).body
-                wanted = [n for n in nodes if getattr(n, "name", None) in self._only[module]]
-                text = "\n".join(ast.get_source_segment(text, node) for node in wanted)
-            texts.append(_without_docstrings(text))
-        return texts
-
-    def _memory(self) -> str:
-        """Digest of the code in memory: another one after something was replaced there."""
-        digest = hashlib.sha256()
-
-        def add(name: str, value: object) -> None:
-            if isinstance(value, types.FunctionType):
-                code = value.__code__
-                shown = f"{name}{code.co_filename}{code.co_names}{code.co_consts!r}"
-                digest.update(shown.encode() + code.co_code)
-            elif isinstance(value, type) and value.__module__.startswith("cxr_helpers"):
-                for inner, thing in vars(value).items():
-                    add(f"{name}.{inner}", thing)
-            elif isinstance(value, dict):
-                for inner, thing in value.items():
-                    add(f"{name}[{inner!r}]", thing)
-            elif isinstance(value, (int, float, str, tuple)):
-                digest.update(f"{name}{value!r}".encode())
-
-        for module in self._modules:
-            for name, value in vars(module).items():
-                wanted = module not in self._only or name in self._only[module]
-                if wanted and not name.startswith("__"):
-                    add(name, value)
-        return digest.hexdigest()
+            for name in self._only.get(module) or vars(module):
+                value = objects[module, name] = vars(module)[name]
+                parts = value if isinstance(value, dict) else {}
+                if getattr(value, "__module__", None) == module.__name__:
+                    parts = getattr(value, "__dict__", {})
+                objects |= {(module, name, key): part for key, part in parts.items()}
+        return {place: value for place, value in objects.items() if str(place[-1])[:2] != "__"}
 
     def altered(self) -> str | None:
         """Why what runs is not what the digest says (Indonesian), or None."""
-        if self._memory() != self._untouched:
+        now = self._in_memory()
+        if any(now.get(place) is not value for place, value in self._objects.items()):
             return "fungsi atau kelas cxr_helpers diganti sesudah diimpor"
         try:
-            same = self._bytes() == self._read or self._texts() == self._imported
+            same = self._texts() == self._imported
         except (OSError, SyntaxError):
             return "berkas cxr_helpers sedang diubah"
         return None if same else "berkas cxr_helpers diubah sesudah diimpor"
 
 
-# --- what lies in a folder ------------------------------------------------------------------------
+@cache
+def _executed(text: str, only: tuple[str, ...] | None) -> str:
+    """The code of a text, or of the definitions `only` in it: prose must not retrain anything."""
+    tree = ast.parse(text)
+    if only:
+        tree.body = [node for node in tree.body if getattr(node, "name", None) in only]
+    for node in ast.walk(tree):
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        if documented and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def _say(line: str) -> None:
@@ -210,45 +174,25 @@ def _say(line: str) -> None:
 
 
 def save_checkpoint(folder: Path, epoch: int, state: dict) -> None:
-    """Write the state after so many whole epochs and keep the one before it; a full disk is said
-    and training goes on.
-
-    Later ones, which a training that started over has found, go too.
-    """
+    """Write the state after so many epochs in place of the one before; a full disk is said."""
     stream = io.BytesIO()
     torch.save(state, stream)
-    content = stream.getvalue()
     try:
-        files.write(
-            folder / f"checkpoint-{epoch:04d}.pt", content + hashlib.sha256(content).digest()
-        )
+        files.write(folder / CHECKPOINT, stream.getvalue())
     except OSError as error:
-        _say(
-            f"Titik simpan epoch {epoch} tidak dapat ditulis ({error.strerror}): "
-            "pelatihan tetap berjalan tanpa titik itu."
-        )
-        return
-    kept = [f"checkpoint-{n:04d}.pt" for n in (epoch - 1, epoch)]
-    for other in folder.glob("checkpoint-*.pt"):
-        if other.name not in kept:
-            other.unlink()
+        _say(f"Titik simpan epoch {epoch} tidak dapat ditulis ({error.strerror}): dilewati.")
 
 
 def load_checkpoint(folder: Path) -> dict | None:
-    """The newest whole checkpoint, or None. One cut short or altered is said, deleted, and the one
-    before it is used.
-    """
-    for path in sorted(folder.glob("checkpoint-*.pt"), reverse=True):
-        content = path.read_bytes()
-        body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-        if hashlib.sha256(body).digest() == digest:
-            return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        _say(
-            f"Titik simpan {path.name} rusak dan tidak dipakai: "
-            "pelatihan dilanjutkan dari titik simpan sebelumnya."
-        )
-        path.unlink()
-    return None
+    """The state of the last checkpoint, or None. A damaged one is said."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch's own errors have no common kind
+        _say(f"Titik simpan {path} rusak: pelatihan dimulai dari awal.")
+        return None
 
 
 def _save(folder: Path, outcome: Outcome, keep_weights: bool) -> None:
@@ -261,8 +205,7 @@ def _save(folder: Path, outcome: Outcome, keep_weights: bool) -> None:
         files.write(folder / f"{which}.safetensors", save(state))
     # last: its presence says that the run is whole
     files.write(folder / "info.json", json.dumps(outcome.info, indent=1).encode())
-    for checkpoint in folder.glob("checkpoint-*.pt"):
-        checkpoint.unlink()
+    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _read(key: str, folder: Path, config: object) -> Run | None:
@@ -270,9 +213,7 @@ def _read(key: str, folder: Path, config: object) -> Run | None:
     try:
         info = json.loads((folder / "info.json").read_text())
         with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
-            # all of them, so that damage is noticed here
-            every = {name: arrays[name] for name in arrays.files}
-        logits = {k: v for k, v in every.items() if not k.startswith(("test", "extra"))}
+            logits = dict(arrays)  # all of them, so that damage is noticed here
         with open(folder / "history.csv", encoding="utf-8", newline="") as lines:
             # float() gives back the very numbers written
             rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
@@ -282,10 +223,8 @@ def _read(key: str, folder: Path, config: object) -> Run | None:
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         _say(f"Hasil tersimpan {folder.name} rusak ({type(error).__name__}): pelatihannya diulang.")
         return None
-    return Run(key, folder, config, history, logits, info)
-
-
-# --- read it, or train it -------------------------------------------------------------------------
+    seen = {name: v for name, v in logits.items() if not name.startswith(("test", "extra"))}
+    return Run(key, folder, config, history, seen, info)
 
 
 def get(
@@ -293,52 +232,53 @@ def get(
     train: Callable[..., Outcome],
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
 ) -> Run:
-    """Read the run if it is in the store, else train it, going on from its last whole epoch.
+    """Read the run if it is in the store, else train it, going on from its last whole epoch; of two
+    processes that ask for one run, one trains. Raises InputError.
 
-    `train(*task.given, resume=…, checkpoint=…, on_epoch=…, every_epoch=…)` trains: it goes on from
-    the state `resume` (or None), calls `checkpoint(epoch, state)` after each epoch and `on_epoch`
-    with the history so far, and records the test split of every epoch where `every_epoch` says so,
-    which is where weights are kept. Two processes that ask for one run: one trains, the other waits
-    and reads. A run that its identity would not describe (`unkept`) is trained, said, and not kept.
-    Raises InputError from `train`, and when the store cannot be written.
+    `train(*task.given, resume=…, checkpoint=…, on_epoch=…, every_epoch=…)` goes on from the state
+    `resume` (or None), calls `checkpoint(epoch, state)` and `on_epoch(history)` after each epoch,
+    and records the test split of every epoch if `every_epoch`, that is, where weights are kept.
     """
     how = {"on_epoch": on_epoch, "every_epoch": task.keep_weights}
-    if (why := task.unkept()) is not None:
+    why = task.unkept()
+    if why is not None:
         if why:
-            again = "mulai ulang kernel agar hasilnya dapat dipakai lagi"
-            _say(f"Pelatihan ini tidak disimpan, karena {why}: {again}.")
-        return _unkept(lambda: train(*task.given, **how), task)
-    folder = task.folder
+            _say(f"Pelatihan ini tidak disimpan, karena {why}: mulai ulang kernel.")
+        with owncode.explained():
+            outcome = train(*task.given, **how)
+        return _outside(task, outcome)
     waiting = f"Proses lain sedang mengerjakan pelatihan {task.key}: menunggu hasilnya."
     try:
-        with files.locked(folder / "lock", waiting):
-            run = _read(task.key, folder, task.given[0])
-            weightless = task.keep_weights and not (folder / "last.safetensors").exists()
-            if run is not None and not weightless:
-                return run
-            files.write(folder / "config.json", json.dumps(task.identity, indent=1).encode())
-            if task.own:
-                files.write(folder / "code.py", task.own.encode())
-            how["checkpoint"] = lambda epoch, state: save_checkpoint(folder, epoch, state)
-            with owncode.explained() if task.own else nullcontext():
-                outcome = train(*task.given, resume=load_checkpoint(folder), **how)
-            if why := task.unkept():  # while it trained
-                _say(f"Pelatihan ini tidak disimpan, karena {why}.")
-                return _unkept(lambda: outcome, task)
-            _save(folder, outcome, task.keep_weights)
-            return _read(task.key, folder, task.given[0])
+        with files.locked(task.folder / "lock", waiting):
+            return _kept(task, train, how)
     except OSError as error:
         raise InputError(
-            f"Hasil pelatihan tidak dapat disimpan di {folder} ({error.strerror}): "
-            "sediakan ruang atau izin tulis, lalu jalankan lagi; "
-            "pelatihan dilanjutkan dari titik simpan terakhir."
+            f"Hasil pelatihan tidak dapat disimpan di {task.folder} ({error.strerror}): "
+            "sediakan ruang atau izin tulis, lalu jalankan lagi; pelatihannya dilanjutkan."
         ) from None
 
 
-def _unkept(train: Callable[[], Outcome], task: Task) -> Run:
+def _kept(task: Task, train: Callable[..., Outcome], how: dict) -> Run:
+    folder, config = task.folder, task.given[0]
+    run = _read(task.key, folder, config)
+    if run is not None and (not task.keep_weights or (folder / "last.safetensors").exists()):
+        return run
+    files.write(folder / "config.json", json.dumps(task.identity, indent=1).encode())
+    if task.own:
+        files.write(folder / "code.py", task.own.encode())
+    how |= {"resume": load_checkpoint(folder), "checkpoint": partial(save_checkpoint, folder)}
+    with owncode.explained() if task.own else nullcontext():
+        outcome = train(*task.given, **how)
+    why = task.unkept()  # the code may have been altered while it trained
+    if why:
+        _say(f"Pelatihan ini tidak disimpan, karena {why}.")
+        return _outside(task, outcome)
+    _save(folder, outcome, task.keep_weights)
+    return _read(task.key, folder, config)
+
+
+def _outside(task: Task, outcome: Outcome) -> Run:
     """A run outside the store, in a folder that lives as long as this process."""
-    with owncode.explained():
-        outcome = train()
     folder = Path(tempfile.mkdtemp(prefix="cxr-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     files.write(folder / "config.json", json.dumps({"data": task.data}).encode())
@@ -347,14 +287,11 @@ def _unkept(train: Callable[[], Outcome], task: Task) -> Run:
 
 
 def put(key: str, contents: dict[str, bytes]) -> None:
-    """Keep the contents of the files named in FILES of a run that was trained elsewhere.
-
-    A run that is already here stays as it is.
-    """
+    """Keep the files of a run that was trained elsewhere, unless it is here already."""
     folder = files.runs_folder() / key
     if (folder / "info.json").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        if name in contents or name != "code.py":
+        if name in contents:
             files.write(folder / name, contents[name])

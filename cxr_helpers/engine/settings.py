@@ -1,42 +1,25 @@
 """The settings of `make report` and of the notebooks' parameter cells, checked before any work
-begins; no heavy imports.
+begins. Standard library only: report/check.py runs where packages may be missing.
 """
 
 import dataclasses
 import hashlib
-import operator
 import os
 import re
 from dataclasses import dataclass
-from numbers import Real
 
-from cxr_helpers.engine import runtime
+from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 
-DEFAULTS = {
-    "data": "auto",
-    "weights": "auto",
-    "preset": "auto",
-    "seed": "0",
-    "device": "auto",
-    "size": "28",
-    "classes": "auto",
-    "precision": "auto",
-    "seeds": "auto",
-}
 LAB = "CXR_LAB"  # set by `make lab`
 OWN_SEEDS = 1000  # the first seed that a student's number gives
-SIZES = (28, 64, 128, 224)  # MedMNIST and MedMNIST+
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "float32", "bfloat16")
+SIZES = (28, 64, 128, 224)  # pixels along a side, of MedMNIST and MedMNIST+
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is computed. None: every image of that split.
-
-    every_row: notebook 04 trains each remedy, not some of them. side_studies: other starting
-    weights (notebook 01) and the learning curve (03) are trained.
+    """How much is computed: images of each split (None: every one), epochs, seeds, every remedy in
+    notebook 04, and the side studies of notebooks 01 (starting weights) and 03 (learning curve).
     """
 
     name: str
@@ -54,13 +37,17 @@ PRESETS = {
     "quick": Preset("quick", None, None, None, 10, 1, every_row=False, side_studies=False),
     "full": Preset("full", None, None, None, 10, 5, every_row=True, side_studies=True),
 }
+CHOICES = {
+    "preset": ("auto", *PRESETS),
+    "device": ("auto", "cpu", "cuda", "mps"),
+    "size": tuple(map(str, SIZES)),
+    "precision": ("auto", "float32", "bfloat16"),
+}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked settings; `preset` may still be "auto", which the device decides. seeds: None where
-    the preset decides.
-    """
+    """Checked settings. preset "auto": the device decides; seeds None: the preset decides."""
 
     data: str
     weights: str
@@ -73,27 +60,22 @@ class Settings:
     seeds: int | None
 
 
+DEFAULTS = {field.name: "auto" for field in dataclasses.fields(Settings)}
+DEFAULTS |= {"seed": "0", "size": "28"}
+
+
 def parse(**given) -> Settings:
-    """Check what a person gave, by the names of DEFAULTS; what is missing or empty has its default.
-    Raises InputError that names the setting and what it may be.
-    """
-    text = {name: _text(given.get(name, default)) or default for name, default in DEFAULTS.items()}
-    _check_choice("PRESET", text["preset"], ("auto", *PRESETS))
-    _check_choice("DEVICE", text["device"], DEVICES)
-    _check_choice("SIZE", text["size"], tuple(map(str, SIZES)))
-    _check_choice("PRECISION", text["precision"], PRECISIONS)
-    numbers = {
-        "seed": _whole_number("SEED", text["seed"], 0, 2**31 - 1),
-        "size": int(text["size"]),
-        "seeds": None if text["seeds"] == "auto" else _whole_number("SEEDS", text["seeds"], 1, 100),
-    }
-    return Settings(**text | numbers)
-
-
-def _text(value) -> str:
-    """What a person gave, as text: 3, "3", 3.0 and NumPy's 3 are '3'."""
-    whole = isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0
-    return str(int(value)) if whole else str(value).strip()
+    """Check settings by the names of DEFAULTS, whose values fill the gaps. Raises InputError."""
+    checked = {}
+    for name, default in DEFAULTS.items():
+        checked[name] = str(given.get(name, default)).strip() or default
+        if name in CHOICES:
+            _check_choice(name.upper(), checked[name], CHOICES[name])
+    seeds = checked["seeds"]
+    checked["seeds"] = None if seeds == "auto" else to_number("SEEDS", seeds, (1, 100))
+    checked["seed"] = to_number("SEED", checked["seed"], (0, 2**31 - 1))
+    checked["size"] = int(checked["size"])
+    return Settings(**checked)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -101,91 +83,82 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise InputError(f"{name}={value} tidak dikenal: pilih {', '.join(choices)}.")
 
 
-def _whole_number(name: str, text: str, least: int, most: int) -> int:
-    # int() would also take '1_000' and Arabic digits, which make and a shell do not mean.
-    digits = text.isascii() and text.isdigit() and len(text) < 20
-    if not digits or not least <= int(text) <= most:
+def to_number(name: str, value, limits: tuple = (), whole: bool = True) -> int | float:
+    """A number as a cell, a shell or NumPy gives it, within limits, both included. InputError."""
+    # float() would also take 1_000, nan and Arabic digits, which nobody means
+    written = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+    try:
+        if isinstance(value, str) and not written.fullmatch(value):
+            raise ValueError
+        number = float(value)
+        if isinstance(value, bool) or (whole and not number.is_integer()):
+            raise ValueError
+        if limits and not limits[0] <= number <= limits[1]:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        kind = "bilangan bulat" if whole else "bilangan, dengan titik sebagai tanda desimal"
+        bounds = f" mulai dari {limits[0]} sampai {limits[1]}" if limits else ""
         raise InputError(
-            f"{name}={text[:40]} tidak dapat dipakai: "
-            f"berikan bilangan bulat dari {least} sampai {most}."
-        )
-    return int(text)
+            f"{name}={str(value)[:40]} tidak dapat dipakai: nilainya harus {kind}{bounds}."
+        ) from None
+    return int(number) if whole else number
 
 
 def of_lab(**given) -> dict:
-    """The settings, and in a JupyterLab that `make lab DATA=… SEED=…` opened those given there for
-    what is at its default.
-    """
-    untouched = [
-        name for name in given if os.environ.get(LAB) and str(given[name]) == DEFAULTS[name]
-    ]
-    typed = {name: os.environ.get(name.upper(), "") for name in untouched}
-    taken = {name: value for name, value in typed.items() if value not in ("", DEFAULTS[name])}
-    if taken:
-        shown = ", ".join(f"{name.upper()}={value}" for name, value in taken.items())
+    """The settings; what `make lab DATA=…` was given takes the place of defaults."""
+    if not os.environ.get(LAB):
+        return given
+    typed = {}
+    for name, value in given.items():
+        text = os.environ.get(name.upper(), "")
+        if str(value) == DEFAULTS[name] and text not in ("", DEFAULTS[name]):
+            typed[name] = text
+    if typed:
+        shown = ", ".join(f"{name.upper()}={text}" for name, text in typed.items())
         print(f"Dari make lab: {shown}.")
-    return given | taken
+    return given | typed
 
 
 def seed_of(nim: str) -> int:
-    """The training seed of a student's number (of a group, of all its numbers as given): 1000 …
-    1000999; 0 without a number.
-
-    So forty reports differ, a copied one shows, and none shares its seeds with the reference study.
-    """
-    plain = re.sub(r"\s+", "", nim).upper()
-    if not plain:
+    """The seed of a student's number, 1000 … 1000999, so that no two reports agree; else 0."""
+    number = re.sub(r"\s+", "", nim).upper()
+    if not number:
         return 0
-    return OWN_SEEDS + int(hashlib.sha256(plain.encode()).hexdigest(), 16) % 1_000_000
+    return OWN_SEEDS + int(hashlib.sha256(number.encode()).hexdigest(), 16) % 1_000_000
 
 
 def parse_repeat(repeat="auto") -> bool | None:
-    """Check REPEAT: True for "all" (notebook 04 trains every row), None for "auto" (the preset
-    decides). Raises InputError.
-    """
+    """True for REPEAT=all (notebook 04 trains every row), None for auto. Raises InputError."""
     text = str(repeat).strip() or "auto"
     _check_choice("REPEAT", text, ("auto", "all"))
     return True if text == "all" else None
 
 
-def to_plain(config) -> None:
-    """Turn the numbers of a frozen dataclass into Python's own, by its fields' types: NumPy's 3 and
-    "3" become 3.
-
-    Raises InputError that names the field where it is no number, or no whole one where that is
-    asked for.
-    """
-    for field in dataclasses.fields(config):
-        value, optional = getattr(config, field.name), field.type in (int | None, float | None)
-        if field.type in (int, float) or (optional and value is not None):
-            whole = field.type in (int, int | None)
-            object.__setattr__(config, field.name, _number(field.name, value, whole))
-
-
-def _number(name: str, value, whole: bool) -> int | float:
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        if isinstance(value, str):
-            if not re.fullmatch(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", value, re.A | re.I):
-                raise ValueError
-            value = float(value)
-        if not whole:
-            return float(value)
-        return operator.index(value) if not float(value).is_integer() else int(value)
-    except (TypeError, ValueError, OverflowError):
-        kind = "bilangan bulat" if whole else "bilangan, dengan titik sebagai tanda desimal"
-        raise InputError(f"{name}={value!r} tidak dapat dipakai: nilainya harus {kind}.") from None
-
-
 def parse_jobs(n_jobs=1, cluster="") -> tuple[int, str]:
-    """Check N_JOBS (processes of notebook 04) and CLUSTER ("" or "dask://host:port"). Raises
-    InputError.
-
-    More processes than cores only wait for each other, each with a network of its own in memory:
-    the cores are the most.
-    """
-    jobs, cluster = _whole_number("N_JOBS", _text(n_jobs or 1), 1, 1024), str(cluster).strip()
+    """Check N_JOBS (at most one a core) and CLUSTER ("" or "dask://host:port")."""
+    jobs, cluster = to_number("N_JOBS", n_jobs or 1, (1, 1024)), str(cluster).strip()
     if cluster and not re.fullmatch(r"dask://[^/:\s]+:\d+", cluster):
         raise InputError(f"CLUSTER={cluster} tidak dapat dipakai: tulis dask://host:port.")
-    return jobs if cluster else min(jobs, runtime.cores()), cluster
+    return jobs if cluster else min(jobs, cores()), cluster
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """CXR_THREADS, or else every core. Raises InputError."""
+    text = os.environ.get(files.THREADS, "").strip()
+    return to_number(files.THREADS, text, (1, 1024)) if text else cores()
+
+
+def to_plain(config) -> None:
+    """Turn the numbers of a frozen dataclass into Python's own: NumPy's 3 and "3" become 3."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value is None and field.type in (int | None, float | None):
+            continue
+        if field.type in (int, int | None, float, float | None):
+            number = to_number(field.name, value, whole=field.type in (int, int | None))
+            object.__setattr__(config, field.name, number)
