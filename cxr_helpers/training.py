@@ -431,17 +431,17 @@ def train_epoch(
     precision: str = "float32",
     clip: float | None = None,
 ) -> Tensor:
-    """One pass over the batches; returns the logits (N,) as they were while training (the course's
-    "train accuracy").
+    """One pass over the batches; returns the logits as they were while training (the course's
+    "train accuracy"), on the CPU: (N,) of labels (N, 1), (N, K) of labels (N, K).
 
-    inputs (N, …) and labels (N, 1) lie on the device; `schedule` moves the learning rate after each
-    batch; `transform(x, y)` augments; `clip` bounds the norm of the gradient.
+    inputs (N, …) and labels lie on the device; `schedule` moves the learning rate after each batch;
+    `transform(x, y)` augments; `clip` bounds the norm of the gradient.
     """
     # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and they
     # would go stale.
     autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     network.train()
-    logits = torch.full((len(labels),), math.nan, device=inputs.device)
+    logits = torch.full(labels.shape, math.nan, device=inputs.device)
     for rows in batches:
         rows = rows.to(inputs.device)
         x, y = transform(inputs[rows], labels[rows])
@@ -454,9 +454,9 @@ def train_epoch(
             nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()
         schedule.step()
-        logits[rows] = output.detach().squeeze(1)
+        logits[rows] = output.detach()
         after_step()
-    return logits.cpu()
+    return logits.squeeze(1).cpu()
 
 
 @torch.no_grad()
