@@ -154,11 +154,6 @@ class TrainConfig:
             if wrong:
                 raise InputError(f"Pengaturan itu tidak dapat dipakai bersama: {why}.")
 
-    @property
-    def title(self) -> str:
-        """What is trained, for a progress bar."""
-        return owncode.expressions(self.own).get("network", self.architecture)[:40]
-
     def changed(self) -> dict:
         """The settings that differ from the course's recipe (seed and precision are none of it)."""
         recipe = asdict(TrainConfig(seed=self.seed, precision=self.precision))
@@ -408,14 +403,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, t in state.items()
-    }
-
-
-# of a Fitting, as plain data
+# of a Fitting, in a checkpoint
 PROGRESS = ("history", "logits", "recorded", "seconds", "best_epoch", "best_weights")
 
 
@@ -455,8 +443,8 @@ class Fitting:
         self.schedule = make_schedule(config, self.optimizer, self.per_epoch * config.epochs, parts)
         self.mean = None  # of the weights, where the settings ask for one
         if config.average == "ema":
-            how = {"multi_avg_fn": get_ema_multi_avg_fn(EMA_DECAY), "use_buffers": True}
-            self.mean = AveragedModel(self.network, **how)
+            every_step = get_ema_multi_avg_fn(EMA_DECAY)
+            self.mean = AveragedModel(self.network, multi_avg_fn=every_step, use_buffers=True)
         elif config.average == "swa":
             self.mean = AveragedModel(self.network)
 
@@ -478,24 +466,21 @@ class Fitting:
     @property
     def stopped(self) -> bool:
         """Whether every epoch is done, or `patience` epochs have passed without a better one."""
-        epoch, patience = len(self.history), self.config.patience
-        return epoch >= self.config.epochs or (
-            patience is not None and epoch - self.best_epoch >= patience
-        )
+        done, patience = len(self.history), self.config.patience
+        waited = patience is not None and done - self.best_epoch >= patience
+        return done >= self.config.epochs or waited
 
     def epoch(self, tick: Callable[[], object] = lambda: None) -> dict[str, float]:
         """Train one epoch and record it; returns its row of the history."""
         config, epoch, started = self.config, len(self.history), time.perf_counter()
-        logits = {"train": self._train(epoch, tick)}
-        judged = self._judged()
-        whole = self.part if judged is self.network else judged  # whose inputs are ours
-        logits |= {name: evaluate(whole, self.inputs[name]) for name in self.recorded}
-        row = {"epoch": epoch + 1}
+        logits, row = {"train": self._train(epoch, tick)}, {"epoch": epoch + 1}
+        for name in self.recorded:
+            logits[name] = evaluate(self._judged(), self.inputs[name])
         for name in ("train", "val"):
             measured = loss_and_accuracy(logits[name], self.labels[name])
             row[f"{name}_loss"], row[f"{name}_acc"] = measured
-        val = logits["val"].numpy(), self.labels["val"].numpy()
-        row["val_auc"] = float(area_under_curve(*val))
+        labels = self.labels["val"].numpy()
+        row["val_auc"] = float(area_under_curve(logits["val"].numpy(), labels))
         if not all(map(math.isfinite, row.values())):
             raise InputError(
                 f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan "
@@ -506,8 +491,7 @@ class Fitting:
         for name, values in logits.items():
             self.logits[name].append(values)
         if merit(config, row) >= max(merit(config, earlier) for earlier in self.history):
-            self.best_epoch = epoch + 1
-            self.best_weights = _copy(judged.state_dict())
+            self.best_epoch, self.best_weights = epoch + 1, self._weights()
         self.seconds.append(time.perf_counter() - started)
         return row
 
@@ -536,9 +520,18 @@ class Fitting:
         return logits
 
     def _judged(self) -> nn.Module:
-        """The network whose predictions count: the averaged one as soon as there is one."""
+        """What predictions are made with: the averaged weights, as soon as there are some."""
         begun = self.mean is not None and self.mean.n_averaged > 0
-        return self.mean.module if begun else self.network
+        return self.mean.module if begun else self.part
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Of the whole network as it is judged now, on the CPU."""
+        judged = self._judged()
+        state = (self.network if judged is self.part else judged).state_dict()
+        return {
+            name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, t in state.items()
+        }
 
     def predict(self, split: str) -> Tensor:
         """Final logits (N,) of a split: of its images, or with `tta` the mean over augmented copies
@@ -574,7 +567,7 @@ class Fitting:
 
     def outcome(self) -> Outcome:
         """What the run store keeps of the whole training."""
-        last, n = _copy(self._judged().state_dict()), len(self.history)
+        last, n = self._weights(), len(self.history)
         logits = {name: torch.stack(epochs) for name, epochs in self.logits.items() if epochs}
         weights = {n: last, self.best_epoch: self.best_weights}
         final = {epoch: self._final(epoch, state) for epoch, state in weights.items()}
@@ -618,17 +611,17 @@ def fit(
 
     After each epoch `checkpoint(epoch, state)` gets everything needed to go on; `resume=state` goes
     on from there, bit for bit on the same machine: every epoch draws its random numbers from (seed,
-    epoch) alone. The best epoch is the one that `monitor` names. `every_epoch`: whether the logits
-    of the test split are recorded after each epoch, as those of validation are; nothing here looks
-    at them. `on_epoch(history)` watches and never steers; `parts` takes the place of what
-    `config.own` makes. Raises InputError when the loss is no longer finite.
+    epoch) alone. `every_epoch`: whether the logits of the test split are recorded after each epoch
+    too; nothing here looks at them. `on_epoch(history)` watches and never steers; `parts` takes the
+    place of what `config.own` makes. Raises InputError when the loss is no longer finite.
     """
     recorded = RECORDED if every_epoch else RECORDED[:1]
     fitting = Fitting(config, data, weights, torch.device(device), parts, recorded)
     if resume is not None:
         fitting.resume(resume)
     steps, done = (fitting.per_epoch * n for n in (config.epochs, len(fitting.history)))
-    with bar(steps, f"Melatih {config.title}, seed {config.seed}", initial=done) as progress:
+    network = owncode.expressions(config.own).get("network", config.architecture)[:40]
+    with bar(steps, f"Melatih {network}, seed {config.seed}", initial=done) as progress:
         while not fitting.stopped:
             row = fitting.epoch(progress.update)
             progress.set_postfix(epoch=row["epoch"], val_acc=f"{row['val_acc']:.3f}")
