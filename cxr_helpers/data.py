@@ -273,9 +273,8 @@ def grey(images: np.ndarray) -> np.ndarray:
     weights = np.array(LUMINANCE, np.uint32)
     # Whole numbers, so that every machine rounds alike; one image at a time, since 32 bits a
     # channel are four times the file.
-    return np.array([(image.astype(np.uint32) @ weights + 500) // 1000 for image in images]).astype(
-        np.uint8
-    )
+    shades = [(image.astype(np.uint32) @ weights + 500) // 1000 for image in images]
+    return np.array(shades).astype(np.uint8)
 
 
 def _with_truth(source: Source, split: str, part: Split) -> Split:
@@ -422,15 +421,14 @@ def intensity(split: Split, bins: int = 32) -> dict:
 def describe(dataset: Dataset) -> list[tuple[str, str]]:
     """What the data are, as (label, value) lines in Indonesian."""
     source, lines = dataset.source, []
-    for label, (name, title) in enumerate(
-        zip(dataset.classes, dataset.class_names_id, strict=True)
-    ):
-        lines.append((f"Label {label}", f"{title} ({name})"))
+    titles = dataset.class_names_id
+    for label in (0, 1):
+        lines.append((f"Label {label}", f"{titles[label]} ({dataset.classes[label]})"))
     for split, part in dataset.splits.items():
-        counts = zip(dataset.class_names_id, dataset.counts[split].values(), strict=True)
-        of_each = ", ".join(f"{title} {number(n, 0)}" for title, n in counts)
+        first, second = (number(n, 0) for n in dataset.counts[split].values())
+        classes = f"{titles[0]} {first}, {titles[1]} {second}"
         patients = f" dari {number(part.n_patients, 0)} pasien" if part.n_patients else ""
-        lines.append((f"Citra {split}", f"{number(len(part), 0)}{patients} ({of_each})"))
+        lines.append((f"Citra {split}", f"{number(len(part), 0)}{patients} ({classes})"))
     low = min(part.images.min() for part in dataset.splits.values())
     high = max(part.images.max() for part in dataset.splits.values())
     overlap = ", ".join(f"{pair} {n}" for pair, n in dataset.overlap.items())

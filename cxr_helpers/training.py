@@ -50,42 +50,42 @@ Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of images and l
 
 # --- settings -------------------------------------------------------------------------------------
 
-CHOICES = {
-    "optimizer": tuple(OPTIMIZERS),
-    "schedule": ("constant", "cosine", "onecycle"),
-    "trainable": ("all", "layer4+head", "head"),
-    "balance": ("none", "pos_weight", "sampler", "repeat"),
-    "augment_target": ("all", "minority"),
-    "monitor": ("auc", "loss"),
-    "average": ("none", "ema", "swa"),
-    "precision": ("float32", "bfloat16"),
-}
+
+def _one_of(*choices: str) -> tuple[Callable, str]:
+    return choices.__contains__, f"salah satu dari {', '.join(choices)}"
+
+
 ADAPTATION = {"reduce": "mean", "resize": "bilinear", "scale": "none"}  # as of model.adapt_conv1
 FROM_ONE = (lambda n: n >= 1, "bilangan bulat mulai dari 1")
 RULES = {  # what a value must hold, and how that is said
     "epochs": FROM_ONE,
     "batch_size": FROM_ONE,
+    "optimizer": _one_of(*OPTIMIZERS),
     "lr": (lambda rate: 0 < rate < math.inf, "lebih besar dari 0"),
     "weight_decay": (lambda decay: 0 <= decay < math.inf, "0 atau lebih"),
+    "schedule": _one_of("constant", "cosine", "onecycle"),
     "dropout": (lambda share: 0 <= share < 1, "antara 0 dan 1 (1 tidak termasuk)"),
+    "trainable": _one_of("all", "layer4+head", "head"),
     "augment": (
         lambda names: set(names) <= set(augment.TRANSFORMS),
         f"beberapa dari {', '.join(augment.TRANSFORMS)}",
     ),
+    "augment_target": _one_of("all", "minority"),
+    "balance": _one_of("none", "pos_weight", "sampler", "repeat"),
+    "monitor": _one_of("auc", "loss"),
     "patience": FROM_ONE,
     "adaptation": (
         lambda adapt: isinstance(adapt, dict) and set(adapt) <= set(ADAPTATION),
         f"misalnya {{'reduce': 'sum'}} (yang dapat diatur: {', '.join(ADAPTATION)})",
     ),
+    "precision": _one_of("float32", "bfloat16"),
     "resize": (lambda side: 8 <= side <= 512, "bilangan bulat dari 8 sampai 512"),
     "clip": (lambda norm: 0 < norm < math.inf, "lebih besar dari 0"),
+    "average": _one_of("none", "ema", "swa"),
     "layer_lr": (lambda factor: 0 < factor <= 1, "lebih besar dari 0 dan paling besar 1"),
     "unfreeze": FROM_ONE,
     "tta": (lambda n: 0 <= n <= 100, "bilangan bulat dari 0 sampai 100"),
     "seed": (lambda n: 0 <= n < 2**31, "bilangan bulat dari 0 sampai 2147483647"),
-} | {
-    name: (choices.__contains__, f"salah satu dari {', '.join(choices)}")
-    for name, choices in CHOICES.items()
 }
 
 
