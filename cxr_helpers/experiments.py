@@ -362,8 +362,8 @@ def _memorise(study, config: TrainConfig, start: Weights, live: dict | None) -> 
         fitting = training.Fitting(config, few, start, study.device, plain)
         if config.own:
             fitting.transform = lambda x, y: (x, y)
-        while fitting.state.epoch < config.epochs:
-            fitting.epoch(lambda: None)
+        for _ in range(config.epochs):
+            fitting.epoch()
             right = (fitting.predict("train") > 0).numpy() == (few.train.labels == 1)
             if right.all():
                 break

@@ -209,12 +209,12 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
     folds of whole patients: it gives each held-out image the label of its nearest training image
     (1-NN on the pixels: Cover & Hart 1967). None, too, with fewer patients than folds.
     """
-    pool = datasets._pool(data)
-    labels, who, folds = pool["labels"], pool.get("patients"), datasets.FOLDS
+    pool = datasets.pool(data)
+    labels, who, folds = pool.labels, pool.patients, datasets.FOLDS
     if who is None or min(n_patients(who, labels == label) for label in (0, 1)) < folds:
         return None
-    step = max(1, pool["images"].shape[1] // FOLD_PIXELS)
-    pixels = pool["images"][:, ::step, ::step].reshape(len(labels), -1).astype(np.float32)
+    step = max(1, pool.images.shape[1] // FOLD_PIXELS)
+    pixels = pool.images[:, ::step, ::step].reshape(len(labels), -1).astype(np.float32)
     apart = euclidean_distances(pixels, squared=True)
     ways = ((StratifiedKFold, None), (StratifiedGroupKFold, who))
     # of each image the nearest one that is trained on, and whether its patient is

@@ -84,14 +84,10 @@ class Study:
         """
         recipe = experiments.separate(changes, sys._getframe(1))
         share = experiments.check(self, recipe, start, memorise)
-        print(
-            "Satu batch lolos pemeriksaan: bentuk keluaran, loss, dan gradien lapisan pertama baik."
-        )
+        print("Satu batch lolos pemeriksaan: bentuk keluaran, loss, dan gradien baik.")
         if share is not None:
-            print(
-                f"Dari {experiments.MEMORISED} citra, "
-                f"{percent(share)} dapat dihafal tanpa augmentasi."
-            )
+            said = f"{percent(share)} dapat dihafal tanpa augmentasi"
+            print(f"Dari {experiments.MEMORISED} citra, {said}.")
             if share < experiments.NEARLY_ALL:
                 print(
                     "Jaringan yang cukup besar menghafal hampir semuanya: "
@@ -112,8 +108,8 @@ class Study:
 
     def provenance(self) -> dict:
         """Where numbers come from; results.write completes it."""
-        used = self.used
-        patients = {split: getattr(used, split).n_patients for split in sources.SPLITS}
+        used, overlap = self.used, self.data.overlap
+        patients = {split: part.n_patients for split, part in used.splits.items()}
         return {
             "data": {
                 "kind": used.source.kind,
@@ -126,15 +122,11 @@ class Study:
                 "class_names": list(used.class_names_id),
                 "fingerprint": used.fingerprint,
                 "counts": used.counts,
-                "totals": {split: sum(counts.values()) for split, counts in used.counts.items()},
+                "totals": {split: len(part) for split, part in used.splits.items()},
                 "patients": patients if used.train.patients is not None else None,
                 "counts_available": self.data.counts,
-                "overlap": self.data.overlap,
-                "shared": [
-                    {"splits": pair.split("-"), "n": n}
-                    for pair, n in self.data.overlap.items()
-                    if n
-                ],
+                "overlap": overlap,
+                "shared": [{"splits": pair.split("-"), "n": n} for pair, n in overlap.items() if n],
             },
             "weights": {
                 name: getattr(self.weights, name) for name in ("kind", "title", "note", "digest")
@@ -174,27 +166,26 @@ def open_study(
     for the person.
     """
     started, clock = results.now(), time.time()
-    named = dict(
-        seed=seed, device=device, size=size, classes=classes, precision=precision, seeds=seeds
-    )
-    given = settings.parse(**settings.of_lab(data=data, weights=weights, preset=preset, **named))
+    typed = {"data": data, "weights": weights, "preset": preset, "seed": seed, "device": device}
+    typed |= {"size": size, "classes": classes, "precision": precision, "seeds": seeds}
+    given = settings.parse(**settings.of_lab(**typed))
     where = pick_device(given.device)
     runtime.prepare()
     usual = "quick" if where.type == "cpu" else "full"
     amount = settings.PRESETS[usual if given.preset == "auto" else given.preset]
     amount = replace(amount, seeds=given.seeds or amount.seeds)
-    folder, decided = files.data_folder(), _decided()
-    source = _source(files.from_root(given.data), given.size, folder, decided)
+    source, weights, precision = _chosen(given, where)
     everything = datasets.load(source, given.classes)
+    # SEED draws trainings, not patients: the data stays the same
+    used = datasets.take(everything, amount.train, amount.val, amount.test, seed=0)
     return Study(
         data=everything,
-        # SEED draws trainings, not patients: the data stays the same
-        used=datasets.take(everything, amount.train, amount.val, amount.test, seed=0),
-        weights=_weights(files.from_root(given.weights), folder, decided),
+        used=used,
+        weights=weights,
         preset=amount,
         seed=given.seed,
         device=where,
-        precision=_precision(given.precision, where, decided),
+        precision=precision,
         build=Path(build),
         started=started,
         clock=clock,
@@ -210,43 +201,32 @@ def device_name(device: torch.device) -> str:
 
 def pick_device(name: str) -> torch.device:
     """auto: CUDA, then MPS, then the CPU. Raises InputError when the named device is not there."""
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(kind for kind in there if there[kind])
-    if not there[name]:
+    known = {"cuda": torch.cuda, "mps": torch.backends.mps}
+    there = [kind for kind, backend in known.items() if backend.is_available()] + ["cpu"]
+    if name not in ("auto", *there):
         raise InputError(
             f"DEVICE={name} tidak tersedia pada komputer ini: pakai DEVICE=cpu atau DEVICE=auto."
         )
-    return torch.device(name)
+    return torch.device(there[0] if name == "auto" else name)
 
 
-# --- what `make report` has decided once for all notebooks ----------------------------------------
-
-
-def _decided() -> dict | None:
-    path = os.environ.get(files.SOURCES)
-    return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
-
-
-def _source(data: str, size: int, folder: Path, decided: dict | None) -> sources.Source:
-    if decided is None:
-        return sources.resolve(data, size, folder)
-    fields = decided["source"]
-    truth = fields["truth"] and Path(fields["truth"])
-    return sources.Source(**fields | {"path": Path(fields["path"]), "truth": truth})
-
-
-def _weights(weights: str, folder: Path, decided: dict | None) -> Weights:
-    if decided is None or weights != "auto":
-        return resolve_weights(weights, folder=folder)
-    return replace(resolve_weights(decided["weights"], folder=folder), note=decided["weights_note"])
-
-
-def _precision(name: str, device: torch.device, decided: dict | None) -> str:
-    if decided is None or name != "auto":
-        return runtime.pick_precision(name, device)
-    return decided["precision"]
+def _chosen(given: settings.Settings, device: torch.device) -> tuple[sources.Source, Weights, str]:
+    """Source, weights and precision: what `make report` has decided once for all notebooks, or what
+    is found now.
+    """
+    folder, decided = files.data_folder(), os.environ.get(files.SOURCES)
+    choice = json.loads(Path(decided).read_text(encoding="utf-8")) if decided else None
+    if choice is None:
+        source = sources.resolve(files.from_root(given.data), given.size, folder)
+    else:
+        path, truth = (choice["source"][name] for name in ("path", "truth"))
+        paths = {"path": Path(path), "truth": truth and Path(truth)}
+        source = sources.Source(**choice["source"] | paths)
+    if choice is not None and given.weights == "auto":
+        weights = resolve_weights(choice["weights"], folder=folder)
+        weights = replace(weights, note=choice["weights_note"])
+    else:
+        weights = resolve_weights(files.from_root(given.weights), folder=folder)
+    if choice is not None and given.precision == "auto":
+        return source, weights, choice["precision"]
+    return source, weights, runtime.pick_precision(given.precision, device)

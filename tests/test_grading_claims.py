@@ -52,12 +52,12 @@ def body() -> dict:
     """Everything that a report with a row of two trainings hands in, as plain data."""
     found = {}
     for key, seed, lr in (("k", 7, 1), ("r7", 7, 2), ("r8", 8, 2)):
-        config = {"config": {"lr": lr, "seed": seed}, "data": "uji", "weights": "w"}
+        config = {"config": {"lr": lr, "seed": seed}, "data": DATA.fingerprint, "weights": "w"}
         found |= {f"{key}/config.json": config, f"{key}/info.json": {"seconds": 12.5}}
         found[f"{key}/predictions.npz"] = {"test_best": LOGITS[key], "test_last": -LOGITS[key]}
     found["02_pelatihan.json"] = {
         "run": {"key": "k"},
-        "provenance": {"seed": 7, "data": {"fingerprint": "uji"}},
+        "provenance": {"seed": 7, "data": {"fingerprint": DATA.fingerprint}},
         "test": said(LOGITS["k"]),
     }
     row = {"name": "laju", "changed": {"lr": 2}, "seeds": [7, 8], "epoch_judged": "best"}

@@ -21,8 +21,10 @@ NIM = "2101234"
 def lab(monkeypatch, tmp_path):
     """As a kernel of `make lab DATA=… WEIGHTS=random PRESET=smoke SEED=7` finds its environment."""
     path = written(tmp_path / "pneumoniamnist.npz", made("pneumoniamnist"))
-    given = {"DATA": str(path), "WEIGHTS": "random", "PRESET": "smoke", "SEED": "7", "SIZE": "28"}
-    for name, value in (given | {"DEVICE": "cpu", settings.LAB: "1"}).items():
+    given = {"DATA": str(path), "WEIGHTS": "random", "PRESET": "smoke", "SEED": "7"}
+    for name, value in (
+        given | {"DEVICE": "cpu", "PRECISION": "bfloat16", settings.LAB: "1"}
+    ).items():
         monkeypatch.setenv(name, value)
     return path
 
@@ -33,8 +35,9 @@ def test_what_make_lab_was_given_takes_the_place_of_a_default(lab, capsys):
         study.used.source.path == lab and len(study.used.train) == settings.PRESETS["smoke"].train
     )
     assert (study.weights.kind, study.preset.name, study.seed) == ("random", "smoke", 7)
-    said = f"Dari make lab: DATA={lab}, WEIGHTS=random, PRESET=smoke, SEED=7, DEVICE=cpu."
-    assert said in capsys.readouterr().out
+    assert study.config().precision == study.provenance()["precision"] == "bfloat16"
+    said = f"Dari make lab: DATA={lab}, WEIGHTS=random, PRESET=smoke, SEED=7, DEVICE=cpu, "
+    assert said + "PRECISION=bfloat16." in capsys.readouterr().out
 
 
 def test_what_a_cell_says_itself_stays_and_outside_the_lab_nothing_is_taken(lab, monkeypatch):

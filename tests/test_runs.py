@@ -161,7 +161,7 @@ def test_the_key_changes_with_whatever_can_change_the_numbers(monkeypatch):
     keys = [
         key(),
         key(dataset=replace(DATA, source=replace(DATA.source, size=64))),
-        key(dataset=replace(DATA, fingerprint="lain")),
+        key(dataset=replace(DATA, extra=None)),
         key(weights=replace(WEIGHTS, digest="lain")),
         on_a_gpu,
         *(key(replace(base, **{name: value})) for name, value in other.items()),
