@@ -1,9 +1,6 @@
-"""What weight adaptation preserves, measured on the images at hand (notebook 01).
-
-Four questions in this order: what the smaller stem costs (ResNet-18: He et al. 2016), how alike the
-adapted kernels answer (least squares: Beyer et al. 2023), how far the stored BatchNorm statistics
-are off and what re-estimating them repairs (AdaBN: Li et al. 2017), and whether a start is better
-than a random one. The adaptation itself stands in model.py.
+"""What weight adaptation preserves, measured on the images at hand (notebook 01): what the smaller
+stem costs, how alike the adapted kernels answer, how far the stored BatchNorm statistics are off,
+and whether a start is better than a random one.
 """
 
 import copy
@@ -11,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
@@ -53,38 +49,27 @@ STRATEGIES = (
 
 @torch.no_grad()
 def _describe(title: str, network: nn.Module, channels: int, size: int) -> dict:
-    shapes = {}
+    stages = {}
 
     def note(name: str, layer: nn.Module, given: tuple, output: Tensor) -> None:
-        shapes[name] = "×".join(map(str, output.shape[1:]))
+        stages[name] = {"output": "×".join(map(str, output.shape[1:]))}
 
     for name in STAGES:
         network.get_submodule(name).register_forward_hook(partial(note, name))
     with FlopCounterMode(display=False) as counter:
         network.eval()(torch.zeros(1, channels, size, size))
-    counts, stages = counter.get_flop_counts(), {}
-    for name in STAGES:
-        flops = counts.get(f"{type(network).__name__}.{name}", {})
-        stages[name] = {
-            "parameters": sum(p.numel() for p in network.get_submodule(name).parameters()),
-            "multiply_adds": sum(flops.values()) // 2,
-            "output": shapes[name],
-        }
     return {
         "title": title,
         "answers": network.fc.out_features,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "multiply_adds": sum(stage["multiply_adds"] for stage in stages.values()),
+        "multiply_adds": counter.get_total_flops() // 2,
         "stages": stages,
     }
 
 
 def describe_architectures(size: int = 28) -> list[dict]:
-    """torchvision's own ResNet-18, ours with and ours without the max-pool, run on one image of
-    `size` pixels.
-
-    A multiply-add is one multiplication with its addition in a convolution or linear layer; an
-    output is channels×height×width.
+    """torchvision's own ResNet-18 (He et al. 2016), ours with and ours without the max-pool, run on
+    an image of `size` pixels. A multiply-add is one multiplication with its addition.
     """
     pooled = model.course_resnet18(size)
     pooled.maxpool = nn.MaxPool2d(3, 2, 1)
@@ -97,14 +82,13 @@ def describe_architectures(size: int = 28) -> list[dict]:
 
 
 def pooling(architectures: list[dict]) -> dict:
-    """Whether the course's network has no max-pool at this size, and its multiply-adds in units of
-    those with one.
+    """Whether the course's network has no max-pool at this size, and its work in units of that with
+    one.
     """
     _, pooled, ours = architectures
-    return {
-        "removed": ours["stages"]["maxpool"]["output"] == ours["stages"]["conv1"]["output"],
-        "work": ours["multiply_adds"] / pooled["multiply_adds"],
-    }
+    stages = ours["stages"]
+    removed = stages["maxpool"]["output"] == stages["conv1"]["output"]
+    return {"removed": removed, "work": ours["multiply_adds"] / pooled["multiply_adds"]}
 
 
 # --- how alike the adapted kernels answer ---------------------------------------------------------
@@ -117,7 +101,7 @@ def _has_rgb_kernels(weights: Weights) -> bool:
 
 def source_kernels(weights: Weights) -> tuple[Tensor, str]:
     """The RGB kernels (64, 3, 7, 7) that the notebook adapts, and what they are (Indonesian): of
-    weights that have none, the Gabor bank, so that the arithmetic has something to show.
+    weights that have none, the Gabor bank.
     """
     if _has_rgb_kernels(weights):
         return weights.state["conv1.weight"], weights.title
@@ -125,17 +109,10 @@ def source_kernels(weights: Weights) -> tuple[Tensor, str]:
     return model.gabor_bank(), f"Bank Gabor sebagai contoh, {why}"
 
 
-def keeps_size(weight: Tensor, kernel: int) -> bool:
-    """Whether kernels are as large as the original, so that only the channels are reduced."""
-    return kernel == weight.shape[-1]
-
-
 @torch.no_grad()
 def original_response(weight: Tensor, images: np.ndarray, enlarge: int = 2) -> Tensor:
-    """Response (N, 64, H, W) of the original kernels, stride 2, to grey images (N, H, W) uint8 as
-    they would have seen them: enlarged (bilinear), in three channels, normalised as ImageNet's.
-
-    With enlarge=2 there is one response for each pixel of the small image.
+    """Response (N, 64, H, W) of the original kernels, stride 2, to grey images (N, H, W) uint8,
+    enlarged so that each pixel has one, in three channels and normalised as ImageNet's.
     """
     grey = torch.from_numpy(images).float().div(255).unsqueeze(1)
     large = F.interpolate(grey, scale_factor=enlarge, mode="bilinear", align_corners=False)
@@ -146,9 +123,7 @@ def original_response(weight: Tensor, images: np.ndarray, enlarge: int = 2) -> T
 
 @torch.no_grad()
 def adapted_response(weight: Tensor, images: np.ndarray, stride: int = 1) -> Tensor:
-    """Response (N, 64, H, W) of adapted kernels (64, 1, k, k) to grey images (N, H, W) uint8, as
-    the course normalises them.
-    """
+    """Response (N, 64, H, W) of adapted kernels (64, 1, k, k) to grey images (N, H, W) uint8."""
     return F.conv2d(to_tensor(images), weight, stride=stride, padding=weight.shape[-1] // 2)
 
 
@@ -160,24 +135,22 @@ def _agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
     a0, b0 = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     # A colour kernel does not answer a grey image: nothing to correlate with.
     varied = b0.norm(dim=1) > 1e-4 * b0.norm(dim=1).max()
-    correlation = (a0 * b0).sum(1) / (a0.norm(dim=1) * b0.norm(dim=1)).clamp_min(1e-12)
-    return correlation[varied].mean().item(), ((a - b).norm() / b.norm()).item()
+    correlation = F.cosine_similarity(a0, b0)[varied].mean()
+    return correlation.item(), ((a - b).norm() / b.norm()).item()
 
 
-def compare_strategies(weight: Tensor, images: np.ndarray, kernel: int = 3) -> pd.DataFrame:
+def compare_strategies(weight: Tensor, images: np.ndarray, kernel: int = 3) -> list[dict]:
     """How well the stem adapted by each of STRATEGIES answers images (N, H, W) uint8 as the
     original one (64, 3, 7, 7) does.
 
-    correlation: mean over the channels, which BatchNorm leaves alone; error: relative, before and
-    after BatchNorm (Ioffe & Szegedy 2015); gain: ratio of the standard deviations, 1 is best.
+    error: relative, before and after BatchNorm (Ioffe & Szegedy 2015), which leaves the correlation
+    alone; gain: ratio of the standard deviations, 1 is best.
     """
-    same = keeps_size(weight, kernel)
+    same = kernel == weight.shape[-1]  # only the channels are reduced
     batch_norm = partial(F.batch_norm, running_mean=None, running_var=None, training=True)
     target = original_response(weight, images, 1 if same else 2)
     rows = []
-    for strategy in STRATEGIES:
-        if same and strategy["resize"] != "bilinear":
-            continue  # nothing is resized
+    for strategy in [s for s in STRATEGIES if not same or s["resize"] == "bilinear"]:
         adapted = model.adapt_conv1(weight, kernel=kernel, **strategy)
         ours = adapted_response(adapted, images, 2 if same else 1)
         correlation, error = _agreement(ours, target)
@@ -185,12 +158,7 @@ def compare_strategies(weight: Tensor, images: np.ndarray, kernel: int = 3) -> p
         gain = (ours.std((0, 2, 3)) / target.std((0, 2, 3)).clamp_min(1e-12)).median().item()
         measured = {"correlation": correlation, "error": error, "error_bn": error_bn, "gain": gain}
         rows.append(strategy | measured)
-    return pd.DataFrame(rows)
-
-
-def best_strategy(strategies: pd.DataFrame) -> dict:
-    """The row of `compare_strategies` whose correlation is highest, the first of equals."""
-    return max(strategies.to_dict("records"), key=lambda row: row["correlation"])
+    return rows
 
 
 # --- the statistics of batch normalisation --------------------------------------------------------
@@ -199,10 +167,8 @@ def best_strategy(strategies: pd.DataFrame) -> dict:
 @torch.no_grad()
 def batch_norm_drift(network: nn.Module, images: np.ndarray, batch: int = 64) -> list[dict]:
     """How far each BatchNorm's stored statistics are from those of images (N, H, W) uint8, in eval
-    mode: a later layer also suffers from the drift of those before it.
-
-    shift: |mean − stored mean| in stored standard deviations, scale: ratio of the standard
-    deviations, medians over the channels.
+    mode: of the means in stored standard deviations, and the ratio of the latter; medians over the
+    channels.
     """
     norms = {n: layer for n, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)}
     moments = dict.fromkeys(norms, 0.0)
@@ -237,9 +203,7 @@ def reestimate_batch_norm(network: nn.Module, images: np.ndarray, batch: int = 6
 
 
 def probe_logits(network: nn.Module, train: Split, test: Split, seed: int = 0) -> np.ndarray:
-    """Logits (N,) on `test` of a logistic regression on the features before fc, as they are before
-    any training of the network.
-    """
+    """Logits (N,) on `test` of a logistic regression on the network's features as they are."""
     backbone, _ = model.split_frozen(network, "head")
     seen, unseen = (
         model.features(backbone, to_tensor(part.images)).flatten(1).numpy()
@@ -257,8 +221,8 @@ def probe(network: nn.Module, train: Split, test: Split, seed: int = 0) -> dict:
 
 
 def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **adapt: str) -> dict:
-    """What re-estimating BatchNorm on the unlabelled training images repairs: the drift before, the
-    accuracy of `probe_logits` on validation before and after, and its change, image by image.
+    """What re-estimating BatchNorm on the unlabelled training images repairs: the drift before, and
+    the accuracy of `probe_logits` on validation before and after, image by image.
     """
     network = model.lay_out(model.build(weights, seed, size, **adapt), torch.device("cpu"))
     repaired = reestimate_batch_norm(network, train.images)
@@ -276,14 +240,15 @@ def repair(weights: Weights, train: Split, val: Split, seed: int, size: int, **a
 
 
 def starts(weights: Weights, kernel: int) -> list[tuple[str, Weights, dict]]:
-    """(title, weights, strategy) of each start, the random one first; kernels that keep their size
-    are not resized, so that of the second way only the sum is left.
+    """(title, weights, strategy) of each start, the random one first. Where the kernels keep their
+    7×7 pixels, only the sum is left of the second way.
     """
     random = ("Bobot acak", model.resolve_weights("random"), COURSE)
-    if weights.state is not None and not _has_rgb_kernels(weights):
+    rgb = _has_rgb_kernels(weights)
+    if weights.state is not None and not rgb:
         return [random, (weights.title, weights, COURSE)]
-    source = weights if _has_rgb_kernels(weights) else model.resolve_weights("gabor")
-    way = "jumlah" if keeps_size(source_kernels(source)[0], kernel) else "jumlah dan pseudo-inverse"
+    source = weights if rgb else model.resolve_weights("gabor")
+    way = "jumlah" if kernel == 7 else "jumlah dan pseudo-inverse"
     return [
         random,
         (f"{source.title}, cara mata kuliah", source, COURSE),
@@ -297,55 +262,49 @@ def measure_starts(study) -> list[dict]:
     first: validation accuracy after one epoch; test: metrics after the last epoch; difference: of
     each metric from the random start, on the same test images.
     """
-    data, preset = study.used, study.preset
-    rows, random = [], None
-    kernel = model.stem_kernel(data.source.size)
-    for title, weights, strategy in starts(study.weights, kernel):
-        fits = _train(study, weights, strategy)
-        first = [fit.logits["val"][0] for fit in fits]
-        right = evaluation.right(first, data.val.labels)
-        test = ([fit.open_test()["last"] for fit in fits], data.test.labels, data.test.patients)
-        measured = evaluation.measured(*test)
-        random = random or measured
-        apart = {
-            metric: evaluation.difference(measured[metric], random[metric]) for metric in random
-        }
+    data, rows, random = study.used, [], None
+    for title, weights, strategy in starts(study.weights, model.stem_kernel(data.source.size)):
+        runs = _train(study, weights, strategy)
+        first = evaluation.right([run.logits["val"][0] for run in runs], data.val.labels)
+        logits = [run.open_test()["last"] for run in runs]
+        test = evaluation.measured(logits, data.test.labels, data.test.patients)
+        difference = None
+        if random is None:
+            random = test
+        else:
+            difference = {
+                metric: evaluation.difference(test[metric], random[metric]).as_dict()
+                for metric in test
+            }
         rows.append(
             {
                 "title": title,
                 "kind": weights.kind,
-                "seeds": [fit.config.seed for fit in fits],
+                "seeds": [run.config.seed for run in runs],
                 "n_train": len(data.train),
-                "epochs": preset.epochs,
+                "epochs": study.preset.epochs,
                 "first": evaluation.estimate(
-                    evaluation.of_images(right, data.val.patients), "share"
+                    evaluation.of_images(first, data.val.patients), "share"
                 ),
-                "test": evaluation.metrics(*test),
-                "difference": {metric: apart[metric].as_dict() for metric in apart}
-                if rows
-                else None,
+                "test": evaluation.metrics(logits, data.test.labels, data.test.patients),
+                "difference": difference,
             }
         )
     return rows
 
 
 def _train(study, weights: Weights, strategy: dict) -> list:
-    """A run of the store for each seed of the preset."""
     config = study.config(adaptation=strategy)
     # The start that is the course's own: its runs are the baseline's, whose weights notebooks 02
     # and 03 ask for.
     keep = config == study.config() and weights.digest == study.weights.digest
     configs = [replace(config, seed=study.seed + i) for i in range(study.preset.seeds)]
-    return [
-        training.run(config, study.used, weights, study.device, keep_weights=keep)
-        for config in configs
-    ]
+    return [training.run(each, study.used, weights, study.device, keep) for each in configs]
 
 
 def summarise_starts(starts: list[dict]) -> dict:
-    """Titles of the starts whose interval of the difference in accuracy from the random one lies
-    above or below zero, whether the Gabor bank is among them, and whether the interval counts
-    seeds: else it counts images alone and says nothing of another training.
+    """Titles of the starts that the interval of accuracy tells from the random one, whether the
+    Gabor bank is among them, and whether that interval counts seeds or images alone.
     """
     others = starts[1:]
     sides = {s["title"]: evaluation.side(s["difference"]["acc"]["ci95"]) for s in others}

@@ -248,7 +248,7 @@ def _last_layer(network: nn.Module) -> str:
 def _take_one_channel(network: nn.Module, size: int, adapt: dict[str, str]) -> None:
     """Replace the first convolution; for small images a pooling right after it goes."""
     pools = (nn.MaxPool2d, nn.AvgPool2d)
-    first, following, *_ = _names(network, (nn.Conv2d, *pools))
+    first, *others = _names(network, (nn.Conv2d, *pools))
     conv = network.get_submodule(first)
     kernel, stride, padding = conv.kernel_size[0], conv.stride, conv.padding
     patches = conv.stride == conv.kernel_size and kernel > 1
@@ -256,8 +256,8 @@ def _take_one_channel(network: nn.Module, size: int, adapt: dict[str, str]) -> N
         stride = 1
         if kernel > 3:
             kernel, padding = 3, 1
-        if isinstance(network.get_submodule(following), pools):
-            network.set_submodule(following, nn.Identity())
+        if isinstance(network.get_submodule(others[0]), pools):
+            network.set_submodule(others[0], nn.Identity())
     new = nn.Conv2d(1, conv.out_channels, kernel, stride, padding, bias=conv.bias is not None)
     with torch.no_grad():
         new.weight.copy_(adapt_conv1(conv.weight, kernel=kernel, **adapt))
