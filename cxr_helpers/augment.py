@@ -1,8 +1,5 @@
-"""Augmentation of whole batches on the device (notebook 04).
-
-Ranges are kept anatomically plausible for a frontal chest radiograph: a patient stands slightly
-rotated, shifted, nearer or farther, and is exposed a little more or less. A horizontal flip is
-apart, because it moves the heart to the other side.
+"""Augmentation of whole batches on the device (notebook 04), as far as is plausible for a frontal
+chest radiograph. A horizontal flip is apart, because it moves the heart to the other side.
 """
 
 import inspect
@@ -30,10 +27,8 @@ def _uniform(n: int, half_width: float, like: Tensor) -> Tensor:
 
 
 def geometry(images: Tensor) -> Tensor:
-    """Rotate, shift and scale each image of (N, 1, H, W) by its own small random amount; borders
-    are continued.
-    """
-    n = len(images)
+    """Rotate, shift and scale each image of (N, 1, H, W) by a little; borders go on."""
+    n, (height, width) = len(images), images.shape[2:]
     angle = _uniform(n, math.radians(ROTATION), images)
     zoom = 1 + _uniform(n, SCALE, images)
     matrix = torch.zeros(n, 2, 3, device=images.device)
@@ -43,18 +38,12 @@ def geometry(images: Tensor) -> Tensor:
     matrix[:, 0, 2] = _uniform(n, 2 * SHIFT, images)
     matrix[:, 1, 2] = _uniform(n, 2 * SHIFT, images)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    if images.device.type == "mps":  # where older PyTorch has no border
-        return F.grid_sample(images, within(grid, images), align_corners=False)
+    if images.device.type == "mps":
+        # Older PyTorch has no border there: the grid ends at the centres of the outer pixels.
+        outer = 1 - 1 / torch.tensor([width, height], dtype=grid.dtype, device=grid.device)
+        grid = torch.minimum(torch.maximum(grid, -outer), outer)
+        return F.grid_sample(images, grid, align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
-def within(grid: Tensor, images: Tensor) -> Tensor:
-    """A sampling grid (N, H, W, 2) that ends at the centres of the outer pixels of (N, C, H, W):
-    what is sampled at it is what padding_mode="border" gives at the original one.
-    """
-    height, width = images.shape[2:]
-    outer = 1 - 1 / torch.tensor([width, height], dtype=grid.dtype, device=grid.device)
-    return torch.minimum(torch.maximum(grid, -outer), outer)
 
 
 def exposure(images: Tensor) -> Tensor:
@@ -87,48 +76,34 @@ def apply(images: Tensor, names: tuple[str, ...], only: Tensor | None = None) ->
 
 
 def apply_own(images: Tensor, labels: Tensor, steps: Sequence[Callable]) -> tuple[Tensor, Tensor]:
-    """Apply steps of one's own, or of TRANSFORMS, in order to images (N, 1, H, W) with labels (N,
-    1) (notebook 05).
+    """Apply steps of one's own in order to images (N, 1, H, W) with labels (N, 1) (notebook 05).
 
-    A step is a function of the images, or of images and labels that gives both back; a transform of
-    torchvision.transforms.v2 is drawn anew for each image, except MixUp and CutMix, which mix the
-    batch and its labels. Raises InputError where a step changes the shape or the kind of the
-    numbers.
+    A step is a function of the images, or of images and labels that gives both back, or a transform
+    of torchvision.transforms.v2. Raises InputError where a step changes the shape or the kind of
+    the numbers.
     """
     for step in steps:
-        x, y = _apply_step(step, images, labels)
-        name = getattr(step, "__name__", type(step).__name__)
-        for what, before, after in (("citra", images, x), ("label", labels, y)):
-            if (
-                not isinstance(after, Tensor)
-                or after.shape != before.shape
-                or after.dtype != before.dtype
-            ):
-                got = (
-                    f"{tuple(after.shape)} {after.dtype}"
-                    if isinstance(after, Tensor)
-                    else type(after).__name__
-                )
+        given, made = (images, labels), _apply_step(step, images, labels)
+        for before, after in zip(given, made, strict=True):
+            kept = isinstance(after, Tensor) and after.shape == before.shape
+            if not kept or after.dtype != before.dtype:
                 raise InputError(
-                    f"Augmentasi {name} mengubah {what} dari {tuple(before.shape)} {before.dtype} "
-                    f"menjadi {got}: bentuk dan jenis bilangannya harus tetap."
+                    f"Augmentasi {getattr(step, '__name__', type(step).__name__)} harus "
+                    f"mengembalikan tensor {tuple(before.shape)} {before.dtype} seperti masukannya."
                 )
-        images, labels = x, y
+        images, labels = made
     return images, labels
 
 
 def _apply_step(step: Callable, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    if isinstance(step, (v2.MixUp, v2.CutMix)):
+    if isinstance(step, v2.MixUp | v2.CutMix):
         both = torch.cat([1 - labels, labels], dim=1)  # they mix the share of each class
         mixed, shares = step(images, both)
         return mixed, shares[:, 1:]
-    if isinstance(step, v2.Transform):
+    if isinstance(step, v2.Transform):  # drawn anew for each image
         return torch.stack([step(image) for image in images]), labels
-    needed = [
-        p
-        for p in inspect.signature(step).parameters.values()
-        if p.default is p.empty and p.kind is not p.VAR_KEYWORD
-    ]
+    parameters = inspect.signature(step).parameters.values()
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     if len(needed) < 2:
         return step(images), labels
     changed = step(images, labels)
@@ -142,9 +117,7 @@ def _apply_step(step: Callable, images: Tensor, labels: Tensor) -> tuple[Tensor,
 
 def preview(image: np.ndarray, names: tuple[str, ...], n: int, seed: int = 0) -> np.ndarray:
     """n versions (n, H, W) uint8 of one image (H, W) uint8 under the named transforms, to be looked
-    at.
-
-    The global random state is left alone.
+    at; the global random state is left alone.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,5 +1,7 @@
 """The networks: what they compute, where they start, what is frozen; torchvision's others too."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -125,3 +127,11 @@ def test_a_file_of_the_network_fills_all_but_its_head(tmp_path):
     with pytest.raises(InputError, match="resnet34") as refused:
         model.build(weights, 0, 28, architecture="resnet50")
     assert "\n" not in str(refused.value)
+
+
+def test_densenets_file_with_its_old_names_is_read(tmp_path):
+    given = models.densenet121().state_dict()
+    dots = {re.sub(r"(denselayer\d+\.(norm|conv))(\d)", r"\1.\3", n): t for n, t in given.items()}
+    torch.save(dots, tmp_path / "densenet121.pth")
+    weights = model.published("densenet121", str(tmp_path / "densenet121.pth"), tmp_path)
+    assert dots.keys() != given.keys() == weights.state.keys()

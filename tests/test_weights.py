@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,8 +99,7 @@ def test_dc_leaves_a_kernel_alone_whose_resized_sum_is_nearly_zero():
 
 WRONG = {
     "max": {"reduce": "max"},
-    "4×4": {"resize": "crop", "kernel": 4},
-    "1 kanal": {"weight": torch.zeros(8, 1, 7, 7), "reduce": "luminance"},
+    "3 kanal": {"weight": torch.zeros(8, 1, 7, 7), "reduce": "luminance"},
     "7, 5": {"weight": torch.zeros(8, 3, 7, 5)},
 }
 
@@ -159,33 +159,36 @@ def test_ones_own_trained_network_is_taken_as_it_is(tmp_path):
     assert all(torch.equal(loaded[name], own[name]) for name in own)
 
 
-def test_what_does_not_fit_is_listed_by_name_and_shape(stock):
-    broken = {**stock, "kepala.weight": torch.zeros(2, 2)}
+def weights(state: dict, kind: str = "file") -> model.Weights:
+    return model.Weights(kind, "Berkas", "", state, "x")
+
+
+def test_what_does_not_fit_is_listed_by_name(stock):
+    broken = {**stock, "layer1.9.weight": torch.zeros(2, 2)}
     broken["layer1.0.conv1.weight"] = torch.zeros(64, 64, 5, 5)
     del broken["bn1.weight"], broken["bn1.num_batches_tracked"]  # the latter decides nothing
     with pytest.raises(InputError) as caught:
-        model.fit_state(broken, model.course_resnet18(), reset_head=True)
-    said = one_line(caught)
-    assert "layer1.0.conv1.weight (64, 64, 5, 5) seharusnya (64, 64, 3, 3)" in said
-    assert "bn1.weight tidak ada" in said and "kepala.weight (2, 2)" in said
-    assert "num_batches" not in said
+        model.fill(model.course_resnet18(), weights(broken))
+    assert "(bn1.weight, layer1.9.weight, layer1.0.conv1.weight tidak ada" in one_line(caught)
 
 
-def test_a_head_may_differ_and_tensors_may_be_missing_only_where_that_was_asked_for(stock):
+def test_a_head_may_differ_and_stages_may_be_cut_but_nothing_else_is_missing(stock):
     network = model.course_resnet18()
-    with pytest.raises(InputError, match=r"fc\.weight \(1000, 512\) seharusnya \(1, 512\)"):
-        model.fit_state(stock, network)
-    assert "fc.weight" not in model.fit_state(stock, network, reset_head=True)
+    with pytest.raises(InputError, match=r"fc\.weight"):
+        model.fill(network, weights(stock, "run"))
     headless = {name: t for name, t in stock.items() if not name.startswith("fc.")}
-    fitting = model.fit_state(headless, network, reset_head=True)
-    assert set(fitting) == set(network.state_dict()) - {"fc.weight", "fc.bias"}
+    for given in (stock, headless, {**headless, "fc.0.weight": torch.zeros(2, 512)}):
+        network = model.course_resnet18()
+        head = network.fc.weight.clone()
+        model.fill(network, weights(given))
+        assert torch.equal(network.fc.weight, head)
+        assert torch.equal(network.layer4[0].conv1.weight, stock["layer4.0.conv1.weight"])
     stem = {"conv1.weight": stock["conv1.weight"]}
-    assert list(model.fit_state(stem, network, partial=True)) == ["conv1.weight"]
     with pytest.raises(InputError, match="tidak ada"):
-        model.fit_state(stem, network)
+        model.fill(network, weights(stem))
     short = model.course_resnet18(architecture="resnet18_layer2")
-    fitting = model.fit_state(stock, short, reset_head=True)  # it lacks layer3 and layer4
-    assert set(fitting) == set(short.state_dict()) - {"fc.weight", "fc.bias"}
+    model.fill(short, weights(stock))  # it lacks layer3 and layer4
+    assert torch.equal(short.bn1.weight, stock["bn1.weight"])
 
 
 def test_a_digest_follows_names_and_values_but_no_order():
@@ -228,8 +231,9 @@ def published(content, answering, monkeypatch, tmp_path):
 
     def publish(status: int = 200):
         url = answering(status, content).url.replace("set.npz", "resnet18-f37072fd.pth")
-        remote = sources.Remote(url, f"sha256:{hashlib.sha256(content).hexdigest()}")
-        monkeypatch.setattr(model, "IMAGENET", remote)
+        best = SimpleNamespace(DEFAULT=SimpleNamespace(url=url))
+        monkeypatch.setattr(model.models, "get_model_weights", lambda name: best)
+        monkeypatch.setitem(model.SHA256, "resnet18", hashlib.sha256(content).hexdigest())
         monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
         return tmp_path / "data"
 
@@ -244,15 +248,19 @@ def test_the_official_file_is_fetched_once_and_kept(published, stock, monkeypatc
         assert torch.equal(found.state["fc.weight"], stock["fc.weight"])
     assert [path.name for path in folder.glob("*.pth")] == ["resnet18-f37072fd.pth"]
     monkeypatch.setattr(sources, "fetch", lambda *_: pytest.fail("fetched again"))
+    (folder / "resnet18-f37072fd.pth").rename(folder / "unduhan (1).pth")
     assert model.resolve_weights("imagenet", folder).kind == "imagenet"
+    (folder / "resnet18-f37072fd.pth").write_bytes(b"rusak")
+    (folder / "unduhan (1).pth").unlink()
+    with pytest.raises(InputError, match=r"f37072fd\.pth rusak"):
+        model.resolve_weights("auto", folder)
 
 
 @pytest.mark.parametrize("reason", ["kode 503", "sidik jari"])
 def test_auto_says_why_it_starts_at_random_and_imagenet_is_one_line(published, monkeypatch, reason):
     folder = published(503 if "503" in reason else 200)
     if reason == "sidik jari":  # another file under the official name
-        wrong = sources.Remote(model.IMAGENET.url, "sha256:" + "0" * 64)
-        monkeypatch.setattr(model, "IMAGENET", wrong)
+        monkeypatch.setitem(model.SHA256, "resnet18", "0" * 64)
     found = model.resolve_weights("auto", folder)
     assert (found.kind, found.state, found.digest) == ("random", None, "random")
     assert reason in found.note
