@@ -273,8 +273,8 @@ def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
         place = None if who in beside else 1 + sum(auc[other] > auc[who] for other in scores)
         level = False
         if who in scores:
-            low, high = evaluation.paired_difference([one], [scores[first]], labels)["auc"]["ci95"]
-            level = low <= 0 <= high
+            ours, theirs = (evaluation.measured([s], labels)["auc"] for s in (one, scores[first]))
+            level = evaluation.side(evaluation.difference(ours, theirs).ci95) == "across"
         ci = evaluation.metrics(one, labels)["auc"]["ci95"]
         found.append({"place": place, "who": who, "auc": auc[who], "ci95": ci, "level": level})
     return sorted(found, key=lambda row: (-row["auc"], row["who"]))

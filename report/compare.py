@@ -23,7 +23,7 @@ OWN_TO_A_RUN = ("started", "seconds", "runs_bytes", "images_per_second", "peak_m
 NAMES = ("name", "id", "title", "group", "rule", "layer", "epoch", "n")
 DECIDING = ("python", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "medmnist")
 SHOWN = 40  # rows of the table without RINCI=1
-SEEDS_COUNT = 3  # from so many seeds on the intervals count seeds (evaluation.mean_over_seeds)
+SEEDS_COUNT = 3  # from so many seeds on the intervals count seeds (evaluation.LEAST_SEEDS)
 
 
 @dataclass

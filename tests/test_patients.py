@@ -5,6 +5,7 @@ import pytest
 
 from cxr_helpers import data, evaluation
 from cxr_helpers.engine import npz, sources
+from cxr_helpers.evaluation import of_images
 from tests.medmnist_files import CHESTMNIST
 
 # Measured on the list itself: images and patients of each split.
@@ -64,18 +65,6 @@ def clustered(generator, n: int = 130) -> tuple[np.ndarray, ...]:
     return noise + np.where(labels == 1, 1, -1), labels, who
 
 
-def test_whole_patients_are_drawn_within_each_class():
-    _, labels, who = clustered(np.random.default_rng(0))
-    rows = np.concatenate(list(evaluation.resample(labels, repeats=3000, patients=who)))
-    assert rows.shape == (3000, len(labels)) and (labels[rows].sum(1) == labels.sum()).all()
-    for drawn in rows[:50]:
-        counts = np.bincount(drawn, minlength=len(labels))
-        cut = [np.ptp(counts[who == one]) > 0 for one in range(130)]
-        assert sum(cut) <= 2  # in each class the last one may be cut
-    weight = np.bincount(rows.ravel(), minlength=len(labels)) / 3000
-    assert abs(weight - 1).max() < 0.12  # no image is favoured
-
-
 def test_patients_are_counted_and_an_effective_size_is_that_by_hand():
     who = np.array([5, 5, 7, 9, 9])
     for which, n in ((slice(None), 3), (who < 9, 2), ([3, 4], 1), (who > 9, 0)):
@@ -83,13 +72,13 @@ def test_patients_are_counted_and_an_effective_size_is_that_by_hand():
     assert evaluation.n_patients(None) is None
     hits, who = np.array([1, 1, 1, 0, 0, 0, 1, 0]), np.array([0, 0, 0, 1, 1, 1, 2, 2])
     # share 1/2, patients' sums of hits − share: 1.5, −1.5, 0; variance 3/2 · 4.5 / 64
-    assert evaluation.effective_size(hits, who) == pytest.approx(0.25 / (1.5 * 4.5 / 64))
-    assert evaluation.effective_size(hits) == 8
+    assert of_images(hits, who).effective_size() == pytest.approx(0.25 / (1.5 * 4.5 / 64))
+    assert of_images(hits).effective_size() == pytest.approx(7)
     # Where nothing varies, a patient counts as one image.
-    assert evaluation.effective_size(np.ones(8), who) == pytest.approx(64 / 22)
+    assert of_images(np.ones(8), who).effective_size() == pytest.approx(64 / 22)
     alternating = np.arange(100) % 2
-    assert evaluation.effective_size(alternating, np.arange(100) // 2) == 100  # never more than n
-    assert evaluation.effective_size(alternating, np.arange(100)) == pytest.approx(99)
+    pairs = of_images(alternating, np.arange(100) // 2)
+    assert pairs.effective_size() == 100  # never more than n
 
 
 def test_intervals_by_patients_cover_the_truth_where_those_by_images_do_not():
@@ -100,14 +89,9 @@ def test_intervals_by_patients_cover_the_truth_where_those_by_images_do_not():
     for _ in range(60):
         logits, labels, who = clustered(generator)
         for by, whose in (("patients", who), ("images", None)):
-            rows = np.concatenate(list(evaluation.resample(labels, 200, patients=whose)))
-            found = {
-                "acc": evaluation.share((logits > 0) == labels, whose)["ci95"],
-                "auc": evaluation.percentile(
-                    evaluation.area_under_curve(logits[rows], labels[rows])
-                ),
-            }
-            for name, (low, high) in found.items():
-                held[name, by] += low <= truth[name] <= high
+            found = evaluation.metrics(logits, labels, whose)
+            for name, value in truth.items():
+                low, high = found[name]["ci95"]
+                held[name, by] += low <= value <= high
     for name in truth:
         assert held[name, "patients"] > 54 > held[name, "images"], held
