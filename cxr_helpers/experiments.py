@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -34,13 +33,7 @@ FEW = 16  # images of the batch that `check` sends through
 # images that a network with enough capacity, and no mistake in its training, can learn by heart
 MEMORISED = 32
 NEARLY_ALL = 0.95
-ALSO_CALLED = {
-    "learning_rate": "lr",
-    "batch": "batch_size",
-    "model": "network",
-    "criterion": "loss",
-    "scheduler": "schedule",
-}
+ALSO_CALLED = {"learning_rate": "lr", "model": "network", "criterion": "loss"}
 INSTEAD = {  # of a name, which these do not take
     "network": "berikan kelas atau fungsi yang membuat jaringan; "
     "jaringan torchvision dipilih dengan architecture=…",
@@ -61,8 +54,8 @@ class Guess:
 
 
 def duga(arah: str, besar: float | None = None, ukuran: str = "auc") -> Guess:
-    """A prediction: arah "naik", "turun" or "sama"; besar: by how much (AUC or gap, as shares 0…1),
-    or None; ukuran "auc" or "kesenjangan". Raises InputError.
+    """A prediction: arah "naik", "turun" or "sama"; besar: by how much (a share 0…1), or None;
+    ukuran "auc" or "kesenjangan". Raises InputError.
     """
     if besar is not None and not (isinstance(besar, Real) and abs(besar) <= 1):
         raise InputError(
@@ -77,7 +70,7 @@ def duga(arah: str, besar: float | None = None, ukuran: str = "auc") -> Guess:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a student changes: plain settings of TrainConfig, and parts of their own as a program.
+    """Settings of TrainConfig that a student changes, parts of their own among them as a program.
 
     live: the parts themselves, where no text identifies them; such a run is not kept.
     """
@@ -87,16 +80,14 @@ class Recipe:
 
 
 class Experiment:
-    """One row of notebook 05: a name, a sentence of motivation, what is expected, and the changes
-    of the recipe.
-    """
+    """One row of notebook 05: its name, why, what is expected, and what changes in the recipe."""
 
     def __init__(
         self,
         title: str,
         motivation: str = "",
         guess: Guess | None = None,
-        start: "Result | str | None" = None,
+        start: "Result | Weights | str | None" = None,
         **changes,
     ):
         self.title, self.motivation, self.guess, self.start = title, motivation, guess, start
@@ -107,48 +98,29 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
     """Tell plain settings from parts of one's own, which become a program (engine/owncode.py) by
     the call that runs in `frame`. Raises InputError.
     """
-    _check_names(changes)
-    own = {
-        name: value
-        for name, value in changes.items()
-        if name in PARTS and not _is_named(name, value)
-    }
-    plain = {name: value for name, value in changes.items() if name not in own}
-    if "augment" in plain:
-        names = plain["augment"]
-        plain["augment"] = (names,) if isinstance(names, str) else tuple(names)
+    known = [field.name for field in fields(TrainConfig) if field.name != "own"] + list(PARTS)
+    for name in set(changes) - set(known):
+        near = ALSO_CALLED.get(name) or "".join(difflib.get_close_matches(name, known, n=1))
+        asked = f"mungkin maksud Anda {near}?" if near else f"yang ada: {', '.join(known)}."
+        raise InputError(f"{name} bukan pengaturan: {asked}")
+    plain, own = {}, {}
+    for name, value in changes.items():
+        if name in INSTEAD and isinstance(value, str):
+            raise InputError(f"{name}={value!r} tidak dapat dipakai: {INSTEAD[name]}.")
+        if name == "augment":
+            if callable(value):
+                raise InputError("augment: berikan sebuah daftar, misalnya augment=[geser].")
+            value = (value,) if isinstance(value, str) else tuple(value)
+        steps = value if name == "augment" else [value]
+        named = name not in PARTS or all(isinstance(step, str) for step in steps)
+        (plain if named else own)[name] = value
     if not own:
         return Recipe(plain)
-    if callable(own.get("augment")):
-        raise InputError("augment: berikan sebuah daftar, misalnya augment=[geser].")
     try:
         return Recipe({**plain, "own": owncode.program(own, frame)})
     except owncode.Unknown as why:
         print(f"Pelatihan ini tidak akan disimpan: {why}.", file=sys.stderr, flush=True)
         return Recipe(plain, live=own)
-
-
-def _check_names(changes: dict) -> None:
-    """Refuse an unknown setting, with the nearest known one, and a name where a part is wanted."""
-    known = [field.name for field in fields(TrainConfig) if field.name != "own"] + list(PARTS)
-    for name, value in changes.items():
-        if name in INSTEAD and isinstance(value, str):
-            raise InputError(f"{name}={value!r} tidak dapat dipakai: {INSTEAD[name]}.")
-        if name in known:
-            continue
-        near = difflib.get_close_matches(name, known, n=1)
-        if name in ALSO_CALLED or near:
-            advice = f"mungkin maksud Anda {ALSO_CALLED.get(name, *near)}?"
-        else:
-            advice = f"yang ada: {', '.join(known)}."
-        raise InputError(f"{name} bukan pengaturan: {advice}")
-
-
-def _is_named(name: str, value: object) -> bool:
-    """Whether a part is one of ours, by its name."""
-    if name == "augment" and isinstance(value, Sequence):
-        return isinstance(value, str) or all(isinstance(step, str) for step in value)
-    return isinstance(value, str) and name in ("optimizer", "schedule")
 
 
 # --- training it ----------------------------------------------------------------------------------
@@ -166,9 +138,7 @@ class Result:
         return self.runs[0].history
 
     def start(self) -> Weights:
-        """The first seed's best weights as the start of another training of the same network.
-        Raises InputError.
-        """
+        """The first seed's best weights as the start of another training. Raises InputError."""
         try:
             state = self.runs[0].weights("best")
         except FileNotFoundError:
@@ -243,14 +213,11 @@ def _few(study, n: int) -> data.Dataset:
 
 
 def starting(study, architecture: str, start: "Result | Weights | str | None") -> Weights:
-    """The weights that a training begins with: the study's (None), those of a Result or of
-    remedies.pretrain, or for any torchvision network "imagenet" or the path of a file of that
-    network. Raises InputError.
+    """The weights that a training begins with: the study's (None), those given or of a Result, or
+    for any torchvision network "imagenet" or the path of its file. Raises InputError.
     """
-    if start is None:
-        return study.weights
-    if isinstance(start, Weights):
-        return start
+    if start is None or isinstance(start, Weights):
+        return start or study.weights
     if isinstance(start, Result):
         return start.start()
     if not isinstance(start, str | Path):
@@ -290,7 +257,12 @@ def check(
         output = fitting.part(x)
         _check_output(output, len(x), fitting.criterion)
         loss = fitting.criterion(output.float(), y)
-        _check_loss(loss)
+        if not (isinstance(loss, torch.Tensor) and loss.shape == () and torch.isfinite(loss)):
+            got = tuple(getattr(loss, "shape", ())) or loss
+            raise InputError(
+                f"loss: hasilnya {got}, seharusnya satu bilangan terhingga (tensor tanpa dimensi); "
+                "rata-ratakan."
+            )
         loss.backward()
     weights = [p for p in fitting.network.parameters() if p.requires_grad]
     if not weights:
@@ -313,16 +285,15 @@ def _check_output(output: object, n: int, criterion: object) -> None:
             f"Jaringan memberi {shape} untuk {n} citra, seharusnya ({n}, 1): "
             "satu logit setiap citra."
         )
-    of_probability = isinstance(criterion, torch.nn.BCELoss)
-    if type(output.grad_fn).__name__.startswith("Sigmoid") and not of_probability:
-        raise InputError(
-            "Keluaran jaringan sudah melewati sigmoid, sedangkan yang diperlukan logit: "
-            "hapus sigmoid di akhir."
-        )
-    if of_probability:
+    if isinstance(criterion, torch.nn.BCELoss):
         raise InputError(
             "BCELoss mengharapkan probabilitas; di sini jaringan memberi logit, tanpa sigmoid: "
             "pakai nn.BCEWithLogitsLoss()."
+        )
+    if type(output.grad_fn).__name__.startswith("Sigmoid"):
+        raise InputError(
+            "Keluaran jaringan sudah melewati sigmoid, sedangkan yang diperlukan logit: "
+            "hapus sigmoid di akhir."
         )
     if isinstance(criterion, torch.nn.CrossEntropyLoss):
         raise InputError(
@@ -331,31 +302,19 @@ def _check_output(output: object, n: int, criterion: object) -> None:
         )
 
 
-def _check_loss(loss: object) -> None:
-    got = loss
-    if isinstance(loss, torch.Tensor):
-        if loss.shape == () and torch.isfinite(loss):
-            return
-        got = tuple(loss.shape) or loss
-    raise InputError(
-        f"loss: hasilnya {got}, seharusnya satu bilangan terhingga (tensor tanpa dimensi); "
-        "rata-ratakan."
-    )
-
-
 def _memorise(study, config: TrainConfig, start: Weights, live: dict | None) -> float:
     if live is not None:
         live = {name: part for name, part in live.items() if name != "augment"}
     config = replace(config, augment=(), augment_target="all", tta=0)
-    few, right = _few(study, MEMORISED), np.zeros(1)
+    few, share = _few(study, MEMORISED), 0.0
     with owncode.explained():
         fitting = training.Fitting(config, few, start, study.device, live)
         if config.own:
             fitting.transform = lambda x, y: (x, y)
-        while fitting.state.epoch < config.epochs and not right.all():
-            fitting.epoch(lambda: None)
-            right = evaluation.right([fitting.predict("train").numpy()], few.train.labels)
-    return float(right.mean())
+        while len(fitting.history) < config.epochs and share < 1:
+            fitting.epoch()
+            share = evaluation.right([fitting.predict("train").numpy()], few.train.labels).mean()
+    return float(share)
 
 
 # --- holding it against the recipe ----------------------------------------------------------------
@@ -383,8 +342,8 @@ def partners(study) -> tuple[Row, str]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Experiments beside the recipe: rows of verdicts.judge (the recipe first), whose seeds of the
-    recipe, and the guesses.
+    """Experiments beside the recipe: rows of remedies.judge (the recipe first), whose seeds of the
+    recipe, and by experiment what came of its guess and the mean of its seeds.
     """
 
     rows: list[dict]
@@ -395,28 +354,18 @@ class Comparison:
     @property
     def table(self) -> pd.DataFrame:
         """One line a row, formatted for people."""
-        lines = []
+        lines = {}
         for row in self.rows:
-            lines.append(
-                {
-                    "Percobaan": row["title"],
-                    "Seed": len(row["seeds"]),
-                    "AUC uji": number(row["test"]["auc"]["value"]),
-                    "Selisih AUC": "–",
-                    "Putusan AUC": row["verdict"],
-                    "Selisih kesenjangan": "–",
-                    "Putusan kesenjangan": row["verdict"],
-                }
-            )
+            line = {"Seed": len(row["seeds"]), "AUC uji": number(row["test"]["auc"]["value"])}
+            line |= dict.fromkeys(("Selisih AUC", "Selisih kesenjangan"), "–")
+            line |= dict.fromkeys(("Putusan AUC", "Putusan kesenjangan"), row["verdict"])
             if row["predicts"]:
                 auc, gap = row["predicts"], row["overfits"]
-                lines[-1] |= {
-                    "Selisih AUC": f"{signed(auc['value'])} [{interval(auc['ci95'], 3, 1)}]",
-                    "Selisih kesenjangan": f"{points(gap['value'])} [{interval(gap['ci95'])}]",
-                    "Putusan AUC": auc["verdict"],
-                    "Putusan kesenjangan": gap["verdict"],
-                }
-        return pd.DataFrame(lines).set_index("Percobaan")
+                line["Selisih AUC"] = f"{signed(auc['value'])} [{interval(auc['ci95'], 3, 1)}]"
+                line["Selisih kesenjangan"] = f"{points(gap['value'])} [{interval(gap['ci95'])}]"
+                line["Putusan kesenjangan"] = gap["verdict"]
+            lines[row["title"]] = line
+        return pd.DataFrame.from_dict(lines, orient="index").rename_axis("Percobaan")
 
     def __repr__(self) -> str:
         return f"Perbandingan {len(self.rows) - 1} percobaan dengan resep mata kuliah"
@@ -504,28 +453,13 @@ def _agrees(guess: Guess, low: float, high: float) -> str:
     return YES if side == guess.direction else NO
 
 
-def _announce(tasks: list[tuple[Experiment, list[tuple]]]) -> None:
-    """One line: how many trainings the experiments ask for that the store lacks."""
-    missing = unkept = 0
-    for experiment, given in tasks:
-        if experiment.recipe.live is None:
-            missing += sum(not training.task(*settings).finished for settings in given)
-        else:
-            unkept += len(given)
-    said = f"Pelatihan yang belum tersimpan: {missing}"
-    if unkept:
-        said += f"; selain itu {unkept} pelatihan yang tidak dapat disimpan"
-    print(said + ".", flush=True)
-
-
 def run_all(
     study, experiments: Sequence[Experiment], seeds: int, n_jobs: int = 1, cluster: str = ""
 ) -> Comparison:
-    """Train every experiment over `seeds` seeds and compare them. Raises InputError; two
-    experiments of one name are refused.
+    """Train every experiment over `seeds` seeds and compare them. Raises InputError.
 
     One batch goes through each of them first, so that a mistake in the last does not wait for the
-    others' trainings; in JupyterLab it is said how many those are.
+    others' trainings.
     """
     if not isinstance(experiments, Sequence) or not all(
         isinstance(one, Experiment) for one in experiments
@@ -537,8 +471,6 @@ def run_all(
         raise InputError(f"Dua percobaan bernama {twice[0]}: beri nama yang berbeda.")
     _check_whole(seeds=seeds, n_jobs=n_jobs)
     tasks = [(one, _prepared(study, one.recipe, seeds, one.start)) for one in experiments]
-    if someone_watches():
-        _announce(tasks)
     results = {}
     for place, (one, given) in enumerate(tasks, start=1):
         if someone_watches():

@@ -657,14 +657,14 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
     image is this patient's, "random", "grouped": accuracies {"value", "ci95"}, "flattery": random −
     grouped, paired by image, {"value", "ci95", "side"}}.
     """
-    pool = datasets._pool(data)
-    labels, who = pool["labels"], pool.get("patients")
+    whole = datasets.pool(data)
+    labels, who = whole.labels, whole.patients
     if (
         who is None
         or min(len(np.unique(who[labels == label])) for label in (0, 1)) < datasets.FOLDS
     ):
         return None
-    apart = _distances(pool["images"])
+    apart = _distances(whole.images)
     right = {name: np.zeros((FOLD_REPEATS, len(labels))) for name in ("random", "grouped")}
     shared, recognised = np.zeros((2, FOLD_REPEATS, len(labels)))
     for i in range(FOLD_REPEATS):

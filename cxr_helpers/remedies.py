@@ -191,8 +191,9 @@ class Row:
     def validation(self, data: Dataset) -> dict[str, float]:
         """Mean validation loss and AUC after the last epoch, the same measure for every row."""
         labels, logits = data.val.labels, np.stack(self.logits("val_last"))
+        loss = evaluation.loss(logits, labels).mean(axis=1)
         auc = [evaluation.area_under_curve(given, labels) for given in logits]
-        return {"loss": float(evaluation.loss(logits, labels).mean()), "auc": float(np.mean(auc))}
+        return {"loss": float(np.mean(loss)), "auc": float(np.mean(auc))}
 
 
 # --- what may be said of rows ---------------------------------------------------------------------

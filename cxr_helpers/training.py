@@ -1,14 +1,15 @@
-"""The three functions of training: epoch, evaluation, fit (explained in notebook 02).
+"""One epoch, its evaluation, and the whole training that settings ask for (notebook 02).
 
-What the settings make of a run stands in recipe.py. `fit` knows of no files: the run store keeps
-what it returns and hands back its checkpoints, and `run` asks the store.
+`fit` knows of no files: the run store keeps what it returns and hands back its checkpoints, and
+`run` asks the store.
 """
 
 import inspect
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
@@ -18,7 +19,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
-from torch.optim import lr_scheduler
+from torch.optim import Optimizer, lr_scheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from cxr_helpers import augment, data, evaluation, model
@@ -31,17 +32,24 @@ from cxr_helpers.evaluation import area_under_curve
 from cxr_helpers.model import Weights
 
 PARTS = ("network", "loss", "optimizer", "schedule", "augment")
-WITHOUT = {"lbfgs", "sparseadam", "muon"}  # need a closure, sparse gradients, matrices alone
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW} | {
+# They need a closure, sparse gradients, matrices alone; the first is what all of them are.
+WITHOUT = ("optimizer", "lbfgs", "sparseadam", "muon")
+OPTIMIZERS = {
     name.lower(): kind
     for name, kind in sorted(vars(torch.optim).items())
-    if inspect.isclass(kind)
-    and issubclass(kind, torch.optim.Optimizer)
-    and name.lower() not in {"optimizer", *WITHOUT}
+    if inspect.isclass(kind) and issubclass(kind, Optimizer) and name.lower() not in WITHOUT
 }
-ADAPTATION = ("reduce", "resize", "scale")  # of weights.adapt_conv1
 EACH_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # the others of torch count epochs
 EMA_DECAY = 0.99  # of the averaged weights in each step: a memory of about a hundred steps
+RECORDED = ("val", "test")  # splits whose logits are recorded after each epoch
+# its activations still fit the cache of a laptop: measured faster than 16 and than 256
+EVALUATION_BATCH = 64
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # of logits and labels (B, 1)
+Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of images and labels of a batch
+
+# --- settings -------------------------------------------------------------------------------------
+
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "schedule": ("constant", "cosine", "onecycle"),
@@ -52,30 +60,51 @@ CHOICES = {
     "average": ("none", "ema", "swa"),
     "precision": ("float32", "bfloat16"),
 }
+ADAPTATION = {"reduce": "mean", "resize": "bilinear", "scale": "none"}  # as of model.adapt_conv1
+FROM_ONE = (lambda n: n >= 1, "bilangan bulat mulai dari 1")
+RULES = {  # what a value must hold, and how that is said
+    "epochs": FROM_ONE,
+    "batch_size": FROM_ONE,
+    "lr": (lambda rate: 0 < rate < math.inf, "lebih besar dari 0"),
+    "weight_decay": (lambda decay: 0 <= decay < math.inf, "0 atau lebih"),
+    "dropout": (lambda share: 0 <= share < 1, "antara 0 dan 1 (1 tidak termasuk)"),
+    "augment": (
+        lambda names: set(names) <= set(augment.TRANSFORMS),
+        f"beberapa dari {', '.join(augment.TRANSFORMS)}",
+    ),
+    "patience": FROM_ONE,
+    "adaptation": (
+        lambda adapt: isinstance(adapt, dict) and set(adapt) <= set(ADAPTATION),
+        f"misalnya {{'reduce': 'sum'}} (yang dapat diatur: {', '.join(ADAPTATION)})",
+    ),
+    "resize": (lambda side: 8 <= side <= 512, "bilangan bulat dari 8 sampai 512"),
+    "clip": (lambda norm: 0 < norm < math.inf, "lebih besar dari 0"),
+    "layer_lr": (lambda factor: 0 < factor <= 1, "lebih besar dari 0 dan paling besar 1"),
+    "unfreeze": FROM_ONE,
+    "tta": (lambda n: 0 <= n <= 100, "bilangan bulat dari 0 sampai 100"),
+    "seed": (lambda n: 0 <= n < 2**31, "bilangan bulat dari 0 sampai 2147483647"),
+} | {
+    name: (choices.__contains__, f"salah satu dari {', '.join(choices)}")
+    for name, choices in CHOICES.items()
+}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything a person may set about a run; the defaults are the course's recipe.
 
-    epochs, batch_size ≥ 1; lr > 0 (the peak, where a schedule moves it); weight_decay ≥ 0; 0 ≤
-    dropout < 1; `balance="repeat"` repeats the rarer class to the size of the other; `augment`
-    names transforms of augment.py, and `augment_target="minority"` repeats the rarer class and
-    augments it alone, which teaches a network to see the augmentation (remedies.shortcut shows it);
-    `monitor` is the validation metric that chooses the best epoch: the highest AUC (which sees the
-    order of the predictions, not how sure they are) or the lowest loss; `patience` stops after that
-    many epochs without a better one (None: never); `precision` is that of the multiplications while
-    training (bfloat16 by autocast: weights and evaluation stay in float32; Kalamkar et al. 2019).
+    `augment_target="minority"` repeats the rarer class and augments it alone, which teaches a
+    network to see the augmentation (remedies.shortcut). `monitor` chooses the best epoch on
+    validation: by AUC, which sees the order of the predictions and not how sure they are, or by the
+    loss; `patience` stops after so many epochs without a better one. `precision` is that of the
+    multiplications while training (autocast: Kalamkar et al. 2019); weights stay float32.
 
-    For experiments of one's own (notebook 05): `architecture` may be any torchvision classifier,
-    `resize` enlarges the input to so many pixels, `clip` bounds the norm of the gradient (Pascanu
-    et al. 2013), `average` judges averaged weights: "ema", an exponential mean of the steps, or
-    "swa", the mean over the later half of the epochs (Izmailov et al. 2018); `layer_lr` < 1
-    multiplies the learning rate once more for each stage below the head, and `unfreeze` = k trains
-    the head alone for k epochs, then one stage more every k epochs (Howard & Ruder 2018); `tta`
-    averages the final predictions over so many augmented copies; `own` is the program that makes
-    the parts of one's own (engine/owncode.py), "" if there are none. Raises InputError on a value
-    outside its range.
+    For experiments of one's own (notebook 05): any torchvision `architecture`; `resize` enlarges
+    the input; `clip` bounds the norm of the gradient (Pascanu et al. 2013); `average` judges the
+    exponential mean of the steps or the mean of the later half of the epochs (Izmailov et al.
+    2018); `layer_lr` multiplies the rate once more for each stage below the head; `unfreeze` = k
+    opens one stage more every k epochs (Howard & Ruder 2018); `tta` averages the final predictions
+    over augmented copies; `own`: see engine/owncode.py. Raises InputError.
     """
 
     epochs: int = 10
@@ -92,9 +121,7 @@ class TrainConfig:
     balance: str = "none"
     monitor: str = "auc"
     patience: int | None = None
-    adaptation: dict[str, str] = field(
-        default_factory=lambda: dict(reduce="mean", resize="bilinear", scale="none")
-    )
+    adaptation: dict[str, str] = field(default_factory=ADAPTATION.copy)
     precision: str = "float32"
     resize: int | None = None
     clip: float | None = None
@@ -107,239 +134,133 @@ class TrainConfig:
 
     def __post_init__(self):
         settings.to_plain(self)
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"{name}={getattr(self, name)!r} tidak dikenal: pilih {', '.join(known)}."
-                )
         model.check_architecture(self.architecture)
-        if not isinstance(self.adaptation, dict) or set(self.adaptation) - set(ADAPTATION):
-            raise InputError(
-                f"adaptation={self.adaptation!r} tidak dapat dipakai: berikan misalnya "
-                f"adaptation={{'reduce': 'sum'}} (yang dapat diatur: {', '.join(ADAPTATION)})."
-            )
-        unknown = [name for name in self.augment if name not in augment.TRANSFORMS]
-        if unknown:
-            raise InputError(
-                f"Augmentasi {', '.join(unknown)} tidak dikenal: "
-                f"pilih {', '.join(augment.TRANSFORMS)}."
-            )
-        if self.augment_target == "minority" and (self.balance != "none" or not self.augment):
-            raise InputError(
-                "augment_target='minority' sudah mengulang kelas yang lebih jarang: "
-                "berikan augment=(…) dan balance='none', atau pakai balance='repeat' "
-                "dengan augment_target='all'."
-            )
-        for name, holds, rule in (
-            ("epochs", self.epochs >= 1, "bilangan bulat mulai dari 1"),
-            ("batch_size", self.batch_size >= 1, "bilangan bulat mulai dari 1"),
-            ("lr", 0 < self.lr < math.inf, "lebih besar dari 0"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 atau lebih"),
-            ("dropout", 0 <= self.dropout < 1, "antara 0 dan 1 (1 tidak termasuk)"),
-            (
-                "patience",
-                self.patience is None or self.patience >= 1,
-                "bilangan bulat mulai dari 1",
-            ),
-            (
-                "resize",
-                self.resize is None or 8 <= self.resize <= 512,
-                "bilangan bulat dari 8 sampai 512",
-            ),
-            ("clip", self.clip is None or 0 < self.clip < math.inf, "lebih besar dari 0"),
-            ("layer_lr", 0 < self.layer_lr <= 1, "lebih besar dari 0 dan paling besar 1"),
-            (
-                "unfreeze",
-                self.unfreeze is None or self.unfreeze >= 1,
-                "bilangan bulat mulai dari 1",
-            ),
-            ("tta", 0 <= self.tta <= 100, "bilangan bulat dari 0 sampai 100"),
-            ("seed", 0 <= self.seed < 2**31, "bilangan bulat dari 0 sampai 2147483647"),
-        ):
-            if not holds:
-                raise InputError(
-                    f"{name}={getattr(self, name)!r} tidak dapat dipakai: nilainya harus {rule}."
-                )
-        self._check_together()
-
-    def _check_together(self) -> None:
-        """Settings that exclude each other."""
+        for name, (holds, rule) in RULES.items():
+            value = getattr(self, name)
+            if value is not None and not holds(value):
+                raise InputError(f"{name}={value!r} tidak dapat dipakai: nilainya harus {rule}.")
+        minority, partly = self.augment_target == "minority", self.trainable != "all"
         for wrong, why in (
+            (minority and not self.augment, "augment_target='minority' memerlukan augment=(…)"),
             (
-                self.unfreeze and self.trainable != "all",
-                "unfreeze memulai dari lapisan klasifikasi saja: hapus trainable",
+                minority and self.balance != "none",
+                "augment_target='minority' sudah mengulang kelas yang jarang: hapus balance=…",
             ),
-            (
-                self.average != "none" and self.trainable != "all",
-                "average memerlukan trainable='all'",
-            ),
-            (
-                self.tta and not (self.augment or self.own),
-                "tta memerlukan augmentasi: berikan augment=(…)",
-            ),
-            (
-                self.own and self.augment_target == "minority",
-                "augment_target='minority' hanya untuk augmentasi bernama",
-            ),
+            (minority and self.own, "augment_target='minority' hanya untuk augmentasi bernama"),
+            (partly and self.unfreeze, "unfreeze sendiri membuka lapisan: hapus trainable=…"),
+            (partly and self.average != "none", "average memerlukan trainable='all'"),
+            (self.tta and not (self.augment or self.own), "tta memerlukan augment=(…)"),
         ):
             if wrong:
                 raise InputError(f"Pengaturan itu tidak dapat dipakai bersama: {why}.")
 
-    @property
-    def title(self) -> str:
-        """What is trained, for a progress bar."""
-        return owncode.expressions(self.own).get("network", self.architecture)[:40]
-
     def changed(self) -> dict:
         """The settings that differ from the course's recipe (seed and precision are none of it)."""
-        recipe = asdict(TrainConfig())
-        return {
-            k: v
-            for k, v in asdict(self).items()
-            if v != recipe[k] and k not in ("seed", "precision")
-        }
+        recipe = asdict(TrainConfig(seed=self.seed, precision=self.precision))
+        return {name: value for name, value in asdict(self).items() if value != recipe[name]}
 
 
 # --- what the settings make -----------------------------------------------------------------------
 
 
-def make_optimizer(
-    config: TrainConfig, network: nn.Module, device: torch.device, parts: dict
-) -> torch.optim.Optimizer:
-    """Of the trained parameters; one group, or with `layer_lr` one for each stage, the head
-    first.
+def _made(part: str, kinds: tuple[type, ...], make: Callable, *given, **offered):
+    """make(*given) with those of `offered` that it takes and that a partial has not fixed. Raises
+    InputError unless that makes one of `kinds`.
     """
-    groups = [p for p in network.parameters() if p.requires_grad or config.unfreeze]
-    if config.layer_lr < 1:
-        stages = [
-            [p for p in stage.parameters() if p.requires_grad or config.unfreeze]
-            for stage in model.stages(network)
-        ]
-        groups = [
-            {"params": stage, "lr": config.lr * config.layer_lr**i}
-            for i, stage in enumerate(stages)
-            if stage
-        ]
-    make = parts.get("optimizer")
-    if make is None:
-        kind = OPTIMIZERS[config.optimizer]
-        # The fused step is the same arithmetic in one pass over the parameters.
-        fused = (
-            {"fused": device.type in ("cpu", "cuda")}
-            if config.optimizer in ("adam", "adamw")
-            else {}
-        )
-        decay = (
-            {"weight_decay": config.weight_decay}
-            if "weight_decay" in inspect.signature(kind).parameters
-            else {}
-        )
-        return kind(groups, lr=config.lr, **decay, **fused)
-    if isinstance(make, torch.optim.Optimizer):
-        raise InputError(
-            "optimizer: "
-            "berikan pembuatnya, bukan yang sudah jadi, misalnya partial(SGD, momentum=0.9)."
-        )
-    made = _called(
-        make,
-        groups,
-        lr=config.lr,
-        **({"weight_decay": config.weight_decay} if config.weight_decay else {}),
-    )
-    if not isinstance(made, torch.optim.Optimizer):
-        raise InputError(
-            f"optimizer: hasilnya {type(made).__name__}, seharusnya sebuah torch.optim.Optimizer."
-        )
-    return made
-
-
-def _called(make: Callable, *given, **known):
-    """make(*given) with those of `known` that it takes and that a partial has not fixed."""
     fixed = make.keywords if isinstance(make, partial) else {}
     try:
         takes = inspect.signature(make).parameters
     except (TypeError, ValueError):
         takes = {}
-    every = any(p.kind is p.VAR_KEYWORD for p in takes.values())
-    return make(
-        *given, **{k: v for k, v in known.items() if (k in takes or every) and k not in fixed}
-    )
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
+        offered = {name: value for name, value in offered.items() if name in takes}
+    offered = {name: value for name, value in offered.items() if name not in fixed}
+    made = make if isinstance(make, kinds) else make(*given, **offered)
+    if made is make or not isinstance(made, kinds):
+        wanted = f"kelas atau fungsi yang membuat {kinds[0].__name__} dari torch.optim"
+        raise InputError(f"{part}: berikan {wanted}, bukan yang sudah jadi atau yang lain.")
+    return made
 
 
+def make_optimizer(
+    config: TrainConfig, network: nn.Module, device: torch.device, parts: dict
+) -> Optimizer:
+    """Of the trained parameters: one group, or with `layer_lr` one a stage, the head first."""
+
+    def trained(part: nn.Module) -> list[nn.Parameter]:
+        return [p for p in part.parameters() if p.requires_grad or config.unfreeze]
+
+    groups = trained(network)
+    if config.layer_lr < 1:
+        stages = enumerate(map(trained, model.stages(network)))
+        groups = [
+            {"params": stage, "lr": config.lr * config.layer_lr**i} for i, stage in stages if stage
+        ]
+    offered = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if "optimizer" in parts:
+        if not config.weight_decay:  # its own default may be another one
+            del offered["weight_decay"]
+        return _made("optimizer", (Optimizer,), parts["optimizer"], groups, **offered)
+    if config.optimizer in ("adam", "adamw"):
+        # The fused step is the same arithmetic in one pass over the parameters.
+        offered["fused"] = device.type in ("cpu", "cuda")
+    return _made("optimizer", (Optimizer,), OPTIMIZERS[config.optimizer], groups, **offered)
+
+
+@dataclass
 class Schedule:
     """The learning rate of a run: `step` after each batch, `end_epoch` after each epoch, whichever
     the scheduler counts.
     """
 
-    def __init__(self, scheduler, each_batch: bool):
-        self.scheduler, self._each_batch = scheduler, each_batch
+    scheduler: lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
+    each_batch: bool = True
 
     def step(self) -> None:
-        if self._each_batch:
+        if self.each_batch:
             self.scheduler.step()
 
     def end_epoch(self, val_loss: float) -> None:
-        if not self._each_batch:
-            plateau = isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau)
-            self.scheduler.step(*([val_loss] if plateau else []))
-
-    def state_dict(self) -> dict:
-        return self.scheduler.state_dict()
-
-    def load_state_dict(self, state: dict) -> None:
-        self.scheduler.load_state_dict(state)
+        if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(val_loss)
+        elif not self.each_batch:
+            self.scheduler.step()
 
 
-def make_schedule(
-    config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int, parts: dict
-) -> Schedule:
+def make_schedule(config: TrainConfig, optimizer: Optimizer, steps: int, parts: dict) -> Schedule:
     """The learning rate over `steps` optimisation steps: cosine (Loshchilov & Hutter 2017) without
     restarts, or one-cycle (Smith & Topin 2018), a warm-up over 30% of the steps from lr/25, then a
     cosine down to lr/10⁴. One's own is torch's scheduler class, or a function that makes one; it
     counts epochs, but for those of EACH_BATCH.
     """
-    make = parts.get("schedule")
-    if make is not None:
-        made = _called(make, optimizer, total_steps=steps, max_lr=config.lr, T_max=config.epochs)
-        if not isinstance(made, (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)):
-            raise InputError(
-                f"schedule: hasilnya {type(made).__name__}, "
-                "seharusnya sebuah penjadwal torch.optim.lr_scheduler."
-            )
+    if "schedule" in parts:
+        kinds = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
+        offered = {"total_steps": steps, "max_lr": config.lr, "T_max": config.epochs}
+        made = _made("schedule", kinds, parts["schedule"], optimizer, **offered)
         return Schedule(made, isinstance(made, EACH_BATCH))
     if config.schedule == "cosine":
-        made = lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    elif config.schedule == "onecycle":
+        return Schedule(lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps))
+    if config.schedule == "onecycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
-        made = lr_scheduler.OneCycleLR(
-            optimizer, peaks, total_steps=steps, final_div_factor=400, cycle_momentum=False
-        )
-    else:
-        made = lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    return Schedule(made, each_batch=True)
+        how = {"total_steps": steps, "final_div_factor": 400, "cycle_momentum": False}
+        return Schedule(lr_scheduler.OneCycleLR(optimizer, peaks, **how))
+    return Schedule(lr_scheduler.LambdaLR(optimizer, lambda step: 1.0))
 
 
-def make_criterion(
-    config: TrainConfig, labels: Tensor, parts: dict
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss of logits (B, 1) and labels (B, 1). labels: (N,) of the training images."""
-    own = parts.get("loss")
-    if own is not None:
-        return own() if inspect.isclass(own) else own
+def make_criterion(config: TrainConfig, labels: Tensor, parts: dict) -> Loss:
+    """The loss of a batch. labels: (N,) of the training images."""
+    if "loss" in parts:
+        return parts["loss"]() if inspect.isclass(parts["loss"]) else parts["loss"]
     if config.balance != "pos_weight":
         return nn.BCEWithLogitsLoss()
     return nn.BCEWithLogitsLoss(pos_weight=(labels < 0.5).sum() / (labels > 0.5).sum())
 
 
-def make_transform(
-    config: TrainConfig, labels: Tensor, parts: dict
-) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """What augments a batch (B, 1, H, W) with labels (B, 1). labels: (N,) of the training
-    images.
-    """
-    own: Iterable | None = parts.get("augment")
-    if own is not None:
-        steps = [augment.TRANSFORMS[one] if isinstance(one, str) else one for one in own]
+def make_transform(config: TrainConfig, labels: Tensor, parts: dict) -> Transform:
+    """What augments a batch (B, 1, H, W). labels: (N,) of the training images."""
+    if "augment" in parts:
+        named = augment.TRANSFORMS
+        steps = [named[step] if isinstance(step, str) else step for step in parts["augment"]]
         return lambda x, y: augment.apply_own(x, y, steps)
     if config.augment_target == "all":
         return lambda x, y: (augment.apply(x, config.augment), y)
@@ -347,54 +268,32 @@ def make_transform(
     return lambda x, y: (augment.apply(x, config.augment, only=y.squeeze(1) == minority), y)
 
 
-RECORDED = ("val", "test")  # splits whose logits are recorded after each epoch
-# its activations still fit the cache of a laptop: measured faster than 16 and than 256
-EVALUATION_BATCH = 64
+def network_of(
+    config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict
+) -> nn.Module:
+    """The network at its start, on the device: one's own, made anew, or what the settings say.
 
-
-def summarise(history: pd.DataFrame, best_epoch: int) -> dict:
-    """The rows of a history that a reader asks for (notebook 02): "first", "last", "chosen"
-    (best_epoch) and "lowest" (validation loss).
-
-    How far the loss rises from its lowest is no difference of two of these rows, see
-    overfitting.turn.
+    Raises InputError where settings ask for what a network of one's own decides itself.
     """
-    rows = history.to_dict("records")
-    return {
-        "first": rows[0],
-        "last": rows[-1],
-        "chosen": rows[best_epoch - 1],
-        "lowest": rows[int(history["val_loss"].argmin())],
-    }
-
-
-@dataclass
-class Progress:
-    """Where a fit stands after a whole epoch: plain data that a checkpoint can hold. Logits are
-    (epochs, N) float32.
-    """
-
-    history: list[dict[str, float]] = field(default_factory=list)
-    logits: dict[str, list[Tensor]] = field(
-        default_factory=lambda: {"train": [], "val": [], "test": []}
-    )
-    seconds: list[float] = field(default_factory=list)
-    best_epoch: int = 0  # counted from 1; 0 before the first epoch
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def epoch(self) -> int:
-        return len(self.history)
-
-
-def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean BCE and share of right decisions at p = 0.5 over logits and labels (N,); NaN logits
-    (never visited) are left out.
-    """
-    seen = ~torch.isnan(logits)
-    logits, labels = logits[seen], labels[seen]
-    loss = F.binary_cross_entropy_with_logits(logits, labels)
-    return loss.item(), ((logits > 0) == (labels > 0.5)).float().mean().item()
+    if "network" not in parts:
+        size, adapt = data.source.size, config.adaptation
+        network = model.build(
+            weights, config.seed, size, config.dropout, config.architecture, config.resize, **adapt
+        )
+        return model.lay_out(network, device)
+    if config.dropout:
+        raise InputError("dropout=… tidak berlaku bagi jaringan sendiri: tulis nn.Dropout di sana.")
+    network = parts["network"]
+    network = network if isinstance(network, nn.Module) else network()
+    if not isinstance(network, nn.Module):
+        kind = type(network).__name__
+        raise InputError(
+            f"network: hasilnya {kind}, seharusnya sebuah nn.Module: berikan kelasnya."
+        )
+    if weights.kind == "run":
+        model.fill(network, weights)
+    network = model.resized(network, config.resize) if config.resize else network
+    return model.lay_out(network, device)
 
 
 def draw_batches(
@@ -416,6 +315,9 @@ def draw_batches(
     else:
         rows = torch.randperm(len(labels), generator=generator)
     return rows.split(config.batch_size)
+
+
+# --- one epoch ------------------------------------------------------------------------------------
 
 
 def train_epoch(
@@ -466,160 +368,51 @@ def evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
     return torch.cat([network(part).squeeze(1) for part in inputs.split(EVALUATION_BATCH)]).cpu()
 
 
-def _seed(config: TrainConfig, epoch: int) -> int:
-    # +1: epoch 0 must not reuse the seed that drew the weights
-    return config.seed * 10_007 + epoch + 1
+def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean BCE and share of right decisions at p = 0.5 over logits and labels (N,); NaN logits
+    (never visited) are left out.
+    """
+    seen = ~torch.isnan(logits)
+    logits, labels = logits[seen], labels[seen]
+    loss = F.binary_cross_entropy_with_logits(logits, labels)
+    return loss.item(), ((logits > 0) == (labels > 0.5)).float().mean().item()
 
 
 def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
-    """What makes an epoch (a row of the history) better than another: validation AUC, of equal ones
-    the lower loss.
-
-    Or the loss alone.
+    """What makes an epoch (a row of the history) better than another: validation AUC and, of equal
+    ones, the lower loss; or the loss alone.
     """
     return (row["val_auc"], -row["val_loss"]) if config.monitor == "auc" else (-row["val_loss"],)
 
 
-def stopped(config: TrainConfig, state: Progress) -> bool:
-    """Whether every epoch is done, or `patience` epochs have passed without a better one."""
-    return state.epoch >= config.epochs or (
-        config.patience is not None and state.epoch - state.best_epoch >= config.patience
-    )
+def summarise(history: pd.DataFrame, best_epoch: int) -> dict:
+    """Rows of a history (notebook 02): "first", "last", "chosen" and "lowest" (validation loss)."""
+    rows, lowest = history.to_dict("records"), int(history["val_loss"].argmin())
+    places = {"first": 0, "last": -1, "chosen": best_epoch - 1, "lowest": lowest}
+    return {name: rows[place] for name, place in places.items()}
 
 
-def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, t in state.items()
-    }
+# --- the whole training ---------------------------------------------------------------------------
 
 
-def network_of(
-    config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict
-) -> nn.Module:
-    """The network at its start, on the device: one's own, made anew, or what the settings say.
-
-    Raises InputError where settings ask for what a network of one's own decides itself.
-    """
-    if "network" not in parts:
-        size, adapt = data.source.size, config.adaptation
-        network = model.build(
-            weights, config.seed, size, config.dropout, config.architecture, config.resize, **adapt
-        )
-        return model.lay_out(network, device)
-    if config.dropout:
-        raise InputError(
-            "dropout diatur di dalam jaringan Anda sendiri: "
-            "hapus dropout=…, atau tulis nn.Dropout di jaringan itu."
-        )
-    network = parts["network"]
-    network = network if isinstance(network, nn.Module) else network()
-    if not isinstance(network, nn.Module):
-        raise InputError(
-            f"network: hasilnya {type(network).__name__}, seharusnya sebuah nn.Module "
-            "atau fungsi yang membuatnya."
-        )
-    if weights.kind == "run":
-        model.fill(network, weights)
-    network = model.architectures.resized(network, config.resize) if config.resize else network
-    return model.lay_out(network, device)
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of `seed` alone; afterwards the random state is what it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
-def _prepare(
-    config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict
-) -> tuple:
-    """(network, the part of it that is trained, that part's inputs on the device, labels (N,) on
-    the CPU), the last two by split.
-    """
-    network = part = network_of(config, data, weights, device, parts)
-    model.freeze(network, config.trainable)
-    splits = {
-        name: getattr(data, name)
-        for name in ("train", "val", "test", "extra")
-        if getattr(data, name) is not None
-    }
-    inputs = {
-        name: to_tensor(s.images, device).contiguous(memory_format=torch.channels_last)
-        for name, s in splits.items()
-    }
-    labels = {name: torch.from_numpy(s.labels.astype(np.float32)) for name, s in splits.items()}
-    plain = config.architecture in model.OURS and not (
-        config.augment or config.own or config.resize
-    )
-    if config.trainable != "all" and plain:
-        # What never changes is computed once: the frozen part's output becomes the input.
-        frozen, part = model.split_frozen(network, config.trainable)
-        inputs = {name: model.features(frozen, x) for name, x in inputs.items()}
-    return network, part, inputs, labels
-
-
-class _Averaged:
-    """The averaged weights that `config.average` asks for; without, the network itself is what is
-    judged.
-    """
-
-    def __init__(self, config: TrainConfig, network: nn.Module):
-        self.config, self.network, self.mean = config, network, None
-        if config.average == "ema":
-            self.mean = AveragedModel(
-                network, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True
-            )
-        elif config.average == "swa":
-            self.mean = AveragedModel(network)
-
-    def after_step(self) -> None:
-        if self.config.average == "ema":
-            self.mean.update_parameters(self.network)
-
-    def end_epoch(self, epoch: int, inputs: Tensor) -> nn.Module:
-        """The network to judge after this epoch (from 0)."""
-        if self.config.average == "swa" and epoch >= self.config.epochs // 2:
-            self.mean.update_parameters(self.network)
-            # statistics of the averaged weights
-            update_bn(inputs.split(EVALUATION_BATCH), self.mean)
-        begun = self.mean is not None and int(self.mean.n_averaged) > 0
-        return self.mean.module if begun else self.network
-
-    def state_dict(self) -> dict:
-        return {} if self.mean is None else self.mean.state_dict()
-
-    def load_state_dict(self, state: dict) -> None:
-        if self.mean is not None:
-            self.mean.load_state_dict(state)
-
-
-def _history_row(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, float]:
-    """A row of the history from one epoch's logits (N,) by split."""
-    row = {}
-    for name, values in logits.items():
-        row[f"{name}_loss"], row[f"{name}_acc"] = loss_and_accuracy(values, labels[name])
-        if name == "val":
-            row["val_auc"] = float(area_under_curve(values.numpy(), labels["val"].numpy()))
-    return row
-
-
-def _final_logits(fitting: "Fitting", states: dict) -> dict[str, Tensor]:
-    """Eval-mode logits of each of `states` ({"last" or "best": (epoch, weights)}) on every split.
-
-    Recorded ones are not computed twice.
-    """
-    final, of_epoch = {}, {}
-    for which, (epoch, weights) in states.items():
-        if epoch not in of_epoch:
-            fitting.network.load_state_dict(weights)
-            # The recorded training logits are those of the training mode, so they are computed
-            # here, as those of extra images.
-            recorded = () if fitting.config.tta else fitting.recorded
-            known = {name: fitting.state.logits[name][epoch - 1] for name in recorded}
-            of_epoch[epoch] = {
-                name: fitting.predict(name) for name in fitting.inputs if name not in known
-            } | known
-        final |= {f"{name}_{which}": logits for name, logits in of_epoch[epoch].items()}
-    return final
+# of a Fitting, in a checkpoint
+PROGRESS = ("history", "logits", "recorded", "seconds", "best_epoch", "best_weights")
 
 
 class Fitting:
-    """One fit from its settings to its end: what `fit` makes of them, and where it stands."""
+    """One training: what the settings make, and where it stands after each whole epoch.
+
+    part: what is trained of `network`; inputs, labels: by split. history, seconds: one an epoch;
+    logits: {split: [(N,) an epoch]}; best_epoch: from 1; best_weights: its state dict.
+    """
 
     def __init__(
         self,
@@ -627,119 +420,180 @@ class Fitting:
         data: Dataset,
         weights: Weights,
         device: torch.device,
-        parts: dict | None,
+        parts: dict | None = None,
         recorded: tuple[str, ...] = RECORDED,
     ):
-        self.config, self.device, self.state, self.recorded = config, device, Progress(), recorded
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)  # of what one's own code draws
-            parts = (owncode.make(config.own) if config.own else {}) if parts is None else parts
-            self.network, self.part, self.inputs, self.labels = _prepare(
-                config, data, weights, device, parts
-            )
+        self.config, self.device, self.recorded = config, device, recorded
+        self.history, self.seconds, self.best_epoch, self.best_weights = [], [], 0, {}
+        self.logits = {"train": [], "val": [], "test": []}
+        with seeded(config.seed, device):  # what one's own code draws
+            if parts is None:
+                parts = owncode.make(config.own) if config.own else {}
+            self.network = self.part = network_of(config, data, weights, device, parts)
+        model.freeze(self.network, config.trainable)
+        self._take(data)
+        labels = self.labels["train"]
+        self.target = labels.unsqueeze(1).to(device)
         self.optimizer = make_optimizer(config, self.part, device, parts)
-        self.criterion = make_criterion(config, self.labels["train"], parts)
+        self.criterion = make_criterion(config, labels, parts)
         if isinstance(self.criterion, nn.Module):
             self.criterion = self.criterion.to(device)
-        self.transform = make_transform(config, self.labels["train"], parts)
-        self.target = self.labels["train"].unsqueeze(1).to(device)
-        self.per_epoch = len(
-            draw_batches(config, self.labels["train"], torch.Generator().manual_seed(0))
-        )
+        self.transform = make_transform(config, labels, parts)
+        self.per_epoch = len(draw_batches(config, labels, torch.Generator().manual_seed(0)))
         self.schedule = make_schedule(config, self.optimizer, self.per_epoch * config.epochs, parts)
-        self.averaged = _Averaged(config, self.part)
-        self.last = self.network  # what was judged after the last epoch
+        self.mean = None  # of the weights, where the settings ask for one
+        if config.average == "ema":
+            every_step = get_ema_multi_avg_fn(EMA_DECAY)
+            self.mean = AveragedModel(self.network, multi_avg_fn=every_step, use_buffers=True)
+        elif config.average == "swa":
+            self.mean = AveragedModel(self.network)
 
-    def parts_of_state(self) -> dict:
-        every = {
-            "network": self.network,
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-            "averaged": self.averaged,
-        }
-        return (
-            every
-            if self.averaged.mean is not None
-            else {k: v for k, v in every.items() if k != "averaged"}
-        )
+    def _take(self, data: Dataset) -> None:
+        """The images on the device, the labels (N,) on the CPU, by split."""
+        config, self.inputs, self.labels = self.config, {}, {}
+        for name in ("train", "val", "test", "extra"):
+            split = getattr(data, name)
+            if split is not None:
+                images = to_tensor(split.images, self.device)
+                self.inputs[name] = images.contiguous(memory_format=torch.channels_last)
+                self.labels[name] = torch.from_numpy(split.labels.astype(np.float32))
+        changing = config.trainable == "all" or config.augment or config.own or config.resize
+        if config.architecture in model.OURS and not changing:
+            # What never changes is computed once: the frozen part's output becomes the input.
+            frozen, self.part = model.split_frozen(self.network, config.trainable)
+            self.inputs = {name: model.features(frozen, x) for name, x in self.inputs.items()}
 
-    def resume(self, saved: dict) -> None:
-        """Go on from a checkpoint, unless its epochs lack a split that is to be recorded."""
-        known = Progress(**saved["progress"])
-        if any(len(known.logits[name]) < known.epoch for name in self.recorded):
-            return
-        self.recorded = tuple(name for name in RECORDED if len(known.logits[name]) == known.epoch)
-        for name, part in self.parts_of_state().items():
-            part.load_state_dict(saved[name])
-        self.state = known
+    @property
+    def stopped(self) -> bool:
+        """Whether every epoch is done, or `patience` epochs have passed without a better one."""
+        done, patience = len(self.history), self.config.patience
+        waited = patience is not None and done - self.best_epoch >= patience
+        return done >= self.config.epochs or waited
 
-    def checkpoint(self) -> dict:
-        return {name: part.state_dict() for name, part in self.parts_of_state().items()} | {
-            "progress": dict(vars(self.state))
+    def epoch(self, tick: Callable[[], object] = lambda: None) -> dict[str, float]:
+        """Train one epoch and record it; returns its row of the history."""
+        config, epoch, started = self.config, len(self.history), time.perf_counter()
+        logits, row = {"train": self._train(epoch, tick)}, {"epoch": epoch + 1}
+        for name in self.recorded:
+            logits[name] = evaluate(self._judged(), self.inputs[name])
+        for name in ("train", "val"):
+            measured = loss_and_accuracy(logits[name], self.labels[name])
+            row[f"{name}_loss"], row[f"{name}_acc"] = measured
+        labels = self.labels["val"].numpy()
+        row["val_auc"] = float(area_under_curve(logits["val"].numpy(), labels))
+        if not all(map(math.isfinite, row.values())):
+            raise InputError(
+                f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan "
+                f"terhingga. Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
+            )
+        self.schedule.end_epoch(row["val_loss"])
+        self.history.append(row)
+        for name, values in logits.items():
+            self.logits[name].append(values)
+        if merit(config, row) >= max(merit(config, earlier) for earlier in self.history):
+            self.best_epoch, self.best_weights = epoch + 1, self._weights()
+        self.seconds.append(time.perf_counter() - started)
+        return row
+
+    def _train(self, epoch: int, tick: Callable[[], object]) -> Tensor:
+        """One epoch (from 0), and what it adds to the averaged weights."""
+        config = self.config
+        seed = config.seed * 10_007 + epoch + 1  # 0 must not reuse the seed that drew the weights
+        if config.unfreeze:
+            model.open_stages(self.network, 1 + epoch // config.unfreeze)
+        generator = torch.Generator().manual_seed(seed)
+        batches = draw_batches(config, self.labels["train"], generator)
+
+        def after_step() -> None:
+            if config.average == "ema":
+                self.mean.update_parameters(self.network)
+            tick()
+
+        given = self.part, self.inputs["train"], self.target, batches
+        made = self.optimizer, self.criterion, self.schedule, self.transform
+        with seeded(seed, self.device):
+            logits = train_epoch(*given, *made, after_step, config.precision, config.clip)
+        if config.average == "swa" and epoch >= config.epochs // 2:
+            self.mean.update_parameters(self.network)
+            # statistics of the averaged weights
+            update_bn(self.inputs["train"].split(EVALUATION_BATCH), self.mean)
+        return logits
+
+    def _judged(self) -> nn.Module:
+        """What predictions are made with: the averaged weights, as soon as there are some."""
+        begun = self.mean is not None and self.mean.n_averaged > 0
+        return self.mean.module if begun else self.part
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Of the whole network as it is judged now, on the CPU."""
+        judged = self._judged()
+        state = (self.network if judged is self.part else judged).state_dict()
+        return {
+            name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, t in state.items()
         }
 
     def predict(self, split: str) -> Tensor:
         """Final logits (N,) of a split: of its images, or with `tta` the mean over augmented copies
         of them.
         """
-        inputs, copies = self.inputs[split], self.config.tta
-        if not copies:
+        inputs = self.inputs[split]
+        if not self.config.tta:
             return evaluate(self.part, inputs)
-        found = []
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self.config.seed)
-            dummy = torch.zeros(len(inputs), 1, device=self.device)
-            for _ in range(copies):
-                found.append(evaluate(self.part, self.transform(inputs, dummy)[0]))
-        return torch.stack(found).mean(0)
+        labels = torch.zeros(len(inputs), 1, device=self.device)  # a transform takes some
+        copies = []
+        with seeded(self.config.seed, self.device):
+            for _ in range(self.config.tta):
+                copies.append(evaluate(self.part, self.transform(inputs, labels)[0]))
+        return torch.stack(copies).mean(0)
 
-    def epoch(self, tick: Callable[[], None]) -> dict[str, float]:
-        """Train one epoch and record it; returns its row of the history."""
-        config, epoch, started = self.config, self.state.epoch, time.perf_counter()
-        if config.unfreeze:
-            model.open_stages(self.network, 1 + epoch // config.unfreeze)
-        batches = draw_batches(
-            config, self.labels["train"], torch.Generator().manual_seed(_seed(config, epoch))
-        )
+    def _stateful(self) -> dict:
+        parts = {"network": self.network, "optimizer": self.optimizer}
+        parts["schedule"] = self.schedule.scheduler
+        return parts if self.mean is None else parts | {"mean": self.mean}
 
-        def after_step() -> None:
-            self.averaged.after_step()
-            tick()
+    def checkpoint(self) -> dict:
+        """Everything needed to go on after the last whole epoch."""
+        progress = {name: getattr(self, name) for name in PROGRESS}
+        states = {name: part.state_dict() for name, part in self._stateful().items()}
+        return states | {"progress": progress}
 
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(_seed(config, epoch))
-            how = (
-                self.optimizer,
-                self.criterion,
-                self.schedule,
-                self.transform,
-                after_step,
-                config.precision,
-                config.clip,
-            )
-            train = train_epoch(self.part, self.inputs["train"], self.target, batches, *how)
-        judged = self.averaged.end_epoch(epoch, self.inputs["train"])
-        recorded = {"train": train} | {
-            name: evaluate(judged, self.inputs[name]) for name in self.recorded
+    def resume(self, saved: dict) -> None:
+        """Go on from a checkpoint, unless its epochs lack a split that is to be recorded."""
+        if set(self.recorded) <= set(saved["progress"]["recorded"]):
+            vars(self).update(saved["progress"])
+            for name, part in self._stateful().items():
+                part.load_state_dict(saved[name])
+
+    def outcome(self) -> Outcome:
+        """What the run store keeps of the whole training."""
+        last, n = self._weights(), len(self.history)
+        logits = {name: torch.stack(epochs) for name, epochs in self.logits.items() if epochs}
+        weights = {n: last, self.best_epoch: self.best_weights}
+        final = {epoch: self._final(epoch, state) for epoch, state in weights.items()}
+        for which, epoch in (("last", n), ("best", self.best_epoch)):
+            logits |= {f"{split}_{which}": values for split, values in final[epoch].items()}
+        trained = [p.numel() for p in self.part.parameters() if p.requires_grad]
+        info = {
+            "best_epoch": self.best_epoch,
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "trained_parameters": sum(trained),
+            "seconds": sum(self.seconds),
+            "images_per_second": len(self.target) * n / sum(self.seconds),
+            "peak_memory_mb": runtime.peak_memory_mb(self.device),
         }
-        row = _history_row({"train": train, "val": recorded["val"]}, self.labels)
-        if not all(math.isfinite(value) for value in row.values()):
-            raise InputError(
-                f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan "
-                f"terhingga. Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
-            )
-        self.schedule.end_epoch(row["val_loss"])
-        self.state.history.append({"epoch": epoch + 1, **row})
-        for name, values in recorded.items():
-            self.state.logits[name].append(values)
-        self.last = self.network if judged is self.part else judged
-        if merit(config, row) >= max(merit(config, h) for h in self.state.history):
-            self.state.best_epoch, self.state.best_weights = (
-                epoch + 1,
-                _copy(self.last.state_dict()),
-            )
-        self.state.seconds.append(time.perf_counter() - started)
-        return row
+        return Outcome(self.history, logits, {"best": self.best_weights, "last": last}, info)
+
+    def _final(self, epoch: int, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits (N,) of every split with an epoch's weights. What that epoch recorded is not
+        computed twice, but for the training images: there it is of the training mode.
+        """
+        self.network.load_state_dict(weights)
+        recorded = () if self.config.tta else self.recorded
+        return {
+            split: self.logits[split][epoch - 1] if split in recorded else self.predict(split)
+            for split in self.inputs
+        }
 
 
 def fit(
@@ -757,47 +611,24 @@ def fit(
 
     After each epoch `checkpoint(epoch, state)` gets everything needed to go on; `resume=state` goes
     on from there, bit for bit on the same machine: every epoch draws its random numbers from (seed,
-    epoch) alone. The best epoch is the one that `monitor` names. `every_epoch`: whether the logits
-    of the test split are recorded after each epoch, as those of validation are; nothing here looks
-    at them. `on_epoch(history)` watches and never steers; `parts` takes the place of what
-    `config.own` makes. Raises InputError when the loss is no longer finite.
+    epoch) alone. `every_epoch`: whether the logits of the test split are recorded after each epoch
+    too; nothing here looks at them. `on_epoch(history)` watches and never steers; `parts` takes the
+    place of what `config.own` makes. Raises InputError when the loss is no longer finite.
     """
     recorded = RECORDED if every_epoch else RECORDED[:1]
     fitting = Fitting(config, data, weights, torch.device(device), parts, recorded)
     if resume is not None:
         fitting.resume(resume)
-    steps, state = fitting.per_epoch * config.epochs, fitting.state
-    title, done = f"Melatih {config.title}, seed {config.seed}", state.epoch * fitting.per_epoch
-    with bar(steps, title, initial=done) as progress:
-        while not stopped(config, state):
+    steps, done = (fitting.per_epoch * n for n in (config.epochs, len(fitting.history)))
+    network = owncode.expressions(config.own).get("network", config.architecture)[:40]
+    with bar(steps, f"Melatih {network}, seed {config.seed}", initial=done) as progress:
+        while not fitting.stopped:
             row = fitting.epoch(progress.update)
-            progress.set_postfix(epoch=state.epoch, val_acc=f"{row['val_acc']:.3f}")
-            if not stopped(config, state):  # after the last epoch the whole run is kept at once
-                checkpoint(state.epoch, fitting.checkpoint())
-            on_epoch(state.history)
-    return _outcome(fitting)
-
-
-def _outcome(fitting: Fitting) -> Outcome:
-    state, last = fitting.state, _copy(fitting.last.state_dict())
-    states = {"last": (state.epoch, last), "best": (state.best_epoch, state.best_weights)}
-    every = {name: torch.stack(epochs) for name, epochs in state.logits.items() if epochs}
-    seconds = sum(state.seconds)
-    return Outcome(
-        history=state.history,
-        logits=every | _final_logits(fitting, states),
-        weights={"best": state.best_weights, "last": last},
-        info={
-            "best_epoch": state.best_epoch,
-            "parameters": sum(p.numel() for p in fitting.network.parameters()),
-            "trained_parameters": sum(
-                p.numel() for p in fitting.part.parameters() if p.requires_grad
-            ),
-            "seconds": seconds,
-            "images_per_second": len(fitting.target) * state.epoch / seconds,
-            "peak_memory_mb": runtime.peak_memory_mb(fitting.device),
-        },
-    )
+            progress.set_postfix(epoch=row["epoch"], val_acc=f"{row['val_acc']:.3f}")
+            if not fitting.stopped:  # after the last epoch the whole run is kept at once
+                checkpoint(row["epoch"], fitting.checkpoint())
+            on_epoch(fitting.history)
+    return fitting.outcome()
 
 
 # --- through the run store ------------------------------------------------------------------------

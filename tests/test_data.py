@@ -146,7 +146,7 @@ def test_a_smaller_data_set_has_its_own_contract(dataset):
     assert [sum(counts.values()) for counts in small.counts.values()] == [20, len(small.val), 10]
     assert small.fingerprint != dataset.fingerprint
     assert small.fingerprint == data.take(dataset, 20, None, 10, seed=0).fingerprint
-    assert data.take(dataset, None, None, None, seed=0) is dataset
+    assert data.take(dataset, None, None, None, seed=0).fingerprint == dataset.fingerprint
     more = data.with_splits(dataset, extra=dataset.val)
     assert more.fingerprint != dataset.fingerprint
     assert data.take(more, 20, None, 10, seed=0).extra is dataset.val
@@ -213,7 +213,7 @@ ODD = [
     (199, 10, 0, None),
     (100, 100, 2, None),
     (100, 100, 3, "3 dari 200"),
-    (10, 10, 20, "sama persis"),
+    (10, 10, 20, "20 dari 20"),
 ]
 
 
