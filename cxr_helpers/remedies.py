@@ -480,30 +480,27 @@ def pretrain(study, config: TrainConfig | None = None) -> Weights:
     return Weights("run", "Prapelatihan dengan semua label", note, state, model.digest(state))
 
 
-def _fit_all_labels(config, images_labels, data, weights, device, **_) -> Outcome:
-    """As training.fit, with one logit a label; the last layer is drawn anew for the pair."""
-    x, y = (
-        to_tensor(images_labels[0], device),
-        torch.from_numpy(images_labels[1]).float().to(device),
+def _fit_all_labels(config, images_and_labels, data, weights, device, **_) -> Outcome:
+    """As training.fit, with one logit a label; the last layer that it returns is untrained."""
+    images, labels = images_and_labels
+    x, y = to_tensor(images, device), torch.from_numpy(labels).float().to(device)
+    network, criterion = (
+        training.network_of(config, data, weights, device, {}),
+        nn.BCEWithLogitsLoss(),
     )
-    network = training.network_of(config, data, weights, device, {})
     head, history = network.fc, []
     steps = -(-len(x) // config.batch_size) * PRETRAINING_EPOCHS
-    with (
-        bar(steps, f"Prapelatihan, seed {config.seed}") as progress,
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-    ):
-        torch.manual_seed(config.seed)
+    with training.seeded(config.seed, device):
         network.fc = nn.Linear(head.in_features, y.shape[1]).to(device)
-        optimizer = training.make_optimizer(config, network, device, {})
-        schedule = training.make_schedule(config, optimizer, steps, {})
-        how = (optimizer, nn.BCEWithLogitsLoss(), schedule, lambda x, y: (x, y), progress.update)
+    optimizer = training.make_optimizer(config, network, device, {})
+    schedule = training.make_schedule(config, optimizer, steps, {})
+    with bar(steps, f"Prapelatihan, seed {config.seed}") as progress:
+        how = (optimizer, criterion, schedule, lambda x, y: (x, y), progress.update)
         for epoch in range(1, PRETRAINING_EPOCHS + 1):
-            torch.manual_seed(config.seed * 10_007 + epoch)
-            batches = torch.randperm(len(x)).split(config.batch_size)
-            logits = training.train_epoch(network, x, y, batches, *how, config.precision)
-            loss = nn.functional.binary_cross_entropy_with_logits(logits, y.cpu())
-            history.append({"epoch": epoch, "train_loss": loss.item()})
+            with training.seeded(config.seed * 10_007 + epoch, device):
+                batches = torch.randperm(len(x)).split(config.batch_size)
+                logits = training.train_epoch(network, x, y, batches, *how, config.precision)
+            history.append({"epoch": epoch, "train_loss": criterion(logits, y.cpu()).item()})
     network.fc = head
     state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     return Outcome(history, {}, {"last": state}, {})
