@@ -12,91 +12,76 @@ seeds that are planned (three at least) it shows what they can show and judges n
 import itertools
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from cxr_helpers import evaluation, remedies
+from cxr_helpers.data import Dataset
 from cxr_helpers.engine.indonesian import number, percent
-from cxr_helpers.evaluation import LEAST_SEEDS, SIGNIFICANCE, Difference, Fitted
-from cxr_helpers.remedies import CHANCE, Images, Row
+from cxr_helpers.evaluation import LEAST_SEEDS, SIGNIFICANCE, Measured
+from cxr_helpers.remedies import Row
 from cxr_helpers.study import open_study
 from report import reference
 
 SIZES = (3, 5)  # seeds a group
 DIFFERENCES = (0.005, 0.01, 0.02, 0.03, 0.05)
 DRAWS = 400  # of seeds for each point of the power curve
-Compare = Callable[[list[int], list[int]], Difference]  # two groups of seeds, by their places
 
 
-def null_rate(compare: Compare, seeds: int, size: int) -> tuple[float, int]:
+def of_seeds(recipe: Measured, seeds: list[int]) -> Measured:
+    """The same metric of some of the seeds, by their places."""
+    parts = tuple((influences[seeds], patients) for influences, patients in recipe.parts)
+    return Measured(recipe.values[seeds], parts)
+
+
+def null_rate(recipe: Measured, size: int) -> tuple[float, int]:
     """Share of the splits of the seeds into two groups that come out as different, and their
     number; 2 · size seeds at least.
     """
-    groups = map(list, itertools.combinations(range(seeds), size))
+    groups = map(list, itertools.combinations(range(len(recipe.values)), size))
     pairs = [(a, b) for a, b in itertools.combinations(groups, 2) if not set(a) & set(b)]
-    return sum(compare(a, b).p < SIGNIFICANCE for a, b in pairs) / len(pairs), len(pairs)
+    tested = [evaluation.difference(of_seeds(recipe, a), of_seeds(recipe, b)) for a, b in pairs]
+    return sum(one.p < SIGNIFICANCE for one in tested) / len(pairs), len(pairs)
 
 
-def in_auc(values: np.ndarray, influences: np.ndarray, patients: np.ndarray | None) -> Compare:
-    """Compare two groups of seeds by their AUC: values (seeds,), influences (seeds, N)."""
-
-    def compare(ours: list[int], theirs: list[int]) -> Difference:
-        apart = influences[ours].mean(axis=0) - influences[theirs].mean(axis=0)
-        variance = evaluation.image_variance(apart, patients)
-        return evaluation.combine(values[ours], values[theirs], variance)
-
-    return compare
-
-
-def in_gap(fitted: Fitted) -> Compare:
-    """Compare two groups of seeds by the gap between training and validation accuracy."""
-
-    def part(seeds: list[int]) -> Fitted:
-        return replace(fitted, train=fitted.train[seeds], val=fitted.val[seeds])
-
-    return lambda ours, theirs: evaluation.gap_difference(part(ours), part(theirs))
-
-
-def power(values: np.ndarray, variance: float, seeds: int, difference: float) -> float:
+def power(recipe: Measured, seeds: int, difference: float) -> float:
     """Share of studies with this many seeds a recipe that see a true difference; seeds are drawn as
-    this recipe's spread. variance: of the difference of two seeds, between images.
+    this recipe's spread, and images as they tell two of its seeds apart.
     """
-    generator, sd = np.random.default_rng(0), values.std(ddof=1)
-    variance, seen = variance / seeds, 0
+    generator, sd, seen = np.random.default_rng(0), recipe.values.std(ddof=1), 0
+    influences, patients = recipe.parts[0]
+    pairs = itertools.combinations(influences, 2)
+    apart = np.mean([evaluation.image_variance(a - b, patients) for a, b in pairs]) / seeds
+    one = influences[0] - influences[1]  # of all images, with the variance of the mean of the pairs
+    one = one * np.sqrt(apart / evaluation.image_variance(one, patients))
+    ours, theirs = (((np.tile(each, (seeds, 1)), patients),) for each in (one, 0 * one))
     for _ in range(DRAWS):
-        ours, theirs = generator.normal(difference, sd, seeds), generator.normal(0, sd, seeds)
-        ours += generator.normal(0, np.sqrt(variance))
-        seen += evaluation.combine(ours, theirs, variance).p < SIGNIFICANCE
+        better = generator.normal(difference, sd, seeds) + generator.normal(0, np.sqrt(apart))
+        other = Measured(generator.normal(0, sd, seeds), theirs)
+        seen += evaluation.difference(Measured(better, ours), other).p < SIGNIFICANCE
     return seen / DRAWS
 
 
-def show(row: Row, images: Images) -> float | None:
+def show(row: Row, data: Dataset) -> float | None:
     """Print the null rates and the power curves of a row; the highest null rate, None where the
     seeds make no two groups.
     """
-    labels, patients, _ = images.judging()
-    rates, curves = [], []
-
-    def splits(compare: Compare, question: str) -> None:
+    labels, patients = remedies.test_images(data)
+    questions, curves, rates = {"kesenjangan": row.gap(data)}, [], []
+    for n in sorted({len(data.test), len(labels)}):
+        people = None if patients is None else patients[:n]
+        logits = [one[:n] for one in row.test(data)]
+        auc = evaluation.measured(logits, labels[:n], people)["auc"]
+        questions[f"AUC, {number(n, 0)} citra uji"] = auc
+        for seeds in reference.CHANCE:
+            cells = [percent(power(auc, seeds, gap), 0) for gap in DIFFERENCES]
+            curves.append(f"| {number(n, 0)} | {seeds} | {' | '.join(cells)} |")
+    print("| Ukuran | Seed tiap kelompok | Pembagian | Dinyatakan berbeda |\n|:--|--:|--:|--:|")
+    for question, recipe in questions.items():
         for size in (size for size in SIZES if 2 * size <= len(row.trained)):
-            rate, pairs = null_rate(compare, len(row.trained), size)
+            rate, pairs = null_rate(recipe, size)
             rates.append(rate)
             print(f"| {question} | {size} | {number(pairs, 0)} | {percent(rate)} |", flush=True)
-
-    print("| Ukuran | Seed tiap kelompok | Pembagian | Dinyatakan berbeda |\n|:--|--:|--:|--:|")
-    splits(in_gap(row.fitted(images)), "kesenjangan")
-    for n in sorted({len(images.labels["test"]), len(labels)}):
-        aucs = [evaluation.influence(logits[:n], labels[:n])["auc"] for logits in row.test()]
-        values, influences = map(np.array, zip(*aucs, strict=True))
-        people = None if patients is None else patients[:n]
-        splits(in_auc(values, influences, people), f"AUC, {number(n, 0)} citra uji")
-        pairs = itertools.combinations(influences, 2)
-        variance = np.mean([evaluation.image_variance(a - b, people) for a, b in pairs])
-        for seeds in CHANCE:
-            cells = [percent(power(values, variance, seeds, gap), 0) for gap in DIFFERENCES]
-            curves.append(f"| {number(n, 0)} | {seeds} | {' | '.join(cells)} |")
     print("\nPeluang melihat perbedaan AUC yang benar-benar ada")
     print(f"| Citra uji | Seed | {' | '.join(map(number, DIFFERENCES))} |")
     print("|--:|--:|" + "--:|" * len(DIFFERENCES), *curves, sep="\n")
@@ -113,7 +98,7 @@ def main() -> int:
     if n < LEAST_SEEDS:
         print(f"Dilewati: studi acuan belum mempunyai {LEAST_SEEDS} seed (`make reference`).")
         return 0
-    highest, planned = show(rows[0], Images.of(data)), reference.BASELINE_SEEDS
+    highest, planned = show(rows[0], data), reference.BASELINE_SEEDS
     if n < planned:
         print(f"\nBaru {n} dari {planned} seed pembanding: dicetak, tetapi belum dinilai.")
         return 0
