@@ -23,7 +23,7 @@ from cxr_helpers.engine.indonesian import interval, number, points, signed
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import someone_watches
 from cxr_helpers.model import Weights, resolve_weights
-from cxr_helpers.remedies import BASELINE, Remedy, Row, trained
+from cxr_helpers.remedies import Remedy, Row, trained
 from cxr_helpers.training import PARTS, TrainConfig
 
 DIRECTIONS = {"naik": "above", "turun": "below", "sama": "across"}
@@ -103,17 +103,16 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
         near = ALSO_CALLED.get(name) or "".join(difflib.get_close_matches(name, known, n=1))
         asked = f"mungkin maksud Anda {near}?" if near else f"yang ada: {', '.join(known)}."
         raise InputError(f"{name} bukan pengaturan: {asked}")
-    plain, own = {}, {}
-    for name, value in changes.items():
-        if name in INSTEAD and isinstance(value, str):
-            raise InputError(f"{name}={value!r} tidak dapat dipakai: {INSTEAD[name]}.")
-        if name == "augment":
-            if callable(value):
-                raise InputError("augment: berikan sebuah daftar, misalnya augment=[geser].")
-            value = (value,) if isinstance(value, str) else tuple(value)
-        steps = value if name == "augment" else [value]
-        named = name not in PARTS or all(isinstance(step, str) for step in steps)
-        (plain if named else own)[name] = value
+    for name, advice in INSTEAD.items():
+        if isinstance(changes.get(name), str):
+            raise InputError(f"{name}={changes[name]!r} tidak dapat dipakai: {advice}.")
+    if callable(changes.get("augment")):
+        raise InputError("augment: berikan sebuah daftar, misalnya augment=[geser].")
+    own = {name: part for name, part in changes.items() if name in PARTS and not _is_named(part)}
+    plain = {name: value for name, value in changes.items() if name not in own}
+    if "augment" in plain:
+        names = plain["augment"]
+        plain["augment"] = (names,) if isinstance(names, str) else tuple(names)
     if not own:
         return Recipe(plain)
     try:
@@ -121,6 +120,12 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
     except owncode.Unknown as why:
         print(f"Pelatihan ini tidak akan disimpan: {why}.", file=sys.stderr, flush=True)
         return Recipe(plain, live=own)
+
+
+def _is_named(part: object) -> bool:
+    """Whether a part is one of ours, or a list of ours, by name."""
+    steps = [part] if isinstance(part, str) else part
+    return isinstance(steps, Sequence) and all(isinstance(step, str) for step in steps)
 
 
 # --- training it ----------------------------------------------------------------------------------
@@ -337,7 +342,7 @@ def partners(study) -> tuple[Row, str]:
     kept = remedies.reference_baseline(study)
     if kept is not None and len(kept.trained) >= evaluation.LEAST_SEEDS:
         return kept, "reference"
-    return Row(BASELINE, [trained(run) for run in study.baseline()], {}), "own"
+    return remedies.baseline(study), "own"
 
 
 @dataclass(frozen=True)

@@ -90,12 +90,11 @@ EXCLUSIVE = {4, 5}
 
 
 def combine(validation: dict[str, dict[str, float]]) -> Remedy | None:
-    """The remedies that help most on validation as one, at most COMBINED; None where fewer than two
-    go together. The test split has no say.
+    """The remedies that help most on validation as one; None where fewer than two go together.
+    validation: {name: Row.validation} of the baseline and the remedies; test has no say.
 
-    validation: {name: Row.validation} of the baseline and the remedies. A candidate has a lower
-    loss and a higher AUC than the baseline: loss alone would choose networks that learned too
-    little to be wrong with confidence. The highest AUC goes first.
+    A candidate has a lower loss and a higher AUC than the baseline: loss alone would choose
+    networks that learned too little to be wrong with confidence. The highest AUC goes first.
     """
     base, chosen = validation["baseline"], []
     known = [remedy for remedy in REMEDIES if remedy.name in validation]
@@ -199,7 +198,6 @@ class Row:
 # --- what may be said of rows ---------------------------------------------------------------------
 
 LISTED = 6  # rows that a sentence still names one by one; the table names them all
-COMPARED = "pembanding"  # the verdict of the row that the others are compared with
 
 
 def judge(rows: list[Row], data: Dataset) -> list[dict]:
@@ -225,7 +223,7 @@ def judge(rows: list[Row], data: Dataset) -> list[dict]:
         for name, margin in evaluation.MARGIN.items()
     )
     judged = [_described(row, data) for row in rows]
-    judged[0] |= dict.fromkeys(("difference", "predicts", "overfits")) | {"verdict": COMPARED}
+    judged[0] |= dict.fromkeys(("difference", "predicts", "overfits")) | {"verdict": "pembanding"}
     for row, difference, auc, gap in zip(judged[1:], differences, predicts, overfits, strict=True):
         row["difference"] = {name: one.as_dict() for name, one in difference.items()}
         row |= {"predicts": auc, "overfits": gap, "verdict": auc["verdict"]}
@@ -355,10 +353,10 @@ def measure(study, n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto
 
     Where every remedy is trained, then also the combination that this study's validation chooses,
     and with a preset that trains every row, the recipe after `pretrain`. n_jobs, cluster: as of
-    training.run_all. The baseline's runs are those of notebook 02. Raises InputError.
+    training.run_all.
     """
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
-    rows = [_baseline(study)]
+    rows = [baseline(study)]
     # one after the other, with every core
     pretrained = [_pretrained(study)] if study.preset.every_row and wider(study) else []
     rows += _train(study, planned(study, repeat), n_jobs, cluster)
@@ -368,7 +366,8 @@ def measure(study, n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto
     return judge(rows + pretrained, study.used)
 
 
-def _baseline(study) -> Row:
+def baseline(study) -> Row:
+    """The recipe's row, of the runs of notebook 02."""
     return Row(BASELINE, [trained(run) for run in study.baseline()], {})
 
 
@@ -396,11 +395,9 @@ def cross_validation(study, n_jobs: int, cluster: str) -> dict:
 
 
 def shortcut(study) -> list[dict]:
-    """What either form of minority augmentation teaches a small CNN: to see the class, or the
-    augmentation?
-
-    One dict a form and class of the test images: the shares of them that are given class 1 plain
-    and augmented, and their difference, paired by image. A network that judges anatomy shows none.
+    """What either form of minority augmentation teaches a small CNN, by class of the test images:
+    the shares of them that are given class 1 plain and augmented, and their difference, paired by
+    image. A network that judges anatomy, and not the augmentation, shows none.
     """
     test, rows = study.used.test, []
     images = to_tensor(test.images)
@@ -441,8 +438,8 @@ PRETRAINING_EPOCHS = 3
 
 def wider(study) -> tuple[np.ndarray, np.ndarray, int] | None:
     """Images (N, H, W) of the file's train split, all their labels (N, K), and how many are left
-    out: what equals one of the pair's validation or test images pixel by pixel, or shows a patient
-    of theirs. None of the phantom, of one label an image, and of a file too large to be read whole.
+    out: what equals a validation or test image of the pair, or shows a patient of theirs. None of
+    the phantom, of one label an image, and of a file too large to be read whole.
     """
     source, data = study.data.source, study.data
     if not source.many_labels or source.kind == "phantom":
@@ -508,22 +505,13 @@ def _fit_all_labels(config, images_and_labels, data, weights, device, **_) -> Ou
 
 def _pretrained(study) -> Row:
     """The recipe after `pretrain`, one training a seed."""
-    trainings = []
+    trainings, (images, labels, left_out) = [], wider(study)
     for seed in range(study.seed, study.seed + study.preset.seeds):
         config = study.config(seed=seed)
         given = (config, study.used, pretrain(study, config), study.device)
         trainings.append(trained(training.run(*given, keep_weights=False)))
-    return Row(PRETRAINED, trainings, {"start": "pretraining"})
-
-
-def about_pretraining(study, rows: list[dict]) -> dict | None:
-    """What the pre-trained row of `measure` rests on and its place; None where there is none."""
-    names = [row["name"] for row in rows]
-    if PRETRAINED.name not in names:
-        return None
-    images, labels, left_out = wider(study)
-    counts = {"n": len(images), "labels": labels.shape[1], "left_out": left_out}
-    return counts | {"epochs": PRETRAINING_EPOCHS, "row": names.index(PRETRAINED.name)}
+    about = {"images": len(images), "labels": labels.shape[1], "left_out": left_out}
+    return Row(PRETRAINED, trainings, {"pretraining_epochs": PRETRAINING_EPOCHS} | about)
 
 
 # --- the reference study that ships with the package ----------------------------------------------
@@ -609,11 +597,10 @@ def beside(
     study, rows: list[dict], n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto"
 ) -> dict:
     """What notebook 04 says beside the rows of `measure`: whose rows the table shows, with what
-    belongs to them, and where the reader's fall among the reference's seeds (`place`).
+    belongs to them, and the reference's seeds beside the reader's (`place`).
 
-    The reader's own are shown ("own") where they trained every remedy, and on the phantom, which
-    the reference is about, with seeds enough for a verdict. Folds that they trained are shown in
-    any case.
+    The reader's own are shown where they trained every remedy, and on the phantom, which the
+    reference is about, with seeds enough for a verdict; their own folds in any case.
     """
     reference, phantom = read_reference(), study.used.source.kind == "phantom"
     shown = {name: reference[name] for name in ("ensemble", "detectable", "cross_validation")}
@@ -623,7 +610,7 @@ def beside(
     if every:
         shown["cross_validation"] = cross_validation(study, *settings.parse_jobs(n_jobs, cluster))
     if own:
-        shown |= {"ensemble": ensemble(_baseline(study), study.used), "detectable": None}
+        shown |= {"ensemble": ensemble(baseline(study), study.used), "detectable": None}
     variants = rows if own else reference["variants"]
     return shown | {
         "shown": variants,

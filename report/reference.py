@@ -168,16 +168,14 @@ def rows(planned: list[Planned], names: list[str]) -> list[Row]:
     """The rows of these names from the files that are there, in this order; seeds ascending. Rows
     without a file are left out.
     """
-    return [row for name in names if (row := _row(planned, name))]
-
-
-def _row(planned: list[Planned], name: str) -> Row | None:
-    kept = [one for one in planned if one.remedy.name == name and is_kept(one)]
-    if not kept:
-        return None
-    kept.sort(key=lambda one: one.config.seed)
-    trainings = [remedies.load_training(one.path)[1] for one in kept]
-    return Row(kept[0].remedy, trainings, trainings[0].info["changed"])
+    made = []
+    for name in names:
+        kept = [one for one in planned if one.remedy.name == name and is_kept(one)]
+        trainings = [remedies.load_training(one.path)[1] for one in kept]
+        if trainings:
+            trainings.sort(key=lambda one: one.seed)
+            made.append(Row(kept[0].remedy, trainings, trainings[0].info["changed"]))
+    return made
 
 
 # --- what it says ---------------------------------------------------------------------------------
@@ -256,18 +254,15 @@ def _detectable(row: Row, data: Dataset) -> list[dict] | None:
 
 def _learning_curve(planned: list[Planned], study: Study) -> list[dict] | None:
     """overfitting.learning_curve over the seeds that every size has; None where there is none."""
-    points = []
-    for size in [*(round(part * len(study.used.train)) for part in overfitting.PARTS), None]:
-        name = f"part{size}" if size else BASELINE.name
-        kept = [one for one in planned if one.remedy.name == name and is_kept(one)]
-        by_seed = {one.config.seed: remedies.load_training(one.path)[1] for one in kept}
-        points.append((kept[0].data if kept else None, by_seed))
-    seeds = sorted(set.intersection(*(set(by_seed) for _, by_seed in points)))
-    if not seeds:
+    sizes = [round(part * len(study.used.train)) for part in overfitting.PARTS]
+    names = [*(f"part{n}" for n in sizes), BASELINE.name]
+    data, points = {one.remedy.name: one.data for one in planned}, rows(planned, names)
+    if len(points) < len(names):
         return None
-    return overfitting.curve(
-        [(data, [_as_run(by_seed[seed]) for seed in seeds]) for data, by_seed in points]
-    )
+    seeds = set.intersection(*({one.seed for one in row.trained} for row in points))
+    runs = [[_as_run(one) for one in row.trained if one.seed in seeds] for row in points]
+    whole = [(data[row.remedy.name], fits) for row, fits in zip(points, runs, strict=True)]
+    return overfitting.curve(whole) if seeds else None
 
 
 def _as_run(one: Trained) -> SimpleNamespace:

@@ -94,7 +94,7 @@ def test_every_remedy_is_trained_where_the_preset_or_the_person_asks(every_row, 
 
 def test_a_whole_study_has_folds_and_an_ensemble_beside_its_rows(store):
     one = study(made(), every_row=True, seeds=3, epochs=1)
-    rows = remedies.judge([remedies._baseline(one)] * 2, one.used)
+    rows = remedies.judge([remedies.baseline(one)] * 2, one.used)
     few = remedies.beside(replace(one, preset=settings.PRESETS["quick"]), rows)
     assert few["source"] == few["folds_source"] == "reference" and few["repeated"] == []
     found = remedies.beside(one, rows)

@@ -148,7 +148,7 @@ FLOAT = {"name": "baseline", "margin": 0.02, "shown": True, "value": -0.002, "ci
 COARSE = {"provenance.precision": "bfloat16", "reference.precision": "float32"}
 COARSE |= {"precisions": [FLOAT, FLOAT | {"name": "combination"}]}
 ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
-ALL_LABELS = {"n": 78000, "labels": 14, "left_out": 2, "epochs": 3, "row": 1}
+ALL_LABELS = {"images": 78000, "labels": 14, "left_out": 2, "pretraining_epochs": 3}
 GUESS = ESTIMATE | {"measure": "predicts", "direction": "above", "size": 0.01, "agrees": "ya"}
 GUESS |= {"within": False}
 NO_SIZE = {"size": None, "agrees": "tidak"}
@@ -251,7 +251,7 @@ NONE_OF += "patient_folds n_flipped tube subgroups detectable ensemble cross_val
 NONE = {key: None for key in NONE_OF.split()} | {"smaller": [], "repeated": [], "different": []}
 SMALL = {"removed": False, "same_size": True, "single_label_filter": False, "pneumothorax": False}
 SMALL |= {"learning_curve_source": "reference", "of_recipe": True, "each_seed": [2, 3]}
-SMALL |= {"provenance.weights.kind": "imagenet", "follows": True, "pretraining": ALL_LABELS}
+SMALL |= {"provenance.weights.kind": "imagenet", "follows": True}
 SMALL |= {"machines": ["A"], "background": counted("setara"), "trainings": 1}
 OTHER = {"provenance.data.kind": "chestmnist", "source": "own"}
 OTHER |= {"ensemble": ENSEMBLE, "repeated": []}
@@ -270,7 +270,8 @@ SMALLER = [
     (FOUR, NONE, "tbl_pengulangan tbl_pengulangan_caption"),
     (FOUR, {"repeated": [MISLED | {"auc": SPREAD | {"sd": None}}]}, "text_repetition"),
     (FOUR, SMALL | {"first": "2026-11-01", "last": "2026-11-01"}, "text_source"),
-    (FOUR, SMALL | {"combination": None}, "text_combination text_pretraining text_background"),
+    (FOUR, SMALL | {"combination": None}, "text_combination text_background"),
+    (FOUR, {"shown.1": ROW | {"name": "pretrained", "changed": ALL_LABELS}}, "text_pretraining"),
     (FOUR, {"folds_source": "own"}, "text_cross_validation"),
     (FOUR, SMALL | {"reference.machines": ["A"]}, "tbl_rincian_caption"),
     (FOUR, OTHER | {"source": "reference"}, "text_remedies"),
