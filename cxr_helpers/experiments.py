@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from cxr_helpers import data, evaluation, model, remedies, training
-from cxr_helpers.engine import files, owncode
+from cxr_helpers.engine import files, owncode, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import interval, number, points, signed
 from cxr_helpers.engine.runs import Run
@@ -175,21 +175,16 @@ def train(
     through first (`check`). start: see `starting`. n_jobs, cluster: as of training.run_all. Raises
     InputError.
     """
-    _check_whole(seeds=seeds, n_jobs=n_jobs)
     given = _prepared(study, recipe, seeds, start)
     return _trained(given, recipe.live, n_jobs, cluster, on_epoch)
 
 
-def _check_whole(**given: int) -> None:
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise InputError(
-                f"{name}={value!r} tidak dapat dipakai: berikan bilangan bulat mulai dari 1."
-            )
-
-
 def _prepared(study, recipe: Recipe, seeds: int, start: "Result | str | None") -> list[tuple]:
     """What each seed's training is given, after one batch has gone through what is not ours."""
+    if isinstance(seeds, bool) or not isinstance(seeds, Integral) or seeds < 1:
+        raise InputError(
+            f"seeds={seeds!r} tidak dapat dipakai: berikan bilangan bulat mulai dari 1."
+        )
     first = study.config(**recipe.changes)
     start = starting(study, first.architecture, start)
     if first.own or recipe.live or first.architecture not in model.OURS:
@@ -205,10 +200,11 @@ def _trained(
     cluster: str,
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
 ) -> Result:
+    n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
     if live is None and (n_jobs > 1 or cluster):
         return Result(tuple(training.run_all(given, n_jobs, cluster)))
     how = {"on_epoch": on_epoch, "parts": live}
-    return Result(tuple(training.run(*settings, **how) for settings in given))
+    return Result(tuple(training.run(*one, **how) for one in given))
 
 
 def _few(study, n: int) -> data.Dataset:
@@ -474,7 +470,6 @@ def run_all(
     twice = sorted({title for title in titles if titles.count(title) > 1})
     if twice:
         raise InputError(f"Dua percobaan bernama {twice[0]}: beri nama yang berbeda.")
-    _check_whole(seeds=seeds, n_jobs=n_jobs)
     tasks = [(one, _prepared(study, one.recipe, seeds, one.start)) for one in experiments]
     results = {}
     for place, (one, given) in enumerate(tasks, start=1):

@@ -124,9 +124,8 @@ def _go_together(a: Remedy, b: Remedy) -> bool:
 class Trained:
     """What one training left that a judgement needs.
 
-    logits: (N,) in eval mode of "train", "val", "test" and, where there are further test images,
-    "extra", in the epoch that is judged; "val_last" of the last epoch, by which every row is
-    chosen. info: its "seconds", "parameters" and "trained_parameters".
+    logits: (N,) in eval mode of "train", "val", "test" and further ("extra") test images in the
+    epoch that is judged; "val_last" of the last one, by which every row is chosen. info: as of Run.
     """
 
     seed: int
@@ -146,20 +145,17 @@ def trained(run: Run, which: str = "last") -> Trained:
 
 
 def test_images(data: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (N,) and patients of all test images: the extra ones behind those of the test
-    split.
-    """
+    """Labels (N,) and patients of all test images, the extra ones last."""
     splits = [data.test] if data.extra is None else [data.test, data.extra]
+    patients = [split.patients for split in splits if split.patients is not None]
     labels = np.concatenate([split.labels for split in splits])
-    if data.test.patients is None:
-        return labels, None
-    return labels, np.concatenate([split.patients for split in splits])
+    return labels, np.concatenate(patients) if patients else None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A remedy with its trainings on the same images, one a seed; changed: the settings that
-    differ from the recipe.
+    """A remedy with its trainings, one a seed; changed: the settings that differ from the
+    recipe.
     """
 
     remedy: Remedy
@@ -278,10 +274,10 @@ def spread(values: Sequence[float]) -> dict:
 
 
 def summarise_folds(parts: list[Dataset], trainings: list[Trained]) -> dict:
-    """The spread of validation accuracy and AUC over the folds, and the test AUC of the mean of
-    their logits as one prediction ("ensemble") and of single folds ("single").
+    """Validation accuracy and AUC over the folds, and the test AUC of single folds and of the mean
+    of their logits ("ensemble").
     """
-    test = Row(BASELINE, trainings, {}).test(parts[0])
+    test, images = Row(BASELINE, trainings, {}).test(parts[0]), test_images(parts[0])
     acc, auc = [], []
     for one, part in zip(trainings, parts, strict=True):
         logits, labels = one.logits["val_last"], part.val.labels
@@ -291,10 +287,8 @@ def summarise_folds(parts: list[Dataset], trainings: list[Trained]) -> dict:
         "n": len(parts),
         "val_acc": spread(acc),
         "val_auc": spread(auc),
-        **{
-            name: {"auc": evaluation.metrics(logits, *test_images(parts[0]))["auc"]}
-            for name, logits in (("ensemble", [np.mean(test, axis=0)]), ("single", test))
-        },
+        "single": {"auc": evaluation.metrics(test, *images)["auc"]},
+        "ensemble": {"auc": evaluation.metrics(np.mean(test, axis=0), *images)["auc"]},
     }
 
 
@@ -318,9 +312,7 @@ def summarise(rows: list[dict]) -> dict:
 
 
 def _counted(rows: list[dict], question: str) -> list[dict]:
-    """For each verdict that was reached how many rows, and their titles unless they are too
-    many.
-    """
+    """For each verdict that was reached how many rows, and their titles unless too many."""
     counted = []
     for verdict in evaluation.VERDICTS:
         titles = [row["title"] for row in rows if row[question]["verdict"] == verdict]
@@ -552,8 +544,8 @@ def load_training(path: Path) -> tuple[dict, Trained] | None:
 
 
 def reference_baseline(study, folder: Path = REFERENCE) -> Row | None:
-    """The reference study's seeds of the recipe in this study's precision; None where that study is
-    not about this one's images, length or start.
+    """The reference study's seeds of the recipe in this study's precision; None where its images,
+    length or start are others.
     """
     about = read_reference(folder)["provenance"]["data"]
     if (about.get("without_extra"), "random") != (study.used.fingerprint, study.weights.kind):
@@ -566,8 +558,8 @@ def reference_baseline(study, folder: Path = REFERENCE) -> Row | None:
 
 
 def reference_curve(study, folder: Path = REFERENCE) -> list[dict] | None:
-    """The reference study's learning curve (overfitting.learning_curve); None where that study is
-    not about this one's images, length or start, or lacks a size.
+    """The reference study's overfitting.learning_curve, where its images, length and start are this
+    study's.
     """
     same = reference_baseline(replace(study, precision="float32"), folder)
     return read_reference(folder)["learning_curve"] if same else None
