@@ -13,8 +13,9 @@ reader study (Obuchowski & Rockette 1995; Gallas 2006):
   seeds    the sample variance of the metric over the seeds, over their number (Welch 1947)
 
 The interval is Student's, with the degrees of freedom of Satterthwaite (1946), to which images
-count as infinitely many. With fewer than LEAST_SEEDS seeds it counts images alone, and is that of
-Wilson (1927) for a share. Estimates are {"value", "ci95"}, several with "sd" over the seeds.
+count as infinitely many; of a share and of the AUC it is Wilson's (1927) with that quantile and
+variance. With fewer than LEAST_SEEDS seeds it counts images alone. Estimates are {"value",
+"ci95"}, several with "sd" over the seeds.
 """
 
 from collections.abc import Sequence
@@ -23,13 +24,13 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import expit
 from scipy.stats import fisher_exact, rankdata, t
 from sklearn.metrics import roc_curve
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.95
+NORMAL = float(t.ppf((1 + LEVEL) / 2, np.inf))
 LEAST_SEEDS = 3  # for a verdict; with fewer there is no telling a recipe from its luck
 # Welch's degrees of freedom are themselves an estimate. With fewer seeds of a recipe they are set
 # to their least possible value: without this bench.null_study, splitting one recipe's seeds three
@@ -162,16 +163,18 @@ class Measured:
         """Variance between images of the mean over the seeds."""
         return sum(image_variance(each.mean(axis=0), patients) for each, patients in self.parts)
 
-    def effective_size(self) -> float:
-        """How many independent images would know this share as well: never more than there are, and
-        where all images are alike one for each patient (Kish 1965: N² / Σ sizes²).
+    def effective_size(self, variance: float, patients_alone: bool = False) -> float:
+        """How many independent images would know a share with this variance as well: never more
+        than there are, or than there are patients; where all images are alike one for each patient
+        (Kish 1965: N² / Σ sizes²).
         """
         value, (influences, patients) = float(self.values.mean()), self.parts[0]
         n = influences.shape[1]
-        if value in (0, 1) or (patients is not None and len(np.unique(patients)) == 1):
-            sizes = np.ones(n) if patients is None else np.unique(patients, return_counts=True)[1]
+        sizes = np.ones(n) if patients is None else np.unique(patients, return_counts=True)[1]
+        if value in (0, 1) or len(sizes) == 1:
             return float(n**2 / (sizes**2).sum())
-        return min(float(n), value * (1 - value) / max(self.image_variance(), 1e-12))
+        most = len(sizes) if patients_alone else n
+        return min(float(most), value * (1 - value) / max(variance, 1e-12))
 
 
 def image_variance(influences: np.ndarray, patients: np.ndarray | None = None) -> float:
@@ -230,12 +233,14 @@ def measured(
 # --- intervals ------------------------------------------------------------------------------------
 
 
-def wilson(successes: float, n: float) -> tuple[float, float]:
-    """Wilson's score interval (1927) of the share successes / n, which may be fractional."""
-    low, high = proportion_confint(successes, n, alpha=1 - LEVEL, method="wilson")
-    share = successes / n
+def wilson(share: float, n: float, quantile: float = NORMAL) -> list[float]:
+    """Wilson's score interval (1927) of a share of n images, which may be fractional."""
+    middle = (share + quantile**2 / (2 * n)) / (1 + quantile**2 / n)
+    half = np.sqrt(share * (1 - share) / n + quantile**2 / (4 * n**2)) * quantile
+    half /= 1 + quantile**2 / n
     # at 0 and 1 a bound is the share itself, which rounding would miss
-    return min(share, float(low)), max(share, float(high))
+    low, high = min(share, float(middle - half)), max(share, float(middle + half))
+    return [max(0.0, low), min(1.0, high)]
 
 
 def _half_width(variance: float, seeds: float = 0.0, df_seeds: float = 1) -> tuple[float, float]:
@@ -250,21 +255,19 @@ def estimate(one: Measured, kind: str = "plain") -> dict:
     """{"value", "ci95", "sd"}: the mean over the seeds, and their standard deviation (None for one
     seed).
 
-    kind: "share" stays within 0 and 1, "auc" is built on the logit scale (Qin & Hotilovac 2008).
+    kind: "share" has Wilson's interval at the number of images that would have this variance, with
+    Student's quantile, so that it stays within 0 and 1 and has a width there; "auc" too, where few
+    images on the wrong side make the variance too small: patients count, not their images.
     """
     k, value, variance = len(one.values), float(np.mean(one.values)), one.image_variance()
     sd = float(np.std(one.values, ddof=1)) if k > 1 else None
     seeds = sd**2 / k if k >= LEAST_SEEDS else 0.0
-    half, _ = _half_width(variance, seeds, k - 1)
-    if kind != "plain" and (value in (0, 1) or (kind == "share" and not seeds)):
-        n = one.effective_size()
-        ci = wilson(value * n, n)
-    elif kind == "auc":
-        ci = expit(logit(value) + np.array([-half, half]) / (value * (1 - value)))
-    else:
-        ci = np.array([value - half, value + half])
-        ci = np.clip(ci, 0, 1) if kind == "share" else ci
-    return {"value": value, "ci95": [float(bound) for bound in ci], "sd": sd}
+    half, df = _half_width(variance, seeds, k - 1)
+    ci = [value - half, value + half]
+    if kind != "plain":
+        n = one.effective_size(variance + seeds, patients_alone=kind == "auc")
+        ci = wilson(value, n, float(t.ppf((1 + LEVEL) / 2, df)))
+    return {"value": value, "ci95": ci, "sd": sd}
 
 
 def share(hits: np.ndarray, patients: np.ndarray | None = None) -> dict:
@@ -334,7 +337,8 @@ def compare_groups(
     """
     table = []
     for hits, patients in ((a, a_patients), (b, b_patients)):
-        n = max(1, round(of_images(hits, patients).effective_size()))
+        group = of_images(hits, patients)
+        n = max(1, round(group.effective_size(group.image_variance())))
         successes = round(float(np.mean(hits)) * n)
         table.append([successes, n - successes])
     apart = _apart(share(a, a_patients), share(b, b_patients))

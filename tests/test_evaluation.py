@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from scipy.special import expit
 from scipy.stats import fisher_exact, norm, t, ttest_ind
 from sklearn import metrics
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
@@ -86,7 +86,7 @@ def test_values_are_scikit_learns_and_influences_their_derivatives():
 
 
 def test_one_training_has_intervals_of_images(case):
-    """Shares by Wilson at their effective number of images, the AUC on the logit scale (DeLong)."""
+    """Wilson's, at the number of images that would have this variance (of the AUC DeLong's)."""
     logits, labels = case
     found = evaluation.metrics(logits, labels)
     assert (found["n"], found["patients"], found["majority"]) == (60, None, pytest.approx(2 / 3))
@@ -98,15 +98,18 @@ def test_one_training_has_intervals_of_images(case):
         ("specificity", labels == 0),
     ):
         share, n = found[name]["value"], which.sum() - 1
-        assert found[name]["ci95"] == pytest.approx(wilson(share * n, n)), name
+        assert found[name]["ci95"] == pytest.approx(wilson(share, n)), name
         hits = evaluation.share(((logits > 0) == labels)[which])
         assert hits == {"value": pytest.approx(share), "ci95": pytest.approx(found[name]["ci95"])}
     pairs = logits[labels == 1][:, None] - logits[labels == 0]
     above = (pairs > 0) + 0.5 * (pairs == 0)
     auc, se = above.mean(), np.sqrt(above.mean(1).var(ddof=0) / 40 + above.mean(0).var(ddof=0) / 20)
-    half = norm.ppf(0.975) * se * np.sqrt(60 / 59) / (auc * (1 - auc))
     assert found["auc"]["value"] == pytest.approx(auc)
-    assert found["auc"]["ci95"] == pytest.approx(expit(logit(auc) + np.array([-half, half])))
+    n = auc * (1 - auc) / (se**2 * 60 / 59)
+    assert n < 60 and found["auc"]["ci95"] == pytest.approx(wilson(auc, n))
+    four = np.arange(60) // 4  # no more patients than fifteen know the AUC
+    few = evaluation.metrics(logits * 9 + labels * 12, labels, four)["auc"]
+    assert few["ci95"] == pytest.approx(wilson(few["value"], 15))
 
 
 def test_a_perfect_network_has_no_interval_of_no_width():
@@ -114,7 +117,7 @@ def test_a_perfect_network_has_no_interval_of_no_width():
     found = evaluation.metrics([right] * 3, LABELS, np.arange(40) // 2)
     for name, n in (("auc", 20), ("acc", 20), ("f1", 20), ("specificity", 14**2 / 14)):
         assert found[name]["value"] == 1 and found[name]["sd"] == 0
-        assert name == "specificity" or found[name]["ci95"] == pytest.approx(wilson(n, n)), name
+        assert name == "specificity" or found[name]["ci95"] == pytest.approx(wilson(1, n)), name
     nothing = evaluation.share(np.array([]))
     assert np.isnan([nothing["value"], *nothing["ci95"]]).all()
 
@@ -209,7 +212,11 @@ def test_differences_and_means_are_those_of_the_seeds_on_the_same_images(metric)
     found = evaluation.difference(*each).as_dict()
     same(found, acc[0].mean() - acc[1].mean(), images, sum(seeds), 2)
     mean = evaluation.metrics(recipes[0], LABELS, who, points[0])[metric]
-    same(mean, acc[0].mean(), shown[0].var(ddof=1) / 20, seeds[0], 2)
+    value, images = acc[0].mean(), shown[0].var(ddof=1) / 20
+    df = (images + seeds[0]) ** 2 * 2 / seeds[0] ** 2
+    n = min(40, value * (1 - value) / (images + seeds[0]))
+    assert mean["ci95"] == pytest.approx(wilson(value, n, t.ppf(0.975, df)))
+    same(evaluation.estimate(each[0]), value, images, seeds[0], 2)
     assert mean["sd"] == pytest.approx(acc[0].std(ddof=1))
     plain = [evaluation.measured(logits, LABELS) for logits in recipes]
     assert np.array_equal(plain[0]["acc_chosen"].values, plain[0]["acc"].values)
@@ -218,7 +225,8 @@ def test_differences_and_means_are_those_of_the_seeds_on_the_same_images(metric)
 def test_shares_stay_within_0_and_1_and_other_values_may_leave_them():
     right = np.where(LABELS == 1, 1.0, -1.0)
     wide = evaluation.metrics([right / 99, right / 99, -9 * right], LABELS)
-    assert wide["acc"]["ci95"] == [0, 1] and wide["overconfidence"]["ci95"][1] > 1
+    assert 0 <= wide["acc"]["ci95"][0] < wide["acc"]["ci95"][1] <= 1
+    assert wide["overconfidence"]["ci95"][1] > 1
 
 
 def test_a_mean_over_images_leaves_out_what_a_seed_did_not_visit():
@@ -308,7 +316,7 @@ def test_few_images_that_change_decide_nothing(gains, losses, side):
 def test_wilson_is_the_published_formula_and_holds_the_share_for_every_sample_size():
     for n in (*range(1, 100), 1000):
         for successes in {0, 1, n / 3, n / 2, n - 1, n}:
-            low, high = wilson(successes, n)
+            low, high = wilson(successes / n, n)
             theirs = proportion_confint(successes, n, method="wilson")
             assert (low, high) == pytest.approx(theirs, abs=1e-12)
             assert 0 <= low <= successes / n <= high <= 1

@@ -65,6 +65,11 @@ def clustered(generator, n: int = 130) -> tuple[np.ndarray, ...]:
     return noise + np.where(labels == 1, 1, -1), labels, who
 
 
+def effective(hits: np.ndarray, patients: np.ndarray | None = None) -> float:
+    share = of_images(hits, patients)
+    return share.effective_size(share.image_variance())
+
+
 def test_patients_are_counted_and_an_effective_size_is_that_by_hand():
     who = np.array([5, 5, 7, 9, 9])
     for which, n in ((slice(None), 3), (who < 9, 2), ([3, 4], 1), (who > 9, 0)):
@@ -72,13 +77,12 @@ def test_patients_are_counted_and_an_effective_size_is_that_by_hand():
     assert evaluation.n_patients(None) is None
     hits, who = np.array([1, 1, 1, 0, 0, 0, 1, 0]), np.array([0, 0, 0, 1, 1, 1, 2, 2])
     # share 1/2, patients' sums of hits − share: 1.5, −1.5, 0; variance 3/2 · 4.5 / 64
-    assert of_images(hits, who).effective_size() == pytest.approx(0.25 / (1.5 * 4.5 / 64))
-    assert of_images(hits).effective_size() == pytest.approx(7)
+    assert effective(hits, who) == pytest.approx(0.25 / (1.5 * 4.5 / 64))
+    assert effective(hits) == pytest.approx(7)
     # Where nothing varies, a patient counts as one image.
-    assert of_images(np.ones(8), who).effective_size() == pytest.approx(64 / 22)
+    assert effective(np.ones(8), who) == pytest.approx(64 / 22)
     alternating = np.arange(100) % 2
-    pairs = of_images(alternating, np.arange(100) // 2)
-    assert pairs.effective_size() == 100  # never more than n
+    assert effective(alternating, np.arange(100) // 2) == 100  # never more than n
 
 
 def test_intervals_by_patients_cover_the_truth_where_those_by_images_do_not():
