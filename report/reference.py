@@ -95,10 +95,6 @@ def _planned(
     return Planned(remedy, config, data, weights or study.weights)
 
 
-def plan_combination(study: Study, data: Dataset, chosen: Remedy) -> list[Planned]:
-    return [_planned(study, chosen, seed, data) for seed in range(SEEDS)]
-
-
 def _few(study: Study, seed: int, data: Dataset) -> Iterator[Planned]:
     """What is done with few seeds: the learning curve and the starting weights."""
     for part in overfitting.PARTS:
@@ -151,9 +147,7 @@ def _identity(planned: Planned) -> dict:
 
 
 def is_kept(planned: Planned) -> bool:
-    """Whether the file of this very training is there: same settings, images and starting
-    weights.
-    """
+    """Whether the file of this very training is there: same settings, images and start."""
     kept = remedies.load_training(planned.path)
     if kept is None:
         return False
@@ -199,7 +193,7 @@ def combination(planned: list[Planned], study: Study, data: Dataset) -> list[Pla
     chosen = remedies.combine(
         {row.remedy.name: row.validation(data) for row in rows(planned, names)}
     )
-    return plan_combination(study, data, chosen) if chosen else []
+    return [_planned(study, chosen, seed, data) for seed in range(SEEDS)] if chosen else []
 
 
 def summarise(planned: list[Planned], study: Study, data: Dataset) -> dict:
@@ -235,9 +229,8 @@ def _each_seed(row: Row, data: Dataset) -> dict[str, list[float]]:
 
 
 def _detectable(row: Row, data: Dataset) -> list[dict] | None:
-    """How large a true difference in AUC between two recipes must be to be seen in four of five
-    studies like this one, before Holm's correction, on the test split alone and on all test images;
-    from the spread of this row's seeds, None where they are too few.
+    """How large a true difference in AUC must be to be seen in four of five studies like this one,
+    before Holm's correction, on the test split alone and on all test images; None for few seeds.
     """
     if len(row.trained) < evaluation.LEAST_SEEDS:
         return None
