@@ -204,7 +204,7 @@ def _trained(
     if live is None and (n_jobs > 1 or cluster):
         return Result(tuple(training.run_all(given, n_jobs, cluster)))
     how = {"on_epoch": on_epoch, "parts": live}
-    return Result(tuple(training.run(*one, **how) for one in given))
+    return Result(tuple(training.run(*settings_of_seed, **how) for settings_of_seed in given))
 
 
 def _few(study, n: int) -> data.Dataset:
@@ -463,17 +463,17 @@ def run_all(
     others' trainings.
     """
     if not isinstance(experiments, Sequence) or not all(
-        isinstance(one, Experiment) for one in experiments
+        isinstance(row, Experiment) for row in experiments
     ):
         raise InputError("Berikan sebuah daftar percobaan: [Experiment('nama', 'alasan', …), …].")
-    titles = [one.title for one in experiments]
+    titles = [experiment.title for experiment in experiments]
     twice = sorted({title for title in titles if titles.count(title) > 1})
     if twice:
         raise InputError(f"Dua percobaan bernama {twice[0]}: beri nama yang berbeda.")
-    tasks = [(one, _prepared(study, one.recipe, seeds, one.start)) for one in experiments]
+    tasks = [(row, _prepared(study, row.recipe, seeds, row.start)) for row in experiments]
     results = {}
-    for place, (one, given) in enumerate(tasks, start=1):
+    for place, (row, given) in enumerate(tasks, start=1):
         if someone_watches():
-            print(f"Percobaan ke-{place}: {one.title}", flush=True)
-        results[one.title] = _trained(given, one.recipe.live, n_jobs, cluster)
-    return compare(study, results, [one.guess for one in experiments])
+            print(f"Percobaan ke-{place}: {row.title}", flush=True)
+        results[row.title] = _trained(given, row.recipe.live, n_jobs, cluster)
+    return compare(study, results, [experiment.guess for experiment in experiments])

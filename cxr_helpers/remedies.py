@@ -101,7 +101,11 @@ def combine(validation: dict[str, dict[str, float]]) -> Remedy | None:
     for remedy in sorted(known, key=lambda remedy: -validation[remedy.name]["auc"]):
         own = validation[remedy.name]
         better = own["loss"] < base["loss"] and own["auc"] > base["auc"]
-        if better and len(chosen) < COMBINED and all(_go_together(remedy, one) for one in chosen):
+        if (
+            better
+            and len(chosen) < COMBINED
+            and all(_go_together(remedy, other) for other in chosen)
+        ):
             chosen.append(remedy)
     if len(chosen) < 2:
         return None
@@ -164,12 +168,12 @@ class Row:
 
     def logits(self, split: str) -> list[np.ndarray]:
         """Of each seed, (N,)."""
-        return [one.logits[split] for one in self.trained]
+        return [run.logits[split] for run in self.trained]
 
     def test(self, data: Dataset) -> list[np.ndarray]:
         """Logits of all test images of `data`, as `test_images`, of each seed."""
         splits = ["test"] if data.extra is None else ["test", "extra"]
-        return [np.concatenate([one.logits[name] for name in splits]) for one in self.trained]
+        return [np.concatenate([run.logits[name] for name in splits]) for run in self.trained]
 
     def thresholds(self, data: Dataset) -> list[float]:
         """Of each seed the logit above which it decides for class 1, chosen on validation."""
@@ -215,13 +219,13 @@ def judge(rows: list[Row], data: Dataset) -> list[dict]:
     ]
     guessing = [evaluation.guesses(row.test(data)) for row in rows[1:]]
     predicts, overfits = (
-        evaluation.judge([one[name] for one in differences], margin, name == "auc", guessing)
+        evaluation.judge([row[name] for row in differences], margin, name == "auc", guessing)
         for name, margin in evaluation.MARGIN.items()
     )
     judged = [_described(row, data) for row in rows]
     judged[0] |= dict.fromkeys(("difference", "predicts", "overfits")) | {"verdict": "pembanding"}
     for row, difference, auc, gap in zip(judged[1:], differences, predicts, overfits, strict=True):
-        row["difference"] = {name: one.as_dict() for name, one in difference.items()}
+        row["difference"] = {name: metric.as_dict() for name, metric in difference.items()}
         row |= {"predicts": auc, "overfits": gap, "verdict": auc["verdict"]}
     return judged
 
@@ -236,10 +240,10 @@ def _described(row: Row, data: Dataset) -> dict:
         "changed": row.changed,
         "parts": list(row.remedy.parts),
         "epoch_judged": row.remedy.which,
-        "seeds": [one.seed for one in row.trained],
+        "seeds": [run.seed for run in row.trained],
         "n_train": len(data.train),
         "epochs": len(first.history),
-        "seconds": sum(one.info["seconds"] for one in row.trained),
+        "seconds": sum(run.info["seconds"] for run in row.trained),
         "parameters": first.info["parameters"],
         "trained_parameters": first.info["trained_parameters"],
         "gap": evaluation.estimate(row.gap(data)),
@@ -260,7 +264,7 @@ def ensemble(row: Row, data: Dataset) -> dict | None:
     difference = evaluation.ensemble_difference(logits, labels, patients)
     margin, guessing = evaluation.MARGIN["auc"], [evaluation.guesses(mean)]
     return {
-        "seeds": [one.seed for one in row.trained],
+        "seeds": [run.seed for run in row.trained],
         "test": evaluation.metrics(mean, labels, patients),
         "difference": evaluation.judge([difference], margin, True, guessing)[0],
     }
@@ -279,8 +283,8 @@ def summarise_folds(parts: list[Dataset], trainings: list[Trained]) -> dict:
     """
     test, images = Row(BASELINE, trainings, {}).test(parts[0]), test_images(parts[0])
     acc, auc = [], []
-    for one, part in zip(trainings, parts, strict=True):
-        logits, labels = one.logits["val_last"], part.val.labels
+    for run, part in zip(trainings, parts, strict=True):
+        logits, labels = run.logits["val_last"], part.val.labels
         acc.append(evaluation.right([logits], labels).mean())
         auc.append(evaluation.area_under_curve(logits, labels))
     return {
@@ -336,7 +340,9 @@ def planned(study, repeat: str = "auto") -> list[Remedy]:
     if trains_every_row(study, repeat):
         return list(REMEDIES)
     chosen = read_reference()["combination"]
-    return [one for one in REMEDIES if one.name in ALWAYS] + ([Remedy(**chosen)] if chosen else [])
+    return [remedy for remedy in REMEDIES if remedy.name in ALWAYS] + (
+        [Remedy(**chosen)] if chosen else []
+    )
 
 
 def measure(study, n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto") -> list[dict]:
@@ -366,7 +372,7 @@ def baseline(study) -> Row:
 def _train(study, remedies: list[Remedy], n_jobs: int, cluster: str) -> list[Row]:
     """Train these rows under one bar that counts trainings and shows the time left."""
     seeds, rows = range(study.seed, study.seed + study.preset.seeds), []
-    configs = [study.config(seed=seed, **one.changes) for one in remedies for seed in seeds]
+    configs = [study.config(seed=seed, **remedy.changes) for remedy in remedies for seed in seeds]
     given = [(config, study.used, study.weights, study.device) for config in configs]
     with bar(len(given), f"Perbaikan ({len(remedies)} baris)", unit="pelatihan") as progress:
         fits = iter(training.run_all(given, n_jobs, cluster, progress.update))
@@ -396,7 +402,7 @@ def shortcut(study) -> list[dict]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(study.seed)
         changed = augment.apply(images, ANATOMICAL)
-    for remedy in [one for one in REMEDIES if one.name.startswith("minority")]:
+    for remedy in [remedy for remedy in REMEDIES if remedy.name.startswith("minority")]:
         config = study.config(architecture="small_cnn", **remedy.changes)
         run = training.run(config, study.used, study.weights, study.device)
         network = small_cnn()
@@ -452,13 +458,13 @@ def pretrain(study, config: TrainConfig | None = None) -> Weights:
     """The network of `config` (default: the recipe), trained on all labels of the study's file or
     read from the run store, as the start of another training. Raises InputError.
     """
-    config, found = config or study.config(), wider(study)
-    if found is None or config.architecture not in model.OURS:
+    config, everything = config or study.config(), wider(study)
+    if everything is None or config.architecture not in model.OURS:
         raise InputError(
             "Prapelatihan memerlukan berkas dengan banyak label setiap citra, misalnya "
             f"DATA=chestmnist SIZE=28, dan salah satu jaringan {', '.join(model.OURS)}."
         )
-    images, labels, _ = found
+    images, labels, _ = everything
     digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
     identity = training.identity(config, study.used, study.weights, study.device)
     identity |= {"pretraining": [PRETRAINING_EPOCHS, digest, inspect.getsource(_fit_all_labels)]}
@@ -547,13 +553,14 @@ def reference_baseline(study, folder: Path = REFERENCE) -> Row | None:
     """The reference study's seeds of the recipe in this study's precision; None where its images,
     length or start are others.
     """
-    about = read_reference(folder)["provenance"]["data"]
-    if (about.get("without_extra"), "random") != (study.used.fingerprint, study.weights.kind):
+    images = read_reference(folder)["provenance"]["data"].get("without_extra")
+    if (images, "random") != (study.used.fingerprint, study.weights.kind):
         return None
     folder = BFLOAT16 if study.precision == "bfloat16" else folder / "trainings"
-    kept = [load_training(path) for path in folder.glob("baseline-s*.npz")]
-    same = [one for one in kept if one and one[0]["config"]["epochs"] == study.preset.epochs]
-    trainings = sorted([one for _, one in same], key=lambda one: one.seed)
+    kept = filter(None, map(load_training, folder.glob("baseline-s*.npz")))
+    length = study.preset.epochs
+    trainings = [run for about, run in kept if about["config"]["epochs"] == length]
+    trainings.sort(key=lambda run: run.seed)
     return Row(BASELINE, trainings, {}) if trainings else None
 
 
