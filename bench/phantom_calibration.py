@@ -19,7 +19,7 @@ import phantom
 from cxr_helpers import evaluation, remedies
 from cxr_helpers.data import Dataset
 from cxr_helpers.engine.indonesian import number
-from cxr_helpers.remedies import Images, Row
+from cxr_helpers.remedies import Row
 from cxr_helpers.study import open_study
 from report import reference
 
@@ -68,9 +68,9 @@ def judge_images(targets: Targets, data: Dataset) -> None:
     targets.within(name, mean, majority - 0.03, majority + 0.03)
 
 
-def judge_networks(targets: Targets, rows: dict[str, Row], images: Images) -> None:
+def judge_networks(targets: Targets, rows: dict[str, Row], data: Dataset) -> None:
     """What the networks of the reference study do; rows: {name: row}, the baseline among them."""
-    judged = {row["name"]: row for row in remedies.judge(list(rows.values()), images)}
+    judged = {row["name"]: row for row in remedies.judge(list(rows.values()), data)}
     recipe = judged["baseline"]
     auc = {name: row["test"]["auc"]["value"] for name, row in judged.items()}
     histories = [trained.history for trained in rows["baseline"].trained]
@@ -88,8 +88,8 @@ def judge_networks(targets: Targets, rows: dict[str, Row], images: Images) -> No
     targets.within(name, auc[best], auc["baseline"] + 0.01, CEILING[1])
     if "augmentation" in auc:  # alone it must leave room
         targets.within("Augmentasi saja: AUC", auc["augmentation"], 0, CEILING[0])
-    averaged = np.mean(rows[best].test(), axis=0)
-    labels, _, flipped = images.judging()
+    averaged, labels = np.mean(rows[best].test(data), axis=0), remedies.test_images(data)[0]
+    flipped = np.concatenate([split.truth["flipped"] for split in (data.test, data.extra)])
     reached = evaluation.area_under_curve(averaged, labels)
     targets.within("Rata-rata seed baris terbaik: AUC", reached, *CEILING)
     drawn = evaluation.area_under_curve(averaged, labels ^ flipped.astype(labels.dtype))
@@ -114,7 +114,7 @@ def main() -> int:
     if "baseline" not in rows:
         print("\nSasaran jaringan dilewati: studi acuan belum mempunyai tiga seed pembanding.")
         return int(of_images > 0)
-    judge_networks(targets, rows, Images.of(data))
+    judge_networks(targets, rows, data)
     if not all(map(reference.is_kept, planned)):  # the best row may still move
         print("\nStudi acuan belum lengkap: sasaran jaringan dicetak, tetapi belum dinilai.")
         return int(of_images > 0)

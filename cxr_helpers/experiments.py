@@ -1,8 +1,8 @@
 """A student's own idea, trained and judged as our remedies are (notebook 05).
 
-`Study.train` trains it, `Study.compare` holds it against the course's recipe by the rules of
-verdicts.py, and `duga` writes a prediction down before either. On the phantom the reference study's
-seeds of the recipe are the partners, so that a student pays for their own trainings only.
+`Study.train` trains it, `Study.compare` holds it against the course's recipe, and `duga` writes a
+prediction down before either. On the phantom the reference study's seeds of the recipe are the
+partners, so that a student pays for their own trainings only.
 """
 
 import difflib
@@ -17,33 +17,28 @@ import pandas as pd
 import torch
 
 from cxr_helpers import data, evaluation, model, remedies, training
-from cxr_helpers.engine import files, owncode
+from cxr_helpers.engine import files, owncode, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import interval, number, points, signed
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import someone_watches
 from cxr_helpers.model import Weights, resolve_weights
-from cxr_helpers.remedies import Images, Pretrained, Remedy, Row, trained
+from cxr_helpers.remedies import Remedy, Row, trained
 from cxr_helpers.training import PARTS, TrainConfig
 
 DIRECTIONS = {"naik": "above", "turun": "below", "sama": "across"}
 MEASURES = {"auc": "predicts", "kesenjangan": "overfits"}
+YES, NO = "ya", "tidak"  # what came of a guess, or UNDECIDED
 FEW = 16  # images of the batch that `check` sends through
+# images that a network with enough capacity, and no mistake in its training, can learn by heart
+MEMORISED = 32
 NEARLY_ALL = 0.95
-ALSO_CALLED = {
-    "learning_rate": "lr",
-    "batch": "batch_size",
-    "model": "network",
-    "criterion": "loss",
-    "scheduler": "schedule",
-}
+ALSO_CALLED = {"learning_rate": "lr", "model": "network", "criterion": "loss"}
 INSTEAD = {  # of a name, which these do not take
     "network": "berikan kelas atau fungsi yang membuat jaringan; "
     "jaringan torchvision dipilih dengan architecture=…",
     "loss": "berikan sebuah nn.Module atau fungsi, misalnya nn.BCEWithLogitsLoss()",
 }
-# images that a network with enough capacity, and no mistake in its training, can learn by heart
-MEMORISED = 32
 
 
 # --- an experiment --------------------------------------------------------------------------------
@@ -59,8 +54,8 @@ class Guess:
 
 
 def duga(arah: str, besar: float | None = None, ukuran: str = "auc") -> Guess:
-    """A prediction: arah "naik", "turun" or "sama"; besar: by how much (AUC or gap, as shares 0…1),
-    or None; ukuran "auc" or "kesenjangan". Raises InputError.
+    """A prediction: arah "naik", "turun" or "sama"; besar: by how much (a share 0…1), or None;
+    ukuran "auc" or "kesenjangan". Raises InputError.
     """
     if besar is not None and not (isinstance(besar, Real) and abs(besar) <= 1):
         raise InputError(
@@ -75,7 +70,7 @@ def duga(arah: str, besar: float | None = None, ukuran: str = "auc") -> Guess:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a student changes: plain settings of TrainConfig, and parts of their own as a program.
+    """Settings of TrainConfig that a student changes, parts of their own among them as a program.
 
     live: the parts themselves, where no text identifies them; such a run is not kept.
     """
@@ -85,16 +80,14 @@ class Recipe:
 
 
 class Experiment:
-    """One row of notebook 05: a name, a sentence of motivation, what is expected, and the changes
-    of the recipe.
-    """
+    """One row of notebook 05: its name, why, what is expected, and what changes in the recipe."""
 
     def __init__(
         self,
         title: str,
         motivation: str = "",
         guess: Guess | None = None,
-        start: "Result | str | None" = None,
+        start: "Result | Weights | str | None" = None,
         **changes,
     ):
         self.title, self.motivation, self.guess, self.start = title, motivation, guess, start
@@ -103,39 +96,25 @@ class Experiment:
 
 def separate(changes: dict, frame: types.FrameType) -> Recipe:
     """Tell plain settings from parts of one's own, which become a program (engine/owncode.py) by
-    the call that runs in `frame`.
-
-    Raises InputError for an unknown setting, with the nearest known one.
+    the call that runs in `frame`. Raises InputError.
     """
-    known = [field.name for field in fields(TrainConfig)] + list(PARTS)
-    for name in changes:
-        if name not in known or name == "own":
-            near = (
-                [ALSO_CALLED[name]]
-                if name in ALSO_CALLED
-                else difflib.get_close_matches(name, known, n=1)
-            )
-            there = f"yang ada: {', '.join(one for one in known if one != 'own')}."
-            raise InputError(
-                f"{name} bukan pengaturan: "
-                + (f"mungkin maksud Anda {near[0]}?" if near else there)
-            )
-        if name in INSTEAD and isinstance(changes[name], str):
-            raise InputError(f"{name}={changes[name]!r} tidak dapat dipakai: {INSTEAD[name]}.")
-    own = {
-        name: value
-        for name, value in changes.items()
-        if name in PARTS and not _is_named(name, value)
-    }
+    known = [field.name for field in fields(TrainConfig) if field.name != "own"] + list(PARTS)
+    for name in set(changes) - set(known):
+        near = ALSO_CALLED.get(name) or "".join(difflib.get_close_matches(name, known, n=1))
+        asked = f"mungkin maksud Anda {near}?" if near else f"yang ada: {', '.join(known)}."
+        raise InputError(f"{name} bukan pengaturan: {asked}")
+    for name, advice in INSTEAD.items():
+        if isinstance(changes.get(name), str):
+            raise InputError(f"{name}={changes[name]!r} tidak dapat dipakai: {advice}.")
+    if callable(changes.get("augment")):
+        raise InputError("augment: berikan sebuah daftar, misalnya augment=[geser].")
+    own = {name: part for name, part in changes.items() if name in PARTS and not _is_named(part)}
     plain = {name: value for name, value in changes.items() if name not in own}
     if "augment" in plain:
-        plain["augment"] = (
-            (plain["augment"],) if isinstance(plain["augment"], str) else tuple(plain["augment"])
-        )
+        names = plain["augment"]
+        plain["augment"] = (names,) if isinstance(names, str) else tuple(names)
     if not own:
         return Recipe(plain)
-    if "augment" in own and callable(own["augment"]):
-        raise InputError("augment: berikan sebuah daftar, misalnya augment=[geser].")
     try:
         return Recipe({**plain, "own": owncode.program(own, frame)})
     except owncode.Unknown as why:
@@ -143,12 +122,10 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
         return Recipe(plain, live=own)
 
 
-def _is_named(name: str, value: object) -> bool:
-    if name == "augment":
-        return isinstance(value, str) or (
-            isinstance(value, Sequence) and all(isinstance(one, str) for one in value)
-        )
-    return isinstance(value, str) and name in ("optimizer", "schedule")
+def _is_named(part: object) -> bool:
+    """Whether a part is one of ours, or a list of ours, by name."""
+    steps = [part] if isinstance(part, str) else part
+    return isinstance(steps, Sequence) and all(isinstance(step, str) for step in steps)
 
 
 # --- training it ----------------------------------------------------------------------------------
@@ -166,9 +143,7 @@ class Result:
         return self.runs[0].history
 
     def start(self) -> Weights:
-        """The first seed's best weights as the start of another training of the same network.
-        Raises InputError.
-        """
+        """The first seed's best weights as the start of another training. Raises InputError."""
         try:
             state = self.runs[0].weights("best")
         except FileNotFoundError:
@@ -197,52 +172,39 @@ def train(
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
 ) -> Result:
     """The runs of a recipe over `seeds` seeds, read from the store or trained; one batch goes
-    through first (`check`).
-
-    start: see `starting`. n_jobs, cluster: as of training.run_all. Raises InputError.
+    through first (`check`). start: see `starting`. n_jobs, cluster: as of training.run_all. Raises
+    InputError.
     """
-    _check_whole(seeds=seeds, n_jobs=n_jobs)
-    configs, start = _prepared(study, recipe, seeds, start)
-    return _trained(study, recipe, configs, start, n_jobs, cluster, on_epoch)
+    given = _prepared(study, recipe, seeds, start)
+    return _trained(given, recipe.live, n_jobs, cluster, on_epoch)
+
+
+def _prepared(study, recipe: Recipe, seeds: int, start: "Result | str | None") -> list[tuple]:
+    """What each seed's training is given, after one batch has gone through what is not ours."""
+    if isinstance(seeds, bool) or not isinstance(seeds, Integral) or seeds < 1:
+        raise InputError(
+            f"seeds={seeds!r} tidak dapat dipakai: berikan bilangan bulat mulai dari 1."
+        )
+    first = study.config(**recipe.changes)
+    start = starting(study, first.architecture, start)
+    if first.own or recipe.live or first.architecture not in model.OURS:
+        check(study, recipe, start)
+    configs = [replace(first, seed=first.seed + i) for i in range(seeds)]
+    return [(config, study.used, start, study.device) for config in configs]
 
 
 def _trained(
-    study,
-    recipe: Recipe,
-    configs: list[TrainConfig],
-    start: Weights,
+    given: list[tuple],
+    live: dict | None,
     n_jobs: int,
     cluster: str,
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
 ) -> Result:
-    if recipe.live is None and (n_jobs > 1 or cluster):
-        given = [(config, study.used, start, study.device) for config in configs]
+    n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
+    if live is None and (n_jobs > 1 or cluster):
         return Result(tuple(training.run_all(given, n_jobs, cluster)))
-    how = {"on_epoch": on_epoch, "parts": recipe.live}
-    return Result(
-        tuple(training.run(config, study.used, start, study.device, **how) for config in configs)
-    )
-
-
-def _check_whole(**given: int) -> None:
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise InputError(
-                f"{name}={value!r} tidak dapat dipakai: berikan bilangan bulat mulai dari 1."
-            )
-
-
-def _prepared(
-    study, recipe: Recipe, seeds: int, start: "Result | str | None"
-) -> tuple[list[TrainConfig], Weights]:
-    """The configuration of each seed and the starting weights, after one batch has gone through
-    what is not ours.
-    """
-    first = study.config(**recipe.changes)
-    start = starting(study, first.architecture, start)
-    if first.own or recipe.live or first.architecture not in training.model.OURS:
-        check(study, recipe, start)
-    return [replace(first, seed=first.seed + i) for i in range(seeds)], start
+    how = {"on_epoch": on_epoch, "parts": live}
+    return Result(tuple(training.run(*settings_of_seed, **how) for settings_of_seed in given))
 
 
 def _few(study, n: int) -> data.Dataset:
@@ -251,34 +213,28 @@ def _few(study, n: int) -> data.Dataset:
     return data.with_splits(used, extra=None, **parts)
 
 
-def starting(
-    study, architecture: str, start: "Result | Pretrained | Weights | str | None"
-) -> Weights:
-    """The weights that a training begins with: the study's (None), those of a Result or of
-    pretraining, or for any torchvision network "imagenet" or the path of a file of that network.
-    Raises InputError.
+def starting(study, architecture: str, start: "Result | Weights | str | None") -> Weights:
+    """The weights that a training begins with: the study's (None), those given or of a Result, or
+    for any torchvision network "imagenet" or the path of its file. Raises InputError.
     """
-    if start is None:
-        return study.weights
-    if isinstance(start, Result | Pretrained):
+    if start is None or isinstance(start, Weights):
+        return start or study.weights
+    if isinstance(start, Result):
         return start.start()
-    if isinstance(start, str | Path):
-        ours = architecture in training.model.OURS
-        if architecture == "small_cnn":
-            raise InputError(
-                f"start={str(start)!r}: CNN kecil tidak mempunyai bobot terbitan; "
-                "latihlah dahulu, lalu berikan hasilnya."
-            )
-        given, folder = files.from_root(str(start)), files.data_folder()
-        return (
-            resolve_weights(given, folder) if ours else model.published(architecture, given, folder)
+    if not isinstance(start, str | Path):
+        raise InputError(
+            "start: berikan hasil study.train, 'imagenet', atau letak berkas bobot, "
+            f"bukan {type(start).__name__}."
         )
-    if isinstance(start, Weights):
-        return start
-    raise InputError(
-        "start: berikan hasil study.train, 'imagenet', atau letak berkas bobot, "
-        f"bukan {type(start).__name__}."
-    )
+    if architecture == "small_cnn":
+        raise InputError(
+            f"start={str(start)!r}: CNN kecil tidak mempunyai bobot terbitan; "
+            "latihlah dahulu, lalu berikan hasilnya."
+        )
+    given, folder = files.from_root(str(start)), files.data_folder()
+    if architecture in model.OURS:
+        return resolve_weights(given, folder)
+    return model.published(architecture, given, folder)
 
 
 def check(
@@ -288,11 +244,10 @@ def check(
     memorise: bool = False,
 ) -> float | None:
     """Send one batch through a recipe before it is trained: shapes, a finite loss, a gradient that
-    reaches the first layer.
+    reaches the first layer. Raises InputError with one line.
 
-    memorise: also train MEMORISED images without augmentation for up to 60 epochs and return the
-    share that is then right; less than nearly all of them says that something in the training is
-    wrong. Raises InputError with one line.
+    memorise: also train MEMORISED images without augmentation for up to 60 epochs, and return the
+    share that is then right; less than NEARLY_ALL says that something in the training is wrong.
     """
     config = replace(study.config(**recipe.changes), batch_size=FEW)
     start = starting(study, config.architecture, start)
@@ -303,21 +258,19 @@ def check(
         output = fitting.part(x)
         _check_output(output, len(x), fitting.criterion)
         loss = fitting.criterion(output.float(), y)
-        if not isinstance(loss, torch.Tensor) or loss.shape != () or not torch.isfinite(loss):
-            got = tuple(loss.shape) if isinstance(loss, torch.Tensor) and loss.shape != () else loss
+        if not (isinstance(loss, torch.Tensor) and loss.shape == () and torch.isfinite(loss)):
+            got = tuple(getattr(loss, "shape", ())) or loss
             raise InputError(
                 f"loss: hasilnya {got}, seharusnya satu bilangan terhingga (tensor tanpa dimensi); "
                 "rata-ratakan."
             )
         loss.backward()
-    trained_ones = [p for p in fitting.network.parameters() if p.requires_grad]
-    if not trained_ones:
+    weights = [p for p in fitting.network.parameters() if p.requires_grad]
+    if not weights:
         raise InputError("Jaringan itu tidak mempunyai parameter yang dilatih.")
-    if (
-        config.trainable == "all"
-        and not config.unfreeze
-        and (trained_ones[0].grad is None or not trained_ones[0].grad.any())
-    ):
+    first = weights[0].grad
+    whole = config.trainable == "all" and not config.unfreeze
+    if whole and (first is None or not first.any()):
         raise InputError(
             "Gradien tidak sampai ke lapisan pertama: "
             "periksa detach(), no_grad(), atau aktivasi yang selalu nol."
@@ -333,17 +286,15 @@ def _check_output(output: object, n: int, criterion: object) -> None:
             f"Jaringan memberi {shape} untuk {n} citra, seharusnya ({n}, 1): "
             "satu logit setiap citra."
         )
-    if type(output.grad_fn).__name__.startswith("Sigmoid") and not isinstance(
-        criterion, torch.nn.BCELoss
-    ):
-        raise InputError(
-            "Keluaran jaringan sudah melewati sigmoid, sedangkan yang diperlukan logit: "
-            "hapus sigmoid di akhir."
-        )
     if isinstance(criterion, torch.nn.BCELoss):
         raise InputError(
             "BCELoss mengharapkan probabilitas; di sini jaringan memberi logit, tanpa sigmoid: "
             "pakai nn.BCEWithLogitsLoss()."
+        )
+    if type(output.grad_fn).__name__.startswith("Sigmoid"):
+        raise InputError(
+            "Keluaran jaringan sudah melewati sigmoid, sedangkan yang diperlukan logit: "
+            "hapus sigmoid di akhir."
         )
     if isinstance(criterion, torch.nn.CrossEntropyLoss):
         raise InputError(
@@ -353,56 +304,47 @@ def _check_output(output: object, n: int, criterion: object) -> None:
 
 
 def _memorise(study, config: TrainConfig, start: Weights, live: dict | None) -> float:
-    plain = (
-        {name: part for name, part in (live or {}).items() if name != "augment"} if live else None
-    )
+    if live is not None:
+        live = {name: part for name, part in live.items() if name != "augment"}
     config = replace(config, augment=(), augment_target="all", tta=0)
-    few = _few(study, MEMORISED)
+    few, share = _few(study, MEMORISED), 0.0
     with owncode.explained():
-        fitting = training.Fitting(config, few, start, study.device, plain)
+        fitting = training.Fitting(config, few, start, study.device, live)
         if config.own:
             fitting.transform = lambda x, y: (x, y)
-        for _ in range(config.epochs):
+        while len(fitting.history) < config.epochs and share < 1:
             fitting.epoch()
-            right = (fitting.predict("train") > 0).numpy() == (few.train.labels == 1)
-            if right.all():
-                break
-    return float(right.mean())
+            share = evaluation.right([fitting.predict("train").numpy()], few.train.labels).mean()
+    return float(share)
 
 
 # --- holding it against the recipe ----------------------------------------------------------------
 
 
-def _row(study, place: int, title: str, result: Result) -> Row:
-    config, recipe = result.runs[0].config, asdict(study.config())
+def _row(study, name: str, title: str, result: Result) -> Row:
+    config, recipe = asdict(result.runs[0].config), asdict(study.config())
+    program = config.pop("own")
     changed = {
-        name: value
-        for name, value in asdict(config).items()
-        if name not in ("own", "seed") and value != recipe[name]
+        name: value for name, value in config.items() if name != "seed" and value != recipe[name]
     }
-    changed |= owncode.expressions(config.own)
-    each = [trained(run) for run in result.runs]
-    return Row(
-        Remedy(f"experiment{place}", "", title), each, changed, len(study.used.train), config.epochs
-    )
+    changed |= owncode.expressions(program)
+    return Row(Remedy(name, None, title), [trained(run) for run in result.runs], changed)
 
 
 def partners(study) -> tuple[Row, str]:
     """The recipe's row that experiments are compared with, and whose it is: "reference" where that
     study is about these very images, length and start and has seeds enough, else "own".
     """
-    found = remedies.reference_baseline(study)
-    if found is not None and len(found.trained) >= evaluation.LEAST_SEEDS:
-        return found, "reference"
-    fits = study.baseline()
-    each = [trained(run) for run in fits]
-    return Row(remedies.BASELINE, each, {}, len(study.used.train), study.preset.epochs), "own"
+    kept = remedies.reference_baseline(study)
+    if kept is not None and len(kept.trained) >= evaluation.LEAST_SEEDS:
+        return kept, "reference"
+    return remedies.baseline(study), "own"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Experiments beside the recipe: rows of verdicts.judge (the recipe first), whose seeds of the
-    recipe, and the guesses.
+    """Experiments beside the recipe: rows of remedies.judge (the recipe first), whose seeds of the
+    recipe, and by experiment what came of its guess and the mean of its seeds.
     """
 
     rows: list[dict]
@@ -413,24 +355,18 @@ class Comparison:
     @property
     def table(self) -> pd.DataFrame:
         """One line a row, formatted for people."""
-        lines = []
+        lines = {}
         for row in self.rows:
-            line = {
-                "Percobaan": row["title"],
-                "Seed": len(row["seeds"]),
-                "AUC uji": number(row["test"]["auc"]["value"]),
-            }
-            for question, title, write, show in (
-                ("predicts", "AUC", signed, lambda ci: interval(ci, 3, 1)),
-                ("overfits", "kesenjangan", points, interval),
-            ):
-                found = row[question]
-                line[f"Selisih {title}"] = (
-                    f"{write(found['value'])} [{show(found['ci95'])}]" if found else "–"
-                )
-                line[f"Putusan {title}"] = found["verdict"] if found else row["verdict"]
-            lines.append(line)
-        return pd.DataFrame(lines).set_index("Percobaan")
+            line = {"Seed": len(row["seeds"]), "AUC uji": number(row["test"]["auc"]["value"])}
+            line |= dict.fromkeys(("Selisih AUC", "Selisih kesenjangan"), "–")
+            line |= dict.fromkeys(("Putusan AUC", "Putusan kesenjangan"), row["verdict"])
+            if row["predicts"]:
+                auc, gap = row["predicts"], row["overfits"]
+                line["Selisih AUC"] = f"{signed(auc['value'])} [{interval(auc['ci95'], 3, 1)}]"
+                line["Selisih kesenjangan"] = f"{points(gap['value'])} [{interval(gap['ci95'])}]"
+                line["Putusan kesenjangan"] = gap["verdict"]
+            lines[row["title"]] = line
+        return pd.DataFrame.from_dict(lines, orient="index").rename_axis("Percobaan")
 
     def __repr__(self) -> str:
         return f"Perbandingan {len(self.rows) - 1} percobaan dengan resep mata kuliah"
@@ -450,7 +386,7 @@ class Comparison:
 
 def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] = ()) -> Comparison:
     """Hold experiments {title: result} against the recipe, on the test split, by the rules of
-    notebook 04.
+    notebook 04; guesses: one a result, or none.
 
     Raises InputError where there is nothing to compare, or a result is no result of `Study.train`
     on this study's images.
@@ -467,95 +403,77 @@ def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] =
                 f"{title}: dilatih dengan data lain daripada studi ini; "
                 "latih lagi dengan study.train."
             )
-    base, whose = partners(study)
+    recipe, whose = partners(study)
     rows = [
-        _row(study, i, title, result) for i, (title, result) in enumerate(results.items(), start=1)
+        _row(study, f"experiment{place}", title, result)
+        for place, (title, result) in enumerate(results.items(), start=1)
     ]
-    images = Images.of(study.used)
-    judged = remedies.judge([base, *rows], images)
-    guessed = [
-        outcome(guess, row)
-        for guess, row in zip([*guesses, *[None] * len(rows)], judged[1:], strict=False)
-    ]
-    return Comparison(judged, whose, guessed, [remedies.ensemble(row, images) for row in rows])
+    judged = remedies.judge([recipe, *rows], study.used)
+    guesses = guesses or [None] * len(rows)
+    outcomes = [outcome(guess, row) for guess, row in zip(guesses, judged[1:], strict=True)]
+    ensembles = [remedies.ensemble(row, study.used) for row in rows]
+    return Comparison(judged, whose, outcomes, ensembles)
 
 
 def outcome(guess: Guess | None, row: dict) -> dict | None:
-    """A guess beside what came out: agrees is "ya", "tidak" or "belum dapat diputuskan" (the
-    interval holds both, there are too few seeds for a verdict, or the networks guess one class).
+    """A guess beside what came out, and whether it agrees: UNDECIDED where the interval holds both,
+    there are too few seeds for a verdict, or the networks guess one class.
     """
     if guess is None:
         return None
-    found = row[guess.measure]
-    low, high = found["ci95"]
-    side = evaluation.side(found["ci95"])
-    # as in comparison.judge
-    undecided = found.get("p", 0) is None or found.get("verdict") == evaluation.MAJORITY
-    margin = evaluation.MARGIN["auc" if guess.measure == "predicts" else "gap"]
-    if guess.direction == "across":
-        equal, apart = -margin < low and high < margin, low > margin or high < -margin
-        agrees = "ya" if equal else "tidak" if apart else evaluation.UNDECIDED
-    else:
-        agrees = (
-            evaluation.UNDECIDED
-            if side == "across"
-            else "ya"
-            if side == guess.direction
-            else "tidak"
-        )
-    agrees = evaluation.UNDECIDED if undecided else agrees
-    size = None if guess.size is None else guess.size * (-1 if guess.direction == "below" else 1)
-    within = None if size is None else bool(low <= size <= high)
+    came = row[guess.measure]
+    low, high = came["ci95"]
+    size, within = guess.size, None
+    if size is not None:
+        size = -size if guess.direction == "below" else size
+        within = bool(low <= size <= high)
+    agrees = _agrees(guess, low, high)
+    if came.get("p", 0) is None or came.get("verdict") == evaluation.MAJORITY:
+        agrees = evaluation.UNDECIDED
     return {
         "measure": guess.measure,
         "direction": guess.direction,
         "size": size,
-        "value": found["value"],
-        "ci95": list(found["ci95"]),
+        "value": came["value"],
+        "ci95": [low, high],
         "agrees": agrees,
         "within": within,
     }
 
 
-def _announce(study, tasks: Sequence[tuple[Experiment, list[TrainConfig], Weights]]) -> None:
-    """One line: how many trainings the experiments ask for that the store lacks."""
-    missing = unkept = 0
-    for one, configs, start in tasks:
-        if one.recipe.live is None:
-            asked = [training.task(c, study.used, start, study.device) for c in configs]
-            missing += sum(not task.finished for task in asked)
-        else:
-            unkept += len(configs)
-    said = f"Pelatihan yang belum tersimpan: {missing}"
-    if unkept:
-        said += f"; selain itu {unkept} pelatihan yang tidak dapat disimpan"
-    print(said + ".", flush=True)
+def _agrees(guess: Guess, low: float, high: float) -> str:
+    """Whether an interval agrees with the guessed direction."""
+    if guess.direction == "across":
+        margin = evaluation.MARGIN["auc" if guess.measure == "predicts" else "gap"]
+        if -margin < low and high < margin:
+            return YES
+        return NO if low > margin or high < -margin else evaluation.UNDECIDED
+    side = evaluation.side((low, high))
+    if side == "across":
+        return evaluation.UNDECIDED
+    return YES if side == guess.direction else NO
 
 
 def run_all(
     study, experiments: Sequence[Experiment], seeds: int, n_jobs: int = 1, cluster: str = ""
 ) -> Comparison:
-    """Train every experiment over `seeds` seeds and compare them. Raises InputError; two
-    experiments of one name are refused.
+    """Train every experiment over `seeds` seeds and compare them. Raises InputError.
 
     One batch goes through each of them first, so that a mistake in the last does not wait for the
-    others' trainings; in JupyterLab it is said how many those are.
+    others' trainings.
     """
     if not isinstance(experiments, Sequence) or not all(
-        isinstance(one, Experiment) for one in experiments
+        isinstance(row, Experiment) for row in experiments
     ):
         raise InputError("Berikan sebuah daftar percobaan: [Experiment('nama', 'alasan', …), …].")
-    titles = [one.title for one in experiments]
+    titles = [experiment.title for experiment in experiments]
     twice = sorted({title for title in titles if titles.count(title) > 1})
     if twice:
         raise InputError(f"Dua percobaan bernama {twice[0]}: beri nama yang berbeda.")
-    _check_whole(seeds=seeds, n_jobs=n_jobs)
-    tasks = [(one, *_prepared(study, one.recipe, seeds, one.start)) for one in experiments]
-    if someone_watches():
-        _announce(study, tasks)
+    tasks = [(row, _prepared(study, row.recipe, seeds, row.start)) for row in experiments]
     results = {}
-    for place, (one, configs, start) in enumerate(tasks, start=1):
+    for place, (row, given) in enumerate(tasks, start=1):
         if someone_watches():
-            print(f"Percobaan ke-{place}: {one.title}", flush=True)
-        results[one.title] = _trained(study, one.recipe, configs, start, n_jobs, cluster)
-    return compare(study, results, [one.guess for one in experiments])
+            print(f"Percobaan ke-{place}: {row.title}", flush=True)
+        results[row.title] = _trained(given, row.recipe.live, n_jobs, cluster)
+    return compare(study, results, [experiment.guess for experiment in experiments])

@@ -18,8 +18,9 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -28,13 +29,13 @@ from scipy.stats import t
 import phantom
 from cxr_helpers import data as datasets
 from cxr_helpers import evaluation, overfitting, remedies, training
-from cxr_helpers.data import Dataset, Split
+from cxr_helpers.data import FOLDS, Dataset, Split
 from cxr_helpers.engine import files, indonesian, results, runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import bar
 from cxr_helpers.model import Weights, resolve_weights
-from cxr_helpers.remedies import BASELINE, REMEDIES, Combination, Images, Remedy, Row, Trained
+from cxr_helpers.remedies import BASELINE, REMEDIES, Remedy, Row, Trained
 from cxr_helpers.study import Study, open_study
 from cxr_helpers.training import TrainConfig
 from report import environment, status
@@ -42,6 +43,7 @@ from report import environment, status
 EXTRA = 6000  # further test images
 BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
 STARTS = ("gabor",)  # beside the random start of the baseline
+CHANCE = (3, 5, 10)  # seeds for which the report says what difference would be seen
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Planned:
 
     @property
     def is_fold(self) -> bool:
-        return self.remedy.recommendation == "cross_validation"
+        return self.remedy.name.startswith("fold")
 
 
 # --- what is planned ------------------------------------------------------------------------------
@@ -80,8 +82,8 @@ def plan(study: Study, data: Dataset) -> list[Planned]:
         remedies_of_seed = [BASELINE, *REMEDIES] if seed < SEEDS else [BASELINE]
         planned += [_planned(study, remedy, seed, data) for remedy in remedies_of_seed]
         planned += _few(study, seed, data) if seed < FEW_SEEDS else []
-    for number, fold in enumerate(remedies.folds(data, 0), start=1):
-        remedy = Remedy(f"fold{number}", "cross_validation", f"Lipatan {number}")
+    for number, fold in enumerate(datasets.folds(data, 0), start=1):
+        remedy = Remedy(f"fold{number}", None, f"Lipatan {number}")
         planned.append(_planned(study, remedy, 0, fold))
     return planned
 
@@ -89,11 +91,8 @@ def plan(study: Study, data: Dataset) -> list[Planned]:
 def _planned(
     study: Study, remedy: Remedy, seed: int, data: Dataset, weights: Weights | None = None
 ) -> Planned:
-    return Planned(remedy, remedies.config_of(study, remedy, seed), data, weights or study.weights)
-
-
-def plan_combination(study: Study, data: Dataset, chosen: Combination) -> list[Planned]:
-    return [_planned(study, chosen, seed, data) for seed in range(SEEDS)]
+    config = study.config(seed=seed, **remedy.changes)
+    return Planned(remedy, config, data, weights or study.weights)
 
 
 def _few(study: Study, seed: int, data: Dataset) -> Iterator[Planned]:
@@ -101,10 +100,10 @@ def _few(study: Study, seed: int, data: Dataset) -> Iterator[Planned]:
     for part in overfitting.PARTS:
         n = round(part * len(data.train))
         smaller = datasets.with_splits(data, train=datasets.subset(data.train, n, 0))
-        yield _planned(study, Remedy(f"part{n}", "", f"{n} citra"), seed, smaller)
+        yield _planned(study, Remedy(f"part{n}", None, f"{n} citra"), seed, smaller)
     for kind in STARTS:
         start = resolve_weights(kind)
-        yield _planned(study, Remedy(f"start_{kind}", "", start.title), seed, data, start)
+        yield _planned(study, Remedy(f"start_{kind}", None, start.title), seed, data, start)
 
 
 # --- its files ------------------------------------------------------------------------------------
@@ -112,7 +111,7 @@ def _few(study: Study, seed: int, data: Dataset) -> Iterator[Planned]:
 
 def _digest(one: Trained) -> str:
     """SHA-256 of the logits as they were computed, in float32."""
-    logits = [getattr(one, name) for name in ("train", "val", "test", "extra")]
+    logits = [one.logits[name] for name in ("train", "val", "test", "extra")]
     return hashlib.sha256(np.concatenate(logits).astype(np.float32).tobytes()).hexdigest()
 
 
@@ -128,18 +127,14 @@ def keep(planned: Planned, run: Run) -> None:
         "n_train": len(planned.data.train),
         "patients": planned.data.train.n_patients,
         "digest": _digest(one),
-        **{
-            name: getattr(one, name)
-            for name in ("seconds", "parameters", "trained_parameters", "history")
-        },
+        **{name: one.info[name] for name in ("seconds", "parameters", "trained_parameters")},
+        "history": one.history,
         "machine": runtime.processor(),
         "python": platform.python_version(),
         "ended": results.now(),
     }
-    arrays = {name: getattr(one, name).astype(np.float32) for name in remedies.EXACT}
-    arrays |= {name: getattr(one, name).astype(np.float16) for name in ("train", "extra")}
-    if planned.is_fold:  # a fold's validation images are its own
-        arrays["val_labels"] = planned.data.val.labels
+    arrays = {name: one.logits[name].astype(np.float32) for name in remedies.EXACT}
+    arrays |= {name: one.logits[name].astype(np.float16) for name in ("train", "extra")}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
@@ -152,9 +147,7 @@ def _identity(planned: Planned) -> dict:
 
 
 def is_kept(planned: Planned) -> bool:
-    """Whether the file of this very training is there: same settings, images and starting
-    weights.
-    """
+    """Whether the file of this very training is there: same settings, images and start."""
     kept = remedies.load_training(planned.path)
     if kept is None:
         return False
@@ -169,18 +162,14 @@ def rows(planned: list[Planned], names: list[str]) -> list[Row]:
     """The rows of these names from the files that are there, in this order; seeds ascending. Rows
     without a file are left out.
     """
-    return [row for name in names if (row := _row(planned, name))]
-
-
-def _row(planned: list[Planned], name: str) -> Row | None:
-    kept = [one for one in planned if one.remedy.name == name and is_kept(one)]
-    if not kept:
-        return None
-    kept.sort(key=lambda one: one.config.seed)
-    loaded = [remedies.load_training(one.path) for one in kept]
-    trained, about = [remedies.trained_file(*one) for one in loaded], loaded[0][0]
-    epochs = len(about["history"])
-    return Row(kept[0].remedy, trained, about["changed"], about["n_train"], epochs)
+    made = []
+    for name in names:
+        kept = [one for one in planned if one.remedy.name == name and is_kept(one)]
+        trainings = [remedies.load_training(one.path)[1] for one in kept]
+        if trainings:
+            trainings.sort(key=lambda one: one.seed)
+            made.append(Row(kept[0].remedy, trainings, trainings[0].info["changed"]))
+    return made
 
 
 # --- what it says ---------------------------------------------------------------------------------
@@ -201,13 +190,14 @@ def combination(planned: list[Planned], study: Study, data: Dataset) -> list[Pla
     names = _names()
     if not all(is_kept(one) for one in planned if one.remedy.name in names):
         return None
-    chosen = remedies.choose_combination(rows(planned, names), Images.of(data))
-    return plan_combination(study, data, chosen) if chosen else []
+    chosen = remedies.combine(
+        {row.remedy.name: row.validation(data) for row in rows(planned, names)}
+    )
+    return [_planned(study, chosen, seed, data) for seed in range(SEEDS)] if chosen else []
 
 
 def summarise(planned: list[Planned], study: Study, data: Dataset) -> dict:
     """Write results.json from the files that are there, and give it back."""
-    images = Images.of(data)
     combined = combination(planned, study, data)
     everything = [*planned, *(combined or [])]
     judged = rows(everything, [*_names(), "combination"])
@@ -216,19 +206,64 @@ def summarise(planned: list[Planned], study: Study, data: Dataset) -> dict:
     body = {
         "schema": results.SCHEMA,
         "variants": [
-            one | {"each": remedies.each_seed(row, images)}
-            for one, row in zip(remedies.judge(judged, images), judged, strict=True)
+            one | {"each": _each_seed(row, data)}
+            for one, row in zip(remedies.judge(judged, data), judged, strict=True)
         ],
         "combination": asdict(combined[0].remedy) if combined else None,
-        "ensemble": remedies.ensemble(judged[0], images),
-        "detectable": remedies.detectable(judged[0], images),
-        "cross_validation": _folds(planned, images),
+        "ensemble": remedies.ensemble(judged[0], data),
+        "detectable": _detectable(judged[0], data),
+        "cross_validation": _folds(planned),
+        "learning_curve": _learning_curve(planned, study),
         "precisions": _precisions(),
         "provenance": _provenance(study, data, everything, SEEDS if combined is None else 0),
     }
     text = json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n"
     files.write(remedies.REFERENCE / "results.json", text.encode())
     return body
+
+
+def _each_seed(row: Row, data: Dataset) -> dict[str, list[float]]:
+    """AUC on the test split alone and gap of each seed: what a single training shows."""
+    auc = [evaluation.area_under_curve(test, data.test.labels) for test in row.logits("test")]
+    return {"auc": [float(value) for value in auc], "gap": row.gap(data).values.tolist()}
+
+
+def _detectable(row: Row, data: Dataset) -> list[dict] | None:
+    """How large a true difference in AUC must be to be seen in four of five studies like this one,
+    before Holm's correction, on the test split alone and on all test images; None for few seeds.
+    """
+    if len(row.trained) < evaluation.LEAST_SEEDS:
+        return None
+    detectable = []
+    for part in (replace(data, extra=None), data):
+        labels, patients = remedies.test_images(part)
+        recipe = evaluation.measured(row.test(part), labels, patients)["auc"]
+        images = {"images": len(labels), "patients": evaluation.n_patients(patients)}
+        for seeds in CHANCE:
+            difference = evaluation.detectable(recipe, seeds)
+            detectable.append({"seeds": seeds, **images, "difference": difference})
+    return detectable
+
+
+def _learning_curve(planned: list[Planned], study: Study) -> list[dict] | None:
+    """overfitting.learning_curve over the seeds that every size has; None where there is none."""
+    sizes = [round(part * len(study.used.train)) for part in overfitting.PARTS]
+    names = [*(f"part{n}" for n in sizes), BASELINE.name]
+    data, points = {one.remedy.name: one.data for one in planned}, rows(planned, names)
+    if len(points) < len(names):
+        return None
+    seeds = set.intersection(*({one.seed for one in row.trained} for row in points))
+    runs = [[_as_run(one) for one in row.trained if one.seed in seeds] for row in points]
+    whole = [(data[row.remedy.name], fits) for row, fits in zip(points, runs, strict=True)]
+    return overfitting.curve(whole) if seeds else None
+
+
+def _as_run(one: Trained) -> SimpleNamespace:
+    """What the learning curve reads of a run, from a training that is judged after its last
+    epoch.
+    """
+    logits = {"train_last": one.logits["train"], "val_last": one.logits["val_last"]}
+    return SimpleNamespace(logits=logits, history=one.history)
 
 
 def _precisions() -> list[dict]:
@@ -239,13 +274,13 @@ def _precisions() -> list[dict]:
         return []
 
 
-def _folds(planned: list[Planned], images: Images) -> dict | None:
+def _folds(planned: list[Planned]) -> dict | None:
     """What the folds say, once all of them are there."""
-    found = [remedies.load_training(one.path) for one in planned if one.is_fold and is_kept(one)]
-    if len(found) < remedies.FOLDS:
+    kept = [one for one in planned if one.is_fold and is_kept(one)]
+    if len(kept) < FOLDS:
         return None
-    val = [(arrays["val_last"], arrays["val_labels"]) for _, arrays in found]
-    return remedies.summarise_folds(val, [remedies.trained_file(*one) for one in found], images)
+    trainings = [remedies.load_training(one.path)[1] for one in kept]
+    return remedies.summarise_folds([one.data for one in kept], trainings)
 
 
 def _provenance(study: Study, data: Dataset, planned: list[Planned], more: int) -> dict:
@@ -307,22 +342,19 @@ def check(planned: list[Planned], study: Study, n: int) -> bool:
 
 
 def _agrees(planned: Planned, kept: list[Planned], study: Study) -> bool:
-    about, arrays = remedies.load_training(planned.path)
+    about, before = remedies.load_training(planned.path)
     again = _anew(planned, study, int(about["identity"]["threads"] or 1))
-    labels = planned.data.test.labels
-    auc, auc_kept = (
-        float(evaluation.area_under_curve(logits, labels))
-        for logits in (again.test, arrays["test"])
-    )
-    if planned.is_fold:
-        alike = [one.remedy.name for one in kept if one.is_fold]
-    else:
-        alike = [planned.remedy.name]
-    seeds = [
-        evaluation.area_under_curve(trained.test, labels)
-        for row in rows(kept, alike)
-        for trained in row.trained
+    alike = [
+        one
+        for one in kept
+        if one.remedy.name == planned.remedy.name or (one.is_fold and planned.is_fold)
     ]
+    logits = [remedies.load_training(one.path)[1].logits["test"] for one in alike]
+    labels = planned.data.test.labels
+    auc, auc_kept, *seeds = (
+        float(evaluation.area_under_curve(test, labels))
+        for test in (again.logits["test"], before.logits["test"], *logits)
+    )
     same, near = _digest(again) == about["digest"], _within(auc, np.array(seeds))
     verdict = "sama bit demi bit" if same else "dalam sebaran seed" if near else "TIDAK COCOK"
     if not same and about["machine"] == runtime.processor():

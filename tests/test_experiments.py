@@ -107,7 +107,9 @@ WRONG = {
     "BCELoss .*pakai": lambda s, m: s.train(network=m.Net, loss=m.nn.BCELoss()),
     "Gradien": lambda s, m: s.train(network=lambda: m.nn.Sequential(m.Net(), m.nn.Threshold(9, 0))),
     "batch_size": lambda s, m: s.train(network=lambda: m.torch.zeros(10**15)),
-    "partial": lambda s, m: s.train(network=m.Net, optimizer=m.SGD(m.Net().parameters())),
+    "optimizer: berikan": lambda s, m: s.train(
+        network=m.Net, optimizer=m.SGD(m.Net().parameters())
+    ),
     "colour": lambda s, m: s.train(network=lambda: m.Net(colour=3)),
     "maksud Anda lr": lambda s, m: s.train(learning_rate=0.1),
     "seeds=0": lambda s, m: s.train(seeds=0),

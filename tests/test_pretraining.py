@@ -30,26 +30,30 @@ def test_all_images_but_those_that_judge_the_pair_are_learned_and_kept(tmp_path,
     arrays["train_images"][[0, 7]] = arrays["test_images"][pair[[0, 3]]]
     arrays["train_images"][11] = arrays["val_images"][other]  # the pair is not judged on it
     study, kept = opened(tmp_path / "mine.npz", arrays), np.setdiff1d(np.arange(60), [0, 7])
-    used = remedies.wider(study)
-    np.testing.assert_array_equal(used.images, arrays["train_images"][kept])
-    np.testing.assert_array_equal(used.labels, arrays["train_labels"][kept])
-    config = study.config(architecture="small_cnn", batch_size=20)
-    found = remedies.pretrain(study, config)
-    assert (found.about["n"], found.about["labels"], found.about["left_out"]) == (58, 14, 2)
-    assert found.about["losses"][1] < found.about["losses"][0]
-    assert remedies.pretrain(study, config).about == found.about  # seconds too: not again
-    begun = study.train(start=found, architecture="small_cnn", lr=1e-9, epochs=1).runs[0]
+    images, labels, left_out = remedies.wider(study)
+    np.testing.assert_array_equal(images, arrays["train_images"][kept])
+    np.testing.assert_array_equal(labels, arrays["train_labels"][kept])
+    small = {"architecture": "small_cnn", "batch_size": 20, "epochs": 2}
+    config = study.config(**small)
+    start, (run,) = remedies.pretrain(study, config), (tmp_path / "runs").iterdir()
+    losses = [float(line.split(",")[1]) for line in (run / "history.csv").open() if line[0] != "e"]
+    assert left_out == 2 and losses[1] < losses[0]
+    before = (run / "info.json").stat().st_mtime_ns
+    assert remedies.pretrain(study, config).digest == start.digest
+    assert (run / "info.json").stat().st_mtime_ns == before  # read, not trained again
+    begun = study.train(start=start, **small | {"lr": 1e-9, "epochs": 1}).runs[0]
     for name in ("conv3.weight", "fc.weight"):
-        learned = found.weights.state[name].numpy()
+        learned = start.state[name].numpy()
         np.testing.assert_allclose(begun.weights("last")[name], learned, atol=1e-5)
     few = replace(study, preset=replace(study.preset, seeds=2))
-    small = {"architecture": "small_cnn", "batch_size": 20, "epochs": 2}
     monkeypatch.setattr(Study, "config", lambda _, **changes: TrainConfig(**small | changes))
-    (row,) = remedies._train_pretrained(few)
+    row = remedies._pretrained(few)
     assert [one.seed for one in row.trained] == [0, 1]
-    own = remedies.pretrain(few, few.config(seed=1)).start()
+    own = remedies.pretrain(few, few.config(seed=1))
     run = training.run(few.config(seed=1), few.used, own)
-    np.testing.assert_array_equal(row.trained[1].test, run.open_test()["last"])
+    np.testing.assert_array_equal(row.trained[1].logits["test"], run.open_test()["last"])
+    about = {"pretraining_epochs": 2, "images": 58, "labels": 14, "left_out": 2}
+    assert row.changed == about
 
 
 def test_a_file_of_one_label_an_image_has_no_more_to_give(tmp_path):

@@ -9,11 +9,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cxr_helpers import remedies, training
-from cxr_helpers.data import Split, with_splits
+from cxr_helpers.data import Split, folds, with_splits
 from cxr_helpers.engine import files, settings
 from cxr_helpers.evaluation import MAJORITY, UNDECIDED
 from cxr_helpers.model import resolve_weights
-from cxr_helpers.remedies import REMEDIES, Images, Row, Trained
+from cxr_helpers.remedies import REMEDIES, Row, Trained
 from cxr_helpers.study import Study
 from cxr_helpers.training import TrainConfig
 from tests.conftest import made
@@ -42,11 +42,9 @@ def store(tmp_path, monkeypatch) -> Path:
 
 
 def test_each_of_the_eleven_recommendations_has_a_row_that_changes_the_recipe():
-    """Cross-validation is a way to judge, not a remedy that competes."""
-    assert len(remedies.RECOMMENDED) == 11
-    measured = {remedy.recommendation for remedy in REMEDIES}
-    assert measured == set(remedies.RECOMMENDED) - {"cross_validation"}
-    for remedy in remedies.planned(study(made()), repeat="all")[1:]:
+    """But the eleventh, cross-validation, which is a way to judge and no remedy."""
+    assert {remedy.recommendation for remedy in REMEDIES} == set(range(1, 11))
+    for remedy in remedies.planned(study(made()), repeat="all"):
         # A change that the recipe already has would be the baseline under another name.
         assert TrainConfig(**remedy.changes).changed().keys() == remedy.changes.keys()
         numbers = [v for v in remedy.changes.values() if isinstance(v, int | float)]
@@ -89,23 +87,24 @@ def test_a_row_is_computed_from_the_stored_predictions_of_its_seeds(store, monke
 @pytest.mark.parametrize(("every_row", "repeat"), [(False, "auto"), (False, "all"), (True, "auto")])
 def test_every_remedy_is_trained_where_the_preset_or_the_person_asks(every_row, repeat):
     one, every = study(made(), every_row=every_row), every_row or repeat == "all"
-    chosen = remedies.combine(validation(dropout=0.9, cosine=0.8))
-    names = [remedy.name for remedy in remedies.planned(one, chosen, repeat)]
-    some = [r.name for r in REMEDIES] if every else ["augmentation", "combination"]
-    assert names == ["baseline", *some] and remedies.trains_every_row(one, repeat) is every
+    names = [remedy.name for remedy in remedies.planned(one, repeat)]
+    assert names == ([r.name for r in REMEDIES] if every else ["augmentation", "combination"])
+    assert remedies.trains_every_row(one, repeat) is every
 
 
-def test_a_whole_study_has_folds_an_ensemble_and_what_it_could_detect_beside_its_rows(store):
+def test_a_whole_study_has_folds_and_an_ensemble_beside_its_rows(store):
     one = study(made(), every_row=True, seeds=3, epochs=1)
-    assert remedies.beside(replace(one, preset=settings.PRESETS["quick"])) is None
-    found = remedies.beside(one)
-    assert found["ensemble"]["seeds"] == [3, 4, 5]
-    assert [row["seeds"] for row in found["detectable"]] == [3, 5, 10]
+    rows = remedies.judge([remedies.baseline(one)] * 2, one.used)
+    few = remedies.beside(replace(one, preset=settings.PRESETS["quick"]), rows)
+    assert few["source"] == few["folds_source"] == "reference" and few["repeated"] == []
+    found = remedies.beside(one, rows)
+    assert found["source"] == "own" and found["ensemble"]["seeds"] == [3, 4, 5]
     aucs = []
-    for part in remedies.folds(one.used, one.seed):
+    for part in folds(one.used, one.seed):
         run = training.run(one.config(), part, one.weights, keep_weights=False)
         aucs.append(roc_auc_score(part.val.labels, run.logits["val_last"]))
-    assert len(aucs) == 5 and found["cross_validation"]["val_auc"]["each"] == pytest.approx(aucs)
+    spread = found["cross_validation"]["val_auc"]
+    assert (spread["n"], spread["lowest"], spread["highest"]) == (5, min(aucs), max(aucs))
     assert len(list(store.glob("*/info.json"))) == 3 + 5
 
 
@@ -154,14 +153,14 @@ def test_a_remedy_that_is_better_in_one_respect_alone_is_no_candidate(loss, auc)
 
 def test_the_test_split_has_no_say_in_the_choice():
     """There is none: what the choice does not have it cannot read."""
-    labels, rows = np.arange(20) % 2, []
+    labels, validation = np.arange(20) % 2, {}
+    used = replace(made(), val=Split(np.zeros((20, 1, 1)), labels, np.arange(20)))
     for remedy, size in ((remedies.BASELINE, 0.1), (REMEDIES[0], 2), (REMEDIES[8], 1)):
         val = size * np.where(labels == 1, 1.0, -1.0)
         val[0] *= -1 if remedy is remedies.BASELINE else 1
-        given = Trained(0, val, val, val, None, None, [], 0, 0, 0)
-        rows.append(Row(remedy, [given], {}, 20, 1))
-    chosen = remedies.choose_combination(rows, Images({"val": labels}, {}))
-    assert chosen.changes == {"dropout": 0.5, "schedule": "cosine"}
+        row = Row(remedy, [Trained(0, {"val_last": val}, [], {})], {})
+        validation[remedy.name] = row.validation(used)
+    assert remedies.combine(validation).changes == {"dropout": 0.5, "schedule": "cosine"}
 
 
 # --- the shortcut of minority augmentation
