@@ -1,34 +1,40 @@
-"""Every figure, in Indonesian, from plain data (all notebooks). Each function returns a Figure and
-shows nothing.
+"""Every figure, in Indonesian, from plain data (all notebooks).
 
-Arguments are what a results file holds (numbers, lists, dictionaries) or arrays of the same shape;
-estimates are {"value", "ci95"}.
-
-Colours are the colour-blind safe palette of seaborn; lines and markers also differ in shape, so
-that grey print stays readable.
+Each function takes what a results file holds, or arrays of the same shape, and returns a matplotlib
+Figure; an estimate is {"value", "ci95"}. Lines and markers differ in shape as well as in colour
+(seaborn's colour-blind safe palette), so that grey print stays readable.
 """
 
+import io
 from collections.abc import Sequence
 from textwrap import wrap
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
+from torchvision.utils import make_grid
 
 from cxr_helpers.engine.indonesian import join, number, plain, signed
 from cxr_helpers.evaluation import BETTER, MAJORITY, MARGIN, WORSE
 
-LETTERS = 84  # of a title's size, side by side over WIDTH
 # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
 WIDTH = 6.3
+NARROW = 0.72 * WIDTH  # of a figure with one panel
+LETTERS = 84  # of a title's size, side by side over WIDTH
+DPI = 100  # where a notebook shows a figure
 BLUE, ORANGE, GREEN = sns.color_palette("colorblind")[:3]
 # the palette's own red is orange to the eye; the text calls frames red
-RED, GREY = (0.75, 0.07, 0.16), (0.45, 0.45, 0.45)
-SPLIT_NAMES = {"train": "latih", "val": "validasi"}
+RED, GREY, PURPLE = (0.75, 0.07, 0.16), (0.45, 0.45, 0.45), (0.6, 0.3, 0.7)
+# One colour for one organ in every figure, under the names that results files give the masks.
+ORGANS = {"jantung": ORANGE, "paru": BLUE, "pneumotoraks": GREEN, "selang dada": PURPLE}
+TRAIN = {"label": "latih", "color": BLUE, "marker": "o", "ls": "-", "ms": 3.5}
+VAL = {"label": "validasi", "color": ORANGE, "marker": "s", "ls": "--", "ms": 3.5}
+SPLITS = {"train": TRAIN, "val": VAL}
 TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "pencahayaan", "flip": "cermin kiri-kanan"}
 
 sns.set_theme(
@@ -37,15 +43,8 @@ sns.set_theme(
     palette="colorblind",
     rc={
         "figure.constrained_layout.use": True,
-        # The serif that comes with matplotlib, akin to the text's; its glyphs are small, hence half
-        # a point more.
+        # the serif that comes with matplotlib, akin to the text's
         "font.family": ["STIXGeneral", "DejaVu Sans"],
-        "font.size": 9,
-        "axes.titlesize": 10,
-        "axes.labelsize": 9.5,
-        "xtick.labelsize": 9,
-        "ytick.labelsize": 9,
-        "legend.fontsize": 9,
         "legend.frameon": False,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -54,578 +53,219 @@ sns.set_theme(
     },
 )
 
-
-class Comma(FuncFormatter):
-    """Tick labels with a decimal comma and as many digits as the largest tick needs."""
-
-    def __init__(self, digits: int):
-        super().__init__(lambda value, _: number(value, digits))
+# --- what several figures are made of -------------------------------------------------------------
 
 
-def _epoch_axis(panel, epochs) -> None:
-    """Whole epochs only, also when there is just one."""
+class Canvas(Figure):
+    """A Figure that pyplot does not hold: any thread may draw it. JupyterLab shows it as PNG."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=DPI)
+        return stream.getvalue()
+
+
+def decimals(value: float, _=None) -> str:
+    """A tick's label with a decimal comma, with all its digits."""
+    return plain(round(value, 6))
+
+
+def percents(value: float, _=None) -> str:
+    """A share at a tick as a percentage, with all its digits: "77,5%"."""
+    return f"{plain(round(100 * value, 6))}%"
+
+
+def canvas(rows=1, columns=1, width=WIDTH, height=2.4, y=decimals, **how):
+    """An empty figure, width × height inches, and its panels as of matplotlib's `subplots`; y: how
+    the ticks there are written.
+    """
+    figure = Canvas(figsize=(width, height))
+    panels = figure.subplots(rows, columns, **how)
+    for panel in figure.axes:
+        panel.xaxis.set_major_formatter(decimals)
+        panel.yaxis.set_major_formatter(y)
+    return figure, panels
+
+
+def with_legend(figure: Figure, panel: Axes, columns: int = 4, side: str = "center") -> Figure:
+    """The figure with one legend under all panels: what `panel` shows."""
+    handles, names = panel.get_legend_handles_labels()
+    if names:
+        figure.legend(handles, names, loc=f"outside lower {side}", ncols=min(columns, len(names)))
+    return figure
+
+
+def epoch_axis(panel: Axes, epochs: Sequence[int]) -> None:
+    """Ticks at whole epochs, also when there is just one."""
     panel.set(xlabel="Epoch", xlim=(min(epochs) - 0.3, max(epochs) + 0.3))
     whole = MaxNLocator(integer=True) if len(epochs) > 12 else FixedLocator(list(epochs))
     panel.xaxis.set_major_locator(whole)
 
 
-def _percent_axis(axis) -> None:
-    """Ticks of a share as percents, each written as it is: "77,5%" where the ticks are that
-    close.
+def by_epoch(
+    panel: Axes, history: list[dict], quantity: str, best: int | None = None, majority: float = 0
+) -> None:
+    """A quantity of training and validation by epoch, as far as the rows of a history have it:
+    "epoch", "train_<quantity>", "val_<quantity>"; with the chosen epoch, the share of the majority.
     """
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{plain(round(100 * value, 6))}%"))
+    table = pd.DataFrame(history)
+    for split, style in SPLITS.items():
+        if f"{split}_{quantity}" in table:
+            panel.plot(table["epoch"], table[f"{split}_{quantity}"], **style)
+    if best is not None:
+        panel.axvline(best, color=GREY, lw=0.8, ls=":", label=f"epoch terpilih ({best})")
+    if majority:
+        panel.axhline(majority, color=GREY, lw=0.8, ls="-.", label="tebakan mayoritas")
+    epoch_axis(panel, table["epoch"])
+    panel.yaxis.set_major_formatter(percents if quantity == "acc" else decimals)
 
 
-def picture(axes, image: ArrayLike, title: str = "", colour=None, **kwargs) -> None:
-    """An image in its panel, pixel by pixel, with a title and a frame of that colour."""
-    axes.imshow(image, interpolation="none", **{"cmap": "gray", **kwargs})
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(colour is not None)
-        spine.set_color(colour or "none")
-        spine.set_linewidth(1.8)
+def with_intervals(
+    panel: Axes, x: Sequence[float], estimates: Sequence[dict], style: dict, bars: bool = False
+) -> None:
+    """Estimates with their intervals: a curve in a band, or points with bars."""
+    values, low, high = _columns(estimates)
+    if bars:
+        lengths = np.abs([values - low, high - values])
+        panel.errorbar(x, values, lengths, **style | {"ls": "none", "ms": 4}, elinewidth=1)
+    else:
+        panel.fill_between(x, low, high, color=style["color"], alpha=0.2, lw=0)
+        panel.plot(x, values, **style)
+
+
+def _columns(estimates: Sequence[dict]) -> np.ndarray:
+    """Values, lower and upper bounds (3, n)."""
+    return np.array([(estimate["value"], *estimate["ci95"]) for estimate in estimates]).T
+
+
+def picture(panel: Axes, image: ArrayLike, title: str = "", frame=None, **how) -> None:
+    """An image pixel by pixel, in grey values 0–255 unless `how` says otherwise."""
+    panel.imshow(image, **{"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "none"} | how)
+    panel.set(xticks=[], yticks=[])
+    for spine in panel.spines.values():
+        spine.set(visible=frame is not None, color=frame or "none", linewidth=1.8)
     if title:
-        axes.set_title(title, loc="center")
+        panel.set_title(title, loc="center")
 
 
-def drift(drift: list[dict]) -> Figure:
-    """How far the images' statistics are from those stored in each BatchNorm: one {"shift",
-    "scale"} a layer; none is 0 and 1.
-    """
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.4))
-    place = np.arange(1, len(drift) + 1)
-    for panel, key, title, none in (
-        (panels[0], "shift", "Pergeseran rata-rata", 0),
-        (panels[1], "scale", "Rasio simpangan baku", 1),
-    ):
-        panel.axhline(none, color=GREY, linewidth=0.8)
-        panel.plot(place, [layer[key] for layer in drift], marker="o", markersize=3.5, color=BLUE)
-        panel.set(title=title, xlabel="Lapisan BatchNorm ke-")
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(round(value, 6))))
-    panels[1].set_yscale("log")
-    panels[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
-    panels[1].yaxis.set_minor_formatter(NullFormatter())
+def signed_picture(panel: Axes, values: np.ndarray, title: str = "", limit: float = 0) -> None:
+    """Values (H, W) from blue (−limit, or their own largest size) over white to red."""
+    limit = limit or largest(values)
+    picture(panel, values, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
+
+
+def largest(*arrays: np.ndarray) -> float:
+    """The largest absolute value in arrays, a little more than zero at least."""
+    return max(*(float(np.abs(array).max()) for array in arrays), 1e-12)
+
+
+def outline(panel: Axes, masks: dict[str, ArrayLike]) -> None:
+    """Contours of named masks (H, W) over an image, with their names for a legend."""
+    for name, mask in masks.items():
+        colour = ORGANS.get(name, RED)
+        panel.plot([], [], color=colour, label=name)
+        if np.any(mask):
+            panel.contour(np.asarray(mask, bool), levels=[0.5], colors=[colour], linewidths=0.9)
+
+
+def rows_of_classes(
+    panels: Sequence[Sequence[Axes]],
+    images: ArrayLike,
+    labels: ArrayLike,
+    class_names: Sequence[str],
+    outlines: dict[str, ArrayLike] | None = None,
+) -> None:
+    """Images (n, H, W) of either class in its row, as many as find a place, with named masks."""
+    for of_class, row in enumerate(panels):
+        places = np.flatnonzero(np.asarray(labels) == of_class)
+        for panel, i in zip(row, places, strict=False):
+            picture(panel, images[i])
+            outline(panel, {name: masks[i] for name, masks in (outlines or {}).items()})
+        for panel in row:
+            panel.set_axis_off()
+        row[0].set_title(class_names[of_class])
+
+
+# --- notebook 01: adaptation ----------------------------------------------------------------------
+
+
+def kernels(before: ArrayLike, after: ArrayLike) -> Figure:
+    """The first-layer kernels: before (n, 3, 7, 7) as colours, after (n, 1, 3, 3) signed."""
+    before, after = np.asarray(before), np.asarray(after)
+    figure, (above, below) = canvas(2, 1, height=0.84 * -(-len(before) // 16) + 0.5)
+    picture(above, (_mosaic(before, gap=1) + 1) / 2)
+    signed_picture(below, _mosaic(after, gap=np.nan)[..., 0], limit=1)
+    before_shape, after_shape = ("×".join(map(str, a.shape[1:])) for a in (before, after))
+    above.set_title(f"Kernel asal: {len(before)} buah, {before_shape} (RGB)")
+    below.set_title(f"Setelah diadaptasi: {len(after)} buah, {after_shape} (keabuan)")
     return figure
+
+
+def _mosaic(kernels: np.ndarray, gap: float) -> np.ndarray:
+    """Kernels (n, 1 or 3, h, w), each divided by its own largest size, as one image (H, W, 3)."""
+    tiles = torch.as_tensor(kernels)
+    tiles = tiles / tiles.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
+    return make_grid(tiles, nrow=16, padding=1, pad_value=gap).permute(1, 2, 0).numpy()
 
 
 def responses(
     before: np.ndarray, after: np.ndarray, image: np.ndarray, target: np.ndarray, ours: np.ndarray
 ) -> Figure:
-    """One kernel before (3, 7, 7) and after (k, k) adaptation, an image (H, W), and what either
-    kernel answers to it.
-
-    A kernel is shown on a scale of its own, which its title gives; both answers share one scale, so
-    that the size of a change shows.
+    """A kernel before (3, 7, 7) and after (k, k) adaptation, each on a scale of its own, an image
+    (H, W), and what either answers to it, on one scale, so that the size of a change shows.
     """
-    figure, panels = plt.subplots(1, 5, figsize=(WIDTH * 1.3, 2.1))
-    limits = [max(float(np.abs(kernel).max()), 1e-12) for kernel in (before, after)]
-    titles = [
-        f"{name}\n±{plain(float(f'{limit:.2g}'))}"
-        for name, limit in zip(("Kernel asal", "Diadaptasi"), limits, strict=True)
-    ]
-    picture(panels[0], (np.moveaxis(before, 0, -1) / limits[0] + 1) / 2, titles[0])
-    picture(panels[1], after, titles[1], cmap="RdBu_r", vmin=-limits[1], vmax=limits[1])
-    picture(panels[2], image, "Citra", vmin=0, vmax=255)
+    figure, panels = canvas(1, 5, WIDTH * 1.3, 2.1)
+    scales = largest(before), largest(after)
+    before_scale, after_scale = (plain(float(f"{scale:.2g}")) for scale in scales)
+    colours = (np.moveaxis(before, 0, -1) / scales[0] + 1) / 2
+    picture(panels[0], colours, f"Kernel asal\n±{before_scale}")
+    signed_picture(panels[1], after, f"Diadaptasi\n±{after_scale}")
+    picture(panels[2], image, "Citra")
     # The border answers to the padding, not to the image.
-    limit = max(*(float(np.abs(response[2:-2, 2:-2]).max()) for response in (target, ours)), 1e-12)
-    for panel, response, title in (
-        (panels[3], target, "Respons asal"),
-        (panels[4], ours, "Respons adaptasi"),
-    ):
-        picture(panel, response, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    limit = largest(target[2:-2, 2:-2], ours[2:-2, 2:-2])
+    signed_picture(panels[3], target, "Respons asal", limit)
+    signed_picture(panels[4], ours, "Respons adaptasi", limit)
     return figure
 
 
-def intensity(
-    edges: ArrayLike, pixels: ArrayLike, images: ArrayLike, class_names: Sequence[str]
-) -> Figure:
-    """Shares (2, bins) of pixels, and of images by their mean, by grey value and class; edges (bins
-    + 1,) in 0…256.
-    """
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
-    for panel, shares, title in (
-        (panels[0], pixels, "Setiap piksel"),
-        (panels[1], images, "Rerata setiap citra"),
-    ):
-        for share, name, colour, style in zip(
-            shares, class_names, (BLUE, ORANGE), ("-", "--"), strict=True
-        ):
-            panel.stairs(share, edges, color=colour, ls=style, lw=1.3, label=name)
-        panel.set(
-            title=title,
-            xlabel="Nilai keabuan",
-            xlim=(0, 256),
-            ylim=(0, None),
-            xticks=range(0, 257, 64),
-        )
-        panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))  # whole percents
-        _percent_axis(panel.yaxis)
-    panels[0].set_ylabel("Proporsi dalam kelasnya")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+def drift(drift: list[dict]) -> Figure:
+    """How far the images are from the statistics of each BatchNorm: {"shift", "scale"} a layer."""
+    figure, (left, right) = canvas(1, 2)
+    left.set_title("Pergeseran rata-rata")
+    right.set(title="Rasio simpangan baku", yscale="log")
+    for panel, key, unchanged in ((left, "shift", 0), (right, "scale", 1)):
+        panel.axhline(unchanged, color=GREY, lw=0.8)
+        values = [layer[key] for layer in drift]
+        panel.plot(range(1, len(drift) + 1), values, "o-", ms=3.5, color=BLUE)
+        panel.set_xlabel("Lapisan BatchNorm ke-")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.yaxis.set_minor_formatter(NullFormatter())
+    right.yaxis.set_major_formatter(decimals)
     return figure
 
 
-def _by_epoch(panel, table: pd.DataFrame, quantity: str, best_epoch: int) -> None:
-    panel.plot(table["epoch"], table[f"train_{quantity}"], "o-", color=BLUE, ms=3.5, label="latih")
-    panel.plot(
-        table["epoch"], table[f"val_{quantity}"], "s--", color=ORANGE, ms=3.5, label="validasi"
-    )
-    panel.axvline(best_epoch, color=GREY, lw=0.8, ls=":", label=f"epoch terpilih ({best_epoch})")
-    _epoch_axis(panel, table["epoch"])
+# --- notebook 02: the data and the training -------------------------------------------------------
 
 
-def accuracy_by_epoch(panel, table: pd.DataFrame, best_epoch: int, majority: float) -> None:
-    """Accuracy of training and validation in a panel, with the chosen epoch and the majority
-    line.
-    """
-    _by_epoch(panel, table, "acc", best_epoch)
-    panel.axhline(majority, color=GREY, lw=0.8, ls="-.", label="tebakan mayoritas")
-    _percent_axis(panel.yaxis)
-
-
-def history(history: list[dict], best_epoch: int, majority: float) -> Figure:
-    """Loss and accuracy by epoch, training against validation; the chosen epoch and the majority
-    line are marked.
-
-    history: epoch, train_loss, train_acc, val_loss, val_acc, one row an epoch (accuracies as
-    shares).
-    """
-    table = pd.DataFrame(history)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
-    left.set_title("Loss (BCE)")
-    _by_epoch(left, table, "loss", best_epoch)
-    left.yaxis.set_major_formatter(Comma(2))
-    left.set_ylim(bottom=0)
-    right.set_title("Akurasi")
-    accuracy_by_epoch(right, table, best_epoch, majority)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return figure
-
-
-def compared_curves(variants: list[dict], compared: list[str]) -> Figure:
-    """Accuracy by epoch of the rows whose names are in `compared` side by side, training against
-    validation, on one scale.
-    """
-    shown = [variant for name in compared for variant in variants if variant["name"] == name]
-    figure, panels = plt.subplots(1, len(shown), figsize=(WIDTH, 2.5), sharey=True, squeeze=False)
-    for panel, variant in zip(panels[0], shown, strict=True):
-        table = pd.DataFrame(variant["history"])
-        panel.plot(table["epoch"], table["train_acc"], "o-", color=BLUE, ms=3.5, label="latih")
-        panel.plot(table["epoch"], table["val_acc"], "s--", color=ORANGE, ms=3.5, label="validasi")
-        panel.set_title("\n".join(wrap(variant["title"], LETTERS // len(shown))))
-        _epoch_axis(panel, table["epoch"])
-        _percent_axis(panel.yaxis)
-    panels[0][0].set_ylabel("Akurasi")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
-
-
-def predictions(
-    images: ArrayLike,
-    labels: ArrayLike,
-    probability: ArrayLike,
-    class_names: Sequence[str],
-    remarks: Sequence[str] = (),
-) -> Figure:
-    """Images (n, H, W) with predicted class, its probability, the truth and a remark.
-
-    A wrong prediction has a red frame and a cross.
-    """
-    n = len(images)
-    columns = min(5, n)
-    rows = -(-n // columns)
-    remarks = remarks or [""] * n
-    # below each image
-    lines = max(1 + f"\n{remark}".count("\n") * bool(remark) for remark in remarks)
-    # the images are as narrow as their words allow
-    height = rows * (0.75 * WIDTH / columns + 0.35 + 0.15 * lines)
-    figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
-    for panel in panels.flat:
-        panel.set_axis_off()
-    for panel, image, label, p, remark in zip(
-        panels.flat, images, labels, probability, remarks, strict=False
-    ):
-        predicted = int(p > 0.5)
-        right = predicted == label
-        panel.set_axis_on()
-        sure = number(100 * (p if predicted else 1 - p), 0)
-        mark = "✓" if right else "✗"
-        picture(
-            panel,
-            image,
-            f"{mark} {class_names[predicted]} {sure}%",
-            BLUE if right else RED,
-            vmin=0,
-            vmax=255,
-        )
-        panel.title.set_fontsize(7.5)
-        panel.set_xlabel(
-            f"label: {class_names[int(label)]}" + f"\n{remark}" * bool(remark), fontsize=7.5
-        )
-    return figure
-
-
-def roc(
-    false_positive: ArrayLike,
-    true_positive: ArrayLike,
-    matrix: list[list[int]],
-    class_names: Sequence[str],
-    area: float,
-) -> Figure:
-    """ROC curve with the operating point of a threshold, beside the confusion matrix of that
-    threshold.
-    """
-    (true_negative, wrongly_positive), (wrongly_negative, rightly_positive) = matrix
-    point = (
-        wrongly_positive / (true_negative + wrongly_positive),
-        rightly_positive / (wrongly_negative + rightly_positive),
-    )
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.7), width_ratios=(1, 1))
-    left.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--", label="menebak")
-    left.plot(
-        false_positive, true_positive, color=BLUE, lw=1.4, label=f"jaringan, AUC {number(area)}"
-    )
-    left.plot(*point, "D", color=ORANGE, ms=7, label="ambang yang dipakai")
-    left.set(
-        xlabel="1 − spesifisitas",
-        ylabel="Sensitivitas",
-        xlim=(-0.02, 1.02),
-        ylim=(-0.02, 1.02),
-        aspect="equal",
-    )
-    for axis in (left.xaxis, left.yaxis):
-        axis.set_major_formatter(Comma(1))
-    left.legend(loc="lower right")
-    _matrix(right, matrix, class_names)
-    return figure
-
-
-def _matrix(panel, matrix: list[list[int]], class_names: Sequence[str]) -> None:
-    counts = np.asarray(matrix)
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    text = [
-        [f"{number(counts[i, j], 0)}\n({number(100 * share[i, j], 0)}%)" for j in (0, 1)]
-        for i in (0, 1)
-    ]
-    sns.heatmap(
-        share, annot=text, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True,
-        linewidths=1, xticklabels=class_names, yticklabels=class_names, ax=panel,
-        annot_kws={"size": 9},
-    )  # fmt: skip
-    for words, cell in zip(panel.texts, panel.collections[0].get_facecolors(), strict=True):
-        # Black as well as white reach a contrast of 4.5 there (WCAG 2.2); the ink of axes would
-        # turn light on a dark page.
-        words.set_color("black" if sns.utils.relative_luminance(cell[:3]) > 0.179 else "white")
-    panel.set(xlabel="Prediksi", ylabel="Label")
-
-
-def confusion(matrix: list[list[int]], class_names: Sequence[str]) -> Figure:
-    """Confusion matrix, rows the label, columns the prediction; counts and shares of the row."""
-    figure, panel = plt.subplots(figsize=(WIDTH / 2, 2.4))
-    _matrix(panel, matrix, class_names)
-    return figure
-
-
-def augmentations(image: ArrayLike, examples: dict[str, ArrayLike]) -> Figure:
-    """An image (H, W) and, one row a transform or several joined by "+", what they make of it:
-    {names: (n, H, W)}, in grey values 0–255.
-    """
-    n = max(len(made) for made in examples.values())
-    figure, panels = plt.subplots(
-        len(examples),
-        n + 1,
-        figsize=(WIDTH, len(examples) * (WIDTH / (n + 1) + 0.25)),
-        squeeze=False,
-    )
-    for row, (names, made) in zip(panels, examples.items(), strict=True):
-        picture(row[0], image, "asal", vmin=0, vmax=255)
-        for panel, one in zip(row[1:], made, strict=True):
-            picture(panel, one, vmin=0, vmax=255)
-        row[1].set_title(join([TRANSFORM_NAMES[name] for name in names.split("+")]))
-    return figure
-
-
-def leakage(lesson: dict) -> Figure:
-    """Test accuracy by epoch ("test_acc"), with [epoch, accuracy] chosen by validation ("honest")
-    or by the test ("course").
-    """
-    epochs = range(1, len(lesson["test_acc"]) + 1)
-    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
-    panel.plot(epochs, lesson["test_acc"], "o-", color=GREY, ms=3.5, label="akurasi uji")
-    panel.plot(*lesson["honest"], "D", color=BLUE, ms=11, label="dipilih berdasarkan validasi")
-    panel.plot(
-        *lesson["course"], "*", color=RED, ms=9, label="dipilih berdasarkan data uji sendiri"
-    )
-    panel.set_ylabel("Akurasi uji")
-    _epoch_axis(panel, epochs)
-    _percent_axis(panel.yaxis)
-    figure.legend(loc="outside lower center", ncols=2)
-    return figure
-
-
-def _bands(
-    panel,
-    x: list[int],
-    curves: dict[str, list[dict]],
-    styles: tuple = ((BLUE, "o-"), (ORANGE, "s--")),
-) -> None:
-    """One or two curves of estimates with their intervals as bands."""
-    for (name, estimates), (colour, style) in zip(curves.items(), styles, strict=False):
-        value, low, high = np.array([(e["value"], *e["ci95"]) for e in estimates]).T
-        panel.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
-        panel.plot(x, value, style, color=colour, ms=3.5, label=name)
-    if len(curves) > 1:
-        panel.figure.legend(
-            *panel.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves)
-        )
-
-
-def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
-    """Loss "val_loss" by epoch, `mark` pointed out (left); "train_acc" and "val_acc" of the chosen
-    and the last epoch (right).
-    """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
-    x = [row["epoch"] for row in epochs]
-    _bands(left, x, {"validasi": [row["val_loss"] for row in epochs]}, ((ORANGE, "s--"),))
-    left.axvline(mark, color=GREY, lw=0.8, ls=":")
-    left.set_title("Loss validasi (BCE)")
-    left.yaxis.set_major_formatter(Comma(2))
-    _epoch_axis(left, x)
-    for (split, name), colour, style, shift in zip(
-        SPLIT_NAMES.items(), (BLUE, ORANGE), "os", (-0.06, 0.06), strict=True
-    ):
-        value, low, high = np.array(
-            [(e["value"], *e["ci95"]) for e in (chosen[f"{split}_acc"], last[f"{split}_acc"])]
-        ).T
-        right.errorbar(
-            [shift, 1 + shift],
-            value,
-            [value - low, high - value],
-            fmt=style,
-            color=colour,
-            ms=4,
-            lw=1,
-            label=name,
-        )
-    right.set(
-        title="Akurasi, mode evaluasi",
-        xlim=(-0.5, 1.5),
-        xticks=(0, 1),
-        xticklabels=("epoch terpilih", "epoch terakhir"),
-    )
-    _percent_axis(right.yaxis)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
-
-
-def learning_curve(points: list[dict]) -> Figure:
-    """Accuracies ("train_acc", "val_acc") over the number "n" of training images, on a logarithmic
-    axis.
-    """
-    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
-    n = [point["n"] for point in points]
-    _bands(
-        panel,
-        n,
-        {name: [point[f"{split}_acc"] for point in points] for split, name in SPLIT_NAMES.items()},
-    )
-    panel.set(xscale="log", xlabel="Banyaknya citra latih", ylabel="Akurasi, epoch terakhir")
-    panel.set_xticks(n, [number(one, 0) for one in n])
-    panel.minorticks_off()
-    _percent_axis(panel.yaxis)
-    return figure
-
-
-def memorisation(by_epoch: list[dict]) -> Figure:
-    """Share of labels fitted by "epoch": the estimates "correct" and "flipped"."""
-    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2.4))
-    epochs = [row["epoch"] for row in by_epoch]
-    shown = {"correct": "label benar", "flipped": "label terbalik"}
-    _bands(panel, epochs, {name: [row[key] for row in by_epoch] for key, name in shown.items()})
-    panel.set(ylabel="Prediksi sesuai label", ylim=(-0.02, 1.02))
-    _epoch_axis(panel, epochs)
-    _percent_axis(panel.yaxis)
-    return figure
-
-
-def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
-    """Histogram of the probability of the predicted class (0.5–1), for right and for wrong
-    predictions.
-    """
-    figure, panel = plt.subplots(figsize=(WIDTH * 0.72, 2))
-    bins = np.linspace(0.5, 1, 11)
-    panel.hist(
-        [right, wrong],
-        bins=bins,
-        stacked=True,
-        color=[BLUE, RED],
-        label=["benar", "salah"],
-        edgecolor="white",
-        lw=0.5,
-    )
-    panel.set(xlabel="Probabilitas kelas yang diprediksi", ylabel="Jumlah citra")
-    panel.xaxis.set_major_formatter(Comma(1))
-    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
-
-
-def reliability(before: list[dict], after: list[dict]) -> Figure:
-    """Reliability diagrams before and after temperature scaling: confidence, accuracy, low, high by
-    bin.
-
-    The diagonal is perfect.
-    """
-    tables = {
-        "Sebelum penskalaan suhu": pd.DataFrame(before),
-        "Sesudah penskalaan suhu": pd.DataFrame(after),
-    }
-    figure, panels = plt.subplots(1, len(tables), figsize=(WIDTH, 2.4), sharey=True, squeeze=False)
-    for panel, (title, table) in zip(panels[0], tables.items(), strict=True):
-        panel.plot([0.5, 1], [0.5, 1], color=GREY, lw=0.8, ls="--", label="kalibrasi sempurna")
-        error = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
-        panel.errorbar(
-            table["confidence"],
-            table["accuracy"],
-            yerr=np.abs(error),
-            fmt="o",
-            color=BLUE,
-            ms=4,
-            lw=1,
-            label="model, IK 95%",
-        )
-        panel.set(
-            title=title, xlabel="Probabilitas rata-rata", xlim=(0.48, 1.02), ylim=(-0.02, 1.04)
-        )
-        for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_formatter(Comma(1))
-    panels[0][0].set_ylabel("Proporsi yang benar")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
-
-
-def _limits(rows: list[dict], question: str, margin: float) -> tuple[float, float]:
-    """The span of the intervals and of ±margin, with some air; a network that guesses the majority
-    doesn't stretch it.
-    """
-    judged = [row[question]["ci95"] for row in rows if row[question]["verdict"] != MAJORITY] or [
-        row[question]["ci95"] for row in rows
-    ]
-    ends = [*np.ravel(judged), -margin, margin]
-    air = 0.06 * (max(ends) - min(ends))
-    return min(ends) - air, max(ends) + air
-
-
-def _difference(panel, y: float, estimate: dict, scale: float, digits: int) -> None:
-    """One row of `forest`: a point with its interval; beyond the panel an arrow at its edge, with
-    the value.
-    """
-    colour = GREY if estimate["verdict"] == MAJORITY else BLUE
-    value, (low, high), (left, right) = (
-        scale * estimate["value"],
-        scale * np.array(estimate["ci95"]),
-        panel.get_xlim(),
-    )
-    if left <= value <= right:
-        panel.hlines(y, max(low, left), min(high, right), color=colour, lw=1.4)
-        filled = estimate["verdict"] in (BETTER, WORSE)
-        panel.scatter(
-            value, y, 22, facecolors=colour if filled else "white", edgecolors=colour, zorder=3
-        )
-        return
-    edge, marker, side, step = (left, "<", "left", 6) if value < left else (right, ">", "right", -6)
-    panel.plot(edge, y, marker, color=colour, ms=5, clip_on=False)
-    panel.annotate(
-        signed(value, digits),
-        (edge, y),
-        (step, 0),
-        textcoords="offset points",
-        ha=side,
-        va="center",
-        fontsize=8,
-    )
-
-
-def forest(variants: list[dict]) -> Figure:
-    """Differences from the baseline with their intervals, one row a remedy: test AUC on the left,
-    gap on the right.
-
-    variants: rows of verdicts.judge, baseline first. Grey bands: differences that count as none.
-    Grey rows guess the majority.
-    """
-    rows = variants[1:]
-    # the axes keep two thirds of the width
-    titles = [wrap(row["title"], LETTERS // 3) for row in rows]
-    height = 1.1 + len(rows) * max(0.24, 0.16 * max(map(len, titles)))
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True)
-    y = np.arange(len(rows))[::-1]
-    predicts = ("predicts", 1, MARGIN["auc"], "Selisih AUC uji", 3)
-    overfits = ("overfits", 100, MARGIN["gap"], "Selisih kesenjangan (poin persen)", 1)
-    for panel, (question, scale, margin, label, digits) in zip(
-        panels, (predicts, overfits), strict=True
-    ):
-        low, high = _limits(rows, question, margin)
-        panel.set(xlabel=label, xlim=(scale * low, scale * high), ylim=(-0.6, len(rows) - 0.4))
-        panel.axvspan(-scale * margin, scale * margin, color=GREY, alpha=0.18, lw=0)
-        panel.axvline(0, color=GREY, lw=0.9)
-        for place, row in zip(y, rows, strict=True):
-            _difference(panel, place, row[question], scale, digits)
-        panel.xaxis.set_major_locator(MaxNLocator(5))
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(round(value, 6))))
-    panels[0].set_yticks(y, ["\n".join(lines) for lines in titles])
-    return figure
-
-
-PURPLE = (0.6, 0.3, 0.7)
-# One colour for one organ in every figure, under the names that results files give the masks.
-ORGANS = {"jantung": ORANGE, "paru": BLUE, "pneumotoraks": GREEN, "selang dada": PURPLE}
-
-
-def kernels(before: ArrayLike, after: ArrayLike) -> Figure:
-    """The first-layer kernels: before (n, 3, 7, 7) as colours, after (n, 1, 3, 3) as signed grey,
-    each scaled by its own largest value.
-    """
-    before, after = np.asarray(before), np.asarray(after)
-    n = len(before)
-    columns = 16
-    rows = -(-n // columns)
-    figure, panels = plt.subplots(2, 1, figsize=(WIDTH, 0.42 * rows * 2 + 0.5))
-    limit_before = np.abs(before).max(axis=(1, 2, 3), keepdims=True)
-    limit_after = np.abs(after).max(axis=(1, 2, 3), keepdims=True)
-    colour = (before / np.where(limit_before > 0, limit_before, 1) + 1) / 2
-    signed = after[:, 0] / np.where(limit_after > 0, limit_after, 1)[:, 0]
-    panels[0].set_title(
-        f"Kernel asal: {n} buah, {before.shape[1]}×{before.shape[2]}×{before.shape[3]} (RGB)"
-    )
-    panels[1].set_title(
-        "Setelah diadaptasi: "
-        f"{n} buah, {after.shape[1]}×{after.shape[2]}×{after.shape[3]} (keabuan)"
-    )
-    panels[0].imshow(_mosaic(np.moveaxis(colour, 1, -1), columns, 1.0), interpolation="none")
-    panels[1].imshow(
-        _mosaic(signed, columns, np.nan), interpolation="none", cmap="RdBu_r", vmin=-1, vmax=1
-    )
-    for panel in panels:
-        panel.set_axis_off()
-    return figure
-
-
-def _masks(outlines: dict[str, ArrayLike] | None) -> dict[str, np.ndarray]:
-    return {name: np.asarray(masks, bool) for name, masks in (outlines or {}).items()}
-
-
-def _mosaic(tiles: np.ndarray, columns: int, gap: float) -> np.ndarray:
-    """Tiles (n, h, w[, 3]) in rows of `columns`, one pixel apart."""
-    n, h, w = tiles.shape[:3]
-    rows = -(-n // columns)
-    canvas = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1, *tiles.shape[3:]), gap)
-    for i, tile in enumerate(tiles):
-        y, x = (i // columns) * (h + 1), (i % columns) * (w + 1)
-        canvas[y : y + h, x : x + w] = tile
-    return canvas
+def phantom(steps: dict) -> Figure:
+    """How the phantom makes an image: what rays meet (cm), what goes through, pixels, masks."""
+    figure, panels = canvas(1, 6, height=1.75)
+    tissues = {"soft": "Jaringan lunak", "lung": "Paru", "bone": "Tulang"}
+    for panel, (name, title) in zip(panels, tissues.items(), strict=False):
+        thickness = np.asarray(steps[name])
+        thickest = float(thickness.max())
+        picture(panel, thickness, title, cmap="cividis", vmax=max(thickest, 1e-9))
+        panel.set_xlabel(f"0–{number(thickest, 0 if thickest >= 10 else 1)} cm")
+    attenuation = -np.log(np.maximum(steps["transmitted"], 1e-6))
+    picture(panels[3], attenuation, "Atenuasi", vmin=None, vmax=None)
+    panels[3].set_xlabel("$-\\ln(I/I_0)$")
+    picture(panels[4], steps["image"], "Citra")
+    panels[4].set_xlabel("28×28 piksel")
+    picture(panels[5], steps["image"], "Masker acuan")
+    organs = {"jantung": "heart", "paru": "lungs", "pneumotoraks": "pneumothorax"}
+    outline(panels[5], {organ: steps[name] for organ, name in organs.items()})
+    return with_legend(figure, panels[5], side="right")
 
 
 def samples(
@@ -634,129 +274,37 @@ def samples(
     class_names: Sequence[str],
     outlines: dict[str, ArrayLike] | None = None,
 ) -> Figure:
-    """Rows of example images (n, H, W), one row a class; `outlines` draws the contours of named
-    masks (n, H, W) over them.
-    """
-    images, labels, outlines = np.asarray(images), np.asarray(labels), _masks(outlines)
-    per_class = max(int((labels == c).sum()) for c in (0, 1))
-    figure, panels = plt.subplots(
-        2, per_class, figsize=(WIDTH, 2 * WIDTH / per_class + 0.3), squeeze=False
-    )
-    for c in (0, 1):
-        rows = np.flatnonzero(labels == c)
-        for j, panel in enumerate(panels[c]):
-            panel.set_axis_off()
-            if j >= len(rows):
-                continue
-            panel.imshow(images[rows[j]], cmap="gray", vmin=0, vmax=255, interpolation="none")
-            for name, masks in outlines.items():
-                if masks[rows[j]].any():
-                    panel.contour(
-                        masks[rows[j]], levels=[0.5], colors=[ORGANS.get(name, RED)], linewidths=0.9
-                    )
-        panels[c][0].set_title(class_names[c])
-    if outlines:
-        handles = [plt.Line2D([], [], color=ORGANS.get(name, RED), label=name) for name in outlines]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return figure
+    """Example images (n, H, W), one row a class, with the contours of named masks (n, H, W)."""
+    columns = int(np.bincount(labels).max())
+    figure, panels = canvas(2, columns, height=2 * WIDTH / columns + 0.3, squeeze=False)
+    rows_of_classes(panels, images, labels, class_names, outlines)
+    return with_legend(figure, panels[0][0])
 
 
-def phantom(steps: dict) -> Figure:
-    """How the phantom makes an image, from left to right: what the rays meet, what goes through,
-    and the pixels with their masks.
-
-    steps: of phantom.explain; thicknesses in cm, the transmitted share as its attenuation
-    −ln(I/I0).
-    """
-    figure, panels = plt.subplots(1, 6, figsize=(WIDTH, 1.75))
-    for panel, name, title in zip(
-        panels, ("soft", "lung", "bone"), ("Jaringan lunak", "Paru", "Tulang"), strict=False
-    ):
-        field = np.asarray(steps[name])
-        picture(panel, field, title, cmap="cividis", vmin=0, vmax=max(float(field.max()), 1e-9))
-        panel.set_xlabel(f"0–{number(field.max(), 0 if field.max() >= 10 else 1)} cm", fontsize=8)
-    picture(panels[3], -np.log(np.maximum(steps["transmitted"], 1e-6)), "Atenuasi")
-    panels[3].set_xlabel("$-\\ln(I/I_0)$", fontsize=8)
-    for panel, title in zip(panels[4:], ("Citra", "Masker acuan"), strict=True):
-        picture(panel, steps["image"], title, vmin=0, vmax=255)
-    masks = {
-        "jantung": steps["heart"],
-        "paru": steps["lungs"],
-        "pneumotoraks": steps["pneumothorax"],
-    }
-    for name, mask in masks.items():
-        panels[5].contour(
-            np.asarray(mask, bool), levels=[0.5], colors=[ORGANS[name]], linewidths=0.9
-        )
-    panels[4].set_xlabel("28×28 piksel", fontsize=8)
-    for panel in panels:
-        panel.title.set_fontsize(8.5)
-    handles = [plt.Line2D([], [], color=ORGANS[name], label=name) for name in masks]
-    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), fontsize=8)
-    return figure
+def intensity(
+    edges: ArrayLike, pixels: ArrayLike, images: ArrayLike, class_names: Sequence[str]
+) -> Figure:
+    """Shares (2, bins) of the pixels of a class, and of its images by their mean, by grey value."""
+    figure, (left, right) = canvas(1, 2, height=2.3, y=percents)
+    left.set(title="Setiap piksel", ylabel="Proporsi dalam kelasnya")
+    right.set_title("Rerata setiap citra")
+    for panel, shares in ((left, pixels), (right, images)):
+        panel.stairs(shares[0], edges, color=BLUE, lw=1.3, label=class_names[0])
+        panel.stairs(shares[1], edges, color=ORANGE, lw=1.3, ls="--", label=class_names[1])
+        panel.set(xlabel="Nilai keabuan", xlim=(0, 256), ylim=(0, None), xticks=range(0, 257, 64))
+        panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))  # whole percents
+    return with_legend(figure, left)
 
 
-def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
-    """Images above their signed attribution maps, each map on its own scale; contours of named
-    masks over both.
-
-    examples: "images" and "maps" (n, H, W), "labels" (n,), "probability" of class 1 (n,),
-    "outlines": {name: (n, H, W)} or None.
-    """
-    images, maps, outlines = (
-        np.asarray(examples["images"]),
-        np.asarray(examples["maps"]),
-        _masks(examples["outlines"]),
-    )
-    predicted = np.asarray(examples["probability"]) > 0.5
-    right = predicted == (np.asarray(examples["labels"]) == 1)
-    titles = [
-        f"{'✓' if ok else '✗'} {class_names[int(p)]}"
-        for ok, p in zip(right, predicted, strict=True)
-    ]
-    n = len(images)
-    figure, panels = plt.subplots(2, n, figsize=(WIDTH, 2 * WIDTH / n + 0.5), squeeze=False)
-    for j in range(n):
-        limit = max(float(np.abs(maps[j]).max()), 1e-12)
-        picture(panels[0][j], images[j], titles[j], BLUE if right[j] else RED, vmin=0, vmax=255)
-        panels[0][j].title.set_fontsize(7)
-        picture(panels[1][j], maps[j], cmap="RdBu_r", vmin=-limit, vmax=limit)
-        for panel in panels[:, j]:
-            for name, masks in outlines.items():
-                if masks[j].any():
-                    panel.contour(
-                        masks[j], levels=[0.5], colors=[ORGANS.get(name, RED)], linewidths=0.8
-                    )
-    if outlines:
-        handles = [plt.Line2D([], [], color=ORGANS.get(name, RED), label=name) for name in outlines]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return figure
-
-
-def own_image(original: np.ndarray, seen: np.ndarray, attributed: np.ndarray) -> Figure:
-    """An image (S, S), what the network sees of it (H, W), both in one grey window, and its signed
-    attribution map (H, W).
-    """
-    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, WIDTH / 3 + 0.2))
-    limit = max(float(np.abs(attributed).max()), 1e-12)
-    picture(
-        panels[0],
-        original,
-        f"Citra Anda ({original.shape[1]}×{original.shape[0]})",
-        vmin=0,
-        vmax=255,
-    )
-    picture(
-        panels[1],
-        seen,
-        f"Yang dilihat jaringan ({seen.shape[1]}×{seen.shape[0]})",
-        vmin=0,
-        vmax=255,
-    )
-    picture(
-        panels[2], attributed, "Piksel yang berpengaruh", cmap="RdBu_r", vmin=-limit, vmax=limit
-    )
-    return figure
+def history(history: list[dict], best_epoch: int, majority: float) -> Figure:
+    """Loss and accuracy by epoch, training against validation; see `by_epoch`."""
+    figure, (left, right) = canvas(1, 2, height=2.7)
+    left.set_title("Loss (BCE)")
+    by_epoch(left, history, "loss", best_epoch)
+    left.set_ylim(bottom=0)
+    right.set_title("Akurasi")
+    by_epoch(right, history, "acc", best_epoch, majority)
+    return with_legend(figure, right)
 
 
 def overview(
@@ -767,22 +315,293 @@ def overview(
     best_epoch: int,
     majority: float,
 ) -> Figure:
-    """The report in one picture: two images (n, H, W) of each class, and accuracy by epoch (rows as
-    in plots.history).
-    """
-    images, labels = np.asarray(images), np.asarray(labels)
-    figure, panels = plt.subplot_mosaic(
-        [["0.0", "0.1", "curve"], ["1.0", "1.1", "curve"]],
-        figsize=(WIDTH, 2.7),
-        width_ratios=(1, 1, 4),
-    )
-    for c in (0, 1):
-        for j, row in enumerate(np.flatnonzero(labels == c)[:2]):
-            picture(panels[f"{c}.{j}"], images[row], vmin=0, vmax=255)
-        for j in (0, 1):
-            panels[f"{c}.{j}"].set_axis_off()
-        panels[f"{c}.0"].set_title(class_names[c])
-    panels["curve"].set_title("Akurasi menurut epoch")
-    accuracy_by_epoch(panels["curve"], pd.DataFrame(history), best_epoch, majority)
-    figure.legend(*panels["curve"].get_legend_handles_labels(), loc="outside lower right", ncols=4)
+    """The report in one picture: two images (n, H, W) of each class, and accuracy by epoch."""
+    figure = Canvas(figsize=(WIDTH, 2.7))
+    panels = figure.subplot_mosaic("abe;cde", width_ratios=(1, 1, 4))
+    rows = [[panels["a"], panels["b"]], [panels["c"], panels["d"]]]
+    rows_of_classes(rows, images, labels, class_names)
+    panels["e"].set_title("Akurasi menurut epoch")
+    by_epoch(panels["e"], history, "acc", best_epoch, majority)
+    return with_legend(figure, panels["e"], side="right")
+
+
+def predictions(
+    images: ArrayLike,
+    labels: ArrayLike,
+    probability: ArrayLike,
+    class_names: Sequence[str],
+    remarks: Sequence[str] = (),
+) -> Figure:
+    """Images (n, H, W) with predicted class, its probability, the truth and a remark."""
+    columns = min(5, len(images))
+    rows = -(-len(images) // columns)
+    below = [f"label: {class_names[int(label)]}" for label in labels]
+    if any(remarks):
+        below = [f"{truth}\n{remark}" for truth, remark in zip(below, remarks, strict=True)]
+    lines = 1 + max(words.count("\n") for words in below)
+    # the images are as narrow as their words allow
+    height = rows * (0.75 * WIDTH / columns + 0.35 + 0.15 * lines)
+    figure, panels = canvas(rows, columns, height=height, squeeze=False)
+    for panel, image, label, p, words in zip(
+        panels.flat, images, labels, probability, below, strict=False
+    ):
+        sure = number(100 * max(p, 1 - p), 0)
+        _answer(panel, image, p, label, class_names, f" {sure}%", 7.5)
+        panel.set_xlabel(words, fontsize=7.5)
+    for panel in panels.flat[len(images) :]:
+        panel.set_axis_off()
     return figure
+
+
+def _answer(panel, image, p, label, class_names, sure: str, size: float) -> None:
+    """An image under the class that p (of class 1) predicts; a wrong one is red, with a cross."""
+    predicted = int(p > 0.5)
+    right = predicted == label
+    title = f"{'✓' if right else '✗'} {class_names[predicted]}{sure}"
+    picture(panel, image, title, BLUE if right else RED)
+    panel.title.set_fontsize(size)
+
+
+def roc(
+    false_positive: ArrayLike,
+    true_positive: ArrayLike,
+    matrix: list[list[int]],
+    class_names: Sequence[str],
+    area: float,
+) -> Figure:
+    """ROC curve with the operating point of a threshold, beside its confusion matrix."""
+    figure, (left, right) = canvas(1, 2, height=2.7)
+    left.plot([0, 1], [0, 1], "--", color=GREY, lw=0.8, label="menebak")
+    name = f"jaringan, AUC {number(area)}"
+    left.plot(false_positive, true_positive, color=BLUE, lw=1.4, label=name)
+    positive = [row[1] / sum(row) for row in matrix]  # of the negative and of the positive images
+    left.plot(*positive, "D", color=ORANGE, ms=7, label="ambang yang dipakai")
+    left.set(xlabel="1 − spesifisitas", ylabel="Sensitivitas", aspect="equal")
+    left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    left.legend(loc="lower right")
+    _matrix(right, matrix, class_names)
+    return figure
+
+
+def confusion(matrix: list[list[int]], class_names: Sequence[str]) -> Figure:
+    """Confusion matrix, rows the label, columns the prediction; counts and shares of the row."""
+    figure, panel = canvas(width=WIDTH / 2)
+    _matrix(panel, matrix, class_names)
+    return figure
+
+
+def _matrix(panel: Axes, matrix: list[list[int]], class_names: Sequence[str]) -> None:
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    picture(panel, shares, cmap="Blues", vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        words = f"{number(counts[row, column], 0)}\n({number(100 * share, 0)}%)"
+        # On the blue of 0.715 both inks reach a contrast of 4.5 (WCAG 2.2).
+        ink = "white" if share > 0.715 else "black"
+        panel.text(column, row, words, ha="center", va="center", color=ink)
+    panel.axhline(0.5, color="white", lw=1)
+    panel.axvline(0.5, color="white", lw=1)
+    panel.set(xlabel="Prediksi", ylabel="Label")
+    panel.set_xticks((0, 1), class_names)
+    panel.set_yticks((0, 1), class_names, rotation=90, va="center")
+
+
+def leakage(lesson: dict) -> Figure:
+    """Test accuracy by epoch, with the [epoch, accuracy] that validation or the test chooses."""
+    figure, panel = canvas(width=NARROW, y=percents)
+    epochs = range(1, len(lesson["test_acc"]) + 1)
+    panel.plot(epochs, lesson["test_acc"], "o-", color=GREY, ms=3.5, label="akurasi uji")
+    honest, course = "dipilih berdasarkan validasi", "dipilih berdasarkan data uji sendiri"
+    panel.plot(*lesson["honest"], "D", color=BLUE, ms=11, label=honest)
+    panel.plot(*lesson["course"], "*", color=RED, ms=9, label=course)
+    panel.set_ylabel("Akurasi uji")
+    epoch_axis(panel, epochs)
+    return with_legend(figure, panel, 2)
+
+
+# --- notebook 03: overfitting ---------------------------------------------------------------------
+
+
+def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
+    """Validation loss by epoch, `mark` pointed out; accuracies of the chosen and last epoch."""
+    figure, (left, right) = canvas(1, 2, height=2.5)
+    left.set_title("Loss validasi (BCE)")
+    x = [row["epoch"] for row in epochs]
+    with_intervals(left, x, [row["val_loss"] for row in epochs], VAL)
+    left.axvline(mark, color=GREY, lw=0.8, ls=":")
+    epoch_axis(left, x)
+    right.set(title="Akurasi, mode evaluasi", xlim=(-0.5, 1.5))
+    for split, beside in (("train", -0.06), ("val", 0.06)):
+        estimates = [chosen[f"{split}_acc"], last[f"{split}_acc"]]
+        with_intervals(right, [beside, 1 + beside], estimates, SPLITS[split], bars=True)
+    right.set_xticks((0, 1), ("epoch terpilih", "epoch terakhir"))
+    right.yaxis.set_major_formatter(percents)
+    return with_legend(figure, right)
+
+
+def learning_curve(points: list[dict]) -> Figure:
+    """Accuracies ("train_acc", "val_acc") over the number "n" of training images."""
+    figure, panel = canvas(width=NARROW, y=percents)
+    n = [point["n"] for point in points]
+    for split, style in SPLITS.items():
+        with_intervals(panel, n, [point[f"{split}_acc"] for point in points], style)
+    panel.set(xscale="log", xlabel="Banyaknya citra latih", ylabel="Akurasi, epoch terakhir")
+    panel.set_xticks(n, [number(images, 0) for images in n])
+    panel.minorticks_off()
+    return with_legend(figure, panel)
+
+
+def memorisation(by_epoch: list[dict]) -> Figure:
+    """Share of labels fitted by "epoch": the estimates "correct" and "flipped"."""
+    figure, panel = canvas(width=NARROW, y=percents)
+    epochs = [row["epoch"] for row in by_epoch]
+    styles = {
+        "correct": TRAIN | {"label": "label benar"},
+        "flipped": VAL | {"label": "label terbalik"},
+    }
+    for labels, style in styles.items():
+        with_intervals(panel, epochs, [row[labels] for row in by_epoch], style)
+    panel.set(ylabel="Prediksi sesuai label", ylim=(-0.02, 1.02))
+    epoch_axis(panel, epochs)
+    return with_legend(figure, panel)
+
+
+def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
+    """Histogram of the probability of the predicted class (0.5–1) of right and wrong answers."""
+    figure, panel = canvas(width=NARROW, height=2)
+    style = {"color": [BLUE, RED], "label": ["benar", "salah"], "edgecolor": "white", "lw": 0.5}
+    panel.hist([right, wrong], np.linspace(0.5, 1, 11), stacked=True, **style)
+    panel.set(xlabel="Probabilitas kelas yang diprediksi", ylabel="Jumlah citra")
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return with_legend(figure, panel)
+
+
+def reliability(before: list[dict], after: list[dict]) -> Figure:
+    """Reliability before and after temperature scaling: confidence, accuracy, low, high by bin."""
+    figure, (left, right) = canvas(1, 2, sharey=True)
+    left.set(title="Sebelum penskalaan suhu", ylabel="Proporsi yang benar")
+    right.set_title("Sesudah penskalaan suhu")
+    style = {"label": "model, IK 95%", "color": BLUE, "marker": "o"}
+    for panel, bins in ((left, before), (right, after)):
+        x = [row["confidence"] for row in bins]
+        shares = [{"value": row["accuracy"], "ci95": (row["low"], row["high"])} for row in bins]
+        panel.plot([0.5, 1], [0.5, 1], "--", color=GREY, lw=0.8, label="kalibrasi sempurna")
+        with_intervals(panel, x, shares, style, bars=True)
+        panel.set(xlabel="Probabilitas rata-rata", xlim=(0.48, 1.02), ylim=(-0.02, 1.04))
+    return with_legend(figure, left)
+
+
+def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
+    """Images above their signed attribution maps, each on its own scale: images and maps (n, H, W),
+    labels, probability of class 1 (n,), outlines {name: (n, H, W)} or None.
+    """
+    images, outlines = examples["images"], examples["outlines"] or {}
+    height = 2 * WIDTH / len(images) + 0.5
+    figure, panels = canvas(2, len(images), height=height, squeeze=False)
+    for i, (above, below) in enumerate(panels.T):
+        p, label = examples["probability"][i], examples["labels"][i]
+        _answer(above, images[i], p, label, class_names, "", 7)
+        signed_picture(below, np.asarray(examples["maps"][i]))
+        for panel in (above, below):
+            outline(panel, {name: masks[i] for name, masks in outlines.items()})
+    return with_legend(figure, panels[0][0])
+
+
+def own_image(original: np.ndarray, seen: np.ndarray, attributed: np.ndarray) -> Figure:
+    """An image (S, S), what the network sees of it (H, W), and its attribution map (H, W)."""
+    figure, panels = canvas(1, 3, height=WIDTH / 3 + 0.2)
+    side, size = len(original), len(seen)
+    picture(panels[0], original, f"Citra Anda ({side}×{side})")
+    picture(panels[1], seen, f"Yang dilihat jaringan ({size}×{size})")
+    signed_picture(panels[2], attributed, "Piksel yang berpengaruh")
+    return figure
+
+
+# --- notebooks 04 and 05: remedies and experiments ------------------------------------------------
+
+
+def augmentations(image: ArrayLike, examples: dict[str, ArrayLike]) -> Figure:
+    """An image (H, W) and what transforms make of it: {names joined by "+": (n, H, W)}."""
+    columns = 1 + max(len(made) for made in examples.values())
+    height = len(examples) * (WIDTH / columns + 0.25)
+    figure, panels = canvas(len(examples), columns, height=height, squeeze=False)
+    for row, (names, made) in zip(panels, examples.items(), strict=True):
+        picture(row[0], image, "asal")
+        for panel, changed in zip(row[1:], made, strict=True):
+            picture(panel, changed)
+        row[1].set_title(join([TRANSFORM_NAMES[name] for name in names.split("+")]))
+    return figure
+
+
+def compared_curves(variants: list[dict], compared: list[str]) -> Figure:
+    """Accuracy by epoch of the rows whose names are in `compared`, on one scale."""
+    named = {variant["name"]: variant for variant in variants}
+    columns = len(compared)
+    figure, panels = canvas(1, columns, height=2.5, sharey=True, squeeze=False)
+    for panel, name in zip(panels[0], compared, strict=True):
+        by_epoch(panel, named[name]["history"], "acc")
+        panel.set_title("\n".join(wrap(named[name]["title"], LETTERS // columns)))
+    panels[0][0].set_ylabel("Akurasi")
+    return with_legend(figure, panels[0][0])
+
+
+def progress(history: list[dict], others: Sequence[list[dict]], epochs: int, title: str) -> Figure:
+    """Loss, accuracy and validation AUC by epoch so far; those of other trainings in grey."""
+    figure, panels = canvas(1, 3, WIDTH * 1.3, 2.6)
+    quantities = {"loss": "Loss (BCE)", "acc": "Akurasi", "auc": "AUC validasi"}
+    for panel, (quantity, name) in zip(panels, quantities.items(), strict=True):
+        for other in others:
+            by_epoch(panel, other, quantity)
+        for line in panel.lines:
+            line.set(color=GREY, lw=0.8, alpha=0.6, marker="", label=None)
+        by_epoch(panel, history, quantity)
+        panel.set_title(name)
+        epoch_axis(panel, range(1, epochs + 1))
+    panels[1].legend()
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def forest(variants: list[dict]) -> Figure:
+    """Differences from the baseline, which is the first row, in test AUC and gap."""
+    rows = variants[1:]
+    # the axes keep two thirds of the width
+    titles = [wrap(row["title"], LETTERS // 3) for row in rows]
+    height = 1.1 + len(rows) * max(0.24, 0.16 * max(map(len, titles)))
+    figure, (left, right) = canvas(1, 2, height=height, sharey=True)
+    left.set_xlabel("Selisih AUC uji")
+    _differences(left, [row["predicts"] for row in rows], MARGIN["auc"], 1, 3)
+    right.set_xlabel("Selisih kesenjangan (poin persen)")
+    _differences(right, [row["overfits"] for row in rows], MARGIN["gap"], 100, 1)
+    left.set_yticks(range(len(rows)), ["\n".join(lines) for lines in titles])
+    left.set_ylim(len(rows) - 0.4, -0.6)
+    return figure
+
+
+def _differences(
+    panel: Axes, estimates: list[dict], margin: float, scale: int, digits: int
+) -> None:
+    """Points with their intervals, times `scale`; outside the panel an arrow with the value.
+    Within the grey band a difference counts as none; a grey row guesses the majority.
+    """
+    columns = scale * _columns(estimates)
+    guesses = np.array([estimate["verdict"] == MAJORITY for estimate in estimates])
+    # a network that guesses the majority doesn't stretch the scale
+    ends = [*columns[1:, ~guesses | guesses.all()].flat, -scale * margin, scale * margin]
+    air = 0.06 * (max(ends) - min(ends))
+    left, right = min(ends) - air, max(ends) + air
+    panel.set_xlim(left, right)
+    panel.axvspan(-scale * margin, scale * margin, color=GREY, alpha=0.18, lw=0)
+    panel.axvline(0, color=GREY, lw=0.9)
+    for y, (value, low, high) in enumerate(columns.T):
+        colour = GREY if guesses[y] else BLUE
+        if left <= value <= right:
+            inside = colour if estimates[y]["verdict"] in (BETTER, WORSE) else "white"
+            panel.hlines(y, max(low, left), min(high, right), color=colour, lw=1.4)
+            panel.scatter(value, y, 22, facecolors=inside, edgecolors=colour, zorder=3)
+        else:
+            edge, marker, side = (left, "<", "left") if value < left else (right, ">", "right")
+            panel.plot(edge, y, marker, color=colour, ms=5, clip_on=False)
+            words = f"  {signed(value, digits)}  "
+            panel.text(edge, y, words, ha=side, va="center", fontsize=8)
+    panel.xaxis.set_major_locator(MaxNLocator(5))

@@ -17,7 +17,7 @@ from tests.test_pages import page  # noqa: F401 - a fixture
 EPOCHS = 40
 OWN = f"""import time
 from torch import nn
-from cxr_helpers import laboratory
+from cxr_helpers import panels
 
 class Net(nn.Module):
     def __init__(self):
@@ -33,7 +33,7 @@ result
 # %%
 study.compare({{"Jaringan saya": result}})
 # %%
-widgets.show(laboratory.open_laboratory, study)
+panels.show_panel(panels.open_laboratory, study)
 """
 WIDGET = "jupyterapp.shell.currentWidget"
 CELLS = f"{WIDGET}?.content?.model?.cells"

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from cxr_helpers import experiments, panels
 from cxr_helpers.engine import runs, settings
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.indonesian import number, signed
 from cxr_helpers.evaluation import MARGIN, Difference
 from cxr_helpers.experiments import duga
 from cxr_helpers.model import resolve_weights
@@ -32,27 +33,26 @@ def press(bench, guess: str = "naik") -> None:
 
 def test_a_training_stands_beside_its_guess_judged_by_validation_alone(bench, monkeypatch):
     monkeypatch.setattr(runs.Run, "open_test", lambda run: pytest.fail("the test split was opened"))
-    assert bench.button.disabled and not bench.trials
+    assert bench.button.disabled and not bench.lines
     press(bench)
-    assert bench.said.value == panels.ITSELF and not bench.trials
-    bench.controls["Dropout"].value = "0,5"
+    assert bench.said.value == panels.ITSELF and not bench.lines
+    bench.controls["dropout"].value = 0.5
     press(bench, "naik")
     first = bytes(bench.picture.value)
     assert first.startswith(b"\x89PNG") and bench.picture.layout.display is None
     assert bench.button.disabled, "the next guess is a new one"
     val = bench.study.used.val.labels
     ours, theirs = (
-        experiments.train(bench.study, experiments.Recipe(panels.BASE | changes)).runs[0]
+        experiments.train(bench.study, experiments.Recipe(panels.PARTNER.changed() | changes))
         for changes in ({"dropout": 0.5}, {})
     )
-    (trial,) = bench.trials
-    aucs = [roc_auc_score(val, run.logits["val_last"]) for run in (ours, theirs)]
-    assert trial.auc == pytest.approx(aucs[0])
-    assert trial.found.value == pytest.approx(aucs[0] - aucs[1])
-    bench.controls["Ukuran batch"].value = "8"
+    aucs = [roc_auc_score(val, result.runs[0].logits["val_last"]) for result in (ours, theirs)]
+    assert bench.lines[0]["AUC validasi"] == number(aucs[0])
+    assert bench.lines[0]["Selisih"].startswith(f"{signed(aucs[0] - aucs[1])} (IK 95%")
+    bench.controls["batch_size"].value = 8
     press(bench, "sama")
     assert bytes(bench.picture.value) != first
-    assert [trial.guess for trial in bench.trials] == ["naik", "sama"]
+    assert [line["Dugaan"] for line in bench.lines] == ["naik", "sama"]
     assert "dropout 0,5; ukuran batch 8" in bench.table.value
     assert "dari 2 dugaan" in bench.said.value
 
@@ -67,7 +67,7 @@ def test_an_interrupt_of_the_kernel_stops_after_the_epoch_and_it_goes_on(bench, 
         if len(met) == 3:  # the first epoch of the choice, after both of the partner
             signal.raise_signal(signal.SIGINT)
 
-    bench.controls["Dropout"].value = "0,2"
+    bench.controls["dropout"].value = 0.2
     monkeypatch.setattr(panels.Follower, "__call__", signalled)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -75,17 +75,17 @@ def test_an_interrupt_of_the_kernel_stops_after_the_epoch_and_it_goes_on(bench, 
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "Dihentikan" in bench.said.value and not bench.trials
+    assert "Dihentikan" in bench.said.value and not bench.lines
     assert not any(one.disabled for one in (bench.button, *bench.controls.values()))
     bench.button.click()
-    assert met == [1, 2, 1, 2] and bench.trials[0].guess == "turun"
+    assert met == [1, 2, 1, 2] and bench.lines[0]["Dugaan"] == "turun"
 
 
 def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
     def refuse(*given, **named):
         raise InputError("Turunkan learning rate.")
 
-    bench.controls["Dropout"].value = "0,8"
+    bench.controls["dropout"].value = 0.8
     monkeypatch.setattr(experiments, "train", refuse)
     press(bench)
     assert bench.said.value == "Turunkan learning rate." and not bench.button.disabled

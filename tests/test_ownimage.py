@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cxr_helpers import panels
+from cxr_helpers import overfitting, panels
 from cxr_helpers.engine import files, ownfiles, settings
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.indonesian import percent
 from cxr_helpers.model import resolve_weights
 from cxr_helpers.study import Study
 from tests.conftest import made
@@ -82,14 +83,6 @@ def test_a_truncated_picture_and_one_that_would_fill_the_memory_are_refused(tmp_
         ownfiles.read_picture(saved(tmp_path, Image.new("1", (40_000, 2_501))))
 
 
-def test_the_centre_is_cut_and_shrunk():
-    image = np.zeros((100, 300), np.uint8)
-    image[:, 100:200] = 200
-    square, seen = panels.as_seen(image, 28)
-    assert np.array_equal(square, np.full((100, 100), 200))
-    assert np.array_equal(seen, np.full((28, 28), 200))
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of an epoch on made-up images, and its study."""
@@ -101,27 +94,34 @@ def trained(tmp_path_factory):
         yield study.baseline(epochs=1)[0], study
 
 
-def test_an_image_of_the_data_gets_the_answer_that_it_got_in_the_data(trained):
+@pytest.fixture
+def shown(monkeypatch):
+    outputs = []
+    monkeypatch.setattr(panels, "display", outputs.append)
+    return outputs
+
+
+def test_an_image_of_the_data_gets_the_answer_that_it_got_in_the_data(trained, shown, tmp_path):
     run, study = trained
     logits = run.logits["val_best"]
+    temperature = overfitting.fit_temperature(logits, study.used.val.labels)
     for row in (logits.argmin(), logits.argmax()):
-        image, logit = study.used.val.images[row], logits[row]
-        answer = panels.ask(image, run, study)
-        assert answer.predicted == (logit > 0) and (answer.seen == image).all()
-        for found, scale in ((answer.confidence, 1), (answer.calibrated, answer.temperature)):
-            assert found == pytest.approx(1 / (1 + np.exp(-abs(logit) / scale)), abs=1e-4)
-        assert answer.attributed.shape == image.shape and np.abs(answer.attributed).max() > 0
+        image, size = study.used.val.images[row], abs(logits[row])
+        panels.show_own_image(saved(tmp_path, Image.fromarray(image)), run, study)
+        figure, said = shown[-2:]
+        _, seen, attributed = (panel.images[0].get_array() for panel in figure.axes)
+        assert (seen == image).all() and np.abs(attributed).max() > 0
+        sure, calibrated = (percent(1 / (1 + np.exp(-size / t))) for t in (1, temperature))
+        name = study.used.class_names_id[int(logits[row] > 0)]
+        assert f"**{name}**, dengan keyakinan {sure}" in said.data
+        assert f"**{calibrated}**" in said.data and "bukan diagnosis" in said.data
 
 
-def test_it_is_shown_with_the_warning_and_nothing_is_shown_without_a_file(
-    trained, tmp_path, monkeypatch
-):
-    shown = []
-    monkeypatch.setattr(panels, "display", shown.append)
+def test_the_centre_is_cut_and_shrunk_and_nothing_is_shown_without_a_file(trained, shown, tmp_path):
     panels.show_own_image(None, *trained)
     assert shown == []
-    panels.show_own_image(saved(tmp_path, TRANSPARENT), *trained)
-    figure, said = shown
-    assert {panel.images[0].get_clim() for panel in figure.axes[:2]} == {(0, 255)}
-    assert "bukan diagnosis" in said.data
-    assert any(name in said.data for name in trained[1].used.class_names_id)
+    image = np.repeat([[0, 200, 0]], 100, axis=1).repeat(100, axis=0).astype(np.uint8)
+    panels.show_own_image(saved(tmp_path, Image.fromarray(image)), *trained)
+    square, seen = (panel.images[0] for panel in shown[0].axes[:2])
+    assert (square.get_array() == 200).all() and square.get_array().shape == (100, 100)
+    assert (seen.get_array() == 200).all() and square.get_clim() == seen.get_clim() == (0, 255)
