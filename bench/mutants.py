@@ -3,158 +3,123 @@ installed.
 
 Cosmic Ray makes the faults: one changed operator, number, comparison or branch each, in the files
 that decide numbers. A fault is shown to the tests that run the changed line, the short ones first,
-until one fails. Tests that wait for a whole report are not asked (they take minutes and look at
-little of it), of those that remain no more than `SECONDS`, and none that fails in a copy of the
-project without a fault.
+until one fails: of those that pass in a copy of the project without a fault, no more than `SECONDS`
+of them, and none that waits for a whole report (they take minutes and look at little of it).
+Tests that do not end notice the fault too, as a person would.
 """
 
 import argparse
 import ast
-import json
-import multiprocessing
 import os
+import queue
 import random
+import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
-TAUGHT = "training recipe evaluation comparison model weights data claims verdicts remedies"
-JUDGED = [f"cxr_helpers/{name}.py" for name in [*TAUGHT.split(), "engine/runs"]]
-JUDGED += ["grading/claims.py", "grading/answers.py"]
+TAUGHT = "training augment evaluation model adaptation data claims overfitting remedies"
+FAULTY = [f"cxr_helpers/{name}.py" for name in [*TAUGHT.split(), "engine/runs"]]
+FAULTY += ["grading/claims.py", "grading/answers.py"]
 LEFT_OUT = ".git .venv build runs data __pycache__ node_modules".split()  # of a copy
 SECONDS = 20  # of tests a fault, by their own measured time
 WHOLE_REPORT = "built"  # the fixture that makes a report
-# this file as a plug-in of pytest, and the environment variable that says where it writes
-PLUGIN, TIMES = ("-p", "bench.mutants"), "MUTANTS_TIMES"
-# each fault gets a fresh process that has imported these already
-PROCESSES = multiprocessing.get_context("forkserver")
-IMPORTED = (
-    "torch torchvision medmnist pandas matplotlib.pyplot seaborn sklearn.metrics scipy.stats "
-    "captum.attr nbformat statsmodels.stats.proportion playwright.sync_api"
-)
-NOT_PLANTED = ("core/Exception", "core/Variable")  # operators of Cosmic Ray
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "bench.mutants"]  # with this file as plug-in
+ALONE = "-x -p no:cacheprovider -p no:xdist".split()
+NOT_PLANTED = "core/Exception"  # operators of Cosmic Ray
 LACKING = "paket penanam kesalahan belum ada; jalankan: uv pip install -e '.[mutants]'"
-Fault = tuple[str, int, str, dict, int]  # path, line, operator, its arguments, occurrence
-
-
-def annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where type annotations begin and end (line, column): a fault there changes no number."""
-    nodes = list(ast.walk(ast.parse(source)))
-    parts = [getattr(node, "annotation", None) for node in nodes]
-    parts += [getattr(node, "returns", None) for node in nodes]
-    return [
-        ((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset))
-        for part in filter(None, parts)
-    ]
-
-
-def faults(path: str) -> list[list[Fault]]:
-    """The faults that can be planted at each place of the file."""
-    from cosmic_ray import plugins
-    from cosmic_ray.ast import ast_nodes, get_ast
-
-    source = (ROOT / path).read_text("utf-8")
-    tree, typed, places = get_ast(source), annotations(source), {}
-    names = sorted(plugins.operator_names())
-    for name in (name for name in names if not name.startswith(NOT_PLANTED)):
-        operator_class = plugins.get_operator(name)
-        for arguments in operator_class.arguments() or [None]:
-            given = dict(arguments.items()) if arguments else {}
-            operator, occurrence = operator_class(**given), 0
-            for node in ast_nodes(tree):
-                for start, _ in operator.mutation_positions(node):
-                    if not any(first <= start < last for first, last in typed):
-                        fault = (path, start[0], name, given, occurrence)
-                        places.setdefault(start, []).append(fault)
-                    occurrence += 1
-    return [places[start] for start in sorted(places)]
-
-
-def mutated(fault: Fault) -> str:
-    """The file's text with the fault in it."""
-    from cosmic_ray import plugins
-    from cosmic_ray.mutating import mutate_code
-
-    path, _, name, arguments, occurrence = fault
-    operator = plugins.get_operator(name)(**arguments)
-    return mutate_code((ROOT / path).read_text("utf-8"), operator, occurrence)
-
-
-def compiles(fault: Fault) -> bool:
-    try:
-        compile(mutated(fault), fault[0], "exec")
-    except SyntaxError:
-        return False
-    return True
-
-
-def drawn(n: int, seed: int) -> list[Fault]:
-    """n faults: places drawn at random from all, of each a kind from those possible there."""
-    draw, planted = random.Random(seed), []
-    places = [place for path in JUDGED for place in faults(path)]
-    for place in draw.sample(places, len(places)):
-        fault = next(filter(compiles, draw.sample(place, len(place))), None)
-        planted += [fault] if fault else []
-        if len(planted) == n:
-            break
-    return planted
-
-
-spent: dict[str, float] = {}  # seconds of each test that has passed, its set-up included
 
 
 def pytest_collection_modifyitems(items) -> None:
     items[:] = [item for item in items if WHOLE_REPORT not in item.fixturenames]
 
 
-def pytest_runtest_logreport(report) -> None:
-    if report.when == "setup" and report.passed:
-        spent[report.nodeid] = report.duration
-    elif report.when == "call" and report.passed:
-        spent[report.nodeid] += report.duration
-    elif not report.passed:
-        spent.pop(report.nodeid, None)
+def program(source: str) -> str:
+    """What Python makes of a text, without type annotations: a fault there changes no number."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        for name in {"annotation", "returns"} & set(node._fields):
+            setattr(node, name, None)
+    return ast.dump(tree)
 
 
-def pytest_sessionfinish(session) -> None:
-    if TIMES in os.environ and not hasattr(session.config, "workerinput"):
-        Path(os.environ[TIMES]).write_text(json.dumps(spent), encoding="utf-8")
+def plantable(mutation) -> bool:
+    """Whether the file with the fault is a program, and another one."""
+    from cosmic_ray import plugins
+    from cosmic_ray.mutating import mutate_code
+
+    source = mutation.module_path.read_text("utf-8")
+    operator = plugins.get_operator(mutation.operator_name)()
+    try:
+        return program(mutate_code(source, operator, mutation.occurrence)) != program(source)
+    except SyntaxError:
+        return False
 
 
-def measure(folder: Path) -> None:
-    """One run of all tests: how long each takes (times.json), which line each runs (.coverage)."""
-    ini, included = folder / "coverage.ini", "".join(f"\n    */{path}" for path in JUDGED)
+def plant(session, n: int, seed: int) -> None:
+    """Put n faults into the session: places drawn at random from all, of each a kind from those
+    possible there.
+    """
+    from cosmic_ray.commands import init
+
+    init([ROOT / path for path in FAULTY], session, {})
+    places, draw, planted = {}, random.Random(seed), []
+    for item in session.work_items:
+        fault = item.mutations[0]
+        if not fault.operator_name.startswith(NOT_PLANTED):
+            kinds = places.setdefault((fault.module_path, fault.start_pos), [])
+            kinds.append((fault.operator_name, fault.occurrence, item))
+    for place in draw.sample(sorted(places), len(places)):
+        kinds = draw.sample(sorted(places[place]), len(places[place]))
+        planted += [item for *_, item in kinds if plantable(item.mutations[0])][:1]
+        if len(planted) == n:
+            break
+    session.clear()
+    session.add_work_items(planted)
+
+
+def measure(tree: Path, folder: Path) -> None:
+    """One run of all tests: how long each takes (times.xml), which line each runs (.coverage)."""
+    ini, included = folder / "coverage.ini", "".join(f"\n    */{path}" for path in FAULTY)
     ini.write_text(f"[run]\ndata_file = {folder}/.coverage\ninclude ={included}\n", "utf-8")
     words = f"-n 2 --dist worksteal --cov --cov-config={ini} --cov-context=test --cov-report="
-    environment = os.environ | {TIMES: str(folder / "times.json")}
-    command = [sys.executable, "-m", "pytest", "-q", *PLUGIN, *words.split()]
-    subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    words = [*words.split(), f"--junitxml={folder / 'times.xml'}"]
+    environment = os.environ | {"PYTHONPATH": str(tree)}  # of the processes that tests start, too
+    subprocess.run([*PYTEST, *words], cwd=tree, env=environment, check=False)
 
 
-def lines_run(folder: Path) -> dict[str, dict[int, set[str]]]:
+def passed(folder: Path) -> dict[str, float]:
+    """{test: seconds} of the tests that passed when they were measured."""
+    tests = {}
+    for case in ElementTree.parse(folder / "times.xml").iter("testcase"):
+        if not len(case):  # a failure, an error and a skip are parts of their test
+            path = case.get("classname").replace(".", "/")
+            tests[f"{path}.py::{case.get('name')}"] = float(case.get("time"))
+    return tests
+
+
+def lines_run(tree: Path, folder: Path) -> dict[str, dict[int, set[str]]]:
     """{path: {line: tests that run it}} of `measure`; the test "" stands for an import."""
     from coverage import CoverageData
 
     data, lines = CoverageData(str(folder / ".coverage")), {}
     data.read()
-    for path in JUDGED:
-        contexts = data.contexts_by_lineno(str(ROOT / path))
+    for path in FAULTY:
+        contexts = data.contexts_by_lineno(str(tree / path))
         lines[path] = {n: {c.split("|")[0] for c in contexts[n]} for n in contexts}
     return lines
 
 
-def chosen(fault: Fault, lines: dict, times: dict[str, float]) -> list[str]:
-    """The tests that run the fault's line, the short ones first; those of the whole file where
-    importing it runs the line. Only tests in `times` are asked.
+def chosen(path: str, line: int, lines: dict, times: dict[str, float]) -> list[str]:
+    """The tests that run the line, the short ones first; those of the whole file where importing it
+    runs the line. Only tests in `times` are asked.
     """
-    path, line = fault[:2]
     tests = lines[path].get(line, {""})
     if "" in tests:  # a constant, a default, a definition
         tests = set().union(*lines[path].values())
@@ -167,80 +132,37 @@ def chosen(fault: Fault, lines: dict, times: dict[str, float]) -> list[str]:
     return asked
 
 
-def run(words: list[str], tree: Path) -> None:
-    """In a process of its own: pytest with these words on the copy of the project in `tree`; exits
-    as pytest does.
-    """
-    os.setsid()
-    quiet = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
-        os.dup2(quiet, stream)
-    os.chdir(tree)
-    os.environ["PYTHONPATH"] = str(tree)  # of the processes that tests start
-    sys.path.insert(0, str(tree))
-    import pytest
+def judge(session, folder: Path, trees: list[Path]) -> None:
+    """Ask the tests about each fault of the session that they were not asked about before."""
+    from attrs import evolve
+    from cosmic_ray.mutating import mutate_and_test
+    from cosmic_ray.work_item import WorkerOutcome, WorkResult
 
-    os._exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *words]))
+    lines, times, free = lines_run(trees[0], folder), passed(folder), queue.Queue()
+    for tree in trees:
+        free.put(tree)
 
+    def result(item):
+        fault = item.mutations[0]
+        path = fault.module_path.relative_to(ROOT).as_posix()
+        tests = chosen(path, fault.start_pos[0], lines, times)
+        if not tests:
+            return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
+        tree, asked = free.get(), shlex.join([*PYTEST, *ALONE, *tests])
+        command = f"cd {shlex.quote(str(tree))} && PYTHONPATH=. {asked}"
+        seconds = 60 + 5 * sum(map(times.get, tests))
+        there = evolve(fault, module_path=tree / path)
+        outcome = mutate_and_test([there], shlex.join(["sh", "-c", command]), seconds)
+        free.put(tree)
+        return outcome
 
-def passing(tests: list[str], tree: Path, times: Path) -> dict[str, float]:
-    """{test: seconds} of those that pass in a copy without a fault, run as a fault's tests are."""
-    os.environ[TIMES] = str(times)
-    words = [*PLUGIN, "--continue-on-collection-errors", *tests]
-    running = PROCESSES.Process(target=run, args=(words, tree))
-    running.start()
-    running.join()
-    return json.loads(times.read_text("utf-8"))
-
-
-def verdict(fault: Fault, tests: list[str], tree: Path, seconds: float) -> str:
-    """`survived`, `killed`, or `slow` where the tests did not end in `seconds`: a person would
-    notice that too. `untested` without tests.
-    """
-    if not tests:
-        return "untested"
-    original = (tree / fault[0]).read_text("utf-8")
-    (tree / fault[0]).write_text(mutated(fault), encoding="utf-8")
-    running = PROCESSES.Process(target=run, args=(["-x", *tests], tree))
-    running.start()
-    running.join(seconds)
-    ended = running.exitcode
-    if ended is None:
-        os.killpg(running.pid, signal.SIGKILL)
-        running.join()
-    (tree / fault[0]).write_text(original, encoding="utf-8")
-    return {None: "slow", 0: "survived"}.get(ended, "killed")
-
-
-def judge(planted: list[Fault], folder: Path, jobs: int) -> list[str]:
-    """The verdict on each fault; those of an earlier, interrupted call are read from `folder`."""
-    lines, kept = lines_run(folder), folder / "verdicts.jsonl"
-    kept.touch()
-    times = json.loads((folder / "times.json").read_text("utf-8"))
-    done = dict(json.loads(row) for row in kept.read_text("utf-8").splitlines())
-    with tempfile.TemporaryDirectory() as place:
-        free = [Path(place, str(n)) for n in range(jobs)]
-        for tree in free:
-            shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT_OUT))
-        asked = sorted(set().union(*(chosen(fault, lines, times) for fault in planted)))
-        sound = passing(asked, free[0], folder / "copy.json")
-        for test in sorted(set(asked) - sound.keys()):
-            print(f"left out, fails in a copy without a fault: {test}", flush=True)
-
-        def judged(fault: Fault) -> str:
-            key = json.dumps(fault)
-            if key in done:
-                return done[key]
-            tests, tree = chosen(fault, lines, sound), free.pop()
-            said = verdict(fault, tests, tree, 60 + 5 * sum(map(sound.get, tests)))
-            free.append(tree)
-            with kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([key, said]) + "\n")
-            print(said, *fault[:3], flush=True)
-            return said
-
-        with ThreadPoolExecutor(jobs) as pool:
-            return list(pool.map(judged, planted))
+    waiting = session.pending_work_items
+    with ThreadPoolExecutor(len(trees)) as pool:
+        for item, outcome in zip(waiting, pool.map(result, waiting), strict=True):
+            session.set_result(item.job_id, outcome)
+            fault = item.mutations[0]
+            said = (outcome.test_outcome or outcome.worker_outcome).value
+            print(said, fault.module_path, fault.start_pos[0], fault.operator_name, flush=True)
 
 
 def main() -> int:
@@ -253,21 +175,26 @@ def main() -> int:
     if not (find_spec("cosmic_ray") and find_spec("pytest_cov")):
         print(f"Galat: {LACKING}", file=sys.stderr)
         return 2
+    from cosmic_ray.work_db import use_db
+
     folder = options.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    trees = [folder / f"copy-{n}" for n in range(options.jobs)]
+    for tree in trees:  # a fault that an interrupted call left there is overwritten
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
     os.environ.update(OMP_NUM_THREADS="1", CXR_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
-    warnings.simplefilter("ignore")  # of what compiles with a fault in it
-    PROCESSES.set_forkserver_preload(IMPORTED.split())
-    if not (folder / "times.json").exists():
-        measure(folder)
-    planted = drawn(options.n, options.seed)
-    verdicts = judge(planted, folder, options.jobs)
-    pairs = list(zip(planted, verdicts, strict=True))
-    noticed = [fault[0] for fault, said in pairs if said in ("killed", "slow")]
-    for path in JUDGED:
-        n = sum(fault[0] == path for fault in planted)
-        print(f"| {path} | {n} | {noticed.count(path)} |")
-    print(f"{len(noticed)} of {len(pairs)}: {len(noticed) / len(pairs):.1%}")
+    warnings.simplefilter("ignore")  # of what is a program with a fault in it
+    if not (folder / "times.xml").exists():
+        measure(trees[0], folder)
+    with use_db(str(folder / f"{options.n}-{options.seed}.sqlite")) as session:
+        if not session.num_work_items:
+            plant(session, options.n, options.seed)
+        judge(session, folder, trees)
+        results = session.completed_work_items
+    planted = [item.mutations[0].module_path for item, _ in results]
+    noticed = [item.mutations[0].module_path for item, r in results if r.test_outcome == "killed"]
+    for path in FAULTY:
+        print(f"| {path} | {planted.count(ROOT / path)} | {noticed.count(ROOT / path)} |")
+    print(f"{len(noticed)} of {len(planted)}: {len(noticed) / len(planted):.1%}")
     return 0
 
 

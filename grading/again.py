@@ -27,9 +27,7 @@ EPOCHS = 5  # a run of more than so many times the preset's epochs is not done a
 # seconds: times those of the student's own file, within these bounds
 SLOWER, LEAST, MOST = 4, 300, 1800
 CPU = 4 * MOST
-# times, bfloat16 than float32 where a processor has it; where it has not, the emulation is ten
-# times slower
-FASTER = 2
+FASTER = 2  # times, bfloat16 than float32; emulated it would be ten times slower than float32
 PIECE = 1000  # predictions that come out of the box at once
 TRAIN = """
 import json, torch
@@ -40,35 +38,31 @@ study = open_study(**given["study"])
 torch.set_num_threads(given["threads"])
 config = {{k: tuple(v) if isinstance(v, list) else v for k, v in given["config"].items()}}
 config = training.TrainConfig(**config)
-found = training.fit(config, study.used, study.weights, "cpu").logits["test_best"]
+logits = training.fit(config, study.used, study.weights, "cpu").logits["test_best"]
 """
-ASK = "hasil['uji'] = lambda: [found[i : i + {piece}] for i in range(0, len(found), {piece})]"
+ASK = "hasil['uji'] = lambda: [logits[i : i + {piece}] for i in range(0, len(logits), {piece})]"
 
 
 def drawn(
     claimed: dict[str, claims.Claim], ulang: str, salt: str, budget: float = 3600
 ) -> list[str]:
-    """Whose training is done again: nobody's ("0"), all ("all"), or as many as an hour holds ("1"),
-    in an unforeseeable order.
-    """
+    """Whose training is done again: nobody's ("0"), all ("all"), or an hour's worth ("1")."""
     checked = ("cocok", "tidak cocok")
     able = [who for who, claim in claimed.items() if claim.status in checked and claim.key]
     order = sorted(able, key=lambda who: hashlib.sha256(f"{salt}{who}".encode()).hexdigest())
     if ulang == "all":
         return order
     chosen: list[str] = []
-    for one in order if ulang == "1" else []:
-        budget -= max(1.0, claimed[one].seconds)
+    for student in order if ulang == "1" else []:
+        budget -= max(1.0, claimed[student].seconds)
         if chosen and budget < 0:
             break
-        chosen.append(one)
+        chosen.append(student)
     return chosen
 
 
 def retrain(handin: package.Handin, studies: claims.Studies, boxed: bool) -> str:
-    """Train one of the runs handed in, drawn by the hand-in's own digest, again: what came of it,
-    in Indonesian.
-    """
+    """Train one run of the hand-in again, drawn by its digest: what came of it, in Indonesian."""
     paths = [path.split("/") for path in handin.files]
     keys = {parts[-2] for parts in paths if parts[-1] == "info.json" and "runs" in parts[:-2]}
     order = {hashlib.sha256((handin.digest + key).encode()).digest(): key for key in keys}
@@ -84,7 +78,7 @@ def retrain(handin: package.Handin, studies: claims.Studies, boxed: bool) -> str
 
 def _of_key(handin: package.Handin, key: str, studies: claims.Studies, boxed: bool) -> str | None:
     """What came of the run `key`; None where it is not one that may be trained again."""
-    identity = claims.read_json(claims.content(handin, key, "config.json"))
+    identity = package.read_json(claims.content(handin, key, "config.json"))
     kept = claims.predictions(handin, key)
     body = package.results(handin, "02_pelatihan")
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in identity["config"].items()}
@@ -94,7 +88,7 @@ def _of_key(handin: package.Handin, key: str, studies: claims.Studies, boxed: bo
     ours = (study.used.fingerprint, study.weights.digest)
     if (identity["data"], identity["weights"]) != ours:
         return None
-    info = claims.read_json(claims.content(handin, key, "info.json"))
+    info = package.read_json(claims.content(handin, key, "info.json"))
     seconds, said = float(info.get("seconds", 0)), " (kode sendiri): " if config.own else ": "
     instead = ""
     if config.precision == "bfloat16" and not runtime.native_bfloat16(torch.device("cpu")):
@@ -134,12 +128,12 @@ def _again(
         with box.Kernel(boxed, shown, named, CPU) as kernel:
             error, _ = kernel.run(TRAIN.format(given=json.dumps(given)), seconds)
             ask = f"__import__('nilai_dalam').ask({ASK.format(piece=PIECE)!r}, globals())"
-            found = kernel.run("", box.START, ask)[1] if not error else None
+            answer = kernel.run("", box.START, ask)[1] if not error else None
     except box.Ended as ended:
         return f"tidak dapat diulang ({ended.status})"
     if error:
         return f"tidak dapat diulang ({error[:100]})"
-    pieces = found.get("uji") if isinstance(found, dict) else None
+    pieces = answer.get("uji") if isinstance(answer, dict) else None
     try:
         logits = np.array([value for piece in pieces for value in piece], dtype=np.float64)
     except (TypeError, ValueError):

@@ -27,9 +27,7 @@ RUNS = {"parameters", "nilai"}
 
 @dataclass(frozen=True)
 class Asked:
-    """One part of the assignment. names: what it defines, which tells its cell when all else is
-    gone; points: its worth.
-    """
+    """One part of the assignment, its points, and the names that it defines."""
 
     grade_id: str
     cell_id: str
@@ -41,9 +39,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a student gave for one part. source: None where no cell was found; remark: Indonesian,
-    "" for nothing odd.
-    """
+    """What a student gave; source: None where no cell was found; remark: what is odd about it."""
 
     source: str | None
     empty: bool = False
@@ -52,33 +48,29 @@ class Answer:
 
 @dataclass(frozen=True)
 class Chapter:
-    """One of our notebooks: what it asks, and the steps that grading runs in order, (grade_id or
-    "", code).
-    """
+    """One of our notebooks: what it asks, the steps that grading runs: (grade_id or "", code)."""
 
     name: str
     asked: dict[str, Asked]
     steps: tuple[tuple[str, str], ...]
 
 
-def marks(cell) -> dict:
+def nbgrader(cell) -> dict:
     """nbgrader's metadata of a cell, {} where there is none or it is no mapping."""
-    found = cell.metadata.get("nbgrader")
-    return found if isinstance(found, dict) else {}
+    metadata = cell.metadata.get("nbgrader")
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def identity(cell) -> str | None:
     """The grade_id that a cell's metadata or marker gives."""
-    if marks(cell).get("solution") and isinstance(marks(cell).get("grade_id"), str):
-        return marks(cell)["grade_id"]
-    found = MARKER.search("\n".join(cell.source.splitlines()[:3]))
-    return found[1] if found else None
+    if nbgrader(cell).get("solution") and isinstance(nbgrader(cell).get("grade_id"), str):
+        return nbgrader(cell)["grade_id"]
+    marker = MARKER.search("\n".join(cell.source.splitlines()[:3]))
+    return marker[1] if marker else None
 
 
 def defined(source: str) -> tuple[str, ...]:
-    """Names that a cell defines or sets at its top, functions and classes first; also of a cell
-    that Python cannot read.
-    """
+    """Names that a cell defines or sets at its top, functions and classes first."""
     made = re.findall(r"^(?:async\s+)?(?:def|class)\s+([A-Za-z_]\w*)", source, re.M)
     return tuple(made + re.findall(r"^([A-Za-z_]\w*)\s*=(?!=)", source, re.M))
 
@@ -96,7 +88,7 @@ def chapter(path: Path) -> Chapter:
             raise InputError(f"{path}: jawaban {name} diminta dua kali.")
         if name:
             essay, names = cell.cell_type == "markdown", defined(cell.source)
-            points = float(marks(cell).get("points") or 0) or _points(cells, name)
+            points = float(nbgrader(cell).get("points") or 0) or _points(cells, name)
             asked[name] = Asked(name, cell.get("id", ""), essay, cell.source, names, points)
             if not essay:
                 steps.append((name, cell.source))
@@ -110,8 +102,8 @@ def chapter(path: Path) -> Chapter:
 def _points(cells, name: str) -> float:
     """Of the locked cell that checks this answer."""
     check = re.compile(rf"""periksa\(\s*["']{re.escape(name)}["']""")
-    locked = [c for c in cells if marks(c).get("locked") and check.search(c.source)]
-    return sum(float(marks(cell).get("points") or 0) for cell in locked)
+    locked = [c for c in cells if nbgrader(c).get("locked") and check.search(c.source)]
+    return sum(float(nbgrader(cell).get("points") or 0) for cell in locked)
 
 
 def _body(source: str) -> list[ast.stmt] | None:
@@ -123,16 +115,12 @@ def _body(source: str) -> list[ast.stmt] | None:
 
 
 def _imports(source: str) -> str:
-    """The import statements at the top of a cell: what they bind, an answer below may use; the rest
-    of it may take hours.
-    """
+    """The import statements at the top of a cell, which an answer below may use."""
     return "\n".join(ast.unparse(n) for n in _body(source) or () if isinstance(n, IMPORTS))
 
 
 def needed(steps: Sequence[tuple[str, str]], mentioned: Iterable[str]) -> list[tuple[str, str]]:
-    """The steps without imports of what neither they nor the texts `mentioned` name: to import
-    PyTorch takes seconds.
-    """
+    """The steps without imports of what nothing names: to import PyTorch takes seconds."""
     bodies = [None if name else _body(code) for name, code in steps]
     nodes = [node for body in bodies for node in body or ()]
     rest = [ast.unparse(node) for node in nodes if not isinstance(node, IMPORTS)]
@@ -154,9 +142,7 @@ def same(a: str, b: str) -> bool:
 
 
 def unanswered(source: str) -> bool:
-    """Whether a student's own copy still has the gap: `...` in code; in an essay nothing but marker
-    and prompt (PROMPT).
-    """
+    """Whether a student's copy has the gap: `...` in code; nothing but the question in an essay."""
     if not re.search(r"<!--\s*JAWABAN", source):
         return bool(GAP.search(source))
     own = PROMPT.sub("", MARKER.sub("", source))
@@ -171,9 +157,7 @@ def own_words(source: str, skeleton: str) -> str:
 
 
 def lift(ours: Chapter, notebook) -> dict[str, Answer]:
-    """The answer to each part, by grade_id. Of several cells the one that most signs agree on, and
-    that is not left as it was.
-    """
+    """The answer to each part: of several cells the one with most signs that was changed."""
     return {name: _lifted(asked, notebook.cells) for name, asked in ours.asked.items()}
 
 
@@ -183,7 +167,7 @@ def _lifted(asked: Asked, cells: list) -> Answer:
         name = asked.grade_id
         free = identity(cell) in (name, None)  # no other part's answer
         by_id = free and bool(asked.cell_id) and cell.get("id") == asked.cell_id
-        by_mark = marks(cell).get("grade_id") == name and bool(marks(cell).get("solution"))
+        by_mark = nbgrader(cell).get("grade_id") == name and bool(nbgrader(cell).get("solution"))
         signs = by_id + by_mark + (name in MARKER.findall(cell.source))
         defines = free and bool(asked.names) and set(asked.names) <= set(defined(cell.source))
         if signs or defines:
@@ -192,7 +176,8 @@ def _lifted(asked: Asked, cells: list) -> Answer:
     if not candidates:
         return Answer(None)
     changed, signs, _, _, source = max(candidates)
-    others = {one[-1] for one in candidates if one[1]} - {source, asked.skeleton}
+    signed = {text for _, signs, _, _, text in candidates if signs}
+    others = signed - {source, asked.skeleton}
     remark = "" if signs else "ditemukan dari nama yang dibuatnya"
     remark = "jawaban ganda, satu yang dinilai" if others else remark
     return Answer(source, not changed, remark)

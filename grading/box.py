@@ -34,9 +34,7 @@ PROCESSES, THREADS, CPU = 40, 512, 600
 OUTPUT, LARGEST = 5 * 2**20, 32 * 2**20  # bytes of a cell's output, and of one message
 # seconds: until a kernel answers; from the interrupt to the end; for output to follow
 START, GRACE, LAST_OUTPUT = 120, 3, 10
-# seconds of a box: should its grader be killed before bubblewrap could ask to die with it, it ends
-# all the same
-LIFE = 3600
+LIFE = 3600  # seconds of a box, should its grader be killed before it could end the box
 PROJECT = "/tmp/proyek"  # what the box sees of this repository, and under which names:
 OURS = ("cxr_helpers", "phantom", "report", "grading/__init__.py", "grading/exercises.py")
 BESIDE = {name: name for name in OURS} | {"grading/inside.py": "nilai_dalam.py"}
@@ -44,11 +42,7 @@ PASSED_ON = ("LANG", "TZ")
 
 
 class Ended(Exception):
-    """The kernel was ended, or died.
-
-    status: "waktu habis", "kernel mati", "kernel rusak", "keluaran berlebihan", "memori" or
-    "melanggar kotak".
-    """
+    """The kernel was ended, or died. status: Indonesian, for example "waktu habis" or "memori"."""
 
     def __init__(self, status: str):
         super().__init__(status)
@@ -79,11 +73,9 @@ def refusal() -> str | None:
 def command(
     sockets: Path, boxed: bool, shown: dict[Path, str], named: dict[str, str], cpu: int
 ) -> list[str]:
-    """What starts a kernel. `boxed=False`: the same kernel with the instructor's rights, in the
-    folder of the sockets.
+    """What starts a kernel, in the box or (`boxed=False`) with the instructor's rights.
 
-    shown: {folder of ours that the box may read, too: where it sees it}; named: what its
-    environment holds besides; cpu: seconds.
+    shown: {folder of ours: where the box sees it}; named: what its environment holds besides.
     """
     kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     if not boxed:
@@ -145,9 +137,7 @@ def environment(home: str, project: str) -> dict[str, str]:
 
 
 class Kernel:
-    """One kernel, a context manager. Each question has a time limit; who breaks a limit ends the
-    kernel (Ended).
-    """
+    """A kernel, a context manager. Who breaks a limit of time or size ends it (Ended)."""
 
     def __init__(self, boxed: bool = True, shown=(), named=(), cpu: int = CPU):
         self.boxed, self.more = boxed, (dict(shown), dict(named), cpu)  # as of `command`
@@ -227,11 +217,7 @@ class Kernel:
             raise Ended("memori")
 
     def run(self, code: str, seconds: float, question: str = "") -> tuple[str | None, object]:
-        """Run a cell: (name and text of its error or None, the value of the expression `question`
-        read from JSON).
-
-        Raises Ended: the kernel is of no more use.
-        """
+        """(error of a cell or None, value of the expression `question` from JSON). Raises Ended."""
         asked = {"nilai": question} if question else None
         message = self._client.execute(
             code, store_history=False, allow_stdin=False, user_expressions=asked
@@ -242,11 +228,11 @@ class Kernel:
             # a message that is none: something in the kernel was replaced
             raise Ended("kernel rusak") from None
         error = f"{reply['ename']}: {reply['evalue']}"[:300] if reply["status"] == "error" else None
-        found = reply.get("user_expressions", {}).get("nilai", {})
-        if not question or found.get("status") != "ok":
+        answer = reply.get("user_expressions", {}).get("nilai", {})
+        if not question or answer.get("status") != "ok":
             return error, None
         try:
-            return error, json.loads(ast.literal_eval(found["data"]["text/plain"]))
+            return error, json.loads(ast.literal_eval(answer["data"]["text/plain"]))
         except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
             return error, None
 
@@ -262,11 +248,11 @@ class Kernel:
             if reply is not None and idle:
                 return reply
             try:
-                found = self._client.get_shell_msg(timeout=0.1)
-                if found["parent_header"].get("msg_id") == message:
+                arrived = self._client.get_shell_msg(timeout=0.1)
+                if arrived["parent_header"].get("msg_id") == message:
                     if interrupted:
                         raise Ended("waktu habis")
-                    reply = found["content"]
+                    reply = arrived["content"]
                     deadline = min(deadline, time.monotonic() + LAST_OUTPUT)
             except queue.Empty:
                 pass
@@ -281,16 +267,14 @@ class Kernel:
                 interrupted = True
 
     def _drain(self, message: str) -> tuple[int, bool]:
-        """Bytes of output that wait, counted and forgotten; whether the kernel said that it is done
-        with this message.
-        """
+        """(bytes of output that waited and are forgotten, whether the kernel is done with it)."""
         size, idle = 0, False
         while size <= OUTPUT and not idle:
             try:
-                found = self._client.get_iopub_msg(timeout=0)
+                arrived = self._client.get_iopub_msg(timeout=0)
             except queue.Empty:
                 break
-            size += len(str(found["content"]))
-            ours = found["parent_header"].get("msg_id") == message
-            idle = ours and found["content"].get("execution_state") == "idle"
+            size += len(str(arrived["content"]))
+            ours = arrived["parent_header"].get("msg_id") == message
+            idle = ours and arrived["content"].get("execution_state") == "idle"
         return size, idle

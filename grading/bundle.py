@@ -29,9 +29,7 @@ def name() -> str:
 
 
 def download(lock: str, wheels: Path) -> None:
-    """Fetch every package of a lock into a folder; what is there already is kept. Raises
-    InputError.
-    """
+    """Fetch every package of a lock into a folder, but for those there. Raises InputError."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as listed:
         listed.write(lock)
         listed.flush()

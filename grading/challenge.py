@@ -44,9 +44,9 @@ EDGE = 1e-9  # probabilities 0 and 1 have no logit
 # --- making it ------------------------------------------------------------------------------------
 
 
-def token(secret: str, what: str) -> str:
+def token(secret: str, purpose: str) -> str:
     """A word of 12 hexadecimal digits that only the secret can make."""
-    return hashlib.sha256(f"{secret}:{what}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{secret}:{purpose}".encode()).hexdigest()[:12]
 
 
 def draw(secret: str, n: int = COUNT) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -66,20 +66,20 @@ def packed(ids: np.ndarray, images: np.ndarray) -> bytes:
 
 def make(out: Path, n: int = COUNT, **settings) -> int:
     """Write both files; how many images. settings: of the study whose recipe is the baseline."""
-    key = out / "pengajar" / KEY
-    known = json.loads(key.read_text(encoding="utf-8")) if key.exists() else {}
-    secret = known.get("secret") or f"{secrets.randbits(BITS):032x}"
-    n = len(known.get("ids", ())) or n
+    path = out / "pengajar" / KEY
+    body = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    secret = body.get("secret") or f"{secrets.randbits(BITS):032x}"
+    n = len(body.get("ids", ())) or n
     ids, images, labels = draw(secret, n)
-    if "baseline" not in known:
+    if "baseline" not in body:
         study = open_study("phantom", **settings)
         if not training.task(study.config(), study.used, study.weights, study.device).finished:
             print("Pembandingnya, resep mata kuliah, dilatih satu kali.", flush=True)
         guess = probabilities(study, experiments.Experiment(BASELINE), 1, images)
         arrays = {"ids": ids, "labels": labels, "baseline": guess}
-        known = {"secret": secret} | {name: array.tolist() for name, array in arrays.items()}
-        files.write(key, json.dumps(known).encode())
-        key.chmod(0o600)
+        body = {"secret": secret} | {name: array.tolist() for name, array in arrays.items()}
+        files.write(path, json.dumps(body).encode())
+        path.chmod(0o600)
     target = out / "mahasiswa" / "data" / IMAGES
     target.parent.mkdir(parents=True, exist_ok=True)
     files.write(target, packed(ids, images))
@@ -99,10 +99,8 @@ def main() -> int:
 # --- predicting it, in a student's notebook -------------------------------------------------------
 
 
-def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(ids (N,) text, images (N, 28, 28) uint8) of what was handed out. Raises InputError for a
-    damaged file.
-    """
+def read_images(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(ids (N,) text, images (N, 28, 28) uint8) that were handed out. Raises InputError."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["id"], arrays["images"]
@@ -114,9 +112,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def probabilities(
     study: Study, experiment: experiments.Experiment, seeds: int, images: np.ndarray
 ) -> np.ndarray:
-    """P(class 1) (N,) of images (N, H, W) uint8: the mean over the seeds of the experiment's best
-    epochs, read or trained.
-    """
+    """P(class 1) (N,) of images (N, H, W) uint8, averaged over seeds, each at its best epoch."""
     result = experiments.train(study, experiment.recipe, seeds, experiment.start)
     start = experiments.starting(study, result.runs[0].config.architecture, experiment.start)
     unknown = data.Split(images, np.zeros(len(images), np.uint8), np.arange(len(images)))
@@ -130,15 +126,13 @@ def probabilities(
 
 def predict(study: Study, experiment: experiments.Experiment, seeds: int = 1) -> Path | None:
     """Write tantangan.csv (`id,probability`) beside the results files; None, and a line, where no
-    challenge was handed out.
-
-    Raises InputError for images of another size than the study's.
+    challenge was handed out. Raises InputError for images of another size than the study's.
     """
     path = files.data_folder() / IMAGES
     if not path.exists():
         print(f"Tidak ada tantangan: {path} belum dibagikan, sel ini dilewati.")
         return None
-    ids, images = read(path)
+    ids, images = read_images(path)
     if images.shape[1:] != study.used.test.images.shape[1:]:
         sizes = f"{images.shape[1]} piksel, studi ini {study.used.source.size}"
         raise InputError(f"Citra tantangan berukuran {sizes}: pakai SIZE=28.")
@@ -167,16 +161,14 @@ class Key:
     public: np.ndarray
 
 
-def load(folder: Path | None) -> Key | None:
-    """The key in KUNCI, None where the class has no challenge. Raises InputError for a damaged
-    one.
-    """
+def read_key(folder: Path | None) -> Key | None:
+    """The key in KUNCI, None where the class has no challenge. Raises InputError."""
     path = folder / KEY if folder else None
     if path is None or not path.exists():
         return None
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-        public = [int(token(body["secret"], f"half {one}"), 16) % 2 == 0 for one in body["ids"]]
+        public = [int(token(body["secret"], f"half {id}"), 16) % 2 == 0 for id in body["ids"]]
         values = map(np.array, (body["labels"], body["baseline"], public))
         return Key(tuple(body["ids"]), *values)
     except (OSError, ValueError, KeyError, TypeError):
@@ -185,13 +177,11 @@ def load(folder: Path | None) -> Key | None:
 
 
 def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
-    """({id: probability} of a hand-in's tantangan.csv, what is wrong with it). ({}, "") where there
-    is none.
-    """
-    found = [path for path in handin.files if path.rsplit("/", 1)[-1].lower() == ANSWER]
-    if not found:
+    """({id: probability} of a hand-in's tantangan.csv or {}, what is wrong with it or "")."""
+    paths = [path for path in handin.files if path.rsplit("/", 1)[-1].lower() == ANSWER]
+    if not paths:
         return {}, ""
-    rows = package.table(handin.files[min(found, key=lambda path: (path.count("/"), path))])
+    rows = package.table(handin.files[min(paths, key=lambda path: (path.count("/"), path))])
     if not rows or not {"id", "probability"} <= rows[0].keys():
         return {}, f"{ANSWER}: kolom id dan probability tidak ditemukan"
     values = {}
@@ -212,27 +202,23 @@ def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
     return values, ""
 
 
-def fitted(values: dict[str, float], key: Key) -> tuple[np.ndarray | None, str]:
+def in_order(values: dict[str, float], key: Key) -> tuple[np.ndarray | None, str]:
     """The answer in the key's order, or why it is none."""
-    missing = [one for one in key.ids if one not in values]
+    missing = [id for id in key.ids if id not in values]
     strange = len(values) - len(key.ids) + len(missing)
     if missing or strange:
         return None, f"{ANSWER}: {len(missing)} id tidak ada, {strange} id asing"
-    return np.array([values[one] for one in key.ids]), ""
+    return np.array([values[id] for id in key.ids]), ""
 
 
 # --- ranking --------------------------------------------------------------------------------------
 
 
-Counted = dict[str, tuple[np.ndarray, int, int]]
-
-
-def count(path: Path, given: list[tuple[str, np.ndarray]]) -> Counted:
+def count(
+    path: Path, given: list[tuple[str, np.ndarray]]
+) -> dict[str, tuple[np.ndarray, int, int]]:
     """{student: (the answer that counts, how many counted, how many were over the limit)} of
-    answers, oldest first.
-
-    Earlier runs are remembered in the file at `path`, so that an answer handed in before does not
-    come free.
+    answers, oldest first; the file at `path` remembers those of earlier runs.
     """
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -254,10 +240,9 @@ def count(path: Path, given: list[tuple[str, np.ndarray]]) -> Counted:
 
 
 def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
-    """Rows of one half ("public", "private"), best first: {"place", "who", "auc", "ci95", "level"}.
+    """Rows of one half ("public", "private"), best first; baseline and majority have no place.
 
-    Equal AUC, equal place; level: not to be told from the first student (the paired interval holds
-    zero). The baseline and the majority guess stand among them without a place.
+    level: not to be told from the first student (the paired interval holds zero).
     """
     rows = key.public if which == "public" else ~key.public
     labels = key.labels[rows]
@@ -267,14 +252,15 @@ def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
         MAJORITY: np.zeros(len(labels)),
     }
     everyone = scores | beside
-    auc = {who: float(evaluation.area_under_curve(one, labels)) for who, one in everyone.items()}
-    first, found = max(scores, key=auc.get, default=None), []
-    for who, one in everyone.items():
+    areas = [float(evaluation.area_under_curve(logits, labels)) for logits in everyone.values()]
+    auc = dict(zip(everyone, areas, strict=True))
+    first, board = max(scores, key=auc.get, default=None), []
+    for who, logits in everyone.items():
         place = None if who in beside else 1 + sum(auc[other] > auc[who] for other in scores)
         level = False
         if who in scores:
-            ours, theirs = (evaluation.measured([s], labels)["auc"] for s in (one, scores[first]))
-            level = evaluation.side(evaluation.difference(ours, theirs).ci95) == "across"
-        ci = evaluation.metrics(one, labels)["auc"]["ci95"]
-        found.append({"place": place, "who": who, "auc": auc[who], "ci95": ci, "level": level})
-    return sorted(found, key=lambda row: (-row["auc"], row["who"]))
+            pair = [evaluation.measured([s], labels)["auc"] for s in (logits, scores[first])]
+            level = evaluation.side(evaluation.difference(*pair).ci95) == "across"
+        ci = evaluation.metrics(logits, labels)["auc"]["ci95"]
+        board.append({"place": place, "who": who, "auc": auc[who], "ci95": ci, "level": level})
+    return sorted(board, key=lambda row: (-row["auc"], row["who"]))

@@ -7,7 +7,6 @@ report names, and must have the same fingerprint. again.py trains claimed runs a
 
 import hashlib
 import io
-import json
 import threading
 import zipfile
 from dataclasses import dataclass
@@ -37,12 +36,9 @@ ARRAY = 64 * 2**20  # bytes of one array of predictions.npz, as they come out
 
 @dataclass
 class Claim:
-    """status: "cocok", "tidak cocok", "data lain", "tanpa prediksi", "tanpa hasil", "rusak", or
-    "data tidak ada di sini".
-
-    claimed, recomputed: {metric: value}; prediction: digest of the test predictions, "" where there
-    are none; seconds: of the training as its own file says; rows: of notebooks 04 and 05 that were
-    held against their predictions, too (None: see rows).
+    """status: Indonesian, as the table for an instructor has it; claimed, recomputed: {metric:
+    value}; prediction: digest of the test predictions; seconds: of the training, as its own file
+    says; rows: how many of notebooks 04 and 05 were checked, too (None: see rows).
     """
 
     status: str
@@ -57,20 +53,18 @@ class Claim:
 
 
 def arrays(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of an .npz, read member by member within bounds, without pickle. Raises Refused
-    "rusak".
-    """
+    """The arrays of an .npz, read within bounds, without pickle. Raises Refused "rusak"."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            found = {}
+            contents = {}
             for member in archive.infolist()[:50]:
                 with archive.open(member) as stream:
                     raw = stream.read(ARRAY + 1)
                 if len(raw) > ARRAY:
                     raise ValueError("too large")
                 values = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
-                found[member.filename.removesuffix(".npy")] = values
-            return found
+                contents[member.filename.removesuffix(".npy")] = values
+            return contents
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for a damaged file
         raise package.Refused(
             "rusak", f"predictions.npz tidak dapat dibaca ({type(error).__name__})."
@@ -96,8 +90,8 @@ class Studies:
         self._lock = threading.Lock()  # two hand-ins are graded at a time
 
     def get(self, provenance: dict, training: bool = True) -> Study:
-        """Raises InputError where the data set is not here, or the settings are none. training:
-        with the weights that the report names, which must then be here; labels alone need none.
+        """The study with a report's settings and, for a `training`, its weights. Raises InputError
+        where it cannot be opened here.
         """
         data = provenance["data"]
         kind, size, preset = str(data["kind"]), int(data["size"]), str(provenance["preset"]["name"])
@@ -109,24 +103,24 @@ class Studies:
         weights = str(provenance["weights"]["kind"])
         weights = weights if training and weights in WEIGHTS else "random"
         classes = ",".join(map(str, data["classes"]))
-        known = (kind, weights, preset, size, classes)
+        named = (kind, weights, preset, size, classes)
         with self._lock:
-            if known not in self._open:
+            if named not in self._open:
                 try:
-                    self._open[known] = open_study(
+                    self._open[named] = open_study(
                         kind, weights, preset, 0, "cpu", size, classes, "float32"
                     )
                 except InputError as error:
-                    self._open[known] = str(error)
-        if isinstance(self._open[known], str):
-            raise InputError(self._open[known])
-        return self._open[known]
+                    self._open[named] = str(error)
+        if isinstance(self._open[named], str):
+            raise InputError(self._open[named])
+        return self._open[named]
 
 
 def check(handin: package.Handin, studies: Studies) -> Claim:
     """Hold 02_pelatihan.json against runs/<key>/predictions.npz and our own labels."""
     body = package.results(handin, "02_pelatihan")
-    if body is None:
+    if not body:
         return Claim("tanpa hasil", "02_pelatihan.json tidak ada atau tidak dapat dibaca.")
     try:
         key, provenance = str(body["run"]["key"]), body["provenance"]
@@ -141,7 +135,9 @@ def check(handin: package.Handin, studies: Studies) -> Claim:
     try:
         logits = predictions(handin, key)
         claim.prediction = hashlib.sha256(np.round(logits, 5).tobytes()).hexdigest()
-        claim.seconds = float(read_json(content(handin, key, "info.json")).get("seconds", 0))
+        claim.seconds = float(
+            package.read_json(content(handin, key, "info.json")).get("seconds", 0)
+        )
         dataset = studies.get(provenance, training=False).used
     except package.Refused as error:
         claim.status, claim.why = error.status, str(error)
@@ -185,31 +181,29 @@ def _off(claimed: dict[str, float], recomputed: dict[str, float]) -> list[str]:
 
 
 def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int | None, list[str]]:
-    """Rows of notebooks 04 and 05 whose trainings were handed in: how many, and which of them say
-    something else. None where the settings of the baseline were not handed in, so that no training
-    can be told to be a row's.
+    """(how many rows of notebooks 04 and 05 have their trainings in the hand-in, which of them say
+    something else); (None, []) where the settings of the baseline were not handed in.
 
-    A row's trainings are those that differ from the baseline `key` in what the row says it changed,
-    on the same data and from the same weights; rows with other data, other weights or parts of
-    one's own have none here and are not counted.
+    A row's trainings differ from the baseline `key` in what the row says it changed; rows with
+    other data, other weights or parts of one's own have none here and are not counted.
     """
-    base = read_json(content(handin, key, "config.json"))
+    base = package.read_json(content(handin, key, "config.json"))
     if not isinstance(base.get("config"), dict):
         return None, []
     alike = {}
     for path in [path for path in handin.files if path.endswith("/config.json")]:
-        identity = read_json(handin.files[path])
+        identity = package.read_json(handin.files[path])
         if all(identity.get(n) == base.get(n) for n in ("data", "weights")):
             alike[path.split("/")[-2]] = identity
     checked, off = 0, []
     for notebook in ("04_perbaikan", "05_percobaan"):
-        said = (package.results(handin, notebook) or {}).get("variants")
+        said = package.results(handin, notebook).get("variants")
         for row in said if isinstance(said, list) else []:
             try:
                 keys = []
                 for seed in row["seeds"]:
                     config = base["config"] | row["changed"] | {"seed": seed}
-                    keys += [k for k, one in alike.items() if one["config"] == config][:1]
+                    keys += [k for k, other in alike.items() if other["config"] == config][:1]
                 if not keys or len(keys) < len(row["seeds"]):
                     continue
                 which = f"test_{'last' if row['epoch_judged'] == 'last' else 'best'}"
@@ -224,24 +218,13 @@ def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int | No
     return checked, off
 
 
-def read_json(written: bytes | None) -> dict:
-    """{} for what is no JSON object."""
-    try:
-        found = json.loads(written or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def copies(claimed: dict[str, Claim]) -> dict[str, list[str]]:
-    """{student: remarks} for test predictions that equal another's; equal seeds on like machines
-    may give them.
-    """
-    found: dict[str, list[str]] = {}
-    for one, a in claimed.items():
+    """{student: remarks} for test predictions that equal another's."""
+    remarks: dict[str, list[str]] = {}
+    for student, a in claimed.items():
         alike: dict[str, list[str]] = {}
         for other, b in claimed.items():
-            if one == other or not a.prediction or a.prediction != b.prediction:
+            if student == other or not a.prediction or a.prediction != b.prediction:
                 continue
             if a.seed != b.seed:
                 words = f"padahal seed-nya lain ({a.seed} dan {b.seed})"
@@ -252,5 +235,5 @@ def copies(claimed: dict[str, Claim]) -> dict[str, list[str]]:
             alike.setdefault(words, []).append(other)
         for words, others in alike.items():
             remark = f"prediksi sama persis dengan {package.listed(others)}: {words}"
-            found.setdefault(one, []).append(remark)
-    return found
+            remarks.setdefault(student, []).append(remark)
+    return remarks

@@ -14,9 +14,7 @@ SOLUTIONS = Path(__file__).with_name("solutions")
 
 @dataclass(frozen=True)
 class Course:
-    """chapters in order; solutions and probes by grade_id; digest of all that decides a student's
-    points.
-    """
+    """solutions and probes by grade_id; digest of all that decides a student's points."""
 
     chapters: tuple[answers.Chapter, ...]
     solutions: dict[str, str]
@@ -25,20 +23,18 @@ class Course:
     digest: str
 
 
-def load(
+def read_course(
     notebooks: Path = files.ROOT / "notebooks",
     own_keys: Path | None = None,
     solutions: Path = SOLUTIONS,
 ) -> Course:
     """own_keys: the folder KUNCI, whose <grade_id>.py go before the exercises' own tests, and whose
-    solusi/ before solutions/.
-
-    Raises InputError where a folder is missing or nothing is asked.
+    solusi/ before solutions/. Raises InputError where a folder is missing or nothing is asked.
     """
     if own_keys is not None and not own_keys.is_dir():
         raise InputError(f"KUNCI={own_keys}: folder itu tidak ada.")
     every = tuple(answers.chapter(path) for path in sorted(notebooks.glob("0*.ipynb")))
-    chapters = tuple(one for one in every if one.asked)
+    chapters = tuple(chapter for chapter in every if chapter.asked)
     if not chapters:
         cure = "tandai selnya dengan `# JAWABAN: nama`."
         raise InputError(f"Tidak ada jawaban yang diminta di {notebooks}: {cure}")

@@ -28,12 +28,12 @@ VISIBLE = 0  # the seed of the cases that `periksa` tries
 
 @dataclass(frozen=True)
 class Case:
-    """One call of an answer. what: is tried, in Indonesian; given: its arguments; wrong: what to
-    say of another value; mistakes: {what to say: the value that a usual mistake gives}; reached:
-    of value and arguments gives what is compared, where several values are equally good.
+    """One call of an answer. situation: what is tried, in Indonesian; given: its arguments; wrong:
+    what to say of another value; mistakes: {what to say: the value that a usual mistake gives};
+    reached: gives what is compared, where several values are equally good.
     """
 
-    what: str
+    situation: str
     given: tuple
     expected: object
     wrong: str
@@ -63,9 +63,9 @@ def probe(name: str, answer: str, seed: int) -> str:
         if case.reached is not None:
             program[1:] = [inspect.getsource(case.reached)]
             call = f"{case.reached.__name__}({call}, {given})"
-        calls.setdefault(case.what, []).append(call)
-    for what, texts in calls.items():
-        program.append(f"hasil[{what!r}] = lambda: [{', '.join(texts)}]")
+        calls.setdefault(case.situation, []).append(call)
+    for situation, texts in calls.items():
+        program.append(f"hasil[{situation!r}] = lambda: [{', '.join(texts)}]")
     return "\n".join(program)
 
 
@@ -76,11 +76,7 @@ def _literal(value) -> str:
 
 
 def periksa(name: str, answer: Callable) -> None:
-    """Print one line about the answer, a function, to the exercise `name`: right, open, or what is
-    wrong and what to do.
-
-    A name that no exercise has is said too; nothing is raised (notebooks 01–04).
-    """
+    """Print one line about the answer to the exercise `name`: right, open, or what to do."""
     if name not in EXERCISES:
         print(f"✘ {name}: tidak ada latihan dengan nama itu. Pilihannya: {', '.join(EXERCISES)}.")
     elif answer is ...:
@@ -88,10 +84,10 @@ def periksa(name: str, answer: Callable) -> None:
     elif not callable(answer):
         print(f"✘ {name}: yang diperiksa sebuah fungsi, sedangkan yang diberikan {_kind(answer)}.")
     else:
-        print(_judged(name, answer))
+        print(_feedback(name, answer))
 
 
-def _judged(name: str, answer: Callable) -> str:
+def _feedback(name: str, answer: Callable) -> str:
     try:
         for case in EXERCISES[name](np.random.default_rng(VISIBLE)):
             value = answer(*copy.deepcopy(case.given))
@@ -112,7 +108,8 @@ def _wrong(case: Case, value) -> str:
     tensor = isinstance(case.expected, torch.Tensor)
     fits = isinstance(value, str) if text else np.asarray(value).dtype.kind in "iuf"
     if not fits or np.shape(value) != np.shape(case.expected) or tensor > torch.is_tensor(value):
-        wanted = "teks" if text else "tensor (lihat keepdim=True)" if tensor else "bilangan"
+        wanted = "tensor (lihat keepdim=True)" if tensor else "bilangan"
+        wanted = "teks" if text else wanted
         shape = f" berbentuk {tuple(np.shape(case.expected))}" if np.ndim(case.expected) else ""
         return f"yang dikembalikan {_kind(value)}; yang diminta {wanted}{shape}."
     compared = case.reached(value, *case.given) if case.reached else value
@@ -121,7 +118,7 @@ def _wrong(case: Case, value) -> str:
     for words, mistaken in case.mistakes.items():
         if _close(value, mistaken):
             return words
-    given = "; ".join(_shown(one) for one in case.given)
+    given = "; ".join(map(_shown, case.given))
     return f"untuk ({given}) hasilnya {_shown(value)}: {case.wrong}"
 
 
@@ -160,13 +157,13 @@ def _line(error: Exception) -> str:
 
 @_exercise("jumlah-kanal")
 def _sum_channels(rng: Generator) -> Iterator[Case]:
-    for what, n, side in (("delapan kernel 7×7", 8, 7), ("satu kernel 2×2", 1, 2)):
+    for situation, n, side in (("delapan kernel 7×7", 8, 7), ("satu kernel 2×2", 1, 2)):
         weight = torch.tensor(rng.normal(size=(n, 3, side, side)), dtype=torch.float32)
         expected = adapt_conv1(weight, kernel=side, reduce="sum")
         wrong = "responsnya terhadap citra keabuan berbeda dari respons kernel asal terhadap "
         wrong += "salinannya pada tiga kanal."
         mean = "itu cara rata-rata: responsnya menjadi sepertiga dari yang asli."
-        yield Case(what, (weight,), expected, wrong, {mean: expected / 3})
+        yield Case(situation, (weight,), expected, wrong, {mean: expected / 3})
 
 
 @_exercise("banyak-bobot")
@@ -177,18 +174,18 @@ def _n_weights(rng: Generator) -> Iterator[Case]:
         "satu kanal masukan": [(64, 1, 3), (a, 1, 7)],
         "kernel 1×1": [(5, 2, 1), (c, a, 1)],
     }
-    for what, (outputs, inputs, side) in _pairs(shapes):
+    for situation, (outputs, inputs, side) in _pairs(shapes):
         expected = nn.Conv2d(inputs, outputs, side, bias=False).weight.numel()
         wrong = "cobalah menghitungnya dengan tangan untuk (5, 2, 1)."
         layers = "setiap kernel mempunyai satu lapis untuk setiap kanal masukan."
         mistakes = {layers: outputs * side**2}
-        yield Case(what, (outputs, inputs, side), expected, wrong, mistakes)
+        yield Case(situation, (outputs, inputs, side), expected, wrong, mistakes)
 
 
 def _pairs(cases: dict[str, list]) -> Iterator[tuple[str, tuple]]:
-    for what, calls in cases.items():
+    for situation, calls in cases.items():
         for given in calls:
-            yield what, given
+            yield situation, given
 
 
 @_exercise("bagian-terbaca")
@@ -199,11 +196,11 @@ def _share_read(rng: Generator) -> Iterator[Case]:
         "ke ukuran lain": [(b, 5), (8, 2), (10, 4)],
         "ukuran yang sama dan yang lebih besar": [(a, a), (3, b), (6, 2)],
     }
-    for what, (source, target) in _pairs(sizes):
+    for situation, (source, target) in _pairs(sizes):
         line = int((interpolation_matrix(source, target).abs().sum(0) > 1e-9).sum()) / source
         wrong = "hitunglah kolom matriks yang tidak seluruhnya nol, sebagai proporsi dari 0 ke 1."
         axes = "itu proporsi satu baris; sebuah kernel mempunyai dua sumbu."
-        yield Case(what, (source, target), line**2, wrong, {axes: line})
+        yield Case(situation, (source, target), line**2, wrong, {axes: line})
 
 
 # --- 02 Pelatihan ---------------------------------------------------------------------------------
@@ -223,22 +220,22 @@ def _majority(rng: Generator) -> Iterator[Case]:
         "kelas 0 lebih banyak": [np.array([0, 0, 0, 0, 1]), 1 - both],
         "satu kelas saja, dan sama banyak": [np.array([1, 1]), np.array([0, 1])],
     }
-    for what, given in _pairs(labels):
+    for situation, given in _pairs(labels):
         wrong = "kelas yang lebih banyak tidak selalu kelas 1."
-        yield Case(what, (given,), evaluation.majority_share(given), wrong)
+        yield Case(situation, (given,), evaluation.majority_share(given), wrong)
 
 
 @_exercise("ambang")
 def _accuracy_at(rng: Generator) -> Iterator[Case]:
     low, high = rng.uniform(0.05, 0.4), rng.uniform(0.6, 0.95)
     thresholds = {"tepat 0,5": [0.5], "di bawah 0,5": [0.2, low], "di atas 0,5": [0.9, high]}
-    for what, probability in _pairs(thresholds):
+    for situation, probability in _pairs(thresholds):
         logits, labels = _logits(rng, 90)
         threshold = np.log(probability / (1 - probability))
         right, mixed = (((logits > t) == (labels == 1)).mean() for t in (threshold, probability))
         wrong = "itu bukan proporsi jawaban yang benar pada ambang itu."
         first = "logit dibandingkan langsung dengan probabilitas: ubah dahulu salah satunya."
-        yield Case(what, (logits, labels, probability), right, wrong, {first: mixed})
+        yield Case(situation, (logits, labels, probability), right, wrong, {first: mixed})
 
 
 @_exercise("youden")
@@ -248,13 +245,13 @@ def _best_threshold(rng: Generator) -> Iterator[Case]:
         "citra banyak": [(300, 0), (300, 0)],
         "logit yang semuanya jauh dari nol": [(80, 9), (80, -9)],
     }
-    for what, (n, up) in _pairs(sizes):
+    for situation, (n, up) in _pairs(sizes):
         logits, labels = _logits(rng, n, up)
         curve = evaluation.roc(logits, labels)
         best = float((curve["true_positive"] - curve["false_positive"]).max())
         wrong = "indeks Youden di sana belum yang terbesar: cobalah setiap logit, bukan "
         wrong += "probabilitas, sebagai ambang; kelas 1 diputuskan bila logit > ambang."
-        yield Case(what, (logits, labels), best, wrong, reached=_youden)
+        yield Case(situation, (logits, labels), best, wrong, reached=_youden)
 
 
 def _youden(threshold: float, logits: np.ndarray, labels: np.ndarray) -> float:
@@ -275,14 +272,14 @@ def _gap_points(rng: Generator) -> Iterator[Case]:
         "validasi lebih baik": [(val, train)],
         "kelas 1 jarang": [(rare, val)],
     }
-    for what, (a, b) in _pairs(pairs):
+    for situation, (a, b) in _pairs(pairs):
         gap = 100 * float(np.mean((a[0] > 0) == a[1]) - np.mean((b[0] > 0) == b[1]))
         mistakes = {
             "hasilnya proporsi; yang diminta poin persen.": gap / 100,
             "tandanya terbalik: kesenjangan adalah akurasi latih dikurangi validasi.": -gap,
         }
         wrong = "keputusan kelas 1 diambil bila logit di atas nol."
-        yield Case(what, (*a, *b), gap, wrong, mistakes)
+        yield Case(situation, (*a, *b), gap, wrong, mistakes)
 
 
 @_exercise("ece")
@@ -295,7 +292,7 @@ def _calibration_error(rng: Generator) -> Iterator[Case]:
         "jaringan yang kurang yakin": [(0.5 + (sure - 0.5) / 5, labels)],
         "citra sedikit, banyak kelompok kosong": [few],
     }
-    for what, (probability, truth) in _pairs(networks):
+    for situation, (probability, truth) in _pairs(networks):
         right = (probability > 0.5) == (truth == 1)
         signed = abs((np.maximum(probability, 1 - probability) - right).mean())
         expected = float(evaluation.expected_calibration_error(probability, truth))
@@ -303,7 +300,7 @@ def _calibration_error(rng: Generator) -> Iterator[Case]:
         wrong += "sampai 1, berbobot menurut banyaknya citra, dan yang kosong dilewati."
         late = "nilai mutlak diambil setelah semua kelompok dijumlahkan: penyimpangan ke atas dan "
         late += "ke bawah saling menghapus."
-        yield Case(what, (probability, truth), expected, wrong, {late: signed})
+        yield Case(situation, (probability, truth), expected, wrong, {late: signed})
 
 
 @_exercise("banyak-citra")
@@ -314,11 +311,11 @@ def _n_images(rng: Generator) -> Iterator[Case]:
         "akurasi tinggi": [(0.85, 0.001), (high, 0.0005)],
         "akurasi di dekat 0,5": [(0.5, 0.0005), (middle, 0.0008)],
     }
-    for what, (share, half) in _pairs(widths):
+    for situation, (share, half) in _pairs(widths):
         expected = norm.ppf(0.975) ** 2 * share * (1 - share) / half**2
         wrong = "setengah lebar interval normal adalah 1,96 kali akar dari p(1 − p)/n."
         whole = "itu untuk seluruh lebar interval; yang diminta setengah lebarnya."
-        yield Case(what, (share, half), expected, wrong, {whole: expected / 4})
+        yield Case(situation, (share, half), expected, wrong, {whole: expected / 4})
 
 
 # --- 04 Perbaikan ---------------------------------------------------------------------------------
@@ -333,7 +330,7 @@ def _holm_adjusted(rng: Generator) -> Iterator[Case]:
         "tidak turun lagi": [[0.01, 0.04, 0.03], [0.012, 0.011, 0.016, 4 * small]],
         "satu nilai, dan nilai besar": [[0.2], [0.7, 0.9], [0.6, 0.8, 0.55]],
     }
-    for what, p_values in _pairs(lists):
+    for situation, p_values in _pairs(lists):
         expected = np.array(evaluation.holm(p_values))
         bonferroni = "itu koreksi Bonferroni; pada Holm pengalinya berkurang satu setiap langkah, "
         bonferroni += "dari nilai-p terkecil."
@@ -343,7 +340,7 @@ def _holm_adjusted(rng: Generator) -> Iterator[Case]:
             order: np.sort(expected),
         }
         wrong = "nilai-p yang dikoreksi tidak boleh turun lagi, dan paling besar 1."
-        yield Case(what, (p_values,), expected, wrong, mistakes)
+        yield Case(situation, (p_values,), expected, wrong, mistakes)
 
 
 @_exercise("putusan")
@@ -356,9 +353,9 @@ def _decide(rng: Generator) -> Iterator[Case]:
         "batas yang lain": [(-0.04, 0.03, 0.05), (-0.04, 0.03, 0.005), (0.001, 0.002, 0.0001)],
     }
     words = [word for word in evaluation.VERDICTS if word != evaluation.MAJORITY]
-    for what, (low, high, margin) in _pairs(intervals):
+    for situation, (low, high, margin) in _pairs(intervals):
         p = 1.0 if low < 0 < high else 0.0
         measured = evaluation.Difference((low + high) / 2, (low, high), p, 0.0, None, None)
         expected = evaluation.verdict(measured, p, margin)
         wrong = f"pilihlah satu dari {', '.join(words)} menurut letak interval dan batasnya."
-        yield Case(what, (low, high, margin), expected, wrong)
+        yield Case(situation, (low, high, margin), expected, wrong)

@@ -21,10 +21,11 @@ from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runtime import bar
 from grading import again, answers, box, challenge, claims, marking, package, pages
-from grading.course import Course, load
+from grading.course import Course, read_course
 
 AT_ONCE = 2  # kernels; each may take a core and up to 1 GB
 LOOK = "perlu dilihat"
+YEAR = re.compile(r"20\d\d")  # is nobody's number
 RECORD = 3  # of what a record holds; a new number grades anew
 
 
@@ -52,9 +53,7 @@ class Record:
 
 
 def who(handin: package.Handin, path: Path) -> tuple[list[str], list[str], str]:
-    """(numbers, names, time) by the manifest, else the digits in the file's name, else that
-    name.
-    """
+    """(numbers, names, time) by the manifest, else the digits in the file's name, else it all."""
     try:
         manifest = package.manifest(handin)[1]
         nims, names = ([package.clean(x)[:100] for x in manifest[k][:3]] for k in ("nims", "names"))
@@ -64,8 +63,7 @@ def who(handin: package.Handin, path: Path) -> tuple[list[str], list[str], str]:
         pass
     made = datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(timespec="seconds")
     stem = package.clean(path.stem if path.is_file() else path.name)
-    # a year is nobody's number
-    numbers = [one for one in re.findall(r"\d{4,}", stem) if not re.fullmatch(r"20\d\d", one)]
+    numbers = [digits for digits in re.findall(r"\d{4,}", stem) if not YEAR.fullmatch(digits)]
     return numbers[:3] or [stem], [], made
 
 
@@ -99,7 +97,7 @@ def _chapter(
 ) -> None:
     """The parts of one notebook; where it cannot be read, each of them carries that status."""
     try:
-        found = answers.lift(chapter, package.notebook(package.find(handin, chapter.name)[1]))
+        given = answers.lift(chapter, package.notebook(package.find(handin, chapter.name)[1]))
     except package.Refused as error:
         record.chapters[chapter.name] = error.status
         record.remarks.append(f"{chapter.name}: {error}")
@@ -107,12 +105,12 @@ def _chapter(
             record.parts[name] = asdict(marking.Part(error.status, 0.0, asked.points))
         return
     record.chapters[chapter.name] = "terbaca"
-    record.given |= {name: one.source for name, one in found.items() if one.source is not None}
-    code = {n: one for n, one in found.items() if not chapter.asked[n].essay}
-    to_run = {n: one.source for n, one in code.items() if one.source and not one.empty}
+    record.given |= {n: answer.source for n, answer in given.items() if answer.source is not None}
+    full = {n: answer.source for n, answer in given.items() if answer.source and not answer.empty}
+    to_run = {n: source for n, source in full.items() if not chapter.asked[n].essay}
     outcomes = marking.run(chapter, to_run, course.probes, record.boxed) if to_run else {}
     for name, asked in chapter.asked.items():
-        part = marking.judge(asked, found[name], outcomes.get(name), expected.get(name))
+        part = marking.grade_part(asked, given[name], outcomes.get(name), expected.get(name))
         record.parts[name] = asdict(part)
 
 
@@ -122,24 +120,25 @@ def handins(folder: Path) -> list[Path]:
         cure = "Kumpulkan ZIP atau folder mahasiswa di satu folder."
         raise InputError(f"KUMPULAN={folder}: folder itu tidak ada. {cure}")
     visible = [p for p in sorted(folder.iterdir()) if not p.name.startswith((".", "__MACOSX"))]
-    found = [path for path in visible if not path.is_symlink()]
-    known = (".zip", ".ipynb", *package.OTHER_ARCHIVES)
-    others = [path.name for path in found if path.is_file() and path.suffix.lower() not in known]
-    found = [path for path in found if path.name not in others]
-    if not found:
+    entries = [path for path in visible if not path.is_symlink()]
+    archives = (".zip", ".ipynb", *package.OTHER_ARCHIVES)
+    loose = [path for path in entries if path.is_file()]
+    others = [path.name for path in loose if path.suffix.lower() not in archives]
+    entries = [path for path in entries if path.name not in others]
+    if not entries:
         raise InputError(f"KUMPULAN={folder}: tidak ada ZIP atau folder di dalamnya.")
     if others:
         print(f"Bukan kumpulan, dilewati: {package.listed(list(map(ascii, others)))}", flush=True)
-    return found
+    return entries
 
 
 def basis(path: Path, course: Course, boxed: bool) -> str:
     """Digest of all that decides a record."""
     digest = hashlib.sha256(f"{RECORD}{course.digest}{boxed}{path.name}".encode(errors="replace"))
-    for one in [path] if path.is_file() else sorted(path.rglob("*")):
-        if one.is_file() and not one.is_symlink() and ".git" not in one.parts:
-            state = one.stat()
-            said = f"{one.relative_to(path)}{state.st_size}{state.st_mtime_ns}"
+    for entry in [path] if path.is_file() else sorted(path.rglob("*")):
+        if entry.is_file() and not entry.is_symlink() and ".git" not in entry.parts:
+            state = entry.stat()
+            said = f"{entry.relative_to(path)}{state.st_size}{state.st_mtime_ns}"
             digest.update(said.encode(errors="replace"))
     return digest.hexdigest()
 
@@ -151,14 +150,12 @@ def record_path(folder: Path, path: Path) -> Path:
     return folder / f"{plain}-{digest[:8]}.json"
 
 
-def keep(path: Path, record: Record) -> None:
+def write_record(path: Path, record: Record) -> None:
     files.write(path, json.dumps(asdict(record), ensure_ascii=True, indent=1).encode())
 
 
-def known(path: Path, basis: str) -> Record | None:
-    """The kept record, if it still says what grading anew would say; one that needs a look is
-    graded again.
-    """
+def read_record(path: Path, basis: str) -> Record | None:
+    """The kept record, if it still says what grading anew would say and needs no look."""
     try:
         record = Record(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -169,15 +166,14 @@ def known(path: Path, basis: str) -> Record | None:
 def grade_class(
     folder: Path, out: Path, course: Course, boxed: bool
 ) -> tuple[dict[Path, Record], int]:
-    """The record of every hand-in, and how many were graded now; each is kept as soon as it is
-    there.
-    """
+    """(the record of every hand-in, kept as soon as it is there; how many were graded now)."""
     paths, records = handins(folder), {}
     (out / "hasil").mkdir(parents=True, exist_ok=True)
     bases = {path: basis(path, course, boxed) for path in paths}
     for path in paths:
-        if found := known(record_path(out / "hasil", path), bases[path]):
-            records[path] = found
+        record = read_record(record_path(out / "hasil", path), bases[path])
+        if record:
+            records[path] = record
     todo = [path for path in paths if path not in records]
     if todo:
         said = "yang sudah selesai disimpan, jadi Ctrl-C tidak menghapusnya."
@@ -185,7 +181,7 @@ def grade_class(
         with bar(len(paths), "Menilai", "kumpulan", len(records)) as progress:
             for path, record in _graded(todo, course, boxed):
                 record.basis = bases[path]
-                keep(record_path(out / "hasil", path), record)
+                write_record(record_path(out / "hasil", path), record)
                 records[path] = record
                 progress.update(1)
                 if progress.disable:  # no terminal
@@ -212,9 +208,7 @@ def _graded(todo: list[Path], course: Course, boxed: bool) -> Iterator[tuple[Pat
 def _safely(
     path: Path, course: Course, expected: dict, boxed: bool, studies: claims.Studies
 ) -> Record:
-    """Grade; what nobody foresaw becomes a status of this one hand-in, to be looked at by a
-    person.
-    """
+    """Grade; what nobody foresaw becomes a status of this hand-in, for a person to look at."""
     try:
         return grade(path, course, expected, boxed, studies)
     except Exception as error:  # the class goes on; nothing is counted as a silent zero
@@ -232,26 +226,28 @@ def latest(records: dict[Path, Record]) -> list[Record]:
         if before is not None:
             record.remarks.append(f"kumpulan lain dari NIM yang sama tidak dinilai: {before.name}")
         chosen[record.student] = record
-    found = sorted(chosen.values(), key=lambda r: r.student)
-    for one, other in permutations(found, 2):
-        if set(one.nims) & set(other.nims):
-            one.remarks.append(f"NIM yang sama juga ada dalam {other.name}")
-    return found
+    newest = sorted(chosen.values(), key=lambda r: r.student)
+    for record, other in permutations(newest, 2):
+        if set(record.nims) & set(other.nims):
+            record.remarks.append(f"NIM yang sama juga ada dalam {other.name}")
+    return newest
 
 
 def retrain(
     records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path, boxed: bool
 ) -> None:
     """Train claimed runs again (ULANG) and keep what came of it."""
-    claimed = {one.name: claims.Claim(**one.claim) for one in chosen if one.claim}
-    salt = "".join(sorted(one.basis for one in records.values()))
+    claimed = {record.name: claims.Claim(**record.claim) for record in chosen if record.claim}
+    salt = "".join(sorted(record.basis for record in records.values()))
     names, studies = again.drawn(claimed, ulang, salt), claims.Studies()
-    todo = [(path, one) for path, one in records.items() if one.name in names and not one.again]
+    waiting = {path: record for path, record in records.items() if not record.again}
+    todo = [(path, record) for path, record in waiting.items() if record.name in names]
     with bar(len(todo), "Melatih ulang", "pelatihan") as progress:
-        for path, one in todo:
-            one.again = again.retrain(package.read(path), studies, boxed)
+        for path, record in todo:
+            record.again = again.retrain(package.read(path), studies, boxed)
             place = record_path(out / "hasil", path)
-            keep(place, replace(one, remarks=known(place, one.basis).remarks))
+            remarks = read_record(place, record.basis).remarks
+            write_record(place, replace(record, remarks=remarks))
             progress.update(1)
 
 
@@ -267,7 +263,7 @@ def main() -> int:
     if boxed and (why := box.refusal()):
         raise InputError(why)
     own = Path(get("KUNCI")) if get("KUNCI") else None
-    course, key = load(own_keys=own), challenge.load(own)
+    course, key = read_course(own_keys=own), challenge.read_key(own)
     out = Path(get("BUILD") or "build") / "nilai"
     records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
     chosen = latest(records)

@@ -25,11 +25,8 @@ def _plain(value, depth=0):
     """As JSON: exact types only, so an object that pretends to be a number stays an object."""
     kind = _type(value)
     if value is None or kind in (_bool, _int, _str):
-        return (
-            value
-            if kind is not _str or _len(value) <= LONGEST
-            else {"objek": "str yang sangat panjang"}
-        )
+        too_long = kind is _str and _len(value) > LONGEST
+        return {"objek": "str yang sangat panjang"} if too_long else value
     if kind is _float:
         return value if _isfinite(value) else {"bukan bilangan": _str(value)}
     if kind is _array and value.dtype.kind in "biuf" and value.size <= MOST:
@@ -49,7 +46,7 @@ def _plain(value, depth=0):
     return {"objek": kind.__name__}
 
 
-def _each(make):
+def _value(make):
     try:
         return _plain(make() if _callable(make) else make)
     except _Exception as error:
@@ -57,13 +54,11 @@ def _each(make):
 
 
 def ask(code, names):
-    """Run a probe on a copy of the student's names; JSON of the dict `hasil` that it fills, each
-    entry on its own.
-    """
+    """Run a probe on a copy of the student's names; JSON of the dict `hasil` that it fills."""
     space = {k: v for k, v in names.items() if k not in _ORIGINAL}
     space["__builtins__"], space["hasil"] = _dict(_ORIGINAL), {}
     try:
         _exec(_compile(code, "<pemeriksaan>", "exec"), space)
     except _Exception as error:
         return _dumps({"": {"galat": _type(error).__name__}})
-    return _dumps({_str(key): _each(make) for key, make in space["hasil"].items()})
+    return _dumps({_str(key): _value(make) for key, make in space["hasil"].items()})

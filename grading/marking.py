@@ -23,9 +23,7 @@ TYPES |= set(dir(builtins))
 
 @dataclass
 class Part:
-    """What came of one part. checks: {what is checked: "" or what is wrong with it}; points None:
-    marked by hand.
-    """
+    """checks: {what is checked: "" or what is wrong with it}; points None: marked by hand."""
 
     status: str
     points: float | None
@@ -36,9 +34,9 @@ class Part:
 
 
 def probe(asked: Asked, solution: str, key: str | None) -> str | None:
-    """The program that asks for the values of one answer: the instructor's own key, else that of
-    the exercise (its seed follows from the solution, which no student has), else the names that the
-    solution sets; None where there is nothing that can be compared.
+    """The program that asks for an answer's values: the instructor's key, else the exercise's (its
+    seed follows from the solution, which no student has), else the names that the solution sets;
+    None where nothing can be compared.
     """
     if key is not None:
         return key
@@ -50,7 +48,7 @@ def probe(asked: Asked, solution: str, key: str | None) -> str | None:
     for node in ast.parse(solution).body:
         targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
         if isinstance(node, ast.Assign | ast.AnnAssign):
-            plain = [one.id for one in targets if isinstance(one, ast.Name)]
+            plain = [target.id for target in targets if isinstance(target, ast.Name)]
             names += [name for name in plain if not name.startswith("_")]
     return "\n".join(f"hasil['nilai `{name}`'] = lambda: {name}" for name in names) or None
 
@@ -124,10 +122,8 @@ def _number(value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _known(name) -> str:
-    """A type's name if it is no invention: one made up while a key runs could carry what the key
-    asks to the feedback.
-    """
+def _type_name(name) -> str:
+    """A type's name if it is no invention, which could carry what the key asks to the feedback."""
     return name if isinstance(name, str) and name in TYPES else "objek atau galat buatan sendiri"
 
 
@@ -138,9 +134,9 @@ def wrong(expected, value) -> str:
     if value is None and expected is not None:
         return "tidak memberi nilai (None)"
     if isinstance(value, dict) and set(value) == {"galat"}:
-        return f"berhenti dengan {_known(value['galat'])}"
+        return f"berhenti dengan {_type_name(value['galat'])}"
     if isinstance(value, dict) and set(value) == {"objek"}:
-        return f"memberi sebuah {_known(value['objek'])}, bukan nilai yang diminta"
+        return f"memberi sebuah {_type_name(value['objek'])}, bukan nilai yang diminta"
     numbers = [_number(expected), _number(value)]
     if not all(numbers) and (any(numbers) or type(expected) is not type(value)):
         return "jenis nilainya lain daripada yang diminta"
@@ -149,7 +145,7 @@ def wrong(expected, value) -> str:
     return "nilainya lain"
 
 
-def judge(asked: Asked, answer: Answer, outcome: tuple | None, expected: dict | None) -> Part:
+def grade_part(asked: Asked, answer: Answer, outcome: tuple | None, expected: dict | None) -> Part:
     """The part's status and points, in proportion to the checks that hold."""
     part = Part("", 0.0, asked.points, remark=answer.remark)
     if answer.source is None or answer.empty:
@@ -166,7 +162,7 @@ def judge(asked: Asked, answer: Answer, outcome: tuple | None, expected: dict | 
         values = outcome[2] if isinstance(outcome[2], dict) else {}
         lost = values.get("")  # the key itself stopped
         lost = lost if isinstance(lost, dict) and set(lost) == {"galat"} else None
-        part.checks = {what: wrong(y, values.get(what, lost)) for what, y in expected.items()}
+        part.checks = {name: wrong(y, values.get(name, lost)) for name, y in expected.items()}
         right = sum(not why for why in part.checks.values())
         part.points = round(asked.points * right / len(expected), 2)
         if right:
@@ -179,16 +175,14 @@ def judge(asked: Asked, answer: Answer, outcome: tuple | None, expected: dict | 
 def expect(
     chapter: Chapter, solutions: dict[str, str], probes: dict[str, str | None], boxed: bool
 ) -> dict[str, dict]:
-    """The values of the solutions. Raises InputError for a solution or a key that does not work: a
-    fault of ours.
-    """
+    """The values of the solutions. Raises InputError for a solution or key that does not work."""
     names = [name for name in solutions if name in chapter.asked and probes.get(name)]
     if not names:
         return {}
     outcomes = run(chapter, {name: solutions[name] for name in names}, probes, boxed)
     expected = {}
     for name, (status, error, value) in outcomes.items():
-        kinds = [set(one) for one in (value or {}).values() if isinstance(one, dict)]
+        kinds = [set(item) for item in (value or {}).values() if isinstance(item, dict)]
         faults = [kind for kind in kinds if kind & {"galat", "objek"}]
         if status or error or not value or faults:
             why = status or error or ("galat dalam nilainya" if faults else "tanpa nilai")

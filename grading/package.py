@@ -36,9 +36,7 @@ LISTED = 3  # names in a remark
 
 
 class Refused(InputError):
-    """A hand-in, or a notebook of it, that cannot be read. status: one of the words of the table
-    that an instructor gets.
-    """
+    """What cannot be read. status: a word of the table that an instructor gets."""
 
     def __init__(self, status: str, why: str):
         super().__init__(why)
@@ -47,9 +45,7 @@ class Refused(InputError):
 
 @dataclass
 class Handin:
-    """What was handed in: {path with /, NFC: content} of the wanted files, remarks (Indonesian),
-    digest of all of it.
-    """
+    """{path with /, NFC: content} of the wanted files, remarks, digest of all of it."""
 
     name: str
     files: dict[str, bytes] = field(default_factory=dict)
@@ -138,14 +134,11 @@ def _of_folder(folder: Path, handin: Handin) -> Iterator[tuple[str, io.BufferedI
     count = 0
     for place, folders, names in os.walk(folder, followlinks=False):
         here = Path(place)
-        for one in [one for one in (*folders, *names) if (here / one).is_symlink()]:
-            if one not in LEFTOVER:
-                handin.remarks.append(f"tautan, tidak dibaca: {ascii(one)[:80]}")
-        folders[:] = sorted(
-            one for one in folders if one not in LEFTOVER and not (here / one).is_symlink()
-        )
-        for one in sorted(names):
-            path = here / one
+        links = {name for name in (*folders, *names) if (here / name).is_symlink()}
+        for name in sorted(links - LEFTOVER):
+            handin.remarks.append(f"tautan, tidak dibaca: {ascii(name)[:80]}")
+        folders[:] = sorted(set(folders) - LEFTOVER - links)
+        for path in [here / name for name in sorted(names)]:
             count += 1
             if count > MEMBERS:
                 raise Refused("terlalu besar", f"Folder berisi lebih dari {MEMBERS} berkas.")
@@ -165,48 +158,44 @@ def text(content: bytes) -> str:
 
 
 def table(content: bytes) -> list[dict[str, str]]:
-    """Rows of a CSV as Excel leaves it: `;`, `,` or tabs; UTF-8, UTF-16, Windows-1252. Names in
-    lower case.
-    """
+    """Rows of a CSV as Excel leaves it, any delimiter and encoding. Names in lower case."""
     words = text(content).lstrip("\ufeff")
     first = words.split("\n", 1)[0]
     rows = csv.DictReader(io.StringIO(words), delimiter=max(";,\t", key=first.count))
-    found = []
+    cleaned = []
     try:
         for row in rows:
             texts = {k or "": v for k, v in row.items() if isinstance(v, str)}
-            found.append({k.strip().lower(): v.strip() for k, v in texts.items()})
+            cleaned.append({k.strip().lower(): v.strip() for k, v in texts.items()})
     except csv.Error:
         return []
-    return found
+    return cleaned
 
 
 def clean(text) -> str:
-    """Any text without the lone surrogates that JSON and file names may hold, and that no encoding
-    can write.
-    """
+    """Any text without the lone surrogates of JSON and file names, which no encoding can write."""
     return str(text).encode("utf-8", "replace").decode("utf-8")
 
 
 def find(handin: Handin, name: str) -> tuple[str, bytes]:
-    """The notebook `name` (without ending) at any depth; copies such as `name (1).ipynb` only where
-    the name itself is missing.
-
-    Executed copies in build/ come last. Raises Refused "tidak ada".
+    """The notebook `name` at any depth; copies such as `name (1).ipynb` only where it is missing,
+    executed ones in build/ last. Raises Refused "tidak ada".
     """
     copy = r"( ?\(\d+\)| ?- ?(Copy|Salin).*|-Copy\d+)?"
     pattern = re.compile(rf"{re.escape(name)}{copy}\.ipynb", re.I)
-    found = [path for path in handin.files if pattern.fullmatch(path.rsplit("/", 1)[-1])]
-    if not found:
+    paths = [path for path in handin.files if pattern.fullmatch(path.rsplit("/", 1)[-1])]
+    if not paths:
         raise Refused("tidak ada", f"{name}.ipynb tidak ada.")
     exact = f"{name}.ipynb".lower()
-    rank = sorted(
-        found,
-        key=lambda p: ("build/" in f"/{p}", p.rsplit("/", 1)[-1].lower() != exact, p.count("/"), p),
-    )
-    if len({handin.files[path] for path in rank if "build/" not in f"/{path}"}) > 1:
-        handin.remarks.append(f"{name}: lebih dari satu salinan, yang dinilai {rank[0][:80]}")
-    return rank[0], handin.files[rank[0]]
+
+    def rank(path: str) -> tuple:
+        other_name = path.rsplit("/", 1)[-1].lower() != exact
+        return "build/" in f"/{path}", other_name, path.count("/"), path
+
+    paths.sort(key=rank)
+    if len({handin.files[path] for path in paths if "build/" not in f"/{path}"}) > 1:
+        handin.remarks.append(f"{name}: lebih dari satu salinan, yang dinilai {paths[0][:80]}")
+    return paths[0], handin.files[paths[0]]
 
 
 def notebook(content: bytes):
@@ -242,21 +231,14 @@ def notebook(content: bytes):
 
 
 def manifest(handin: Handin) -> tuple[str, dict]:
-    """(folder that it lies in, with its /, or ""; what it says), ("", {}) where there is none or it
-    is no mapping.
-    """
+    """(folder that it lies in, with its /, or ""; what it says), ("", {}) where there is none."""
     path = next((path for path in handin.files if path.rsplit("/", 1)[-1] == "manifest.json"), "")
-    try:
-        body = json.loads(text(handin.files.get(path, b"")))
-    except (ValueError, RecursionError):
-        body = None
-    return (path.removesuffix("manifest.json"), body) if isinstance(body, dict) else ("", {})
+    body = read_json(handin.files.get(path))
+    return (path.removesuffix("manifest.json"), body) if body else ("", {})
 
 
 def altered(handin: Handin) -> list[str]:
-    """Remarks on files that are no longer those that `make kumpul` packed, by the manifest's
-    digests.
-    """
+    """Remarks on files that are not those that `make kumpul` packed, by the manifest."""
     place, said = manifest(handin)
     digests = said.get("files") if isinstance(said.get("files"), dict) else {}
     packed = {name: digest for name, digest in digests.items() if name.lower().endswith(WANTED)}
@@ -276,13 +258,19 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def results(handin: Handin, name: str) -> dict | None:
-    """build/results/{name}.json of the hand-in, or None."""
-    for path in sorted(handin.files, key=lambda p: p.count("/")):
-        if path.rsplit("/", 1)[-1] == f"{name}.json":
-            try:
-                body = json.loads(text(handin.files[path]))
-            except (ValueError, RecursionError):
-                continue
-            return body if isinstance(body, dict) else None
-    return None
+def read_json(content: bytes | None) -> dict:
+    """{} for what is no JSON object."""
+    try:
+        body = json.loads(text(content or b"{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def results(handin: Handin, name: str) -> dict:
+    """build/results/{name}.json of the hand-in, {} where there is none."""
+    for path in sorted(handin.files, key=lambda path: path.count("/")):
+        body = read_json(handin.files[path]) if path.rsplit("/", 1)[-1] == f"{name}.json" else {}
+        if body:
+            return body
+    return {}

@@ -45,9 +45,7 @@ def deadline(text: str) -> datetime | None:
 
 
 def moment(made: str) -> float:
-    """A hand-in's time in seconds, whatever its zone (UTC where it names none); 0 where it is not
-    known.
-    """
+    """A hand-in's time in seconds (UTC where it names no zone); 0 where it is not known."""
     try:
         given = datetime.fromisoformat(made)
         return (given if given.tzinfo else given.replace(tzinfo=timezone.utc)).timestamp()
@@ -61,9 +59,7 @@ def days_late(made: str, limit: datetime | None) -> int:
 
 
 def _cell(value) -> str:
-    """As Excel with Indonesian settings reads it: a decimal comma; what begins like a formula stays
-    text.
-    """
+    """As Indonesian Excel reads it: a decimal comma; what begins like a formula stays text."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -80,12 +76,9 @@ def table(rows: list[list]) -> bytes:
     return stream.getvalue().encode("utf-8-sig", "replace")
 
 
-def marks(path: Path, records: list) -> dict[tuple[str, str], dict]:
+def marks_by_hand(path: Path, records: list) -> dict[tuple[str, str], dict]:
     """The marks given by hand, {(number, part): {"poin": number or None, "catatan"}}; missing rows
-    are added to the file.
-
-    What an instructor wrote is never dropped, whoever it is about. Raises InputError for points
-    that are no number.
+    are added to the file, none is dropped. Raises InputError for points that are no number.
     """
     given = _handmade(path)
     wanted = [(r.student, n) for r in records for n, p in r.parts.items() if p["points"] is None]
@@ -123,10 +116,8 @@ def _handmade(path: Path) -> dict[tuple[str, str], dict]:
     return given
 
 
-def row(record, course: Course, given: dict, limit: datetime | None) -> dict:
-    """What a student has: {"parts": [(name, points or None, most, part)], "sum", "most", "open",
-    "late", "total"}.
-    """
+def graded(record, course: Course, given: dict, limit: datetime | None) -> dict:
+    """What a student has; "parts" are (name, points or None, most, part)."""
     parts = []
     for chapter in course.chapters:
         for name, asked in chapter.asked.items():
@@ -150,14 +141,14 @@ def _csv(rows: list[dict], course: Course, remarks: dict[str, list[str]]) -> byt
     head += "Jumlah;Dari;Belum dinilai;Potongan terlambat (%);Nilai".split(";")
     head += "Klaim;Latih ulang;Kotak;Catatan".split(";")
     lines = []
-    for one in rows:
-        record, cells = one["record"], []
+    for row in rows:
+        record, cells = row["record"], []
         notes = [record.why, record.claim.get("why", ""), *record.remarks]
         notes += remarks.get(record.name, [])
-        for name, points, _, part in one["parts"]:
+        for name, points, _, part in row["parts"]:
             cells += [points, part["status"]]
             notes += [f"{name}: {part['remark']}"] if part["remark"] else []
-        cells += [one["sum"], one["most"], one["open"], 100 * one["late"], one["total"]]
+        cells += [row["sum"], row["most"], row["open"], 100 * row["late"], row["total"]]
         cells += [record.claim.get("status", ""), record.again]
         cells += ["ya" if record.boxed else "tanpa kotak", "; ".join(filter(None, notes))]
         for nim, name in zip_longest(record.nims, record.names[: len(record.nims)], fillvalue=""):
@@ -171,10 +162,8 @@ def _grams(source: str) -> set[tuple[str, ...]]:
 
 
 def resemblance(records: list) -> list[tuple[str, str, float]]:
-    """Pairs whose answers share most of what a third of the class does not have: (student, student,
-    share), the most first.
-    """
-    given = {one.student: one.given.values() for one in records if one.given}
+    """(student, student, share) whose answers share most of what is rare in the class."""
+    given = {record.student: record.given.values() for record in records if record.given}
     own = {who: set().union(*map(_grams, texts)) for who, texts in given.items()}
     often = Counter(gram for grams in own.values() for gram in grams)
     most = max(2, COMMON * len(own))
@@ -188,34 +177,30 @@ def resemblance(records: list) -> list[tuple[str, str, float]]:
 
 
 def _questions(rows: list[dict], course: Course) -> list[dict]:
-    """How the class did, a question each: {"name", "chapter", "counts" of statuses, "mean" share of
-    its points}.
-    """
-    found = []
+    """How the class did in each question: counts of statuses, mean share of its points."""
+    questions = []
     names = [(c.name, name) for c in course.chapters for name in c.asked]
     for place, (chapter, name) in enumerate(names):
-        mine = [one["parts"][place] for one in rows]
+        mine = [row["parts"][place] for row in rows]
         share = [points / most for _, points, most, _ in mine if points is not None and most]
         counts = Counter(part["status"] for _, _, _, part in mine).most_common()
         mean = sum(share) / len(share) if share else None
-        found.append({"name": name, "chapter": chapter, "counts": counts, "mean": mean})
-    return found
+        questions.append({"name": name, "chapter": chapter, "counts": counts, "mean": mean})
+    return questions
 
 
 def write(out: Path, records: list, course: Course, limit: datetime | None) -> None:
-    """All pages of a graded class. Raises InputError for marks that cannot be read, before anything
-    is written.
-    """
-    given = marks(out / "tangan.csv", records)
-    rows = [row(record, course, given, limit) for record in records]
-    claimed = {one.name: claims.Claim(**one.claim) for one in records if one.claim}
+    """All pages of a graded class; nothing where the marks cannot be read (InputError)."""
+    given = marks_by_hand(out / "tangan.csv", records)
+    rows = [graded(record, course, given, limit) for record in records]
+    claimed = {r.name: claims.Claim(**r.claim) for r in records if r.claim}
     remarks = claims.copies(claimed)
     env = _environment()
     files.write(out / "nilai.csv", _csv(rows, course, remarks))
     (out / "mahasiswa").mkdir(exist_ok=True)
-    for one in rows:
-        safe = re.sub(r"[^0-9A-Za-z._-]+", "-", "_".join(one["record"].nims)).strip(".-")[:80]
-        _page(env, "mahasiswa.html.j2", out / f"mahasiswa/{safe or 'tanpa-nim'}.html", one=one)
+    for row in rows:
+        safe = re.sub(r"[^0-9A-Za-z._-]+", "-", "_".join(row["record"].nims)).strip(".-")[:80]
+        _page(env, "mahasiswa.html.j2", out / f"mahasiswa/{safe or 'tanpa-nim'}.html", row=row)
     both = {who: c for who, c in claimed.items() if c.claimed and c.recomputed}
     content = {
         "rows": rows,
@@ -235,10 +220,10 @@ def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetim
     passed. records: of every hand-in; what is wrong with an answer becomes a remark of its record.
     """
     given, wrong = [], {}
-    for record in sorted(records, key=lambda one: moment(one.made)):
+    for record in sorted(records, key=lambda record: moment(record.made)):
         values, why = None, record.answer_fault
         if record.answer:
-            values, why = challenge.fitted(record.answer, key)
+            values, why = challenge.in_order(record.answer, key)
         if values is not None:
             given.append((record.student, values))
         elif why:
@@ -254,8 +239,9 @@ def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetim
     for half, rows in boards.items():
         for row in rows:
             numbers = [indonesian.number(value, 4) for value in (row["auc"], *row["ci95"])]
-            times = counted[row["who"]][1] if row["place"] else None
-            level = ("ya" if row["level"] else "tidak") if row["place"] else ""
+            times, level = None, ""
+            if row["place"]:
+                times, level = counted[row["who"]][1], "ya" if row["level"] else "tidak"
             lines.append([HALVES[half], row["place"], row["who"], *numbers, level, times])
     files.write(out / "tantangan.csv", table(lines))
     content = {"boards": boards, "counted": counted, "wrong": wrong}

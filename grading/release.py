@@ -28,9 +28,7 @@ ROUTES = (".git/", ".venv/", "build/", "runs/", "data/", "kumpulan/")
 
 
 def emptied(cell) -> str:
-    """The source of a cell without what stands between the marks. Raises InputError where a mark is
-    left over.
-    """
+    """The source of a cell without its solution. Raises InputError where a mark is left over."""
     essay = cell.cell_type == "markdown"
     place = "Tulis jawaban Anda di sini."
     source = GAP.sub(lambda gap: place if essay else f"{gap[1]}...", cell.source)
@@ -41,23 +39,20 @@ def emptied(cell) -> str:
 
 
 def solution(cell) -> str | None:
-    """The whole answer of an instructor's cell, without the marks; None for a cell without
-    marks.
-    """
+    """The whole answer of an instructor's cell; None for a cell without marks."""
     if not GAP.search(cell.source):
         return None
     return GAP.sub(lambda gap: gap[2].rstrip("\n"), cell.source)
 
 
 def split(path: Path) -> tuple[str, dict[str, str]]:
-    """(the notebook as it is handed out, {file name in solusi/: solution}). Raises InputError that
-    names the notebook.
-    """
+    """(the notebook as it is handed out, {name in solusi/: solution}). Raises InputError."""
     try:
         made = package.notebook(path.read_bytes())
         solutions = {}
         for cell in made.cells:
-            if (answer := solution(cell)) is not None:
+            answer = solution(cell)
+            if answer is not None:
                 name = answers.identity(cell)
                 if name is None:
                     raise InputError(f"solusi di sel {cell.get('id')} tanpa `JAWABAN: nama`")
@@ -75,15 +70,13 @@ def _tracked(root: Path) -> list[str]:
         done = subprocess.run(ask, capture_output=True, check=True)
         return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
     except (OSError, subprocess.CalledProcessError):
-        found = [path for path in sorted(root.rglob("*")) if path.is_file()]
-        names = [path.relative_to(root).as_posix() for path in found]
+        paths = [path for path in sorted(root.rglob("*")) if path.is_file()]
+        names = [path.relative_to(root).as_posix() for path in paths]
         return [n for n in names if not n.startswith(ROUTES) and "__pycache__" not in n]
 
 
 def release(root: Path, out: Path) -> tuple[int, int]:
-    """Write both folders; (files handed out, parts asked). Raises InputError, also where `out` is
-    not empty.
-    """
+    """(files handed out, parts asked) of both folders, written to `out`. Raises InputError."""
     if out.exists() and any(out.iterdir()):
         why = "pilih folder baru, agar tidak ada yang tertimpa."
         raise InputError(f"OUT={out} sudah berisi: {why}")

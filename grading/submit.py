@@ -47,8 +47,8 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
         packed[f"notebooks/{path.name}"] = path.read_bytes()
         try:
             ours = package.notebook(path.read_bytes())
-            asked = {name: cell.source for cell in ours.cells if (name := answers.identity(cell))}
-            empty = [name for name, text in asked.items() if answers.unanswered(text)]
+            asked = {answers.identity(cell): cell.source for cell in ours.cells}
+            empty = [name for name, text in asked.items() if name and answers.unanswered(text)]
             lacks += [f"{path.stem}: jawaban {name} masih kosong" for name in empty]
             ran = build / "notebooks" / path.name
             if not ran.exists():
@@ -128,9 +128,7 @@ def _git(root: Path) -> list[dict]:
 def pack(
     root: Path, build: Path, names: str, nims: str, unfinished: bool = False
 ) -> tuple[Path, list[str]]:
-    """Write root/kumpulan/<NIM>.zip; (its path, what is missing). Raises InputError with all that
-    is missing.
-    """
+    """(path of kumpulan/<NIM>.zip, what is missing). Raises InputError with all that is missing."""
     who, numbers = people(names, nims)
     lacks, packed = missing(root, build, names, nims)
     if lacks and not unfinished:
@@ -168,5 +166,5 @@ def main() -> int:
     path, lacks = pack(files.ROOT, build, get("NAME", ""), get("NIM", ""), unfinished)
     size = max(1, path.stat().st_size >> 10)
     print(f"{path.relative_to(files.ROOT)} siap dikumpulkan ({size} KB).")
-    print("\n".join(f"  belum ada: {one}" for one in lacks), end="\n" if lacks else "")
+    print("".join(f"  belum ada: {lack}\n" for lack in lacks), end="")
     return 0

@@ -21,9 +21,7 @@ def environment(changes: dict[str, str]) -> Iterator[None]:
 
 
 def status(work: Callable[[], int | None], stopped: str = "") -> int:
-    """The exit status of a command: what `work` returns; 2 and one line for wrong input; 130 and
-    the line `stopped` for Ctrl-C.
-    """
+    """A command's exit status: 2 and one line for wrong input, 130 and `stopped` for Ctrl-C."""
     try:
         return work() or 0
     except InputError as error:

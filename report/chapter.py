@@ -82,9 +82,7 @@ KINDS = {dict: _Dict, list: _List, str: _Text, int: _Whole, float: _Real}
 
 
 def traced(value, path: str):
-    """A value of a results file that knows its `path`; dictionaries and lists hand theirs on to
-    what is taken from them. True, False and None stay as they are.
-    """
+    """A value of a results file that knows its `path` and hands it on; not True, False and None."""
     if isinstance(value, bool) or value is None:
         return value
     placed = KINDS[type(value)](value)
@@ -117,9 +115,7 @@ def _points_with_interval(estimate: dict) -> str:
 
 
 def _as_code(value) -> str:
-    """A setting as one types it: ["geometry", "flip"] → 'geometry+flip', 20 → '20', 0.0015 →
-    '0.0015'.
-    """
+    """A setting as one types it: 'geometry+flip', '20', '0.0015'."""
     if isinstance(value, (list, str)):
         return "+".join([value] if isinstance(value, str) else value)
     return str(int(value)) if value == int(value) else repr(float(value))
@@ -152,9 +148,7 @@ FORMATS: dict[str, Callable[..., str]] = {
 
 
 def _noting(name: str) -> Callable:
-    """The filter `name`: writes a value that knows its place and notes both. Raises ValueError for
-    a number out of nowhere.
-    """
+    """The filter `name`: writes a value and notes its place. ValueError for one without a place."""
 
     @jinja2.pass_context
     def written(context, value, *options) -> str:
@@ -215,9 +209,7 @@ def _environment() -> jinja2.Environment:
 
 
 class Drawing:
-    """A function that draws, the keys of the results file that are its arguments (each under its
-    last name, or as named), and the figure's share of the text's width.
-    """
+    """A function that draws, the keys of its arguments, its share of the width of the text."""
 
     def __init__(
         self, draw: Callable[..., Figure], *keys: str, width: str | None = None, **named: str
@@ -315,9 +307,8 @@ def pick(result: dict, key: str):
 class Chapter:
     """One results file and the sentences about it; for the report as a whole, several.
 
-    name: of the results file, and of the template in notebooks/text; study: of study.open_study, in
-    which the chapter measures. `result` holds what has been recorded, as JSON gives it back, or
-    {part: content}. A template that names a number which is not there raises jinja2.UndefinedError.
+    name: of the results file, and of the template in notebooks/text; study: where the chapter
+    measures. `result` holds what has been recorded, as JSON gives it back, or {part: content}.
     """
 
     def __init__(self, name: str, study=None):
@@ -336,8 +327,8 @@ class Chapter:
 
     @classmethod
     def join(cls, name: str, **parts: "Chapter") -> "Chapter":
-        """The report, whose template sees each chapter under its part's name. Raises InputError
-        where they were made from different data or settings.
+        """The report, which sees each chapter under its part's name. Raises InputError where they
+        were made from different data or settings.
         """
         results.agree({chapter.name: chapter.result for chapter in parts.values()})
         report = cls(name)
@@ -363,11 +354,7 @@ class Chapter:
         return self._macros
 
     def words(self, macro: str) -> tuple[str, list[dict]]:
-        """The Markdown that a macro of the template gives, and the numbers that it printed.
-
-        How the template breaks its lines doesn't matter: a paragraph becomes one line; lists and
-        tables keep theirs.
-        """
+        """The Markdown of a macro, a paragraph on one line, and the numbers that it printed."""
         del self._printed[:]
         lines = "\n".join(line.strip() for line in getattr(self._module(), macro)().splitlines())
         joined = [
@@ -396,9 +383,7 @@ class Chapter:
         _emit(data, "table", printed + noted, id=id, caption=caption, source=source)
 
     def figure(self, id: str) -> None:
-        """Draw and show the figure `id` ("fig-…") of FIGURES with its caption and alternative
-        text.
-        """
+        """Draw and show the figure `id` ("fig-…") of FIGURES with caption and alternative text."""
         drawing, macro = FIGURES[id], id.replace("-", "_")
         figure = drawing.draw(**{name: pick(self.result, k) for name, k in drawing.keys.items()})
         caption, printed = self.words(f"{macro}_caption")
@@ -413,9 +398,7 @@ class Chapter:
         return f"{self._files[part]}.{rest}" if part in self._files else f"{self.name}.{key}"
 
     def references(self) -> None:
-        """Show, in JupyterLab, the literature that the notebook's cells name by links to #ref-key;
-        its page has such a list anyway.
-        """
+        """Show, in JupyterLab alone, the literature that the notebook links to by #ref-key."""
         cells = _cells(files.ROOT / "notebooks" / f"{self.name}.ipynb")
         cited = sorted({key for cell in cells for key in CITED.findall("".join(cell["source"]))})
         listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
@@ -433,22 +416,20 @@ def _cells(path: Path) -> list[dict]:
 
 
 def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> None:
-    """Show the Markdown cells with a tag of an executed notebook of this build, as they are; a line
-    says where there is none.
-    """
+    """Show the Markdown cells with a tag of an executed notebook, or a line where there is none."""
     tagged = [
         cell
         for cell in _cells(files.project() / build / "notebooks" / f"{notebook}.ipynb")
         if cell["cell_type"] == "markdown" and tag in cell["metadata"].get("tags", [])
     ]
-    missing = (
-        f"Tidak ada sel Markdown bertanda `{tag}` di notebook {notebook}: pilih selnya "
-        "di JupyterLab, klik gambar roda gigi di kanan atas, lalu tambahkan tanda itu (Cell Tags)."
-    )
     for cell in tagged:
         markdown = "".join(cell["source"])
         _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
     if not tagged:
+        missing = (
+            f"Tidak ada sel Markdown bertanda `{tag}` di notebook {notebook}: pilih selnya di "
+            "JupyterLab, klik gambar roda gigi di kanan atas, lalu tambahkan tanda itu (Cell Tags)."
+        )
         data = {"text/markdown": f"*({missing})*", "text/plain": _plain(missing)}
         _emit(data, "prose", note=_plain(missing))
 
@@ -468,9 +449,7 @@ def _plain(markdown: str) -> str:
 
 
 def _html(markdown: str) -> str:
-    """Markdown as HTML for JupyterLab, where references to the literature have no list to point
-    to.
-    """
+    """Markdown as HTML for JupyterLab, where the literature has no list to point to."""
     return mistune.create_markdown(escape=True, plugins=["table"])(
         re.sub(r"\s?\[@[^\]]*\]", "", markdown)
     )
@@ -498,10 +477,8 @@ def _pictures(figure: Figure, caption: str, alt: str) -> dict[str, str]:
 
 
 def cover(report: Chapter, author: dict[str, str], moment: str) -> None:
-    """Show the cover: title, subtitle, facts, abstract and date come from the template's macros;
-    author: {label: free text}.
-
-    moment: ISO time, which dates the PDF. The macro `facts` gives one "- label | text" a line.
+    """Show the cover, whose words come from the template's macros (`facts`: "- label | text").
+    author: {label: free text}; moment: ISO time, which dates the PDF.
     """
     title, subtitle, abstract, date, facts = (
         report.words(name)[0] for name in ("title", "subtitle", "abstract", "date", "facts")

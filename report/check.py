@@ -29,9 +29,7 @@ from cxr_helpers.engine.errors import InputError  # noqa: E402
 
 
 def _file(name: str, path: str, endings: tuple[str, ...]) -> list | None:
-    """Path, size and time of a file that a setting names; None if the setting is a word such as
-    'auto'.
-    """
+    """Path, size and time of a file that a setting names; None for a word such as 'auto'."""
     path = os.path.expanduser(path)
     if not (path.lower().endswith(endings) or os.sep in path or os.path.isfile(path)):
         return None
@@ -47,9 +45,7 @@ def _file(name: str, path: str, endings: tuple[str, ...]) -> list | None:
 
 
 def _real_files() -> list[str]:
-    """The real data and weights that are already here: their arrival is a change for DATA=auto and
-    WEIGHTS=auto.
-    """
+    """The real data and weights that are here: their arrival is a change for `auto`."""
     ours = (".", "phantom-")
     here = [path for path in files.data_folder().glob("*") if path.is_file()]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch"
@@ -59,9 +55,7 @@ def _real_files() -> list[str]:
 
 
 def _environment() -> dict:
-    """The installed version of each package in pyproject.toml. Raises InputError for one that is
-    missing or too old.
-    """
+    """{package of pyproject.toml: version}. Raises InputError for one missing or too old."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     block = re.search(r"^dependencies = \[(.*?)^\]", text, re.M | re.S)[1]
     installed, wrong = {}, []
@@ -85,9 +79,7 @@ def _numbers(written: str) -> list[int]:
 
 
 def read_cover(folder: Path) -> dict:
-    """Name and number of the student whose build this is, and under which others it was made before
-    ("former").
-    """
+    """Name and number of the student whose build this is, and of those before ("former")."""
     try:
         return {**NOBODY, **json.loads((folder / ".cover").read_text(encoding="utf-8"))}
     except (OSError, ValueError, TypeError):
@@ -95,9 +87,7 @@ def read_cover(folder: Path) -> dict:
 
 
 def seed(folder: Path) -> str:
-    """SEED, or where it is not given the student's own (settings.seed_of): of NIM as given now,
-    else as kept with the build.
-    """
+    """SEED, else the student's own (settings.seed_of), by NIM as given now or as kept."""
     return os.environ.get("SEED") or str(settings.seed_of(cover(folder)["nim"]))
 
 
@@ -116,16 +106,16 @@ def given(folder: Path) -> dict[str, str]:
     return said | {"seed": seed(folder)}
 
 
-def wanted(what: str, folder: Path) -> dict:
+def wanted(name: str, folder: Path) -> dict:
     """The content of BUILD/.settings, BUILD/.cover or BUILD/.environment. Raises InputError."""
     get = os.environ.get
-    if what == "environment":
+    if name == "environment":
         return _environment()
-    if what == "cover":
+    if name == "cover":
         return cover(folder)
     parsed = settings.parse(**given(folder))
     repeat = settings.parse_repeat(get("REPEAT") or "auto")
-    # How many processes and where is not what: it is checked, but its change rebuilds nothing.
+    # How many processes, and where, decides no number: a change rebuilds nothing.
     settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")
     return {
         **vars(parsed),
@@ -137,9 +127,7 @@ def wanted(what: str, folder: Path) -> dict:
 
 
 def _from_the_future() -> None:
-    """Files dated after now (a copied disk, a wrong clock) would be built anew for ever: they are
-    dated now.
-    """
+    """Files dated after now (a wrong clock) would be built anew for ever: they are dated now."""
     now = time.time()
     paths = [path for room in ROOMS for path in (ROOT / room).rglob("*")]
     for path in [ROOT / "pyproject.toml", *paths]:
@@ -148,20 +136,20 @@ def _from_the_future() -> None:
                 os.utime(path, (now, now))
 
 
-def note(folder: Path, what: str) -> None:
+def note(folder: Path, name: str) -> None:
     """Write folder/.{what} if its content changed. Raises InputError."""
     if (folder / "cxr_helpers").exists() or folder.resolve() in [ROOT / name for name in ROOMS]:
         raise InputError(
             f"BUILD={os.environ.get('TYPED') or folder} memuat berkas proyek: "
             "pilih folder tersendiri, misalnya BUILD=build."
         )
-    text = json.dumps(wanted(what, folder), indent=1, ensure_ascii=False)
-    path, old = folder / f".{what}", folder / f".{what}.old"
+    text = json.dumps(wanted(name, folder), indent=1, ensure_ascii=False)
+    path, old = folder / f".{name}", folder / f".{name}.old"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".probe").touch()
         (folder / ".probe").unlink()
-        if what == "settings":
+        if name == "settings":
             _from_the_future()
             (folder / ".begin").touch()  # what is newer than this was made by the make now running
         old.unlink(missing_ok=True)
@@ -180,11 +168,11 @@ def note(folder: Path, what: str) -> None:
 
 if __name__ == "__main__":
     try:
-        folder, what = Path(os.environ.get("BUILD") or "build"), sys.argv[1]
-        if what == "seed":  # for `make lab`
+        folder, name = Path(os.environ.get("BUILD") or "build"), sys.argv[1]
+        if name == "seed":  # for `make lab`
             print(seed(folder))
         else:
-            note(folder, what)
+            note(folder, name)
     except InputError as error:
         print(f"Galat: {error}", file=sys.stderr)
         sys.exit(2)

@@ -28,9 +28,7 @@ SEEDS_COUNT = 3  # from so many seeds on the intervals count seeds (evaluation.L
 
 @dataclass
 class Numbers:
-    """What a build holds: metrics {path: value}, intervals {path: (low, high)}, rest {path:
-    anything else}, and provenances.
-    """
+    """What a build holds, by its path in the results, and each file's provenance."""
 
     metrics: dict[str, float | None] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -38,9 +36,7 @@ class Numbers:
     provenances: dict[str, dict] = field(default_factory=dict)
 
     def add(self, value: object, path: str) -> None:
-        """Sort one JSON value and what it holds: a number under a name is a metric, a list of
-        numbers an array.
-        """
+        """Sort a JSON value and what it holds: a number under a name is a metric."""
         if isinstance(value, dict) and isinstance(value.get("value", ""), (int, float, type(None))):
             self.metrics[path] = value["value"]
             if value.get("ci95") and None not in value["ci95"]:
@@ -61,16 +57,14 @@ class Numbers:
 
 def _labels(entries: list[dict]) -> list[str]:
     for name in NAMES:
-        found = [str(entry.get(name)) for entry in entries]
-        if len(set(found)) == len(found) and all(name in entry for entry in entries):
-            return found
+        labels = [str(entry.get(name)) for entry in entries]
+        if len(set(labels)) == len(labels) and all(name in entry for entry in entries):
+            return labels
     return [str(i) for i in range(len(entries))]
 
 
 def read(folder: str) -> Numbers:
-    """Every results file of a BUILD folder, of its results folder, or of any folder of such files.
-    Raises InputError.
-    """
+    """Every results file of a BUILD folder, or of any folder of such files. Raises InputError."""
     given = Path(os.path.expanduser(folder)).resolve()
     paths = sorted((given / "results").glob("*.json")) or sorted(given.glob("*.json"))
     if not paths:
@@ -120,9 +114,9 @@ def reasons(a: Numbers, b: Numbers) -> list[str]:
     lines = {}
     for name in a.provenances.keys() & b.provenances.keys():
         first, second = _facts(a.provenances[name]), _facts(b.provenances[name])
-        differing = [what for what in first if first[what] != second[what]]
-        lines |= {what: f"{what}: {first[what]} ≠ {second[what]}" for what in differing}
-    return [lines[what] for what in _facts({}) if what in lines]
+        differing = [fact for fact in first if first[fact] != second[fact]]
+        lines |= {fact: f"{fact}: {first[fact]} ≠ {second[fact]}" for fact in differing}
+    return [lines[fact] for fact in _facts({}) if fact in lines]
 
 
 # --- how much -------------------------------------------------------------------------------------
@@ -131,10 +125,8 @@ def reasons(a: Numbers, b: Numbers) -> list[str]:
 def differing(
     a: Numbers, b: Numbers, tolerance: float
 ) -> list[tuple[str, float | None, float | None, float | None]]:
-    """(path, A, B, difference against half of A's 95% interval) of every metric on both sides that
-    differs by more than that.
-
-    Those with an interval first, the largest in front.
+    """(path, A, B, difference in halves of A's 95% interval) of every metric on both sides that
+    differs by more than the tolerance; those with an interval first, the largest in front.
     """
     rows = []
     for path in a.metrics.keys() & b.metrics.keys():
@@ -142,10 +134,9 @@ def differing(
         if first == second or (None not in (first, second) and abs(first - second) <= tolerance):
             continue
         low, high = a.intervals.get(path) or b.intervals.get(path) or (0, 0)
-        known = None not in (first, second) and high > low
-        rows.append(
-            (path, first, second, abs(first - second) / ((high - low) / 2) if known else None)
-        )
+        measurable = None not in (first, second) and high > low
+        ratio = abs(first - second) / ((high - low) / 2) if measurable else None
+        rows.append((path, first, second, ratio))
     return sorted(rows, key=lambda row: (row[3] is None, -(row[3] or 0), row[0]))
 
 
@@ -201,8 +192,8 @@ def compare(a: Numbers, b: Numbers, tolerance: float, whole: bool) -> tuple[list
         lines = [f"BERBEDA: {few} yang ada pada keduanya berbeda{allowed}."]
     for side, missing in only.items():
         if missing:
-            some = f"{number(len(missing), 0)} angka, misalnya {join(missing[:3])}"
-            lines.append(f"Hanya pada {side}: {some}.")
+            examples = f"{number(len(missing), 0)} angka, misalnya {join(missing[:3])}"
+            lines.append(f"Hanya pada {side}: {examples}.")
     why = reasons(a, b)
     lines += [f"  {line}" for line in why]
     if not why and not same:

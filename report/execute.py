@@ -45,9 +45,7 @@ CONFLICT = re.compile(r"^(?:<{7}|>{7}) ", re.M)
 
 
 def whole(notebook: Path) -> nbformat.NotebookNode:
-    """The notebook as it lies there. Raises InputError for one that is empty, cut off, or holds the
-    marks of a Git conflict.
-    """
+    """The notebook. Raises InputError where it is empty, cut off, or holds a Git conflict."""
     again = f"ambil kembali dengan `git checkout -- {notebook.parent.name}/{notebook.name}`"
     try:
         text = notebook.read_text(encoding="utf-8")
@@ -95,16 +93,14 @@ def _build() -> Path:
 
 
 def parameters(notebook: Path) -> dict:
-    """The values for the parameters that the notebook declares. Raises InputError if it declares
-    none or an unknown one.
-    """
+    """{parameter that the notebook declares: value}. Raises InputError for none or an unknown."""
     declared = _declared(notebook.name, whole(notebook))
     unknown = sorted(set(declared) - set(DEFAULTS))
     if not declared or unknown:
-        what = "tidak ada sel bertanda `parameters`"
+        fault = "tidak ada sel bertanda `parameters`"
         if unknown:
-            what = f"parameter {', '.join(unknown)} tidak dikenal"
-        raise InputError(f"{notebook.name}: {what}. Samakan sel itu dengan notebook 01.")
+            fault = f"parameter {', '.join(unknown)} tidak dikenal"
+        raise InputError(f"{notebook.name}: {fault}. Samakan sel itu dengan notebook 01.")
     build = _build()
     student = check.cover(build)
     given = {
@@ -121,9 +117,7 @@ def parameters(notebook: Path) -> dict:
 
 
 def _one_student(build: Path) -> dict:
-    """Name and number of this build's student. Raises InputError where a results file in it was
-    made by somebody else.
-    """
+    """Name and number of this build's student. Raises InputError for results of another."""
     cover = check.cover(build)  # .cover itself is written after the notebooks
     mine = {name: cover[name] for name in ("name", "nim")}
     for path in sorted((build / "results").glob("*.json")):
@@ -197,9 +191,7 @@ def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
 
 
 class Pulse:
-    """Says at which cell a notebook is, so that a long cell is no silence: every few seconds on one
-    line of a terminal, every minute in a log.
-    """
+    """Says at which cell a notebook is: now and then on a terminal, every minute in a log."""
 
     def __init__(self, name: str, cells: int):
         self.name, self.cells, self.at, self.started = name, cells, 0, time.monotonic()
@@ -227,9 +219,7 @@ class Pulse:
 
 
 def execute(notebook: Path, output: Path) -> None:
-    """Run the notebook; move output and results into place. Raises InputError with one line on
-    failure.
-    """
+    """Run the notebook; move output and results into place. Raises InputError on failure."""
     given = parameters(notebook)
     output.parent.mkdir(parents=True, exist_ok=True)
     build = _build().absolute()
@@ -296,9 +286,7 @@ def _cells(notebook: Path) -> list[tuple]:
 
 
 def is_done(notebook: Path, output: Path, newer: list[str]) -> bool:
-    """Whether nothing but the notebook's file is newer than its output, and its cells are those
-    that were executed.
-    """
+    """Whether only the notebook is newer than its output, and its cells are those executed."""
     if [Path(path).resolve() for path in newer] != [notebook]:
         return False
     try:

@@ -93,7 +93,7 @@ class _Laporan(TemplateExporter):
         cover = _find_cover(nb)
         self._report = cover is not None
         for number, cell in _numbered(nb.cells):
-            _check(number, cell)
+            _refuse_error(number, cell)
             cell.metadata["laporan_number"] = number
             if cell.cell_type == "markdown":
                 cell.source = FOLDED.sub(r'::: {.lipat judul="\1"}\n\2\n:::', cell.source)
@@ -112,9 +112,7 @@ class _Laporan(TemplateExporter):
         return self.typeset(markdown, meta), resources
 
     def _source(self, mark: dict) -> str:
-        """Where the numbers of a figure or table of the report stand: results file, keys, and the
-        notebook's page.
-        """
+        """Where the numbers of a figure or table stand: results file, keys, the notebook's page."""
         keys = [key.split(".", 1) for key in mark.get("source", []) if ".provenance" not in key]
         if not (self._report and keys):
             return ""
@@ -129,7 +127,7 @@ class _Laporan(TemplateExporter):
         number = cell.metadata["laporan_number"]
         if output.output_type == "stream":
             return "" if output.name == "stderr" else fence(foreign.clean(output.text), "keluaran")
-        if output.output_type == "error":  # of a cell that is meant to fail (_check)
+        if output.output_type == "error":  # of a cell that is meant to fail
             return fence(foreign.clean(f"{output.ename}: {output.evalue}"), "keluaran")
         data, mark = output.get("data", {}), output.get("metadata", {}).get(KEY)
         if mark is None:
@@ -175,12 +173,12 @@ class _Laporan(TemplateExporter):
         warnings = re.findall(r"^\[WARNING\].*", done.stderr, re.M)
         if done.returncode or not all(map(HARMLESS.search, warnings)):
             said = re.search(r"\.lua:\d+: (.*)", done.stderr)
-            what = said[1] if said else " ".join(done.stderr.split())[:300]
-            id = re.search(r"#[\w-]+", what)
-            where = self._cell_with(id[0] if id else what)
-            raise InputError(f"{where}tidak dapat disusun: {what}")
-        for text, what in re.findall(r"^CATATAN\t(.*?)\t(.*)$", done.stderr, re.M):
-            self._note(f"{self._cell_with(text)}{text}: {what}.")
+            fault = said[1] if said else " ".join(done.stderr.split())[:300]
+            id = re.search(r"#[\w-]+", fault)
+            where = self._cell_with(id[0] if id else fault)
+            raise InputError(f"{where}tidak dapat disusun: {fault}")
+        for text, remark in re.findall(r"^CATATAN\t(.*?)\t(.*)$", done.stderr, re.M):
+            self._note(f"{self._cell_with(text)}{text}: {remark}.")
         return done.stdout
 
     def _note(self, text: str) -> None:
@@ -198,9 +196,7 @@ class _Laporan(TemplateExporter):
 
 
 class LaporanHTML(_Laporan):
-    """One self-contained HTML file: no script, no request, figures embedded as SVG, formulas as
-    MathML.
-    """
+    """One self-contained HTML file: no script, no request, SVG figures, MathML formulas."""
 
     file_extension = ".html"
     output_mimetype = "text/html"
@@ -217,8 +213,8 @@ class LaporanHTML(_Laporan):
             page = self._pandoc(Path(folder), markdown, meta, options)
         return re.sub(r'(<img\b[^>]*\bsrc=")(keluaran-\d+\.\w+)"', self._embedded, page)
 
-    def _embedded(self, found: re.Match) -> str:
-        opening, name = found.groups()
+    def _embedded(self, source: re.Match) -> str:
+        opening, name = source.groups()
         ending = name.rpartition(".")[2]
         kind = {"svg": "svg+xml", "jpg": "jpeg"}.get(ending, ending)
         content = base64.b64encode(self._pictures.content[name]).decode()
@@ -226,9 +222,7 @@ class LaporanHTML(_Laporan):
 
 
 class LaporanPDF(_Laporan):
-    """A tagged PDF (PDF/A-2a, PDF/UA-1) with embedded fonts; the same input gives the same
-    bytes.
-    """
+    """A tagged PDF (PDF/A-2a, PDF/UA-1) with embedded fonts; equal input, equal bytes."""
 
     file_extension = ".pdf"
     output_mimetype = "application/pdf"
@@ -240,8 +234,8 @@ class LaporanPDF(_Laporan):
         cover = json.dumps(meta, ensure_ascii=False)
         for sign in fonts.missing(cover + markdown):
             where = self._cell_with(sign) or ("Sampul: " if sign in cover else "")
-            what = f"tidak ada pada huruf PDF dan dicetak sebagai {fonts.BOX}"
-            self._note(f"{where}aksara {sign} {what}.")
+            remark = f"tidak ada pada huruf PDF dan dicetak sebagai {fonts.BOX}"
+            self._note(f"{where}aksara {sign} {remark}.")
         meta, markdown = json.loads(fonts.drawable(cover)), fonts.drawable(markdown)
         options = TYPST.split()
         if "author_plain" in meta:
@@ -272,14 +266,12 @@ def _typst(folder: Path) -> dict:
     return {"root": str(folder), "font_paths": fonts_at, "ignore_system_fonts": True}
 
 
-def _unclean(what: str, said: object) -> InputError:
-    return InputError(f"{what}: {' '.join(str(said).split())[:300]}")
+def _unclean(fault: str, said: object) -> InputError:
+    return InputError(f"{fault}: {' '.join(str(said).split())[:300]}")
 
 
 def _settled(folder: Path, source: str) -> str:
-    """Write the document; a figure that would float past the end of its section stands where it is
-    named instead.
-    """
+    """Write the document; a figure that would float past its section stands where it is named."""
     path = folder / "document.typ"
     for _ in range(4):  # one that no longer floats may move another
         path.write_text(source, encoding="utf-8")
@@ -326,10 +318,8 @@ def _numbered(cells) -> list[tuple[int, dict]]:
     return numbered
 
 
-def _check(number: int, cell) -> None:
-    """Refuse the page of a notebook that has not ended well. Raises InputError that names the
-    cell.
-    """
+def _refuse_error(number: int, cell) -> None:
+    """Refuse a notebook that has not ended well. Raises InputError that names the cell."""
     meant = "raises-exception" in cell.metadata.get("tags", [])
     for output in cell.get("outputs", []):
         if output.output_type == "error" and not meant:
@@ -344,14 +334,12 @@ def _ids(notebook: Path) -> set[str]:
 
 
 def export(notebook: Path, output: Path, kind: str) -> None:
-    """Typeset `notebook` into `output` ("html" or "pdf"), whole or not at all. Raises
-    InputError.
-    """
+    """Typeset `notebook` into `output` ("html" or "pdf"), whole or not at all, or InputError."""
     try:
         nb = nbformat.read(notebook, as_version=4)
     except (OSError, ValueError) as error:
-        what = f"tidak dapat dibaca sebagai notebook ({type(error).__name__})"
-        raise InputError(f"{notebook} {what}.") from None
+        fault = f"tidak dapat dibaca sebagai notebook ({type(error).__name__})"
+        raise InputError(f"{notebook} {fault}.") from None
     exporter = {"html": LaporanHTML, "pdf": LaporanPDF}[kind]()
     exporter.beside = {
         path.stem: _ids(path) for path in notebook.parent.glob("*.ipynb") if path != notebook

@@ -1,19 +1,21 @@
 -- What students write in their own cells and JupyterLab shows: HTML tags, pictures, citations, formulas and anchors.
 --
--- Runs before laporan.lua. Raw HTML never reaches the page: tags become pandoc's own elements, and what cannot be shown is said
--- in its place. Each "CATATAN<tab>text<tab>what" on stderr becomes a line for the person (report/exporters.py).
+-- Runs before laporan.lua. Raw HTML never reaches the page: tags become pandoc's own elements, and what cannot be shown
+-- is said in its place. Each "CATATAN<tab>text<tab>remark" on stderr becomes a line for the person (exporters.py).
 
+local stringify = pandoc.utils.stringify
 local NO_PLACE = { iframe = true, video = true, audio = true, canvas = true, object = true, embed = true }
+local function as_code(content) return pandoc.Code(stringify(content)) end
 local WRAP = {
-  b = pandoc.Strong, strong = pandoc.Strong, i = pandoc.Emph, em = pandoc.Emph, u = pandoc.Underline, ins = pandoc.Underline,
-  s = pandoc.Strikeout, del = pandoc.Strikeout, strike = pandoc.Strikeout, sub = pandoc.Subscript, sup = pandoc.Superscript,
-  code = function(content) return pandoc.Code(pandoc.utils.stringify(content)) end,
+  b = pandoc.Strong, strong = pandoc.Strong, i = pandoc.Emph, em = pandoc.Emph, u = pandoc.Underline,
+  ins = pandoc.Underline, s = pandoc.Strikeout, del = pandoc.Strikeout, strike = pandoc.Strikeout,
+  sub = pandoc.Subscript, sup = pandoc.Superscript, code = as_code, kbd = as_code, tt = as_code,
 }
-WRAP.kbd, WRAP.tt = WRAP.code, WRAP.code
+local NUMBERED = { fig = true, tbl = true, sec = true } -- a link to one of these is laporan.lua's
 local WIDEST = 640 -- CSS pixels that fill the width of the text
 
-local function note(text, what)
-  io.stderr:write("CATATAN\t", (text:gsub("%s+", " ")), "\t", what, "\n")
+local function note(text, remark)
+  io.stderr:write("CATATAN\t", (text:gsub("%s+", " ")), "\t", remark, "\n")
 end
 
 local function said(text)
@@ -30,55 +32,42 @@ local function tag_of(raw)
   return name and name:lower(), slash == "/"
 end
 
-local function picture_of(raw)
-  local first = read(raw)[1]
-  return first and first.content and first.content[1]
-end
-
--- One tag that stands alone; a comment or a tag that only lays out shows nothing, as in JupyterLab.
+-- What stands for one tag alone; nil for a comment or a tag that only lays out, which JupyterLab does not show either.
 local function alone(raw)
-  local name = tag_of(raw)
-  if raw:match("^<!%-%-") then return {} end
+  local name, ends = tag_of(raw)
+  if raw:match("^<!%-%-") then return nil end
   if name == "br" then return pandoc.LineBreak() end
-  if name == "img" then return picture_of(raw) or {} end
-  if NO_PLACE[name] and not raw:match("^</") then
-    return said("<" .. name .. "> hanya tampil di JupyterLab: " .. (raw:match("src%s*=%s*[\"']?([^\"'%s>]+)") or "tanpa alamat"))
+  if name == "img" then
+    local first = read(raw)[1]
+    return first and first.content and first.content[1]
   end
-  return name and {} or pandoc.Str(raw)
+  if NO_PLACE[name] and not ends then
+    local source = raw:match("src%s*=%s*[\"']?([^\"'%s>]+)") or "tanpa alamat"
+    return said("<" .. name .. "> hanya tampil di JupyterLab: " .. source)
+  end
+  return not name and pandoc.Str(raw) or nil
 end
 
-local function closing(inlines, from, name)
-  local depth = 0
-  for at = from, #inlines do
-    local element = inlines[at]
-    if element.t == "RawInline" then
-      local found, ends = tag_of(element.text)
-      if found == name then depth = depth + (ends and -1 or 1) end
-      if depth == 0 then return at end
-    end
-  end
-end
-
+-- Tags around words become pandoc's own elements; one that is never closed wraps nothing.
 local function with_tags(inlines)
-  local kept, at = pandoc.Inlines({}), 1
-  while at <= #inlines do
-    local element = inlines[at]
-    if element.t ~= "RawInline" or element.format ~= "html" then
-      kept:insert(element)
-    else
-      local name, ends = tag_of(element.text)
-      local last = WRAP[name] and not ends and closing(inlines, at, name)
-      if last then
-        local inner = pandoc.Inlines({})
-        for i = at + 1, last - 1 do inner:insert(inlines[i]) end
-        kept:insert(WRAP[name](with_tags(inner)))
-        at = last
-      else
-        local found = alone(element.text)
-        if pandoc.utils.type(found) == "Inline" then kept:insert(found) end
+  local kept, open = pandoc.Inlines({}), pandoc.List({}) -- open: {name, how much was kept before it}
+  for _, inline in ipairs(inlines) do
+    local raw = inline.t == "RawInline" and inline.format == "html"
+    local name, ends = tag_of(raw and inline.text or "")
+    if WRAP[name] and not ends then
+      open:insert({ name, #kept })
+    elseif WRAP[name] then
+      local last = #open
+      while last > 0 and open[last][1] ~= name do last = last - 1 end
+      if last > 0 then
+        local inner = pandoc.Inlines({ table.unpack(kept, open[last][2] + 1) })
+        kept = pandoc.Inlines({ table.unpack(kept, 1, open[last][2]) }) .. { WRAP[name](inner) }
+        open = pandoc.List({ table.unpack(open, 1, last - 1) })
       end
+    else
+      if raw then inline = alone(inline.text) end
+      if inline then kept:insert(inline) end
     end
-    at = at + 1
   end
   return kept
 end
@@ -86,10 +75,9 @@ end
 local function raw_block(block)
   if block.format ~= "html" then return nil end
   local name = tag_of(block.text)
-  if name == "script" or name == "style" or block.text:match("^<!%-%-") then return {} end
   if name == "hr" then return pandoc.HorizontalRule() end
-  local found = alone(block.text)
-  return pandoc.utils.type(found) == "Inline" and pandoc.Para({ found }) or {}
+  local shown = alone(block.text)
+  return shown and pandoc.Para({ shown }) or {}
 end
 
 -- An HTML output of a cell, which report/foreign.py hands on as a code block.
@@ -100,37 +88,36 @@ local function output(block)
 end
 
 local function image(element)
-  local alt = pandoc.utils.stringify(element.caption)
-  if not element.src:match("^keluaran%-%d+%.%a+$") then
-    note(element.src:sub(1, 200), "gambar ini tidak dapat disertakan")
-    local where = element.src:match("^data:") and "" or " (" .. element.src .. ")"
+  local alt, source = stringify(element.caption), element.src
+  if not source:match("^keluaran%-%d+%.%a+$") then
+    note(source:sub(1, 200), "gambar ini tidak dapat disertakan")
+    local where = source:match("^data:") and "" or " (" .. source .. ")"
     return said("Gambar tidak disertakan: " .. (alt == "" and "tanpa keterangan" or alt) .. where)
   end
-  if alt == "" then element.caption = pandoc.Inlines("Gambar tanpa teks alternatif") end
+  if alt == "" then alt, element.caption = "Gambar tanpa teks alternatif", "Gambar tanpa teks alternatif" end
   local number, unit = (element.attributes.width or ""):match("^%s*([%d.]+)%s*(.-)%s*$")
   local share = tonumber(number) and (unit == "%" and number or 100 * number / WIDEST)
-  element.attributes.width = share and math.max(1, math.min(100, math.ceil(share))) .. "%" or "100%"
-  element.attributes.height, element.attributes.style, element.title = nil, nil, ""
+  local width = share and math.max(1, math.min(100, math.ceil(share))) .. "%" or "100%"
+  element.attributes.width, element.attributes.height, element.attributes.style, element.title = width, nil, nil, ""
   if FORMAT:match("html") then return element end
   -- pandoc gives Typst no text for a picture, and PDF/UA wants one.
-  local text = pandoc.utils.stringify(element.caption):gsub("[\\\"]", "\\%0")
-  return pandoc.RawInline("typst", '#box(image("' .. element.src .. '", width: ' .. element.attributes.width .. ', alt: "' .. text .. '"))')
+  local text = alt:gsub("[\\\"]", "\\%0")
+  return pandoc.RawInline("typst", '#box(image("' .. source .. '", width: ' .. width .. ', alt: "' .. text .. '"))')
 end
 
--- Literature is named by a link that JupyterLab shows as it is, [(He dkk. 2016)](#ref-he2016): on the page a citation. Neighbours
--- share one bracket.
+-- Literature is named by a link that JupyterLab shows as it is, [(He dkk. 2016)](#ref-he2016): on the page a citation.
+-- Neighbours share one bracket.
 local function literature(inlines)
   local kept = pandoc.Inlines({})
-  for _, one in ipairs(inlines) do
-    local key = one.t == "Link" and one.target:match("^#ref%-(%w+)$")
+  for _, inline in ipairs(inlines) do
+    local key = inline.t == "Link" and inline.target:match("^#ref%-(%w+)$")
     local before = #kept > 1 and kept[#kept].t:match("^S%a+") and kept[#kept - 1] -- Space or SoftBreak
     if key and before and before.t == "Cite" then
       kept:remove()
       before.citations:insert(pandoc.Citation(key, "NormalCitation"))
-      before.content:extend({ pandoc.Space() })
-      before.content:extend(one.content)
+      before.content = before.content .. { pandoc.Space() } .. inline.content
     else
-      kept:insert(key and pandoc.Cite(one.content, { pandoc.Citation(key, "NormalCitation") }) or one)
+      kept:insert(key and pandoc.Cite(inline.content, { pandoc.Citation(key, "NormalCitation") }) or inline)
     end
   end
   return kept
@@ -138,14 +125,12 @@ end
 
 -- A name after an @ that the bibliography does not have is just a word.
 local function citations(doc)
-  local _, cited = pandoc.log.silence(pandoc.utils.references, doc)
-  local known = {}
-  for _, one in ipairs(cited) do known[one.id] = true end
+  local _, references = pandoc.log.silence(pandoc.utils.references, doc)
   return doc:walk({
     Cite = function(cite)
-      for _, one in ipairs(cite.citations) do
-        if not known[one.id] then
-          note("@" .. one.id, "bukan rujukan dalam daftar pustaka; dicetak apa adanya")
+      for _, citation in ipairs(cite.citations) do
+        if not references:find_if(function(entry) return entry.id == citation.id end) then
+          note("@" .. citation.id, "bukan rujukan dalam daftar pustaka; dicetak apa adanya")
           return cite.content
         end
       end
@@ -170,14 +155,14 @@ local function anchors(doc)
   doc:walk({
     Header = function(header)
       keep(header)
-      places[pandoc.utils.stringify(header):gsub("%s", "-")] = header.identifier
+      places[stringify(header):gsub("%s", "-")] = header.identifier
     end,
     Div = keep, Span = keep, Table = keep, Figure = keep, CodeBlock = keep,
   })
   return doc:walk({
     Link = function(link)
       local id = link.target:match("^#(.*)$")
-      if not id or id:match("^fig%-") or id:match("^tbl%-") or id:match("^sec%-") then return nil end
+      if not id or NUMBERED[id:match("^(%a+)%-")] then return nil end
       if places[id] then
         link.target = "#" .. places[id]
         return link
@@ -188,19 +173,24 @@ local function anchors(doc)
   })
 end
 
--- A chapter's title is its first heading of level 1, however it is written; no level is skipped, which PDF/UA forbids.
+-- A chapter's title is its first heading of level 1, however it is written; it stands in the template, and all headings
+-- below it move up. No level is skipped, which PDF/UA forbids.
 local function levels(doc)
-  local title, last = nil, 0
-  doc:walk({ Header = function(header) title = title or (header.level == 1 and header.content) or nil end })
-  if not doc.meta.report and title then doc.meta.title = pandoc.MetaInlines(title) end
-  if not title then last = 1 end
-  return doc:walk({
+  local chapter, title = not doc.meta.report, nil
+  local last = chapter and 1 or 0
+  doc = doc:walk({
     Header = function(header)
-      header.level = math.min(header.level, last + 1)
-      last = header.level
+      if chapter and not title and header.level == 1 then
+        title = header.content
+        return {}
+      end
+      last = math.min(header.level, last + 1)
+      header.level = chapter and math.max(1, last - 1) or last
       return header
     end,
   })
+  if title then doc.meta.title = pandoc.MetaInlines(title) end
+  return doc
 end
 
 return {

@@ -52,17 +52,13 @@ COLOURED = re.compile(r"(?:background(?:-color)?|(?<![\w-])color)\s*:", re.I)
 
 
 class Pictures:
-    """The pictures of one document, {file name: content}; what is no picture that both pages can
-    show is refused.
-    """
+    """The pictures of one document that both pages can show, {file name: content}."""
 
     def __init__(self, folders: list[Path]):
         self.folders, self.content = folders, {}
 
     def add(self, content: bytes) -> tuple[str, int] | None:
-        """Name and width (percent of the text's width) of a picture, found by its content; None if
-        it cannot be shown.
-        """
+        """Name and width (percent of the text's) of a picture; None if it cannot be shown."""
         kind = _raster(content) or _vector(content)
         if kind is None or len(content) > LARGEST:
             return None
@@ -73,9 +69,7 @@ class Pictures:
         return name, max(1, min(100, round(100 * pixels / WIDEST)))
 
     def find(self, source: str, attached: dict) -> tuple[str, int] | None:
-        """The picture that a Markdown cell names: attached to it, written into the address, or a
-        file beside the notebook.
-        """
+        """The picture that a Markdown cell names: attached, in the address, or in a file."""
         if source.startswith("attachment:"):
             kept = attached.get(unquote(source.removeprefix("attachment:")), {})
             content = _decoded(next(iter(kept.values()), ""))
@@ -101,9 +95,7 @@ class Pictures:
 
 
 def folders(notebook) -> list[Path]:
-    """Where relative pictures of a notebook may lie: beside the notebook that was executed, then in
-    notebooks/.
-    """
+    """Where relative pictures may lie: beside the executed notebook, then in notebooks/."""
     executed = notebook.metadata.get("papermill", {}).get("input_path") or ""
     return [*([Path(executed).parent] if executed else []), files.ROOT / "notebooks", files.ROOT]
 
@@ -148,26 +140,24 @@ def _vector(content: bytes) -> tuple[str, int] | None:
 
 
 def markdown(cell, pictures: Pictures) -> str:
-    """A Markdown cell whose pictures are in `pictures`, whose HTML tables foreign.lua reads, and
-    whose formulas pandoc sees.
-    """
+    """A Markdown cell as pandoc and foreign.lua read it, its pictures in `pictures`."""
     attached = cell.get("attachments", {})
 
-    def written(found: re.Match) -> str:
-        if found["code"] or found["formula"]:
-            return found[0]
-        if found["table"]:
-            return html(found["table"], pictures)
-        if found["env"]:
-            return found[0] if found["env"].startswith("$$") else f"$${found[0]}$$"
-        if found["math"]:
-            return f"${found['math']}$"
-        if found["img"]:
-            return _placed(found["img"], pictures, attached)
-        kept = pictures.find(found["src"] or found["angle"], attached)
+    def written(match: re.Match) -> str:
+        if match["code"] or match["formula"]:
+            return match[0]
+        if match["table"]:
+            return html(match["table"], pictures)
+        if match["env"]:
+            return match[0] if match["env"].startswith("$$") else f"$${match[0]}$$"
+        if match["math"]:
+            return f"${match['math']}$"
+        if match["img"]:
+            return _placed(match["img"], pictures, attached)
+        kept = pictures.find(match["src"] or match["angle"], attached)
         if kept is None:
-            return found[0]
-        return f"![{found['alt']}]({kept[0]})" + (found["attr"] or f"{{width={kept[1]}%}}")
+            return match[0]
+        return f"![{match['alt']}]({kept[0]})" + (match["attr"] or f"{{width={kept[1]}%}}")
 
     return MARKED.sub(written, cell.source)
 
@@ -182,14 +172,12 @@ def _placed(tag: str, pictures: Pictures, attached: dict) -> str:
 
 
 def _source(tag: str) -> str:
-    found = SOURCE.search(tag)
-    return found[1].strip("\"'") if found else "tanpa alamat"
+    match = SOURCE.search(tag)
+    return match[1].strip("\"'") if match else "tanpa alamat"
 
 
 def html(text: str, pictures: Pictures) -> str:
-    """HTML for foreign.lua, without what runs or loads, followed by a sentence where colours are
-    lost.
-    """
+    """HTML for foreign.lua, without what runs or loads; a sentence says where colours are lost."""
     kept = LOADED.sub(_said, INVISIBLE.sub("", text))
     kept = IMAGE.sub(lambda tag: _placed(tag[0], pictures, {}), kept)
     block = fence(kept if kept.strip() else "<div></div>", "keluaran-html")
@@ -206,9 +194,7 @@ def _said(tag: re.Match) -> str:
 
 
 def output(data: dict, number: int, pictures: Pictures, alone: bool) -> str:
-    """What a cell shows, as Markdown. number: of the cell, as a person counts; alone: whether the
-    cell shows nothing else.
-    """
+    """What a cell shows, as Markdown; alone: whether the cell shows nothing else."""
     if "application/vnd.jupyter.widget-view+json" in data:
         # A control of the package has a static twin beside it.
         return "*[Kendali interaktif ini hanya tampil di JupyterLab.]*" if alone else ""
@@ -247,9 +233,7 @@ def _latex(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Printed text as a terminal shows it: without colours and control characters, a line after \\r
-    instead of what it covers.
-    """
+    """Printed text as a terminal shows it: no colours, what \\r covers, or control characters."""
     lines = strip_ansi(text).replace("\r\n", "\n").split("\n")
     shown = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
     return re.sub(

@@ -1,18 +1,22 @@
 -- Figures, tables and cross-references of the report, for HTML and Typst alike.
 --
--- A Div .figure (attributes alt, berkas, lebar; content: the caption) and a Div .table (content: a table and a Div .keterangan)
--- become numbered blocks; their attributes sumber (results file and keys) and halaman (a page that shows them too) become a
--- small note behind the caption. A link to #fig-…, #tbl-… or #sec-… gets the number of its target. An id that is unknown or given
--- twice is an error.
+-- A Div .figure (attributes alt, berkas, lebar; content: the caption) and a Div .table (content: a table and a Div
+-- .keterangan) become numbered blocks; their attributes sumber (results file and keys) and halaman (a page that shows
+-- them too) become a small note behind the caption. A link to #fig-…, #tbl-… or #sec-… gets the number of its target.
+-- An id that is unknown or given twice is an error.
 
 local html = FORMAT:match("html") ~= nil
+local stringify, to_inlines = pandoc.utils.stringify, pandoc.utils.blocks_to_inlines
 local NAMES = { figure = "Gambar", table = "Tabel" }
 local PREFIX = { figure = "fig-", table = "tbl-" }
+local NUMBERED = { fig = true, tbl = true, sec = true }
 local LONGEST_WHOLE = 12 -- lines; a longer table may be broken over two pages, its head repeated
 local LINE = 95 -- letters of a row that stand side by side on paper
--- A table of so many columns, or of columns whose longest words need so many letters, is wide: it may use the margin on the screen
--- and is set smaller on paper.
+-- A table of so many columns, or of columns whose longest words need so many letters, is wide: it may use the margin on
+-- the screen and is set smaller on paper.
 local WIDE, WIDE_LETTERS = 7, 72
+local BREAKABLE = "#show figure.where(kind: table): set block(breakable: true)\n"
+local SMALLER = "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
 local number, seen, counts = {}, {}, { figure = 0, table = 0, formula = 0 }
 local levels = { 0, 0, 0, 0, 0, 0 }
 
@@ -44,12 +48,10 @@ local count = {
     number[header.identifier] = table.concat(levels, ".", 1, header.level)
   end,
   Div = function(div)
-    for kind in pairs(NAMES) do
+    for kind, prefix in pairs(PREFIX) do
       if div.classes:includes(kind) then
         claim(div.identifier)
-        if div.identifier:sub(1, 4) ~= PREFIX[kind] then
-          error("id #" .. div.identifier .. " harus diawali " .. PREFIX[kind])
-        end
+        if div.identifier:sub(1, 4) ~= prefix then error("id #" .. div.identifier .. " harus diawali " .. prefix) end
         counts[kind] = counts[kind] + 1
         number[div.identifier] = tostring(counts[kind])
       end
@@ -57,21 +59,21 @@ local count = {
   end,
 }
 
-local function caption_html(kind, id, caption)
-  local lead = pandoc.Span({ pandoc.Str(NAMES[kind] .. " " .. number[id] .. ".") }, { class = "nomor" })
-  return pandoc.Plain(pandoc.Inlines({ lead, pandoc.Space() }) .. pandoc.utils.blocks_to_inlines(caption))
-end
-
-local function source_html(div)
-  if not div.attributes.sumber then return pandoc.Plain({}) end
-  local source, page = attribute(div.attributes.sumber), attribute(div.attributes.halaman)
-  return raw(' <small><a class="sumber" href="' .. page .. '" title="' .. source .. '">sumber: ' .. source .. "</a></small>")
-end
-
-local function source_typst(div)
-  local source = div.attributes.sumber
-  if not source then return {} end
-  return { pandoc.RawInline("typst", " #text(size: 7.5pt)[sumber: #" .. quoted(source) .. "]") }
+-- The caption, and behind it where the numbers stand; Typst counts figures and tables itself.
+local function captioned(kind, div, blocks)
+  local inlines, source = to_inlines(blocks), div.attributes.sumber
+  if not html then
+    local small = source and " #text(size: 7.5pt)[sumber: #" .. quoted(source) .. "]"
+    return pandoc.Plain(small and inlines .. { pandoc.RawInline("typst", small) } or inlines)
+  end
+  local lead = NAMES[kind] .. " " .. number[div.identifier] .. "."
+  inlines = pandoc.Inlines({ pandoc.Span({ pandoc.Str(lead) }, { class = "nomor" }), pandoc.Space() }) .. inlines
+  if source then
+    source = attribute(source)
+    local link = '<a class="sumber" href="' .. attribute(div.attributes.halaman) .. '" title="' .. source .. '">'
+    inlines:insert(pandoc.RawInline("html", "\n <small>" .. link .. "sumber: " .. source .. "</a></small>"))
+  end
+  return pandoc.Plain(inlines)
 end
 
 local function rows_of(grid)
@@ -80,92 +82,72 @@ local function rows_of(grid)
   return rows
 end
 
-local function longest_word(cell)
+-- A number and an interval are each read as one: a cell that begins with a number is broken before its bracket only.
+local function unbroken(cell)
+  local text = stringify(cell.contents)
+  if #cell.contents ~= 1 or not text:match("^[+−–%d]") or utf8.len(text) > 40 then return end
+  local content = cell.contents[1].content
+  local function begins(inline) return inline.t == "Str" and inline.text:match("^%(") end
+  local function whole(from, to)
+    local part = pandoc.Inlines({ table.unpack(content, from, to) })
+    if html then return pandoc.Inlines({ pandoc.Span(part, { class = "utuh" }) }) end
+    return part:map(function(inline) return inline.t == "Space" and pandoc.Str("\u{a0}") or inline end)
+  end
+  local _, bracket = content:find_if(begins, 2)
+  local parts = bracket and whole(1, bracket - 2) .. { pandoc.Space() } .. whole(bracket) or whole(1)
+  cell.contents = { pandoc.Plain(parts) }
+end
+
+local function longest_word(text)
   local longest = 0
-  for word in pandoc.utils.stringify(cell.contents):gmatch("%S+") do longest = math.max(longest, utf8.len(word)) end
+  for word in text:gmatch("%S+") do longest = math.max(longest, utf8.len(word)) end
   return longest
 end
 
--- A number and an interval are each read as one: a cell that begins with a number is broken before its bracket only.
-local function unbroken(grid)
-  local function whole(inlines)
-    if html then return { pandoc.Span(inlines, { class = "utuh" }) } end
-    return inlines:map(function(one) return one.t == "Space" and pandoc.Str("\u{a0}") or one end)
-  end
-  local function mend(cell)
-    local text = pandoc.utils.stringify(cell.contents)
-    if #cell.contents ~= 1 or not text:match("^[+−–%d]") or utf8.len(text) > 40 then return end
-    local value, bracket = pandoc.Inlines({}), pandoc.Inlines({})
-    for _, one in ipairs(cell.contents[1].content) do
-      local inside = #bracket > 0 or (#value > 0 and one.t == "Str" and one.text:match("^%("))
-      ;(inside and bracket or value):insert(one)
-    end
-    if #bracket > 0 then value:remove() end -- the space between them, where the line may break
-    local mended = pandoc.Inlines(whole(value))
-    if #bracket > 0 then mended:insert(pandoc.Space()); mended:extend(whole(bracket)) end
-    cell.contents = { pandoc.Plain(mended) }
-  end
-  for _, row in ipairs(rows_of(grid)) do
-    for _, cell in ipairs(row.cells) do mend(cell) end
-  end
-end
-
--- On paper a wide table's columns share the width by their longest number or, for words, their longest word or 14 letters.
-local function share_width(grid)
-  local wanted, sum, specs = {}, 0, {}
+-- Whether a table is wide; the share of the width that each column of a wide one gets on paper: as its longest number
+-- or, for words, its longest word or 14 letters; and about how many lines its rows take there.
+local function measured(grid)
+  local words, wanted, lines, all_words, all_wanted = {}, {}, 0, 0, 0
   local function want(i, width) wanted[i] = math.max(wanted[i] or 3, width) end
   for _, row in ipairs(rows_of(grid)) do
+    local letters = 0
     for i, cell in ipairs(row.cells) do
-      local text = pandoc.utils.stringify(cell.contents)
-      want(i, math.max(longest_word(cell), math.min(utf8.len(text), text:match("^[+−–%d]") and 20 or 14)))
+      local text = stringify(cell.contents)
+      local length, most = utf8.len(text), text:match("^[+−–%d]") and 20 or 14
+      letters = letters + length
+      words[i] = math.max(words[i] or 0, longest_word((text:gsub("\u{a0}", " "))))
+      want(i, math.max(longest_word(text), math.min(length, most)))
     end
+    lines = lines + math.max(1, math.ceil(letters / LINE))
   end
   for _, row in ipairs(grid.head.rows) do
-    for i, cell in ipairs(row.cells) do want(i, longest_word(cell)) end
+    for i, cell in ipairs(row.cells) do want(i, longest_word(stringify(cell.contents))) end
   end
-  for i = 1, #grid.colspecs do sum = sum + wanted[i] + 2 end
-  for i, spec in ipairs(grid.colspecs) do specs[i] = { spec[1], (wanted[i] + 2) / sum } end
-  grid.colspecs = specs
-end
-
-local function is_wide(grid)
-  local longest, sum = {}, 0
-  for _, row in ipairs(rows_of(grid)) do
-    for i, cell in ipairs(row.cells) do longest[i] = math.max(longest[i] or 0, longest_word(cell)) end
+  for i = 1, #grid.colspecs do
+    all_words, all_wanted = all_words + (words[i] or 0) + 2, all_wanted + wanted[i] + 2
   end
-  for i = 1, #grid.colspecs do sum = sum + (longest[i] or 0) + 2 end
-  return #grid.colspecs >= WIDE or sum > WIDE_LETTERS
-end
-
--- About how many lines the rows of a table take on paper.
-local function lines(grid)
-  local sum = 0
-  for _, row in ipairs(rows_of(grid)) do
-    local letters = 0
-    for _, cell in ipairs(row.cells) do letters = letters + utf8.len(pandoc.utils.stringify(cell.contents)) end
-    sum = sum + math.max(1, math.ceil(letters / LINE))
-  end
-  return sum
+  local specs = grid.colspecs:map(function(spec, i) return { spec[1], (wanted[i] + 2) / all_wanted } end)
+  return #specs >= WIDE or all_words > WIDE_LETTERS, specs, lines
 end
 
 local function figure(div)
   local id, file, alt = div.identifier, div.attributes.berkas, div.attributes.alt
   local width = div.attributes.lebar or "100%"
   if html then
+    local picture = '<img src="' .. file .. '" alt="' .. attribute(alt) .. '" style="width:' .. width .. '">'
     return {
-      raw('<figure id="' .. id .. '"><img src="' .. file .. '" alt="' .. attribute(alt)
-        .. '" style="width:' .. width .. '"><figcaption>'),
-      caption_html("figure", id, div.content),
-      source_html(div),
+      raw('<figure id="' .. id .. '">' .. picture .. "<figcaption>"),
+      captioned("figure", div, div.content),
       raw("</figcaption></figure>"),
     }
   end
   -- The summary is read from top to bottom; a figure that floats never comes before the words that name it.
   local placement = id == "fig-ringkasan" and "none" or "bottom"
+  local picture = "image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. ")"
   return {
     raw("#metadata(" .. quoted(id) .. ") <sebutan-gambar>"),
-    raw("#figure(image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. "), placement: " .. placement .. ", caption: ["),
-    pandoc.Plain(pandoc.utils.blocks_to_inlines(div.content) .. source_typst(div)),
+    raw("#figure(" .. picture .. ", placement: " .. placement .. ", caption: ["),
+    captioned("figure", div, div.content),
     raw("#metadata(" .. quoted(id) .. ") <letak-gambar>]) <" .. id .. ">"),
   }
 end
@@ -177,31 +159,28 @@ local function tabular(div)
     if block.t == "Div" and block.classes:includes("keterangan") then caption = block.content end
   end
   if not (grid and caption) then error("tabel #" .. id .. " tanpa isi atau keterangan") end
-  local wide = is_wide(grid)
-  unbroken(grid)
+  for _, row in ipairs(rows_of(grid)) do
+    for _, cell in ipairs(row.cells) do unbroken(cell) end
+  end
+  local wide, specs, lines = measured(grid)
   if html then
     -- The first cell of a row names it; a screen reader says it with each number.
     for _, body in ipairs(grid.bodies) do body.row_head_columns = 1 end
     -- The caption stands outside the box that scrolls: it stays in sight beside a wide table.
+    local label = ' role="region" tabindex="0" aria-label="Tabel ' .. number[id] .. '">'
     return {
       raw('<figure class="tabel' .. (wide and " lebar" or "") .. '" id="' .. id .. '"><figcaption>'),
-      caption_html("table", id, caption),
-      source_html(div),
-      raw('</figcaption><div class="gulir" role="region" tabindex="0" aria-label="Tabel '
-        .. number[id] .. '">'),
+      captioned("table", div, caption),
+      raw('</figcaption><div class="gulir"' .. label),
       grid,
       raw("</div></figure>"),
     }
   end
-  grid.caption = { long = { pandoc.Plain(pandoc.utils.blocks_to_inlines(caption) .. source_typst(div)) } }
-  grid.identifier = id
-  local set = "#[\n"
-  if lines(grid) * (wide and 2 or 1) > LONGEST_WHOLE then set = set .. "#show figure.where(kind: table): set block(breakable: true)\n" end
-  if wide then
-    share_width(grid)
-    set = "#block(above: 1.6em, below: 1.6em)[#pad(x: -8mm)[\n" .. set:sub(4) .. "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
-  end
-  return { raw(set), grid, raw(wide and "]]" or "]") }
+  grid.caption, grid.identifier = { long = { captioned("table", div, caption) } }, id
+  if wide then grid.colspecs = specs end
+  local opening = wide and "#block(above: 1.6em, below: 1.6em)[#pad(x: -8mm)[\n" or "#[\n"
+  if lines * (wide and 2 or 1) > LONGEST_WHOLE then opening = opening .. BREAKABLE end
+  return { raw(opening .. (wide and SMALLER or "")), grid, raw(wide and "]]" or "]") }
 end
 
 local function code(block)
@@ -221,16 +200,14 @@ local function fold(div)
     blocks:insert(raw("#block(inset: (left: 4mm), stroke: (left: 0.8pt + luma(75%)))["))
     blocks:insert(pandoc.Para({ pandoc.Strong({ pandoc.Str(title .. ".") }) }))
   end
-  blocks:extend(div.content)
-  blocks:insert(raw(html and "</details>" or "]"))
-  return blocks
+  return blocks .. div.content .. { raw(html and "</details>" or "]") }
 end
 
 local function reference(link)
   -- A file beside the HTML is not beside a printed page.
   if not html and not link.target:match("^#") and not link.target:match("^%a+:") then return link.content end
-  local id = link.target:match("^#([a-z]+%-.+)$")
-  if not id or not id:match("^fig%-") and not id:match("^tbl%-") and not id:match("^sec%-") then return nil end
+  local id, kind = link.target:match("^#((%l+)%-.+)$")
+  if not NUMBERED[kind] then return nil end
   if not number[id] then error("rujukan ke #" .. id .. " tidak bertujuan") end
   local text = link.content:clone()
   text:insert(pandoc.Str("\u{a0}" .. number[id]))
@@ -246,30 +223,14 @@ end
 
 -- A formula of its own may be wider than a phone: it scrolls in a region that the keyboard reaches.
 local function display_formula(para)
-  if not html or #para.content ~= 1 or para.content[1].t ~= "Math" or para.content[1].mathtype ~= "DisplayMath" then return nil end
+  local math = #para.content == 1 and para.content[1]
+  if not html or not math or math.t ~= "Math" or math.mathtype ~= "DisplayMath" then return nil end
   counts.formula = counts.formula + 1 -- each region has a name of its own
   local box = '<div class="gulir rumus" role="region" tabindex="0" aria-label="Rumus ' .. counts.formula .. '">'
   return { raw(box), pandoc.Plain(para.content), raw("</div>") }
 end
 
--- A notebook's first heading is the document's title and stands in the template.
-local function drop_title(doc)
-  if doc.meta.report then return doc end
-  local kept, dropped = pandoc.Blocks({}), false
-  for _, block in ipairs(doc.blocks) do
-    if not dropped and block.t == "Header" and block.level == 1 then
-      dropped = true
-    else
-      if block.t == "Header" then block.level = math.max(1, block.level - 1) end
-      kept:insert(block)
-    end
-  end
-  doc.blocks = kept
-  return doc
-end
-
 return {
-  { Pandoc = drop_title },
   count,
   {
     Div = function(div)

@@ -15,9 +15,7 @@ from report import check, status
 
 
 def decide(output: Path) -> None:
-    """Open the study as the notebooks will, say what was found, and write the choice. Raises
-    InputError.
-    """
+    """Open the study as the notebooks will, say what it holds, and write the choice."""
     given = check.given(output.parent)
     opened = study.open_study(**given)
     source = opened.data.source

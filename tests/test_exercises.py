@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from grading import answers, exercises, inside, marking
-from grading.course import load
+from grading.course import read_course
 from tests.conftest import ROOT
 
 CHAPTERS = sorted((ROOT / "notebooks").glob("0[1-4]*.ipynb"))
 CELLS = {path.stem: nbformat.read(path, 4).cells for path in CHAPTERS}
-COURSE = load()
+COURSE = read_course()
 ASKED = {name: asked for chapter in COURSE.chapters for name, asked in chapter.asked.items()}
 CODE = sorted(exercises.EXERCISES)
 
@@ -48,7 +48,7 @@ def solved(name: str):
 
 def points(name: str, answer) -> float:
     outcome, expected = ("", None, hidden(name, answer)), hidden(name, solved(name))
-    return marking.judge(ASKED[name], answers.Answer("x"), outcome, expected).points
+    return marking.grade_part(ASKED[name], answers.Answer("x"), outcome, expected).points
 
 
 @pytest.mark.parametrize("name", CODE)

@@ -19,7 +19,7 @@ from cxr_helpers.engine import files, runs
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import open_study
 from grading import again, box, claims, grade, marking, package, pages
-from grading.course import load
+from grading.course import read_course
 from tests import grading_class as made
 
 REFUSED = box.refusal()
@@ -211,7 +211,7 @@ def state(base: Path) -> dict[Path, str]:
 
 def course_of(base: Path):
     made.course_folder(base / "kuliah")
-    return load(base / "kuliah/notebooks", base / "kuliah/kunci", base / "kuliah/solutions")
+    return read_course(base / "kuliah/notebooks", base / "kuliah/kunci", base / "kuliah/solutions")
 
 
 @pytest.fixture(scope="module")

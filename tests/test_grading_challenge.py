@@ -28,7 +28,7 @@ def test_the_secret_stays_and_gives_the_same_images_again(made):
     key = made / "pengajar" / challenge.KEY
     before, body = (handed.read_bytes(), key.read_bytes()), json.loads(key.read_text())
     assert challenge.make(made, 7) == 120 and (handed.read_bytes(), key.read_bytes()) == before
-    assert 40 < challenge.load(made / "pengajar").public.sum() < 80
+    assert 40 < challenge.read_key(made / "pengajar").public.sum() < 80
     assert int(body["secret"], 16) > 2**100 and key.stat().st_mode & 0o077 == 0
     for hidden in (body["secret"], *map(str, body["baseline"][:3])):
         assert hidden.encode() not in before[0]
@@ -40,7 +40,7 @@ def test_nothing_handed_out_lets_one_draw_the_labels_again(made):
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == ["id.npy", "images.npy"] and not archive.comment
         assert {entry.date_time[:3] for entry in archive.infolist()} == {(1980, 1, 1)}
-    ids, images = challenge.read(path)
+    ids, images = challenge.read_images(path)
     labels = np.array(json.loads((made / "pengajar" / challenge.KEY).read_text())["labels"])
     seen, now = {image.tobytes() for image in images}, int(time.time())
     drawn = [phantom.more_test_images(120, seed)[0] for seed in (0, 1, 1234, now, now - 1)]
@@ -77,7 +77,7 @@ def test_answers_are_read_or_their_fault_is_said(content, values, why):
 
 def test_the_ranking_is_what_was_planted(key):
     some = dict.fromkeys(key.ids[1:], 0.5) | {"asing": 0.5}
-    assert challenge.fitted(some, key) == (None, "tantangan.csv: 1 id tidak ada, 1 id asing")
+    assert challenge.in_order(some, key) == (None, "tantangan.csv: 1 id tidak ada, 1 id asing")
     right = np.where(key.labels == 1, 0.9, 0.1)
     spoilt = np.where(np.arange(200) < 20, 1 - right, right)
     answers = {"a": spoilt, "b": spoilt.copy(), "c": 1 - right, "d": np.full(200, 0.5), "e": right}

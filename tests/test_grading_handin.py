@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from grading import answers, claims, grade, package, pages, release, submit
-from grading.course import load
+from grading.course import read_course
 from tests import grading_class as made
 from tests.conftest import Project
 
@@ -117,7 +117,7 @@ ATTACK = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>"
 
 def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path):
     made.course_folder(tmp_path / "kuliah")
-    course = load(tmp_path / "kuliah/notebooks", None, tmp_path / "kuliah/solutions")
+    course = read_course(tmp_path / "kuliah/notebooks", None, tmp_path / "kuliah/solutions")
     part = {"status": "benar", "checks": {}, "error": ATTACK, "remark": ATTACK}
     parts = {name: part | {"points": n, "most": n} for name, n in made.POINTS.items()}
     parts["esai-bocor"]["points"] = None
