@@ -540,27 +540,6 @@ def chosen_threshold(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(best[np.abs(best).argmin()])
 
 
-def leakage(
-    val_acc: np.ndarray,
-    test_logits: np.ndarray,
-    labels: np.ndarray,
-    patients: np.ndarray | None = None,
-) -> dict:
-    """What choosing the epoch by the test itself ("course") reports, beside choosing it by
-    validation ("honest"; notebook 02).
-
-    val_acc: (epochs,); test_logits: (epochs, N); labels: (N,). Gives "test_acc" (epochs,), for
-    either protocol [epoch from 1, test accuracy] and its "…_ci95", and "flattery", course − honest.
-    """
-    hits = right(test_logits, labels)
-    test_acc = hits.mean(axis=1)
-    lesson = {"test_acc": test_acc}
-    for name, epoch in (("honest", np.argmax(val_acc)), ("course", np.argmax(test_acc))):
-        lesson[name] = [int(epoch) + 1, float(test_acc[epoch])]
-        lesson[f"{name}_ci95"] = share(hits[epoch], patients)["ci95"]
-    return lesson | {"flattery": lesson["course"][1] - lesson["honest"][1]}
-
-
 # --- calibration ----------------------------------------------------------------------------------
 
 

@@ -33,14 +33,6 @@ FOLD_PIXELS = 28  # along a side, at most, of the images that are held against e
 SHOWN = 10  # images in a gallery
 BORDERLINE = (0.47, 0.53)  # cardiothoracic ratios near the threshold of 0.50
 SMALL = 0.10  # of the hemithorax's area: a small pneumothorax
-GROUPS = {
-    "Rasio kardiotoraks": ("di bawah 0,47", "0,47 sampai 0,53", "di atas 0,53"),
-    "Luas pneumotoraks": ("di bawah 10% hemitoraks", "10 sampai 25%", "di atas 25%"),
-    "Sisi pneumotoraks": ("kiri pasien", "kanan pasien"),
-    "Selang dada": ("ada", "tidak ada"),
-    "Paparan sinar": ("kurang (di bawah 0,8)", "wajar (0,8 sampai 1,25)", "lebih (di atas 1,25)"),
-    "Label": ("benar", "terbalik"),
-}
 STEPS = 20  # points of the integral of an attribution map
 REGION_IMAGES = 30  # on which a region is judged; of fewer Student's interval is not to be trusted
 REGIONS = {"heart": "jantung", "pneumothorax": "pneumotoraks", "tube_mask": "selang dada"}
@@ -337,50 +329,6 @@ def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
             row[f"patients_{name}"] = n_patients(patients, which)
             row[name] = evaluation.share(called[which], among(patients, which))
         rows.append(row)
-    return rows
-
-
-def _places(truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of each division of GROUPS the place of each image's group (N,); −1 where it is in none."""
-    sizes = np.digitize(truth["size"], (SMALL, 0.25))
-    return {
-        "Rasio kardiotoraks": np.digitize(truth["ctr"], BORDERLINE),
-        "Luas pneumotoraks": np.where(truth["side"] > 0, sizes, -1),
-        "Sisi pneumotoraks": truth["side"].astype(int) - 1,
-        "Selang dada": np.where(truth["tube"] > 0, 0, 1),
-        "Paparan sinar": np.digitize(truth["exposure"], (0.8, 1.25)),
-        "Label": np.where(truth["flipped"] > 0, 1, 0),
-    }
-
-
-def subgroups(fits: list[Run], data: Dataset) -> list[dict] | None:
-    """Test accuracy of the chosen epoch in each of GROUPS, and its difference from the other images
-    of the same division, by Fisher's test, adjusted by Holm. Flipped labels are in the last
-    division only, which is not tested; of two groups the second would say the same again.
-    """
-    truth, patients = data.test.truth, data.test.patients
-    if truth is None:
-        return None
-    right = evaluation.right([fit.open_test()["best"] for fit in fits], data.test.labels)
-    right, rows = right.mean(axis=0), []
-    for divides, place in _places(truth).items():
-        tested = divides != "Label"
-        place = np.where(tested & (truth["flipped"] > 0), -1, place)
-        there = np.unique(place[place >= 0])
-        for group in there:
-            which, others = place == group, (place >= 0) & (place != group)
-            row = {"divides": divides, "group": GROUPS[divides][group], "n": int(which.sum())}
-            row |= {"patients": n_patients(patients, which), "difference": None}
-            row["acc"] = evaluation.share(right[which], among(patients, which))
-            if tested and (len(there) > 2 or group == there[0] != there[-1]):
-                row["difference"] = _apart(right, which, others, patients)
-            rows.append(row | {"p_adjusted": None, "side": "across"})
-    compared = [row for row in rows if row["difference"]]
-    adjusted = evaluation.holm([row["difference"]["p"] for row in compared])
-    for row, p in zip(compared, adjusted, strict=True):
-        row["p_adjusted"] = p
-        if p < evaluation.SIGNIFICANCE:
-            row["side"] = "above" if row["difference"]["value"] > 0 else "below"
     return rows
 
 

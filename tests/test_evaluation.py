@@ -446,18 +446,3 @@ def test_each_point_of_the_reliability_diagram_is_that_of_its_images(case):
         assert row["confidence"] == pytest.approx(sure[inside].mean())
         assert row["accuracy"] == pytest.approx(right[inside].mean())
         assert [row["low"], row["high"]] == evaluation.share(right[inside])["ci95"]
-
-
-@pytest.mark.parametrize(("val_acc", "honest"), [([0.5, 0.9], 2), ([0.9, 0.5], 1)])
-def test_leakage_flatters_when_the_test_would_choose_another_epoch(val_acc, honest):
-    labels = np.arange(20) % 2
-    right = np.where(labels == 1, 1.0, -1.0)
-    test = np.stack([np.where(np.arange(20) < 6, -right, right), right])
-    lesson = evaluation.leakage(np.array(val_acc), test, labels)
-    value = [0.7, 1.0][honest - 1]
-    assert lesson["course"] == [2, 1] and lesson["honest"] == [honest, value]
-    assert lesson["test_acc"] == pytest.approx([0.7, 1])
-    hits = np.arange(20) >= (6 if honest == 1 else 0)
-    assert lesson["honest_ci95"] == evaluation.share(hits)["ci95"]
-    assert lesson["course_ci95"] == evaluation.share(np.ones(20))["ci95"]
-    assert lesson["flattery"] == pytest.approx(1 - value)

@@ -188,24 +188,6 @@ def test_a_network_that_reads_the_tube_is_caught_and_one_that_reads_the_air_is_n
         assert (row["n_with"], row["n_without"], row["patients_with"]) == (4, 4, 2)
 
 
-@pytest.mark.parametrize(
-    ("low", "value", "side"), [(True, 1, "above"), (False, -1, "below"), (None, 0, "across")]
-)
-def test_a_group_is_compared_with_the_other_images_of_its_division(tmp_path, low, value, side):
-    """Right on the underexposed images alone, on the others alone, or on half of either."""
-    place = np.arange(16)
-    dark = place % 4 < 2
-    right = place % 2 == 0 if low is None else dark == low
-    logits = np.where(right, 3.0, -3.0) * np.where(place % 2 == 1, 1, -1)
-    fits, data = anatomy(tmp_path, logits, exposure=np.where(dark, 0.5, 1.0))
-    data.test = replace(data.test, patients=None)
-    rows = overfitting.subgroups(fits, data)
-    under, fair = (row for row in rows if row["divides"] == "Paparan sinar")
-    assert (under["difference"]["value"], under["side"]) == (value, side)
-    assert (under["p_adjusted"] < 0.05) is (side != "across")
-    assert fair["difference"] is None  # it would say the same again
-
-
 def test_attribution_finds_the_only_pixels_that_count_and_its_sum_is_the_change_of_the_logit():
     mask, data = np.zeros((28, 28), bool), made()
     mask[5:12, 8:20] = True

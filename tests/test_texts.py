@@ -99,7 +99,6 @@ SIDES = {
     (THREE, "text_temperature"): ("memburuk", ") berbeda bermakna", "belum berbeda bermakna"),
     (THREE, "text_attribution"): ("melebihi", "kurang dari", "tidak berbeda bermakna"),
     (THREE, "text_tube"): ("menjadi jalan pintas, seperti", "lebih jarang", "tidak terbukti"),
-    (THREE, "text_subgroups"): ("lebih jarang salah", "lebih sering salah", "Tidak satu pun"),
     (FOUR, "text_shortcut"): ("karena citranya", "karena citranya", "tidak terlihat jawaban"),
     (REPORT, "text_conclusion"): ("overfitting* yang terukur", "tidak ada", "tidak dapat dipast"),
     (REPORT, "abstract"): ("melampaui tebakan", "di bawah tebakan", "belum dapat dipastikan"),
@@ -250,7 +249,7 @@ BRANCHES = [
 ]
 # Branches that only leave a sentence out, or say what a setting is: they leave no hole.
 NONE_OF = "starts_summary starts patients outlines learning_curve from_first memorisation regions "
-NONE_OF += "patient_folds n_flipped tube subgroups detectable ensemble cross_validation sd"
+NONE_OF += "patient_folds n_flipped tube detectable ensemble cross_validation sd"
 NONE = {key: None for key in NONE_OF.split()} | {"smaller": [], "repeated": [], "different": []}
 SMALL = {"removed": False, "same_size": True, "single_label_filter": False, "pneumothorax": False}
 SMALL |= {"learning_curve_source": "reference", "of_recipe": True, "each_seed": [2, 3]}
@@ -264,7 +263,7 @@ SMALLER = [
     (TWO, NONE, "text_patients fig_contoh_caption"),
     (TWO, SMALL | OTHER, "text_filter text_patients"),
     (THREE, NONE, "text_learning_curve text_memorisation text_patient_folds text_attribution"),
-    (THREE, NONE, "text_tube text_subgroups tbl_klaim tbl_klaim_caption"),
+    (THREE, NONE, "text_tube tbl_klaim tbl_klaim_caption"),
     (THREE, NONE, "fig_salah_yakin_caption fig_atribusi_caption"),
     (THREE, {"from_first": None}, "text_learning_curve"),
     (THREE, SMALL | {"seeds": [0, 1, 2]}, "fig_belajar_caption tbl_bentuk_caption tbl_selang"),
