@@ -86,9 +86,7 @@ REFUSED = {
         **under("teacher.", {n: t + 1 for n, t in state.items()}),
     },
     r"nn\.modules\.linear\.Linear": lambda state: nn.Linear(2, 2),
-    r"conv1\.weight, .* tidak ada": lambda state: (
-        torchvision.models.mobilenet_v3_small().state_dict()
-    ),
+    r"conv1\.weight, ": lambda state: torchvision.models.mobilenet_v3_small().state_dict(),
     "bukan state dict": lambda state: {"epoch": 3},
     "utuh dan aman": lambda state: b"",
     "halaman web": lambda state: b"<!DOCTYPE html><html>",
