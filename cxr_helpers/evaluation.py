@@ -163,6 +163,17 @@ class Measured:
         """Variance between images of the mean over the seeds."""
         return sum(image_variance(each.mean(axis=0), patients) for each, patients in self.parts)
 
+    def seed_variance(self) -> float:
+        """Variance between seeds of their mean. Each seed's value also moves with what its own
+        training makes of these images, which the variance between images holds already: the part
+        by which single seeds vary more between images than their mean does is taken off. May
+        be negative by chance.
+        """
+        k = len(self.values)
+        alone = [image_variance(i, patients) for each, patients in self.parts for i in each]
+        shared = (sum(alone) / k - self.image_variance()) / (k - 1)
+        return float(np.var(self.values, ddof=1)) / k - shared
+
     def effective_size(self, variance: float, patients_alone: bool = False) -> float:
         """How many independent images would know a share with this variance as well: never more
         than there are, or than there are patients; where all images are alike one for each patient
@@ -261,7 +272,7 @@ def estimate(one: Measured, kind: str = "plain") -> dict:
     """
     k, value, variance = len(one.values), float(np.mean(one.values)), one.image_variance()
     sd = float(np.std(one.values, ddof=1)) if k > 1 else None
-    seeds = sd**2 / k if k >= LEAST_SEEDS else 0.0
+    seeds = max(0.0, one.seed_variance()) if k >= LEAST_SEEDS else 0.0
     half, df = _half_width(variance, seeds, k - 1)
     ci = [value - half, value + half]
     if kind != "plain":
@@ -410,8 +421,9 @@ def difference(ours: Measured, theirs: Measured) -> Difference:
         half, _ = _half_width(variance)
         ci, error = (value - half, value + half), float(np.sqrt(variance))
         return Difference(value, ci, None, error, None, None)
+    seeds = max(0.0, ours.seed_variance() + theirs.seed_variance())
     parts = [(np.var(values, ddof=1) / len(values), len(values)) for values in each]
-    return _tested(value, variance, float(sum(part for part, _ in parts)), _df_seeds(parts))
+    return _tested(value, variance, seeds, _df_seeds(parts))
 
 
 def ensemble_difference(

@@ -154,12 +154,19 @@ def same(found: dict, value: float, images: float, seeds: float, df_seeds: float
         assert [found[n] for n in ("p", "df", "se_images", "se_seeds")] == pytest.approx(wanted)
 
 
+def between(values: np.ndarray) -> float:
+    """Variance between seeds of their mean over images, values (seeds, N), without the part that
+    the images' own variance of that mean holds.
+    """
+    k, n = values.shape
+    alone = values.var(axis=1, ddof=1).mean() / n
+    together = values.mean(axis=0).var(ddof=1) / n
+    return values.mean(axis=1).var(ddof=1) / k - (alone - together) / (k - 1)
+
+
 def recipe(values: np.ndarray, images: float) -> Measured:
     """Seeds with these values on two images, whose variance between images is `images`."""
     return Measured(values, ((np.tile([1, -1], (len(values), 1)) * np.sqrt(images) / 2, None),))
-
-
-SURE = Measured(np.zeros(3), ((np.zeros((3, 2)), None),))
 
 
 @pytest.mark.parametrize(("n", "m"), [(5, 10), (5, 5), (4, 10), (10, 4), (3, 3)])
@@ -187,7 +194,7 @@ def test_with_few_seeds_or_no_spread_between_them_images_alone_count():
     assert evaluation.estimate(few)["ci95"] == pytest.approx([0.925 - half, 0.925 + half])
     high, low = recipe(np.full(3, 0.5), 0.1**2), recipe(np.full(3, 0.25), 0)
     alike = evaluation.difference(high, low)
-    assert alike.df is None and alike.p == pytest.approx(2 * norm.sf(2.5))
+    assert alike.p == pytest.approx(2 * norm.sf(2.5))
     assert evaluation.difference(recipe(np.full(3, 0.5), 0), low).p == 0
     assert evaluation.difference(low, low).p == 1
     assert evaluation.image_variance(np.array([0.3, -0.3])) == pytest.approx(0.36)
@@ -199,13 +206,14 @@ def test_differences_and_means_are_those_of_the_seeds_on_the_same_images(metric)
     """Either recipe decides by a threshold of each seed's own, or by 0; two images a patient."""
     recipes, who = (networks(3), networks(4, seed=9)), np.arange(40) // 2
     points = [0.5, -0.5, 0.0], [0.5, 0.5, 0.0, 0.5]
-    acc, shown = [], []
+    acc, shown, seeds = [], [], []
     for logits, own in zip(recipes, points, strict=True):
         limits = np.array(own)[:, None] * (metric == "acc_chosen")
         right = (np.array(logits) > limits) == LABELS
+        of_patients = right.reshape(-1, 20, 2).mean(axis=2)
         acc.append(right.mean(axis=1))
-        shown.append(right.mean(axis=0).reshape(20, 2).mean(axis=1))  # of each patient
-    seeds = [values.var(ddof=1) / len(values) for values in acc]
+        shown.append(of_patients.mean(axis=0))
+        seeds.append(between(of_patients))
     pairs = zip(recipes, points, strict=True)
     each = [evaluation.measured(logits, LABELS, who, own)[metric] for logits, own in pairs]
     images = (shown[0] - shown[1]).var(ddof=1) / 20
@@ -251,14 +259,19 @@ def test_the_gap_and_its_difference_count_both_splits_their_patients_and_the_see
         train, val = train.mean(axis=0).reshape(30, 3), val.mean(axis=0).reshape(20, 2)
         return train.mean(axis=1).var(ddof=1) / 30 + val.mean(axis=1).var(ddof=1) / 20
 
-    train = (generator.random((2, 4, 90)) < 0.9).astype(float)
-    val = (generator.random((2, 4, 40)) < 0.8).astype(float)
+    better = np.array([0.98, 0.6, 0.9, 0.7])[:, None]  # seeds differ by more than chance
+    train = (generator.random((2, 4, 90)) < better).astype(float)
+    val = (generator.random((2, 4, 40)) < 0.5).astype(float)
     ours, theirs = (
         evaluation.minus(of_images(train[i], patients[0]), of_images(val[i], patients[1]))
         for i in (0, 1)
     )
     gaps = train.mean(axis=2) - val.mean(axis=2)
-    seeds = gaps.var(axis=1, ddof=1) / 4
+    parts = (train.reshape(2, 4, 30, 3).mean(axis=3), val.reshape(2, 4, 20, 2).mean(axis=3))
+    shared = [
+        [one[i].mean(axis=1).var(ddof=1) / 4 - between(one[i]) for one in parts] for i in (0, 1)
+    ]
+    seeds = gaps.var(axis=1, ddof=1) / 4 - np.sum(shared, axis=1)
     images = variance(train[0] - train[1], val[0] - val[1])
     found = evaluation.difference(ours, theirs).as_dict()
     same(found, gaps[0].mean() - gaps[1].mean(), images, seeds.sum(), 3)

@@ -352,7 +352,7 @@ class _Collector:
         if isinstance(node, (ast.For, ast.While)):
             for name in _globals_of(statement.source):
                 kinds = type(self.globals.get(name)).__mro__
-                if any(kind.__module__ == "cxr_helpers.setup" for kind in kinds):
+                if any(kind.__module__ == "cxr_helpers.study" for kind in kinds):
                     return True
         return any(
             text.strip("\n") == running and node.lineno <= line <= node.end_lineno

@@ -54,12 +54,11 @@ def kind(path: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network found in a file: its tensors by its own names, as float32; the wrapper and prefix
-    they stood under, or ""; names beside them for which the network has no place.
+    """A network found in a file: its tensors by its own names, as float32; names beside them for
+    which the network has no place.
     """
 
     state: dict[str, Tensor]
-    below: str
     unused: list[str]
 
 
@@ -67,7 +66,7 @@ def read_checkpoint(path: Path, network: nn.Module) -> Checkpoint:
     """The tensors in `path` that bear the names of `network`'s, whatever wraps and precedes them.
 
     Read are .safetensors and what torch.save wrote, by content, not by ending. Shapes are not
-    compared here (weights.fit_state). Raises InputError.
+    compared here (model.fill). Raises InputError.
     """
     state_dicts = dict(_state_dicts(_load(path)))
     if not state_dicts:
@@ -90,7 +89,7 @@ def read_checkpoint(path: Path, network: nn.Module) -> Checkpoint:
     for name in needed:
         if name in state:
             _check_tensor(path, name, state[name])
-    return Checkpoint(state, f"{place}{prefix}".rstrip("."), sorted(unused))
+    return Checkpoint(state, sorted(unused))
 
 
 def _load(path: Path) -> object:
