@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from cxr_helpers.data import to_tensor
 from cxr_helpers.engine.errors import InputError
 
 ROTATION = 7.0  # degrees, either way
@@ -119,7 +118,8 @@ def preview(image: np.ndarray, names: tuple[str, ...], n: int, seed: int = 0) ->
     """n versions (n, H, W) uint8 of one image (H, W) uint8 under the named transforms, to be looked
     at; the global random state is left alone.
     """
+    copies = torch.from_numpy(image / 127.5 - 1).float().expand(n, 1, -1, -1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = apply(to_tensor(np.repeat(image[None], n, axis=0)), names)
+        made = apply(copies, names)
     return ((made.squeeze(1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

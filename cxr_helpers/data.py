@@ -18,7 +18,7 @@ from cxr_helpers import evaluation
 from cxr_helpers.engine import npz
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import number
-from cxr_helpers.engine.npz import SPLITS, check_layout, headers, one_line
+from cxr_helpers.engine.npz import LUMINANCE, SPLITS, check_layout, headers, one_line
 from cxr_helpers.engine.sources import Source, place
 
 DEFAULT_CLASSES = "cardiomegaly,pneumothorax"
@@ -30,7 +30,6 @@ FOLDS = 5
 FEW = 10  # images of a class in a split
 LOPSIDED = 20  # images of one class for each of the other
 FLAT = 0.01  # share of a split's images that hold a single grey value
-LUMINANCE = (299, 587, 114)  # thousandths of red, green, blue: ITU-R BT.601
 INDONESIAN = {
     "atelectasis": "Atelektasis",
     "cardiomegaly": "Kardiomegali",

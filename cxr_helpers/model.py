@@ -19,9 +19,9 @@ from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 from torchvision.transforms.v2.functional import center_crop
 
-from cxr_helpers.data import LUMINANCE
 from cxr_helpers.engine import ownfiles, sources
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.npz import LUMINANCE
 
 OURS = ("resnet18", "resnet18_layer2", "small_cnn")
 SMALL_IMAGE = 32  # pixels; up to here the stem keeps the resolution

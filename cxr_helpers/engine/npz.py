@@ -20,6 +20,7 @@ from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.settings import SIZES
 
 SPLITS = ("train", "val", "test")
+LUMINANCE = (299, 587, 114)  # thousandths of red, green, blue: ITU-R BT.601
 ARRAYS = tuple(f"{split}_{content}" for split in SPLITS for content in ("images", "labels"))
 FLAGS = tuple(flag for flag in INFO if not flag.endswith("3d"))
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
