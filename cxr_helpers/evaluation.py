@@ -322,7 +322,8 @@ def change(moved: np.ndarray, patients: np.ndarray | None = None) -> dict:
     seen = ~np.isnan(moved).all(axis=0)
     mean, who = np.nanmean(moved[:, seen], axis=0), among(patients, seen)
     least = _apart(share(np.maximum(mean, 0), who), share(np.maximum(-mean, 0), who))["ci95"]
-    ci = [min(whole["ci95"][0], least[0]), max(whole["ci95"][1], least[1])]
+    # of a single patient the variance is not known: no narrower than what is possible
+    ci = [max(-1.0, min(whole["ci95"][0], least[0])), min(1.0, max(whole["ci95"][1], least[1]))]
     return {"value": whole["value"], "ci95": ci, "side": side(ci)}
 
 

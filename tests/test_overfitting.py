@@ -11,9 +11,11 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from cxr_helpers import evaluation, overfitting
-from cxr_helpers.data import Split
+from cxr_helpers import evaluation, overfitting, training
+from cxr_helpers.data import Split, to_tensor
+from cxr_helpers.engine import files
 from cxr_helpers.engine.runs import Run
+from cxr_helpers.model import resolve_weights
 from cxr_helpers.training import TrainConfig
 from tests.conftest import made
 
@@ -27,13 +29,13 @@ def fit(folder: Path, test: np.ndarray, best: int = 1, **logits: np.ndarray) -> 
     """A run with these logits (epochs, N); in eval mode it answers alike, or as "…_last" says."""
     loss = np.ones(len(test))
     loss[best - 1] = 0
-    history = pd.DataFrame({"epoch": np.arange(len(test)) + 1, "val_loss": loss})
+    history = {"epoch": np.arange(len(test)) + 1, "val_loss": loss, "val_auc": 1 - loss}
     for name in ("train", "val"):
         logits.setdefault(name, test)
         ends = {f"{name}_best": logits[name][best - 1], f"{name}_last": logits[name][-1]}
         logits = ends | logits
     np.savez(folder / "predictions.npz", test=test, test_best=test[best - 1])
-    return Run("", folder, TrainConfig(), history, logits, {"best_epoch": best})
+    return Run("", folder, TrainConfig(), pd.DataFrame(history), logits, {"best_epoch": best})
 
 
 def signed(labels: np.ndarray, right: float, size: float = 2.0) -> np.ndarray:
@@ -53,11 +55,10 @@ def test_the_gap_is_that_of_the_finished_network_not_of_the_curve(tmp_path):
     finished = signed(train.labels, 0.875)
     run = fit(tmp_path, seen, train=epochs, train_last=finished)
     data = SimpleNamespace(train=train, val=val)
-    first, last = overfitting.by_epoch([run], data)
-    assert (first["train_acc"]["value"], last["train_acc"]["value"]) == (0.75, 1)
+    for row, epoch in zip(overfitting.by_epoch([run], data), seen, strict=True):
+        assert row["val_loss"]["value"] == evaluation.loss(epoch, val.labels).mean()
     last, best = overfitting.gap([run], data), overfitting.gap([run], data, "best")
     assert (last["value"], best["value"]) == (pytest.approx(0.125), pytest.approx(0))
-    assert (last["epochs"], best["epochs"]) == ([2], [1])
     for share, side in ((1.0, "above"), (0.75, "across"), (0.25, "below")):
         run.logits["train_last"] = signed(train.labels, share)
         assert overfitting.gap([run], data)["side"] == side
@@ -153,13 +154,15 @@ def test_temperature_softens_what_is_too_sure_and_may_mend_or_harm(val, test, si
     honest = generator.normal(0, 2, 1600)
     labels = (generator.random(1600) < expit(honest)).astype(np.uint8)
     sure, y = test * honest[1000:], labels[1000:]
-    found = overfitting.temperature(val * honest[:1000], labels[:1000], sure, y)
+    splits = [SimpleNamespace(labels=one, patients=None) for one in (labels[:1000], y)]
+    found = overfitting.temperature(val * honest[:1000], splits[0], sure, splits[1])
     t = found["temperature"]
     assert t == pytest.approx(val, rel=0.15) and found["softens"] is (val > 1)
-    assert found["side"] == side
+    assert found["difference"]["side"] == side
+    gain = evaluation.loss(sure / t, y) - evaluation.loss(sure, y)
+    assert found["difference"]["value"] == pytest.approx(gain.mean())
     assert found["before"]["beyond_chance"] is (test in (3, 1 / 3))
-    ece = evaluation.metrics(sure / t, y)["ece"]
-    assert found["after"]["ece"]["value"] == pytest.approx(ece["value"])
+    assert found["after"]["ece_measured"] < found["before"]["ece_measured"] or side != "below"
 
 
 def anatomy(folder: Path, logits: np.ndarray, **truth) -> tuple[list[Run], SimpleNamespace]:
@@ -181,7 +184,7 @@ def test_a_network_that_reads_the_tube_is_caught_and_one_that_reads_the_air_is_n
     rows = overfitting.tube_effect(*anatomy(tmp_path, np.where(seen, 3.0, -3.0) * (value or 1)))
     assert [row["pneumothorax"] for row in rows] == [False, True]
     for row in rows:
-        assert (row["difference"]["value"], row["side"]) == (value, side)
+        assert (row["difference"]["value"], row["difference"]["side"]) == (value, side)
         assert (row["n_with"], row["n_without"], row["patients_with"]) == (4, 4, 2)
 
 
@@ -213,7 +216,7 @@ def test_attribution_finds_the_only_pixels_that_count_and_its_sum_is_the_change_
     maps, missing = overfitting.attribute(network, data.val.images, data.train.images[0])
     change = (data.val.images.astype(float) - data.train.images[0]) / 127.5
     assert maps == pytest.approx(weight * change, abs=1e-4) and missing < 1e-4
-    found = overfitting.inside(maps, np.broadcast_to(mask, maps.shape), data.val.labels)
+    found = overfitting.inside(maps, np.broadcast_to(mask, maps.shape))
     assert found["share"] == pytest.approx(1)
     assert found["ratio"]["value"] == pytest.approx(1 / mask.mean())
 
@@ -222,18 +225,42 @@ def test_attribution_finds_the_only_pixels_that_count_and_its_sum_is_the_change_
 def test_a_region_that_counts_more_or_less_than_its_area_is_told_from_one_that_does_not(
     weight, side
 ):
-    generator, labels = np.random.default_rng(1), np.arange(60) % 2
+    generator = np.random.default_rng(1)
     masks = generator.random((60, 28, 28)) < 0.2
     maps = generator.normal(size=(60, 28, 28)) * np.where(masks, weight, 1)
-    found = overfitting.inside(maps, masks, labels)
-    share = [np.abs(m)[k].sum() / np.abs(m).sum() for m, k in zip(maps, masks, strict=True)]
+    found = overfitting.inside(maps, masks)
+    share = (np.abs(maps) * masks).sum((1, 2)) / np.abs(maps).sum((1, 2))
+    logarithm = np.log(share / masks.mean((1, 2)))
     assert found["side"] == side and found["n"] == 60 and found["patients"] is None
-    assert found["ratio"]["value"] == pytest.approx(np.mean(share) / masks.mean())
+    half = 2.001 * logarithm.std(ddof=1) / np.sqrt(60)  # Student's, of 59 degrees of freedom
+    wanted = logarithm.mean() + np.array([-half, half])
+    assert np.log(found["ratio"]["ci95"]) == pytest.approx(wanted, abs=1e-4)
     # Two equal images of a patient say no more than one.
-    twice = [np.repeat(one, 2, axis=0) for one in (maps, masks, labels, np.arange(60))]
-    both = overfitting.inside(*twice)
+    both = overfitting.inside(*(np.repeat(one, 2, axis=0) for one in (maps, masks, np.arange(60))))
     assert (both["n"], both["patients"]) == (120, 60)
-    assert np.ptp(both["ratio"]["ci95"]) == pytest.approx(np.ptp(found["ratio"]["ci95"]), rel=0.1)
-    for n, known in ((9, False), (10, True)):  # images that have the region
-        few = masks & (np.arange(60) < n)[:, None, None]
-        assert (overfitting.inside(maps, few, labels) is not None) is known
+    assert both["ratio"]["ci95"] == pytest.approx(found["ratio"]["ci95"])
+
+
+def test_a_region_is_judged_on_30_images_that_have_it_and_not_on_fewer():
+    images = {"heart": range(60), "pneumothorax": range(30, 60), "tube_mask": range(29)}
+    truth = {name: np.zeros((60, 4, 4)) for name in images}
+    for name, rows in images.items():
+        truth[name][rows, 1, 2] = 1
+    drawn = np.random.default_rng(0).permutation(60)
+    found = overfitting.region_images(truth, drawn)
+    assert found.keys() == {"heart", "pneumothorax"} and (found["pneumothorax"] >= 30).all()
+    assert (found["heart"] == drawn[:30]).all()
+
+
+OWN = "from torch import nn\nBAGIAN = {'network': nn.Sequential(nn.Flatten(), nn.Linear(784, 1))}"
+
+
+@pytest.mark.parametrize("changes", [{"architecture": "small_cnn"}, {"own": OWN}])
+def test_the_chosen_network_is_the_one_that_was_trained(tmp_path, monkeypatch, changes):
+    monkeypatch.setenv(files.RUNS, str(tmp_path))
+    data, weights = made(), resolve_weights("random")
+    run = training.run(TrainConfig(epochs=1, **changes), data, weights)
+    network = overfitting.chosen_network(run, SimpleNamespace(used=data))
+    with torch.no_grad():
+        logits = network(to_tensor(data.val.images)).numpy().ravel()
+    np.testing.assert_allclose(logits, run.logits["val_best"], atol=1e-5)
