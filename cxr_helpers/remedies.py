@@ -151,9 +151,10 @@ def trained(run: Run, which: str = "last") -> Trained:
 def test_images(data: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels (N,) and patients of all test images, the extra ones last."""
     splits = [data.test] if data.extra is None else [data.test, data.extra]
-    patients = [split.patients for split in splits if split.patients is not None]
     labels = np.concatenate([split.labels for split in splits])
-    return labels, np.concatenate(patients) if patients else None
+    if data.test.patients is None:
+        return labels, None
+    return labels, np.concatenate([split.patients for split in splits])
 
 
 @dataclass(frozen=True)
