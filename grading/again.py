@@ -78,7 +78,7 @@ def retrain(handin: package.Handin, studies: claims.Studies, boxed: bool) -> str
 
 def _of_key(handin: package.Handin, key: str, studies: claims.Studies, boxed: bool) -> str | None:
     """What came of the run `key`; None where it is not one that may be trained again."""
-    identity = package.read_json(claims.content(handin, key, "config.json"))
+    identity = package.read_json(claims.content(handin, key, "config.json")) or {}
     kept = claims.predictions(handin, key)
     body = package.results(handin, "02_pelatihan")
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in identity["config"].items()}
@@ -88,7 +88,7 @@ def _of_key(handin: package.Handin, key: str, studies: claims.Studies, boxed: bo
     ours = (study.used.fingerprint, study.weights.digest)
     if (identity["data"], identity["weights"]) != ours:
         return None
-    info = package.read_json(claims.content(handin, key, "info.json"))
+    info = package.read_json(claims.content(handin, key, "info.json")) or {}
     seconds, said = float(info.get("seconds", 0)), " (kode sendiri): " if config.own else ": "
     instead = ""
     if config.precision == "bfloat16" and not runtime.native_bfloat16(torch.device("cpu")):

@@ -120,7 +120,7 @@ class Studies:
 def check(handin: package.Handin, studies: Studies) -> Claim:
     """Hold 02_pelatihan.json against runs/<key>/predictions.npz and our own labels."""
     body = package.results(handin, "02_pelatihan")
-    if not body:
+    if body is None:
         return Claim("tanpa hasil", "02_pelatihan.json tidak ada atau tidak dapat dibaca.")
     try:
         key, provenance = str(body["run"]["key"]), body["provenance"]
@@ -135,9 +135,8 @@ def check(handin: package.Handin, studies: Studies) -> Claim:
     try:
         logits = predictions(handin, key)
         claim.prediction = hashlib.sha256(np.round(logits, 5).tobytes()).hexdigest()
-        claim.seconds = float(
-            package.read_json(content(handin, key, "info.json")).get("seconds", 0)
-        )
+        info = package.read_json(content(handin, key, "info.json")) or {}
+        claim.seconds = float(info.get("seconds", 0))
         dataset = studies.get(provenance, training=False).used
     except package.Refused as error:
         claim.status, claim.why = error.status, str(error)
@@ -187,17 +186,17 @@ def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int | No
     A row's trainings differ from the baseline `key` in what the row says it changed; rows with
     other data, other weights or parts of one's own have none here and are not counted.
     """
-    base = package.read_json(content(handin, key, "config.json"))
+    base = package.read_json(content(handin, key, "config.json")) or {}
     if not isinstance(base.get("config"), dict):
         return None, []
     alike = {}
     for path in [path for path in handin.files if path.endswith("/config.json")]:
-        identity = package.read_json(handin.files[path])
+        identity = package.read_json(handin.files[path]) or {}
         if all(identity.get(n) == base.get(n) for n in ("data", "weights")):
             alike[path.split("/")[-2]] = identity
     checked, off = 0, []
     for notebook in ("04_perbaikan", "05_percobaan"):
-        said = package.results(handin, notebook).get("variants")
+        said = (package.results(handin, notebook) or {}).get("variants")
         for row in said if isinstance(said, list) else []:
             try:
                 keys = []

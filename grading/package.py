@@ -258,19 +258,20 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_json(content: bytes | None) -> dict:
-    """{} for what is no JSON object."""
+def read_json(content: bytes | None) -> dict | None:
+    """None for what is no JSON object."""
     try:
-        body = json.loads(text(content or b"{}"))
+        body = json.loads(text(content or b""))
     except (ValueError, RecursionError):
-        return {}
-    return body if isinstance(body, dict) else {}
+        return None
+    return body if isinstance(body, dict) else None
 
 
-def results(handin: Handin, name: str) -> dict:
-    """build/results/{name}.json of the hand-in, {} where there is none."""
+def results(handin: Handin, name: str) -> dict | None:
+    """build/results/{name}.json of the hand-in, None where there is none that can be read."""
     for path in sorted(handin.files, key=lambda path: path.count("/")):
-        body = read_json(handin.files[path]) if path.rsplit("/", 1)[-1] == f"{name}.json" else {}
-        if body:
-            return body
-    return {}
+        if path.rsplit("/", 1)[-1] == f"{name}.json":
+            body = read_json(handin.files[path])
+            if body is not None:
+                return body
+    return None
