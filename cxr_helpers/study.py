@@ -178,18 +178,8 @@ def open_study(
     everything = datasets.load(source, given.classes)
     # SEED draws trainings, not patients: the data stays the same
     used = datasets.take(everything, amount.train, amount.val, amount.test, seed=0)
-    return Study(
-        data=everything,
-        used=used,
-        weights=weights,
-        preset=amount,
-        seed=given.seed,
-        device=where,
-        precision=precision,
-        build=Path(build),
-        started=started,
-        clock=clock,
-    )
+    about = (amount, given.seed, where, precision, Path(build), started, clock)
+    return Study(everything, used, weights, *about)
 
 
 def device_name(device: torch.device) -> str:
