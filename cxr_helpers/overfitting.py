@@ -5,6 +5,8 @@ Only `learning_curve` trains, through the run store. Estimates are those of eval
 for patients or for the ground truth gives None where they are not known.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -137,7 +139,7 @@ def learning_curve(study, fits: list[Run]) -> list[dict]:
         n = round(part * len(whole.train))
         if n < 4:
             continue
-        data = datasets.with_splits(whole, train=datasets.subset(whole.train, n, study.seed))
+        data = replace(whole, train=datasets.subset(whole.train, n, study.seed))
         given = (data, study.weights, study.device)
         configs = [study.config(seed=fit.config.seed) for fit in fits]
         runs = [training.run(config, *given, keep_weights=False) for config in configs]

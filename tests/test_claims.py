@@ -10,7 +10,7 @@ import pytest
 
 from cxr_helpers import claims, evaluation
 from cxr_helpers.claims import REFUTED, SUPPORTED, UNDECIDED, UNTESTABLE
-from cxr_helpers.data import Dataset, subset, with_splits
+from cxr_helpers.data import Dataset, subset
 from cxr_helpers.engine import settings
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.model import resolve_weights
@@ -90,12 +90,12 @@ def fitted(theirs) -> Run:
 def known(theirs) -> Dataset:
     """The same images, eight of each patient."""
     train, val = (replace(p, patients=p.rows // 8) for p in (theirs.train, theirs.val))
-    return with_splits(theirs, train=train, val=val)
+    return replace(theirs, train=train, val=val)
 
 
 def test_numbers_can_be_tested_on_the_courses_own_study_alone(theirs, fitted):
     def part(split: str) -> Dataset:
-        return with_splits(theirs, **{split: subset(getattr(theirs, split), 12, 0)})
+        return replace(theirs, **{split: subset(getattr(theirs, split), 12, 0)})
 
     shorter = replace(fitted, config=TrainConfig(epochs=8))
     everything = study(of_kind(theirs, kind="phantom", size=64), weights="gabor")

@@ -1,10 +1,12 @@
 """Folds of whole patients, and what a memoriser gains from folds that part a patient's images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cxr_helpers import overfitting
-from cxr_helpers.data import Dataset, Split, folds, with_splits
+from cxr_helpers.data import Dataset, Split, folds
 from tests.conftest import made
 
 
@@ -21,7 +23,7 @@ def studied(copies: int, n: int = 60, patients: bool = True) -> Dataset:
         parts[name] = Split(
             images[of].astype(np.uint8), labels[of].astype(np.uint8), rows, None, whose
         )
-    return with_splits(made(), **parts)
+    return replace(made(), **parts)
 
 
 def test_a_memoriser_recognises_patients_in_random_folds_alone():
