@@ -100,12 +100,6 @@ def probe_logits(network: nn.Module, train: Split, test: Split, seed: int = 0) -
     return classifier.fit(seen, train.labels).decision_function(unseen)
 
 
-def probe(network: nn.Module, train: Split, test: Split, seed: int = 0) -> dict:
-    """Accuracy of `probe_logits`: {"value", "ci95"}."""
-    logits = probe_logits(network, train, test, seed)
-    return evaluation.share(evaluation.right([logits], test.labels)[0], test.patients)
-
-
 # --- what a start is worth ------------------------------------------------------------------------
 
 
