@@ -594,7 +594,9 @@ def _differences(
     panel.axvspan(-scale * margin, scale * margin, color=GREY, alpha=0.18, lw=0)
     panel.axvline(0, color=GREY, lw=0.9)
     reachable = any(estimate["narrow"] for estimate in estimates)
-    panel.set_title("pita: setara" if reachable else "interval terlalu lebar untuk setara", fontsize=8)
+    panel.set_title(
+        "pita: setara" if reachable else "interval terlalu lebar untuk setara", fontsize=8
+    )
     for y, (value, low, high) in enumerate(columns.T):
         colour = GREY if guesses[y] else BLUE
         if left <= value <= right:

@@ -174,16 +174,13 @@ def rows(planned: list[Planned], names: list[str]) -> list[Row]:
 
 
 def _names() -> list[str]:
-    """Of the rows that are judged, without the combination."""
+    """Of the judged rows but the combination."""
     return [BASELINE.name, *(remedy.name for remedy in REMEDIES)]
 
 
 def combination(planned: list[Planned], study: Study, data: Dataset) -> list[Planned] | None:
     """The trainings of the combination that validation chooses, none where it points at fewer than
-    two remedies.
-
-    None as long as a row lacks a seed: one seed may choose another combination than five, and every
-    quick report trains it.
+    two remedies. None as long as a row lacks a seed: every quick report trains the combination.
     """
     names = _names()
     if not all(is_kept(one) for one in planned if one.remedy.name in names):
@@ -335,7 +332,8 @@ def among_seeds(value: float, seeds: Sequence[float], trainings: int = 1) -> dic
     if k < evaluation.LEAST_SEEDS:
         return {"interval": None, "place": None}
     error = np.std(seeds, ddof=1) * np.sqrt(1 / trainings + 1 / k)
-    low, high = t.interval(evaluation.LEVEL, k - 1, np.mean(seeds), error)
+    half = t.ppf((1 + evaluation.LEVEL) / 2, k - 1) * error
+    low, high = np.mean(seeds) - half, np.mean(seeds) + half
     place = "within"
     if not low <= value <= high:
         place = "below" if value < low else "above"
