@@ -563,8 +563,8 @@ def progress(history: list[dict], others: Sequence[list[dict]], epochs: int, tit
 
 
 def forest(variants: list[dict]) -> Figure:
-    """Differences from the baseline, which is the first row, in test AUC and gap."""
-    rows = variants[1:]
+    """Differences from the baseline, the first row, in test AUC and gap; the best AUC on top."""
+    rows = sorted(variants[1:], key=lambda row: -row["predicts"]["value"])
     # the axes keep two thirds of the width
     titles = [wrap(row["title"], LETTERS // 3) for row in rows]
     height = 1.1 + len(rows) * max(0.24, 0.16 * max(map(len, titles)))
@@ -593,6 +593,10 @@ def _differences(
     panel.set_xlim(left, right)
     panel.axvspan(-scale * margin, scale * margin, color=GREY, alpha=0.18, lw=0)
     panel.axvline(0, color=GREY, lw=0.9)
+    reachable = any(estimate["narrow"] for estimate in estimates)
+    panel.set_title(
+        "pita: setara" if reachable else "interval terlalu lebar untuk setara", fontsize=8
+    )
     for y, (value, low, high) in enumerate(columns.T):
         colour = GREY if guesses[y] else BLUE
         if left <= value <= right:

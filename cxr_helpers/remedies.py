@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from cxr_helpers import evaluation, model, training
-from cxr_helpers.data import Dataset, folds, grey, to_tensor
+from cxr_helpers.data import Dataset, grey, to_tensor
 from cxr_helpers.engine import files, npz, runs, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Outcome, Run
@@ -99,13 +99,9 @@ def combine(validation: dict[str, dict[str, float]]) -> Remedy | None:
     base, chosen = validation["baseline"], []
     known = [remedy for remedy in REMEDIES if remedy.name in validation]
     for remedy in sorted(known, key=lambda remedy: -validation[remedy.name]["auc"]):
-        own = validation[remedy.name]
+        own, full = validation[remedy.name], len(chosen) == COMBINED
         better = own["loss"] < base["loss"] and own["auc"] > base["auc"]
-        if (
-            better
-            and len(chosen) < COMBINED
-            and all(_go_together(remedy, other) for other in chosen)
-        ):
+        if better and not full and all(_go_together(remedy, other) for other in chosen):
             chosen.append(remedy)
     if len(chosen) < 2:
         return None
@@ -152,16 +148,13 @@ def test_images(data: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels (N,) and patients of all test images, the extra ones last."""
     splits = [data.test] if data.extra is None else [data.test, data.extra]
     labels = np.concatenate([split.labels for split in splits])
-    if data.test.patients is None:
-        return labels, None
-    return labels, np.concatenate([split.patients for split in splits])
+    known = data.test.patients is not None
+    return labels, np.concatenate([split.patients for split in splits]) if known else None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A remedy with its trainings, one a seed; changed: the settings that differ from the
-    recipe.
-    """
+    """A remedy with its trainings, one a seed; changed: the settings unlike the recipe's."""
 
     remedy: Remedy
     trained: list[Trained]
@@ -181,12 +174,17 @@ class Row:
         return [evaluation.chosen_threshold(val, data.val.labels) for val in self.logits("val")]
 
     def gap(self, data: Dataset) -> Measured:
-        """Training minus validation accuracy."""
-        train, val = (
-            evaluation.of_images(evaluation.right(self.logits(name), split.labels), split.patients)
-            for name, split in (("train", data.train), ("val", data.val))
-        )
-        return evaluation.minus(train, val)
+        """Training minus test accuracy: with the validation images early stopping chose."""
+        labels, patients = test_images(data)
+        fitted = evaluation.right(self.logits("train"), data.train.labels)
+        unseen = evaluation.right(self.test(data), labels)
+        fitted = evaluation.of_images(fitted, data.train.patients)
+        return evaluation.minus(fitted, evaluation.of_images(unseen, patients))
+
+    def val_loss(self, data: Dataset) -> Measured:
+        """Of the epoch that is judged: high where a network never learned, whose gap is small."""
+        losses = evaluation.loss(np.stack(self.logits("val")), data.val.labels)
+        return evaluation.of_images(losses, data.val.patients)
 
     def validation(self, data: Dataset) -> dict[str, float]:
         """Mean validation loss and AUC after the last epoch, the same measure for every row."""
@@ -198,6 +196,7 @@ class Row:
 
 # --- what may be said of rows ---------------------------------------------------------------------
 
+SIDES = ("below", "across", "above")  # of zero
 LISTED = 6  # rows that a sentence still names one by one; the table names them all
 
 
@@ -205,13 +204,14 @@ def judge(rows: list[Row], data: Dataset) -> list[dict]:
     """Each row as 04_perbaikan.json holds it; the first is the baseline, with which the others are
     compared.
 
-    difference: of every metric on all test images, and of the gap. predicts, overfits: that of the
-    AUC and that of the gap with their verdicts, adjusted by Holm over the rows.
+    difference: of every metric on all test images, the gap and the validation loss. predicts,
+    overfits: that of the AUC and that of the gap with their verdicts, adjusted by Holm over the
+    rows; narrow: whether the interval could lie within the margin.
     """
     labels, patients = test_images(data)
     measured = [
         evaluation.measured(row.test(data), labels, patients, row.thresholds(data))
-        | {"gap": row.gap(data)}
+        | {"gap": row.gap(data), "val_loss": row.val_loss(data)}
         for row in rows
     ]
     differences = [
@@ -219,16 +219,22 @@ def judge(rows: list[Row], data: Dataset) -> list[dict]:
         for ours in measured[1:]
     ]
     guessing = [evaluation.guesses(row.test(data)) for row in rows[1:]]
-    predicts, overfits = (
-        evaluation.judge([row[name] for row in differences], margin, name == "auc", guessing)
-        for name, margin in evaluation.MARGIN.items()
-    )
+    predicts, overfits = (_verdicts(differences, name, guessing) for name in evaluation.MARGIN)
     judged = [_described(row, data) for row in rows]
     judged[0] |= dict.fromkeys(("difference", "predicts", "overfits")) | {"verdict": "pembanding"}
     for row, difference, auc, gap in zip(judged[1:], differences, predicts, overfits, strict=True):
         row["difference"] = {name: metric.as_dict() for name, metric in difference.items()}
         row |= {"predicts": auc, "overfits": gap, "verdict": auc["verdict"]}
     return judged
+
+
+def _verdicts(differences: list[dict], name: str, guessing: list[bool]) -> list[dict]:
+    margin = evaluation.MARGIN[name]
+    verdicts = evaluation.judge([row[name] for row in differences], margin, name == "auc", guessing)
+    for verdict in verdicts:
+        low, high = verdict["ci95"]
+        verdict["narrow"] = verdict["p"] is not None and high - low < 2 * margin
+    return verdicts
 
 
 def _described(row: Row, data: Dataset) -> dict:
@@ -245,7 +251,6 @@ def _described(row: Row, data: Dataset) -> dict:
         "n_train": len(data.train),
         "epochs": len(first.history),
         "seconds": sum(run.info["seconds"] for run in row.trained),
-        "parameters": first.info["parameters"],
         "trained_parameters": first.info["trained_parameters"],
         "gap": evaluation.estimate(row.gap(data)),
         "validation": row.validation(data),
@@ -271,44 +276,25 @@ def ensemble(row: Row, data: Dataset) -> dict | None:
     }
 
 
-def spread(values: Sequence[float]) -> dict:
-    """What one value of several trainings differs by; sd is None of a single one."""
-    low, high = float(min(values)), float(max(values))
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"n": len(values), "lowest": low, "highest": high, "range": high - low, "sd": sd}
-
-
-def summarise_folds(parts: list[Dataset], trainings: list[Trained]) -> dict:
-    """Validation accuracy and AUC over the folds, and the test AUC of single folds and of the mean
-    of their logits ("ensemble").
-    """
-    test, images = Row(BASELINE, trainings, {}).test(parts[0]), test_images(parts[0])
-    acc, auc = [], []
-    for run, part in zip(trainings, parts, strict=True):
-        logits, labels = run.logits["val_last"], part.val.labels
-        acc.append(evaluation.right([logits], labels).mean())
-        auc.append(evaluation.area_under_curve(logits, labels))
-    return {
-        "n": len(parts),
-        "val_acc": spread(acc),
-        "val_auc": spread(auc),
-        "single": {"auc": evaluation.metrics(test, *images)["auc"]},
-        "ensemble": {"auc": evaluation.metrics(np.mean(test, axis=0), *images)["auc"]},
-    }
-
-
 def summarise(rows: list[dict]) -> dict:
     """What the sentences about the rows of `judge` say; "shown", "smaller" (in trained parameters)
     and "combination" are places of rows.
 
+    closed: the rows whose gap is smaller, by the side of their difference in validation loss.
     shown: the row whose curve stands beside the baseline's, the combination if there is one.
     """
-    names, most = [row["name"] for row in rows], rows[0]["trained_parameters"]
+    names, most, rivals = [row["name"] for row in rows], rows[0]["trained_parameters"], rows[1:]
     combination = names.index("combination") if "combination" in names else None
     shown = combination or 1
+    closed = [row for row in rivals if row["overfits"]["verdict"] == evaluation.BETTER]
     return {
-        "n": len(rows) - 1,
-        **{question: _counted(rows[1:], question) for question in ("predicts", "overfits")},
+        "n": len(rivals),
+        "predicts": _grouped(rivals, lambda row: row["predicts"]["verdict"]),
+        "overfits": _grouped(rivals, lambda row: row["overfits"]["verdict"]),
+        "closed": _grouped(
+            closed, lambda row: evaluation.side(row["difference"]["val_loss"]["ci95"]), SIDES
+        ),
+        "narrow": [sum(row[name]["narrow"] for row in rivals) for name in ("predicts", "overfits")],
         "compared": [names[0], names[shown]],
         "shown": shown,
         "smaller": [i for i, row in enumerate(rows) if row["trained_parameters"] < most],
@@ -316,14 +302,16 @@ def summarise(rows: list[dict]) -> dict:
     }
 
 
-def _counted(rows: list[dict], question: str) -> list[dict]:
-    """For each verdict that was reached how many rows, and their titles unless too many."""
-    counted = []
-    for verdict in evaluation.VERDICTS:
-        titles = [row["title"] for row in rows if row[question]["verdict"] == verdict]
+def _grouped(
+    rows: list[dict], word_of: Callable[[dict], str], order: Sequence[str] = evaluation.VERDICTS
+) -> list[dict]:
+    """For each word how many rows have it, if any, and their titles unless too many."""
+    groups = []
+    for word in order:
+        titles = [row["title"] for row in rows if word_of(row) == word]
         named = titles if len(titles) <= LISTED else None
-        counted.append({"verdict": verdict, "n": len(titles), "titles": named})
-    return [group for group in counted if group["n"]]
+        groups.append({"verdict": word, "n": len(titles), "titles": named})
+    return [group for group in groups if group["n"]]
 
 
 # --- training them --------------------------------------------------------------------------------
@@ -341,9 +329,8 @@ def planned(study, repeat: str = "auto") -> list[Remedy]:
     if trains_every_row(study, repeat):
         return list(REMEDIES)
     chosen = read_reference()["combination"]
-    return [remedy for remedy in REMEDIES if remedy.name in ALWAYS] + (
-        [Remedy(**chosen)] if chosen else []
-    )
+    combination = [Remedy(**chosen)] if chosen else []
+    return [remedy for remedy in REMEDIES if remedy.name in ALWAYS] + combination
 
 
 def measure(study, n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto") -> list[dict]:
@@ -382,15 +369,6 @@ def _train(study, remedies: list[Remedy], n_jobs: int, cluster: str) -> list[Row
         trainings = [trained(run, remedy.which) for run in runs_of_row]
         rows.append(Row(remedy, trainings, runs_of_row[0].config.changed()))
     return rows
-
-
-def cross_validation(study, n_jobs: int, cluster: str) -> dict:
-    """What folds say of the spread (`summarise_folds`), one training a fold."""
-    parts = folds(study.used, study.seed)
-    given = [(study.config(), part, study.weights, study.device) for part in parts]
-    with bar(len(given), "Validasi silang", unit="pelatihan") as progress:
-        fits = training.run_all(given, n_jobs, cluster, progress.update)
-    return summarise_folds(parts, [trained(run) for run in fits])
 
 
 # --- pre-training on every label of the file ------------------------------------------------------
@@ -483,13 +461,6 @@ REFERENCE = files.REFERENCE
 TRAININGS = REFERENCE / "trainings"
 BFLOAT16 = REFERENCE / "bfloat16"  # its recipe and combination in bfloat16
 EXACT = ("val", "val_last", "test")  # kept in float32; the many other logits in float16
-# the verdicts that an interval on this side of zero would give alone; who guesses the majority
-# looks worse, and rightly
-LOOKS = {
-    "above": (evaluation.BETTER,),
-    "below": (evaluation.WORSE, evaluation.MAJORITY),
-    "across": (evaluation.EQUAL, evaluation.UNDECIDED, evaluation.MAJORITY),
-}
 
 
 def read_reference(folder: Path = REFERENCE) -> dict:
@@ -523,67 +494,12 @@ def reference_baseline(study, folder: Path = REFERENCE) -> Row | None:
         return None
     folder = BFLOAT16 if study.precision == "bfloat16" else folder / "trainings"
     kept = filter(None, map(load_training, folder.glob("baseline-s*.npz")))
-    length = study.preset.epochs
-    trainings = [run for about, run in kept if about["config"]["epochs"] == length]
+    trainings = [run for about, run in kept if about["config"]["epochs"] == study.preset.epochs]
     trainings.sort(key=lambda run: run.seed)
     return Row(BASELINE, trainings, {}) if trainings else None
 
 
 def reference_curve(study, folder: Path = REFERENCE) -> list[dict] | None:
-    """The reference study's overfitting.learning_curve, where its images, length and start are this
-    study's.
-    """
+    """The reference study's overfitting.learning_curve, where it has images and start in common."""
     same = reference_baseline(replace(study, precision="float32"), folder)
     return read_reference(folder)["learning_curve"] if same else None
-
-
-def place(rows: list[dict], reference: dict) -> list[dict]:
-    """A reader's rows (of `judge`) beside the seeds of the same rows of the reference study.
-
-    shown: on which side of zero the reader's own interval in AUC lies; misleads: whether it says
-    something else than the reference's verdict, which knows several seeds.
-    """
-    variants, placed = {row["name"]: row for row in reference["variants"]}, []
-    for i, row in enumerate(rows):
-        theirs = variants.get(row["name"])
-        if theirs is None or theirs["parts"] != row["parts"]:  # another combination
-            continue
-        shown, verdict = None, theirs["verdict"]
-        if row["predicts"]:
-            shown = evaluation.side(row["predicts"]["ci95"])
-        seeds = {name: spread(values) for name, values in theirs["each"].items()}
-        misleads = shown is not None and verdict not in LOOKS[shown]
-        placed.append({"row": i, "shown": shown, "verdict": verdict, "misleads": misleads} | seeds)
-    return placed
-
-
-def beside(
-    study, rows: list[dict], n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto"
-) -> dict:
-    """What notebook 04 says beside the rows of `measure`: whose rows the table shows, with what
-    belongs to them, and the reference's seeds beside the reader's (`place`).
-
-    The reader's own are shown where they trained every remedy, and on the phantom, which the
-    reference is about, with seeds enough for a verdict; their own folds in any case.
-    """
-    reference, phantom = read_reference(), study.used.source.kind == "phantom"
-    shown = {name: reference[name] for name in ("ensemble", "detectable", "cross_validation")}
-    every = trains_every_row(study, repeat)
-    fewest = min(len(row["seeds"]) for row in rows)
-    own = every and (not phantom or fewest >= evaluation.LEAST_SEEDS)
-    if every:
-        shown["cross_validation"] = cross_validation(study, *settings.parse_jobs(n_jobs, cluster))
-    if own:
-        shown |= {"ensemble": ensemble(baseline(study), study.used), "detectable": None}
-    variants = rows if own else reference["variants"]
-    return shown | {
-        "shown": variants,
-        "source": "own" if own else "reference",
-        "folds_source": "own" if every else "reference",
-        "summary": summarise(variants),
-        "margin": evaluation.MARGIN,
-        "reference": reference["provenance"],
-        "background": summarise(reference["variants"]) if own and not phantom else None,
-        "precisions": reference["precisions"],
-        "repeated": place(rows, reference) if phantom else [],
-    }

@@ -1,5 +1,5 @@
 """Compute the reference study: `make reference`, resumable; `make reference CHECK=3` trains three
-of its trainings again.
+of its trainings again. What it says beside a reader's rows in notebook 04: `beside`.
 
 What is planned, in this order, first seed first: the course's recipe (ten seeds), every remedy
 (five), the learning curve and the other starting weights (three), the folds of a cross-validation,
@@ -17,12 +17,12 @@ import platform
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.stats import t
 
@@ -60,8 +60,9 @@ class Planned:
         return remedies.TRAININGS / f"{self.remedy.name}-s{self.config.seed}.npz"
 
     @property
-    def is_fold(self) -> bool:
-        return self.remedy.name.startswith("fold")
+    def family(self) -> str:
+        """The folds are alike, and the seeds of a row."""
+        return "fold" if self.remedy.name.startswith("fold") else self.remedy.name
 
 
 # --- what is planned ------------------------------------------------------------------------------
@@ -159,15 +160,12 @@ def is_kept(planned: Planned) -> bool:
 
 
 def rows(planned: list[Planned], names: list[str]) -> list[Row]:
-    """The rows of these names from the files that are there, in this order; seeds ascending. Rows
-    without a file are left out.
-    """
+    """The rows of these names, in this order, as far as their files are there."""
     made = []
     for name in names:
         kept = [one for one in planned if one.remedy.name == name and is_kept(one)]
         trainings = [remedies.load_training(one.path)[1] for one in kept]
         if trainings:
-            trainings.sort(key=lambda one: one.seed)
             made.append(Row(kept[0].remedy, trainings, trainings[0].info["changed"]))
     return made
 
@@ -176,23 +174,19 @@ def rows(planned: list[Planned], names: list[str]) -> list[Row]:
 
 
 def _names() -> list[str]:
-    """Of the rows that are judged, without the combination."""
+    """Of the judged rows but the combination."""
     return [BASELINE.name, *(remedy.name for remedy in REMEDIES)]
 
 
 def combination(planned: list[Planned], study: Study, data: Dataset) -> list[Planned] | None:
     """The trainings of the combination that validation chooses, none where it points at fewer than
-    two remedies.
-
-    None as long as a row lacks a seed: one seed may choose another combination than five, and every
-    quick report trains it.
+    two remedies. None as long as a row lacks a seed: every quick report trains the combination.
     """
     names = _names()
     if not all(is_kept(one) for one in planned if one.remedy.name in names):
         return None
-    chosen = remedies.combine(
-        {row.remedy.name: row.validation(data) for row in rows(planned, names)}
-    )
+    validation = {row.remedy.name: row.validation(data) for row in rows(planned, names)}
+    chosen = remedies.combine(validation)
     return [_planned(study, chosen, seed, data) for seed in range(SEEDS)] if chosen else []
 
 
@@ -223,9 +217,9 @@ def summarise(planned: list[Planned], study: Study, data: Dataset) -> dict:
 
 
 def _each_seed(row: Row, data: Dataset) -> dict[str, list[float]]:
-    """AUC on the test split alone and gap of each seed: what a single training shows."""
-    auc = [evaluation.area_under_curve(test, data.test.labels) for test in row.logits("test")]
-    return {"auc": [float(value) for value in auc], "gap": row.gap(data).values.tolist()}
+    """AUC and gap of each seed on the test split alone: what a single training shows."""
+    auc = evaluation.area_under_curve(np.stack(row.logits("test")), data.test.labels)
+    return {"auc": auc.tolist(), "gap": row.gap(replace(data, extra=None)).values.tolist()}
 
 
 def _detectable(row: Row, data: Dataset) -> list[dict] | None:
@@ -239,9 +233,8 @@ def _detectable(row: Row, data: Dataset) -> list[dict] | None:
         labels, patients = remedies.test_images(part)
         recipe = evaluation.measured(row.test(part), labels, patients)["auc"]
         images = {"images": len(labels), "patients": evaluation.n_patients(patients)}
-        for seeds in CHANCE:
-            difference = evaluation.detectable(recipe, seeds)
-            detectable.append({"seeds": seeds, **images, "difference": difference})
+        differences = {seeds: evaluation.detectable(recipe, seeds) for seeds in CHANCE}
+        detectable += [{"seeds": n, **images, "difference": d} for n, d in differences.items()]
     return detectable
 
 
@@ -253,17 +246,13 @@ def _learning_curve(planned: list[Planned], study: Study) -> list[dict] | None:
     if len(points) < len(names):
         return None
     seeds = set.intersection(*({one.seed for one in row.trained} for row in points))
-    runs = [[_as_run(one) for one in row.trained if one.seed in seeds] for row in points]
-    whole = [(data[row.remedy.name], fits) for row, fits in zip(points, runs, strict=True)]
+    whole = []
+    for row in points:
+        runs = [one for one in row.trained if one.seed in seeds]
+        for one in runs:
+            one.logits["train_last"] = one.logits["train"]  # these rows are judged by their end
+        whole.append((data[row.remedy.name], runs))
     return overfitting.curve(whole) if seeds else None
-
-
-def _as_run(one: Trained) -> SimpleNamespace:
-    """What the learning curve reads of a run, from a training that is judged after its last
-    epoch.
-    """
-    logits = {"train_last": one.logits["train"], "val_last": one.logits["val_last"]}
-    return SimpleNamespace(logits=logits, history=one.history)
 
 
 def _precisions() -> list[dict]:
@@ -276,11 +265,28 @@ def _precisions() -> list[dict]:
 
 def _folds(planned: list[Planned]) -> dict | None:
     """What the folds say, once all of them are there."""
-    kept = [one for one in planned if one.is_fold and is_kept(one)]
+    kept = [one for one in planned if one.family == "fold" and is_kept(one)]
     if len(kept) < FOLDS:
         return None
     trainings = [remedies.load_training(one.path)[1] for one in kept]
-    return remedies.summarise_folds([one.data for one in kept], trainings)
+    return summarise_folds([one.data for one in kept], trainings)
+
+
+def summarise_folds(parts: list[Dataset], trainings: list[Trained]) -> dict:
+    """Validation accuracy and AUC over the folds, and the test AUC of single folds and of the mean
+    of their logits ("ensemble").
+    """
+    test, images = Row(BASELINE, trainings, {}).test(parts[0]), remedies.test_images(parts[0])
+    folds = zip(trainings, parts, strict=True)
+    val = [(run.logits["val_last"], part.val.labels) for run, part in folds]
+    acc = [evaluation.right([logits], labels).mean() for logits, labels in val]
+    auc = [evaluation.area_under_curve(logits, labels) for logits, labels in val]
+    spread = pd.DataFrame({"val_acc": acc, "val_auc": auc}).agg(["min", "max", "std"])
+    return spread.to_dict() | {
+        "n": len(parts),
+        "single": {"auc": evaluation.metrics(test, *images)["auc"]},
+        "ensemble": {"auc": evaluation.metrics(np.mean(test, axis=0), *images)["auc"]},
+    }
 
 
 def _provenance(study: Study, data: Dataset, planned: list[Planned], more: int) -> dict:
@@ -307,6 +313,95 @@ def _provenance(study: Study, data: Dataset, planned: list[Planned], more: int) 
     }
 
 
+# --- beside a reader's rows ----------------------------------------------------------------------
+
+# the verdicts that an interval on this side of zero suggests
+LOOKS = {
+    "above": (evaluation.BETTER,),
+    "below": (evaluation.WORSE, evaluation.MAJORITY),
+    "across": (evaluation.EQUAL, evaluation.UNDECIDED, evaluation.MAJORITY),
+}
+
+
+def among_seeds(value: float, seeds: Sequence[float], trainings: int = 1) -> dict:
+    """The 95% prediction "interval" of the mean of so many further trainings from single seeds
+    (Hahn & Meeker 1991), and whether a value lies "below", "within" or "above" it ("place"); None
+    of fewer than three seeds.
+    """
+    k = len(seeds)
+    if k < evaluation.LEAST_SEEDS:
+        return {"interval": None, "place": None}
+    error = np.std(seeds, ddof=1) * np.sqrt(1 / trainings + 1 / k)
+    half = t.ppf((1 + evaluation.LEVEL) / 2, k - 1) * error
+    low, high = np.mean(seeds) - half, np.mean(seeds) + half
+    place = "within"
+    if not low <= value <= high:
+        place = "below" if value < low else "above"
+    return {"interval": [float(low), float(high)], "place": place}
+
+
+def place(rows: list[dict], reference: dict) -> list[dict]:
+    """A reader's rows (of `judge`) beside the seeds of the same rows of the reference study.
+
+    auc, gap: as of `among_seeds`. shown: on which side of zero the reader's own interval in AUC
+    lies; misleads: whether it says something else than the verdict, which knows several seeds.
+    """
+    variants, repeated = {row["name"]: row for row in reference["variants"]}, []
+    for i, row in enumerate(rows):
+        theirs = variants.get(row["name"])
+        if theirs is None or theirs["parts"] != row["parts"]:  # another combination
+            continue
+        shown = evaluation.side(row["predicts"]["ci95"]) if row["predicts"] else None
+        misleads = shown is not None and theirs["verdict"] not in LOOKS[shown]
+        place = {"row": i, "shown": shown, "verdict": theirs["verdict"], "misleads": misleads}
+        for name, own in (("auc", row["test"]["auc"]), ("gap", row["gap"])):
+            place[name] = among_seeds(own["value"], theirs["each"][name], len(row["seeds"]))
+        repeated.append(place | {"seeds": len(theirs["seeds"])})
+    return repeated
+
+
+def cross_validation(study: Study, n_jobs: int, cluster: str) -> dict:
+    """What folds say of the spread (`summarise_folds`), one training a fold."""
+    parts = datasets.folds(study.used, study.seed)
+    given = [(study.config(), part, study.weights, study.device) for part in parts]
+    with bar(len(given), "Validasi silang", unit="pelatihan") as progress:
+        fits = training.run_all(given, n_jobs, cluster, progress.update)
+    return summarise_folds(parts, [remedies.trained(run) for run in fits])
+
+
+def beside(
+    study: Study, rows: list[dict], n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto"
+) -> dict:
+    """What notebook 04 says beside the rows of `remedies.measure`: whose rows the table shows, with
+    what belongs to them, and the reader's beside the reference's seeds (`place`).
+
+    The reader's own are shown where they trained every remedy, and on the phantom, which the
+    reference is about, with seeds enough for a verdict; their own folds in any case.
+    """
+    reference, phantom = remedies.read_reference(), study.used.source.kind == "phantom"
+    shown = {name: reference[name] for name in ("ensemble", "detectable", "cross_validation")}
+    every = remedies.trains_every_row(study, repeat)
+    fewest = min(len(row["seeds"]) for row in rows)
+    own = every and (not phantom or fewest >= evaluation.LEAST_SEEDS)
+    if every:
+        shown["cross_validation"] = cross_validation(study, *settings.parse_jobs(n_jobs, cluster))
+    if own:
+        ensemble = remedies.ensemble(remedies.baseline(study), study.used)
+        shown |= {"ensemble": ensemble, "detectable": None}
+    variants = rows if own else reference["variants"]
+    return shown | {
+        "shown": variants,
+        "source": "own" if own else "reference",
+        "folds_source": "own" if every else "reference",
+        "summary": remedies.summarise(variants),
+        "margin": evaluation.MARGIN,
+        "reference": reference["provenance"],
+        "background": remedies.summarise(reference["variants"]) if own and not phantom else None,
+        "precisions": reference["precisions"],
+        "repeated": place(rows, reference) if phantom else [],
+    }
+
+
 # --- computing it ---------------------------------------------------------------------------------
 
 
@@ -329,11 +424,9 @@ def train(planned: list[Planned], study: Study, n_jobs: int, cluster: str) -> No
 def check(planned: list[Planned], study: Study, n: int) -> bool:
     """Train n kept trainings, drawn at random, again; say of each whether it agrees.
 
-    Bit for bit on the same kind of machine; else its AUC must lie where another seed's would:
-    within the 95% prediction interval of the row's seeds, for a fold of all folds (two tell no
-    spread: then only the bits count). A processor's name does not tell its kind, which virtual
-    machines hide. So other bits on a processor of that name are said, and judged by the interval
-    too.
+    Bit for bit on the same kind of machine; else its AUC must lie where another seed's would
+    (`among_seeds`), for a fold among all folds. A processor's name does not tell its kind, which
+    virtual machines hide: other bits on a processor of that name are said, and judged so too.
     """
     kept = [one for one in planned if is_kept(one)]
     drawn = random.sample(kept, min(n, len(kept)))
@@ -344,18 +437,13 @@ def check(planned: list[Planned], study: Study, n: int) -> bool:
 def _agrees(planned: Planned, kept: list[Planned], study: Study) -> bool:
     about, before = remedies.load_training(planned.path)
     again = _anew(planned, study, int(about["identity"]["threads"] or 1))
-    alike = [
-        one
-        for one in kept
-        if one.remedy.name == planned.remedy.name or (one.is_fold and planned.is_fold)
-    ]
-    logits = [remedies.load_training(one.path)[1].logits["test"] for one in alike]
+    logits = [again.logits["test"], before.logits["test"]]
+    alike = [one.path for one in kept if one.family == planned.family]
+    logits += [remedies.load_training(path)[1].logits["test"] for path in alike]
     labels = planned.data.test.labels
-    auc, auc_kept, *seeds = (
-        float(evaluation.area_under_curve(test, labels))
-        for test in (again.logits["test"], before.logits["test"], *logits)
-    )
-    same, near = _digest(again) == about["digest"], _within(auc, np.array(seeds))
+    auc, auc_kept, *seeds = evaluation.area_under_curve(np.stack(logits), labels).tolist()
+    same = _digest(again) == about["digest"]
+    near = among_seeds(auc, seeds)["place"] == "within"
     verdict = "sama bit demi bit" if same else "dalam sebaran seed" if near else "TIDAK COCOK"
     if not same and about["machine"] == runtime.processor():
         verdict += ", bitnya lain walaupun nama prosesornya sama"
@@ -378,14 +466,6 @@ def _anew(planned: Planned, study: Study, threads: int) -> Trained:
         torch.set_num_threads(before)
 
 
-def _within(value: float, seeds: np.ndarray) -> bool:
-    """Whether a value lies in the 95% prediction interval of these (n,): where one more would."""
-    n = len(seeds)
-    return n > 2 and bool(
-        abs(value - seeds.mean()) <= t.ppf(0.975, n - 1) * seeds.std(ddof=1) * np.sqrt(1 + 1 / n)
-    )
-
-
 def main() -> int:
     get = os.environ.get
     n_jobs, cluster = settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")
@@ -402,8 +482,7 @@ def main() -> int:
     if again:
         return 0 if check(planned, study, int(again)) else 1
     done = sum(is_kept(one) for one in planned)
-    said = f"Studi acuan: {done} dari {len(planned)} pelatihan tunggal sudah ada."
-    print(said, flush=True)
+    print(f"Studi acuan: {done} dari {len(planned)} pelatihan tunggal sudah ada.", flush=True)
     try:
         train(planned, study, n_jobs, cluster)
         train(combination(planned, study, data) or [], study, n_jobs, cluster)

@@ -100,11 +100,11 @@ def test_the_results_are_those_of_the_predictions(planned):
             alone.append(roc_auc_score(used.test.labels, arrays["test"]))
             labels = np.concatenate([used.test.labels, used.extra.labels])
             both.append(roc_auc_score(labels, np.concatenate([arrays["test"], arrays["extra"]])))
-            train, val = (
+            train, test = (
                 np.mean((arrays[name] > 0) == getattr(used, name).labels)
-                for name in ("train", "val")
+                for name in ("train", "test")
             )
-            gaps.append(train - val)
+            gaps.append(train - test)
         assert row["seeds"] == seeds and row["test"]["n"] == 16 + 40
         assert row["each"]["auc"] == pytest.approx(alone)
         assert row["each"]["gap"] == pytest.approx(gaps)
@@ -132,7 +132,8 @@ def known(name, auc, verdict="pembanding", parts=(), ci95=(0, 0)):
     """A row as remedies.judge gives it, as far as it is read here."""
     row = {"name": name, "title": name, "parts": list(parts), "seeds": list(range(len(auc)))}
     row |= {"each": {"auc": auc, "gap": [0.1] * len(auc)}, "trained_parameters": 9}
-    judged = {"ci95": list(ci95), "verdict": evaluation.EQUAL}
+    row |= {"test": {"auc": {"value": np.mean(auc)}}, "gap": {"value": 0.1}}
+    judged = {"ci95": list(ci95), "verdict": evaluation.EQUAL, "narrow": False}
     row |= dict.fromkeys(("predicts", "overfits"), judged if verdict != "pembanding" else None)
     return row | {"verdict": verdict}
 
@@ -151,17 +152,29 @@ def test_a_readers_row_misleads_where_the_verdict_says_otherwise(ci, confirmed, 
     for names, wrong in ((confirmed, False), (misleads, True)):
         for verdict in (getattr(evaluation, name) for name in names.split()):
             rows = [known("baseline", [0.8, 0.9]), known("dropout", [0.8, 0.7, 0.75], verdict)]
-            first, second = remedies.place(mine, {"variants": rows})
+            first, second = computing.place(mine, {"variants": rows})
             assert first["verdict"] == "pembanding" and not first["misleads"]
             assert (second["verdict"], second["misleads"]) == (verdict, wrong)
-            assert [second["auc"][name] for name in ("lowest", "highest", "n")] == [0.7, 0.8, 3]
+            assert first["auc"] == {"interval": None, "place": None} and second["seeds"] == 3
+
+
+@pytest.mark.parametrize("trainings", [1, 4])
+def test_a_value_is_placed_in_the_prediction_interval_of_the_seeds(trainings):
+    """4.3027 is Student's 97.5% quantile with two degrees of freedom."""
+    half = 4.302653 * np.std([0.7, 0.75, 0.8], ddof=1) * (1 / trainings + 1 / 3) ** 0.5
+    for value, place in ((-1, "below"), (-0.99, "within"), (0.99, "within"), (1.01, "above")):
+        value = 0.75 + half * (value if place == "within" else value * 1.01)
+        found = computing.among_seeds(value, [0.7, 0.75, 0.8], trainings)
+        assert found["interval"] == pytest.approx([0.75 - half, 0.75 + half])
+        assert found["place"] == place
+    assert computing.among_seeds(0.7, [0.7, 0.8])["place"] is None
 
 
 def test_another_combination_is_not_placed_in_the_references():
     both = [known("baseline", [0.8]), known("combination", [0.9], "x", parts=("A", "B"))]
     other = [known("baseline", [0.8]), known("combination", [0.9], "x", parts=("A", "C"))]
-    assert [one["row"] for one in remedies.place(other, {"variants": both})] == [0]
-    assert [one["row"] for one in remedies.place(both, {"variants": both})] == [0, 1]
+    assert [one["row"] for one in computing.place(other, {"variants": both})] == [0]
+    assert [one["row"] for one in computing.place(both, {"variants": both})] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -173,12 +186,12 @@ def test_a_readers_own_rows_are_judged_where_they_say_more(kind, seeds, own, stu
     theirs = [known("baseline", [0.8] * 5), known("cosine", [0.8] * 5, "x")]
     reference = {"variants": theirs, "provenance": {}, "precisions": []} | beside
     mine = [known("baseline", [0.8] * seeds), known("dropout", [0.8] * seeds, "x")]
-    for name, given in (("read_reference", reference), ("cross_validation", "ours")):
-        monkeypatch.setattr(remedies, name, lambda *_, given=given: given)
+    monkeypatch.setattr(remedies, "read_reference", lambda: reference)
+    monkeypatch.setattr(computing, "cross_validation", lambda *_: "ours")
     monkeypatch.setattr(remedies, "ensemble", lambda *_: "ours")
     monkeypatch.setattr(remedies, "baseline", lambda _: None)
     used = replace(study.used, source=replace(study.used.source, kind=kind))
-    found = remedies.beside(replace(study, used=used), mine, repeat="all")
+    found = computing.beside(replace(study, used=used), mine, repeat="all")
     assert found["source"] == ("own" if own else "reference")
     assert found["shown"] == (mine if own else theirs)
     assert found["ensemble"] == ("ours" if own else "theirs")

@@ -10,6 +10,7 @@ from cxr_helpers import evaluation, remedies
 from cxr_helpers.data import Split
 from cxr_helpers.evaluation import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE
 from cxr_helpers.remedies import Remedy, Row, Trained
+from report import reference
 from tests.conftest import made
 
 N = {"train": 400, "val": 150, "test": 300, "extra": 100}
@@ -78,15 +79,15 @@ def test_a_row_holds_what_its_predictions_say(judged):
 def test_rows_are_compared_with_the_baseline_by_patients_thresholds_margins_and_holm(judged):
     def measured(row: Row) -> dict:
         logits = [one.logits for one in row.trained]
-        train, val = (
-            evaluation.of_images([SIGN[split] * one[split] > 0 for one in logits], PATIENTS[split])
-            for split in ("train", "val")
-        )
+        train = [SIGN["train"] * one["train"] > 0 for one in logits]
+        losses = [np.logaddexp(0, -SIGN["val"] * one["val"]) for one in logits]
         points = [evaluation.chosen_threshold(one["val"], LABELS["val"]) for one in logits]
         test = [np.concatenate([one["test"], one["extra"]]) for one in logits]
         patients = np.concatenate([PATIENTS["test"], PATIENTS["extra"]])
-        of_test = evaluation.measured(test, TEST, patients, points)
-        return of_test | {"gap": evaluation.minus(train, val)}
+        right = evaluation.of_images([(one > 0) == TEST for one in test], patients)
+        gap = evaluation.minus(evaluation.of_images(train, PATIENTS["train"]), right)
+        of_test = evaluation.measured(test, TEST, patients, points) | {"gap": gap}
+        return of_test | {"val_loss": evaluation.of_images(losses, PATIENTS["val"])}
 
     base, others, apart = measured(ROWS["baseline"]), list(ROWS)[1:], []
     for name in others:
@@ -98,7 +99,9 @@ def test_rows_are_compared_with_the_baseline_by_patients_thresholds_margins_and_
     guessing = [name == "guess" for name in others]
     for question, of, margin in (("predicts", "auc", 0.01), ("overfits", "gap", 0.02)):
         wanted = evaluation.judge([one[of] for one in apart], margin, of == "auc", guessing)
-        assert [judged[name][question] for name in others] == wanted
+        for name, row in zip(others, wanted, strict=True):
+            narrow = np.ptp(row["ci95"]) < 2 * margin and name != "lonely"
+            assert judged[name][question] == row | {"narrow": narrow}
     said = [judged[name]["verdict"] for name in ROWS]
     assert said == ["pembanding", BETTER, WORSE, said[3], MAJORITY, UNDECIDED]
     assert said[3] in (EQUAL, UNDECIDED)
@@ -141,10 +144,9 @@ def test_folds_are_told_by_their_spread_and_as_an_ensemble():
         parts.append(replace(DATA, val=replace(DATA.val, labels=labels)))
         acc.append(np.mean((one.logits["val_last"] > 0) == labels))
         auc.append(roc_auc_score(labels, one.logits["val_last"]))
-    found = remedies.summarise_folds(parts, folds)
+    found = reference.summarise_folds(parts, folds)
     for name, values in (("val_acc", acc), ("val_auc", auc)):
-        spread = {"lowest": min(values), "highest": max(values), "range": np.ptp(values)}
-        spread |= {"n": 4, "sd": np.std(values, ddof=1)}
+        spread = {"min": min(values), "max": max(values), "std": np.std(values, ddof=1)}
         assert found[name] == pytest.approx(spread)
     test = [np.concatenate([one.logits["test"], one.logits["extra"]]) for one in folds]
     single = np.mean([roc_auc_score(TEST, one) for one in test])
@@ -161,6 +163,8 @@ def test_the_summary_counts_every_row_once_under_each_question(judged):
     assert (found["n"], found["combination"]) == (5, None)
     assert [sum(one["n"] for one in found[name]) for name in ("predicts", "overfits")] == [5, 5]
     assert found["predicts"][0] == {"verdict": BETTER, "n": 1, "titles": ["Strong"]}
+    for name, question in zip(("predicts", "overfits"), found["narrow"], strict=True):
+        assert question == sum(judged[row][name]["narrow"] for row in ROWS if row != "baseline")
     assert found["smaller"] == [i for i, name in enumerate(judged) if len(name) % 2]
     for n in (6, 7):  # a sentence names no more than six
         titles = remedies.summarise([judged["baseline"], *[judged["strong"]] * n])["predicts"][0]

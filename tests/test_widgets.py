@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxr_helpers import figures, panels
-from cxr_helpers.evaluation import BETTER, MAJORITY, UNDECIDED
+from cxr_helpers.evaluation import BETTER, EQUAL, MAJORITY, UNDECIDED
 from cxr_helpers.model import gabor_bank
 
 GENERATOR = np.random.default_rng(0)
@@ -73,6 +73,7 @@ PARTNER = {"title": "Pembanding"}
 
 def row(title: str, value: float, verdict: str) -> dict:
     estimate = {"value": value, "ci95": [value - 0.02, value + 0.02], "verdict": verdict}
+    estimate["narrow"] = verdict == EQUAL
     return {"title": title, "predicts": estimate, "overfits": estimate}
 
 
@@ -86,6 +87,15 @@ def test_a_network_that_guesses_does_not_stretch_the_forest_and_its_value_is_wri
     inside = figures.forest([*rows[:3], row("C", 0.0, MAJORITY)]).axes[0]
     assert not inside.texts  # a guess that lies on the scale is drawn like the others
     assert len(inside.collections) == len(left.collections) + 2
+
+
+def test_the_forest_is_sorted_by_the_effect_and_says_whether_equal_can_be_reached():
+    rows = [PARTNER, row("A", -0.01, UNDECIDED), row("B", 0.03, BETTER)]
+    for equal, title in (([], "interval terlalu lebar"), ([row("C", 0.0, EQUAL)], "pita: setara")):
+        left, right = figures.forest([*rows, *equal]).axes
+        names = [label.get_text() for label in left.get_yticklabels()]
+        assert names == ["B", *("C" for _ in equal), "A"]
+        assert all(title in panel.get_title("left") for panel in (left, right))
 
 
 def test_close_percents_keep_their_decimals():
