@@ -90,6 +90,7 @@ def texts(built) -> Texts:
 
 
 SIDES = {
+    (ONE, "text_starts"): ("di atas nol", "di bawah nol", "memuat nol"),
     (ONE, "text_drift"): ("memang memperbaiki", "justru merugikan", "belum dapat dipastikan"),
     (TWO, "text_history"): ("memang berbalik naik", "hanya kebetulan", "belum dapat dibedakan"),
     (TWO, "text_test"): ("berada di atasnya", "lebih sering salah", "belum dapat dipastikan"),
@@ -195,7 +196,6 @@ def found(verdict: str, source: str = "reference") -> dict:
 BRANCHES = [
     (ONE, "text_strategies", {"best_strategy": STRATEGY}, "jumlah, rata-rata area, skala norma"),
     (ONE, "text_strategies", {"strategies": [STRATEGY], "best_strategy": STRATEGY}, "tidak ada"),
-    (ONE, "text_starts", {"starts": [STARTS[0], STARTS[1] | {"side": "above"}]}, "atas nol: A."),
     (ONE, "text_starts", {"starts": STARTS}, "memuat nol", "¬antarcitra", "¬Gabor"),
     (ONE, "text_starts", {"starts": GABOR}, "bank Gabor", "antarcitra"),
     (TWO, "text_overlap", {"shared": [{"splits": ["train", "test"], "n": 3}]}, "3 citra latih dan"),
