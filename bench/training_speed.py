@@ -28,10 +28,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
 
 import phantom
 from bench import plain_loop
-from cxr_helpers import adaptation, data, model, training
+from cxr_helpers import data, model, training
 from cxr_helpers.engine.indonesian import number
 from cxr_helpers.engine.runtime import prepare
 from cxr_helpers.model import resolve_weights
@@ -192,9 +193,10 @@ def main() -> int:
         f"{options.rounds} putaran; median [terendah; tertinggi]\n"
     )
     rates, ratios = measure(options.images, options.rounds)
-    # backward costs about twice the forward pass
-    work_of_an_image = 3 * adaptation.describe_architectures()[-1]["multiply_adds"]
-    share, ratio = work_of_an_image * rates[OURS] / peak, ratios[OURS]
+    with FlopCounterMode(display=False) as forward:
+        model.course_resnet18()(torch.zeros(2, 1, 28, 28))
+    # two images, two operations a multiply-add; backward costs about twice the forward pass
+    share, ratio = 3 * forward.get_total_flops() / 4 * rates[OURS] / peak, ratios[OURS]
     print(f"\nPuncak float32: {2 * peak / 1e9:.0f} GFLOP/s; dipakai pelatihan: {100 * share:.0f}%.")
     if on.type != "cpu":
         return 0

@@ -1,37 +1,33 @@
 """The ledger of claims: what the course's report said, what is measured here, and what may be
 concluded from it (notebook 03).
 
-A claimed number is tested for equivalence, within a tolerance set before anything was measured: an
-interval that merely holds the number would reward imprecision. Two one-sided tests at 5%
-(Schuirmann 1987) ask that the 90% interval lie within claimed ± tolerance; here the whole 95%
-interval must, the one that the reader sees printed. A number belongs to a recipe on a data set: it
-can be tested only where data, weights, recipe and size are the course's own, over three seeds. The
-shape of a claim (falls, rises, exceeds) can be tested on any data; with fewer seeds it is said of
-this very training. The words stand in notebooks/text/03_analisis_overfitting.md.j2, by `id`.
+A claimed number is tested for equivalence (Schuirmann 1987) within a tolerance set before anything
+was measured: an interval that merely holds it would reward imprecision. It can be tested only where
+data, weights, recipe and size are the course's own, over three seeds; the shape of a claim (falls,
+rises, exceeds) on any data. The words stand in notebooks/text/03_analisis_overfitting.md.j2.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import t
 
 from cxr_helpers import adaptation, evaluation, overfitting
 from cxr_helpers.data import DEFAULT_CLASSES, Dataset
 from cxr_helpers.engine.runs import Run
-from cxr_helpers.evaluation import estimate, of_images
+from cxr_helpers.evaluation import Measured, estimate, minus, of_images
 from cxr_helpers.model import build
 
 SUPPORTED, REFUTED, UNDECIDED = "didukung", "dibantah", "belum dapat diputuskan"
-UNTESTABLE = "tidak dapat diuji di sini"
-VERDICTS = (SUPPORTED, REFUTED, UNDECIDED, UNTESTABLE)
-# Set in advance, by how finely the report writes its numbers: its losses come in steps of 0.05 (one
-# step is allowed), its accuracies in steps of 5 points (half a step); the gap, "about 10 points",
-# is a difference of two and gets a little more.
+COARSE, UNTESTABLE = "ketelitian data tidak cukup", "tidak dapat diuji di sini"
+VERDICTS = (SUPPORTED, REFUTED, UNDECIDED, COARSE, UNTESTABLE)
+# By how finely the report writes its numbers: a step of its losses, half a step of its accuracies;
+# the gap, "about 10 points", is a difference of two and gets a little more.
 TOLERANCE = {"loss": 0.05, "acc": 0.025, "gap": 0.03}
 UNKNOWN = {"value": None, "ci95": None}  # where nothing can be measured
 PIXELS = 28  # along a side of the course's images
 # (id, kind, what the text of the course's report claims, what its own training curve shows, as read
-# off its figure). A curve begins with its first epoch and ends with its last; the curve's gap is
-# that of its last two accuracies.
+# off its figure); the curve's gap is that of its last two accuracies, its best of validation.
 COURSE = (
     ("train_loss_first", "loss", 0.65, 0.49),
     ("train_loss_last", "loss", 0.05, 0.05),
@@ -43,11 +39,9 @@ COURSE = (
     ("val_acc_last", "acc", 0.85, 0.84),
     ("gap_last", "gap", 0.10, 0.14),
 )
-# of validation, on the same curve
 CURVE_BEST = {"loss": {"epoch": 3, "value": 0.36}, "acc": {"epoch": 4, "value": 0.855}}
-# (id, what, split, since which epoch, where zero must lie from the change until the last epoch):
-# the shapes of those claims. That validation loss falls "to its end" is judged from the middle
-# epoch, fixed beforehand: the lowest would be chosen by the noise.
+# (id, what, split, since which epoch, the side of zero of the change until the last epoch). That
+# validation loss falls "to its end" is judged from the middle: noise would choose the lowest epoch.
 SHAPES = (
     ("train_loss_falls", "loss", "train", "first", "below"),
     ("val_loss_falls", "loss", "val", "first", "below"),
@@ -57,12 +51,29 @@ SHAPES = (
 )
 
 
-def equivalent(ci: Sequence[float], claimed: float, tolerance: float) -> str:
-    """Whether the whole interval lies within claimed ± tolerance, or outside."""
+def equivalent(ci: Sequence[float], claimed: float, tolerance: float, images: float = 0.0) -> str:
+    """Where the interval lies from claimed ± tolerance; images: half of what images alone leave."""
     (low, high), least, most = ci, claimed - tolerance, claimed + tolerance
-    if least <= low and high <= most:
-        return SUPPORTED
-    return REFUTED if high < least or low > most else UNDECIDED
+    if high < least or low > most:
+        return REFUTED
+    if images > tolerance:  # whatever the number of seeds
+        return COARSE
+    return SUPPORTED if least <= low and high <= most else UNDECIDED
+
+
+def prediction(one: Measured, kind: str = "plain") -> dict:
+    """The estimate with the 95% interval of one more training: beside the interval of the mean its
+    own spread, by square-and-add (Newcombe 1998); of fewer than three seeds, images alone.
+
+    On the same images (no parts) that is mean ± t(k − 1) · sd · √(1 + 1/k).
+    """
+    result, k = estimate(one, kind), len(one.values)
+    if too_few(k):
+        return result
+    spread = t.ppf((1 + evaluation.LEVEL) / 2, k - 1) * result["sd"]
+    half = np.hypot(np.subtract(result["ci95"], result["value"]), spread)
+    ends = result["value"] + half * [-1, 1]
+    return result | {"ci95": (ends if kind == "plain" else ends.clip(0, 1)).tolist()}
 
 
 def directed(ci: Sequence[float], claimed: str = "above", of: float = 0.0) -> str:
@@ -79,13 +90,12 @@ def too_few(seeds: int) -> list[str]:
 def differences(fits: list[Run], study) -> list[str]:
     """What is not the course's own: any of "data", "weights", "recipe", "images", "pixels"."""
     data, whole = study.used, study.data
-    sizes = [(len(part.train), len(part.val)) for part in (data, whole)]
     classes = set(data.classes) == set(DEFAULT_CLASSES.split(","))
     theirs = {
         "data": data.source.kind == "chestmnist" and classes,
         "weights": study.weights.kind == "imagenet",
         "recipe": not fits[0].config.changed(),
-        "images": sizes[0] == sizes[1],
+        "images": all(len(data.splits[n]) == len(whole.splits[n]) for n in ("train", "val")),
         "pixels": data.source.size == PIXELS,
     }
     return [name for name, same in theirs.items() if not same]
@@ -96,49 +106,47 @@ def _row(id: str, kind: str, measured: dict, verdict: str, reasons: Sequence = (
     return {"id": id, "kind": kind, **measured, "verdict": verdict, "reasons": [*reasons], **more}
 
 
-def _number(id: str, fits: list[Run], data: Dataset) -> dict:
+def _number(id: str, fits: list[Run], data: Dataset) -> Measured:
     """What is measured of a number of COURSE; training numbers as recorded while training."""
     if id == "gap_last":
-        gap = overfitting.gap(fits, data)
-        return {name: gap[name] for name in ("value", "ci95")}
+        return minus(*overfitting.accuracies(fits, data))
     split, what, when = id.split("_")
-    logits = [fit.logits[split][0 if when == "first" else -1] for fit in fits]
-    if what == "loss":
-        return estimate(overfitting.loss(logits, getattr(data, split)))
-    return estimate(overfitting.accuracy(logits, getattr(data, split)), "share")
+    measure = overfitting.loss if what == "loss" else overfitting.accuracy
+    epoch = 0 if when == "first" else -1
+    return measure([fit.logits[split][epoch] for fit in fits], getattr(data, split))
 
 
 def numbers(fits: list[Run], data: Dataset, different: list[str]) -> list[dict]:
-    """A row a number of COURSE: it shows what was measured even where it cannot be tested."""
-    rows, few = [], too_few(len(fits))
+    """A row a number of COURSE, each of one training, measured even where it cannot be tested."""
+    rows = []
     for id, kind, claimed, _ in COURSE:
-        measured, tolerance = _number(id, fits, data), TOLERANCE[kind]
-        verdict = equivalent(measured["ci95"], claimed, tolerance)
-        if different or few:
+        one, tolerance = _number(id, fits, data), TOLERANCE[kind]
+        measured = prediction(one, "share" if kind == "acc" else "plain")
+        images = evaluation.NORMAL * np.sqrt(one.image_variance())
+        verdict = equivalent(measured["ci95"], claimed, tolerance, images)
+        reasons = different or ([] if verdict == COARSE else too_few(len(fits)))
+        if reasons:
             verdict = UNTESTABLE if different else UNDECIDED
-        claim = {"claimed": claimed, "tolerance": tolerance}
-        rows.append(_row(id, kind, measured, verdict, different or few, **claim))
+        measured |= {"claimed": claimed, "tolerance": tolerance}
+        rows.append(_row(id, kind, measured, verdict, reasons))
     return rows
 
 
 def shapes(fits: list[Run], data: Dataset) -> list[dict]:
-    """A row a shape of SHAPES, its change on the same images, and that training exceeds validation
-    after the last epoch.
-    """
+    """A row a shape of SHAPES, by its change on the same images, and one of the gap."""
     rows, epochs = [], len(fits[0].logits["val"])
     for id, what, split, since, claimed in SHAPES:
         part, start = getattr(data, split), 0 if since == "first" else (epochs - 1) // 2
         of_image = evaluation.loss if what == "loss" else evaluation.right
         logits = np.stack([fit.logits[split] for fit in fits])
         first, last = (of_image(logits[:, epoch], part.labels) for epoch in (start, -1))
-        if what == "loss":
-            change = estimate(of_images(last - first, part.patients))
-        else:
+        change = estimate(of_images(last - first, part.patients))
+        if what == "acc":
             change = evaluation.change(last - first, part.patients)
         change |= {"first": float(np.nanmean(first)), "last": float(np.nanmean(last))}
         change |= {"from_epoch": start + 1, "to_epoch": epochs}
         rows.append(_row(id, f"{what}_change", change, directed(change["ci95"], claimed)))
-    gap = _number("gap_last", fits, data)
+    gap = estimate(_number("gap_last", fits, data))
     return [*rows, _row("train_exceeds_val", "gap", gap, directed(gap["ci95"]))]
 
 
@@ -146,35 +154,28 @@ def confidence(fits: list[Run], data: Dataset) -> list[dict]:
     """The two claims on validation after the last epoch: most predictions are above 0.9, and some
     of those (of the first seed) err; that none is seen on these images does not refute it.
     """
-    labels, patients = data.val.labels, data.val.patients
     logits = np.stack([fit.logits["val_last"] for fit in fits])
     sure = evaluation.confidence(logits) > overfitting.CONFIDENT
-    share = estimate(of_images(sure, patients), "share")
-    wrong = (logits[0] > 0) != (labels == 1)
-    errors = {
-        "n_wrong": int((wrong & sure[0]).sum()),
-        "n_confident": int(sure[0].sum()),
-        "patients": evaluation.n_patients(patients, sure[0]),
-        "seed": fits[0].config.seed,
-    }
+    share = estimate(of_images(sure, data.val.patients), "share")
+    wrong = sure[0] & ((logits[0] > 0) != (data.val.labels == 1))
+    errors = {"n_wrong": int(wrong.sum()), "n_confident": int(sure[0].sum())}
     some_err = SUPPORTED if errors["n_wrong"] else UNDECIDED
     return [
         _row("mostly_confident", "share", share, directed(share["ci95"], of=0.5)),
-        _row("confident_errors", "count", errors, some_err),
+        _row("confident_errors", "count", errors, some_err, seed=fits[0].config.seed),
     ]
 
 
 def transfer(study) -> dict:
     """The claim that transfer works on medical images: the course's start against a random one, by
-    test AUC after the last epoch (accuracy stands beside it); neither was chosen by the test.
+    test AUC after the last epoch, beside it accuracy.
     """
-    artificial = ["artificial"] if study.used.source.kind == "phantom" else []
-    unlike = [] if study.weights.kind == "imagenet" else ["weights"]
-    if artificial or unlike:
-        return _row("transfer", "needs", UNKNOWN, UNTESTABLE, artificial + unlike)
+    unlike = ["artificial"] if study.used.source.kind == "phantom" else []
+    unlike += [] if study.weights.kind == "imagenet" else ["weights"]
+    if unlike:
+        return _row("transfer", "needs", UNKNOWN, UNTESTABLE, unlike)
     if not study.preset.side_studies:
-        # the random start has not been trained, and one seed of it would decide nothing
-        return _row("transfer", "untrained", UNKNOWN, UNDECIDED)
+        return _row("transfer", "untrained", UNKNOWN, UNDECIDED, ["untrained"])
     course = adaptation.measure_starts(study)[1]
     auc, acc = (course["difference"][name] for name in ("auc", "acc"))
     few = too_few(len(course["seeds"]))
@@ -183,34 +184,30 @@ def transfer(study) -> dict:
 
 
 def grey_adaptation(study) -> dict:
-    """The claim that the grey adaptation works: a logistic regression on untrained features of the
-    adapted network is more accurate than guessing.
+    """The claim that the grey adaptation works: a logistic regression on the adapted network's
+    untrained features is right on more of the same images than guessing.
     """
     if study.weights.kind != "imagenet":
         return _row("grey_adaptation", "needs", UNKNOWN, UNTESTABLE, ["weights"])
-    data, majority = study.used, evaluation.majority_share(study.used.val.labels)
+    data, labels = study.used, study.used.val.labels
     network = build(study.weights, study.seed, data.source.size)
-    features = adaptation.probe(network, data.train, data.val, study.seed)
-    verdict = directed(features["ci95"], of=majority)
-    return _row("grey_adaptation", "features", features, verdict, majority=majority)
+    logits = adaptation.probe_logits(network, data.train, data.val, study.seed)
+    right, guess = evaluation.right([logits], labels), labels == (labels.mean() > 0.5)
+    change = evaluation.change(right - guess, data.val.patients)
+    shares = {"acc": float(right.mean()), "majority": evaluation.majority_share(labels)}
+    return _row("grey_adaptation", "features", change, directed(change["ci95"]), **shares)
 
 
 def contradictions() -> dict:
-    """The course's report against itself: text and curve agree where they differ by no more than
-    the tolerance of their kind; "best": of the curve's validation.
-    """
-    rows = []
-    for id, kind, text, curve in COURSE:
-        agrees = abs(text - curve) <= TOLERANCE[kind]
-        rows.append({"id": id, "kind": kind, "text": text, "curve": curve, "agrees": agrees})
-    apart = [row for row in rows if not row["agrees"]]
-    return {"rows": rows, "n": len(rows), "n_apart": len(apart), "best": CURVE_BEST}
+    """The course's report against itself: do text and curve agree within the tolerance?"""
+    rows = [dict(zip(("id", "kind", "text", "curve"), row, strict=True)) for row in COURSE]
+    for row in rows:
+        row["agrees"] = abs(row["text"] - row["curve"]) <= TOLERANCE[row["kind"]]
+    return {"rows": rows, "n_apart": sum(not row["agrees"] for row in rows), "best": CURVE_BEST}
 
 
 def ledger(fits: list[Run], study) -> dict:
-    """What the course's report claims, row by row; of_recipe: whether there are seeds enough to
-    speak of the recipe, not of this training only.
-    """
+    """What the course's report claims, row by row."""
     data, different, grey = study.used, differences(fits, study), grey_adaptation(study)
     return {
         "numbers": numbers(fits, data, different),
@@ -222,6 +219,8 @@ def ledger(fits: list[Run], study) -> dict:
 
 
 def summarise(found: dict) -> dict[str, int]:
-    """How many claims the ledger holds ("n"), and how many have each verdict."""
-    verdicts = [row["verdict"] for row in found["numbers"] + found["shapes"]]
-    return {"n": len(verdicts)} | {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+    """How many claims the ledger holds, how many were tested, and how many have each verdict."""
+    rows = found["numbers"] + found["shapes"]
+    verdicts, tested = [row["verdict"] for row in rows], sum(not row["reasons"] for row in rows)
+    counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+    return {"n": len(rows), "tested": tested} | counts

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import medmnist
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -19,7 +18,7 @@ from cxr_helpers.engine import npz
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import number
 from cxr_helpers.engine.npz import LUMINANCE, SPLITS, check_layout, headers, one_line
-from cxr_helpers.engine.sources import Source, place
+from cxr_helpers.engine.sources import Source
 
 DEFAULT_CLASSES = "cardiomegaly,pneumothorax"
 UNKNOWN_PATIENTS = (
@@ -192,16 +191,10 @@ def load(source: Source, classes: str = "auto") -> Dataset:
 def _pair(source: Source, classes: str) -> tuple[list[str], tuple[int, int]]:
     """The names of the file's classes, and the places there of label 0 and label 1."""
     names = list(source.class_names)
-    listed = f"Kelas yang ada: {'; '.join(names)}."
-    if classes == "auto" and source.flag == "chestmnist":
-        classes = DEFAULT_CLASSES
-    elif classes == "auto" and len(names) == 2:
+    if classes == "auto" and len(names) == 2:
         return names, (0, 1)
-    elif classes == "auto":
-        raise InputError(
-            f"{source.title} mempunyai {len(names)} kelas: pilih dua dengan CLASSES=a,b. {listed}"
-        )
-    words = classes.split(",")
+    wanted = DEFAULT_CLASSES if classes == "auto" and source.flag == "chestmnist" else classes
+    words = wanted.split(",")
     if not source.flag and len(names) == 2 and all(name.lstrip("-").isdigit() for name in names):
         # Bare numbers take the two names given, in ascending order.
         given = [word.strip() for word in words]
@@ -215,8 +208,8 @@ def _pair(source: Source, classes: str) -> tuple[list[str], tuple[int, int]]:
         if first in places and second in places and first != second:
             return names, (places[first], places[second])
     raise InputError(
-        f"CLASSES={classes} tidak dapat dipakai: berikan dua kelas yang berbeda, "
-        f"dipisahkan koma. {listed}"
+        f"CLASSES={classes} tidak memilih dua dari {len(names)} kelas {source.title}: "
+        f"berikan dua kelas yang berbeda, dipisahkan koma. Kelas yang ada: {'; '.join(names)}."
     )
 
 
@@ -225,16 +218,9 @@ def _read(source: Source, split: str) -> tuple[np.ndarray | None, np.ndarray]:
     and labels, (N,) class numbers or (N, K) columns 0/1.
     """
     large = npz.is_large(headers(source.path)["train_images"][0])
-    official = source.flag and source.path == place(source.flag, source.size, source.path.parent)
-    if official and not large:
-        # Its len() and repr() assert the published number of images, so only its arrays are used.
-        kind, folder = getattr(medmnist, source.collection), str(source.path.parent)
-        whole = kind(split=split, root=folder, size=source.size, download=False)
-        images, labels = whole.imgs, np.asarray(whole.labels)
-    else:
-        with np.load(source.path, allow_pickle=False) as arrays:
-            images = None if large else arrays[f"{split}_images"]
-            labels = arrays[f"{split}_labels"]
+    with np.load(source.path, allow_pickle=False) as arrays:
+        images = None if large else arrays[f"{split}_images"]
+        labels = arrays[f"{split}_labels"]
     if not source.flag:
         labels = npz.own_labels(source.path)[2][split]
     return images, labels if source.many_labels else labels.reshape(-1)
@@ -349,11 +335,6 @@ def take(
     return replace(dataset, **{name: subset(part, n, seed) for (name, part), n in sizes})
 
 
-def with_splits(dataset: Dataset, **splits: Split | None) -> Dataset:
-    """The data set with other splits (train=, val=, test=, extra=)."""
-    return replace(dataset, **splits)
-
-
 def pool(dataset: Dataset) -> Split:
     """The training and validation images as one split, without the phantom's truth."""
     parts, joined = (dataset.train, dataset.val), {}
@@ -384,7 +365,7 @@ def folds(dataset: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
     return [replace(dataset, train=whole.at(train), val=whole.at(val)) for train, val in places]
 
 
-# --- seen by a network, and by a person -----------------------------------------------------------
+# --- seen by a network ----------------------------------------------------------------------------
 
 
 def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
@@ -393,49 +374,3 @@ def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.T
     """
     shares = torch.from_numpy(np.array(images)).to(device).float().div(255)
     return shares.sub(0.5).div(0.5).unsqueeze(1)
-
-
-def intensity(split: Split, bins: int = 32) -> dict:
-    """Grey values of a split by class (notebook 02): the shares (2, bins) of a class's pixels, and
-    of its images by their mean, between the edges (bins + 1,) in 0…256; the AUC of the mean alone;
-    and the label of the brighter class, None where the AUC's interval holds 0.5.
-    """
-    edges = np.linspace(0, 256, bins + 1)
-
-    def by_class(values: np.ndarray) -> list[np.ndarray]:
-        counts = [np.histogram(values[split.labels == label], edges)[0] for label in (0, 1)]
-        return [n / n.sum() for n in counts]
-
-    brightness = split.images.mean(axis=(1, 2))
-    auc = evaluation.metrics(brightness, split.labels, patients=split.patients)["auc"]
-    return {
-        "edges": edges,
-        "pixels": by_class(split.images),
-        "images": by_class(brightness),
-        "auc": auc,
-        "brighter": {"above": 1, "below": 0, "across": None}[evaluation.side(auc["ci95"], 0.5)],
-    }
-
-
-def describe(dataset: Dataset) -> list[tuple[str, str]]:
-    """What the data are, as (label, value) lines in Indonesian."""
-    source, lines = dataset.source, []
-    titles = dataset.class_names_id
-    for label in (0, 1):
-        lines.append((f"Label {label}", f"{titles[label]} ({dataset.classes[label]})"))
-    for split, part in dataset.splits.items():
-        first, second = (number(n, 0) for n in dataset.counts[split].values())
-        classes = f"{titles[0]} {first}, {titles[1]} {second}"
-        patients = f" dari {number(part.n_patients, 0)} pasien" if part.n_patients else ""
-        lines.append((f"Citra {split}", f"{number(len(part), 0)}{patients} ({classes})"))
-    low = min(part.images.min() for part in dataset.splits.values())
-    high = max(part.images.max() for part in dataset.splits.values())
-    overlap = ", ".join(f"{pair} {n}" for pair, n in dataset.overlap.items())
-    return [
-        ("Sumber data", source.title),
-        ("Keterangan", source.note),
-        *lines,
-        ("Ukuran dan rentang piksel", f"{source.size}×{source.size}, {low} sampai {high} (uint8)"),
-        ("Citra identik antarsplit", overlap),
-        ("Sidik jari data", dataset.fingerprint),
-    ]

@@ -210,7 +210,7 @@ def _trained(
 def _few(study, n: int) -> data.Dataset:
     used = study.used
     parts = {name: data.subset(getattr(used, name), n, 0) for name in ("train", "val", "test")}
-    return data.with_splits(used, extra=None, **parts)
+    return replace(used, extra=None, **parts)
 
 
 def starting(study, architecture: str, start: "Result | Weights | str | None") -> Weights:

@@ -1,17 +1,15 @@
-"""What overfitting is, how large, and how sure: the measurements of notebook 03, from stored runs
-and the phantom's ground truth.
-
-Only `learning_curve` trains, through the run store. Estimates are those of evaluation.py; what asks
-for patients or for the ground truth gives None where they are not known.
+"""The generalisation gap and overfitting, how large and how sure: the measurements of notebook 03,
+from stored runs (only `learning_curve` trains) and the phantom's ground truth. What asks for
+patients or for the truth gives None where they are not known.
 """
 
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 import torch
 from captum.attr import IntegratedGradients
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
-from scipy.stats import t as student
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import nn
@@ -34,7 +32,7 @@ SHOWN = 10  # images in a gallery
 BORDERLINE = (0.47, 0.53)  # cardiothoracic ratios near the threshold of 0.50
 SMALL = 0.10  # of the hemithorax's area: a small pneumothorax
 STEPS = 20  # points of the integral of an attribution map
-REGION_IMAGES = 30  # on which a region is judged; of fewer Student's interval is not to be trusted
+REGION_IMAGES = 30  # on which a region is judged; of fewer the interval is not to be trusted
 REGIONS = {"heart": "jantung", "pneumothorax": "pneumotoraks", "tube_mask": "selang dada"}
 FAINT = 1e-6  # the least share of an attribution map that has a logarithm
 
@@ -57,44 +55,45 @@ def _sided(measured: Measured) -> dict:
 
 def by_epoch(fits: list[Run], data: Dataset) -> list[dict]:
     """Validation loss, a row an epoch."""
-    rows = []
-    for i in range(min(len(fit.history) for fit in fits)):
-        logits = [fit.logits["val"][i] for fit in fits]
-        rows.append({"epoch": i + 1, "val_loss": estimate(loss(logits, data.val))})
-    return rows
+    epochs = range(min(len(fit.history) for fit in fits))
+    losses = [loss([fit.logits["val"][i] for fit in fits], data.val) for i in epochs]
+    return [{"epoch": i + 1, "val_loss": estimate(losses[i])} for i in epochs]
+
+
+def accuracies(fits: list[Run], data: Dataset, which: str = "last") -> list[Measured]:
+    """Accuracy on training and on validation images in eval mode, of the "last" or "best" epoch."""
+    splits = {"train": data.train, "val": data.val}
+    return [accuracy([f.logits[f"{n}_{which}"] for f in fits], part) for n, part in splits.items()]
 
 
 def gap(fits: list[Run], data: Dataset, which: str = "last") -> dict:
-    """How much more accurate the network of the "last" or of the chosen epoch ("best") is on
-    training than on validation images, both judged in eval mode; with the accuracies and losses.
-    """
-    right, losses = {}, {}
-    for name, split in (("train", data.train), ("val", data.val)):
-        logits = [fit.logits[f"{name}_{which}"] for fit in fits]
-        right[name], losses[name] = accuracy(logits, split), loss(logits, split)
-    return {
-        **_sided(minus(right["train"], right["val"])),
-        "loss_gap": estimate(minus(losses["val"], losses["train"])),
-        **{f"{name}_acc": estimate(measured, "share") for name, measured in right.items()},
-    }
+    """How much more accurate a network is on training than on validation images; see accuracies."""
+    train, val = accuracies(fits, data, which)
+    right = {"train_acc": estimate(train, "share"), "val_acc": estimate(val, "share")}
+    return _sided(minus(train, val)) | right
 
 
 def turn(fits: list[Run], data: Dataset) -> dict:
-    """Where validation loss is lowest, and how much it rises from there to the last epoch.
+    """Where validation loss is lowest and, from there to the last epoch, the rise of the loss and
+    the change of the AUC ("ranking").
 
     The lowest of noisy losses is too low on the very images that made it so: one half of the images
-    chooses the epoch, the other measures the rise (cross-fitting: Chernozhukov et al. 2018).
+    chooses the epoch, the other measures (cross-fitting: Chernozhukov et al. 2018).
     """
     val, epochs = data.val, min(len(fit.history) for fit in fits)
-    # (seeds, epochs, N)
-    losses = np.stack([evaluation.loss(fit.logits["val"][:epochs], val.labels) for fit in fits])
-    mean, rise = losses.mean(axis=0), np.zeros_like(losses[:, 0])
+    logits = np.stack([fit.logits["val"][:epochs] for fit in fits])  # (seeds, epochs, N)
+    losses = evaluation.loss(logits, val.labels)
+    places = np.apply_along_axis(evaluation.placements, -1, logits, val.labels)
+    values, mean = np.stack([losses, places]), losses.mean(axis=0)
+    moved = np.zeros_like(values[:, :, 0])
     splitter = StratifiedKFold if val.patients is None else StratifiedGroupKFold
     for seed in range(HALVINGS):
         halves = splitter(2, shuffle=True, random_state=seed)
         for chooses, measures in halves.split(val.labels, val.labels, val.patients):
             lowest = mean[:, chooses].mean(axis=1).argmin()
-            rise[:, measures] += (losses[:, -1] - losses[:, lowest])[:, measures] / HALVINGS
+            change = values[:, :, -1] - values[:, :, lowest]
+            moved[..., measures] += change[..., measures] / HALVINGS
+    rise, ranking = moved
     lowest = int(mean.mean(axis=1).argmin())
     return {
         "epoch": lowest + 1,
@@ -102,42 +101,53 @@ def turn(fits: list[Run], data: Dataset) -> dict:
         "each_seed": [int(fit.history["val_loss"].argmin()) + 1 for fit in fits],
         "turned": lowest + 1 < epochs,
         "rise": _sided(of_images(rise, val.patients)),
+        "ranking": _sided(_of_places(ranking, val)),
     }
+
+
+def _of_places(change: np.ndarray, split: Split) -> Measured:
+    """A change of the AUC, from that of each image's placement (seeds, N) (DeLong et al. 1988)."""
+    of_class, mean = np.bincount(split.labels)[split.labels], change.mean(axis=1, keepdims=True)
+    return Measured(mean[:, 0], (((change - mean) / of_class, split.patients),))
+
+
+def paired(ours: Measured, theirs: Measured) -> Measured:
+    """ours − theirs, of the same trainings on the same images."""
+    pairs = zip(ours.parts, theirs.parts, strict=True)
+    parts = tuple((a - b, patients) for (a, patients), (b, _) in pairs)
+    return Measured(ours.values - theirs.values, parts)
 
 
 def selection(fits: list[Run], data: Dataset) -> list[dict]:
     """What choosing the epoch by validation loss, by validation AUC, or not at all (last) does to
-    the test result: a row a rule; differs: metrics whose difference from "last" is clear of zero.
+    the test result; differs: metrics whose difference from "last", training by training, shows.
     """
     rules = {
         "last": [len(fit.history) - 1 for fit in fits],
         "loss": [int(fit.history["val_loss"].argmin()) for fit in fits],
         "auc": [int(fit.history["val_auc"].argmax()) for fit in fits],
     }
-    rows, last, test = [], None, data.test
+    rows, of_rule, test = [], {}, data.test
     for rule, epochs in rules.items():
         logits = [fit.open_test()["epochs"][epoch] for fit, epoch in zip(fits, epochs, strict=True)]
-        metrics = evaluation.measured(logits, test.labels, test.patients)
-        last = last or metrics
-        apart = {n: evaluation.difference(metrics[n], last[n]).as_dict() for n in JUDGED}
-        row = {"rule": rule, "epochs": [epoch + 1 for epoch in epochs]}
-        row |= {name: estimate(metrics[name], kind) for name, kind in JUDGED.items()}
-        row["difference"] = None if rule == "last" else apart
-        row["differs"] = [name for name in JUDGED if side(apart[name]["ci95"]) != "across"]
+        of_rule[rule] = evaluation.measured(logits, test.labels, test.patients)
+        row = {"rule": rule, "epochs": [epoch + 1 for epoch in epochs], "difference": {}}
+        for name, kind in JUDGED.items():
+            row[name] = estimate(of_rule[rule][name], kind)
+            row["difference"][name] = _sided(paired(of_rule[rule][name], of_rule["last"][name]))
+        row["differs"] = [n for n, apart in row["difference"].items() if apart["side"] != "across"]
         rows.append(row)
     return rows
 
 
 def learning_curve(study, fits: list[Run]) -> list[dict]:
-    """The course's recipe on ever more training images, over the seeds of `fits`, which are on all
-    of them; see `curve`.
-    """
+    """The course's recipe on ever more training images, over the seeds of `fits`; see `curve`."""
     whole, points = study.used, []
     for part in PARTS:
         n = round(part * len(whole.train))
         if n < 4:
             continue
-        data = datasets.with_splits(whole, train=datasets.subset(whole.train, n, study.seed))
+        data = replace(whole, train=datasets.subset(whole.train, n, study.seed))
         given = (data, study.weights, study.device)
         configs = [study.config(seed=fit.config.seed) for fit in fits]
         runs = [training.run(config, *given, keep_weights=False) for config in configs]
@@ -146,9 +156,7 @@ def learning_curve(study, fits: list[Run]) -> list[dict]:
 
 
 def curve(points: list[tuple[Dataset, list]]) -> list[dict]:
-    """A row a size, from data sets and the runs on them, the largest last: accuracies and gap after
-    the last epoch, and the change of validation accuracy (None for the smallest).
-    """
+    """A row a size, of data sets and the runs on them, the largest last, after the last epoch."""
     val, rows, right = points[-1][0].val, [], []
     for data, fits in points:
         measured = gap(fits, data)
@@ -168,27 +176,40 @@ def _apart(hits: np.ndarray, a: np.ndarray, b: np.ndarray, patients: np.ndarray 
     return evaluation.compare_groups(hits[a], hits[b], among(patients, a), among(patients, b))
 
 
+def _counts(which: np.ndarray, patients: np.ndarray | None) -> dict:
+    """How many images a mask holds, and of how many patients."""
+    return {"n": int(which.sum()), "patients": n_patients(patients, which)}
+
+
+def signs(truth: dict[str, np.ndarray], which: np.ndarray) -> dict[str, float | None]:
+    """Mean cardiothoracic ratio of the images without air, mean share of air of those with it."""
+    air = truth["side"] > 0
+    drawn = {"ctr": truth["ctr"][which & ~air], "air": truth["size"][which & air]}
+    return {sign: float(values.mean()) if len(values) else None for sign, values in drawn.items()}
+
+
 def memorisation(fits: list[Run], train: Split) -> dict | None:
     """How fast correct and flipped labels are fitted (Arpit et al. 2017): shares of training images
     whose prediction while training agrees with the label as written; follows: flipped labels rise
-    after correct ones lead in the first epoch, so what is general came before what is memorised.
+    after correct ones lead in the first epoch.
     """
     if train.truth is None or not train.truth["flipped"].any():
         return None
     flipped, who = train.truth["flipped"] > 0, train.patients
     groups, rows, right = {"correct": ~flipped, "flipped": flipped}, [], []
     for i in range(min(len(fit.history) for fit in fits)):
-        hits = evaluation.right([fit.logits["train"][i] for fit in fits], train.labels)
+        right.append(evaluation.right([fit.logits["train"][i] for fit in fits], train.labels))
         row = {"epoch": i + 1}
         for name, which in groups.items():
-            row[name] = estimate(of_images(hits[:, which], among(who, which)), "share")
-        right.append(hits)
+            row[name] = estimate(of_images(right[-1][:, which], among(who, which)), "share")
         rows.append(row)
     rise = evaluation.change((right[-1] - right[0])[:, flipped], among(who, flipped))
     lead = _apart(right[0].mean(axis=0), ~flipped, flipped, who)
+    drawn = {name: signs(train.truth, which) for name, which in groups.items()}
+    pairs = [(drawn["flipped"][sign], drawn["correct"][sign]) for sign in ("ctr", "air")]
     return {
-        **{f"n_{name}": int(which.sum()) for name, which in groups.items()},
-        **{f"patients_{name}": n_patients(who, which) for name, which in groups.items()},
+        **{name: drawn[name] | _counts(which, who) for name, which in groups.items()},
+        "weaker": all(None not in pair and pair[0] < pair[1] for pair in pairs),
         "by_epoch": rows,
         "rise": rise,
         "lead": lead,
@@ -197,9 +218,8 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
 
 
 def by_patient(data: Dataset, seed: int = 0) -> dict | None:
-    """What random folds of the training and validation images report of a pure memoriser, beside
-    folds of whole patients: it gives each held-out image the label of its nearest training image
-    (1-NN on the pixels: Cover & Hart 1967). None, too, with fewer patients than folds.
+    """What random folds and folds of whole patients report of a pure memoriser, which gives each
+    held-out image the label of its nearest training image (1-NN on the pixels: Cover & Hart 1967).
     """
     pool = datasets.pool(data)
     labels, who, folds = pool.labels, pool.patients, datasets.FOLDS
@@ -208,21 +228,19 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
     step = max(1, pool.images.shape[1] // FOLD_PIXELS)
     pixels = pool.images[:, ::step, ::step].reshape(len(labels), -1).astype(np.float32)
     apart = euclidean_distances(pixels, squared=True)
-    ways = ((StratifiedKFold, None), (StratifiedGroupKFold, who))
-    # of each image the nearest one that is trained on, and whether its patient is
-    nearest, shared = np.zeros((2, len(ways), FOLD_REPEATS, len(labels)), int)
-    for way, (splitter, groups) in enumerate(ways):
+    # of each image the nearest one that is trained on
+    nearest = np.zeros((2, FOLD_REPEATS, len(labels)), int)
+    for way, groups in enumerate((None, who)):
+        splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
         for i in range(FOLD_REPEATS):
             parts = splitter(folds, shuffle=True, random_state=seed + i)
             for train, held in parts.split(labels, labels, groups):
                 nearest[way, i, held] = train[apart[np.ix_(held, train)].argmin(axis=1)]
-                shared[way, i, held] = np.isin(who[held], who[train])
     random, grouped = (labels[nearest] == labels).mean(axis=1)
     return {
         "n": len(labels),
         "patients": n_patients(who),
         "majority": evaluation.majority_share(labels),
-        "shared": float(shared[0].mean()),
         "recognised": float((who[nearest[0]] == who).mean()),
         "random": evaluation.share(random, who),
         "grouped": evaluation.share(grouped, who),
@@ -247,12 +265,10 @@ def confidence(logits: np.ndarray, split: Split) -> dict:
     sure, right = evaluation.confidence(logits), (logits > 0) == (labels == 1)
     above = sure > CONFIDENT
     return {
-        "n": len(labels),
         "right": sure[right],
         "wrong": sure[~right],
         "above_90": evaluation.share(above, patients),
         "n_above_90": int(above.sum()),
-        "confident_errors": int((above & ~right).sum()),
         "confident_error_share": evaluation.share(~right[above], among(patients, above)),
         **calibration(logits, labels, patients),
     }
@@ -269,7 +285,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def temperature(logits: np.ndarray, val: Split, test_logits: np.ndarray, test: Split) -> dict:
     """Temperature scaling: fitted on validation logits (N,), judged on test logits before and after
-    it by loss and calibration; difference: of the loss, after − before.
+    it by loss ("difference": its change) and calibration.
     """
     t = fit_temperature(logits, val.labels)
     body, losses = {"temperature": t, "softens": t > 1}, {}
@@ -299,8 +315,7 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
     rows = np.flatnonzero(wrong)[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
     above, truth = wrong & (sure > CONFIDENT), split.truth
     return {
-        "n": int(above.sum()),
-        "patients": n_patients(split.patients, above),
+        **_counts(above, split.patients),
         "n_flipped": None if truth is None else int(truth["flipped"][above].astype(bool).sum()),
         "images": split.images[rows],
         "labels": split.labels[rows],
@@ -311,8 +326,8 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
 
 
 def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
-    """Is the tube a shortcut? How much more often test images with a tube are given class 1, by the
-    chosen epoch, without and with pneumothorax; groups of fewer than 3 images are left out.
+    """Is the tube a shortcut? How much more often test images with one are given class 1, without
+    and with pneumothorax; groups of fewer than 3 images are left out.
     """
     truth, patients = data.test.truth, data.test.patients
     if truth is None:
@@ -325,9 +340,8 @@ def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
             continue
         row = {"pneumothorax": sick, "difference": _apart(called, *groups.values(), patients)}
         for name, which in groups.items():
-            row[f"n_{name}"] = int(which.sum())
-            row[f"patients_{name}"] = n_patients(patients, which)
             row[name] = evaluation.share(called[which], among(patients, which))
+            row[name] |= _counts(which, patients)
         rows.append(row)
     return rows
 
@@ -342,9 +356,8 @@ def chosen_network(run: Run, study) -> nn.Module:
 
 
 def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> tuple:
-    """Integrated gradients (Sundararajan et al. 2017) of the logit for uint8 images (N, H, W): maps
-    (N, H, W), whose sums approximate logit(image) − logit(reference), and how much is missing from
-    that, relative to its mean size. reference: (H, W).
+    """Integrated gradients (Sundararajan et al. 2017) of the logit, (N, H, W) uint8: maps that
+    sum to about logit(image) − logit(reference (H, W)), and the share that is missing.
     """
     network.eval()
     inputs, start = to_tensor(images), to_tensor(reference[None])
@@ -362,26 +375,15 @@ def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> 
 
 
 def inside(maps: np.ndarray, masks: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """How much of |attribution| (N, H, W) lies inside the masks (N, H, W) of a region.
-
-    ratio: the geometric mean of its shares of attribution and of area, 1 where it is scattered
-    evenly, with Student's interval of the logarithm, over patients where known.
+    """The share of |attribution| (N, H, W) inside the masks (N, H, W) of a region over their share
+    of the area, as geometric mean: 1 where it is scattered evenly.
     """
-    size = np.abs(maps)
+    size, area = np.abs(maps), masks.mean((1, 2))
     share = (size * masks).sum((1, 2)) / np.maximum(size.sum((1, 2)), 1e-30)
-    area = masks.mean((1, 2))
-    ratio = pd.Series(np.log(np.maximum(share, FAINT) / area))
-    ratio = ratio if patients is None else ratio.groupby(patients).mean()
-    half = student.ppf((1 + evaluation.LEVEL) / 2, len(ratio) - 1) * ratio.sem()
-    ci = np.exp([ratio.mean() - half, ratio.mean() + half]).tolist()
-    return {
-        "n": len(maps),
-        "patients": n_patients(patients),
-        "share": float(share.mean()),
-        "area": float(area.mean()),
-        "ratio": {"value": float(np.exp(ratio.mean())), "ci95": ci},
-        "side": side(ci, 1),
-    }
+    ratio = estimate(of_images(np.log(np.maximum(share, FAINT) / area), patients))
+    value, ci = float(np.exp(ratio["value"])), np.exp(ratio["ci95"]).tolist()
+    ratio = {"value": value, "ci95": ci, "side": side(ci, 1)}
+    return {"n": len(maps), "patients": n_patients(patients), "ratio": ratio}
 
 
 def region_images(truth: dict[str, np.ndarray], drawn: np.ndarray) -> dict[str, np.ndarray]:
@@ -392,33 +394,30 @@ def region_images(truth: dict[str, np.ndarray], drawn: np.ndarray) -> dict[str, 
 
 def attribution(run: Run, study) -> dict:
     """Attribution maps of validation images by the chosen epoch's network: some right and wrong
-    examples, and `inside` of each region on images drawn among those that have it.
+    examples, none with a flipped label, and `inside` of each region on images that have it.
     """
-    val, logits = study.used.val, run.logits["val_best"]
+    val, truth, logits = study.used.val, study.used.val.truth, run.logits["val_best"]
     right = (logits > 0) == (val.labels == 1)
     drawn = np.random.default_rng(run.config.seed).permutation(len(val))
-    examples = np.concatenate([drawn[right[drawn]][:3], drawn[~right[drawn]][:3]])
-    judged = {} if val.truth is None else region_images(val.truth, drawn)
+    fair = drawn if truth is None else drawn[~truth["flipped"][drawn].astype(bool)]
+    examples = np.concatenate([fair[right[fair]][:3], fair[~right[fair]][:3]])
+    judged = {} if truth is None else region_images(truth, drawn)
     rows = np.unique(np.concatenate([examples, *judged.values()]))
     mean = study.used.train.images.mean(axis=0).round().astype(np.uint8)
     maps, missing = attribute(chosen_network(run, study), val.images[rows], mean)
-    regions = outlines = None
-    if val.truth is not None:
-        outlines = {title: val.truth[name][examples] > 0 for name, title in REGIONS.items()}
-        regions = {}
-        for name, having in judged.items():
-            at, masks = np.searchsorted(rows, having), val.truth[name][having] > 0
-            regions[name] = inside(maps[at], masks, among(val.patients, having))
+    regions = {}
+    for name, having in judged.items():
+        at, masks = np.searchsorted(rows, having), truth[name][having] > 0
+        regions[name] = inside(maps[at], masks, among(val.patients, having))
     return {
         "missing": missing,
-        "regions": regions,
+        "regions": truth and regions,
         "examples": {
             "images": val.images[examples],
             "maps": maps[np.searchsorted(rows, examples)].round(5),
             "labels": val.labels[examples],
             "n_right": int(right[examples].sum()),
-            "n_wrong": int((~right[examples]).sum()),
             "probability": expit(logits[examples]),
-            "outlines": outlines,
+            "outlines": truth and {t: truth[name][examples] > 0 for name, t in REGIONS.items()},
         },
     }

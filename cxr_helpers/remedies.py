@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from cxr_helpers import augment, evaluation, model, training
+from cxr_helpers import evaluation, model, training
 from cxr_helpers.data import Dataset, grey, to_tensor
 from cxr_helpers.engine import files, npz, runs, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Outcome, Run
 from cxr_helpers.engine.runtime import bar
 from cxr_helpers.evaluation import Measured
-from cxr_helpers.model import Weights, small_cnn
-from cxr_helpers.training import TrainConfig, evaluate
+from cxr_helpers.model import Weights
+from cxr_helpers.training import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -368,42 +368,6 @@ def _train(study, remedies: list[Remedy], n_jobs: int, cluster: str) -> list[Row
         runs_of_row = [next(fits) for _ in seeds]
         trainings = [trained(run, remedy.which) for run in runs_of_row]
         rows.append(Row(remedy, trainings, runs_of_row[0].config.changed()))
-    return rows
-
-
-def shortcut(study) -> list[dict]:
-    """What either form of minority augmentation teaches a small CNN, by class of the test images:
-    the shares of them that are given class 1 plain and augmented, and their difference, paired by
-    image. A network that judges anatomy, and not the augmentation, shows none.
-    """
-    test, rows = study.used.test, []
-    images = to_tensor(test.images)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(study.seed)
-        changed = augment.apply(images, ANATOMICAL)
-    for remedy in [remedy for remedy in REMEDIES if remedy.name.startswith("minority")]:
-        config = study.config(architecture="small_cnn", **remedy.changes)
-        run = training.run(config, study.used, study.weights, study.device)
-        network = small_cnn()
-        network.load_state_dict(run.weights("last"))
-        plain, augmented = (evaluate(network, x).numpy() > 0 for x in (images, changed))
-        for label in (0, 1):
-            which = test.labels == label
-            patients = evaluation.among(test.patients, which)
-            before, after = plain[which], augmented[which]
-            difference = evaluation.change((after.astype(float) - before)[None], patients)
-            rows.append(
-                {
-                    "title": remedy.title,
-                    "label": label,
-                    "n": len(before),
-                    "patients": evaluation.n_patients(patients),
-                    "plain": evaluation.share(before, patients),
-                    "augmented": evaluation.share(after, patients),
-                    "difference": difference,
-                    "side": difference["side"],
-                }
-            )
     return rows
 
 

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -383,13 +382,6 @@ def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
     ones, the lower loss; or the loss alone.
     """
     return (row["val_auc"], -row["val_loss"]) if config.monitor == "auc" else (-row["val_loss"],)
-
-
-def summarise(history: pd.DataFrame, best_epoch: int) -> dict:
-    """Rows of a history (notebook 02): "first", "last", "chosen" and "lowest" (validation loss)."""
-    rows, lowest = history.to_dict("records"), int(history["val_loss"].argmin())
-    places = {"first": 0, "last": -1, "chosen": best_epoch - 1, "lowest": lowest}
-    return {name: rows[place] for name, place in places.items()}
 
 
 # --- the whole training ---------------------------------------------------------------------------

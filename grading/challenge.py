@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +116,7 @@ def probabilities(
     result = experiments.train(study, experiment.recipe, seeds, experiment.start)
     start = experiments.starting(study, result.runs[0].config.architecture, experiment.start)
     unknown = data.Split(images, np.zeros(len(images), np.uint8), np.arange(len(images)))
-    asked, predicted = data.with_splits(study.used, extra=unknown), []
+    asked, predicted = replace(study.used, extra=unknown), []
     for run in result.runs:
         fitting = training.Fitting(run.config, asked, start, study.device, experiment.recipe.live)
         fitting.network.load_state_dict(run.weights("best"))

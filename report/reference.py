@@ -73,7 +73,7 @@ def with_extra(data: Dataset) -> Dataset:
     images, labels, truth = phantom.more_test_images(EXTRA)
     patients = truth["patient"].astype(np.int64)
     extra = Split(images, labels, np.arange(EXTRA), truth, patients)
-    return datasets.with_splits(data, extra=extra)
+    return replace(data, extra=extra)
 
 
 def plan(study: Study, data: Dataset) -> list[Planned]:
@@ -100,7 +100,7 @@ def _few(study: Study, seed: int, data: Dataset) -> Iterator[Planned]:
     """What is done with few seeds: the learning curve and the starting weights."""
     for part in overfitting.PARTS:
         n = round(part * len(data.train))
-        smaller = datasets.with_splits(data, train=datasets.subset(data.train, n, 0))
+        smaller = replace(data, train=datasets.subset(data.train, n, 0))
         yield _planned(study, Remedy(f"part{n}", None, f"{n} citra"), seed, smaller)
     for kind in STARTS:
         start = resolve_weights(kind)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cxr_helpers import data, evaluation, experiments, model
+from cxr_helpers import evaluation, experiments, model
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment, Guess, duga
@@ -165,7 +165,7 @@ def test_a_result_on_other_images_is_not_judged_by_this_studys_labels(small, min
     shuffled = np.random.default_rng(0).permutation(16)
     test = small.used.test
     part = {name: getattr(test, name)[shuffled] for name in ("images", "labels", "rows")}
-    other = replace(small, used=data.with_splits(small.used, test=replace(test, **part)))
+    other = replace(small, used=replace(small.used, test=replace(test, **part)))
     kept = small.train(network=mine.Net)
     parts = {"network": mine.Net()}
     unkept = small.train(**parts)  # no text identifies it

@@ -28,7 +28,7 @@ def drawn() -> data.Dataset:
     images, labels, _ = phantom.more_test_images(80, seed=1)
     places = {"train": np.arange(48), "val": np.arange(48, 64), "test": np.arange(64, 80)}
     parts = {name: data.Split(images[at], labels[at], at) for name, at in places.items()}
-    return data.with_splits(made(), **parts)
+    return replace(made(), **parts)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cxr_helpers import remedies, training
-from cxr_helpers.data import Split, folds, with_splits
+from cxr_helpers.data import Split, folds
 from cxr_helpers.engine import files, settings
 from cxr_helpers.evaluation import MAJORITY, UNDECIDED
 from cxr_helpers.model import resolve_weights
@@ -17,7 +17,7 @@ from cxr_helpers.remedies import REMEDIES
 from cxr_helpers.study import Study
 from cxr_helpers.training import TrainConfig
 from report import reference
-from tests.conftest import made
+from tests.conftest import lesson, made
 
 
 class Small(Study):
@@ -167,9 +167,10 @@ def test_only_augmenting_the_rarer_class_teaches_the_augmentation(store):
         images = generator.integers(0, 256, (n, 28, 28)).astype(np.uint8)
         return Split(images, labels, np.arange(n), None, np.arange(n) // 6)
 
-    data = with_splits(made(), train=split(240), val=split(9), test=split(60))
+    data = replace(made(), train=split(240), val=split(9), test=split(60))
     one = study(data, epochs=4)
-    rows, forms = remedies.shortcut(one), np.repeat(REMEDIES[15:], 2)
+    cells = ("jalan-pintas-kode", "jalan-pintas-selisih")
+    rows, forms = lesson("04_perbaikan", *cells, study=one)["shortcut"], np.repeat(REMEDIES[15:], 2)
     assert [row["n"] for row in rows] == [40, 20] * 2 and {row["patients"] for row in rows} == {10}
     for row, form in zip(rows, forms, strict=True):
         test = training.run(one.config(**form.changes), data, one.weights).open_test()["last"]

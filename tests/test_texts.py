@@ -5,6 +5,7 @@ import re
 import pytest
 from jinja2 import nodes
 
+from cxr_helpers.claims import VERDICTS
 from report import chapter
 
 PARTS = {
@@ -92,7 +93,7 @@ SIDES = {
     (ONE, "text_drift"): ("memang memperbaiki", "justru merugikan", "belum dapat dipastikan"),
     (TWO, "text_history"): ("memang berbalik naik", "hanya kebetulan", "belum dapat dibedakan"),
     (TWO, "text_test"): ("berada di atasnya", "lebih sering salah", "belum dapat dipastikan"),
-    (THREE, "text_gap"): ("*overfitting* itu ada", "justru lebih tinggi", "belum dapat dipastikan"),
+    (THREE, "text_gap"): ("belum berarti *over", "justru lebih tinggi", "belum dapat dipastikan"),
     (THREE, "text_learning_curve"): ("masih menanjak.", "menurun", "pada ukuran ini"),
     (THREE, "text_memorisation"): ("tidak terlihat di sini", "justru turun", "belum tampak"),
     (THREE, "text_patient_folds"): ("optimistis, karena", "justru lebih rendah", "memuat nol"),
@@ -100,14 +101,14 @@ SIDES = {
     (THREE, "text_attribution"): ("melebihi", "kurang dari", "tidak berbeda bermakna"),
     (THREE, "text_tube"): ("menjadi jalan pintas, seperti", "lebih jarang", "tidak terbukti"),
     (FOUR, "text_shortcut"): ("karena citranya", "karena citranya", "tidak terlihat jawaban"),
-    (REPORT, "text_conclusion"): ("overfitting* yang terukur", "tidak ada", "tidak dapat dipast"),
+    (REPORT, "text_conclusion"): ("kenaikan *loss*, se", "daya pembeda, se", "tidak terbukti: b"),
     (REPORT, "abstract"): ("melampaui tebakan", "di bawah tebakan", "belum dapat dipastikan"),
 }
 
 
 def on_side(side: str) -> dict:
     known = {"side": side, "against_majority": side, "turned": True, "follows": False}
-    return known | {"regions": {"heart": {"side": side}}}
+    return known | {"regions": {"heart": {"ratio": {"side": side}}}}
 
 
 @pytest.mark.parametrize(("name", "macro"), SIDES)
@@ -117,8 +118,7 @@ def test_the_words_follow_the_side_of_zero(texts, name, macro):
 
 
 OF_PATIENTS = re.compile(r"\w dari [\d.]+ pasien")
-OF_A_GROUP = (f"patients_{group}" for group in ("correct", "flipped", "with", "without"))
-UNKNOWN = dict.fromkeys(("patients", "n_patients", *OF_A_GROUP))
+UNKNOWN = dict.fromkeys(("patients", "n_patients"))
 
 
 def test_patients_are_counted_beside_images_where_they_are_known(texts):
@@ -137,12 +137,17 @@ JUDGED = {"predicts": BETTER, "overfits": BETTER | {"verdict": "setara"}}
 JUDGED |= {"difference": {"val_loss": ESTIMATE}}
 FEW = {"shown.1.predicts": OPEN | {"p": None}}
 STRATEGY = {"reduce": "sum", "resize": "area", "scale": "norm", "correlation": 0.95}
-STARTS = {"better": [], "worse": [], "gabor": False, "counts_seeds": True}
+STARTS = [{"title": "A", "kind": kind, "seeds": [0, 1, 2], "side": "across"} for kind in "rx"]
+GABOR = [STARTS[0] | {"seeds": [0]}, STARTS[1] | {"kind": "gabor"}]
 SURE = {"n": 4, "patients": 3, "n_flipped": 2, "labels": [0, 1], "predicted": [1, 0]}
 SURE |= {"remarks": ["label\nterbalik", ""]}
-REGION = {"n": 30, "patients": 27, "share": 0.1, "area": 0.05, "ratio": ESTIMATE}
-CONFIDENT = {"confidence.n_above_90": 5, "confidence.confident_errors": 2}
-CONFIDENT |= {"confidence.confident_error_share": ESTIMATE}
+REGION = {"n": 30, "patients": 27, "ratio": ESTIMATE | {"side": "above"}}
+CONFIDENT = {"confidence.n_above_90": 5, "confidence.confident_error_share": ESTIMATE}
+SIGNS = {"n": 9, "patients": None, "ctr": 0.589, "air": 0.24}
+WEAKER = {"weaker": True, "memorisation.correct": SIGNS}
+WEAKER |= {"memorisation.flipped": SIGNS | {"ctr": 0.539, "air": 0.12}}
+BOTH = {"turned": True, "turn.rise.side": "above", "turn.ranking.side": "below"}
+TESTED = {verdict: 1 for verdict in VERDICTS} | {"n": 19, "tested": 10, VERDICTS[3]: 5}
 INSIDE = {"interval": [0.8, 0.85], "place": "within"}
 MISLED = {"row": 1, "shown": "above", "verdict": "setara", "misleads": True, "seeds": 5}
 MISLED |= {"auc": INSIDE, "gap": INSIDE}
@@ -195,35 +200,45 @@ def found(verdict: str, source: str = "reference") -> dict:
 BRANCHES = [
     (ONE, "text_strategies", {"best_strategy": STRATEGY}, "jumlah, rata-rata area, skala norma"),
     (ONE, "text_strategies", {"strategies": [STRATEGY], "best_strategy": STRATEGY}, "tidak ada"),
-    (ONE, "text_starts", {"starts_summary": STARTS | {"better": ["A"]}}, "di atas nol: A."),
-    (ONE, "text_starts", {"starts_summary": STARTS}, "memuat nol", "¬antarcitra"),
-    (ONE, "text_starts", {"starts_summary": STARTS | {"gabor": True}}, "bank Gabor"),
+    (ONE, "text_starts", {"starts": [STARTS[0], STARTS[1] | {"side": "above"}]}, "atas nol: A."),
+    (ONE, "text_starts", {"starts": STARTS}, "memuat nol", "¬antarcitra", "¬Gabor"),
+    (ONE, "text_starts", {"starts": GABOR}, "bank Gabor", "antarcitra"),
     (TWO, "text_overlap", {"shared": [{"splits": ["train", "test"], "n": 3}]}, "3 citra latih dan"),
     (TWO, "text_intensity", {"brighter": None}, "memuat 0,5: tidak terlihat"),
     (TWO, "text_intensity", {"brighter": 1}, "Pneumotoraks cenderung lebih terang"),
     (TWO, "text_history", {"turned": False}, "belum berbalik naik", "¬terakhir nilainya"),
     (TWO, "text_leakage", {"flattery": 0.123}, "+12,3 poin persen itu"),
     (TWO, "text_leakage", {"flattery": 0.0}, "kebetulan sama"),
-    (THREE, "text_selection", {"selection.1.differs": ["acc", "auc"]}, "dan AUC uji"),
-    (THREE, "text_selection", {"selection.1.differs": ["acc"]}, "Perubahan AUC-nya tidak"),
-    (THREE, "text_selection", {"selection.1.differs": ["auc"]}, "an akurasinya", "¬akurasi uji"),
-    (THREE, "text_sure_predictions", CONFIDENT, "2 salah (12,3%, IK 95% 7,1–17,5)"),
+    (THREE, "text_overfitting", BOTH, "kenaikan *loss* dan pada penurunan daya pembeda."),
+    (THREE, "text_overfitting", BOTH | {"turned": False}, "tidak terbukti: b", "¬AUC"),
+    (THREE, "tbl_pemilihan_caption", {"seeds": [0, 1]}, "dari dua seed (intervalnya"),
+    (THREE, "tbl_pemilihan_caption", {"seeds": [0, 1, 2]}, "rata-rata 3 seed.", "¬saja"),
+    (THREE, "text_selection", {"selection.1.differs": ["acc", "auc"]}, "akurasi dan AUC uji"),
+    (THREE, "text_selection", {"selection.1.differs": ["auc"]}, "mengubah AUC uji", "¬akurasi"),
+    (THREE, "text_memorisation", WEAKER, "0,539 berbanding 0,589, dan", "12% berbanding 24%"),
+    (THREE, "text_memorisation", WEAKER | {"weaker": False}, "¬berbanding"),
+    (THREE, "text_sure_predictions", CONFIDENT, "12,3% (IK 95% 7,1–17,5) salah."),
     (THREE, "text_confidence", {"beyond_chance": True}, "memang meleset"),
     (THREE, "text_confidence", {"beyond_chance": False}, "tidak terlihat"),
     (THREE, "text_temperature", {"softens": False}, "(tidak di atas 1"),
     (THREE, "fig_salah_yakin_alt", {"confident_errors": SURE}, "Kardiomegali, label terbalik;"),
+    (THREE, "fig_salah_yakin_caption", {"n_flipped": 0}, "yang salah adalah labelnya"),
+    (THREE, "fig_atribusi_caption", {}, "sengaja dibalik tidak dipakai sebagai contoh"),
+    (THREE, "tbl_klaim_caption", {"of_recipe": True}, "interval prediksi 95%"),
+    (THREE, "tbl_klaim_caption", {"of_recipe": False}, "¬prediksi"),
     (THREE, "text_confident_errors", {"confident_errors": SURE | {"n": 0}}, "Tidak ada prediksi"),
     (THREE, "text_confident_errors", {"confident_errors": SURE}, "Ada 4 citra dari 3", "Label 2"),
     (THREE, "text_confident_errors", {"n": 4, "n_flipped": None}, "berapa di antaranya"),
     (THREE, "text_confident_errors", {"n": 4, "n_flipped": 0}, "Tidak satu pun labelnya"),
-    (THREE, "tbl_atribusi", {"regions": {"heart": REGION}}, "| Jantung | 30 dari 27 pasien | 10"),
+    (THREE, "tbl_atribusi", {"regions": {"heart": REGION}}, "| Jantung | 30 dari 27 pasien | 0,12"),
     (THREE, "tbl_klaim", number("didukung"), f"| 0,65 (±0,05) | {NUMBER} | didukung |"),
     (THREE, "text_claimed_numbers", {"different": [], "of_recipe": False}, "diperlukan tiga seed"),
     (THREE, "text_claimed_numbers", {"different": [], "of_recipe": True}, "angkanya dapat diuji"),
     (THREE, "tbl_bentuk", shape("gap"), f"| {POINTS} | dibantah |"),
     (THREE, "tbl_bentuk", shape("untrained"), "hanya dilatih dengan preset `full` |"),
     (THREE, "tbl_bentuk", shape("transfer", acc=ESTIMATE), f"{NUMBER}; selisih akurasi {POINTS} |"),
-    (THREE, "tbl_bentuk", shape("features", majority=0.6), "17,5); tebakan mayoritas 60,0% |"),
+    (THREE, "tbl_bentuk", shape("features", acc=0.7, majority=0.6), f"60,0%: selisih {POINTS} |"),
+    (THREE, "text_claims", {"claims_summary": TESTED}, "10 diuji di sini dan 1 di", "5 tertahan"),
     (FOUR, "text_source", {"provenance.data.kind": "chestmnist"}, "**tidak berlaku untuk"),
     (FOUR, "text_source", {"source": "own"}, "dilatih pada pembuatan laporan ini"),
     (FOUR, "tbl_perbaikan", JUDGED, "| lebih baik | +0,123 (0,071–0,175) | setara | +12,3 (7,1"),
@@ -261,7 +276,7 @@ BRANCHES = [
     (REPORT, "text_conclusion", {"experiments.summary": counted("setara", "A*B")}, "(“A\\*B”)."),
 ]
 # Branches that only leave a sentence out, or say what a setting is: they leave no hole.
-NONE_OF = "starts_summary starts patients outlines learning_curve from_first memorisation regions "
+NONE_OF = "starts patients outlines learning_curve from_first memorisation regions "
 NONE_OF += "patient_folds n_flipped tube detectable ensemble cross_validation sd"
 NONE = {key: None for key in NONE_OF.split()} | {"smaller": [], "repeated": [], "different": []}
 SMALL = {"removed": False, "same_size": True, "single_label_filter": False, "pneumothorax": False}
