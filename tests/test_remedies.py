@@ -13,7 +13,7 @@ from cxr_helpers.data import Split, folds
 from cxr_helpers.engine import files, settings
 from cxr_helpers.evaluation import MAJORITY, UNDECIDED
 from cxr_helpers.model import resolve_weights
-from cxr_helpers.remedies import REMEDIES, Row, Trained
+from cxr_helpers.remedies import REMEDIES
 from cxr_helpers.study import Study
 from cxr_helpers.training import TrainConfig
 from report import reference
@@ -93,20 +93,23 @@ def test_every_remedy_is_trained_where_the_preset_or_the_person_asks(every_row, 
     assert remedies.trains_every_row(one, repeat) is every
 
 
-def test_a_whole_study_has_folds_and_an_ensemble_beside_its_rows(store):
-    one = study(made(), every_row=True, seeds=3, epochs=1)
-    rows = remedies.judge([remedies.baseline(one)] * 2, one.used)
-    few = reference.beside(replace(one, preset=settings.PRESETS["quick"]), rows)
-    assert few["source"] == few["folds_source"] == "reference" and few["repeated"] == []
-    found = reference.beside(one, rows)
-    assert found["source"] == "own" and found["ensemble"]["seeds"] == [3, 4, 5]
-    aucs = []
+def test_the_folds_are_told_by_their_spread_and_as_an_ensemble(store):
+    one, acc, auc, test = study(made(), epochs=1), [], [], []
+    found, of_test = reference.cross_validation(one, 1, ""), one.used.test.labels
     for part in folds(one.used, one.seed):
         run = training.run(one.config(), part, one.weights, keep_weights=False)
-        aucs.append(roc_auc_score(part.val.labels, run.logits["val_last"]))
-    spread = found["cross_validation"]["val_auc"]
-    assert (spread["min"], spread["max"]) == (min(aucs), max(aucs)) and len(aucs) == 5
-    assert len(list(store.glob("*/info.json"))) == 3 + 5
+        labels, logits = part.val.labels, run.logits["val_last"]
+        acc.append(np.mean((logits > 0) == labels))
+        auc.append(roc_auc_score(labels, logits))
+        test.append(run.open_test()["last"])
+    for name, values in (("val_acc", acc), ("val_auc", auc)):
+        spread = {"min": min(values), "max": max(values), "std": np.std(values, ddof=1)}
+        assert found[name] == pytest.approx(spread)
+    single = np.mean([roc_auc_score(of_test, logits) for logits in test])
+    assert found["single"]["auc"]["value"] == pytest.approx(single)
+    together = roc_auc_score(of_test, np.mean(test, axis=0))
+    assert found["ensemble"]["auc"]["value"] == pytest.approx(together)
+    assert len(list(store.glob("*/info.json"))) == found["n"] == 5
 
 
 # --- the combination
@@ -150,18 +153,6 @@ def test_a_remedy_that_is_better_in_one_respect_alone_is_no_candidate(loss, auc)
     """A lower loss without a higher AUC (a network that learned little), or the reverse."""
     given = validation(dropout=0.8, cosine=0.9) | {"batch_8": {"loss": loss, "auc": auc}}
     assert remedies.combine(given).changes == {"schedule": "cosine", "dropout": 0.5}
-
-
-def test_the_test_split_has_no_say_in_the_choice():
-    """There is none: what the choice does not have it cannot read."""
-    labels, validation = np.arange(20) % 2, {}
-    used = replace(made(), val=Split(np.zeros((20, 1, 1)), labels, np.arange(20)))
-    for remedy, size in ((remedies.BASELINE, 0.1), (REMEDIES[0], 2), (REMEDIES[8], 1)):
-        val = size * np.where(labels == 1, 1.0, -1.0)
-        val[0] *= -1 if remedy is remedies.BASELINE else 1
-        row = Row(remedy, [Trained(0, {"val_last": val}, [], {})], {})
-        validation[remedy.name] = row.validation(used)
-    assert remedies.combine(validation).changes == {"dropout": 0.5, "schedule": "cosine"}
 
 
 # --- the shortcut of minority augmentation

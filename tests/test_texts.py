@@ -135,6 +135,7 @@ BETTER = ESTIMATE | {"p": 0.01, "p_adjusted": 0.02, "verdict": "lebih baik"}
 OPEN = BETTER | {"verdict": PENDING}
 BY_HOLM = OPEN | {"p_adjusted": 0.094, "by_holm": True}
 JUDGED = {"predicts": BETTER, "overfits": BETTER | {"verdict": "setara"}}
+JUDGED |= {"difference": {"val_loss": ESTIMATE}}
 FEW = {"shown.1.predicts": OPEN | {"p": None}}
 STRATEGY = {"reduce": "sum", "resize": "area", "scale": "norm", "correlation": 0.95}
 STARTS = [{"title": "A", "kind": kind, "seeds": [0, 1, 2], "side": "across"} for kind in "rx"]
@@ -148,9 +149,11 @@ WEAKER = {"weaker": True, "memorisation.correct": SIGNS}
 WEAKER |= {"memorisation.flipped": SIGNS | {"ctr": 0.539, "air": 0.12}}
 BOTH = {"turned": True, "turn.rise.side": "above", "turn.ranking.side": "below"}
 TESTED = {verdict: 1 for verdict in VERDICTS} | {"n": 19, "tested": 10, VERDICTS[3]: 5}
-SPREAD = {"n": 5, "lowest": 0.8, "highest": 0.85, "range": 0.05, "sd": 0.02}
-MISLED = {"row": 1, "shown": "above", "verdict": "setara", "misleads": True}
-MISLED |= {"auc": SPREAD, "gap": SPREAD}
+INSIDE = {"interval": [0.8, 0.85], "place": "within"}
+MISLED = {"row": 1, "shown": "above", "verdict": "setara", "misleads": True, "seeds": 5}
+MISLED |= {"auc": INSIDE, "gap": INSIDE}
+UNPLACED = MISLED | {key: {"interval": None, "place": None} for key in ("auc", "gap")}
+BELOW = MISLED | {"shown": "below", "auc": INSIDE | {"place": "below"}}
 FLOAT = {"name": "baseline", "margin": 0.02, "shown": True, "value": -0.002, "ci90": [-0.01, 0.007]}
 COARSE = {"provenance.precision": "bfloat16", "reference.precision": "float32"}
 COARSE |= {"precisions": [FLOAT, FLOAT | {"name": "combination"}]}
@@ -162,8 +165,10 @@ NO_SIZE = {"size": None, "agrees": "tidak"}
 OTHER_DATA = {"training.provenance.data.kind": "chestmnist"}
 OWN_RUN = {"seeds": [3, 4, 5], "seed_of_nim": True, "data.kind": "file", "weights.kind": "file"}
 OWN_RUN = {f"training.provenance.{place}": value for place, value in OWN_RUN.items()}
-ROW = {"title": "Baris A", "seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "gap": ESTIMATE}
-ROW |= JUDGED
+ROW = {"title": "Baris A", "seeds": [0, 1, 2], "gap": ESTIMATE}
+ROW |= JUDGED | {"test": {"auc": ESTIMATE | {"sd": 0.001}}}
+SHAKY = ROW | {"title": "Baris B", "test": {"auc": ESTIMATE | {"sd": 0.02}}}
+DOSE = {"lr_times": 3.75, "augmented": True, "steps": 730, "shrinks": 0.0142, "weak": True}
 COMBINED = {"source": "own", "combination": 1, "shown.1": ROW | {"parts": ["A", "B"]}}
 FEW_RUNS = {"variants.1": ROW | {"seeds": [0, 1], "predicts": OPEN | {"p": None}}}
 
@@ -241,12 +246,20 @@ BRANCHES = [
     (FOUR, "text_remedies", {"summary": counted("lebih baik", "A")}, "baik (“A”).", "mengurangi"),
     (FOUR, "text_remedies", {"summary": counted("lebih buruk")}, "lebih buruk", "menambahnya."),
     (FOUR, "text_remedies", {"summary": counted("menebak mayoritas")}, "1 hanya menebak"),
+    (FOUR, "tbl_perbaikan_caption", {"summary.narrow": [0, 2]}, "AUC (tidak", "l 2 baris cukup"),
+    (FOUR, "text_val_loss", {"summary.closed": counted("above", "A")["predicts"]}, "1 menaikkan"),
+    (FOUR, "text_val_loss", {"summary.closed": []}, "Tidak satu pun baris"),
+    (FOUR, "text_stability", {"shown": [SHAKY, ROW]}, "ki “Baris A” (", "h “Baris B” (0,02"),
+    (FOUR, "text_stability", {"shown": [ROW]}, "diperlukan sedikitnya tiga seed"),
+    (FOUR, "text_dose", {"dose": DOSE}, "3,75 kali", "diulang disertai", "1,4%", "lemah"),
+    (FOUR, "text_dose", {"augmented": False, "weak": False}, "resep. *Weight", "pelatihan."),
     (FOUR, "text_holm", {"shown.1.predicts": BY_HOLM}, "(p 0,094)"),
     (FOUR, "text_combination", {"combination": None}, "validasi studi acuan tidak menunjuk"),
     (FOUR, "text_combination", {"combination": None, "source": "own"}, "validasi tidak menunjuk"),
     (FOUR, "text_combination", COMBINED, "data validasi, dipilih gabungan “A” dan", "uji, AUC"),
-    (FOUR, "text_repetition", {"repeated": [MISLED]}, "lebih baik, padahal putusannya setara."),
-    (FOUR, "text_repetition", {"repeated": [MISLED | {"shown": "below"}]}, "tampak lebih buruk,"),
+    (FOUR, "text_repetition", {"repeated": [MISLED] * 2}, "baik,", "Anda di dalam", "¬” berada"),
+    (FOUR, "text_repetition", {"repeated": [BELOW] * 2}, "buruk,", "Anda di bawah", "” berada"),
+    (FOUR, "text_repetition", {"repeated": [UNPLACED]}, "belum dapat diperkirakan"),
     (FOUR, "text_repetition", {"repeated": []}, "data Anda bukan fantom"),
     (FOUR, "tbl_pengulangan", {"repeated": [MISLED]}, "| 0,800–0,850 | ", "| 5 | setara |"),
     (FIVE, "tbl_percobaan", {"variants.1.predicts": OPEN | {"p": None}}, "(pembanding satu seed)"),
@@ -284,8 +297,8 @@ SMALLER = [
     (THREE, SMALL | {"seeds": [0, 1, 2]}, "fig_belajar_caption tbl_bentuk_caption tbl_selang"),
     (THREE, SMALL, "text_tube text_memorisation text_claims text_learning_curve text_turn"),
     (FOUR, NONE, "text_detectable text_sizes text_ensemble text_cross_validation"),
-    (FOUR, NONE, "tbl_pengulangan tbl_pengulangan_caption"),
-    (FOUR, {"repeated": [MISLED | {"auc": SPREAD | {"sd": None}}]}, "text_repetition"),
+    (FOUR, NONE, "tbl_pengulangan tbl_pengulangan_caption tbl_perbaikan"),
+    (FOUR, {"repeated": [UNPLACED]}, "tbl_pengulangan"),
     (FOUR, SMALL | {"first": "2026-11-01", "last": "2026-11-01"}, "text_source"),
     (FOUR, SMALL | {"combination": None}, "text_combination text_background"),
     (FOUR, {"shown.1": ROW | {"name": "pretrained", "changed": ALL_LABELS}}, "text_pretraining"),

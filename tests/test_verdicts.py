@@ -10,7 +10,6 @@ from cxr_helpers import evaluation, remedies
 from cxr_helpers.data import Split
 from cxr_helpers.evaluation import BETTER, EQUAL, MAJORITY, UNDECIDED, WORSE
 from cxr_helpers.remedies import Remedy, Row, Trained
-from report import reference
 from tests.conftest import made
 
 N = {"train": 400, "val": 150, "test": 300, "extra": 100}
@@ -134,25 +133,6 @@ def test_an_ensemble_gets_the_verdict_that_was_built_in(test, verdict):
     assert found["difference"].items() >= wanted.items()
     assert found["test"]["auc"]["value"] == pytest.approx(together)
     assert remedies.ensemble(replace(ROWS["lonely"], trained=each[:2]), alone) is None
-
-
-def test_folds_are_told_by_their_spread_and_as_an_ensemble():
-    folds, parts, acc, auc = row("fold", 2.0, seeds=4).trained, [], [], []
-    for i, one in enumerate(folds):  # each has validation images of its own
-        one.logits["val_last"] = one.logits["val"][i : i + 40]
-        labels = LABELS["val"][i : i + 40]
-        parts.append(replace(DATA, val=replace(DATA.val, labels=labels)))
-        acc.append(np.mean((one.logits["val_last"] > 0) == labels))
-        auc.append(roc_auc_score(labels, one.logits["val_last"]))
-    found = reference.summarise_folds(parts, folds)
-    for name, values in (("val_acc", acc), ("val_auc", auc)):
-        spread = {"min": min(values), "max": max(values), "std": np.std(values, ddof=1)}
-        assert found[name] == pytest.approx(spread)
-    test = [np.concatenate([one.logits["test"], one.logits["extra"]]) for one in folds]
-    single = np.mean([roc_auc_score(TEST, one) for one in test])
-    assert found["single"]["auc"]["value"] == pytest.approx(single)
-    together = roc_auc_score(TEST, np.mean(test, axis=0))
-    assert found["ensemble"]["auc"]["value"] == pytest.approx(together) and found["n"] == 4
 
 
 # --- what the sentences say

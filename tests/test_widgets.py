@@ -90,12 +90,11 @@ def test_a_network_that_guesses_does_not_stretch_the_forest_and_its_value_is_wri
 
 
 def test_the_forest_is_sorted_by_the_effect_and_says_whether_equal_can_be_reached():
-    rows = [PARTNER, row("A", -0.01, UNDECIDED), row("B", 0.03, BETTER)]
-    for equal, title in (([], "interval terlalu lebar"), ([row("C", 0.0, EQUAL)], "pita: setara")):
-        left, right = figures.forest([*rows, *equal]).axes
-        names = [label.get_text() for label in left.get_yticklabels()]
-        assert names == ["B", *("C" for _ in equal), "A"]
-        assert all(title in panel.get_title("left") for panel in (left, right))
+    for verdict, title in ((UNDECIDED, "interval terlalu lebar"), (EQUAL, "pita: setara")):
+        rows = [row("A", -0.01, UNDECIDED), row("B", 0.03, BETTER), row("C", 0.0, verdict)]
+        axes = figures.forest([PARTNER, *rows]).axes
+        assert [label.get_text() for label in axes[0].get_yticklabels()] == ["B", "C", "A"]
+        assert all(panel.get_title("left").startswith(title) for panel in axes)
 
 
 def test_close_percents_keep_their_decimals():
