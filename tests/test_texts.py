@@ -244,7 +244,7 @@ BRANCHES = [
     (FOUR, "tbl_perbaikan", JUDGED, "| lebih baik | +0,123 (0,071–0,175) | setara | +12,3 (7,1"),
     (FOUR, "tbl_perbaikan", FEW | {"shown.1.seeds": [0]}, f"| {PENDING} (satu seed) |"),
     (FOUR, "text_remedies", {"summary": counted("lebih baik", "A")}, "baik (“A”).", "mengurangi"),
-    (FOUR, "text_remedies", {"summary": counted("lebih buruk")}, "lebih buruk", "menambahnya."),
+    (FOUR, "text_remedies", {"summary": counted("lebih buruk")}, "lebih buruk", "memperlebarnya."),
     (FOUR, "text_remedies", {"summary": counted("menebak mayoritas")}, "1 hanya menebak"),
     (FOUR, "tbl_perbaikan_caption", {"summary.narrow": [0, 2]}, "AUC (tidak", "l 2 baris cukup"),
     (FOUR, "text_val_loss", {"summary.closed": counted("above", "A")["predicts"]}, "1 menaikkan"),
