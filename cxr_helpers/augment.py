@@ -78,9 +78,10 @@ def apply_own(images: Tensor, labels: Tensor, steps: Sequence[Callable]) -> tupl
     """Apply steps of one's own in order to images (N, 1, H, W) with labels (N, 1) (notebook 05).
 
     A step is a function of the images, or of images and labels that gives both back, or a transform
-    of torchvision.transforms.v2. Raises InputError where a step changes the shape or the kind of
-    the numbers.
+    of torchvision. Raises InputError where a step takes no tensor, or changes the shape or the kind
+    of the numbers.
     """
+    images, labels = images.clone(), labels.clone()  # a step may change them in place
     for step in steps:
         given, made = (images, labels), _apply_step(step, images, labels)
         for before, after in zip(given, made, strict=True):
@@ -99,8 +100,13 @@ def _apply_step(step: Callable, images: Tensor, labels: Tensor) -> tuple[Tensor,
         both = torch.cat([1 - labels, labels], dim=1)  # they mix the share of each class
         mixed, shares = step(images, both)
         return mixed, shares[:, 1:]
-    if isinstance(step, v2.Transform):  # drawn anew for each image
-        return torch.stack([step(image) for image in images]), labels
+    library = type(step).__module__.startswith(("torchvision.", "albumentations."))
+    if library or isinstance(step, v2.Transform):
+        try:  # drawn anew for each image
+            return torch.stack([step(image) for image in images]), labels
+        except (TypeError, ValueError, KeyError):
+            made_for = f"{type(step).__name__} bukan untuk tensor (1, H, W), mungkin untuk PIL"
+            raise InputError(f"augment: {made_for}: pakai torchvision.transforms.v2.") from None
     parameters = inspect.signature(step).parameters.values()
     needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     if len(needed) < 2:

@@ -5,16 +5,19 @@ prediction down before either. On the phantom the reference study's seeds of the
 partners, so that a student pays for their own trainings only.
 """
 
+import copy
 import difflib
 import sys
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import nn
 
 from cxr_helpers import data, evaluation, model, remedies, training
 from cxr_helpers.engine import files, owncode, settings
@@ -33,12 +36,9 @@ FEW = 16  # images of the batch that `check` sends through
 # images that a network with enough capacity, and no mistake in its training, can learn by heart
 MEMORISED = 32
 NEARLY_ALL = 0.95
+CUT = "Gradien tidak sampai ke lapisan pertama: periksa detach(), no_grad(), dan aktivasi nol."
+RESHAPING = ("View", "Unsafe", "Reshape", "Slice", "Select", "Unsqueeze", "Squeeze", "Index")
 ALSO_CALLED = {"learning_rate": "lr", "model": "network", "criterion": "loss"}
-INSTEAD = {  # of a name, which these do not take
-    "network": "berikan kelas atau fungsi yang membuat jaringan; "
-    "jaringan torchvision dipilih dengan architecture=…",
-    "loss": "berikan sebuah nn.Module atau fungsi, misalnya nn.BCEWithLogitsLoss()",
-}
 
 
 # --- an experiment --------------------------------------------------------------------------------
@@ -72,10 +72,12 @@ def duga(arah: str, besar: float | None = None, ukuran: str = "auc") -> Guess:
 class Recipe:
     """Settings of TrainConfig that a student changes, parts of their own among them as a program.
 
-    live: the parts themselves, where no text identifies them; such a run is not kept.
+    passed: what that program defines, as it was passed (owncode.passed). live: the parts
+    themselves, where no text identifies them; such a run is not kept.
     """
 
     changes: dict
+    passed: dict | None = None
     live: dict | None = None
 
 
@@ -103,9 +105,10 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
         near = ALSO_CALLED.get(name) or "".join(difflib.get_close_matches(name, known, n=1))
         asked = f"mungkin maksud Anda {near}?" if near else f"yang ada: {', '.join(known)}."
         raise InputError(f"{name} bukan pengaturan: {asked}")
-    for name, advice in INSTEAD.items():
+    for name in ("network", "loss"):
         if isinstance(changes.get(name), str):
-            raise InputError(f"{name}={changes[name]!r} tidak dapat dipakai: {advice}.")
+            instead = "berikan kelas atau fungsi; jaringan torchvision: architecture=…"
+            raise InputError(f"{name}={changes[name]!r} tidak dapat dipakai: {instead}.")
     if callable(changes.get("augment")):
         raise InputError("augment: berikan sebuah daftar, misalnya augment=[geser].")
     own = {name: part for name, part in changes.items() if name in PARTS and not _is_named(part)}
@@ -116,7 +119,8 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
     if not own:
         return Recipe(plain)
     try:
-        return Recipe({**plain, "own": owncode.program(own, frame)})
+        program = owncode.program(own, frame)
+        return Recipe({**plain, "own": program}, owncode.passed(own, program, frame))
     except owncode.Unknown as why:
         print(f"Pelatihan ini tidak akan disimpan: {why}.", file=sys.stderr, flush=True)
         return Recipe(plain, live=own)
@@ -147,10 +151,8 @@ class Result:
         try:
             state = self.runs[0].weights("best")
         except FileNotFoundError:
-            raise InputError(
-                "start: bobot pelatihan itu tidak disimpan, karena dilatih oleh beberapa proses; "
-                "latihlah lagi dengan n_jobs=1."
-            ) from None
+            why = "bobotnya tidak disimpan oleh beberapa proses"
+            raise InputError(f"start: {why}; latihlah lagi dengan n_jobs=1.") from None
         return Weights("run", "Bobot dari pelatihan sebelumnya", "", state, model.digest(state))
 
     def __repr__(self) -> str:
@@ -182,9 +184,7 @@ def train(
 def _prepared(study, recipe: Recipe, seeds: int, start: "Result | str | None") -> list[tuple]:
     """What each seed's training is given, after one batch has gone through what is not ours."""
     if isinstance(seeds, bool) or not isinstance(seeds, Integral) or seeds < 1:
-        raise InputError(
-            f"seeds={seeds!r} tidak dapat dipakai: berikan bilangan bulat mulai dari 1."
-        )
+        raise InputError(f"seeds={seeds!r} tidak dapat dipakai: berikan bilangan bulat dari 1.")
     first = study.config(**recipe.changes)
     start = starting(study, first.architecture, start)
     if first.own or recipe.live or first.architecture not in model.OURS:
@@ -222,15 +222,11 @@ def starting(study, architecture: str, start: "Result | Weights | str | None") -
     if isinstance(start, Result):
         return start.start()
     if not isinstance(start, str | Path):
-        raise InputError(
-            "start: berikan hasil study.train, 'imagenet', atau letak berkas bobot, "
-            f"bukan {type(start).__name__}."
-        )
+        given = "hasil study.train, 'imagenet', atau letak berkas bobot"
+        raise InputError(f"start: berikan {given}, bukan {type(start).__name__}.")
     if architecture == "small_cnn":
-        raise InputError(
-            f"start={str(start)!r}: CNN kecil tidak mempunyai bobot terbitan; "
-            "latihlah dahulu, lalu berikan hasilnya."
-        )
+        cure = "CNN kecil tidak mempunyai bobot terbitan; latihlah dahulu, lalu berikan hasilnya"
+        raise InputError(f"start={str(start)!r}: {cure}.")
     given, folder = files.from_root(str(start)), files.data_folder()
     if architecture in model.OURS:
         return resolve_weights(given, folder)
@@ -238,69 +234,128 @@ def starting(study, architecture: str, start: "Result | Weights | str | None") -
 
 
 def check(
-    study,
-    recipe: Recipe,
-    start: "Result | Weights | str | None" = None,
-    memorise: bool = False,
+    study, recipe: Recipe, start: "Result | Weights | str | None" = None, memorise: bool = False
 ) -> float | None:
-    """Send one batch through a recipe before it is trained: shapes, a finite loss, a gradient that
-    reaches the first layer. Raises InputError with one line.
+    """Send one batch through a recipe before it is trained (`_observe`): with parts of one's own as
+    they were passed and as their text makes them, which must behave alike. Raises InputError.
 
     memorise: also train MEMORISED images without augmentation for up to 60 epochs, and return the
     share that is then right; less than NEARLY_ALL says that something in the training is wrong.
     """
     config = replace(study.config(**recipe.changes), batch_size=FEW)
     start = starting(study, config.architecture, start)
+    fit = partial(training.Fitting, config, _few(study, FEW), start, study.device)
     with owncode.explained():
-        fitting = training.Fitting(config, _few(study, FEW), start, study.device, recipe.live)
-        x, y = fitting.transform(fitting.inputs["train"], fitting.target)
-        fitting.network.train()
-        output = fitting.part(x)
-        _check_output(output, len(x), fitting.criterion)
-        loss = fitting.criterion(output.float(), y)
-        if not (isinstance(loss, torch.Tensor) and loss.shape == () and torch.isfinite(loss)):
-            got = tuple(getattr(loss, "shape", ())) or loss
-            raise InputError(
-                f"loss: hasilnya {got}, seharusnya satu bilangan terhingga (tensor tanpa dimensi); "
-                "rata-ratakan."
-            )
-        loss.backward()
-    weights = [p for p in fitting.network.parameters() if p.requires_grad]
-    if not weights:
-        raise InputError("Jaringan itu tidak mempunyai parameter yang dilatih.")
-    first = weights[0].grad
-    whole = config.trainable == "all" and not config.unfreeze
-    if whole and (first is None or not first.any()):
-        raise InputError(
-            "Gradien tidak sampai ke lapisan pertama: "
-            "periksa detach(), no_grad(), atau aktivasi yang selalu nol."
-        )
+        if not config.own:
+            _observe(fit(recipe.live and _copied(recipe.live)))
+        else:
+            with training.seeded(config.seed, study.device):
+                made = owncode.namespace(config.own)
+            differs = owncode.align(made, recipe.passed)
+            if not differs:
+                ours = _observe(fit(made[owncode.PARTS]))
+                theirs = _observe(fit(_copied(recipe.passed[owncode.PARTS])))
+                # bit for bit on a CPU; a GPU may add in another order
+                same = partial(torch.allclose, rtol=1e-4, atol=1e-6, equal_nan=True)
+                differs = next((name for name in ours if not same(ours[name], theirs[name])), "")
+            if differs:
+                why = f"Yang dilatih dibuat dari teks, dan {differs} lain daripada yang diberikan"
+                raise InputError(f"{why}: ubahlah di dalam fungsi atau __init__.")
     return _memorise(study, replace(config, epochs=60), start, recipe.live) if memorise else None
 
 
-def _check_output(output: object, n: int, criterion: object) -> None:
-    """The network's answer must be one logit an image."""
+def _copied(parts: dict) -> dict:
+    """Parts to be tried, so that those which were passed stay as they are."""
+    copies = copy.deepcopy(parts)
+    network = copies.get("network")
+
+    def anew() -> object:  # it may give one that is there already
+        made = network()
+        try:
+            return copy.deepcopy(made)
+        except RuntimeError:  # which torch cannot copy: under the old weight_norm
+            return made
+
+    if callable(network) and not isinstance(network, nn.Module):
+        copies["network"] = anew
+    return copies
+
+
+def _refuse(*rules: tuple[bool, str]) -> None:
+    for wrong, why in rules:
+        if wrong:
+            raise InputError(why)
+
+
+def _observe(fitting: training.Fitting) -> dict[str, torch.Tensor]:
+    """What one batch gives, by name; a step follows, since a head may start at zero and let a
+    gradient through only then. Raises InputError where a training would go wrong.
+    """
+    network, config, criterion = fitting.network, fitting.config, fitting.criterion
+    with training.seeded(config.seed, fitting.device):
+        x, y = fitting.transform(fitting.inputs["train"], fitting.target)
+        output, labels = _logits(network.train(), x), y.clone()
+        output.retain_grad()
+        if isinstance(criterion, nn.BCELoss | nn.CrossEntropyLoss):
+            unfit = f"{type(criterion).__name__} tidak berlaku bagi satu logit setiap citra"
+            raise InputError(f"{unfit}: pakai nn.BCEWithLogitsLoss().")
+        logits, loss = output.detach().clone(), criterion(output.float(), y)
+        scalar = isinstance(loss, torch.Tensor) and loss.shape == () and bool(loss.isfinite())
+        changed = not torch.equal(logits, output) or not torch.equal(labels, y)
+        _refuse(
+            (not scalar, "loss harus memberi satu bilangan terhingga: rata-ratakan hasilnya."),
+            (changed, "loss mengubah masukannya: tulis y = 0.9 * y, bukan y *= 0.9."),
+        )
+        loss.backward()
+        judged, again = _logits(network.eval(), x), _logits(network, x)
+        fitting.optimizer.step()
+        fitting.optimizer.zero_grad()
+        criterion(network.train()(x).float(), y).backward()
+    first = next(p for p in network.parameters() if p.requires_grad).grad
+    cut = config.trainable == "all" and not config.unfreeze and (first is None or not first.any())
+    restless = not torch.allclose(judged, again, rtol=1e-4, atol=1e-6)
+    _refuse(
+        (restless, "Jaringan acak dalam mode eval: tulis F.dropout(x, training=self.training)."),
+        (cut, CUT),
+    )
+    return {
+        "hasil augmentasi": x,
+        "label augmentasi": y,
+        "keluaran jaringan dalam mode train": output,
+        "loss": loss,
+        "gradien loss": output.grad,
+        "keluaran jaringan dalam mode eval": judged,
+    }
+
+
+def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The network's answer: one logit an image, from parameters that it knows."""
+    given, output = x.clone(), network(x)
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (n, 1):
-        raise InputError(
-            f"Jaringan memberi {shape} untuk {n} citra, seharusnya ({n}, 1): "
-            "satu logit setiap citra."
-        )
-    if isinstance(criterion, torch.nn.BCELoss):
-        raise InputError(
-            "BCELoss mengharapkan probabilitas; di sini jaringan memberi logit, tanpa sigmoid: "
-            "pakai nn.BCEWithLogitsLoss()."
-        )
-    if type(output.grad_fn).__name__.startswith("Sigmoid"):
-        raise InputError(
-            "Keluaran jaringan sudah melewati sigmoid, sedangkan yang diperlukan logit: "
-            "hapus sigmoid di akhir."
-        )
-    if isinstance(criterion, torch.nn.CrossEntropyLoss):
-        raise InputError(
-            "CrossEntropyLoss atas satu logit selalu nol, jadi tidak ada yang dipelajari: "
-            "pakai nn.BCEWithLogitsLoss()."
-        )
+    mode = "train" if network.training else "eval"
+    if shape != (len(x), 1):
+        wanted = f"({len(x)}, 1): satu logit setiap citra"
+        raise InputError(f"Jaringan memberi {shape} dalam mode {mode}, seharusnya {wanted}.")
+    nodes = [output.grad_fn] if output.requires_grad else []
+    for node in nodes:  # and those that are added on the way
+        nodes += {before for before, _ in node.next_functions if before} - set(nodes)
+    known = set(map(id, network.parameters()))
+    reached = {id(node.variable) for node in nodes if hasattr(node, "variable")}
+    kinds = [type(node).__name__ for node in nodes]
+    end = next((kind for kind in kinds if not kind.startswith(RESHAPING)), "")
+    confined = bool(((output >= 0) & (output <= 1)).all())
+    squashed = confined and (not end or end.startswith(("Sigmoid", "Softmax")))
+    _refuse(
+        (not torch.equal(given, x), "Jaringan mengubah citranya: tulis x = x - …, bukan x -= …."),
+        (not output.isfinite().all(), "Jaringan memberi NaN: periksa pembagian, log, dan akarnya."),
+        (mode == "train" and not nodes, CUT),
+        (
+            bool(reached - known),
+            "Ada lapisan dalam daftar Python, tidak dilatih: pakai nn.ModuleList.",
+        ),
+        (squashed, f"Dalam mode {mode} jaringan memberi probabilitas: hapus sigmoid di akhir."),
+    )
+    return output
 
 
 def _memorise(study, config: TrainConfig, start: Weights, live: dict | None) -> float:
@@ -395,14 +450,10 @@ def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] =
         raise InputError("Belum ada percobaan bernama: berikan study.compare({'nama': hasil}).")
     for title, result in results.items():
         if not isinstance(result, Result):
-            raise InputError(
-                f"{title}: berikan hasil dari study.train, bukan {type(result).__name__}."
-            )
+            kind = type(result).__name__
+            raise InputError(f"{title}: berikan hasil dari study.train, bukan {kind}.")
         if any(run.data != study.used.fingerprint for run in result.runs):
-            raise InputError(
-                f"{title}: dilatih dengan data lain daripada studi ini; "
-                "latih lagi dengan study.train."
-            )
+            raise InputError(f"{title}: dilatih dengan data lain; latih lagi dengan study.train.")
     recipe, whose = partners(study)
     rows = [
         _row(study, f"experiment{place}", title, result)
@@ -462,9 +513,8 @@ def run_all(
     One batch goes through each of them first, so that a mistake in the last does not wait for the
     others' trainings.
     """
-    if not isinstance(experiments, Sequence) or not all(
-        isinstance(row, Experiment) for row in experiments
-    ):
+    rows = experiments if isinstance(experiments, Sequence) else [experiments, None]
+    if not all(isinstance(row, Experiment) for row in rows):
         raise InputError("Berikan sebuah daftar percobaan: [Experiment('nama', 'alasan', …), …].")
     titles = [experiment.title for experiment in experiments]
     twice = sorted({title for title in titles if titles.count(title) > 1})

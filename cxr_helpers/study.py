@@ -94,11 +94,11 @@ class Study:
                     "periksa loss, learning rate, dan jaringannya."
                 )
 
-    def compare(self, results: dict[str, experiments.Result]) -> experiments.Comparison:
+    def compare(self, results: dict[str, experiments.Result], *more) -> experiments.Comparison:
         """Hold results of `train`, {title: result}, against the recipe, and show them as a table
         and figures.
         """
-        return panels.shown(experiments.compare(self, results))
+        return panels.shown(experiments.compare(self, None if more else results))
 
     def load(self, path: str | Path) -> owncode.Own:
         """What a Python file of one's own defines, read once; a relative path counts from the

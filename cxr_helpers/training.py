@@ -6,6 +6,7 @@
 
 import inspect
 import math
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -196,6 +197,8 @@ def make_optimizer(
             {"params": stage, "lr": config.lr * config.layer_lr**i} for i, stage in stages if stage
         ]
     offered = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if not groups:
+        raise InputError("Jaringan itu tidak mempunyai parameter yang dilatih.")
     if "optimizer" in parts:
         if not config.weight_decay:  # its own default may be another one
             del offered["weight_decay"]
@@ -236,6 +239,8 @@ def make_schedule(config: TrainConfig, optimizer: Optimizer, steps: int, parts: 
         kinds = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
         offered = {"total_steps": steps, "max_lr": config.lr, "T_max": config.epochs}
         made = _made("schedule", kinds, parts["schedule"], optimizer, **offered)
+        if getattr(made, "mode", "") == "max":  # CyclicLR has another mode
+            raise InputError("schedule: yang dipantau ialah loss validasi: pakai mode='min'.")
         return Schedule(made, isinstance(made, EACH_BATCH))
     if config.schedule == "cosine":
         return Schedule(lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps))
@@ -289,6 +294,10 @@ def network_of(
         raise InputError(
             f"network: hasilnya {kind}, seharusnya sebuah nn.Module: berikan kelasnya."
         )
+    if any(map(nn.parameter.is_lazy, network.parameters())):
+        side = config.resize or data.source.size
+        with torch.no_grad():  # which gives lazy layers their shapes
+            network.eval()(torch.zeros(2, 1, side, side))
     if weights.kind == "run":
         model.fill(network, weights)
     network = model.resized(network, config.resize) if config.resize else network
@@ -389,10 +398,19 @@ def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers of `seed` alone; afterwards the random state is what it was."""
+    """Random numbers of `seed` alone, also those of Python and NumPy, which own code may draw;
+    afterwards the random state is what it was.
+    """
+    before, numpys = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        yield
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(before)
+            np.random.set_state(numpys)
 
 
 # of a Fitting, in a checkpoint
@@ -418,16 +436,17 @@ class Fitting:
         self.config, self.device, self.recorded = config, device, recorded
         self.history, self.seconds, self.best_epoch, self.best_weights = [], [], 0, {}
         self.logits = {"train": [], "val": [], "test": []}
-        with seeded(config.seed, device):  # what one's own code draws
-            if parts is None:
+        if parts is None:
+            with seeded(config.seed, device):  # what one's own code draws
                 parts = owncode.make(config.own) if config.own else {}
+        with seeded(config.seed, device):  # and a network, whatever was drawn before it
             self.network = self.part = network_of(config, data, weights, device, parts)
+            self.criterion = make_criterion(config, torch.from_numpy(data.train.labels), parts)
         model.freeze(self.network, config.trainable)
         self._take(data)
         labels = self.labels["train"]
         self.target = labels.unsqueeze(1).to(device)
         self.optimizer = make_optimizer(config, self.part, device, parts)
-        self.criterion = make_criterion(config, labels, parts)
         if isinstance(self.criterion, nn.Module):
             self.criterion = self.criterion.to(device)
         self.transform = make_transform(config, labels, parts)
@@ -630,7 +649,8 @@ def identity(
     config: TrainConfig, data: Dataset, weights: Weights, device: str | torch.device
 ) -> dict:
     """Everything that decides the numbers of a run, as JSON can hold it."""
-    return {
+    read = owncode.files_read(config.own)
+    return ({"files": read} if read else {}) | {
         "config": asdict(config),
         "data": data.fingerprint,
         "weights": weights.digest,
@@ -697,6 +717,6 @@ CODE = runs.Code(
     only={
         data: ("to_tensor",),
         evaluation: ("area_under_curve",),
-        owncode: ("read", "make", "_execute"),
+        owncode: ("read", "make", "namespace", "_execute"),
     },
 )

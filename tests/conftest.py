@@ -13,6 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 from filelock import FileLock
+from IPython.core.interactiveshell import InteractiveShell
 from playwright.sync_api import sync_playwright
 
 from cxr_helpers import data
@@ -170,6 +171,23 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def shell():
+    """A real IPython, as in a kernel; `shell(cell)` gives the cell's value or raises its error."""
+    InteractiveShell.clear_instance()
+    interpreter = InteractiveShell.instance()
+    before, sys.stdout = sys.stdout, sys.__stderr__
+
+    def run(cell: str):
+        found = interpreter.run_cell(cell, store_history=True, silent=False)
+        found.raise_error()
+        return found.result
+
+    yield run
+    sys.stdout = before
+    InteractiveShell.clear_instance()
 
 
 def made() -> data.Dataset:

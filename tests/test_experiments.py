@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
+from torchvision import transforms
 
 from cxr_helpers import evaluation, experiments, model
 from cxr_helpers.engine import files, settings
@@ -121,6 +123,97 @@ def test_what_is_wrong_is_one_indonesian_line(words, small, mine):
     with pytest.raises(InputError, match=words) as found:
         WRONG[words](small, mine)
     assert "\n" not in str(found.value)
+
+
+DRESSED = """
+class Dressed(Net):
+    def forward(self, x):
+        {}
+study.check(network=Dressed)"""
+TOLD = {  # what a cell does, by the words that say it
+    "requires_grad net": "net = Net()\nfor p in net.parameters(): p.requires_grad = p.dim() < 2\n"
+    "study.check(network=net)",
+    "nilai enc": "enc = Net()\nfor _ in [SGD(enc.parameters(), lr=0.1)]:\n"
+    "    enc(torch.ones(1, 1, 9, 9)).sum().backward()\n    _.step()\n"
+    "net = Net()\nnet.load_state_dict(enc.state_dict())\nstudy.check(network=net)",
+    "keluaran": "net = Net()\nhook = net.register_forward_hook(lambda m, x, z: z * 2)\n"
+    "study.check(network=net)",
+    "nilai noise": "noise = torch.randn(1)\n"
+    "study.check(network=Net, augment=[lambda x: x + noise])",
+    "hasil augmentasi": "rng = np.random.default_rng()\n"
+    "study.check(network=Net, augment=[lambda x: x + rng.random()])",
+    "lain daripada": "w = 2\nrow = Experiment('a', network=partial(Net, w))\n"
+    "row.recipe.passed['BAGIAN']['network'] = Net\nrun_all(study, [row], 1)",
+    "acak dalam mode eval": DRESSED.format("return F.dropout(super().forward(x))"),
+    "mode eval .*probabilitas": DRESSED.format(
+        "z = super().forward(x); return z if self.training else z.softmax(0)[:]"
+    ),
+    "tuple dalam mode eval": DRESSED.format(
+        "z = super().forward(x); return z if self.training else (z, z)"
+    ),
+    "mengubah citranya": DRESSED.format("x -= 0.2; return super().forward(x)"),
+    "NaN": DRESSED.format("return (super().forward(x) - 99).log()"),
+    "Gradien": DRESSED.format("return super().forward(x).detach()"),
+    "ModuleList": DRESSED.format("return super().forward(x) * layers[0].weight").replace(
+        "class", "layers = [nn.Linear(1, 1)]\nclass", 1
+    ),
+    "loss mengubah": "def inplace(z, y): return (z - y.mul_(0.9)).square().mean()\n"
+    "study.check(network=Net, loss=inplace)",
+    "mode='min'": "plateau = lr_scheduler.ReduceLROnPlateau\n"
+    "study.check(network=Net, schedule=partial(plateau, mode='max'))",
+    "tidak mempunyai parameter": "study.check(network=nn.Flatten)",
+    "mungkin untuk PIL": "study.check(network=Net, augment=[transforms.ToTensor()])",
+    r"compare\({'nama'": "study.compare(1, 2)",
+}
+
+
+@pytest.mark.parametrize("words", TOLD)
+def test_what_would_be_trained_otherwise_or_in_vain_is_said(words, small, shell):
+    with pytest.raises(InputError, match=words) as found:
+        in_cells(small, shell)(TOLD[words])
+    assert "\n" not in str(found.value)
+
+
+def in_cells(small, shell):
+    shell(MINE + "from cxr_helpers.experiments import Experiment, run_all\nimport numpy as np")
+    InteractiveShell.instance().push({"study": small, "transforms": transforms})
+    return shell
+
+
+FINE = {
+    "a head of zeros": DRESSED.replace("{}", "return super().forward(x)").replace(
+        "study", "net = Dressed()\nnn.init.zeros_(net.fc.weight)\nstudy"
+    ),
+    "lazy layers": "study.check(network=lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(1)))",
+    "in a loop": "rows = [Experiment(f'{w}', network=lambda: Net(w)) for w in (2, 3)]\n"
+    "for row in rows: run_all(study, [row], 1)",
+    "a changed copy": "study.check(network=Net, augment=[lambda x: x.mul_(0.9)])",
+}
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_what_only_looks_wrong_passes(name, small, shell):
+    in_cells(small, shell)(FINE[name])
+
+
+def test_random_numbers_of_python_and_numpy_and_a_files_content_are_the_runs(
+    small, shell, store, tmp_path
+):
+    run, file = in_cells(small, shell), tmp_path / "scale.pt"
+    torch.save(torch.tensor(1.0), file)
+    run("import random\ndef jitter(x): return x + random.random() + np.random.rand()")
+    run(f"def scale(): return torch.load({str(file)!r})")
+    run("class Read(Net):\n    def forward(self, x): return super().forward(x) * scale()")
+    recipe = run("Experiment('a', network=Read, augment=[jitter]).recipe")
+    before = np.random.get_state()[1].copy()
+    first = experiments.train(small, recipe).runs[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    (first.folder / "info.json").unlink()
+    again = experiments.train(small, recipe).runs[0]
+    np.testing.assert_array_equal(again.logits["val_last"], first.logits["val_last"])
+    torch.save(torch.tensor(2.0), file)
+    other = experiments.train(small, recipe).runs[0]
+    assert again.key == first.key != other.key
 
 
 def test_a_network_with_room_memorises_and_one_without_does_not(small, mine, capsys):

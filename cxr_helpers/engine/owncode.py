@@ -9,10 +9,10 @@ training executes it anew in an empty namespace, so no seed finds what another h
 
 import ast
 import builtins
+import hashlib
 import importlib.util
-import inspect
-import itertools
 import linecache
+import os
 import symtable
 import sys
 import textwrap
@@ -21,14 +21,22 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from cxr_helpers.engine.errors import InputError
 
 PARTS = "BAGIAN"  # the name that a program gives its parts
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
 DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
-_numbers = itertools.count(1)
+# no training is part of another
+TRAINING = ("cxr_helpers.study", "cxr_helpers.experiments")
+ITSELF = "tidak dijalankan lagi oleh pelatihan; ambil dahulu nilainya, misalnya dengan float(…)"
+_numbers = count(1)
 
 
 class Unknown(Exception):
@@ -96,9 +104,14 @@ def explained() -> Iterator[None]:
         raise said from None
 
 
+def namespace(source: str) -> dict[str, object]:
+    """What a program defines, made anew; under PARTS its parts."""
+    return _execute(source, f"<kode sendiri {next(_numbers)}>")
+
+
 def make(source: str) -> dict[str, object]:
     """The parts of a program, made anew."""
-    return _execute(source, f"<kode sendiri {next(_numbers)}>")[PARTS]
+    return namespace(source)[PARTS]
 
 
 def expressions(source: str) -> dict[str, str]:
@@ -110,6 +123,18 @@ def expressions(source: str) -> dict[str, str]:
         name.value: ast.get_source_segment(source, value)
         for name, value in zip(made.keys, made.values, strict=True)
     }
+
+
+def files_read(source: str) -> dict[str, str]:
+    """SHA-256 of the files that a program names, but those of Python: it holds their text."""
+    digests = {}
+    for node in ast.walk(_tree(source)):
+        text = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and "\n" in text:
+            digests |= files_read(text)  # of `load`
+        elif isinstance(text, str) and os.path.isfile(text) and not text.endswith(".py"):
+            digests[text] = hashlib.sha256(Path(text).read_bytes()).hexdigest()
+    return digests
 
 
 def program(parts: dict[str, object], frame: types.FrameType) -> str:
@@ -131,6 +156,65 @@ def program(parts: dict[str, object], frame: types.FrameType) -> str:
     imports = "\n".join(sorted(set(collector.imports)))
     pieces = [imports, *collector.statements, f"{PARTS} = {{\n{''.join(lines)}}}"]
     return "\n\n".join(filter(None, pieces)) + "\n"
+
+
+def passed(parts: dict, source: str, frame: types.FrameType) -> dict[str, object]:
+    """What a program defines, as it is where the call in `frame` stands; see `namespace`."""
+    here = frame.f_globals | frame.f_locals
+    names = set().union(*(statement.binds for statement in _statements(source)))
+    return {name: here[name] for name in names & here.keys()} | {PARTS: _as_now(parts)}
+
+
+def _as_now(part: object) -> object:
+    """Functions with what is around them as it is now: a loop over experiments goes on."""
+    if isinstance(part, dict):
+        return {name: _as_now(value) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_as_now(step) for step in part]
+    if not isinstance(part, types.FunctionType):
+        return part
+    cells = tuple(types.CellType(cell.cell_contents) for cell in part.__closure__ or ())
+    around = dict(part.__globals__)
+    now = types.FunctionType(part.__code__, around, part.__name__, part.__defaults__, cells)
+    now.__kwdefaults__ = part.__kwdefaults__
+    return now
+
+
+def _tensors(made: dict[str, object]) -> dict[str, Tensor]:
+    """{place: tensor} of a namespace, and by place whether a module is in train mode; without those
+    of lazy layers, which have no shape yet.
+    """
+    tensors = {}
+    for place, value in (made | made[PARTS]).items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+            value = torch.from_numpy(value)
+        if isinstance(value, Tensor):
+            tensors[place] = value
+        elif isinstance(value, nn.Module):
+            named = [*value.named_parameters(), *value.named_buffers()]
+            for name, module in value.named_modules():
+                named.append((f"{name} train()/eval()", torch.tensor(module.training)))
+            tensors |= {f"{place}.{name}": tensor for name, tensor in named}
+    return {place: t for place, t in tensors.items() if not nn.parameter.is_lazy(t)}
+
+
+def align(made: dict[str, object], given: dict[str, object]) -> str:
+    """Give the random parameters of a program's namespace the values of those that were passed.
+    Returns what else differs, in words, or "".
+    """
+    ours, theirs = _tensors(made), _tensors(given)
+    for place in ours | theirs:
+        one, other = ours.get(place), theirs.get(place)
+        if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
+            return f"bentuk {place}"
+        if one.requires_grad != other.requires_grad:
+            return f"requires_grad {place}"
+        # torch counts what changes a tensor in place: a step of training, too
+        drawn = isinstance(one, nn.Parameter) and one._version == other._version
+        if not (drawn or torch.equal(one, other)):
+            return f"nilai {place}"
+        one.data.copy_(other.data)
+    return ""
 
 
 def _without_magic(cell: str) -> str:
@@ -189,61 +273,45 @@ def _globals_of(source: str) -> set[str]:
     return names
 
 
-class Statement(ast.NodeVisitor):
+class Statement:
     """A statement of an executed text, the names it binds, and those whose value it changes."""
 
     def __init__(self, text: str, node: ast.stmt):
-        self.node, self.binds, self.changes = node, set(), set()
         above = getattr(node, "decorator_list", [])
         lines = [f"@{ast.get_source_segment(text, decorator)}" for decorator in above]
-        self.source = "\n".join([*lines, ast.get_source_segment(text, node)])
-        self.visit(node)
+        self.node, self.source = node, "\n".join([*lines, ast.get_source_segment(text, node)])
+        symbols = symtable.symtable(self.source, "kode", "exec").get_symbols()
+        self.binds = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
+        inner = [] if isinstance(node, DEFINITIONS) else ast.walk(node)
+        self.changes = set().union(*map(_changed_by, inner))
 
     def keeps(self, name: str) -> bool:
         """Whether what a bound name was before matters: to x = x + 1, in an if, in a try."""
         if isinstance(self.node, DEFINITIONS):
             return False
-        return isinstance(self.node, (ast.If, ast.Try)) or name in _globals_of(self.source)
+        partly = isinstance(self.node, (ast.If, ast.Try, ast.AugAssign))
+        return partly or name in _globals_of(self.source)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self.binds.add(node.name)
 
-    visit_ClassDef = visit_AsyncFunctionDef = visit_FunctionDef
-
-    def visit_alias(self, node: ast.alias) -> None:
-        self.binds.add(node.asname or node.name.split(".")[0])
-
-    def visit_comprehension(self, node: ast.comprehension) -> None:
-        """Its names are its own."""
-
-    def visit_Name(self, node: ast.Name) -> None:
-        if isinstance(node.ctx, ast.Store):
-            self.binds.add(node.id)
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        self._change(node.target)
-
-    def visit_Attribute(self, node: ast.Attribute | ast.Subscript) -> None:
-        if isinstance(node.ctx, ast.Store):
-            self._change(node)
-
-    visit_Subscript = visit_Attribute
-
-    def visit_Expr(self, node: ast.Expr) -> None:
-        """x.append(1) and, by torch's mark of what works in place, nn.init.ones_(x)."""
-        if isinstance(node.value, ast.Call):
-            called = node.value.func
-            if isinstance(called, ast.Attribute):
-                self._change(called)
-            if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):
-                for argument in node.value.args:
-                    self._change(argument)
-
-    def _change(self, target: ast.expr) -> None:
-        while isinstance(target, (ast.Attribute, ast.Subscript)):
+def _changed_by(node: ast.AST) -> set[str]:
+    """Names whose value a piece of code changes in place: x.a = 1, x.append(1) and, by torch's mark
+    of what works in place, nn.init.ones_(x).
+    """
+    targets = []
+    if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+        targets = [node]
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        called = node.value.func
+        targets = [called] if isinstance(called, ast.Attribute) else []
+        if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):
+            targets += node.value.args
+    names = set()
+    for target in targets:
+        while isinstance(target, ast.Attribute | ast.Subscript):
             target = target.value
         if isinstance(target, ast.Name):
-            self.changes.add(target.id)
+            names.add(target.id)
+    return names
 
 
 @cache
@@ -261,12 +329,6 @@ class _Collector:
         self.globals, self.texts = frame.f_globals, texts
         names = frame.f_locals.items()
         self.locals = {name: value for name, value in names if self.globals.get(name) is not value}
-        self.running = []  # the cells or files that are being executed now, and the line
-        for outer, line in traceback.walk_stack(frame):
-            # no function, nor what runs the kernel
-            if not outer.f_code.co_flags & inspect.CO_NEWLOCALS and outer.f_globals is self.globals:
-                text = "".join(linecache.getlines(outer.f_code.co_filename))
-                self.running.append(((text or texts[-1]).strip("\n"), line))  # under %%time: none
         self.imports: list[str] = []
         self.statements: list[str] = []
         self._collected: dict[str, object] = {}
@@ -290,6 +352,9 @@ class _Collector:
     def _define(self, name: str, value: object, local: bool) -> None:
         if _is_plain(value):
             self.statements.append(f"{name} = {value!r}")
+        elif isinstance(value, np.number):
+            self.imports.append("import numpy")
+            self.statements.append(f"{name} = numpy.{type(value).__name__}({value.item()!r})")
         elif isinstance(value, Own):
             _check_imports(value.text_)
             self.imports.append("from cxr_helpers.engine import owncode")
@@ -302,6 +367,8 @@ class _Collector:
         elif isinstance(value, DEFINED) and _importable(value):
             _check_installed(value.__module__)
             self._import(f"from {value.__module__} import {value.__qualname__}", name)
+        elif any(kind.__module__ in TRAINING for kind in type(value).__mro__):
+            raise Unknown(f"{name} {ITSELF}")
         else:
             self._from_text(name, value, local)
 
@@ -309,55 +376,27 @@ class _Collector:
         self.imports.append(line if line.split()[-1] == name else f"{line} as {name}")
 
     def _from_text(self, name: str, value: object, local: bool) -> None:
-        """Collect the statements that gave a name its value. One that is still being executed, such
-        as a loop over networks, does not say which value it is now, and a name in a function has no
-        text: there a class or function is taken by its own name.
+        """Collect the statements that bound a name and changed its value since. A class or function
+        is taken by its own name: a loop does not say which it was, and a name in a function has no
+        text.
         """
         own_name = getattr(value, "__name__", name) if isinstance(value, DEFINED) else name
-        here = getattr(value, "__module__", None) == self.globals.get("__name__")
-        another = here and own_name not in (name, "<lambda>")
-        if another and self.globals.get(own_name) is not value:
-            raise Unknown(f"{own_name} didefinisikan ulang; jalankan lagi sel yang membuat {name}")
-        sources, moving = ([], True) if local else self._sources_of(name)
-        if moving and another:
+        if own_name != name and self.globals.get(own_name) is value:
             self.need(own_name)
             self.statements.append(f"{name} = {own_name}")
             return
-        if moving:
-            raise Unknown(f"nilai {name} berganti di fungsi atau perulangan; tuliskan nilainya")
+        sources = []
+        for statement in chain.from_iterable(map(_statements, () if local else self.texts)):
+            binds = name in statement.binds
+            if binds and not statement.keeps(name):
+                sources = []
+            if binds or name in statement.changes:
+                sources.append(statement.source)
         if not sources:
-            raise Unknown(f"teks yang mendefinisikan {name} tidak ditemukan")
+            raise Unknown(f"teks yang mendefinisikan {name} tidak ditemukan; tuliskan nilainya")
         for source in sources:
             self.need(source)
         self.statements += sources
-
-    def _sources_of(self, name: str) -> tuple[list[str], bool]:
-        """What bound a name and changed its value since; whether some of it runs right now."""
-        sources, moving = [], False
-        for text in self.texts:
-            for statement in _statements(text):
-                if name in statement.binds:
-                    moving = False
-                    if not statement.keeps(name):
-                        sources = []
-                elif name not in statement.changes:
-                    continue
-                sources.append(statement.source)
-                moving = moving or self._moves(text, statement)
-        return sources, moving
-
-    def _moves(self, text: str, statement: Statement) -> bool:
-        """Whether a statement is being executed now, or is a loop over trainings."""
-        node = statement.node
-        if isinstance(node, (ast.For, ast.While)):
-            for name in _globals_of(statement.source):
-                kinds = type(self.globals.get(name)).__mro__
-                if any(kind.__module__ == "cxr_helpers.study" for kind in kinds):
-                    return True
-        return any(
-            text.strip("\n") == running and node.lineno <= line <= node.end_lineno
-            for running, line in self.running
-        )
 
 
 def _is_plain(value: object) -> bool:
@@ -388,6 +427,8 @@ def _check_imports(source: str) -> None:
 
 def _check_installed(module: str) -> None:
     """Refuse a module that belongs neither to Python nor to this or an installed package."""
+    if module in TRAINING:
+        raise Unknown(f"{module} {ITSELF}")
     top = module.split(".")[0]
     if top in ("cxr_helpers", "phantom") or top in sys.stdlib_module_names:
         return
