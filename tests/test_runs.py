@@ -1,5 +1,6 @@
 """The run store: an equal run is read, a killed one goes on, a full disk is said."""
 
+import builtins
 import multiprocessing
 import os
 import threading
@@ -202,6 +203,11 @@ def test_code_that_was_replaced_is_noticed(where, name, value, monkeypatch):
     assert training.CODE.altered() is None
     (monkeypatch.setitem if isinstance(where, dict) else monkeypatch.setattr)(where, name, value)
     assert "diganti" in training.CODE.altered()
+
+
+def test_a_shell_that_changes_the_builtins_replaces_no_code(monkeypatch):
+    monkeypatch.setattr(builtins, "quit", lambda: None)
+    assert training.CODE.altered() is None
 
 
 def test_altered_code_reads_and_keeps_no_run_and_that_is_said(store, monkeypatch, capsys):

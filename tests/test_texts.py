@@ -243,7 +243,7 @@ BRANCHES = [
     (FOUR, "text_source", {"source": "own"}, "dilatih pada pembuatan laporan ini"),
     (FOUR, "tbl_perbaikan", JUDGED, "| lebih baik | +0,123 (0,071–0,175) | setara | +12,3 (7,1"),
     (FOUR, "tbl_perbaikan", FEW | {"shown.1.seeds": [0]}, f"| {PENDING} (satu seed) |"),
-    (FOUR, "text_remedies", {"summary": counted("lebih baik", "A")}, "baik (“A”).", "mengurangi"),
+    (FOUR, "text_remedies", {"summary": counted("lebih baik", "A")}, "baik (“A”).", "mempersempit"),
     (FOUR, "text_remedies", {"summary": counted("lebih buruk")}, "lebih buruk", "memperlebarnya."),
     (FOUR, "text_remedies", {"summary": counted("menebak mayoritas")}, "1 hanya menebak"),
     (FOUR, "tbl_perbaikan_caption", {"summary.narrow": [0, 2]}, "AUC (tidak", "l 2 baris cukup"),

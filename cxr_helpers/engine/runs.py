@@ -136,7 +136,9 @@ class Code:
         """{place: object} of what the modules, their own classes and their dicts consist of."""
         objects = {}
         for module in self._modules:
-            for name in self._only.get(module) or vars(module):
+            # what begins with __ is Python's: a shell changes the builtins
+            own = [name for name in vars(module) if not name.startswith("__")]
+            for name in self._only.get(module, own):
                 value = objects[module, name] = vars(module)[name]
                 parts = value if isinstance(value, dict) else {}
                 if getattr(value, "__module__", None) == module.__name__:
