@@ -44,7 +44,8 @@ VERDICTS = (BETTER, WORSE, EQUAL, UNDECIDED, MAJORITY)
 SIGNIFICANCE = 0.05
 POWER = 0.8
 ONE_CLASS = 0.95  # a network that gives more of its predictions to one class guesses
-# Set before any result was seen: smaller differences change nothing for a user of the network.
+# Set before any result was seen: smaller differences change nothing for a user of the network. That
+# the gap is that to the test images was decided after.
 MARGIN = {"auc": 0.01, "gap": 0.02}
 KINDS = {"auc": "auc", "overconfidence": "plain"}  # of interval; the other metrics are shares
 

@@ -23,10 +23,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
+import matplotlib
 import mistune
 import pypandoc
 from IPython.display import display
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from cxr_helpers import figures
@@ -460,13 +460,12 @@ def _inline(markdown: str) -> str:
 
 
 def _pictures(figure: Figure, caption: str, alt: str) -> dict[str, str]:
-    """The figure for the report (SVG) and for JupyterLab (PNG in HTML); closes it."""
+    """The figure for the report (SVG) and for JupyterLab (PNG in HTML)."""
     vector, raster = io.BytesIO(), io.BytesIO()
     # Text as paths: the report looks the same whatever fonts a machine has.
-    with plt.rc_context({"svg.fonttype": "path"}):
+    with matplotlib.rc_context({"svg.fonttype": "path"}):
         figure.savefig(vector, format="svg", metadata=SVG_METADATA, transparent=True)
     figure.savefig(raster, format="png", dpi=PNG_DPI, metadata={"Software": None})
-    plt.close(figure)
     image = base64.b64encode(raster.getvalue()).decode()
     shown = (
         f'<figure><img alt="{html.escape(alt)}" style="max-width: 100%; width: 46em" '
