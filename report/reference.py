@@ -444,7 +444,8 @@ def _agrees(planned: Planned, kept: list[Planned], study: Study) -> bool:
     auc, auc_kept, *seeds = evaluation.area_under_curve(np.stack(logits), labels).tolist()
     same = _digest(again) == about["digest"]
     near = among_seeds(auc, seeds)["place"] == "within"
-    verdict = "sama bit demi bit" if same else "dalam sebaran seed" if near else "TIDAK COCOK"
+    spread = "dalam sebaran seed" if near else "TIDAK COCOK"
+    verdict = "sama bit demi bit" if same else spread
     if not same and about["machine"] == runtime.processor():
         verdict += ", bitnya lain walaupun nama prosesornya sama"
     shown, stored = indonesian.number(auc, 4), indonesian.number(auc_kept, 4)
