@@ -64,14 +64,11 @@ def read_course(
 
 def _check_keys(folder: Path) -> None:
     """Refuse a folder one level too high or too low: solutions would be taken for keys."""
-    if not folder.is_dir():
-        raise InputError(f"KUNCI={folder}: folder itu tidak ada.")
-    keys = [path.stem for path in folder.glob("*.py") if "hasil" in path.read_text("utf-8")]
+    keys = any("hasil" in path.read_text("utf-8") for path in folder.glob("*.py"))
     if not (keys or (folder / "solusi").is_dir() or (folder / "tantangan.json").is_file()):
-        nearby = (folder / "pengajar", folder.parent)
-        meant = [str(place) for place in nearby if (place / "solusi").is_dir()]
-        cure = f"maksud Anda {meant[0]}?" if meant else "berikan folder pengajar dari `make tugas`."
-        raise InputError(f"KUNCI={folder} tidak memuat solusi/ atau kunci `hasil[…]`: {cure}")
+        nearby = (folder / "pengajar", folder.parent, Path("folder pengajar/ dari make tugas"))
+        meant = next(place for place in nearby if (place / "solusi").is_dir() or place == nearby[2])
+        raise InputError(f"KUNCI={folder} tidak memuat solusi/ atau kunci: maksud Anda {meant}?")
 
 
 def _first(places: list[Path], name: str) -> str | None:

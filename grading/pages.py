@@ -192,18 +192,6 @@ def resemblance(records: list, course: Course) -> list[tuple]:
     return sorted(alike, key=lambda pair: -pair[2])
 
 
-def _questions(rows: list[dict]) -> list[dict]:
-    """How the class did in each question: counts of statuses, mean share of its points."""
-    questions = []
-    for parts in zip(*(row["parts"] for row in rows), strict=True):
-        share = [points / most for _, points, most, _ in parts if points is not None and most]
-        counts = Counter(part["status"] for _, _, _, part in parts).most_common()
-        mean = sum(share) / len(share) if share else None
-        name, chapter = parts[0][0], parts[0][3]["chapter"]
-        questions.append({"name": name, "chapter": chapter, "counts": counts, "mean": mean})
-    return questions
-
-
 def write(
     out: Path,
     records: list,
@@ -244,15 +232,13 @@ def _pages(
     records, env = [row["record"] for row in rows], _environment()
     claimed = {r.name: claims.Claim(**r.claim) for r in records if r.claim}
     there = {nim for record in records for nim in record.nims}
-    shares = [min(9, int(10 * row["total"] / row["most"])) for row in rows if row["most"]]
     content = {
         "rows": rows,
-        "questions": _questions(rows),
         "alike": resemblance(records, course),
         "remarks": claims.copies(claimed),
         "people": people,
         "absent": [s for s in people.students.values() if people.listed and s.nim not in there],
-        "histogram": [shares.count(tenth) for tenth in range(10)],
+        "shares": [min(9, int(10 * row["total"] / row["most"])) for row in rows if row["most"]],
         "course": course,
         "given": given,
         "wrong": wrong,
@@ -304,19 +290,10 @@ def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetim
     halves = ["public", "private"] if over else ["public"]
     answers = {who: values for who, (values, _, _) in counted.items()}
     boards = {half: challenge.rank(answers, key, half) for half in halves}
-    head = "Paruh;Peringkat;NIM;AUC;Batas bawah;Batas atas;Setara dengan peringkat 1"
-    lines = [[*head.split(";"), "Kumpulan dihitung"]]
-    for half, rows in boards.items():
-        for row in rows:
-            numbers = [indonesian.number(value, 4) for value in (row["auc"], *row["ci95"])]
-            times, level = None, ""
-            if row["place"]:
-                times, level = counted[row["who"]][1], "ya" if row["level"] else "tidak"
-            lines.append([HALVES[half], row["place"], row["who"], *numbers, level, times])
-    files.write(out / "tantangan.csv", table(lines))
     content = {"boards": boards, "counted": counted, "wrong": wrong}
-    page = _environment().get_template("tantangan.html.j2").render(**content)
-    files.write(out / "tantangan.html", page.encode("utf-8", "replace"))
+    for name, encoding in (("tantangan.csv", "utf-8-sig"), ("tantangan.html", "utf-8")):
+        text = _environment().get_template(f"{name}.j2").render(content)
+        files.write(out / name, text.encode(encoding, "replace"))
 
 
 def _environment() -> Environment:
