@@ -278,7 +278,9 @@ def latest(records: dict[Path, Record], people: Roster | None = None) -> list[Re
     for record in records.values():
         identify(record, people)
     order = sorted(records.values(), key=lambda r: (pages.moment(r.made), r.name))
-    readable = {tuple(r.nims): r.digest for r in order if r.digest}
+    # what each member of a group sent is one
+    order = [*{(*r.nims, r.digest or r.name): r for r in order}.values()]
+    readable = {tuple(r.nims) for r in order if r.digest}
     newest: dict[tuple, Record] = {}
     for record in order:
         nims = tuple(record.nims)
@@ -352,7 +354,8 @@ def main() -> int:
     chosen = latest(records, people)
     retrain(records, chosen, ulang, out, boxed)
     if key:
-        pages.challenge_board(out, list(records.values()), key, limit)
+        settled = [record for record in records.values() if not record.conflict]
+        pages.challenge_board(out, settled, key, limit)
     notes = pages.write(out, chosen, course, limit, people, per_day)
     words = f"{now} kumpulan dinilai" if now else "Tidak ada kumpulan baru"
     where = f"{out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html"
