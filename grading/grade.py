@@ -68,7 +68,10 @@ def said(handin: package.Handin, path: Path) -> dict:
     given = {key: body[key] if isinstance(body.get(key), list) else [] for key in ("nims", "names")}
     texts = {key: [package.clean(x)[:100] for x in given[key][:SAID]] for key in given}
     moodle = package.MOODLE.match(path.name)
-    sender = f"Moodle {moodle[2]}" if moodle else package.clean(body.get("sender", ""))[:64]
+    # a manifest may say anything, but never that Moodle said it
+    sender = (
+        f"Moodle {moodle[2]}" if moodle else f"ZIP {package.clean(body.get('sender', ''))[:64]}"
+    )
     return {**texts, "sender": sender, "made": package.clean(body.get("made") or made or "")[:40]}
 
 
@@ -249,7 +252,7 @@ def identify(record: Record, people: Roster) -> None:
     written, student = record.nims or people.named(record.name), people.students
     numbers = [people.find(nim) or roster.normal(nim) or nim for nim in written]
     given = dict(zip(numbers, record.names, strict=False))
-    sender = people.sender(record.sender.removeprefix("Moodle "))
+    sender = people.sender(record.sender)
     if sender and sender.nim not in numbers:
         if numbers:
             who = f"dikirim di Moodle oleh {sender.nim}, padahal manifesnya menyebut"
