@@ -86,7 +86,9 @@ def replaced(body, values: dict):
 
 @pytest.fixture(scope="module")
 def texts(built) -> Texts:
-    return Texts({file: built.result(file) for file in PARTS.values()})
+    results = {file: built.result(file) for file in PARTS.values()}
+    results[ONE]["batch_norm"] = DRIFT  # random weights have none
+    return Texts(results)
 
 
 SIDES = {
@@ -137,6 +139,8 @@ BY_HOLM = OPEN | {"p_adjusted": 0.094, "by_holm": True}
 JUDGED = {"predicts": BETTER, "overfits": BETTER | {"verdict": "setara"}}
 JUDGED |= {"difference": {"val_loss": ESTIMATE}}
 FEW = {"shown.1.predicts": OPEN | {"p": None}}
+DRIFT = {"n_images": 512, "drift": [{"layer": "bn1", "shift": 0.5, "scale": 1.2}]}
+DRIFT |= {"change": ESTIMATE | {"side": "above"}}
 STRATEGY = {"reduce": "sum", "resize": "area", "scale": "norm", "correlation": 0.95}
 STARTS = [{"title": "A", "kind": kind, "seeds": [0, 1, 2], "side": "across"} for kind in "rx"]
 GABOR = [STARTS[0] | {"seeds": [0]}, STARTS[1] | {"kind": "gabor"}]
@@ -277,7 +281,7 @@ BRANCHES = [
 ]
 # Branches that only leave a sentence out, or say what a setting is: they leave no hole.
 NONE_OF = "starts patients outlines learning_curve from_first memorisation regions "
-NONE_OF += "patient_folds n_flipped tube detectable ensemble cross_validation sd"
+NONE_OF += "patient_folds n_flipped tube detectable ensemble cross_validation sd batch_norm"
 NONE = {key: None for key in NONE_OF.split()} | {"smaller": [], "repeated": [], "different": []}
 SMALL = {"removed": False, "same_size": True, "single_label_filter": False, "pneumothorax": False}
 SMALL |= {"learning_curve_source": "reference", "of_recipe": True, "each_seed": [2, 3]}
@@ -286,8 +290,9 @@ SMALL |= {"machines": ["A"], "background": counted("setara"), "trainings": 1}
 OTHER = {"provenance.data.kind": "chestmnist", "source": "own"}
 OTHER |= {"ensemble": ENSEMBLE, "repeated": []}
 SMALLER = [
-    (ONE, NONE, "text_starts text_drift_and_starts"),
+    (ONE, NONE, "text_starts text_drift text_drift_and_starts"),
     (ONE, SMALL, "text_changes text_architecture text_strategies tbl_strategi_caption"),
+    (ONE, {"vanished": 0}, "text_kernels"),
     (TWO, NONE, "text_patients fig_contoh_caption"),
     (TWO, SMALL | OTHER, "text_filter text_patients"),
     (THREE, NONE, "text_learning_curve text_memorisation text_patient_folds text_attribution"),
