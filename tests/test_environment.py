@@ -64,8 +64,8 @@ def test_setup_for_a_cpu_takes_pytorchs_own_builds_where_their_index_answers(tmp
     lock = (tmp_path / ".venv/cpu.txt").read_text()
     assert [f"\n{name}==" in lock for name in ("torch", "nvidia-cublas")] == [bool(refused)] * 2
     # uv understands what it is asked: off the network it lacks just these
-    asked = builds[-1].replace(".venv/bin/python", sys.executable).split()
-    real = [Path(sys.executable).with_name("uv"), *asked]
-    said = subprocess.run(real, cwd=tmp_path, env=env, capture_output=True, text=True)
+    words = builds[-1].replace(".venv/bin/python", sys.executable).split()
+    asked = [Path(sys.executable).with_name("uv"), *words]
+    said = subprocess.run(asked, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert "--torch-backend=cpu" in asked and said.returncode == 1
     assert any(f"torch=={version}" in said.stderr for version in LOCKED["torch"]), said.stderr

@@ -55,12 +55,6 @@ def test_a_page_is_whole_alone_and_quiet_and_its_links_lead_somewhere(built, pag
     assert beside == {f"{page}.html" for page in ("index", *others)}
 
 
-def test_the_index_leads_to_every_page(built):
-    index = report_file(built, "index")
-    links = re.findall('href="(.*?)"', index.read_text("utf-8"))
-    assert sorted([*links, index.name]) == sorted(path.name for path in index.parent.iterdir())
-
-
 @pytest.mark.parametrize("name", ["index", *PAGES])
 def test_axe_finds_no_violation_in_light_and_dark(built, page, name):
     """The report at each width that changes its layout; the notebooks' pages are of its kind."""
