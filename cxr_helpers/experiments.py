@@ -7,6 +7,7 @@ partners, so that a student pays for their own trainings only.
 
 import copy
 import difflib
+import json
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -31,6 +32,8 @@ from cxr_helpers.training import PARTS, TrainConfig
 
 DIRECTIONS = {"naik": "above", "turun": "below", "sama": "across"}
 MEASURES = {"auc": "predicts", "kesenjangan": "overfits"}
+P_VALUES = {"auc": "predicts", "gap": "overfits"}
+COMPARED = "compared.json"  # beside a run whose experiment was compared: its p-values
 YES, NO = "ya", "tidak"  # what came of a guess, or UNDECIDED
 FEW = 16  # images of the batch that `check` sends through
 # images that a network with enough capacity, and no mistake in its training, can learn by heart
@@ -396,14 +399,37 @@ def partners(study) -> tuple[Row, str]:
     return remedies.baseline(study), "own"
 
 
+def compared_before(study, results: Sequence[Result]) -> dict[str, list[float]]:
+    """The p-values under each question of every other experiment in this run store that was
+    compared on these images: twenty ideas of which none helps are twenty chances to look better.
+    """
+    own, earlier = {result.runs[0].folder for result in results}, {name: [] for name in P_VALUES}
+    for path in sorted(files.runs_folder().glob(f"*/{COMPARED}")):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if path.parent not in own and kept["data"] == study.used.fingerprint:
+            for name in earlier:
+                earlier[name].append(kept[name])
+    return earlier
+
+
+def _count(result: Result, row: dict) -> None:
+    """Keep an experiment's p-values beside its first run, however often it is compared."""
+    p_values = {name: row[question]["p"] for name, question in P_VALUES.items()}
+    if None not in p_values.values():  # else no verdict is possible
+        kept = {"data": result.runs[0].data} | p_values
+        files.write(result.runs[0].folder / COMPARED, json.dumps(kept).encode())
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Experiments beside the recipe: rows of remedies.judge (the recipe first), whose seeds of the
-    recipe, and by experiment what came of its guess and the mean of its seeds.
+    recipe, by experiment what came of its guess and the mean of its seeds, and how many other
+    experiments were compared before (`compared_before`).
     """
 
     rows: list[dict]
     partner: str
+    before: int
     guesses: list[dict | None]
     ensembles: list[dict | None]
 
@@ -424,13 +450,16 @@ class Comparison:
         return pd.DataFrame.from_dict(lines, orient="index").rename_axis("Percobaan")
 
     def __repr__(self) -> str:
-        return f"Perbandingan {len(self.rows) - 1} percobaan dengan resep mata kuliah"
+        here, n = len(self.rows) - 1, len(self.rows) - 1 + self.before
+        corrected = f"p-nya dikoreksi atas {n} percobaan yang pernah dibandingkan di sini"
+        return f"Perbandingan {here} percobaan dengan resep mata kuliah; {corrected}"
 
     def as_dict(self) -> dict:
         """As 05_percobaan.json holds it."""
         return {
             "variants": self.rows,
             "partner": self.partner,
+            "before": self.before,
             "guesses": self.guesses,
             "ensembles": self.ensembles,
             "summary": remedies.summarise(self.rows),
@@ -459,11 +488,14 @@ def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] =
         _row(study, f"experiment{place}", title, result)
         for place, (title, result) in enumerate(results.items(), start=1)
     ]
-    judged = remedies.judge([recipe, *rows], study.used)
+    earlier = compared_before(study, results.values())
+    judged = remedies.judge([recipe, *rows], study.used, earlier)
+    for result, row in zip(results.values(), judged[1:], strict=True):
+        _count(result, row)
     guesses = guesses or [None] * len(rows)
     outcomes = [outcome(guess, row) for guess, row in zip(guesses, judged[1:], strict=True)]
     ensembles = [remedies.ensemble(row, study.used) for row in rows]
-    return Comparison(judged, whose, outcomes, ensembles)
+    return Comparison(judged, whose, len(earlier["auc"]), outcomes, ensembles)
 
 
 def outcome(guess: Guess | None, row: dict) -> dict | None:
