@@ -71,18 +71,10 @@ class Ours:
     def __call__(self) -> None:
         order = torch.Generator().manual_seed(0)
         batches = training.draw_batches(TrainConfig(), self.labels.squeeze(1).cpu(), order)
-        training.train_epoch(
-            self.network,
-            self.inputs,
-            self.labels,
-            batches,
-            self.optimizer,
-            torch.nn.BCEWithLogitsLoss(),
-            self.schedule,
-            transform=lambda x, y: (x, y),
-            after_step=lambda: None,
-            precision=self.precision,
-        )
+        loss = torch.nn.BCEWithLogitsLoss()
+        how = {"precision": self.precision}
+        method = training.Method(self.optimizer, loss, self.schedule, **how)
+        training.train_epoch(self.network, self.inputs, self.labels, batches, method)
 
 
 PLAIN, OURS = "putaran biasa (DataLoader, PIL, NCHW)", "cxr_helpers"
