@@ -93,17 +93,8 @@ class Ours:
     def __call__(self) -> None:
         order = torch.Generator().manual_seed(0)
         batches = training.draw_batches(TrainConfig(), self.labels.squeeze(1).cpu(), order)
-        training.train_epoch(
-            self.network,
-            self.inputs,
-            self.labels,
-            batches,
-            self.optimizer,
-            torch.nn.BCEWithLogitsLoss(),
-            self.schedule,
-            transform=lambda x, y: (x, y),
-            after_step=lambda: None,
-        )
+        method = training.Method(self.optimizer, torch.nn.BCEWithLogitsLoss(), self.schedule)
+        training.train_epoch(self.network, self.inputs, self.labels, batches, method)
 
 
 PLAIN, OURS = "putaran biasa (DataLoader, PIL, NCHW)", "cxr_helpers"

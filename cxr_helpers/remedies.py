@@ -425,22 +425,19 @@ def _fit_all_labels(config, images_and_labels, data, weights, device, **_) -> Ou
     """As training.fit, with one logit a label; the last layer that it returns is untrained."""
     images, labels = images_and_labels
     x, y = to_tensor(images, device), torch.from_numpy(labels).float().to(device)
-    network, criterion = (
-        training.network_of(config, data, weights, device, {}),
-        nn.BCEWithLogitsLoss(),
-    )
-    head, history = network.fc, []
+    network = training.network_of(config, data.source.size, weights, device, {})
+    criterion, head, history = nn.BCEWithLogitsLoss(), network.fc, []
     steps = -(-len(x) // config.batch_size) * PRETRAINING_EPOCHS
     with training.seeded(config.seed, device):
         network.fc = nn.Linear(head.in_features, y.shape[1]).to(device)
     optimizer = training.make_optimizer(config, network, device, {})
     schedule = training.make_schedule(config, optimizer, steps, {})
     with bar(steps, f"Prapelatihan, seed {config.seed}") as progress:
-        how = (optimizer, criterion, schedule, lambda x, y: (x, y), progress.update)
+        method = training.Method(optimizer, criterion, schedule, precision=config.precision)
         for epoch in range(1, PRETRAINING_EPOCHS + 1):
             with training.seeded(config.seed * 10_007 + epoch, device):
                 batches = torch.randperm(len(x)).split(config.batch_size)
-                logits = training.train_epoch(network, x, y, batches, *how, config.precision)
+                logits = training.train_epoch(network, x, y, batches, method, progress.update)
             history.append({"epoch": epoch, "train_loss": criterion(logits, y.cpu()).item()})
     network.fc = head
     state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
