@@ -279,6 +279,7 @@ def network_of(
 
     Raises InputError where settings ask for what a network of one's own decides itself.
     """
+    runtime.check_torch()
     if "network" not in parts:
         size, adapt = data.source.size, config.adaptation
         network = model.build(
