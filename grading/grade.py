@@ -352,6 +352,8 @@ def main() -> int:
     own = Path(get("KUNCI")) if get("KUNCI") else None
     course, key = read_course(own_keys=own), challenge.read_key(own)
     people = roster.read(Path(get("KELAS"))) if get("KELAS") else None
+    for student in people.students.values() if people else ():
+        pages.deadline(student.limit)  # before an hour of grading, not after it
     out = Path(get("BUILD") or "build") / "nilai"
     records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
     people = people or handed_in([*records.values()])
