@@ -276,6 +276,7 @@ FIGURES = {
     "fig-augmentasi": Drawing(
         figures.augmentations, "augmentations.image", "augmentations.examples"
     ),
+    "fig-himpunan-latih": Drawing(figures.training_sets, rows="training_sets"),
     "fig-selisih": Drawing(figures.forest, variants="shown"),
     "fig-kurva": Drawing(figures.compared_curves, "summary.compared", variants="shown"),
     # 05_percobaan
