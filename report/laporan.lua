@@ -3,7 +3,7 @@
 -- A Div .figure (attributes alt, berkas, lebar; content: the caption) and a Div .table (content: a table and a Div
 -- .keterangan) become numbered blocks; their attributes sumber (results file and keys) and halaman (a page that shows
 -- them too) become a small note behind the caption. A link to #fig-…, #tbl-… or #sec-… gets the number of its target.
--- An id that is unknown or given twice is an error.
+-- An id that is unknown is an error.
 
 local html = FORMAT:match("html") ~= nil
 local stringify, to_inlines = pandoc.utils.stringify, pandoc.utils.blocks_to_inlines
@@ -17,13 +17,8 @@ local LINE = 95 -- letters of a row that stand side by side on paper
 local WIDE, WIDE_LETTERS = 7, 72
 local BREAKABLE = "#show figure.where(kind: table): set block(breakable: true)\n"
 local SMALLER = "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
-local number, seen, counts = {}, {}, { figure = 0, table = 0, formula = 0 }
+local number, counts = {}, { figure = 0, table = 0, formula = 0 }
 local levels = { 0, 0, 0, 0, 0, 0 }
-
-local function claim(id)
-  if seen[id] then error("id #" .. id .. " dipakai dua kali") end
-  seen[id] = true
-end
 
 local function quoted(text)
   return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("\n", " ") .. '"'
@@ -41,7 +36,6 @@ end
 local count = {
   traverse = "topdown",
   Header = function(header)
-    if header.identifier ~= "" then claim(header.identifier) end
     if header.classes:includes("unnumbered") then return nil end
     levels[header.level] = levels[header.level] + 1
     for deeper = header.level + 1, 6 do levels[deeper] = 0 end
@@ -50,7 +44,6 @@ local count = {
   Div = function(div)
     for kind, prefix in pairs(PREFIX) do
       if div.classes:includes(kind) then
-        claim(div.identifier)
         if div.identifier:sub(1, 4) ~= prefix then error("id #" .. div.identifier .. " harus diawali " .. prefix) end
         counts[kind] = counts[kind] + 1
         number[div.identifier] = tostring(counts[kind])
