@@ -271,7 +271,8 @@ FIGURES = {
         NAMES,
     ),
     "fig-hafalan": Drawing(figures.memorisation, "memorisation.by_epoch", width="72%"),
-    "fig-atribusi": Drawing(figures.attributions, "attribution.examples", NAMES),
+    "fig-respons": Drawing(figures.response, rows="response"),
+    "fig-atribusi": Drawing(figures.attributions, NAMES, examples="attribution"),
     # 04_perbaikan
     "fig-augmentasi": Drawing(
         figures.augmentations, "augmentations.image", "augmentations.examples"
