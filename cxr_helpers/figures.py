@@ -431,21 +431,15 @@ def leakage(lesson: dict) -> Figure:
 # --- notebook 03: overfitting ---------------------------------------------------------------------
 
 
-def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
-    """Validation loss by epoch, `mark` pointed out; accuracies of the chosen and last epoch."""
-    figure, (left, right) = canvas(1, 2, height=2.5)
-    left.set_title("Loss validasi (BCE)")
+def gap(epochs: list[dict], mark: int) -> Figure:
+    """Validation loss by epoch, the lowest pointed out."""
+    figure, panel = canvas(width=NARROW)
     x = [row["epoch"] for row in epochs]
-    with_intervals(left, x, [row["val_loss"] for row in epochs], VAL)
-    left.axvline(mark, color=GREY, lw=0.8, ls=":")
-    epoch_axis(left, x)
-    right.set(title="Akurasi, mode evaluasi", xlim=(-0.5, 1.5))
-    for split, beside in (("train", -0.06), ("val", 0.06)):
-        estimates = [chosen[f"{split}_acc"], last[f"{split}_acc"]]
-        with_intervals(right, [beside, 1 + beside], estimates, SPLITS[split], bars=True)
-    right.set_xticks((0, 1), ("epoch terpilih", "epoch terakhir"))
-    right.yaxis.set_major_formatter(percents)
-    return with_legend(figure, right)
+    with_intervals(panel, x, [row["val_loss"] for row in epochs], VAL)
+    panel.axvline(mark, color=GREY, lw=0.8, ls=":")
+    panel.set_ylabel("Loss validasi (BCE)")
+    epoch_axis(panel, x)
+    return figure
 
 
 def learning_curve(points: list[dict]) -> Figure:
@@ -603,6 +597,17 @@ def forest(variants: list[dict]) -> Figure:
     _differences(right, [row["overfits"] for row in rows], MARGIN["gap"], 100, 1)
     left.set_yticks(range(len(rows)), ["\n".join(lines) for lines in titles])
     left.set_ylim(len(rows) - 0.4, -0.6)
+    return figure
+
+
+def training_sets(rows: list[dict]) -> Figure:
+    """Differences in AUC of the seeds that share one training set, and that each have their own."""
+    estimates = [row[sets] for row in rows for sets in ("shared", "own")]
+    titles = [f"{row['title']}, {sets}" for row in rows for sets in ("satu himpunan", "sendiri")]
+    figure, panel = canvas(height=0.9 + 0.3 * len(titles))
+    _differences(panel, estimates, MARGIN["auc"], 1, 3)
+    panel.set_yticks(range(len(titles)), titles)
+    panel.set_ylim(len(titles) - 0.4, -0.6)
     return figure
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import torch
 from captum.attr import IntegratedGradients
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
@@ -19,10 +18,8 @@ import phantom
 from cxr_helpers import data as datasets
 from cxr_helpers import evaluation, training
 from cxr_helpers.data import Dataset, Split, to_tensor
-from cxr_helpers.engine import owncode
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.evaluation import Measured, among, estimate, minus, n_patients, of_images, side
-from cxr_helpers.model import resolve_weights
 
 HALVINGS = 20  # of the validation images, to measure how far the loss rises
 JUDGED = {"acc": "share", "auc": "auc"}  # metrics by which rules that choose an epoch are compared
@@ -306,15 +303,6 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
     }
 
 
-def chosen_network(run: Run, study) -> nn.Module:
-    """The network of the chosen epoch, as its settings or its own code build it, on the CPU."""
-    parts = owncode.make(run.config.own) if run.config.own else {}
-    start, cpu = resolve_weights("random"), torch.device("cpu")
-    network = training.network_of(run.config, study.used, start, cpu, parts)
-    network.load_state_dict(run.weights("best"))
-    return network.eval()
-
-
 def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Integrated gradients (Sundararajan et al. 2017) of the logit, (N, H, W) uint8: maps that
     sum to about logit(image) − logit(reference (H, W)).
@@ -342,7 +330,7 @@ def attribution(run: Run, study) -> dict:
     mean = study.used.train.images.mean(axis=0).round().astype(np.uint8)
     return {
         "images": val.images[examples],
-        "maps": attribute(chosen_network(run, study), val.images[examples], mean).round(5),
+        "maps": attribute(training.restored(run), val.images[examples], mean).round(5),
         "labels": val.labels[examples],
         "probability": expit(logits[examples]),
         "outlines": truth and {t: truth[name][examples] > 0 for name, t in REGIONS.items()},
@@ -362,7 +350,7 @@ def response(fits: list[Run], study) -> list[dict]:
     draw = partial(_edited, val.images[:PATIENTS])
     if study.used.source.kind == "phantom":
         who, things, draw = None, THINGS, partial(phantom.redraw, phantom.patients(PATIENTS))
-    networks, rows = [chosen_network(fit, study) for fit in fits], []
+    networks, rows = [training.restored(fit) for fit in fits], []
     for thing, values in things.items():
         images = np.stack([draw(**{thing: value}) for value in values])  # (values, N, H, W)
         moves = (images != images[0]).any(axis=(0, 2, 3))

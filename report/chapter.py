@@ -250,9 +250,7 @@ FIGURES = {
     "fig-kebingungan": Drawing(figures.confusion, NAMES, width="50%", matrix="confusion"),
     "fig-kebocoran": Drawing(figures.leakage, width="72%", lesson="leakage"),
     # 03_analisis_overfitting
-    "fig-kesenjangan": Drawing(
-        figures.gap, "epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"
-    ),
+    "fig-kesenjangan": Drawing(figures.gap, "epochs", width="72%", mark="turn.epoch"),
     "fig-belajar": Drawing(figures.learning_curve, width="72%", points="learning_curve"),
     "fig-keyakinan": Drawing(
         figures.confidence, "confidence.right", "confidence.wrong", width="72%"
@@ -277,6 +275,7 @@ FIGURES = {
     "fig-augmentasi": Drawing(
         figures.augmentations, "augmentations.image", "augmentations.examples"
     ),
+    "fig-himpunan-latih": Drawing(figures.training_sets, rows="training_sets"),
     "fig-selisih": Drawing(figures.forest, variants="shown"),
     "fig-kurva": Drawing(figures.compared_curves, "summary.compared", variants="shown"),
     # 05_percobaan

@@ -219,7 +219,7 @@ def sees(monkeypatch):
     """sees(kind, answer): by thing the row of `response` of such a network on such data."""
 
     def rows(kind: str, answer) -> dict[str, dict]:
-        monkeypatch.setattr(overfitting, "chosen_network", lambda run, study: Answering(answer))
+        monkeypatch.setattr(training, "restored", lambda run: Answering(answer))
         data = replace(made(), source=replace(made().source, kind=kind))
         found = overfitting.response([None], SimpleNamespace(used=data))
         return {row["thing"]: row for row in found}
@@ -277,7 +277,7 @@ def test_the_chosen_network_is_the_one_that_was_trained(tmp_path, monkeypatch, c
     monkeypatch.setenv(files.RUNS, str(tmp_path))
     data, weights = made(), resolve_weights("random")
     run = training.run(TrainConfig(epochs=1, **changes), data, weights)
-    network = overfitting.chosen_network(run, SimpleNamespace(used=data))
+    network = training.restored(run)
     with torch.no_grad():
         logits = network(to_tensor(data.val.images)).numpy().ravel()
     np.testing.assert_allclose(logits, run.logits["val_best"], atol=1e-5)

@@ -66,9 +66,7 @@ def test_two_processes_give_the_very_numbers_of_one_and_the_order_of_the_tasks(s
         training.run_all([(replace(FIRST, lr=1e30), DATA, WEIGHTS, CPU)], n_jobs=2)
 
 
-def test_a_dask_scheduler_that_does_not_answer_is_asked_only_for_what_is_missing(
-    store, monkeypatch
-):
+def test_a_silent_dask_scheduler_is_asked_only_for_what_is_missing(store, monkeypatch):
     monkeypatch.setattr(parallel, "CONNECT_SECONDS", 2)
     first, nobody = training.run_all(TASKS[3:]), "dask://127.0.0.1:9"
     assert_same(training.run_all(TASKS[3:], cluster=nobody), first, store)

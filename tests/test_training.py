@@ -268,11 +268,10 @@ def test_an_epoch_of_many_labels_gives_a_logit_for_each():
     images, network = data.to_tensor(DATA.train.images), nn.Sequential(nn.Flatten())
     network.append(nn.Linear(256, 3))
     optimizer = SGD(network.parameters(), lr=0.0)  # the predictions stay what they are
-    how = optimizer, nn.BCEWithLogitsLoss(), training.make_schedule(SMALL, optimizer, 3, {})
-    rows, as_it_is = torch.arange(47).split(16), lambda x, y: (x, y)
-    found = training.train_epoch(
-        network, images, torch.ones(48, 3), rows, *how, as_it_is, lambda: None
-    )
+    schedule = training.make_schedule(SMALL, optimizer, 3, {})
+    method = training.Method(optimizer, nn.BCEWithLogitsLoss(), schedule)
+    rows = torch.arange(47).split(16)
+    found = training.train_epoch(network, images, torch.ones(48, 3), rows, method)
     torch.testing.assert_close(found[:47], network(images[:47]).detach())
     assert found[47].isnan().all()  # never shown
 
@@ -335,7 +334,7 @@ def rates(config: TrainConfig, parts: dict, steps: int) -> list[float]:
             optimizer.step()
             if len(seen) < steps:
                 schedule.step()
-        schedule.end_epoch(loss)
+        schedule.end_epoch(loss, 1 - loss)
     return seen
 
 
