@@ -390,8 +390,8 @@ def wider(study) -> tuple[np.ndarray, np.ndarray, int] | None:
         return None
     if npz.is_large(npz.headers(source.path)["train_images"][0]):
         return None
-    with np.load(source.path, allow_pickle=False) as arrays:
-        images, labels = grey(arrays["train_images"]), arrays["train_labels"]
+    images, labels = npz.read(source.path, "train_images", "train_labels")
+    images = grey(images)
     judged = {image.tobytes() for split in (data.val, data.test) for image in split.images}
     kept = np.array([image.tobytes() not in judged for image in images])
     if data.train.patients is not None:
