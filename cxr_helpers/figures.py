@@ -35,7 +35,16 @@ ORGANS = {"jantung": ORANGE, "paru": BLUE, "pneumotoraks": GREEN, "selang dada":
 TRAIN = {"label": "latih", "color": BLUE, "marker": "o", "ls": "-", "ms": 3.5}
 VAL = {"label": "validasi", "color": ORANGE, "marker": "s", "ls": "--", "ms": 3.5}
 SPLITS = {"train": TRAIN, "val": VAL}
-TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "pencahayaan", "flip": "cermin kiri-kanan"}
+TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "paparan", "flip": "cermin kiri-kanan"}
+# What changes in a patient, and how its values are called where they are no measure.
+THINGS = {
+    "ratio": ("Rasio kardiotoraks",),
+    "air": ("Udara, bagian hemitoraks",),
+    "tube": ("Selang dada", "tanpa", "dengan"),
+    "side": ("Sisi pneumotoraks", "kanan pasien", "kiri pasien"),
+    "exposure": ("Paparan",),
+    "mirror": ("Pencerminan kiri-kanan", "tanpa", "dengan"),
+}
 
 sns.set_theme(
     context="paper",
@@ -262,7 +271,7 @@ def phantom(steps: dict) -> Figure:
     panels[3].set_xlabel("$-\\ln(I/I_0)$")
     picture(panels[4], steps["image"], "Citra")
     panels[4].set_xlabel("28×28 piksel")
-    picture(panels[5], steps["image"], "Masker acuan")
+    picture(panels[5], steps["image"], "Masker kebenaran")
     organs = {"jantung": "heart", "paru": "lungs", "pneumotoraks": "pneumothorax"}
     outline(panels[5], {organ: steps[name] for organ, name in organs.items()})
     return with_legend(figure, panels[5], side="right")
@@ -372,7 +381,7 @@ def roc(
     """ROC curve with the operating point of a threshold, beside its confusion matrix."""
     figure, (left, right) = canvas(1, 2, height=2.7)
     left.plot([0, 1], [0, 1], "--", color=GREY, lw=0.8, label="menebak")
-    name = f"jaringan, AUC {number(area)}"
+    name = f"model, AUC {number(area)}"
     left.plot(false_positive, true_positive, color=BLUE, lw=1.4, label=name)
     positive = [row[1] / sum(row) for row in matrix]  # of the negative and of the positive images
     left.plot(*positive, "D", color=ORANGE, ms=7, label="ambang yang dipakai")
@@ -422,21 +431,15 @@ def leakage(lesson: dict) -> Figure:
 # --- notebook 03: overfitting ---------------------------------------------------------------------
 
 
-def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
-    """Validation loss by epoch, `mark` pointed out; accuracies of the chosen and last epoch."""
-    figure, (left, right) = canvas(1, 2, height=2.5)
-    left.set_title("Loss validasi (BCE)")
+def gap(epochs: list[dict], mark: int) -> Figure:
+    """Validation loss by epoch, the lowest pointed out."""
+    figure, panel = canvas(width=NARROW)
     x = [row["epoch"] for row in epochs]
-    with_intervals(left, x, [row["val_loss"] for row in epochs], VAL)
-    left.axvline(mark, color=GREY, lw=0.8, ls=":")
-    epoch_axis(left, x)
-    right.set(title="Akurasi, mode evaluasi", xlim=(-0.5, 1.5))
-    for split, beside in (("train", -0.06), ("val", 0.06)):
-        estimates = [chosen[f"{split}_acc"], last[f"{split}_acc"]]
-        with_intervals(right, [beside, 1 + beside], estimates, SPLITS[split], bars=True)
-    right.set_xticks((0, 1), ("epoch terpilih", "epoch terakhir"))
-    right.yaxis.set_major_formatter(percents)
-    return with_legend(figure, right)
+    with_intervals(panel, x, [row["val_loss"] for row in epochs], VAL)
+    panel.axvline(mark, color=GREY, lw=0.8, ls=":")
+    panel.set_ylabel("Loss validasi (BCE)")
+    epoch_axis(panel, x)
+    return figure
 
 
 def learning_curve(points: list[dict]) -> Figure:
@@ -507,12 +510,31 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
     return with_legend(figure, panels[0][0])
 
 
+def response(rows: list[dict]) -> Figure:
+    """Of each thing that changes the logits of every patient (n, values) and their mean, all on one
+    scale, beside one patient's images (values, H, W) on the way.
+    """
+    shape = {"height": 1.15 * len(rows) + 0.3, "width_ratios": (2, 3)}
+    figure, panels = canvas(len(rows), 2, sharey="col", squeeze=False, **shape)
+    for row, (left, right) in zip(rows, panels, strict=True):
+        at, logits = range(len(row["values"])), np.asarray(row["logits"])
+        left.plot(at, logits.T, color=GREY, lw=0.4, alpha=0.5)
+        left.plot(at, logits.mean(axis=0), "o-", color=BLUE, ms=3.5)
+        title, *words = THINGS.get(row["thing"], (row["thing"], "semula", "sekarang"))
+        left.set_title(f"{title}: {signed(row['change']['value'], 2)}")
+        left.set_xticks(at, words or map(decimals, row["values"]))
+        left.set_ylabel("Logit")
+        gaps = np.pad(row["images"], ((0, 0), (0, 0), (0, 1)), constant_values=255)
+        picture(right, np.hstack(gaps))
+    return figure
+
+
 def own_image(original: np.ndarray, seen: np.ndarray, attributed: np.ndarray) -> Figure:
     """An image (S, S), what the network sees of it (H, W), and its attribution map (H, W)."""
     figure, panels = canvas(1, 3, height=WIDTH / 3 + 0.2)
     side, size = len(original), len(seen)
     picture(panels[0], original, f"Citra Anda ({side}×{side})")
-    picture(panels[1], seen, f"Yang dilihat jaringan ({size}×{size})")
+    picture(panels[1], seen, f"Yang dilihat model ({size}×{size})")
     signed_picture(panels[2], attributed, "Piksel yang berpengaruh")
     return figure
 

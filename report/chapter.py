@@ -250,9 +250,7 @@ FIGURES = {
     "fig-kebingungan": Drawing(figures.confusion, NAMES, width="50%", matrix="confusion"),
     "fig-kebocoran": Drawing(figures.leakage, width="72%", lesson="leakage"),
     # 03_analisis_overfitting
-    "fig-kesenjangan": Drawing(
-        figures.gap, "epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"
-    ),
+    "fig-kesenjangan": Drawing(figures.gap, "epochs", width="72%", mark="turn.epoch"),
     "fig-belajar": Drawing(figures.learning_curve, width="72%", points="learning_curve"),
     "fig-keyakinan": Drawing(
         figures.confidence, "confidence.right", "confidence.wrong", width="72%"
@@ -271,7 +269,8 @@ FIGURES = {
         NAMES,
     ),
     "fig-hafalan": Drawing(figures.memorisation, "memorisation.by_epoch", width="72%"),
-    "fig-atribusi": Drawing(figures.attributions, "attribution.examples", NAMES),
+    "fig-respons": Drawing(figures.response, rows="response"),
+    "fig-atribusi": Drawing(figures.attributions, NAMES, examples="attribution"),
     # 04_perbaikan
     "fig-augmentasi": Drawing(
         figures.augmentations, "augmentations.image", "augmentations.examples"
