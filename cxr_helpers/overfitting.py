@@ -10,8 +10,11 @@ import torch
 from captum.attr import IntegratedGradients
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from cxr_helpers import data as datasets
@@ -343,6 +346,59 @@ def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
             row[name] = evaluation.share(called[which], among(patients, which))
             row[name] |= _counts(which, patients)
         rows.append(row)
+    return rows
+
+
+def _simple_score(data: Dataset) -> tuple[str, np.ndarray]:
+    """A score of the test images (N,) without a network: the phantom's true cardiothoracic ratio
+    ("ratio"), elsewhere a logistic regression on the pixels ("pixels").
+    """
+    train, test = data.train, data.test
+    if test.truth is None:
+        regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
+        seen, unseen = (part.images.reshape(len(part), -1) for part in (train, test))
+        return "pixels", regression.fit(seen, train.labels).decision_function(unseen)
+    rises = evaluation.area_under_curve(train.truth["ctr"], train.labels) > 0.5
+    return "ratio", test.truth["ctr"] * (1 if rises else -1)
+
+
+def ruler(fits: list[Run], data: Dataset) -> dict:
+    """How a score without a network ranks the test images, beside the networks of the chosen epoch:
+    AUC and ROC curve (the first network's), the paired difference of the AUC.
+    """
+    kind, score = _simple_score(data)
+    logits, test = [fit.open_test()["best"] for fit in fits], data.test
+    networks, simple = (
+        evaluation.measured(scores, test.labels, test.patients)["auc"]
+        for scores in (logits, [score])
+    )
+    return {
+        "kind": kind,
+        "auc": estimate(simple, "auc"),
+        "curve": evaluation.roc(score, test.labels),
+        "network": {
+            "auc": estimate(networks, "auc"),
+            "curve": evaluation.roc(logits[0], test.labels),
+        },
+        "difference": _sided(paired(networks, simple)),
+        "decisions": decisions(fits, data),
+    }
+
+
+def decisions(fits: list[Run], data: Dataset) -> dict:
+    """Sensitivity and specificity on the test images at a probability of 0.5 ("half") and at the
+    threshold that each training's validation images choose ("chosen"); range: over the seeds.
+    """
+    val, test, rows = data.val, data.test, {}
+    chosen = [evaluation.chosen_threshold(fit.logits["val_best"], val.labels) for fit in fits]
+    for name, thresholds in (("half", [0.0] * len(fits)), ("chosen", chosen)):
+        logits = [fit.open_test()["best"] - at for fit, at in zip(fits, thresholds, strict=True)]
+        every = evaluation.measured(logits, test.labels, test.patients)
+        rows[name] = {"threshold": float(np.mean(expit(thresholds)))}
+        for rate in ("sensitivity", "specificity"):
+            values = every[rate].values
+            rows[name][rate] = estimate(every[rate], "share")
+            rows[name][rate]["range"] = [values.min(), values.max()]
     return rows
 
 

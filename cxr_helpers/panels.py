@@ -224,7 +224,8 @@ def image_browser(
         if not len(rows):
             raise InputError(f"Tidak ada citra dengan prediksi {kind}.")
         here = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
-        figure = figures.predictions(images[here], labels[here], expit(logits[here]), class_names)
+        shown = {"images": images[here], "labels": labels[here], "probability": expit(logits[here])}
+        figure = figures.predictions(shown, class_names)
         return figure, f"{number(len(rows), 0)} citra; halaman {page} dari {pages[kind]}."
 
     return panel([choice, leaf], draw)
