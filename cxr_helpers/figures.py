@@ -616,6 +616,16 @@ def forest(variants: list[dict]) -> Figure:
     return figure
 
 
+def training_sets(rows: list[dict]) -> Figure:
+    """Differences in AUC of the seeds that share one training set, and that each have their own."""
+    estimates = [row[sets] for row in rows for sets in ("shared", "own")]
+    titles = [f"{row['title']}, {sets}" for row in rows for sets in ("satu himpunan", "sendiri")]
+    figure, panel = canvas(height=0.9 + 0.3 * len(titles))
+    differences(panel, estimates, MARGIN["auc"], 1, 3)
+    name_rows(panel, titles)
+    return figure
+
+
 def differences(panel: Axes, estimates: list[dict], margin: float, scale: int, digits: int) -> None:
     """Points with their intervals and values, times `scale`; outside the panel an arrow. Within
     the grey band a difference counts as none; a grey row guesses the majority.

@@ -20,10 +20,8 @@ from torch import nn
 from cxr_helpers import data as datasets
 from cxr_helpers import evaluation, training
 from cxr_helpers.data import Dataset, Split, to_tensor
-from cxr_helpers.engine import owncode
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.evaluation import Measured, among, estimate, minus, n_patients, of_images, side
-from cxr_helpers.model import resolve_weights
 
 HALVINGS = 20  # of the validation images, to measure how far the loss rises
 JUDGED = {"acc": "share", "auc": "auc"}  # metrics by which rules that choose an epoch are compared
@@ -402,15 +400,6 @@ def decisions(fits: list[Run], data: Dataset) -> dict:
     return rows
 
 
-def chosen_network(run: Run, study) -> nn.Module:
-    """The network of the chosen epoch, as its settings or its own code build it, on the CPU."""
-    parts = owncode.make(run.config.own) if run.config.own else {}
-    start, cpu = resolve_weights("random"), torch.device("cpu")
-    network = training.network_of(run.config, study.used, start, cpu, parts)
-    network.load_state_dict(run.weights("best"))
-    return network.eval()
-
-
 def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> tuple:
     """Integrated gradients (Sundararajan et al. 2017) of the logit, (N, H, W) uint8: maps that
     sum to about logit(image) − logit(reference (H, W)), and the share that is missing.
@@ -460,7 +449,7 @@ def attribution(run: Run, study) -> dict:
     judged = {} if truth is None else region_images(truth, drawn)
     rows = np.unique(np.concatenate([examples, *judged.values()]))
     mean = study.used.train.images.mean(axis=0).round().astype(np.uint8)
-    maps, missing = attribute(chosen_network(run, study), val.images[rows], mean)
+    maps, missing = attribute(training.restored(run), val.images[rows], mean)
     regions = {}
     for name, having in judged.items():
         at, masks = np.searchsorted(rows, having), truth[name][having] > 0

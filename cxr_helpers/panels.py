@@ -20,11 +20,11 @@ from PIL import Image, ImageOps
 from scipy.special import expit, logit
 from torch import Tensor
 
-from cxr_helpers import adaptation, augment, evaluation, experiments, figures, overfitting
+from cxr_helpers import adaptation, augment, evaluation, experiments, figures, overfitting, training
 from cxr_helpers.data import to_tensor
 from cxr_helpers.engine import files, ownfiles
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.indonesian import duration, interval, number, percent, plain, signed
+from cxr_helpers.engine.indonesian import duration, interval, number, percent, plain, points, signed
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import someone_watches
 from cxr_helpers.evaluation import MARGIN, Difference
@@ -86,10 +86,20 @@ def watching(study, config: TrainConfig, seeds: int) -> Iterator[Callable[[list[
 
 def shown(comparison: Comparison) -> Comparison:
     """Show a comparison as a table, its differences with their intervals, and its first curves."""
-    names = [row["name"] for row in comparison.rows][:4]
-    display(comparison.table)
-    display(figures.forest(comparison.rows))
-    display(figures.compared_curves(comparison.rows, names))
+    lines = {}
+    for row in comparison.variants:
+        line = {"Seed": len(row["seeds"]), "AUC uji": number(row["test"]["auc"]["value"])}
+        line |= dict.fromkeys(("Selisih AUC", "Selisih kesenjangan"), "–")
+        line |= dict.fromkeys(("Putusan AUC", "Putusan kesenjangan"), row["verdict"])
+        if row["predicts"]:
+            auc, gap = row["predicts"], row["overfits"]
+            line["Selisih AUC"] = f"{signed(auc['value'])} [{interval(auc['ci95'], 3, 1)}]"
+            line["Selisih kesenjangan"] = f"{points(gap['value'])} [{interval(gap['ci95'])}]"
+            line["Putusan kesenjangan"] = gap["verdict"]
+        lines[row["title"]] = line
+    display(pd.DataFrame.from_dict(lines, orient="index").rename_axis("Percobaan"))
+    display(figures.forest(comparison.variants))
+    display(figures.compared_curves(comparison.variants, comparison.compared))
     return comparison
 
 
@@ -451,7 +461,7 @@ def show_own_image(path: str | Path | None, run: Run, study) -> None:
         return
     if not isinstance(path, (str, Path)) or not str(path).strip():
         raise InputError('Berikan letak berkas citra dalam tanda kutip, misalnya "foto.png".')
-    data, network = study.used, overfitting.chosen_network(run, study)
+    data, network = study.used, training.restored(run)
     image = Image.fromarray(ownfiles.read_picture(files.from_root(str(path))))
     side, size = min(image.size), data.source.size
     square = ImageOps.fit(image, (side, side), Image.Resampling.NEAREST)

@@ -138,8 +138,8 @@ TOLD = {  # what a cell does, by the words that say it
     "net = Net()\nnet.load_state_dict(enc.state_dict())\nstudy.check(network=net)",
     "keluaran": "net = Net()\nhook = net.register_forward_hook(lambda m, x, z: z * 2)\n"
     "study.check(network=net)",
-    "nilai noise": "noise = torch.randn(1)\n"
-    "study.check(network=Net, augment=[lambda x: x + noise])",
+    "nilai noise": "noise = torch.randn(9000)\n"
+    "study.check(network=Net, augment=[lambda x: x + noise[len(x)]])",
     "hasil augmentasi": "rng = np.random.default_rng()\n"
     "study.check(network=Net, augment=[lambda x: x + rng.random()])",
     "lain daripada": "w = 2\nrow = Experiment('a', network=partial(Net, w))\n"
@@ -159,8 +159,6 @@ TOLD = {  # what a cell does, by the words that say it
     ),
     "loss mengubah": "def inplace(z, y): return (z - y.mul_(0.9)).square().mean()\n"
     "study.check(network=Net, loss=inplace)",
-    "mode='min'": "plateau = lr_scheduler.ReduceLROnPlateau\n"
-    "study.check(network=Net, schedule=partial(plateau, mode='max'))",
     "tidak mempunyai parameter": "study.check(network=nn.Flatten)",
     "mungkin untuk PIL": "study.check(network=Net, augment=[transforms.ToTensor()])",
     r"compare\({'nama'": "study.compare(1, 2)",
@@ -187,7 +185,7 @@ FINE = {
     "lazy layers": "study.check(network=lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(1)))",
     "in a loop": "rows = [Experiment(f'{w}', network=lambda: Net(w)) for w in (2, 3)]\n"
     "for row in rows: run_all(study, [row], 1)",
-    "a changed copy": "study.check(network=Net, augment=[lambda x: x.mul_(0.9)])",
+    "a changed copy": "study.check(network=Net, augment=[lambda x: x.mul_(torch.rand(1))])",
 }
 
 
@@ -216,11 +214,11 @@ def test_random_numbers_of_python_and_numpy_and_a_files_content_are_the_runs(
     assert again.key == first.key != other.key
 
 
-def test_a_network_with_room_memorises_and_one_without_does_not(small, mine, capsys):
-    small.check(lr=3e-3, memorise=True)
-    assert "100,0%" in capsys.readouterr().out
-    small.check(network=mine.Net, lr=1e-9, memorise=True)
-    assert "periksa loss" in capsys.readouterr().out
+def test_a_network_with_room_memorises_few_images_and_one_without_does_not(small, mine):
+    few = small.few(32)
+    assert len(few.used.train) == 32 and few.used.extra is None
+    assert few.train(lr=3e-3, epochs=40).history.train_acc.max() == 1
+    assert few.train(network=mine.Net, lr=1e-9, epochs=2).history.train_acc.max() < 0.9
 
 
 def test_torchvisions_networks_take_one_channel_and_give_one_logit():
@@ -235,7 +233,7 @@ def test_experiments_are_compared_with_the_recipe_and_guesses_with_what_came_out
         Experiment("Satu", "Alasan.", duga("turun", 0.01), network=mine.Net),
         Experiment("Dua", guess=duga("sama", ukuran="kesenjangan"), dropout=0.3),
     ]
-    found = experiments.run_all(small, rows, 3).as_dict()
+    found = vars(experiments.run_all(small, rows, 3))
     base, first, second = found["variants"]
     assert [row["title"] for row in (first, second)] == ["Satu", "Dua"]
     assert found["partner"] == "own" and base["seeds"] == [0]

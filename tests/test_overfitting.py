@@ -260,7 +260,7 @@ def test_the_chosen_network_is_the_one_that_was_trained(tmp_path, monkeypatch, c
     monkeypatch.setenv(files.RUNS, str(tmp_path))
     data, weights = made(), resolve_weights("random")
     run = training.run(TrainConfig(epochs=1, **changes), data, weights)
-    network = overfitting.chosen_network(run, SimpleNamespace(used=data))
+    network = training.restored(run)
     with torch.no_grad():
         logits = network(to_tensor(data.val.images)).numpy().ravel()
     np.testing.assert_allclose(logits, run.logits["val_best"], atol=1e-5)
