@@ -37,7 +37,16 @@ ORGANS = {"jantung": ORANGE, "paru": BLUE, "pneumotoraks": GREEN, "selang dada":
 TRAIN = {"label": "latih", "color": BLUE, "marker": "o", "ls": "-", "ms": 3.5}
 VAL = {"label": "validasi", "color": ORANGE, "marker": "s", "ls": "--", "ms": 3.5}
 SPLITS = {"train": TRAIN, "val": VAL}
-TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "pencahayaan", "flip": "cermin kiri-kanan"}
+TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "paparan", "flip": "cermin kiri-kanan"}
+# What changes in a patient, and how its values are called where they are no measure.
+THINGS = {
+    "ratio": ("Rasio kardiotoraks",),
+    "air": ("Udara, bagian hemitoraks",),
+    "tube": ("Selang dada", "tanpa", "dengan"),
+    "side": ("Sisi pneumotoraks", "kanan pasien", "kiri pasien"),
+    "exposure": ("Paparan",),
+    "mirror": ("Pencerminan kiri-kanan", "tanpa", "dengan"),
+}
 
 sns.set_theme(
     context="paper",
@@ -417,7 +426,7 @@ def _roc_axes(panel: Axes) -> None:
     panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
 
-def against_ruler(ruler: dict) -> Figure:
+def against_ruler(ruler: dict, points: dict) -> Figure:
     """ROC curves of a network and of a score without one; the operating points of two thresholds
     with their intervals.
     """
@@ -430,7 +439,7 @@ def against_ruler(ruler: dict) -> Figure:
         panel.plot(*rates, ls=dashes, color=colour, lw=1.3, label=name)
     styles = {"half": ("ambang bawaan", "D", ORANGE), "chosen": ("ambang validasi", "s", RED)}
     for decided, (name, marker, colour) in styles.items():
-        point = ruler["decisions"][decided]
+        point = points[decided]
         (x, right, left), (y, low, high) = _columns([point["specificity"], point["sensitivity"]]).T
         bars = np.abs([[y - low, y - high], [x - left, x - right]])[:, :, None]
         style = {"fmt": marker, "color": colour, "ms": 6, "elinewidth": 1, "label": name}
@@ -469,6 +478,17 @@ def leakage(lesson: dict) -> Figure:
 
 
 # --- notebook 03: overfitting ---------------------------------------------------------------------
+
+
+def gap(epochs: list[dict], mark: int) -> Figure:
+    """Validation loss by epoch, the lowest pointed out."""
+    figure, panel = canvas(width=NARROW)
+    x = [row["epoch"] for row in epochs]
+    with_intervals(panel, x, [row["val_loss"] for row in epochs], VAL)
+    panel.axvline(mark, color=GREY, lw=0.8, ls=":")
+    panel.set_ylabel("Loss validasi (BCE)")
+    epoch_axis(panel, x)
+    return figure
 
 
 def learning_curve(points: list[dict]) -> Figure:
@@ -537,12 +557,31 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
     return with_legend(figure, panels[0][0])
 
 
+def response(rows: list[dict]) -> Figure:
+    """Of each thing that changes the logits of every patient (n, values) and their mean, all on one
+    scale, beside one patient's images (values, H, W) on the way.
+    """
+    shape = {"height": 1.15 * len(rows) + 0.3, "width_ratios": (2, 3)}
+    figure, panels = canvas(len(rows), 2, sharey="col", squeeze=False, **shape)
+    for row, (left, right) in zip(rows, panels, strict=True):
+        at, logits = range(len(row["values"])), np.asarray(row["logits"])
+        left.plot(at, logits.T, color=GREY, lw=0.4, alpha=0.5)
+        left.plot(at, logits.mean(axis=0), "o-", color=BLUE, ms=3.5)
+        title, *words = THINGS.get(row["thing"], (row["thing"], "semula", "sekarang"))
+        left.set_title(f"{title}: {signed(row['change']['value'], 2)}")
+        left.set_xticks(at, words or map(decimals, row["values"]))
+        left.set_ylabel("Logit")
+        gaps = np.pad(row["images"], ((0, 0), (0, 0), (0, 1)), constant_values=255)
+        picture(right, np.hstack(gaps))
+    return figure
+
+
 def own_image(original: np.ndarray, seen: np.ndarray, attributed: np.ndarray) -> Figure:
     """An image (S, S), what the network sees of it (H, W), and its attribution map (H, W)."""
     figure, panels = canvas(1, 3, height=WIDTH / 3 + 0.2)
     side, size = len(original), len(seen)
     picture(panels[0], original, f"Citra Anda ({side}×{side})")
-    picture(panels[1], seen, f"Yang dilihat jaringan ({size}×{size})")
+    picture(panels[1], seen, f"Yang dilihat model ({size}×{size})")
     signed_picture(panels[2], attributed, "Piksel yang berpengaruh")
     return figure
 

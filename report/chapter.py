@@ -248,6 +248,7 @@ FIGURES = {
     ),
     "fig-kebocoran": Drawing(figures.leakage, width="72%", lesson="leakage"),
     # 03_analisis_overfitting
+    "fig-kesenjangan": Drawing(figures.gap, "epochs", width="72%", mark="turn.epoch"),
     "fig-belajar": Drawing(figures.learning_curve, width="72%", points="learning_curve"),
     "fig-kalibrasi": Drawing(
         figures.reliability,
@@ -256,7 +257,8 @@ FIGURES = {
     ),
     "fig-salah-yakin": Drawing(figures.predictions, NAMES, examples="confident_errors"),
     "fig-hafalan": Drawing(figures.memorisation, "memorisation.by_epoch", width="72%"),
-    "fig-atribusi": Drawing(figures.attributions, "attribution.examples", NAMES),
+    "fig-respons": Drawing(figures.response, rows="response"),
+    "fig-atribusi": Drawing(figures.attributions, NAMES, examples="attribution"),
     # 04_perbaikan
     "fig-augmentasi": Drawing(
         figures.augmentations, "augmentations.image", "augmentations.examples"
@@ -280,7 +282,9 @@ FIGURES = {
     "fig-pelatihan": Drawing(
         partial(figures.history, second="auc"), "training.history", "training.best_epoch"
     ),
-    "fig-uji": Drawing(figures.against_ruler, "overfitting.ruler", width="72%"),
+    "fig-uji": Drawing(
+        figures.against_ruler, "overfitting.ruler", width="72%", points="overfitting.threshold.run"
+    ),
 }
 
 
