@@ -85,14 +85,15 @@ $(lastword $(EXECUTED)): $(wildcard data/tantangan/citra.npz)
 
 $(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb notebooks/text/laporan.md.j2 $(EXECUTED) $(BUILD)/.cover report/execute.py $(READY)
 	@"$$PY" -m report.execute $< $@
-
 $(BUILD)/report/laporan.%: $(BUILD)/notebooks/laporan.ipynb $(TYPESETTER)
 	@"$$PY" -m report.exporters $< --$* $@
-# The executed notebooks, to be read beside the report, which links to them.
+# The executed notebooks, to be read beside the report, which links to them; index.html makes a site of all pages.
 $(PAGES): $(BUILD)/report/%.html: $(BUILD)/notebooks/%.ipynb $(TYPESETTER)
 	@"$$PY" -m report.exporters $< --html $@
+$(BUILD)/report/index.html: report/templates/index.html report/templates/laporan.css | $(REPORT)
+	@sed '/<style>/r report/templates/laporan.css' $< > $@
 
-report: $(PAGES) $(REPORT)
+report: $(PAGES) $(REPORT) $(BUILD)/report/index.html
 	@if [ -n "$$(find $(REPORT) -newer $(BUILD)/.begin 2>/dev/null)" ]; then \
 	  echo "Laporan selesai: $$TYPED/report/laporan.html dan $$TYPED/report/laporan.pdf"; \
 	  if [ -d runs ]; then echo "Pelatihan tersimpan: runs/, $$(du -sh runs | cut -f1)."; fi; \

@@ -6,6 +6,7 @@ partners, so that a student pays for their own trainings only.
 """
 
 import difflib
+import json
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,8 @@ from cxr_helpers.training import PARTS, TrainConfig
 
 DIRECTIONS = {"naik": "above", "turun": "below", "sama": "across"}
 MEASURES = {"auc": "predicts", "kesenjangan": "overfits"}
+P_VALUES = {"auc": "predicts", "gap": "overfits"}
+COMPARED = "compared.json"  # beside a run whose experiment was compared: its p-values
 YES, NO = "ya", "tidak"  # what came of a guess, or UNDECIDED
 FEW = 16  # images of the batch that `check` sends through
 SOME = 200  # images of which a classifier of scikit-learn learns in `check`
@@ -422,17 +425,40 @@ def partners(study) -> tuple[Row, str]:
     return remedies.baseline(study), "own"
 
 
+def compared_before(study, results: Sequence[Result]) -> dict[str, list[float]]:
+    """The p-values under each question of every other experiment in this run store that was
+    compared on these images: twenty ideas of which none helps are twenty chances to look better.
+    """
+    own, earlier = {result.runs[0].folder for result in results}, {name: [] for name in P_VALUES}
+    for path in sorted(files.runs_folder().glob(f"*/{COMPARED}")):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if path.parent not in own and kept["data"] == study.used.fingerprint:
+            for name in earlier:
+                earlier[name].append(kept[name])
+    return earlier
+
+
+def _count(result: Result, row: dict) -> None:
+    """Keep an experiment's p-values beside its first run, however often it is compared."""
+    p_values = {name: row[question]["p"] for name, question in P_VALUES.items()}
+    if None not in p_values.values():  # else no verdict is possible
+        kept = {"data": result.runs[0].data} | p_values
+        files.write(result.runs[0].folder / COMPARED, json.dumps(kept).encode())
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Experiments beside the recipe, as 05_percobaan.json holds it.
 
-    variants: rows of remedies.judge, the recipe first; partner: whose seeds of the recipe; guesses,
-    ensembles: by experiment what came of its guess and the mean of its seeds, or None; compared:
-    the rows whose curves are shown.
+    variants: rows of remedies.judge, the recipe first; partner: whose seeds of the recipe; before:
+    how many other experiments were compared before (`compared_before`); guesses, ensembles: by
+    experiment what came of its guess and the mean of its seeds, or None; compared: the rows whose
+    curves are shown.
     """
 
     variants: list[dict]
     partner: str
+    before: int
     guesses: list[dict | None]
     ensembles: list[dict | None]
     summary: dict
@@ -440,7 +466,9 @@ class Comparison:
     margin: dict
 
     def __repr__(self) -> str:
-        return f"Perbandingan {len(self.variants) - 1} percobaan dengan resep mata kuliah"
+        here = len(self.variants) - 1
+        corrected = f"p-nya dikoreksi atas {here + self.before} percobaan yang pernah dibandingkan"
+        return f"Perbandingan {here} percobaan dengan resep mata kuliah; {corrected} di sini"
 
 
 def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] = ()) -> Comparison:
@@ -463,13 +491,16 @@ def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] =
         _row(study, f"experiment{place}", title, result)
         for place, (title, result) in enumerate(results.items(), start=1)
     ]
-    judged = remedies.judge([recipe, *rows], study.used)
+    earlier = compared_before(study, results.values())
+    judged = remedies.judge([recipe, *rows], study.used, earlier)
+    for result, row in zip(results.values(), judged[1:], strict=True):
+        _count(result, row)
     guesses = guesses or [None] * len(rows)
     outcomes = [outcome(guess, row) for guess, row in zip(guesses, judged[1:], strict=True)]
     ensembles = [remedies.ensemble(row, study.used) for row in rows]
     names = [row["name"] for row in judged][:4]
     about = (remedies.summarise(judged), names, evaluation.MARGIN)
-    return Comparison(judged, whose, outcomes, ensembles, *about)
+    return Comparison(judged, whose, len(earlier["auc"]), outcomes, ensembles, *about)
 
 
 def outcome(guess: Guess | None, row: dict) -> dict | None:

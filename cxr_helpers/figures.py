@@ -578,6 +578,17 @@ def forest(variants: list[dict]) -> Figure:
     return figure
 
 
+def training_sets(rows: list[dict]) -> Figure:
+    """Differences in AUC of the seeds that share one training set, and that each have their own."""
+    estimates = [row[sets] for row in rows for sets in ("shared", "own")]
+    titles = [f"{row['title']}, {sets}" for row in rows for sets in ("satu himpunan", "sendiri")]
+    figure, panel = canvas(height=0.9 + 0.3 * len(titles))
+    _differences(panel, estimates, MARGIN["auc"], 1, 3)
+    panel.set_yticks(range(len(titles)), titles)
+    panel.set_ylim(len(titles) - 0.4, -0.6)
+    return figure
+
+
 def _differences(
     panel: Axes, estimates: list[dict], margin: float, scale: int, digits: int
 ) -> None:

@@ -383,12 +383,9 @@ def published(
         path = Path(os.path.expanduser(given))
         kind, title, note = "file", f"Bobot dari {path.name}", "Berkas dari pengguna."
     network = _stock(architecture)
-    checkpoint = ownfiles.read_checkpoint(path, network)
-    if checkpoint.unused:
-        note += f" Tidak dipakai: {', '.join(checkpoint.unused[:3])}."
-    # torchvision's files name DenseNet's layers "norm.1", its code "norm1"
-    old_name = re.compile(r"(denselayer\d+\.(?:norm|conv))\.")
-    state = {old_name.sub(r"\1", name): tensor for name, tensor in checkpoint.state.items()}
+    state, unused = ownfiles.read_checkpoint(path, network)
+    if unused:
+        note += f" Tidak dipakai: {', '.join(unused[:3])}."
     kind = kind if architecture == "resnet18" else "published"
     weights = Weights(kind, title, note, state, digest(state))
     fill(network, weights)  # what does not fit is said now, not after the first notebook

@@ -305,6 +305,7 @@ def network_of(
 
     Raises InputError where settings ask for what a network of one's own decides itself.
     """
+    runtime.check_torch()
     if "model" in parts:
         network = model.Classifier(parts["model"])
     elif "network" in parts:

@@ -355,7 +355,7 @@ def _decide(rng: Generator) -> Iterator[Case]:
     words = [word for word in evaluation.VERDICTS if word != evaluation.MAJORITY]
     for situation, (low, high, margin) in _pairs(intervals):
         p = 1.0 if low < 0 < high else 0.0
-        measured = evaluation.Difference((low + high) / 2, (low, high), p, 0.0, None, None)
+        measured = evaluation.Difference((low + high) / 2, (low, high), p)
         expected = evaluation.verdict(measured, p, margin)
         wrong = f"pilihlah satu dari {', '.join(words)} menurut letak interval dan batasnya."
         yield Case(situation, (low, high, margin), expected, wrong)

@@ -276,6 +276,7 @@ FIGURES = {
     "fig-augmentasi": Drawing(
         figures.augmentations, "augmentations.image", "augmentations.examples"
     ),
+    "fig-himpunan-latih": Drawing(figures.training_sets, rows="training_sets"),
     "fig-selisih": Drawing(figures.forest, variants="shown"),
     "fig-kurva": Drawing(figures.compared_curves, "summary.compared", variants="shown"),
     # 05_percobaan
@@ -371,6 +372,14 @@ class Chapter:
             printed = [number for _, numbers in texts for number in numbers]
             _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose", printed)
 
+    def guess(self, guess, measured, unit: str = "") -> None:
+        """Show, in JupyterLab alone, a reader's guess (`...`: none yet) beside what was measured:
+        numbers or words.
+        """
+        said = "Anda belum menebak" if guess is ... else f"Tebakan Anda: {_said(guess)}"
+        line = f"{said}; hasil pengukuran: {_said(measured)} {unit}".strip()
+        _emit({"text/markdown": f"**{line}**", "text/plain": line}, "lab")
+
     def table(self, id: str) -> None:
         """Show the table `id` ("tbl-…") with its caption."""
         macro = id.replace("-", "_")
@@ -441,6 +450,10 @@ def _emit(data: dict, kind: str, printed: list[dict] | None = None, **fields) ->
     mark = {"kind": kind, "printed": printed, **fields}
     said = {name: value for name, value in mark.items() if value is not None}
     display(data, raw=True, metadata={KEY: said})
+
+
+def _said(value) -> str:
+    return value if isinstance(value, str) else indonesian.plain(value)
 
 
 def _plain(markdown: str) -> str:

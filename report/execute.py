@@ -23,6 +23,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+import psutil
 from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
@@ -138,20 +139,8 @@ def _clear(folder: Path) -> None:
     """Remove what killed processes have left behind in a folder."""
     for left in folder.glob(f"{STAGING}*"):
         number = re.match(r"(\d+)-", left.name.removeprefix(STAGING))
-        if not (number and _runs(int(number[1]))):
+        if not (number and psutil.pid_exists(int(number[1]))):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _runs(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # os.kill would end it; make clean clears there
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def _surroundings(build: Path, student: dict, staging: Path, collected: Path) -> dict[str, str]:

@@ -47,7 +47,7 @@ READER = (
 OPTIONS = "-s --wrap=preserve --columns=10000 -M lang=id -M link-citations=true"
 OPTIONS += " --metadata-file=meta.json --syntax-highlighting=none --lua-filter=foreign.lua"
 OPTIONS += " --lua-filter=laporan.lua --citeproc --bibliography=pustaka.bib"
-HTML = "-t html5 --mathml --toc --toc-depth=2 -N --section-divs --template=laporan.html"
+HTML = "-t html5 --mathml --toc --toc-depth=2 --section-divs --template=laporan.html"
 TYPST = "-t typst --template=laporan.typ"
 BESIDE = [HERE / "foreign.lua", HERE / "laporan.lua", HERE / "pustaka.bib"]
 BESIDE += TEMPLATES.glob("laporan.*")

@@ -102,5 +102,5 @@ def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
     ],
 )
 def test_few_seeds_give_a_direction_and_more_a_verdict(guess, value, p, said):
-    found = Difference(value, (value - 0.02, value + 0.02), p, 0.01, None, None)
+    found = Difference(value, (value - 0.02, value + 0.02), p)
     assert panels.came_true(duga(guess), found) == said

@@ -125,7 +125,7 @@ def test_both_pages_say_who_and_what_and_the_pdf_has_text_on_every_page(html, pd
     assert all(len(text) > 100 for text in texts)
     whole, cover = " ".join(" ".join(texts).split()), text_of(html.find("header"))
     origin = results["02_pelatihan"]["provenance"]
-    said = ["Siti <b>Rahma</b> & Co $x", "13_22*01", "Fantom toraks", "Bobot acak", "smoke"]
+    said = ["Siti <b>Rahma</b> & Co $x", "13/22.TK-01", "Fantom toraks", "Bobot acak", "smoke"]
     for words in (*said, origin["commit"], origin["device"]["name"]):
         assert words in cover, words
     for words in (*said, "bukan alat medis", *SECTIONS):

@@ -1,5 +1,6 @@
 """Training against the same written out plainly, exact resume, augmentation, settings' limits."""
 
+import contextlib
 import copy
 import math
 from dataclasses import replace
@@ -192,6 +193,16 @@ def test_the_history_and_the_two_chosen_states_are_those_of_the_predictions():
             torch.testing.assert_close(outcome.logits[f"{split}_{which}"], again)
     assert not torch.equal(outcome.logits["val_best"], outcome.logits["val_last"])
     assert "extra" not in logits  # shown to nobody before
+
+
+@pytest.mark.parametrize("switched", [torch.no_grad(), torch.inference_mode(), "float64"])
+def test_torch_switched_to_what_cannot_train_is_one_line(switched, request):
+    if switched == "float64":
+        request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+        torch.set_default_dtype(torch.float64)
+        switched = contextlib.nullcontext()
+    with switched, pytest.raises(InputError, match=r"set_default_dtype\(torch.float32\)"):
+        training.fit(SMALL, DATA, RANDOM)
 
 
 def test_logits_never_visited_do_not_count_and_a_logit_of_zero_is_class_0():

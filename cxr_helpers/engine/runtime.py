@@ -64,6 +64,15 @@ def prepare(n_threads: int | None = None) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
+def check_torch() -> None:
+    """Raises InputError where a notebook has switched torch to what no training can run with."""
+    import torch
+
+    if not torch.is_grad_enabled() or torch.get_default_dtype() != torch.float32:
+        cure = "torch.set_grad_enabled(True) dan torch.set_default_dtype(torch.float32)"
+        raise InputError(f"torch tidak pada pengaturan umumnya: jalankan {cure}, lalu ulangi.")
+
+
 def keep_freed_memory() -> None:
     """Let glibc's malloc hold freed blocks instead of returning them to the system.
 
@@ -100,8 +109,7 @@ def native_bfloat16(device: "torch.device") -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
         return False
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return any(map(torch.cpu.get_capabilities().get, ("avx512_bf16", "amx_bf16")))
 
 
 def pick_precision(name: str, device: "torch.device") -> str:
