@@ -194,7 +194,7 @@ def write(out: Path, records: list, course: Course, limit: datetime | None) -> N
     given = marks_by_hand(out / "tangan.csv", records)
     rows = [graded(record, course, given, limit) for record in records]
     claimed = {r.name: claims.Claim(**r.claim) for r in records if r.claim}
-    remarks = claims.copies(claimed)
+    remarks = claims.remarks(claimed)
     env = _environment()
     files.write(out / "nilai.csv", _csv(rows, course, remarks))
     (out / "mahasiswa").mkdir(exist_ok=True)
