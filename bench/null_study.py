@@ -1,4 +1,5 @@
-"""What the report's intervals and verdicts are worth: `python -m bench.null_study` (some minutes).
+"""What the report's intervals and verdicts are worth: `python -m bench.null_study` (some minutes;
+`--times 10` simulates ten times as many studies).
 
 By simulation, with its own error (two standard errors): how often a 95% interval of each kind holds
 the truth (93% at least), and how often two equal recipes are told apart (level). Images come from
@@ -8,18 +9,21 @@ every way there is, which are compared as if they were two recipes. Exit status 
 covers too little or equal recipes come out apart too often.
 """
 
+import argparse
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
 from cxr_helpers import evaluation, remedies
+from cxr_helpers.data import Dataset
 from cxr_helpers.engine.indonesian import number, percent
-from cxr_helpers.evaluation import LEAST_SEEDS, SIGNIFICANCE, Measured, of_images, right
+from cxr_helpers.evaluation import LEAST_SEEDS, SIGNIFICANCE, Measured, estimate, of_images, right
 from cxr_helpers.study import open_study
 from report import reference
 
@@ -27,9 +31,12 @@ STRENGTH, SEED_SD = 0.8945, 0.0525  # of the score, in standard deviations of an
 TRAINED = 1.9  # strength on the training images
 # The score's variance: of a patient, of a recipe on a patient, of an image, of a training.
 SHARES = (0.35, 0.15, 0.25, 0.25)
-DESIGNS = ((3, 3), (3, 10), (5, 10), (10, 10))  # seeds of two recipes
-SPREADS = (0.1, 1.0, 2.0)  # of the seeds, in units of SEED_SD
-SIZES = {682: 1000, 6682: 200}  # test images, and studies that are simulated
+SEEDS = ((3, 3), (3, 10), (5, 10), (10, 10))  # of two recipes
+# (test images, spread of the seeds in units of SEED_SD, studies that are simulated)
+DESIGNS = ((682, 0.1, 300), (682, 1.0, 300), (682, 2.0, 300), (6682, 1.0, 100))
+HARD = (120, float(norm.ppf(0.97) / np.sqrt(2)))  # few images, of an AUC of .97
+MANY = 1_000_000  # images that stand for all there are
+REGION_IMAGES = 30  # attribution maps, at least, of a region
 LEAST = 0.93
 SPLITS = (3, 5)  # seeds a group
 
@@ -62,17 +69,34 @@ def accuracy(strength: float, spread: float = 0.0) -> float:
     return float(norm.cdf(strength / np.sqrt(1 + spread**2)))
 
 
-def auc(strength: float, spread: float = 0.0) -> float:
-    return float(norm.cdf(np.sqrt(2) * strength / np.sqrt(1 + 2 * spread**2)))
+def auc(strength: float, spread: float = 0.0, averaged: int = 1) -> float:
+    """True AUC, also of the mean of so many networks."""
+    variance = 1 - SHARES[3] + (SHARES[3] + 2 * spread**2) / averaged
+    return float(norm.cdf(np.sqrt(2) * strength / np.sqrt(variance)))
 
 
-def one_training(generator: np.random.Generator, n: int, strength: float) -> Iterator[tuple]:
+def truths(generator: np.random.Generator, strength: float, spread: float = 0.0) -> dict:
+    """True accuracy and AUC, and what only many images tell."""
+    images = Images(generator, MANY)
+    (logits,) = images.networks(np.array([strength]))
+    logits += (2 * images.labels - 1) * generator.normal(0, spread, MANY)
+    values = evaluation.influence(logits, images.labels)
+    of_many = {name: values[name][0] for name in ("brier", "overconfidence")}
+    return of_many | {"acc": accuracy(strength, spread), "auc": auc(strength, spread)}
+
+
+NAMES = {"acc": "akurasi", "auc": "AUC", "brier": "Brier", "overconfidence": "keyakinan berlebih"}
+
+
+def one_training(
+    generator: np.random.Generator, n: int, strength: float, truth: dict
+) -> Iterator[tuple]:
     """(kind of interval, the interval, the truth, no p) of one network and of two epochs of it."""
     images = Images(generator, n)
     (early,), (late,) = (images.networks(np.array([s])) for s in (strength, strength + 0.05))
-    found = evaluation.metrics(early, images.labels, images.patients)
-    yield "akurasi", found["acc"]["ci95"], accuracy(strength), None
-    yield "AUC", found["auc"]["ci95"], auc(strength), None
+    metrics = evaluation.metrics(early, images.labels, images.patients)
+    for metric, name in NAMES.items():
+        yield name, metrics[metric]["ci95"], truth[metric], None
     hits = right([early, late], images.labels)
     moved = evaluation.change(hits[1:] - hits[:1], images.patients)
     true = accuracy(strength + 0.05) - accuracy(strength)
@@ -81,7 +105,9 @@ def one_training(generator: np.random.Generator, n: int, strength: float) -> Ite
     groups = evaluation.compare_groups(
         hits[0][half], hits[0][~half], images.patients[half], images.patients[~half]
     )
-    yield "dua kelompok citra", groups["ci95"], 0.0, groups["p"]
+    yield "dua kelompok citra", groups["ci95"], 0.0, None
+    ratios = generator.normal(0, 1, REGION_IMAGES)
+    yield "atribusi (logaritma)", estimate(of_images(ratios))["ci95"], 0.0, None
 
 
 def gap(images: Images, training: Images, strengths: np.ndarray, test: list) -> Measured:
@@ -92,109 +118,116 @@ def gap(images: Images, training: Images, strengths: np.ndarray, test: list) -> 
 
 
 def two_recipes(
-    generator: np.random.Generator, n: int, seeds: tuple[int, int], spread: float
+    generator: np.random.Generator, n: int, seeds: tuple[int, int], spread: float, truth: dict
 ) -> Iterator[tuple]:
     """(kind of interval, the interval, the truth, its p-value) of two recipes of equal strength."""
     images, training = Images(generator, n), Images(generator, 2306)
     strengths = [generator.normal(STRENGTH, spread, k) for k in seeds]
-    logits = [images.networks(each) for each in strengths]
-    ours, theirs = (evaluation.measured(each, images.labels, images.patients) for each in logits)
-    mean = evaluation.estimate(ours["auc"], "auc")
-    yield "rerata AUC", mean["ci95"], auc(STRENGTH, spread), None
-    mean = evaluation.estimate(ours["acc"], "share")
-    yield "rerata akurasi", mean["ci95"], accuracy(STRENGTH, spread), None
+    logits = [images.networks(of_recipe) for of_recipe in strengths]
+    ours, theirs = (evaluation.measured(nets, images.labels, images.patients) for nets in logits)
+    for metric, name in NAMES.items():
+        mean = estimate(ours[metric], evaluation.KINDS.get(metric, "share"))
+        yield f"rerata {name}", mean["ci95"], truth[metric], None
+    *before, following = theirs["auc"].values
+    if len(before) >= LEAST_SEEDS:
+        one_more = evaluation.prediction(Measured(np.array(before), ()))  # on the same images
+        yield "seed berikutnya", one_more["ci95"], following, None
     apart = evaluation.difference(ours["auc"], theirs["auc"])
     yield "selisih AUC", apart.ci95, 0.0, apart.p
+    losses = (evaluation.loss(np.stack(nets), images.labels) for nets in logits)
+    apart = evaluation.difference(*(of_images(values, images.patients) for values in losses))
+    yield "selisih loss", apart.ci95, 0.0, apart.p
     gaps = [gap(images, training, *each) for each in zip(strengths, logits, strict=True)]
     true = accuracy(TRAINED, spread) - accuracy(STRENGTH, spread)
-    yield "kesenjangan", evaluation.estimate(gaps[0])["ci95"], true, None
+    yield "kesenjangan", estimate(gaps[0])["ci95"], true, None
     apart = evaluation.difference(*gaps)
     yield "selisih kesenjangan", apart.ci95, 0.0, apart.p
+    gain = evaluation.ensemble_difference(logits[0], images.labels, images.patients)
+    true = auc(STRENGTH, spread, seeds[0]) - auc(STRENGTH, spread)
+    yield "ansambel", gain.ci95, true, None
 
 
-def simulated(study: Callable[[], Iterator[tuple]], times: int) -> pd.DataFrame:
-    """Coverage of each kind of interval, and how often it tells equals apart (NaN without p)."""
-    studies = pd.DataFrame([line for _ in range(times) for line in study()])
-    studies.columns = ["kind", "interval", "truth", "p"]
+def simulated(times: int) -> pd.DataFrame:
+    """A line an interval of every simulated study: kind, design, whether it holds the truth, and
+    whether it tells equals apart (NaN without p).
+    """
+    generator, lines = np.random.default_rng(0), []
+    for n, strength in ((682, STRENGTH), HARD):
+        truth = truths(generator, strength)
+        for _ in range(300 * times):
+            intervals = one_training(generator, n, strength, truth)
+            lines += [(f"{n} citra, satu pelatihan", *interval) for interval in intervals]
+    for n, spread, studies in DESIGNS:
+        truth = truths(generator, STRENGTH, spread * SEED_SD)
+        for seeds, _ in itertools.product(SEEDS, range(studies * times)):
+            intervals = two_recipes(generator, n, seeds, spread * SEED_SD, truth)
+            design = f"{n} citra, seed {seeds[0]} dan {seeds[1]}, ragam seed ×{number(spread, 1)}"
+            lines += [(design, *interval) for interval in intervals]
+    studies = pd.DataFrame(lines, columns=["design", "kind", "interval", "truth", "p"])
     low, high = np.array(studies["interval"].tolist()).T
     studies["covers"] = (low <= studies["truth"]) & (studies["truth"] <= high)
     studies["apart"] = (studies["p"] < SIGNIFICANCE).where(studies["p"].notna()).astype(float)
-    return studies.groupby("kind", sort=False)[["covers", "apart"]].mean()
+    return studies
 
 
-def show(title: str, times: int, outcome: pd.DataFrame) -> bool:
-    """Print a line a kind of interval; whether all cover enough, within the simulation's error."""
-    error = 2 * np.sqrt(0.05 * 0.95 / times)
-    for kind, covers, apart in outcome.itertuples():
+def show(studies: pd.DataFrame) -> bool:
+    """Print a line a kind of interval, and the design in which it covers least; whether all cover
+    enough and tell equals apart seldom enough, within the simulation's error.
+    """
+    fine = True
+    print("| Selang | Memuat kebenaran | Dinyatakan berbeda | Galat | Rancangan terlemah |")
+    print("|:--|--:|--:|--:|:--|")
+    for kind, rows in studies.groupby("kind", sort=False):
+        designs = rows.groupby("design")["covers"].agg(["mean", "size"])
+        error, errors = 2 * np.sqrt(0.05 * 0.95 / np.array([len(rows), designs["size"].min()]))
+        worst, covers, apart = designs["mean"].idxmin(), rows["covers"].mean(), rows["apart"].mean()
         level = "–" if np.isnan(apart) else percent(apart)
-        print(f"| {title} | {kind} | {percent(covers)} | {level} | {percent(error)} |", flush=True)
-    enough = (outcome["covers"] > LEAST - error).all()
-    return bool(enough and not (outcome["apart"] > SIGNIFICANCE + error).any())
-
-
-def simulate() -> bool:
-    """Print coverage and level of each kind of interval."""
-    generator, fine = np.random.default_rng(0), True
-    print("| Rancangan | Selang | Memuat kebenaran | Dinyatakan berbeda | Galat simulasi |")
-    print("|:--|:--|--:|--:|--:|")
-    for n, strength in ((682, STRENGTH), (120, norm.ppf(0.97) / np.sqrt(2))):
-        outcome = simulated(lambda n=n, s=strength: one_training(generator, n, s), SIZES[682])
-        fine &= show(f"{n} citra, satu pelatihan", SIZES[682], outcome)
-    for n, times in SIZES.items():
-        for seeds, spread in itertools.product(DESIGNS, SPREADS):
-            design = (generator, n, seeds, spread * SEED_SD)
-            outcome = simulated(lambda design=design: two_recipes(*design), times)
-            title = f"{n} citra, seed {seeds[0]} dan {seeds[1]}, ragam seed ×{number(spread, 1)}"
-            fine &= show(title, times, outcome)
-    return fine
+        least = f"{percent(designs['mean'].min())} (±{percent(errors)}): {worst}"
+        print(f"| {kind} | {percent(covers)} | {level} | {percent(error)} | {least} |", flush=True)
+        fine &= covers > LEAST - error and not apart > SIGNIFICANCE + error
+    return bool(fine)
 
 
 # --- the reference study's own seeds --------------------------------------------------------------
 
 
-def only(measured: Measured, seeds: list[int]) -> Measured:
-    parts = tuple((influences[seeds], patients) for influences, patients in measured.parts)
-    return Measured(measured.values[seeds], parts)
-
-
-def null_rate(measured: Measured, size: int) -> tuple[float, int]:
+def null_rate(recipe: Measured, size: int) -> tuple[float, int]:
     """Share of the splits of the seeds into two groups of `size` that come out as different, and
     their number.
     """
-    groups = map(list, itertools.combinations(range(len(measured.values)), size))
+
+    def only(seeds: tuple[int, ...]) -> Measured:
+        parts = tuple((influences[[*seeds]], patients) for influences, patients in recipe.parts)
+        return Measured(recipe.values[[*seeds]], parts)
+
+    groups = itertools.combinations(range(len(recipe.values)), size)
     pairs = [(a, b) for a, b in itertools.combinations(groups, 2) if not set(a) & set(b)]
-    apart = [evaluation.difference(only(measured, a), only(measured, b)).p for a, b in pairs]
+    apart = [evaluation.difference(only(a), only(b)).p for a, b in pairs]
     return float(np.mean(np.array(apart) < SIGNIFICANCE)), len(pairs)
 
 
-def split(measured: dict[str, Measured]) -> bool:
-    """Print the null rates; whether none is above the level of significance."""
-    rates = []
+def split(row: remedies.Row, data: Dataset) -> bool:
+    """Print the null rates of the reference's recipe; whether none is above SIGNIFICANCE."""
+    recipes, rates = {"kesenjangan": row.gap(data)}, []
+    for part in (replace(data, extra=None), data):
+        n = len(remedies.test_images(part)[0])
+        recipes[f"AUC, {number(n, 0)} citra uji"] = row.measured(part)["auc"]
     print("\n| Ukuran | Seed tiap kelompok | Pembagian | Dinyatakan berbeda |\n|:--|--:|--:|--:|")
-    for question, one in measured.items():
-        for size in (size for size in SPLITS if 2 * size <= len(one.values)):
-            rate, pairs = null_rate(one, size)
-            rates.append(rate)
-            print(f"| {question} | {size} | {number(pairs, 0)} | {percent(rate)} |", flush=True)
-    return max(rates, default=0.0) <= SIGNIFICANCE
+    for (question, recipe), size in itertools.product(recipes.items(), SPLITS):
+        rate, pairs = null_rate(recipe, size)
+        rates.append(rate)
+        print(f"| {question} | {size} | {number(pairs, 0)} | {percent(rate)} |", flush=True)
+    return max(rates) <= SIGNIFICANCE
 
 
 def main() -> int:
-    fine = simulate()
-    study = open_study(
-        data="phantom", weights="random", preset="full", device="cpu", precision="float32"
-    )
+    parser = argparse.ArgumentParser(description="Cakupan selang dan putusan palsu")
+    parser.add_argument("--times", type=int, default=1, help="kali banyaknya studi (bawaan: 1)")
+    fine = show(simulated(parser.parse_args().times))
+    study = open_study("phantom", "random", "full", device="cpu", precision="float32")
     data = reference.with_extra(study.used)
-    rows = reference.rows(reference.plan(study, data), [remedies.BASELINE.name])
-    if not rows or len(rows[0].trained) < 2 * LEAST_SEEDS:
-        print("Studi acuan belum mempunyai cukup seed untuk dibagi dua (`make reference`).")
-        return int(not fine)
-    (row,), (labels, patients) = rows, remedies.test_images(data)
-    measured = {"kesenjangan": row.gap(data)}
-    for n in sorted({len(data.test), len(labels)}):
-        logits, who = [given[:n] for given in row.test(data)], evaluation.among(patients, slice(n))
-        measured[f"AUC, {n} citra uji"] = evaluation.measured(logits, labels[:n], who)["auc"]
-    return int(not (split(measured) and fine))
+    jobs = [job for job in reference.plan(study, data) if job.remedy == remedies.BASELINE]
+    return int(not (split(reference.rows(jobs)["baseline"], data) and fine))
 
 
 if __name__ == "__main__":

@@ -95,18 +95,30 @@ def apply_own(images: Tensor, labels: Tensor, steps: Sequence[Callable]) -> tupl
     return images, labels
 
 
+def prepare(step: Callable, images: Tensor) -> Tensor:
+    """Images (N, 1, H, W) by a step of one's own; transforms of a library get one image after the
+    other, so that each draws anew, in 0…1 as they expect it. Raises InputError.
+    """
+    library = type(step).__module__.startswith(("torchvision.", "albumentations."))
+    if not (library or isinstance(step, v2.Transform)):
+        return step(images)
+    try:
+        return torch.stack([step(image) for image in (images + 1) / 2])
+    except (TypeError, ValueError, KeyError):
+        name = type(step).__name__
+        cure = "pakai torchvision.transforms.v2, atau tulis fungsi atas tensor (N, 1, H, W)"
+        raise InputError(f"{name} bukan untuk tensor, mungkin untuk PIL: {cure}.") from None
+
+
 def _apply_step(step: Callable, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    if isinstance(step, v2.MixUp | v2.CutMix):
+    inner = getattr(step, "transforms", [step])
+    if any(isinstance(transform, v2.MixUp | v2.CutMix) for transform in inner):
         both = torch.cat([1 - labels, labels], dim=1)  # they mix the share of each class
         mixed, shares = step(images, both)
         return mixed, shares[:, 1:]
     library = type(step).__module__.startswith(("torchvision.", "albumentations."))
     if library or isinstance(step, v2.Transform):
-        try:  # drawn anew for each image
-            return torch.stack([step(image) for image in images]), labels
-        except (TypeError, ValueError, KeyError):
-            made_for = f"{type(step).__name__} bukan untuk tensor (1, H, W), mungkin untuk PIL"
-            raise InputError(f"augment: {made_for}: pakai torchvision.transforms.v2.") from None
+        return prepare(step, images) * 2 - 1, labels
     parameters = inspect.signature(step).parameters.values()
     needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     if len(needed) < 2:

@@ -10,12 +10,11 @@ rises, exceeds) on any data. The words stand in notebooks/text/03_analisis_overf
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t
 
 from cxr_helpers import adaptation, evaluation, overfitting
 from cxr_helpers.data import DEFAULT_CLASSES, Dataset
 from cxr_helpers.engine.runs import Run
-from cxr_helpers.evaluation import Measured, estimate, minus, of_images
+from cxr_helpers.evaluation import Measured, estimate, minus, of_images, prediction
 from cxr_helpers.model import build
 
 SUPPORTED, REFUTED, UNDECIDED = "didukung", "dibantah", "belum dapat diputuskan"
@@ -59,21 +58,6 @@ def equivalent(ci: Sequence[float], claimed: float, tolerance: float, images: fl
     if images > tolerance:  # whatever the number of seeds
         return COARSE
     return SUPPORTED if least <= low and high <= most else UNDECIDED
-
-
-def prediction(one: Measured, kind: str = "plain") -> dict:
-    """The estimate with the 95% interval of one more training: beside the interval of the mean its
-    own spread, by square-and-add (Newcombe 1998); of fewer than three seeds, images alone.
-
-    On the same images (no parts) that is mean ± t(k − 1) · sd · √(1 + 1/k).
-    """
-    result, k = estimate(one, kind), len(one.values)
-    if too_few(k):
-        return result
-    spread = t.ppf((1 + evaluation.LEVEL) / 2, k - 1) * result["sd"]
-    half = np.hypot(np.subtract(result["ci95"], result["value"]), spread)
-    ends = result["value"] + half * [-1, 1]
-    return result | {"ci95": (ends if kind == "plain" else ends.clip(0, 1)).tolist()}
 
 
 def directed(ci: Sequence[float], claimed: str = "above", of: float = 0.0) -> str:
@@ -120,9 +104,9 @@ def numbers(fits: list[Run], data: Dataset, different: list[str]) -> list[dict]:
     """A row a number of COURSE, each of one training, measured even where it cannot be tested."""
     rows = []
     for id, kind, claimed, _ in COURSE:
-        one, tolerance = _number(id, fits, data), TOLERANCE[kind]
-        measured = prediction(one, "share" if kind == "acc" else "plain")
-        images = evaluation.NORMAL * np.sqrt(one.image_variance())
+        recipe, tolerance = _number(id, fits, data), TOLERANCE[kind]
+        measured = prediction(recipe, "share" if kind == "acc" else "plain")
+        images = evaluation.NORMAL * np.sqrt(recipe.image_variance())
         verdict = equivalent(measured["ci95"], claimed, tolerance, images)
         reasons = different or ([] if verdict == COARSE else too_few(len(fits)))
         if reasons:

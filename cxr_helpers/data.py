@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import medmnist
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -19,7 +18,7 @@ from cxr_helpers.engine import npz
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import number
 from cxr_helpers.engine.npz import LUMINANCE, SPLITS, check_layout, headers, one_line
-from cxr_helpers.engine.sources import Source, place
+from cxr_helpers.engine.sources import Source
 
 DEFAULT_CLASSES = "cardiomegaly,pneumothorax"
 UNKNOWN_PATIENTS = (
@@ -218,18 +217,12 @@ def _read(source: Source, split: str) -> tuple[np.ndarray | None, np.ndarray]:
     """Images (N, H, W[, C]) of a split, None where engine/npz.py is to read those that are wanted,
     and labels, (N,) class numbers or (N, K) columns 0/1.
     """
-    large = npz.is_large(headers(source.path)["train_images"][0])
-    official = source.flag and source.path == place(source.flag, source.size, source.path.parent)
-    if official and not large:
-        # Its len() and repr() assert the published number of images, so only its arrays are used.
-        kind, folder = getattr(medmnist, source.collection), str(source.path.parent)
-        whole = kind(split=split, root=folder, size=source.size, download=False)
-        images, labels = whole.imgs, np.asarray(whole.labels)
+    images = None
+    if not npz.is_large(headers(source.path)["train_images"][0]):
+        images = npz.read(source.path, f"{split}_images")[0]
+    if source.flag:
+        labels = npz.read(source.path, f"{split}_labels")[0]
     else:
-        with np.load(source.path, allow_pickle=False) as arrays:
-            images = None if large else arrays[f"{split}_images"]
-            labels = arrays[f"{split}_labels"]
-    if not source.flag:
         labels = npz.own_labels(source.path)[2][split]
     return images, labels if source.many_labels else labels.reshape(-1)
 

@@ -18,14 +18,14 @@ variance. With fewer than LEAST_SEEDS seeds it counts images alone. Estimates ar
 "ci95"}, several with "sd" over the seeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from scipy.stats import fisher_exact, rankdata, t
+from scipy.stats import rankdata, t
 from sklearn.metrics import roc_curve
 from statsmodels.stats.multitest import multipletests
 
@@ -43,6 +43,7 @@ MAJORITY = "menebak mayoritas"
 VERDICTS = (BETTER, WORSE, EQUAL, UNDECIDED, MAJORITY)
 SIGNIFICANCE = 0.05
 POWER = 0.8
+MOST_SEEDS = 100  # that a plan still names
 ONE_CLASS = 0.95  # a network that gives more of its predictions to one class guesses
 # Set before any result was seen: smaller differences change nothing for a user of the network. That
 # the gap is that to the test images was decided after.
@@ -126,25 +127,24 @@ def influence(
     whole.
     """
     positive, chosen = labels == 1, logits > 0
-    n, n_positive, n_negative = len(labels), positive.sum(), (~positive).sum()
+    hits, everything = (chosen == positive).astype(float), np.ones(len(labels), bool)
 
-    def mean(values: np.ndarray) -> tuple[float, np.ndarray]:
-        return float(values.mean()), (values - values.mean()) / n
+    def mean(values: np.ndarray, which: np.ndarray = everything) -> tuple[float, np.ndarray]:
+        value = values[which].mean()
+        return float(value), which * (values - value) / which.sum()
 
-    place, hits = placements(logits, labels), (chosen == positive).astype(float)
-    auc, hit, kept = place[positive].mean(), hits[positive].mean(), hits[~positive].mean()
-    sensitivity = positive * (hits - hit) / n_positive
-    specificity = ~positive * (hits - kept) / n_negative
-    both = n_positive + chosen.sum()
+    place, both = placements(logits, labels), positive.sum() + chosen.sum()
+    (auc, of_positive), (_, of_negative) = mean(place, positive), mean(place, ~positive)
+    (hit, of_hit), (kept, of_kept) = mean(hits, positive), mean(hits, ~positive)
     f1 = 2 * (positive & chosen).sum() / both
     of_f1 = (2.0 * (positive & chosen) - f1 * (positive.astype(float) + chosen)) / both
     return {
-        "auc": (float(auc), (place - auc) / np.where(positive, n_positive, n_negative)),
+        "auc": (auc, of_positive + of_negative),
         "acc": mean(hits),
-        "acc_chosen": mean(((logits > threshold) == positive).astype(float)),
-        "balanced_acc": (float((hit + kept) / 2), (sensitivity + specificity) / 2),
-        "sensitivity": (float(hit), sensitivity),
-        "specificity": (float(kept), specificity),
+        "acc_chosen": mean((logits > threshold) == positive),
+        "balanced_acc": ((hit + kept) / 2, (of_hit + of_kept) / 2),
+        "sensitivity": (hit, of_hit),
+        "specificity": (kept, of_kept),
         "f1": (float(f1), of_f1),
         "brier": mean((expit(logits) - positive) ** 2),
         "overconfidence": mean(confidence(logits) - hits),
@@ -263,7 +263,7 @@ def _half_width(variance: float, seeds: float = 0.0, df_seeds: float = 1) -> tup
     return float(t.ppf((1 + LEVEL) / 2, df) * np.sqrt(variance + seeds)), float(df)
 
 
-def estimate(one: Measured, kind: str = "plain") -> dict:
+def estimate(recipe: Measured, kind: str = "plain") -> dict:
     """{"value", "ci95", "sd"}: the mean over the seeds, and their standard deviation (None for one
     seed).
 
@@ -271,15 +271,32 @@ def estimate(one: Measured, kind: str = "plain") -> dict:
     Student's quantile, so that it stays within 0 and 1 and has a width there; "auc" too, where few
     images on the wrong side make the variance too small: patients count, not their images.
     """
-    k, value, variance = len(one.values), float(np.mean(one.values)), one.image_variance()
-    sd = float(np.std(one.values, ddof=1)) if k > 1 else None
-    seeds = max(0.0, one.seed_variance()) if k >= LEAST_SEEDS else 0.0
+    k, value, variance = len(recipe.values), float(np.mean(recipe.values)), recipe.image_variance()
+    sd = float(np.std(recipe.values, ddof=1)) if k > 1 else None
+    seeds = max(0.0, recipe.seed_variance()) if k >= LEAST_SEEDS else 0.0
     half, df = _half_width(variance, seeds, k - 1)
     ci = [value - half, value + half]
     if kind != "plain":
-        n = one.effective_size(variance + seeds, patients_alone=kind == "auc")
+        n = recipe.effective_size(variance + seeds, patients_alone=kind == "auc")
         ci = wilson(value, n, float(t.ppf((1 + LEVEL) / 2, df)))
     return {"value": value, "ci95": ci, "sd": sd}
+
+
+def prediction(recipe: Measured, kind: str = "plain", trainings: int = 1) -> dict:
+    """The estimate with the 95% interval of the mean of so many further trainings: beside the
+    interval of the recipe's mean their own spread, by square-and-add; of fewer than LEAST_SEEDS
+    seeds, images alone.
+
+    On the same images (no parts) that is mean ± t(k − 1) · sd · √(1/trainings + 1/k) (Hahn & Meeker
+    1991).
+    """
+    result, k = estimate(recipe, kind), len(recipe.values)
+    if k < LEAST_SEEDS:
+        return result
+    spread = t.ppf((1 + LEVEL) / 2, k - 1) * result["sd"] / np.sqrt(trainings)
+    half = np.hypot(np.subtract(result["ci95"], result["value"]), spread)
+    ends = result["value"] + half * [-1, 1]
+    return result | {"ci95": (ends if kind == "plain" else ends.clip(0, 1)).tolist()}
 
 
 def share(hits: np.ndarray, patients: np.ndarray | None = None) -> dict:
@@ -308,7 +325,7 @@ def metrics(
         "n": len(labels),
         "patients": n_patients(patients),
         "majority": majority_share(labels),
-        **{name: estimate(one, KINDS.get(name, "share")) for name, one in every.items()},
+        **{name: estimate(measure, KINDS.get(name, "share")) for name, measure in every.items()},
         "ece": {"value": float(np.mean(ece))},
     }
 
@@ -345,17 +362,11 @@ def compare_groups(
     a_patients: np.ndarray | None = None,
     b_patients: np.ndarray | None = None,
 ) -> dict:
-    """Share of hits a (N,) minus that of b (M,), two groups of other images: {"value", "ci95", "p",
-    "side" of zero}; p by Fisher's exact test (1935) on the effective numbers of images.
+    """Share of hits a (N,) minus that of b (M,), two groups of other images: {"value", "ci95",
+    "side" of zero}.
     """
-    table = []
-    for hits, patients in ((a, a_patients), (b, b_patients)):
-        group = of_images(hits, patients)
-        n = max(1, round(group.effective_size(group.image_variance())))
-        successes = round(float(np.mean(hits)) * n)
-        table.append([successes, n - successes])
     apart = _apart(share(a, a_patients), share(b, b_patients))
-    return {**apart, "p": float(fisher_exact(table).pvalue), "side": side(apart["ci95"])}
+    return {**apart, "side": side(apart["ci95"])}
 
 
 def side(ci: Sequence[float], of: float = 0.0) -> str:
@@ -374,16 +385,12 @@ class Difference:
     """Mean over the seeds of the recipe minus that of the baseline.
 
     ci95 counts images and seeds; where a recipe has fewer than LEAST_SEEDS it counts images alone
-    and p (two-sided) is None. se_images and se_seeds: the standard errors that make it up; df: its
-    degrees of freedom (None: the normal distribution).
+    and p (two-sided) is None.
     """
 
     value: float
     ci95: tuple[float, float]
     p: float | None
-    se_images: float
-    se_seeds: float | None
-    df: float | None
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -392,9 +399,9 @@ class Difference:
 def _tested(value: float, variance: float, seeds: float, df_seeds: float) -> Difference:
     """A difference with its interval and p-value from its variances."""
     half, df = _half_width(variance, seeds, df_seeds)
-    p = float(2 * t.sf(abs(value) / max(np.sqrt(variance + seeds), 1e-300), df)) if value else 1.0
-    errors = float(np.sqrt(variance)), float(np.sqrt(seeds))
-    return Difference(value, (value - half, value + half), p, *errors, df if df < np.inf else None)
+    error = max(np.sqrt(variance + seeds), 1e-300)
+    p = float(2 * t.sf(abs(value) / error, df))
+    return Difference(value, (value - half, value + half), p)
 
 
 def _df_seeds(parts: Sequence[tuple[float, int]]) -> float:
@@ -413,17 +420,18 @@ def _df_seeds(parts: Sequence[tuple[float, int]]) -> float:
 def difference(ours: Measured, theirs: Measured) -> Difference:
     """The difference of two recipes in a metric, measured on the same images."""
     value = float(np.mean(ours.values) - np.mean(theirs.values))
-    variance = sum(
-        image_variance(a.mean(axis=0) - b.mean(axis=0), patients)
-        for (a, patients), (b, _) in zip(ours.parts, theirs.parts, strict=True)
-    )
-    each = (ours.values, theirs.values)
-    if min(map(len, each)) < LEAST_SEEDS:
+    variance = 0.0
+    for (a, patients), (b, _) in zip(ours.parts, theirs.parts, strict=True):
+        apart = a.mean(axis=0) - b.mean(axis=0)
+        # of two that guess alike: that none of these images moved is a share of 0, not a certainty
+        unseen = wilson(0, n_patients(patients) or len(apart))[1] / NORMAL
+        variance += image_variance(apart, patients) or unseen**2
+    recipes = (ours.values, theirs.values)
+    if min(map(len, recipes)) < LEAST_SEEDS:
         half, _ = _half_width(variance)
-        ci, error = (value - half, value + half), float(np.sqrt(variance))
-        return Difference(value, ci, None, error, None, None)
+        return Difference(value, (value - half, value + half), None)
     seeds = max(0.0, ours.seed_variance() + theirs.seed_variance())
-    parts = [(np.var(values, ddof=1) / len(values), len(values)) for values in each]
+    parts = [(np.var(values, ddof=1) / len(values), len(values)) for values in recipes]
     return _tested(value, variance, seeds, _df_seeds(parts))
 
 
@@ -445,15 +453,42 @@ def ensemble_difference(
     return _tested(gain(logits), image_variance(apart, patients), float(seeds), k - 1)
 
 
-def detectable(recipe: Measured, seeds: int) -> float:
-    """The true difference that a study with this many seeds a recipe sees in POWER of all cases
-    (Cohen 1988, ch. 2), where both recipes spread as this one (three seeds at least).
+def _planned(recipe: Measured, seeds: int, partners: int) -> tuple[float, float]:
+    """Standard error of a difference in a study with so many seeds of a remedy and of its partner,
+    both spreading as this recipe (three seeds at least), and its degrees of freedom.
     """
     influences, patients = recipe.parts[0]
     apart = [image_variance(a - b, patients) for a, b in combinations(influences, 2)]
-    variance, spread = np.mean(apart) / seeds, np.var(recipe.values, ddof=1) / seeds
-    half, df = _half_width(variance, 2 * spread, _df_seeds([(spread, seeds)] * 2))
-    return half + float(t.ppf(POWER, df) * np.sqrt(variance + 2 * spread))
+    parts = [(np.var(recipe.values, ddof=1) / k, k) for k in (seeds, partners)]
+    whole = sum(part for part, _ in parts)
+    # what a training makes of these images is in the variance between seeds, as in `difference`
+    images = min(whole, np.mean(apart) / 2 * (1 / seeds + 1 / partners))
+    _, df = _half_width(images, whole - images, _df_seeds(parts))
+    return float(np.sqrt(whole)), df
+
+
+def detectable(recipe: Measured, seeds: int, partners: int, rows: int = 1) -> float:
+    """The true difference that is seen in POWER of all studies with so many seeds of a remedy and
+    of its partner (Cohen 1988, ch. 2), at Holm's first step among `rows` remedies.
+    """
+    error, df = _planned(recipe, seeds, partners)
+    return error * float(t.ppf(1 - SIGNIFICANCE / rows / 2, df) + t.ppf(POWER, df))
+
+
+def equal_within(recipe: Measured, seeds: int, partners: int) -> float:
+    """The smallest margin within which such a study shows equal recipes to be EQUAL in POWER of all
+    cases.
+    """
+    error, df = _planned(recipe, seeds, partners)
+    return error * float(t.ppf((1 + LEVEL) / 2, df) + t.ppf((1 + POWER) / 2, df))
+
+
+def seeds_needed(reached: Callable[[int, int], float], size: float) -> int | None:
+    """The fewest seeds of a remedy, and as many of its partner, with which `detectable` or
+    `equal_within`, reached(seeds, partners), is as little as `size`. None above MOST_SEEDS.
+    """
+    enough = (k for k in range(LEAST_SEEDS, MOST_SEEDS + 1) if reached(k, k) <= size)
+    return next(enough, None)
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -495,19 +530,24 @@ def judge(
     margin: float,
     higher_is_better: bool = True,
     guessing: Sequence[bool] | None = None,
+    earlier: Sequence[float] = (),
 ) -> list[dict]:
     """Each difference as a dict with "p_adjusted" (Holm 1979 over those that have a p), its
-    "verdict", and "by_holm": whether it is undecided although its own p is small.
+    "verdict", "by_holm": whether it is undecided although its own p is small, and "narrow": whether
+    its interval could lie within the margin.
 
-    guessing: rows whose networks guess one class get MAJORITY instead.
+    guessing: rows whose networks guess one class get MAJORITY instead. earlier: p-values of what
+    was compared before, for whose number the others are adjusted, too.
     """
-    adjusted = iter(holm([row.p for row in differences if row.p is not None]))
+    adjusted = iter(holm([row.p for row in differences if row.p is not None] + list(earlier)))
     rows = []
     for row, guessed in zip(differences, guessing or [False] * len(differences), strict=True):
         p = None if row.p is None else next(adjusted)
         word = MAJORITY if guessed else verdict(row, p, margin, higher_is_better)
         by_holm = word == UNDECIDED and p is not None and row.p < SIGNIFICANCE
-        rows.append(row.as_dict() | {"p_adjusted": p, "verdict": word, "by_holm": by_holm})
+        narrow = p is not None and row.ci95[1] - row.ci95[0] < 2 * margin
+        judged = {"p_adjusted": p, "verdict": word, "by_holm": by_holm, "narrow": narrow}
+        rows.append(row.as_dict() | judged)
     return rows
 
 

@@ -5,11 +5,12 @@ prediction down before either. On the phantom the reference study's seeds of the
 partners, so that a student pays for their own trainings only.
 """
 
-import copy
 import difflib
+import json
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from numbers import Integral, Real
@@ -19,10 +20,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cxr_helpers import data, evaluation, model, remedies, training
-from cxr_helpers.engine import files, owncode, settings
+from cxr_helpers import augment, data, evaluation, model, remedies, training
+from cxr_helpers.engine import files, owncode, ownfiles, settings
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.indonesian import interval, number, points, signed
+from cxr_helpers.engine.indonesian import number
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import someone_watches
 from cxr_helpers.model import Weights, resolve_weights
@@ -31,14 +32,16 @@ from cxr_helpers.training import PARTS, TrainConfig
 
 DIRECTIONS = {"naik": "above", "turun": "below", "sama": "across"}
 MEASURES = {"auc": "predicts", "kesenjangan": "overfits"}
+P_VALUES = {"auc": "predicts", "gap": "overfits"}
+COMPARED = "compared.json"  # beside a run whose experiment was compared: its p-values
 YES, NO = "ya", "tidak"  # what came of a guess, or UNDECIDED
 FEW = 16  # images of the batch that `check` sends through
-# images that a network with enough capacity, and no mistake in its training, can learn by heart
-MEMORISED = 32
-NEARLY_ALL = 0.95
-CUT = "Gradien tidak sampai ke lapisan pertama: periksa detach(), no_grad(), dan aktivasi nol."
+SOME = 200  # images of which a classifier of scikit-learn learns in `check`
+DRAWS = 16  # of a step that augments: one that always gives the same draws nothing
+CUT = "Gradien tidak sampai ke lapisan pertama: periksa detach(), no_grad(), dan aktivasi nol"
 RESHAPING = ("View", "Unsafe", "Reshape", "Slice", "Select", "Unsqueeze", "Squeeze", "Index")
-ALSO_CALLED = {"learning_rate": "lr", "model": "network", "criterion": "loss"}
+ALSO_CALLED = {"learning_rate": "lr", "criterion": "loss", "transform": "augment"}
+STOPPED = "Dihentikan. Jalankan lagi untuk melanjutkan dari epoch terakhir yang utuh."
 
 
 # --- an experiment --------------------------------------------------------------------------------
@@ -111,6 +114,12 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
             raise InputError(f"{name}={changes[name]!r} tidak dapat dipakai: {instead}.")
     if callable(changes.get("augment")):
         raise InputError("augment: berikan sebuah daftar, misalnya augment=[geser].")
+    if "model" in changes:
+        others = ", ".join(changes.keys() - {"model", "preprocess", "epochs"})
+        if others or not hasattr(changes["model"], "fit"):
+            cure = "berikan hanya pengklasifikasi scikit-learn; untuk jaringan, network=…"
+            raise InputError(f"model={changes['model']!r}: {cure}.")
+        changes = changes | {"epochs": 1}
     own = {name: part for name, part in changes.items() if name in PARTS and not _is_named(part)}
     plain = {name: value for name, value in changes.items() if name not in own}
     if "augment" in plain:
@@ -137,22 +146,23 @@ def _is_named(part: object) -> bool:
 
 @dataclass(frozen=True)
 class Result:
-    """The trainings of one experiment, one a seed."""
+    """The trainings of one experiment, one a seed; live: as of its Recipe."""
 
     runs: tuple[Run, ...]
+    live: dict | None = None
 
     @property
     def history(self) -> pd.DataFrame:
         """Of the first seed: epoch, losses, accuracies and validation AUC."""
         return self.runs[0].history
 
+    def network(self, which: str = "best") -> nn.Module:
+        """The first seed's network after its "best" or "last" epoch, in eval mode. InputError."""
+        return training.restored(self.runs[0], which, self.live)
+
     def start(self) -> Weights:
         """The first seed's best weights as the start of another training. Raises InputError."""
-        try:
-            state = self.runs[0].weights("best")
-        except FileNotFoundError:
-            why = "bobotnya tidak disimpan oleh beberapa proses"
-            raise InputError(f"start: {why}; latihlah lagi dengan n_jobs=1.") from None
+        state = self.runs[0].weights("best")
         return Weights("run", "Bobot dari pelatihan sebelumnya", "", state, model.digest(state))
 
     def __repr__(self) -> str:
@@ -164,58 +174,57 @@ class Result:
         )
 
 
-def train(
-    study,
-    recipe: Recipe,
-    seeds: int = 1,
-    start: "Result | str | None" = None,
-    n_jobs: int = 1,
-    cluster: str = "",
-    on_epoch: Callable[[list[dict]], None] = lambda history: None,
-) -> Result:
-    """The runs of a recipe over `seeds` seeds, read from the store or trained; one batch goes
-    through first (`check`). start: see `starting`. n_jobs, cluster: as of training.run_all. Raises
-    InputError.
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """An interrupt is one line: what has been trained is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InputError(STOPPED) from None
+
+
+def train(study, recipe: Recipe, seeds: int = 1, start=None, **how) -> Result:
+    """The runs of a recipe over `seeds` seeds, read from the store or trained, after `check`.
+
+    start: see `starting`; how: n_jobs and cluster, as of training.run_all, and on_epoch, as of
+    training.fit. Raises InputError.
     """
-    given = _prepared(study, recipe, seeds, start)
-    return _trained(given, recipe.live, n_jobs, cluster, on_epoch)
+    return _prepared(study, recipe, seeds, start)(**how)
 
 
-def _prepared(study, recipe: Recipe, seeds: int, start: "Result | str | None") -> list[tuple]:
-    """What each seed's training is given, after one batch has gone through what is not ours."""
+def _prepared(study, recipe: Recipe, seeds: int, start) -> Callable[..., Result]:
+    """What trains a recipe, after one batch has gone through what is not ours."""
     if isinstance(seeds, bool) or not isinstance(seeds, Integral) or seeds < 1:
         raise InputError(f"seeds={seeds!r} tidak dapat dipakai: berikan bilangan bulat dari 1.")
     first = study.config(**recipe.changes)
-    start = starting(study, first.architecture, start)
+    start = starting(study, first, start, recipe.live)
     if first.own or recipe.live or first.architecture not in model.OURS:
         check(study, recipe, start)
     configs = [replace(first, seed=first.seed + i) for i in range(seeds)]
-    return [(config, study.used, start, study.device) for config in configs]
+    given = [(config, study.used, start, study.device) for config in configs]
+
+    def trained(n_jobs: int = 1, cluster: str = "", on_epoch=lambda history: None) -> Result:
+        n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
+        if recipe.live is None and (n_jobs > 1 or cluster):
+            return Result(tuple(training.run_all(given, n_jobs, cluster)))
+        run = partial(training.run, on_epoch=on_epoch, parts=recipe.live)
+        return Result(tuple(run(*one_seed) for one_seed in given), recipe.live)
+
+    return trained
 
 
-def _trained(
-    given: list[tuple],
-    live: dict | None,
-    n_jobs: int,
-    cluster: str,
-    on_epoch: Callable[[list[dict]], None] = lambda history: None,
-) -> Result:
-    n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
-    if live is None and (n_jobs > 1 or cluster):
-        return Result(tuple(training.run_all(given, n_jobs, cluster)))
-    how = {"on_epoch": on_epoch, "parts": live}
-    return Result(tuple(training.run(*settings_of_seed, **how) for settings_of_seed in given))
-
-
-def _few(study, n: int) -> data.Dataset:
+def few(study, n: int) -> data.Dataset:
+    """n of the images that a study uses, of each split and both classes."""
     used = study.used
-    parts = {name: data.subset(getattr(used, name), n, 0) for name in ("train", "val", "test")}
+    parts = {name: data.subset(getattr(used, name), n, 0) for name in used.splits}
     return replace(used, extra=None, **parts)
 
 
-def starting(study, architecture: str, start: "Result | Weights | str | None") -> Weights:
-    """The weights that a training begins with: the study's (None), those given or of a Result, or
-    for any torchvision network "imagenet" or the path of its file. Raises InputError.
+def starting(
+    study, config: TrainConfig, start: "Result | Weights | str | None", live: dict | None = None
+) -> Weights:
+    """The weights that a training begins with: the study's (None), those given or of a Result, the
+    path of a file of that network, or for torchvision's "imagenet". Raises InputError.
     """
     if start is None or isinstance(start, Weights):
         return start or study.weights
@@ -224,61 +233,47 @@ def starting(study, architecture: str, start: "Result | Weights | str | None") -
     if not isinstance(start, str | Path):
         given = "hasil study.train, 'imagenet', atau letak berkas bobot"
         raise InputError(f"start: berikan {given}, bukan {type(start).__name__}.")
-    if architecture == "small_cnn":
-        cure = "CNN kecil tidak mempunyai bobot terbitan; latihlah dahulu, lalu berikan hasilnya"
-        raise InputError(f"start={str(start)!r}: {cure}.")
-    given, folder = files.from_root(str(start)), files.data_folder()
-    if architecture in model.OURS:
+    given, folder, cpu = files.from_root(str(start)), files.data_folder(), torch.device("cpu")
+    parts = training.parts_of(config, cpu) if live is None else live
+    ours = config.architecture == "small_cnn" or "network" in parts
+    if ours and given == "imagenet":
+        cure = "jaringan itu tidak mempunyai bobot terbitan; berikan hasil pelatihan atau berkas"
+        raise InputError(f"start={given!r}: {cure}.")
+    if ours:
+        random, size = resolve_weights("random"), study.used.source.size
+        network = training.network_of(config, size, random, cpu, parts)
+        state = ownfiles.read_checkpoint(Path(given).expanduser(), network).state
+        weights = Weights("run", f"Bobot dari {Path(given).name}", "", state, model.digest(state))
+        model.fill(network, weights)
+        return weights
+    if config.architecture in model.OURS:
         return resolve_weights(given, folder)
-    return model.published(architecture, given, folder)
+    return model.published(config.architecture, given, folder)
 
 
-def check(
-    study, recipe: Recipe, start: "Result | Weights | str | None" = None, memorise: bool = False
-) -> float | None:
+def check(study, recipe: Recipe, start: "Result | Weights | str | None" = None) -> None:
     """Send one batch through a recipe before it is trained (`_observe`): with parts of one's own as
     they were passed and as their text makes them, which must behave alike. Raises InputError.
-
-    memorise: also train MEMORISED images without augmentation for up to 60 epochs, and return the
-    share that is then right; less than NEARLY_ALL says that something in the training is wrong.
     """
     config = replace(study.config(**recipe.changes), batch_size=FEW)
-    start = starting(study, config.architecture, start)
-    fit = partial(training.Fitting, config, _few(study, FEW), start, study.device)
     with owncode.explained():
+        start = starting(study, config, start, recipe.live)
+        fit = partial(training.Fitting, config, weights=start, device=study.device)
         if not config.own:
-            _observe(fit(recipe.live and _copied(recipe.live)))
+            _observe(study, fit, recipe.live or {})
         else:
             with training.seeded(config.seed, study.device):
                 made = owncode.namespace(config.own)
             differs = owncode.align(made, recipe.passed)
             if not differs:
-                ours = _observe(fit(made[owncode.PARTS]))
-                theirs = _observe(fit(_copied(recipe.passed[owncode.PARTS])))
+                ours = _observe(study, fit, made[owncode.PARTS])
+                theirs = _observe(study, fit, recipe.passed[owncode.PARTS])
                 # bit for bit on a CPU; a GPU may add in another order
                 same = partial(torch.allclose, rtol=1e-4, atol=1e-6, equal_nan=True)
                 differs = next((name for name in ours if not same(ours[name], theirs[name])), "")
             if differs:
                 why = f"Yang dilatih dibuat dari teks, dan {differs} lain daripada yang diberikan"
                 raise InputError(f"{why}: ubahlah di dalam fungsi atau __init__.")
-    return _memorise(study, replace(config, epochs=60), start, recipe.live) if memorise else None
-
-
-def _copied(parts: dict) -> dict:
-    """Parts to be tried, so that those which were passed stay as they are."""
-    copies = copy.deepcopy(parts)
-    network = copies.get("network")
-
-    def anew() -> object:  # it may give one that is there already
-        made = network()
-        try:
-            return copy.deepcopy(made)
-        except RuntimeError:  # which torch cannot copy: under the old weight_norm
-            return made
-
-    if callable(network) and not isinstance(network, nn.Module):
-        copies["network"] = anew
-    return copies
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:
@@ -287,45 +282,91 @@ def _refuse(*rules: tuple[bool, str]) -> None:
             raise InputError(why)
 
 
-def _observe(fitting: training.Fitting) -> dict[str, torch.Tensor]:
-    """What one batch gives, by name; a step follows, since a head may start at zero and let a
-    gradient through only then. Raises InputError where a training would go wrong.
+def _observe(study, fit: Callable[..., training.Fitting], parts: dict) -> dict[str, torch.Tensor]:
+    """What one batch and two steps give, by name. Raises InputError where a training would go
+    wrong.
     """
-    network, config, criterion = fitting.network, fitting.config, fitting.criterion
+    if "model" in parts:
+        fitting = fit(data=few(study, SOME), parts=parts)
+        fitting.epoch()
+        return {"keluaran model": fitting.predict("val")}
+    fitting = fit(data=few(study, FEW), parts=parts)
+    network, config, method = fitting.network, fitting.config, fitting.method
+    images, labels = fitting.inputs["train"], fitting.target
+    trained = [p for p in network.parameters() if p.requires_grad]
+    before = [p.detach().clone() for p in trained]
     with training.seeded(config.seed, fitting.device):
-        x, y = fitting.transform(fitting.inputs["train"], fitting.target)
-        output, labels = _logits(network.train(), x), y.clone()
-        output.retain_grad()
-        if isinstance(criterion, nn.BCELoss | nn.CrossEntropyLoss):
-            unfit = f"{type(criterion).__name__} tidak berlaku bagi satu logit setiap citra"
-            raise InputError(f"{unfit}: pakai nn.BCEWithLogitsLoss().")
-        logits, loss = output.detach().clone(), criterion(output.float(), y)
-        scalar = isinstance(loss, torch.Tensor) and loss.shape == () and bool(loss.isfinite())
-        changed = not torch.equal(logits, output) or not torch.equal(labels, y)
-        _refuse(
-            (not scalar, "loss harus memberi satu bilangan terhingga: rata-ratakan hasilnya."),
-            (changed, "loss mengubah masukannya: tulis y = 0.9 * y, bukan y *= 0.9."),
-        )
-        loss.backward()
+        for step in parts.get("augment", ()):
+            _refuse_fixed(step, images, labels)
+        x, y = method.transform(images, labels)
+        loss, output = _loss(fitting, x, y)
+        gradients = [p.grad.norm() for p in trained if p.grad is not None]
         judged, again = _logits(network.eval(), x), _logits(network, x)
-        fitting.optimizer.step()
-        fitting.optimizer.zero_grad()
-        criterion(network.train()(x).float(), y).backward()
-    first = next(p for p in network.parameters() if p.requires_grad).grad
-    cut = config.trainable == "all" and not config.unfreeze and (first is None or not first.any())
+        method.optimizer.step()
+        _loss(fitting, x, y)  # a head may start at zero and let a gradient through only now
+        method.optimizer.step()
+    rates = []
+    for _ in range(min(3, config.epochs)):
+        method.schedule.step()
+        method.schedule.end_epoch(1.0, 1.0)
+        rates += [group["lr"] for group in method.optimizer.param_groups]
+    name, first = next((n, p) for n, p in network.named_parameters() if p.requires_grad)
+    cut = first.grad is None or not first.grad.any()
+    cut = cut and config.trainable == "all" and not config.unfreeze
     restless = not torch.allclose(judged, again, rtol=1e-4, atol=1e-6)
     _refuse(
         (restless, "Jaringan acak dalam mode eval: tulis F.dropout(x, training=self.training)."),
-        (cut, CUT),
+        (cut, f"{CUT}; bila {name} memang tidak dilatih, bekukan."),
     )
+    moved = [(p.detach() - old).norm() for p, old in zip(trained, before, strict=True)]
     return {
         "hasil augmentasi": x,
         "label augmentasi": y,
         "keluaran jaringan dalam mode train": output,
         "loss": loss,
-        "gradien loss": output.grad,
+        "gradien loss": torch.stack(gradients),
+        "langkah pengoptimal": torch.stack(moved),
+        "jadwal learning rate": torch.tensor(rates),
         "keluaran jaringan dalam mode eval": judged,
     }
+
+
+def _refuse_fixed(step: Callable | str, images: torch.Tensor, labels: torch.Tensor) -> None:
+    """Refuse a step that changes training images always in one way: the others would lack it."""
+    if isinstance(step, str):
+        return
+    draws = [augment.apply_own(images, labels, [step])[0] for _ in range(DRAWS)]
+    if torch.equal(draws[0], images) or any(not torch.equal(draws[0], draw) for draw in draws):
+        return
+    name = getattr(step, "__name__", type(step).__name__)
+    cure = "untuk citra latih, validasi, dan uji, berikan dengan preprocess="
+    raise InputError(f"augment: {name} selalu memberi hasil yang sama: {cure}{name}.")
+
+
+def _loss(fitting: training.Fitting, x: torch.Tensor, y: torch.Tensor) -> tuple:
+    """The loss of a batch, whose gradient it leaves, and the logits."""
+    network, method, labels = fitting.network.train(), fitting.method, y.clone()
+    method.optimizer.zero_grad()
+    if method.step is not None:
+        loss, output = training.watched(method.step, network, x, y)
+        logits = output
+    else:
+        output = _logits(network, x)
+        unfit = type(method.criterion).__name__
+        if unfit in ("BCELoss", "CrossEntropyLoss", "NLLLoss"):
+            why = f"{unfit} tidak berlaku bagi satu logit setiap citra"
+            raise InputError(f"{why}: pakai nn.BCEWithLogitsLoss().")
+        logits, loss = output.detach().clone(), method.criterion(output.float(), y)
+    scalar = isinstance(loss, torch.Tensor) and loss.shape == () and bool(loss.isfinite())
+    changed = not torch.equal(logits, output) or not torch.equal(labels, y)
+    _refuse(
+        (not scalar, "loss harus memberi satu bilangan terhingga: rata-ratakan hasilnya."),
+        (changed, "loss mengubah masukannya: tulis y = 0.9 * y, bukan y *= 0.9."),
+        (len(output) != len(x), "step harus memanggil network(x) dengan semua citra batch itu."),
+    )
+    if loss.requires_grad:
+        loss.backward()
+    return loss.detach(), output.detach()
 
 
 def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -333,6 +374,9 @@ def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     given, output = x.clone(), network(x)
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     mode = "train" if network.training else "eval"
+    if shape == (len(x), 2):
+        cure = "jadikan satu dengan return z[:, 1:] - z[:, :1]"
+        raise InputError(f"Jaringan memberi dua logit setiap citra, {shape}: {cure}.")
     if shape != (len(x), 1):
         wanted = f"({len(x)}, 1): satu logit setiap citra"
         raise InputError(f"Jaringan memberi {shape} dalam mode {mode}, seharusnya {wanted}.")
@@ -348,7 +392,7 @@ def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     _refuse(
         (not torch.equal(given, x), "Jaringan mengubah citranya: tulis x = x - …, bukan x -= …."),
         (not output.isfinite().all(), "Jaringan memberi NaN: periksa pembagian, log, dan akarnya."),
-        (mode == "train" and not nodes, CUT),
+        (mode == "train" and not nodes, f"{CUT}."),
         (
             bool(reached - known),
             "Ada lapisan dalam daftar Python, tidak dilatih: pakai nn.ModuleList.",
@@ -356,21 +400,6 @@ def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
         (squashed, f"Dalam mode {mode} jaringan memberi probabilitas: hapus sigmoid di akhir."),
     )
     return output
-
-
-def _memorise(study, config: TrainConfig, start: Weights, live: dict | None) -> float:
-    if live is not None:
-        live = {name: part for name, part in live.items() if name != "augment"}
-    config = replace(config, augment=(), augment_target="all", tta=0)
-    few, share = _few(study, MEMORISED), 0.0
-    with owncode.explained():
-        fitting = training.Fitting(config, few, start, study.device, live)
-        if config.own:
-            fitting.transform = lambda x, y: (x, y)
-        while len(fitting.history) < config.epochs and share < 1:
-            fitting.epoch()
-            share = evaluation.right([fitting.predict("train").numpy()], few.train.labels).mean()
-    return float(share)
 
 
 # --- holding it against the recipe ----------------------------------------------------------------
@@ -396,47 +425,50 @@ def partners(study) -> tuple[Row, str]:
     return remedies.baseline(study), "own"
 
 
+def compared_before(study, results: Sequence[Result]) -> dict[str, list[float]]:
+    """The p-values under each question of every other experiment in this run store that was
+    compared on these images: twenty ideas of which none helps are twenty chances to look better.
+    """
+    own, earlier = {result.runs[0].folder for result in results}, {name: [] for name in P_VALUES}
+    for path in sorted(files.runs_folder().glob(f"*/{COMPARED}")):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if path.parent not in own and kept["data"] == study.used.fingerprint:
+            for name in earlier:
+                earlier[name].append(kept[name])
+    return earlier
+
+
+def _count(result: Result, row: dict) -> None:
+    """Keep an experiment's p-values beside its first run, however often it is compared."""
+    p_values = {name: row[question]["p"] for name, question in P_VALUES.items()}
+    if None not in p_values.values():  # else no verdict is possible
+        kept = {"data": result.runs[0].data} | p_values
+        files.write(result.runs[0].folder / COMPARED, json.dumps(kept).encode())
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """Experiments beside the recipe: rows of remedies.judge (the recipe first), whose seeds of the
-    recipe, and by experiment what came of its guess and the mean of its seeds.
+    """Experiments beside the recipe, as 05_percobaan.json holds it.
+
+    variants: rows of remedies.judge, the recipe first; partner: whose seeds of the recipe; before:
+    how many other experiments were compared before (`compared_before`); guesses, ensembles: by
+    experiment what came of its guess and the mean of its seeds, or None; compared: the rows whose
+    curves are shown.
     """
 
-    rows: list[dict]
+    variants: list[dict]
     partner: str
+    before: int
     guesses: list[dict | None]
     ensembles: list[dict | None]
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """One line a row, formatted for people."""
-        lines = {}
-        for row in self.rows:
-            line = {"Seed": len(row["seeds"]), "AUC uji": number(row["test"]["auc"]["value"])}
-            line |= dict.fromkeys(("Selisih AUC", "Selisih kesenjangan"), "–")
-            line |= dict.fromkeys(("Putusan AUC", "Putusan kesenjangan"), row["verdict"])
-            if row["predicts"]:
-                auc, gap = row["predicts"], row["overfits"]
-                line["Selisih AUC"] = f"{signed(auc['value'])} [{interval(auc['ci95'], 3, 1)}]"
-                line["Selisih kesenjangan"] = f"{points(gap['value'])} [{interval(gap['ci95'])}]"
-                line["Putusan kesenjangan"] = gap["verdict"]
-            lines[row["title"]] = line
-        return pd.DataFrame.from_dict(lines, orient="index").rename_axis("Percobaan")
+    summary: dict
+    compared: list[str]
+    margin: dict
 
     def __repr__(self) -> str:
-        return f"Perbandingan {len(self.rows) - 1} percobaan dengan resep mata kuliah"
-
-    def as_dict(self) -> dict:
-        """As 05_percobaan.json holds it."""
-        return {
-            "variants": self.rows,
-            "partner": self.partner,
-            "guesses": self.guesses,
-            "ensembles": self.ensembles,
-            "summary": remedies.summarise(self.rows),
-            "compared": [row["name"] for row in self.rows][:4],
-            "margin": evaluation.MARGIN,
-        }
+        here = len(self.variants) - 1
+        corrected = f"p-nya dikoreksi atas {here + self.before} percobaan yang pernah dibandingkan"
+        return f"Perbandingan {here} percobaan dengan resep mata kuliah; {corrected} di sini"
 
 
 def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] = ()) -> Comparison:
@@ -452,18 +484,23 @@ def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] =
         if not isinstance(result, Result):
             kind = type(result).__name__
             raise InputError(f"{title}: berikan hasil dari study.train, bukan {kind}.")
-        if any(run.data != study.used.fingerprint for run in result.runs):
+        if any(run.identity.get("data") != study.used.fingerprint for run in result.runs):
             raise InputError(f"{title}: dilatih dengan data lain; latih lagi dengan study.train.")
     recipe, whose = partners(study)
     rows = [
         _row(study, f"experiment{place}", title, result)
         for place, (title, result) in enumerate(results.items(), start=1)
     ]
-    judged = remedies.judge([recipe, *rows], study.used)
+    earlier = compared_before(study, results.values())
+    judged = remedies.judge([recipe, *rows], study.used, earlier)
+    for result, row in zip(results.values(), judged[1:], strict=True):
+        _count(result, row)
     guesses = guesses or [None] * len(rows)
     outcomes = [outcome(guess, row) for guess, row in zip(guesses, judged[1:], strict=True)]
     ensembles = [remedies.ensemble(row, study.used) for row in rows]
-    return Comparison(judged, whose, outcomes, ensembles)
+    names = [row["name"] for row in judged][:4]
+    about = (remedies.summarise(judged), names, evaluation.MARGIN)
+    return Comparison(judged, whose, len(earlier["auc"]), outcomes, ensembles, *about)
 
 
 def outcome(guess: Guess | None, row: dict) -> dict | None:
@@ -474,35 +511,29 @@ def outcome(guess: Guess | None, row: dict) -> dict | None:
         return None
     came = row[guess.measure]
     low, high = came["ci95"]
-    size, within = guess.size, None
-    if size is not None:
-        size = -size if guess.direction == "below" else size
-        within = bool(low <= size <= high)
-    agrees = _agrees(guess, low, high)
-    if came.get("p", 0) is None or came.get("verdict") == evaluation.MAJORITY:
-        agrees = evaluation.UNDECIDED
+    size = -guess.size if guess.size is not None and guess.direction == "below" else guess.size
+    undecided = came.get("p", 0) is None or came.get("verdict") == evaluation.MAJORITY
     return {
         "measure": guess.measure,
         "direction": guess.direction,
         "size": size,
         "value": came["value"],
         "ci95": [low, high],
-        "agrees": agrees,
-        "within": within,
+        "agrees": evaluation.UNDECIDED if undecided else _agrees(guess, low, high),
+        "within": None if size is None else bool(low <= size <= high),
     }
 
 
 def _agrees(guess: Guess, low: float, high: float) -> str:
     """Whether an interval agrees with the guessed direction."""
+    margin = 0.0
     if guess.direction == "across":
         margin = evaluation.MARGIN["auc" if guess.measure == "predicts" else "gap"]
-        if -margin < low and high < margin:
-            return YES
-        return NO if low > margin or high < -margin else evaluation.UNDECIDED
-    side = evaluation.side((low, high))
-    if side == "across":
-        return evaluation.UNDECIDED
-    return YES if side == guess.direction else NO
+    sides = {"above": low > margin, "below": high < -margin}
+    sides["across"] = bool(margin) and -margin < low and high < margin
+    if sides[guess.direction]:
+        return YES
+    return NO if any(sides.values()) else evaluation.UNDECIDED
 
 
 def run_all(
@@ -520,10 +551,15 @@ def run_all(
     twice = sorted({title for title in titles if titles.count(title) > 1})
     if twice:
         raise InputError(f"Dua percobaan bernama {twice[0]}: beri nama yang berbeda.")
-    tasks = [(row, _prepared(study, row.recipe, seeds, row.start)) for row in experiments]
+    for row in experiments:
+        for name in owncode.rewritten(row.recipe.changes.get("own", ""), sys._getframe(1)):
+            why = f"{name} ditulis ulang sesudah percobaan “{row.title}” didaftar"
+            print(f"Catatan: {why}; jalankan lagi sel daftarnya untuk memakai yang baru.")
     results = {}
-    for place, (row, given) in enumerate(tasks, start=1):
-        if someone_watches():
-            print(f"Percobaan ke-{place}: {row.title}", flush=True)
-        results[row.title] = _trained(given, row.recipe.live, n_jobs, cluster)
+    with interruptible():
+        tasks = [(row, _prepared(study, row.recipe, seeds, row.start)) for row in experiments]
+        for place, (row, train_row) in enumerate(tasks, start=1):
+            if someone_watches():
+                print(f"Percobaan ke-{place}: {row.title}", flush=True)
+            results[row.title] = train_row(n_jobs, cluster)
     return compare(study, results, [experiment.guess for experiment in experiments])

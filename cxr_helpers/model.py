@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from scipy.special import logit
+from sklearn.base import BaseEstimator, clone
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
@@ -266,6 +268,28 @@ def _take_one_channel(network: nn.Module, size: int, adapt: dict[str, str]) -> N
     network.set_submodule(first, new)
 
 
+class Classifier(nn.Module):
+    """A classifier of scikit-learn on pixels as a network without parameters, (N, 1, H, W) →
+    (N, 1): its scores, above 0 for class 1, take the place of logits.
+    """
+
+    def __init__(self, classifier: BaseEstimator):
+        super().__init__()
+        self.classifier = clone(classifier)
+
+    def fit(self, images: Tensor, labels: Tensor) -> None:
+        """Learn from images (N, 1, H, W) and labels (N,)."""
+        self.classifier.fit(images.flatten(1).cpu().numpy(), labels.numpy())
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.flatten(1).cpu().numpy()
+        if hasattr(self.classifier, "decision_function"):
+            scores = self.classifier.decision_function(pixels)
+        else:  # log-odds
+            scores = logit(self.classifier.predict_proba(pixels)[:, 1].clip(1e-6, 1 - 1e-6))
+        return torch.from_numpy(scores).float().unsqueeze(1).to(images.device)
+
+
 # --- where weights come from ----------------------------------------------------------------------
 
 
@@ -359,12 +383,9 @@ def published(
         path = Path(os.path.expanduser(given))
         kind, title, note = "file", f"Bobot dari {path.name}", "Berkas dari pengguna."
     network = _stock(architecture)
-    checkpoint = ownfiles.read_checkpoint(path, network)
-    if checkpoint.unused:
-        note += f" Tidak dipakai: {', '.join(checkpoint.unused[:3])}."
-    # torchvision's files name DenseNet's layers "norm.1", its code "norm1"
-    old_name = re.compile(r"(denselayer\d+\.(?:norm|conv))\.")
-    state = {old_name.sub(r"\1", name): tensor for name, tensor in checkpoint.state.items()}
+    state, unused = ownfiles.read_checkpoint(path, network)
+    if unused:
+        note += f" Tidak dipakai: {', '.join(unused[:3])}."
     kind = kind if architecture == "resnet18" else "published"
     weights = Weights(kind, title, note, state, digest(state))
     fill(network, weights)  # what does not fit is said now, not after the first notebook
@@ -400,8 +421,9 @@ def fill(network: nn.Module, weights: Weights, **adapt: str) -> None:
     if names:
         more = ", …" if len(names) > 4 else ""
         raise InputError(
-            f"{weights.title} berasal dari jaringan lain ({', '.join(names[:4])}{more} tidak ada, "
-            "tidak dikenal, atau berbentuk lain): pakai bobot dari jaringan yang sama."
+            f"{weights.title} berasal dari jaringan lain, bukan {type(network).__name__} "
+            f"({', '.join(names[:4])}{more} tidak ada, tidak dikenal, atau berbentuk lain): "
+            "pakai bobot dari jaringan yang sama."
         )
     network.load_state_dict(state)
 

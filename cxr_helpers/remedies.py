@@ -80,10 +80,11 @@ REMEDIES = (
     ),
 )
 PRETRAINED = Remedy("pretrained", None, "Prapelatihan dengan semua label (tambahan kami)")
-# the single remedies that are trained even where the preset doesn't train every row
-ALWAYS = ("augmentation",)
+# what REPEAT=augmentation trains where the preset doesn't train every row
+ALONE = ("augmentation",)
 # at most so many remedies in the combination: each more makes it harder to say what helped
 COMBINED = 4
+SHOWN = ("auc", "acc", "acc_chosen", "brier", "overconfidence")  # metrics that chapter 4 shows
 # A simpler network and fewer trained layers both take capacity away; a smaller network may not have
 # the layers to freeze.
 EXCLUSIVE = {4, 5}
@@ -186,6 +187,13 @@ class Row:
         losses = evaluation.loss(np.stack(self.logits("val")), data.val.labels)
         return evaluation.of_images(losses, data.val.patients)
 
+    def measured(self, data: Dataset) -> dict[str, Measured]:
+        """What chapter 4 shows of a row: on all test images, the gap and the validation loss."""
+        labels, patients = test_images(data)
+        of_test = evaluation.measured(self.test(data), labels, patients, self.thresholds(data))
+        shown = {name: of_test[name] for name in SHOWN}
+        return shown | {"gap": self.gap(data), "val_loss": self.val_loss(data)}
+
     def validation(self, data: Dataset) -> dict[str, float]:
         """Mean validation loss and AUC after the last epoch, the same measure for every row."""
         labels, logits = data.val.labels, np.stack(self.logits("val_last"))
@@ -200,41 +208,36 @@ SIDES = ("below", "across", "above")  # of zero
 LISTED = 6  # rows that a sentence still names one by one; the table names them all
 
 
-def judge(rows: list[Row], data: Dataset) -> list[dict]:
+def judge(rows: list[Row], data: Dataset, earlier: dict | None = None) -> list[dict]:
     """Each row as 04_perbaikan.json holds it; the first is the baseline, with which the others are
     compared.
 
-    difference: of every metric on all test images, the gap and the validation loss. predicts,
-    overfits: that of the AUC and that of the gap with their verdicts, adjusted by Holm over the
-    rows; narrow: whether the interval could lie within the margin.
+    difference: of the metrics of `Row.measured`, on all test images. predicts, overfits: that of
+    the AUC and that of the gap with their verdicts, adjusted by Holm over the rows and over
+    `earlier`, {"auc", "gap": the p-values of what was compared before}.
     """
-    labels, patients = test_images(data)
-    measured = [
-        evaluation.measured(row.test(data), labels, patients, row.thresholds(data))
-        | {"gap": row.gap(data), "val_loss": row.val_loss(data)}
-        for row in rows
-    ]
+    baseline, *others = (row.measured(data) for row in rows)
     differences = [
-        {name: evaluation.difference(ours[name], theirs) for name, theirs in measured[0].items()}
-        for ours in measured[1:]
+        {name: evaluation.difference(ours[name], baseline[name]) for name in baseline}
+        for ours in others
     ]
     guessing = [evaluation.guesses(row.test(data)) for row in rows[1:]]
-    predicts, overfits = (_verdicts(differences, name, guessing) for name in evaluation.MARGIN)
+    predicts, overfits = (
+        evaluation.judge(
+            [row[name] for row in differences],
+            margin,
+            name == "auc",
+            guessing,
+            earlier[name] if earlier else (),
+        )
+        for name, margin in evaluation.MARGIN.items()
+    )
     judged = [_described(row, data) for row in rows]
     judged[0] |= dict.fromkeys(("difference", "predicts", "overfits")) | {"verdict": "pembanding"}
     for row, difference, auc, gap in zip(judged[1:], differences, predicts, overfits, strict=True):
         row["difference"] = {name: metric.as_dict() for name, metric in difference.items()}
         row |= {"predicts": auc, "overfits": gap, "verdict": auc["verdict"]}
     return judged
-
-
-def _verdicts(differences: list[dict], name: str, guessing: list[bool]) -> list[dict]:
-    margin = evaluation.MARGIN[name]
-    verdicts = evaluation.judge([row[name] for row in differences], margin, name == "auc", guessing)
-    for verdict in verdicts:
-        low, high = verdict["ci95"]
-        verdict["narrow"] = verdict["p"] is not None and high - low < 2 * margin
-    return verdicts
 
 
 def _described(row: Row, data: Dataset) -> dict:
@@ -319,18 +322,20 @@ def _grouped(
 
 def trains_every_row(study, repeat: str = "auto") -> bool:
     """Whether every remedy is trained: the preset says so, or REPEAT=all."""
-    return bool(settings.parse_repeat(repeat) or study.preset.every_row)
+    return settings.parse_repeat(repeat) == "all" or study.preset.every_row
 
 
 def planned(study, repeat: str = "auto") -> list[Remedy]:
-    """What is trained before validation has chosen: every remedy, or ALWAYS and the combination
-    that the reference study's validation chose.
+    """What is trained before validation has chosen: every remedy, or the combination that the
+    reference study's validation chose, and ALONE where REPEAT asks for it.
     """
     if trains_every_row(study, repeat):
         return list(REMEDIES)
     chosen = read_reference()["combination"]
     combination = [Remedy(**chosen)] if chosen else []
-    return [remedy for remedy in REMEDIES if remedy.name in ALWAYS] + combination
+    alone = [remedy for remedy in REMEDIES if remedy.name in ALONE]
+    asked = settings.parse_repeat(repeat) == "augmentation" or not combination
+    return alone * asked + combination
 
 
 def measure(study, n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto") -> list[dict]:
@@ -387,8 +392,8 @@ def wider(study) -> tuple[np.ndarray, np.ndarray, int] | None:
         return None
     if npz.is_large(npz.headers(source.path)["train_images"][0]):
         return None
-    with np.load(source.path, allow_pickle=False) as arrays:
-        images, labels = grey(arrays["train_images"]), arrays["train_labels"]
+    images, labels = npz.read(source.path, "train_images", "train_labels")
+    images = grey(images)
     judged = {image.tobytes() for split in (data.val, data.test) for image in split.images}
     kept = np.array([image.tobytes() not in judged for image in images])
     if data.train.patients is not None:
@@ -422,22 +427,19 @@ def _fit_all_labels(config, images_and_labels, data, weights, device, **_) -> Ou
     """As training.fit, with one logit a label; the last layer that it returns is untrained."""
     images, labels = images_and_labels
     x, y = to_tensor(images, device), torch.from_numpy(labels).float().to(device)
-    network, criterion = (
-        training.network_of(config, data, weights, device, {}),
-        nn.BCEWithLogitsLoss(),
-    )
-    head, history = network.fc, []
+    network = training.network_of(config, data.source.size, weights, device, {})
+    criterion, head, history = nn.BCEWithLogitsLoss(), network.fc, []
     steps = -(-len(x) // config.batch_size) * PRETRAINING_EPOCHS
     with training.seeded(config.seed, device):
         network.fc = nn.Linear(head.in_features, y.shape[1]).to(device)
     optimizer = training.make_optimizer(config, network, device, {})
     schedule = training.make_schedule(config, optimizer, steps, {})
     with bar(steps, f"Prapelatihan, seed {config.seed}") as progress:
-        how = (optimizer, criterion, schedule, lambda x, y: (x, y), progress.update)
+        method = training.Method(optimizer, criterion, schedule, precision=config.precision)
         for epoch in range(1, PRETRAINING_EPOCHS + 1):
             with training.seeded(config.seed * 10_007 + epoch, device):
                 batches = torch.randperm(len(x)).split(config.batch_size)
-                logits = training.train_epoch(network, x, y, batches, *how, config.precision)
+                logits = training.train_epoch(network, x, y, batches, method, progress.update)
             history.append({"epoch": epoch, "train_loss": criterion(logits, y.cpu()).item()})
     network.fc = head
     state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}

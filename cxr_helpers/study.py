@@ -10,13 +10,13 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from cxr_helpers import data as datasets
 from cxr_helpers import experiments, panels, training
-from cxr_helpers.engine import files, owncode, results, runtime, settings, sources
+from cxr_helpers.engine import files, owncode, results, runs, runtime, settings, sources
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.indonesian import percent
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.model import Weights, resolve_weights
 from cxr_helpers.training import TrainConfig
@@ -71,34 +71,37 @@ class Study:
         start: the result of an earlier training of the same network, or its weights: "imagenet" or
         a file. In JupyterLab curves follow the training; it can be interrupted, and called again it
         goes on from its last whole epoch. Raises InputError.
-        """
-        recipe = experiments.separate(changes, sys._getframe(1))
-        with panels.watching(self, self.config(**recipe.changes), seeds) as on_epoch:
-            return experiments.train(self, recipe, seeds, start, n_jobs, cluster, on_epoch)
 
-    def check(
-        self, start: experiments.Result | str | None = None, memorise: bool = False, **changes
-    ) -> None:
-        """Send one batch through a recipe with `changes` and say what it showed; see
-        experiments.check. Raises InputError.
+        Yang dapat diubah, dengan nilai resep dan batasnya:
         """
         recipe = experiments.separate(changes, sys._getframe(1))
-        share = experiments.check(self, recipe, start, memorise)
+        watched = self.config(**recipe.changes)
+        with experiments.interruptible(), panels.watching(self, watched) as on_epoch:
+            how = {"n_jobs": n_jobs, "cluster": cluster, "on_epoch": on_epoch}
+            return experiments.train(self, recipe, seeds, start, **how)
+
+    def check(self, start: experiments.Result | str | None = None, **changes) -> None:
+        """Send one batch through a recipe with `changes`; see experiments.check. InputError."""
+        experiments.check(self, experiments.separate(changes, sys._getframe(1)), start)
         print("Satu batch lolos pemeriksaan: bentuk keluaran, loss, dan gradien baik.")
-        if share is not None:
-            said = f"{percent(share)} dapat dihafal tanpa augmentasi"
-            print(f"Dari {experiments.MEMORISED} citra, {said}.")
-            if share < experiments.NEARLY_ALL:
-                print(
-                    "Jaringan yang cukup besar menghafal hampir semuanya: "
-                    "periksa loss, learning rate, dan jaringannya."
-                )
+
+    def few(self, n: int) -> "Study":
+        """The same study on n images of each split: what cannot learn them by heart, or learns
+        them too well, shows here within seconds.
+        """
+        return replace(self, used=experiments.few(self, n))
 
     def compare(self, results: dict[str, experiments.Result], *more) -> experiments.Comparison:
         """Hold results of `train`, {title: result}, against the recipe, and show them as a table
         and figures.
         """
         return panels.shown(experiments.compare(self, None if more else results))
+
+    def runs(self, clear: bool = False) -> pd.DataFrame:
+        """The stored trainings with their sizes; clear: delete those that a newer version of the
+        code has made useless, as `make clean-runs` does.
+        """
+        return runs.stored(training.CODE.digest, clear)
 
     def load(self, path: str | Path) -> owncode.Own:
         """What a Python file of one's own defines, read once; a relative path counts from the
@@ -143,6 +146,9 @@ class Study:
             "started": self.started,
             "clock": self.clock,
         }
+
+
+Study.train.__doc__ += training.listed_settings()
 
 
 def open_study(

@@ -4,13 +4,14 @@
 `run` asks the store.
 """
 
+import copy
 import inspect
 import math
 import random
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
+from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
@@ -31,7 +33,16 @@ from cxr_helpers.engine.runtime import bar
 from cxr_helpers.evaluation import area_under_curve
 from cxr_helpers.model import Weights
 
-PARTS = ("network", "loss", "optimizer", "schedule", "augment")
+PARTS = {  # what a person may give that is their own, and how that is said
+    "network": "kelas nn.Module, atau fungsi yang membuatnya: citra (N, 1, H, W) → logit (N, 1)",
+    "loss": "fungsi atau nn.Module: logit dan label (N, 1) → satu bilangan",
+    "optimizer": "kelas torch.optim, atau fungsi: parameter → pengoptimal",
+    "schedule": "kelas torch.optim.lr_scheduler, atau fungsi: pengoptimal → jadwal",
+    "augment": "daftar fungsi citra (N, 1, H, W), bernilai −1…1, dan transformasi torchvision",
+    "preprocess": "fungsi citra untuk ketiga bagian data, atau transformasi torchvision",
+    "step": "fungsi jaringan, citra, label → loss, sebagai ganti loss",
+    "model": "pengklasifikasi scikit-learn atas piksel, sebagai ganti jaringan",
+}
 # They need a closure, sparse gradients, matrices alone; the first is what all of them are.
 WITHOUT = ("optimizer", "lbfgs", "sparseadam", "muon")
 OPTIMIZERS = {
@@ -72,7 +83,7 @@ RULES = {  # what a value must hold, and how that is said
     ),
     "augment_target": _one_of("all", "minority"),
     "balance": _one_of("none", "pos_weight", "sampler", "repeat"),
-    "monitor": _one_of("auc", "loss"),
+    "monitor": _one_of("auc", "loss", "acc", "f1"),
     "patience": FROM_ONE,
     "adaptation": (
         lambda adapt: isinstance(adapt, dict) and set(adapt) <= set(ADAPTATION),
@@ -95,9 +106,10 @@ class TrainConfig:
 
     `augment_target="minority"` repeats the rarer class and augments it alone, which teaches a
     network to see the augmentation (remedies.shortcut). `monitor` chooses the best epoch on
-    validation: by AUC, which sees the order of the predictions and not how sure they are, or by the
-    loss; `patience` stops after so many epochs without a better one. `precision` is that of the
-    multiplications while training (autocast: Kalamkar et al. 2019); weights stay float32.
+    validation: by AUC, which sees the order of the predictions and not how sure they are, by the
+    loss, accuracy or F1; `patience` stops after so many epochs without a better one. `precision` is
+    that of the multiplications while training (autocast: Kalamkar et al. 2019); weights stay
+    float32.
 
     For experiments of one's own (notebook 05): any torchvision `architecture`; `resize` enlarges
     the input; `clip` bounds the norm of the gradient (Pascanu et al. 2013); `average` judges the
@@ -160,6 +172,13 @@ class TrainConfig:
         return {name: value for name, value in asdict(self).items() if value != recipe[name]}
 
 
+def listed_settings() -> str:
+    """A line for each setting, with its value in the recipe, and each part of one's own."""
+    rules = {f"{n}={getattr(TrainConfig(), n)!r}": rule for n, (_, rule) in RULES.items()}
+    rules |= {f"{part}=…": rule for part, rule in PARTS.items()}
+    return "".join(f"    {name}: {rule}\n" for name, rule in rules.items())
+
+
 # --- what the settings make -----------------------------------------------------------------------
 
 
@@ -172,10 +191,15 @@ def _made(part: str, kinds: tuple[type, ...], make: Callable, *given, **offered)
         takes = inspect.signature(make).parameters
     except (TypeError, ValueError):
         takes = {}
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
-        offered = {name: value for name, value in offered.items() if name in takes}
+    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
+    plain = ("lr", "weight_decay") if any_name else ()
+    offered = {name: value for name, value in offered.items() if name in (*takes, *plain)}
     offered = {name: value for name, value in offered.items() if name not in fixed}
-    made = make if isinstance(make, kinds) else make(*given, **offered)
+    try:
+        made = make if isinstance(make, kinds) else make(*given, **offered)
+    except TypeError as error:
+        example = f"partial({getattr(make, '__name__', part)}, nama=nilai)"
+        raise InputError(f"{part}: {error}. Berikan argumennya dengan {example}.") from None
     if made is make or not isinstance(made, kinds):
         wanted = f"kelas atau fungsi yang membuat {kinds[0].__name__} dari torch.optim"
         raise InputError(f"{part}: berikan {wanted}, bukan yang sudah jadi atau yang lain.")
@@ -185,7 +209,9 @@ def _made(part: str, kinds: tuple[type, ...], make: Callable, *given, **offered)
 def make_optimizer(
     config: TrainConfig, network: nn.Module, device: torch.device, parts: dict
 ) -> Optimizer:
-    """Of the trained parameters: one group, or with `layer_lr` one a stage, the head first."""
+    """Of the trained parameters: one group, or with `layer_lr` one a stage, the head first. A
+    function of one's own that also takes `network` may give each layer its rate, or freeze it.
+    """
 
     def trained(part: nn.Module) -> list[nn.Parameter]:
         return [p for p in part.parameters() if p.requires_grad or config.unfreeze]
@@ -196,7 +222,7 @@ def make_optimizer(
         groups = [
             {"params": stage, "lr": config.lr * config.layer_lr**i} for i, stage in stages if stage
         ]
-    offered = {"lr": config.lr, "weight_decay": config.weight_decay}
+    offered = {"lr": config.lr, "weight_decay": config.weight_decay, "network": network}
     if not groups:
         raise InputError("Jaringan itu tidak mempunyai parameter yang dilatih.")
     if "optimizer" in parts:
@@ -222,9 +248,10 @@ class Schedule:
         if self.each_batch:
             self.scheduler.step()
 
-    def end_epoch(self, val_loss: float) -> None:
+    def end_epoch(self, val_loss: float, highest: float) -> None:
+        """highest: what a scheduler with mode="max" follows."""
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
-            self.scheduler.step(val_loss)
+            self.scheduler.step(highest if self.scheduler.mode == "max" else val_loss)
         elif not self.each_batch:
             self.scheduler.step()
 
@@ -239,8 +266,6 @@ def make_schedule(config: TrainConfig, optimizer: Optimizer, steps: int, parts: 
         kinds = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
         offered = {"total_steps": steps, "max_lr": config.lr, "T_max": config.epochs}
         made = _made("schedule", kinds, parts["schedule"], optimizer, **offered)
-        if getattr(made, "mode", "") == "max":  # CyclicLR has another mode
-            raise InputError("schedule: yang dipantau ialah loss validasi: pakai mode='min'.")
         return Schedule(made, isinstance(made, EACH_BATCH))
     if config.schedule == "cosine":
         return Schedule(lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps))
@@ -254,7 +279,7 @@ def make_schedule(config: TrainConfig, optimizer: Optimizer, steps: int, parts: 
 def make_criterion(config: TrainConfig, labels: Tensor, parts: dict) -> Loss:
     """The loss of a batch. labels: (N,) of the training images."""
     if "loss" in parts:
-        return parts["loss"]() if inspect.isclass(parts["loss"]) else parts["loss"]
+        return parts["loss"]() if inspect.isclass(parts["loss"]) else copy.deepcopy(parts["loss"])
     if config.balance != "pos_weight":
         return nn.BCEWithLogitsLoss()
     return nn.BCEWithLogitsLoss(pos_weight=(labels < 0.5).sum() / (labels > 0.5).sum())
@@ -273,35 +298,69 @@ def make_transform(config: TrainConfig, labels: Tensor, parts: dict) -> Transfor
 
 
 def network_of(
-    config: TrainConfig, data: Dataset, weights: Weights, device: torch.device, parts: dict
+    config: TrainConfig, size: int, weights: Weights, device: torch.device, parts: dict
 ) -> nn.Module:
-    """The network at its start, on the device: one's own, made anew, or what the settings say.
+    """The network for images of `size` pixels at its start, on the device: one's own, made anew, or
+    what the settings say, behind what prepares the images.
 
     Raises InputError where settings ask for what a network of one's own decides itself.
     """
-    if "network" not in parts:
-        size, adapt = data.source.size, config.adaptation
-        network = model.build(
-            weights, config.seed, size, config.dropout, config.architecture, config.resize, **adapt
-        )
-        return model.lay_out(network, device)
+    runtime.check_torch()
+    if "model" in parts:
+        network = model.Classifier(parts["model"])
+    elif "network" in parts:
+        network = _own_network(config, size, weights, parts["network"])
+    else:
+        given = (weights, config.seed, size, config.dropout, config.architecture, config.resize)
+        network = model.build(*given, **config.adaptation)
+    if "preprocess" in parts:
+        prepare = partial(augment.prepare, parts["preprocess"])
+        network.register_forward_pre_hook(lambda _, given: (prepare(given[0]),), prepend=True)
+    return model.lay_out(network, device)
+
+
+def _own_network(config: TrainConfig, size: int, weights: Weights, network: object) -> nn.Module:
     if config.dropout:
         raise InputError("dropout=… tidak berlaku bagi jaringan sendiri: tulis nn.Dropout di sana.")
-    network = parts["network"]
     network = network if isinstance(network, nn.Module) else network()
+    with suppress(RuntimeError):  # torch copies none under the old weight_norm
+        network = copy.deepcopy(network)  # what was passed stays as it is
     if not isinstance(network, nn.Module):
         kind = type(network).__name__
         raise InputError(
             f"network: hasilnya {kind}, seharusnya sebuah nn.Module: berikan kelasnya."
         )
     if any(map(nn.parameter.is_lazy, network.parameters())):
-        side = config.resize or data.source.size
+        side = config.resize or size
         with torch.no_grad():  # which gives lazy layers their shapes
             network.eval()(torch.zeros(2, 1, side, side))
     if weights.kind == "run":
         model.fill(network, weights)
-    network = model.resized(network, config.resize) if config.resize else network
-    return model.lay_out(network, device)
+    return model.resized(network, config.resize) if config.resize else network
+
+
+def parts_of(config: TrainConfig, device: torch.device) -> dict:
+    """The parts of one's own that settings hold as text, made anew."""
+    with seeded(config.seed, device):  # what they draw
+        return owncode.make(config.own) if config.own else {}
+
+
+def restored(run: Run | str, which: str = "best", parts: dict | None = None) -> nn.Module:
+    """The network of a run, or of its key, with its weights of the "best" or "last" epoch, on the
+    CPU in eval mode; parts: in place of what its text makes. Raises InputError.
+    """
+    run, cpu = runs.read(run) if isinstance(run, str) else run, torch.device("cpu")
+    settings_of_run = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in run.identity["config"].items()
+    }
+    config = TrainConfig(**settings_of_run)
+    weights = Weights("run", "Bobot pelatihan itu", "", run.weights(which), "")
+    parts = parts_of(config, cpu) if parts is None else parts
+    network = network_of(config, run.identity["size"], weights, cpu, parts)
+    if run.key:  # how a program that rests on it makes it again
+        network.again_ = f"training.restored({run.key!r}, {which!r})"
+    return network.eval()
 
 
 def draw_batches(
@@ -328,45 +387,75 @@ def draw_batches(
 # --- one epoch ------------------------------------------------------------------------------------
 
 
+@dataclass
+class Method:
+    """What an epoch is trained with.
+
+    `schedule` moves the learning rate after each batch; `transform(x, y)` augments; `clip` bounds
+    the norm of the gradient; `step(network, x, y)` gives a loss in place of `criterion`'s.
+    """
+
+    optimizer: Optimizer
+    criterion: Loss
+    schedule: Schedule
+    transform: Transform = lambda x, y: (x, y)
+    precision: str = "float32"
+    clip: float | None = None
+    step: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None
+
+
 def train_epoch(
     network: nn.Module,
     inputs: Tensor,
     labels: Tensor,
     batches: tuple[Tensor, ...],
-    optimizer: torch.optim.Optimizer,
-    criterion: Callable[[Tensor, Tensor], Tensor],
-    schedule: Schedule,
-    transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    after_step: Callable[[], None],
-    precision: str = "float32",
-    clip: float | None = None,
+    method: Method,
+    after_step: Callable[[], object] = lambda: None,
 ) -> Tensor:
     """One pass over the batches; returns the logits as they were while training (the course's
     "train accuracy"), on the CPU: (N,) of labels (N, 1), (N, K) of labels (N, K).
 
-    inputs (N, …) and labels lie on the device; `schedule` moves the learning rate after each batch;
-    `transform(x, y)` augments; `clip` bounds the norm of the gradient.
+    inputs (N, …) and labels lie on the device.
     """
     # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and they
     # would go stale.
-    autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    bfloat16 = method.precision == "bfloat16"
+    autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=bfloat16)
     network.train()
     logits = torch.full(labels.shape, math.nan, device=inputs.device)
     for rows in batches:
         rows = rows.to(inputs.device)
-        x, y = transform(inputs[rows], labels[rows])
-        optimizer.zero_grad(set_to_none=True)
-        with autocast:
-            output = network(x)
-        output = output.float()
-        criterion(output, y).backward()
-        if clip is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), clip)
-        optimizer.step()
-        schedule.step()
+        x, y = method.transform(inputs[rows], labels[rows])
+        method.optimizer.zero_grad(set_to_none=True)
+        if method.step is None:
+            with autocast:
+                output = network(x)
+            output = output.float()
+            loss = method.criterion(output, y)
+        else:
+            with autocast:
+                loss, output = watched(method.step, network, x, y)
+        if loss.requires_grad:  # else the step has done it
+            loss.backward()
+        if method.clip is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), method.clip)
+        method.optimizer.step()
+        method.schedule.step()
         logits[rows] = output.detach()
         after_step()
     return logits.squeeze(1).cpu()
+
+
+def watched(step: Callable, network: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of a step of one's own, and the logits that the network gave on the way: of several
+    outputs the first.
+    """
+    outputs = []
+    hook = network.register_forward_hook(lambda _, given, output: outputs.append(output))
+    loss = step(network, x, y)
+    hook.remove()
+    first = [output[0] if isinstance(output, tuple) else output for output in outputs]
+    return loss, torch.cat(first)[: len(x)].detach().float()
 
 
 @torch.no_grad()
@@ -387,10 +476,24 @@ def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
 
 
 def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
-    """What makes an epoch (a row of the history) better than another: validation AUC and, of equal
-    ones, the lower loss; or the loss alone.
+    """What makes an epoch (a row of the history) better than another: what is monitored on
+    validation and, of equal ones, the lower loss.
     """
-    return (row["val_auc"], -row["val_loss"]) if config.monitor == "auc" else (-row["val_loss"],)
+    followed = () if config.monitor == "loss" else (row[f"val_{config.monitor}"],)
+    return (*followed, -row["val_loss"])
+
+
+def _row(config: TrainConfig, epoch: int, logits: dict[str, Tensor], labels: dict) -> dict:
+    """The row of the history after so many epochs."""
+    row = {"epoch": epoch}
+    for name in ("train", "val"):
+        measured = loss_and_accuracy(logits[name], labels[name])
+        row[f"{name}_loss"], row[f"{name}_acc"] = measured
+    scores, truth = logits["val"].numpy(), labels["val"].numpy()
+    row["val_auc"] = float(area_under_curve(scores, truth))
+    if config.monitor == "f1":
+        row["val_f1"] = float(f1_score(truth, scores > 0, zero_division=0.0))
+    return row
 
 
 # --- the whole training ---------------------------------------------------------------------------
@@ -436,30 +539,34 @@ class Fitting:
         self.config, self.device, self.recorded = config, device, recorded
         self.history, self.seconds, self.best_epoch, self.best_weights = [], [], 0, {}
         self.logits = {"train": [], "val": [], "test": []}
-        if parts is None:
-            with seeded(config.seed, device):  # what one's own code draws
-                parts = owncode.make(config.own) if config.own else {}
-        with seeded(config.seed, device):  # and a network, whatever was drawn before it
-            self.network = self.part = network_of(config, data, weights, device, parts)
-            self.criterion = make_criterion(config, torch.from_numpy(data.train.labels), parts)
-        model.freeze(self.network, config.trainable)
-        self._take(data)
+        parts = parts_of(config, device) if parts is None else parts
+        with seeded(config.seed, device):  # whatever was drawn before the network
+            network = network_of(config, data.source.size, weights, device, parts)
+            criterion = make_criterion(config, torch.from_numpy(data.train.labels), parts)
+        if isinstance(criterion, nn.Module):
+            criterion = criterion.to(device)
+        model.freeze(network, config.trainable)
+        self.network = self.part = network
+        self._take(data, parts)
         labels = self.labels["train"]
         self.target = labels.unsqueeze(1).to(device)
-        self.optimizer = make_optimizer(config, self.part, device, parts)
-        if isinstance(self.criterion, nn.Module):
-            self.criterion = self.criterion.to(device)
-        self.transform = make_transform(config, labels, parts)
         self.per_epoch = len(draw_batches(config, labels, torch.Generator().manual_seed(0)))
-        self.schedule = make_schedule(config, self.optimizer, self.per_epoch * config.epochs, parts)
         self.mean = None  # of the weights, where the settings ask for one
+        self.method = None  # of a classifier, which no step trains
+        if "model" in parts:
+            return
+        optimizer = make_optimizer(config, self.part, device, parts)
+        schedule = make_schedule(config, optimizer, self.per_epoch * config.epochs, parts)
+        transform = make_transform(config, labels, parts)
+        how = (config.precision, config.clip, parts.get("step"))
+        self.method = Method(optimizer, criterion, schedule, transform, *how)
         if config.average == "ema":
             every_step = get_ema_multi_avg_fn(EMA_DECAY)
             self.mean = AveragedModel(self.network, multi_avg_fn=every_step, use_buffers=True)
         elif config.average == "swa":
             self.mean = AveragedModel(self.network)
 
-    def _take(self, data: Dataset) -> None:
+    def _take(self, data: Dataset, parts: dict) -> None:
         """The images on the device, the labels (N,) on the CPU, by split."""
         config, self.inputs, self.labels = self.config, {}, {}
         for name in ("train", "val", "test", "extra"):
@@ -468,7 +575,7 @@ class Fitting:
                 images = to_tensor(split.images, self.device)
                 self.inputs[name] = images.contiguous(memory_format=torch.channels_last)
                 self.labels[name] = torch.from_numpy(split.labels.astype(np.float32))
-        changing = config.trainable == "all" or config.augment or config.own or config.resize
+        changing = config.trainable == "all" or config.augment or parts or config.resize
         if config.architecture in model.OURS and not changing:
             # What never changes is computed once: the frozen part's output becomes the input.
             frozen, self.part = model.split_frozen(self.network, config.trainable)
@@ -484,20 +591,17 @@ class Fitting:
     def epoch(self, tick: Callable[[], object] = lambda: None) -> dict[str, float]:
         """Train one epoch and record it; returns its row of the history."""
         config, epoch, started = self.config, len(self.history), time.perf_counter()
-        logits, row = {"train": self._train(epoch, tick)}, {"epoch": epoch + 1}
+        logits = {"train": self._train(epoch, tick)}
         for name in self.recorded:
             logits[name] = evaluate(self._judged(), self.inputs[name])
-        for name in ("train", "val"):
-            measured = loss_and_accuracy(logits[name], self.labels[name])
-            row[f"{name}_loss"], row[f"{name}_acc"] = measured
-        labels = self.labels["val"].numpy()
-        row["val_auc"] = float(area_under_curve(logits["val"].numpy(), labels))
+        row = _row(config, epoch + 1, logits, self.labels)
         if not all(map(math.isfinite, row.values())):
             raise InputError(
                 f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan "
                 f"terhingga. Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
             )
-        self.schedule.end_epoch(row["val_loss"])
+        if self.method is not None:
+            self.method.schedule.end_epoch(row["val_loss"], merit(config, row)[0])
         self.history.append(row)
         for name, values in logits.items():
             self.logits[name].append(values)
@@ -510,6 +614,10 @@ class Fitting:
         """One epoch (from 0), and what it adds to the averaged weights."""
         config = self.config
         seed = config.seed * 10_007 + epoch + 1  # 0 must not reuse the seed that drew the weights
+        if self.method is None:
+            with seeded(seed, self.device):
+                self.network.fit(self.inputs["train"], self.labels["train"])
+            return evaluate(self.network, self.inputs["train"])
         if config.unfreeze:
             model.open_stages(self.network, 1 + epoch // config.unfreeze)
         generator = torch.Generator().manual_seed(seed)
@@ -521,9 +629,8 @@ class Fitting:
             tick()
 
         given = self.part, self.inputs["train"], self.target, batches
-        made = self.optimizer, self.criterion, self.schedule, self.transform
         with seeded(seed, self.device):
-            logits = train_epoch(*given, *made, after_step, config.precision, config.clip)
+            logits = train_epoch(*given, self.method, after_step)
         if config.average == "swa" and epoch >= config.epochs // 2:
             self.mean.update_parameters(self.network)
             # statistics of the averaged weights
@@ -555,12 +662,13 @@ class Fitting:
         copies = []
         with seeded(self.config.seed, self.device):
             for _ in range(self.config.tta):
-                copies.append(evaluate(self.part, self.transform(inputs, labels)[0]))
+                copies.append(evaluate(self.part, self.method.transform(inputs, labels)[0]))
         return torch.stack(copies).mean(0)
 
     def _stateful(self) -> dict:
-        parts = {"network": self.network, "optimizer": self.optimizer}
-        parts["schedule"] = self.schedule.scheduler
+        method = self.method
+        parts = {"network": self.network, "optimizer": method.optimizer}
+        parts["schedule"] = method.schedule.scheduler
         return parts if self.mean is None else parts | {"mean": self.mean}
 
     def checkpoint(self) -> dict:

@@ -15,10 +15,13 @@ from pathlib import Path
 from cxr_helpers.engine.errors import InputError
 from grading import package
 
-MARKER = re.compile(r"^\s*(?:#|<!--)\s*JAWABAN:\s*([A-Za-z0-9_\-]+)\s*(?:-->)?\s*$", re.M)
+# no expression may try a line twice: a cell may hold 80,000 empty ones
+MARKER = re.compile(
+    r"^[ \t]*(?:#|<!--)[ \t]*JAWABAN:[ \t]*([A-Za-z0-9_\-]{1,99})[ \t]*(?:-->)?[ \t\r]*$", re.M
+)
 # of an essay: `> Mengapa …`, `**1.4 (5 poin).** Mengapa …`
-PROMPT = re.compile(r"^\s*(?:>|\*\*\d+\.\d+ \().*$", re.M)
-GAP = re.compile(r"(^|[=:]|\breturn)\s*\.\.\.\s*(#.*)?$|raise NotImplementedError", re.M)
+PROMPT = re.compile(r"^[ \t]*(?:>|\*\*\d+\.\d+ \().*$", re.M)
+GAP = re.compile(r"(^|[=:]|\breturn)[ \t]*\.\.\.[ \t]*(#.*)?$|raise NotImplementedError", re.M)
 IMPORTS = (ast.Import, ast.ImportFrom)
 FEWEST_WORDS = 5  # of an essay
 # tags of our cells that grading runs, beside the answers and the imports of every cell
@@ -87,7 +90,9 @@ def chapter(path: Path) -> Chapter:
         if name in asked:
             raise InputError(f"{path}: jawaban {name} diminta dua kali.")
         if name:
-            essay, names = cell.cell_type == "markdown", defined(cell.source)
+            # nbgrader's mark of an answer that a person reads, also where it is code
+            essay = cell.cell_type == "markdown" or bool(nbgrader(cell).get("grade"))
+            names = defined(cell.source)
             points = float(nbgrader(cell).get("points") or 0) or _points(cells, name)
             asked[name] = Asked(name, cell.get("id", ""), essay, cell.source, names, points)
             if not essay:

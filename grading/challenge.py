@@ -114,7 +114,7 @@ def probabilities(
 ) -> np.ndarray:
     """P(class 1) (N,) of images (N, H, W) uint8, averaged over seeds, each at its best epoch."""
     result = experiments.train(study, experiment.recipe, seeds, experiment.start)
-    start = experiments.starting(study, result.runs[0].config.architecture, experiment.start)
+    start = experiments.starting(study, result.runs[0].config, experiment.start)
     unknown = data.Split(images, np.zeros(len(images), np.uint8), np.arange(len(images)))
     asked, predicted = replace(study.used, extra=unknown), []
     for run in result.runs:

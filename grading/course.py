@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
-from grading import answers, marking
+from grading import answers, marking, package
 
 SOLUTIONS = Path(__file__).with_name("solutions")
 
@@ -22,6 +22,15 @@ class Course:
     probes: dict[str, str | None]
     digest: str
 
+    @property
+    def asked(self) -> dict[str, answers.Asked]:
+        return {name: asked for chapter in self.chapters for name, asked in chapter.asked.items()}
+
+    @property
+    def steps(self) -> list[tuple[str, str]]:
+        """Of all notebooks, one after the other: a kernel for each would take seconds each."""
+        return [step for chapter in self.chapters for step in chapter.steps]
+
 
 def read_course(
     notebooks: Path = files.ROOT / "notebooks",
@@ -31,13 +40,13 @@ def read_course(
     """own_keys: the folder KUNCI, whose <grade_id>.py go before the exercises' own tests, and whose
     solusi/ before solutions/. Raises InputError where a folder is missing or nothing is asked.
     """
-    if own_keys is not None and not own_keys.is_dir():
-        raise InputError(f"KUNCI={own_keys}: folder itu tidak ada.")
-    every = tuple(answers.chapter(path) for path in sorted(notebooks.glob("0*.ipynb")))
+    every = tuple(answers.chapter(path) for path in package.chapters(notebooks))
     chapters = tuple(chapter for chapter in every if chapter.asked)
     if not chapters:
         cure = "tandai selnya dengan `# JAWABAN: nama`."
         raise InputError(f"Tidak ada jawaban yang diminta di {notebooks}: {cure}")
+    if own_keys is not None:
+        _check_keys(own_keys)
     places = [own_keys / "solusi", solutions] if own_keys else [solutions]
     solved, rubrics, probes = {}, {}, {}
     for name, asked in ((n, asked) for chapter in chapters for n, asked in chapter.asked.items()):
@@ -51,6 +60,15 @@ def read_course(
     parts = [vars(asked) for chapter in chapters for asked in chapter.asked.values()]
     said = json.dumps([[chapter.steps for chapter in chapters], parts, solved, probes])
     return Course(chapters, solved, rubrics, probes, hashlib.sha256(said.encode()).hexdigest())
+
+
+def _check_keys(folder: Path) -> None:
+    """Refuse a folder one level too high or too low: solutions would be taken for keys."""
+    keys = any("hasil" in path.read_text("utf-8") for path in folder.glob("*.py"))
+    if not (keys or (folder / "solusi").is_dir() or (folder / "tantangan.json").is_file()):
+        nearby = (folder / "pengajar", folder.parent, Path("folder pengajar/ dari make tugas"))
+        meant = next(place for place in nearby if (place / "solusi").is_dir() or place == nearby[2])
+        raise InputError(f"KUNCI={folder} tidak memuat solusi/ atau kunci: maksud Anda {meant}?")
 
 
 def _first(places: list[Path], name: str) -> str | None:

@@ -362,7 +362,7 @@ def _decide(rng: Generator) -> Iterator[Case]:
         ],
     }
     for situation, (low, high, p, margin) in _pairs(intervals):
-        measured = evaluation.Difference((low + high) / 2, (low, high), p, 0.0, None, None)
+        measured = evaluation.Difference((low + high) / 2, (low, high), p)
         expected = evaluation.verdict(measured, p, margin)
         given = {"low": low, "high": high, "p": p, "margin": margin}
         yield Case(situation, given, expected)

@@ -9,16 +9,18 @@ import ast
 import builtins
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cxr_helpers.engine.errors import InputError
 from grading import box, exercises
-from grading.answers import Answer, Asked, Chapter, needed
+from grading.answers import Answer, Asked, needed
 
 CELL, SETUP = 30, 180  # seconds of an answer and of a probe; of a cell of our own
 HAND = "periksa tangan"
 TYPES = set("Tensor ndarray Series DataFrame function generator method module".split())
 TYPES |= set(dir(builtins))
+Steps = Sequence[tuple[str, str]]  # as of answers.Chapter
 
 
 @dataclass
@@ -54,7 +56,7 @@ def probe(asked: Asked, solution: str, key: str | None) -> str | None:
 
 
 def run(
-    chapter: Chapter, given: dict[str, str], probes: dict[str, str | None], boxed: bool
+    steps: Steps, given: dict[str, str], probes: dict[str, str | None], boxed: bool
 ) -> dict[str, tuple]:
     """{grade_id: (status or "", error or None, value of its probe)} of the answers given.
 
@@ -62,26 +64,26 @@ def run(
     runs in a kernel of its own, so that nobody pays for what another answer left behind.
     """
     time = box.Allowance()
-    done, ender = _together(chapter, given, probes, boxed, time)
+    done, ender = _together(steps, given, probes, boxed, time)
     if ender is None:
         return done
     rest = {name: source for name, source in given.items() if name != ender}
-    again, second = _together(chapter, rest, probes, boxed, time) if rest else ({}, None)
+    again, second = _together(steps, rest, probes, boxed, time) if rest else ({}, None)
     if second is None:
         return {**again, ender: done[ender]}
     for name, source in given.items():
-        again |= _together(chapter, {name: source}, probes, boxed, time)[0]
+        again |= _together(steps, {name: source}, probes, boxed, time)[0]
     return again
 
 
 def _together(
-    chapter: Chapter, given: dict[str, str], probes: dict, boxed: bool, time: box.Allowance
+    steps: Steps, given: dict[str, str], probes: dict, boxed: bool, time: box.Allowance
 ) -> tuple[dict, str | None]:
     """What `run` gives, and the answer that ended the kernel."""
     done, last = {}, None
     mentioned = [*given.values(), *(probes.get(name) or "" for name in given)]
     with box.Kernel(boxed) as kernel:
-        for name, ours in needed(chapter.steps, mentioned):
+        for name, ours in needed(steps, mentioned):
             if name and name not in given:
                 continue
             last = name or last
@@ -91,8 +93,9 @@ def _together(
                     limited = time.run if last else box.Kernel.run
                     error, _ = limited(kernel, ours, SETUP)
                     if error and last is None:
-                        said = f"sel pengajar sendiri gagal pada saat penilaian ({kernel.said})."
-                        raise InputError(f"{chapter.name}: {said}")
+                        raise InputError(
+                            f"Sel pengajar sendiri gagal saat penilaian ({kernel.said})."
+                        )
                     continue
                 error, _ = time.run(kernel, given[name], CELL)
                 ask = box.ask(probes[name])
@@ -100,9 +103,8 @@ def _together(
                 done[name] = ("", error, value)
             except box.Ended as ended:
                 if last is None:
-                    raise InputError(
-                        f"{chapter.name}: sel pengajar sendiri mengakhiri kernel ({ended.status})."
-                    ) from None
+                    why = f"Sel pengajar sendiri mengakhiri kernel ({ended.status})."
+                    raise InputError(why) from None
                 done[last] = (ended.status, None, None)
                 return done, last
     return done, None
@@ -177,13 +179,13 @@ def grade_part(asked: Asked, answer: Answer, outcome: tuple | None, expected: di
 
 
 def expect(
-    chapter: Chapter, solutions: dict[str, str], probes: dict[str, str | None], boxed: bool
+    steps: Steps, solutions: dict[str, str], probes: dict[str, str | None], boxed: bool
 ) -> dict[str, dict]:
     """The values of the solutions. Raises InputError for a solution or key that does not work."""
-    names = [name for name in solutions if name in chapter.asked and probes.get(name)]
+    names = [name for name in solutions if probes.get(name)]
     if not names:
         return {}
-    outcomes = run(chapter, {name: solutions[name] for name in names}, probes, boxed)
+    outcomes = run(steps, {name: solutions[name] for name in names}, probes, boxed)
     expected = {}
     for name, (status, error, value) in outcomes.items():
         kinds = [set(item) for item in (value or {}).values() if isinstance(item, dict)]

@@ -1,4 +1,5 @@
-"""A hand-in (ZIP, folder or git clone) as {name: content} in memory; nothing is ever extracted.
+"""A hand-in (ZIP, folder, git clone, or what one student sent within Moodle's archive) as {name:
+content} in memory; nothing is ever extracted.
 
 A ZIP says what it wants about its members' names and sizes, so bytes are counted as they are read.
 What is unsafe (links, `..`, absolute names) is left out and remarked; what cannot be read at all
@@ -28,8 +29,13 @@ ONE, TOTAL = 20 * 2**20, 100 * 2**20  # bytes of a file, and of all files that a
 WANTED = (".ipynb", ".json", ".npz", ".csv", ".py")
 LEFTOVER = set("__MACOSX .DS_Store Thumbs.db desktop.ini .ipynb_checkpoints".split())
 LEFTOVER |= {".git", ".venv", "__pycache__"}
-OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
-CELLS = 2_000
+CELLS, CELL_TEXT = 2_000, 100_000  # of a notebook; characters of a cell
+# how Moodle's "Download all" names what a student sent, and how programs name copies
+MOODLE = re.compile(r"([^/]{0,200}?)_(\d{1,12})_assignsubmission_file_")
+COPY = r"(?: ?\((\d{1,4})\)|-Copy(\d{1,4})| ?- ?(?:Copy|Salin)[^/.]{0,20})?"
+NOTEBOOK = re.compile(
+    rf"(?:Salinan dari |Copy of )?(0[^/]{{1,80}}?){COPY}(?:\.ipynb(?:\.txt)?)?", re.I
+)
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
 DAMAGED += (UnicodeDecodeError, NotImplementedError)
 LISTED = 3  # names in a remark
@@ -57,8 +63,7 @@ def read(path: Path) -> Handin:
     """Raises Refused: "rusak", "terkunci", "terlalu besar", "bentuk lain", "kosong"."""
     handin = Handin(unicodedata.normalize("NFC", clean(path.name)))
     try:
-        members = _of_folder(path, handin) if path.is_dir() else _of_zip(path, handin)
-        _take(members, handin)
+        _take(_of_folder(path, handin) if path.is_dir() else _of_file(path, handin), handin)
         inner = [name for name in handin.files if name.lower().endswith(".zip")]
         if inner and not any(name.lower().endswith(".ipynb") for name in handin.files):
             if len(inner) > 1:
@@ -102,23 +107,41 @@ def _safe(raw: str, handin: Handin) -> str | None:
         return None
     if LEFTOVER & set(parts) or parts[-1].startswith(("._", ".~")):
         return None
-    return name if name.lower().endswith((*WANTED, ".zip")) else None
+    without_ending = "." not in parts[-1] and NOTEBOOK.fullmatch(parts[-1])
+    wanted = name.lower().endswith((*WANTED, ".zip", ".ipynb.txt")) or without_ending
+    return name if wanted else None
 
 
-def _of_zip(source, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
-    if isinstance(source, Path) and source.suffix.lower() in OTHER_ARCHIVES:
-        why = f"{source.suffix} tidak dibaca: minta ZIP buatan `make kumpul`."
-        raise Refused("bentuk lain", why)
-    if isinstance(source, Path) and source.suffix.lower() == ".ipynb":
-        why = "Notebook lepas, tanpa hasil dan manifes: minta ZIP buatan `make kumpul`."
-        raise Refused("bentuk lain", why)
+def moodle_parts(path: Path) -> list[Path]:
+    """The hand-ins in Moodle's archive, as paths below the file; [] where it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            matches = [MOODLE.match(name) for name in archive.namelist()]
+    except DAMAGED:
+        return []
+    return [path / clean(part) for part in sorted({match[0] for match in matches if match})]
+
+
+def _of_file(path: Path, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
+    """Of a ZIP, whatever its ending, or of one student's part of Moodle's."""
+    if path.parent.is_file():
+        return _of_zip(path.parent, handin, path.name)
+    with open(path, "rb") as stream:
+        is_zip = stream.read(2) == b"PK"
+    if not is_zip and path.suffix.lower() != ".zip":
+        what = "Notebook lepas" if ".ipynb" in path.name.lower() else "Bukan ZIP"
+        raise Refused("bentuk lain", f"{what}: minta ZIP buatan `make kumpul`.")
+    return _of_zip(path, handin)
+
+
+def _of_zip(source, handin: Handin, under: str = "") -> Iterator[tuple[str, io.BufferedIOBase]]:
     with zipfile.ZipFile(source) as archive:
-        members = archive.infolist()
+        members = [m for m in archive.infolist() if clean(m.filename).startswith(under)]
         if len(members) > MEMBERS:
             why = f"ZIP berisi {len(members)} berkas; paling banyak {MEMBERS}."
             raise Refused("terlalu besar", why)
         for member in members:
-            name = _safe(member.filename, handin)
+            name = _safe(member.filename[len(under) :].lstrip("/" if under else ""), handin)
             if name is None or member.is_dir():
                 continue
             if stat.S_ISLNK(member.external_attr >> 16):
@@ -177,29 +200,42 @@ def clean(text) -> str:
     return str(text).encode("utf-8", "replace").decode("utf-8")
 
 
+def chapters(folder: Path) -> list[Path]:
+    """The assignment's notebooks in a folder, without copies of them."""
+    return [path for path in sorted(folder.glob("0*.ipynb")) if not is_copy(path.name)]
+
+
+def is_copy(name: str) -> bool:
+    """Whether a program named a file so that it stands beside the one it was copied from."""
+    match = NOTEBOOK.fullmatch(name)
+    return match is not None and name.lower() != f"{match[1]}.ipynb".lower()
+
+
 def find(handin: Handin, name: str) -> tuple[str, bytes]:
-    """The notebook `name` at any depth; copies such as `name (1).ipynb` only where it is missing,
-    executed ones in build/ last. Raises Refused "tidak ada".
+    """The notebook `name` at any depth; where it is missing the newest copy (`name (2).ipynb`,
+    `Salinan dari name`), executed ones in build/ last. Raises Refused "tidak ada".
     """
-    copy = r"( ?\(\d+\)| ?- ?(Copy|Salin).*|-Copy\d+)?"
-    pattern = re.compile(rf"{re.escape(name)}{copy}\.ipynb", re.I)
-    paths = [path for path in handin.files if pattern.fullmatch(path.rsplit("/", 1)[-1])]
-    if not paths:
+    ranks = {}
+    for path in handin.files:
+        match = NOTEBOOK.fullmatch(path.rsplit("/", 1)[-1])
+        if match and match[1].lower() == name.lower():
+            newest = -int(match[2] or match[3] or 0)
+            copy = is_copy(path.rsplit("/", 1)[-1])
+            ranks[path] = "build/" in f"/{path}", copy, newest, path.count("/"), path
+    if not ranks:
         raise Refused("tidak ada", f"{name}.ipynb tidak ada.")
-    exact = f"{name}.ipynb".lower()
-
-    def rank(path: str) -> tuple:
-        other_name = path.rsplit("/", 1)[-1].lower() != exact
-        return "build/" in f"/{path}", other_name, path.count("/"), path
-
-    paths.sort(key=rank)
-    if len({handin.files[path] for path in paths if "build/" not in f"/{path}"}) > 1:
-        handin.remarks.append(f"{name}: lebih dari satu salinan, yang dinilai {paths[0][:80]}")
-    return paths[0], handin.files[paths[0]]
+    chosen = min(ranks, key=ranks.get)
+    others = {handin.files[path] for path in ranks if "build/" not in f"/{path}"}
+    if len(others) > 1 or is_copy(chosen.rsplit("/", 1)[-1]):
+        count = f"{len(others)} salinan" if len(others) > 1 else "sebuah salinan"
+        handin.remarks.append(f"{name}: {count}, yang dinilai {chosen[-80:]}")
+    return chosen, handin.files[chosen]
 
 
 def notebook(content: bytes):
-    """The notebook node. Raises Refused: "kosong", "konflik", "rusak"."""
+    """The notebook node; what a cell holds beyond CELL_TEXT characters is cut off. Raises Refused:
+    "kosong", "konflik", "rusak", "terlalu besar".
+    """
     words = text(content)
     if not words.strip():
         raise Refused("kosong", "Berkas notebook itu kosong.")
@@ -208,9 +244,7 @@ def notebook(content: bytes):
         raise Refused("konflik", f"Notebook memuat tanda konflik git (<<<<<<<): {why}")
     try:
         raw = json.loads(words)
-        cells = raw.get("cells") or [
-            c for sheet in raw.get("worksheets", []) for c in sheet["cells"]
-        ]
+        cells = raw["cells"]
         if len(cells) > CELLS:
             why = f"Notebook memuat {len(cells)} sel; paling banyak {CELLS}."
             raise Refused("terlalu besar", why)
@@ -221,7 +255,7 @@ def notebook(content: bytes):
         made = nbformat.reads(json.dumps(raw), as_version=4)
         for cell in made.cells:
             lines = [cell.source] if isinstance(cell.source, str) else cell.source
-            cell.source = clean("".join(map(str, lines)))
+            cell.source = clean("".join(map(str, lines))[:CELL_TEXT])
         return made
     except Refused:
         raise
@@ -246,6 +280,12 @@ def altered(handin: Handin) -> list[str]:
     wrong = [name for name in packed if there[name] != packed[name]]
     names = listed([clean(name)[:80] for name in wrong])
     return [f"diubah atau hilang sesudah make kumpul: {names}"] if wrong else []
+
+
+def file_name(name: str, more: str = "") -> str:
+    """A file's name for any text: readable, and another one for every other text."""
+    plain = re.sub(r"[^0-9A-Za-z]+", "-", name)[:40].strip("-")
+    return f"{plain}-{_sha256((name + more).encode(errors='replace'))[:8]}"
 
 
 def listed(names: list[str]) -> str:

@@ -5,13 +5,14 @@ Every page is one file without scripts; what a student wrote is escaped by Jinja
 policy forbids what would be left.
 """
 
-import csv
 import io
+import keyword
 import re
+import zipfile
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from itertools import combinations, zip_longest
+from itertools import combinations
 from math import ceil
 from pathlib import Path
 
@@ -23,12 +24,17 @@ from grading import challenge, claims, package
 from grading.answers import own_words
 from grading.course import Course
 from grading.marking import HAND, Part
+from grading.roster import Roster, Student
 
 LATE = 0.1  # of the points, for each day that has begun
 # tokens of a piece; share of the class that makes it common; share that is remarked
 GRAM, COMMON, ALIKE = 5, 1 / 3, 0.8
+SHOWN = 2_000  # characters of similar answers side by side
 HALVES = {"public": "terbuka", "private": "tertutup"}  # of the challenge's images
-HANDMADE = ("nim", "bagian", "poin", "catatan")
+HANDMADE = ("nim", "bagian", "poin", "tingkat", "catatan")
+POINTS, LEVELS = r"\d{1,6}(\.\d{1,6})?", r"[0-3]([ ,;]{0,3}[0-3]){0,9}"
+HIGHEST = 3  # level of grading/rubrik.md
+LOOK = "perlu dilihat"
 
 
 def deadline(text: str) -> datetime | None:
@@ -59,66 +65,83 @@ def days_late(made: str, limit: datetime | None) -> int:
 
 
 def _cell(value) -> str:
-    """As Indonesian Excel reads it: a decimal comma; what begins like a formula stays text."""
+    """As Indonesian Excel reads it: a decimal comma; what it would rewrite (a formula, a NIM like
+    0012 or 2E10) stays text.
+    """
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".").replace(".", ",")
     words = " ".join(str(value).split())
     formula = words[:1] in tuple("=+-@") and not re.fullmatch(r"-?[\d,]+", words)
-    return f"'{words}" if formula else words
+    rewritten = re.fullmatch(r"0\d+|\d+E\d+|\d{12,}|\d+[-/]\d+([-/]\d+)?", words)
+    return f"'{words}" if formula or rewritten else words
+
+
+def _quoted(value) -> str:
+    words = _cell(value)
+    return f'"{words.replace(chr(34), 2 * chr(34))}"' if set(words) & set(';"') else words
 
 
 def table(rows: list[list]) -> bytes:
-    stream = io.StringIO()
-    writer = csv.writer(stream, delimiter=";", lineterminator="\r\n")
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return stream.getvalue().encode("utf-8-sig", "replace")
+    return "".join(";".join(map(_quoted, row)) + "\r\n" for row in rows).encode(
+        "utf-8-sig", "replace"
+    )
 
 
-def marks_by_hand(path: Path, records: list) -> dict[tuple[str, str], dict]:
-    """The marks given by hand, {(number, part): {"poin": number or None, "catatan"}}; missing rows
-    are added to the file, none is dropped. Raises InputError for points that are no number.
+def marks_by_hand(
+    path: Path, records: list, course: Course
+) -> tuple[dict[tuple[str, str], dict], dict[str, list[str]]]:
+    """({(student, part): {"poin": number or None, "catatan"}} given by hand, {what is wrong with
+    rows, which then do not count: which}). Missing rows are added to the file, none is dropped.
+    Raises InputError for points that are no number.
     """
-    given = _handmade(path)
-    wanted = [(r.student, n) for r in records for n, p in r.parts.items() if p["points"] is None]
-    new = [key for key in wanted if key not in given]
-    if new or not path.exists():
-        given |= {key: {"poin": None, "catatan": ""} for key in new}
-        lines = [[*key, mark["poin"], mark["catatan"]] for key, mark in given.items()]
-        files.write(path, table([list(HANDMADE), *lines]))
-    return given
-
-
-def _handmade(path: Path) -> dict[tuple[str, str], dict]:
-    """What tangan.csv holds. Raises InputError."""
-    rows = package.table(path.read_bytes()) if path.exists() else []
-    same = "berkas itu tidak diubah."
-    if rows and not set(HANDMADE[:3]) <= rows[0].keys():
-        raise InputError(f"{path}: kolom {', '.join(HANDMADE)} tidak ditemukan; {same}")
-    given = {}
+    owner = {nim: record.student for record in records for nim in record.nims}
+    people = Roster(map(Student, owner))
+    content, given, wrong = path.read_bytes() if path.exists() else b"", {}, {}
+    rows = package.table(content)
+    if b"\n" in content.strip() and not set(HANDMADE[:3]) <= (rows or [{}])[0].keys():
+        missing = f"kolom {', '.join(HANDMADE)} tidak ditemukan"
+        raise InputError(f"{path}: {missing}; berkas itu tidak diubah.")
+    rows = [{name: row.get(name, "") for name in HANDMADE} for row in rows if any(row.values())]
     for row in rows:
-        if not any(row.values()):
-            continue  # Excel leaves empty lines
-        nim, part, words = row["nim"], row.get("bagian"), row.get("poin", "").replace(",", ".")
-        if not part:
-            whole = "; ".join(row.values())
-            raise InputError(f"{path}: baris {whole!r} tidak menyebut bagian; {same}")
-        if re.fullmatch(r"\d([.,]\d+)?E\+?\d+", nim, re.I):
-            raise InputError(
-                f"{path}: NIM {nim} ditulis ulang oleh Excel sebagai bilangan; buka lagi dengan "
-                f"kolom nim sebagai teks, dan kembalikan NIM-nya; {same}"
-            )
-        if words and not re.fullmatch(r"\d+(\.\d+)?", words):
-            raise InputError(f"{path}: poin {row['poin']!r} untuk {nim}, {part} bukan bilangan.")
-        mark = {"poin": float(words) if words else None, "catatan": row.get("catatan", "")}
-        given[nim.lstrip("'"), part] = mark
-    return given
+        nim, asked = row["nim"].lstrip("'"), course.asked.get(row["bagian"])
+        student = owner.get(nim) or owner.get(people.find(nim))
+        which, fault = f"{row['nim']} {row['bagian']}", ""
+        if student is None or asked is None:
+            fault = "tidak cocok dengan siapa pun" if asked else "bagiannya tidak ada"
+        else:
+            points = _points(path, row, asked.points)
+            if points is not None and points > asked.points:
+                fault, points = f"poin di atas maksimum ({asked.points:g}), tidak dihitung", None
+            given[student, asked.grade_id] = {"poin": points, "catatan": row["catatan"]}
+        if fault:
+            wrong.setdefault(f"tangan.csv, {fault}", []).append(which)
+    wanted = [(r.student, n) for r in records for n, p in r.parts.items() if p["points"] is None]
+    new = [[*key, None, None, None] for key in dict.fromkeys(wanted) if key not in given]
+    if new or not path.exists():
+        files.write(path, table([list(HANDMADE), *(list(row.values()) for row in rows), *new]))
+    return given, wrong
 
 
-def graded(record, course: Course, given: dict, limit: datetime | None) -> dict:
+def _points(path: Path, row: dict[str, str], most: float) -> float | None:
+    """The points of a row, or the share that its levels are of the highest. Raises InputError."""
+    words, levels = row["poin"].replace(",", "."), row["tingkat"]
+    for text, allowed, example in ((words, POINTS, "4,5"), (levels, LEVELS, "3 2 2 3")):
+        if text and not re.fullmatch(allowed, text):
+            which = f"{path}, {row['nim']}, {row['bagian']}: {text!r} tidak terbaca"
+            raise InputError(f"{which}, tulis misalnya {example}; berkas itu tidak diubah.")
+    numbers = [int(digit) for digit in re.findall(r"\d", levels)]
+    if words or not numbers:
+        return float(words) if words else None
+    return most * sum(numbers) / (HIGHEST * len(numbers))
+
+
+def graded(
+    record, course: Course, given: dict, limit: datetime | None, per_day: float = LATE
+) -> dict:
     """What a student has; "parts" are (name, points or None, most, part)."""
-    parts = []
+    parts, notes = [], [record.why, record.claim.get("why", ""), *record.remarks]
     for chapter in course.chapters:
         for name, asked in chapter.asked.items():
             part = record.parts.get(name) or asdict(Part(record.status, 0.0, asked.points))
@@ -126,93 +149,129 @@ def graded(record, course: Course, given: dict, limit: datetime | None) -> dict:
             points = mark["poin"] if mark["poin"] is not None else part["points"]
             part = part | {"mark": mark["catatan"], "chapter": chapter.name}
             parts.append((name, points, asked.points, part))
-    total = sum(points or 0.0 for _, points, _, _ in parts)
-    late = min(1.0, LATE * days_late(record.made, limit))
-    waiting = sum(points is None for _, points, _, _ in parts)
-    most = sum(most for _, _, most, _ in parts)
-    sums = {"sum": total, "most": most, "open": waiting, "late": late, "total": total * (1 - late)}
-    return {"record": record, "parts": parts, **sums}
-
-
-def _csv(rows: list[dict], course: Course, remarks: dict[str, list[str]]) -> bytes:
-    head = ["NIM", "Nama", "Kumpulan", "Status"]
-    for name in [name for chapter in course.chapters for name in chapter.asked]:
-        head += [name, f"{name} (status)"]
-    head += "Jumlah;Dari;Belum dinilai;Potongan terlambat (%);Nilai".split(";")
-    head += "Klaim;Latih ulang;Kotak;Catatan".split(";")
-    lines = []
-    for row in rows:
-        record, cells = row["record"], []
-        notes = [record.why, record.claim.get("why", ""), *record.remarks]
-        notes += remarks.get(record.name, [])
-        for name, points, _, part in row["parts"]:
-            cells += [points, part["status"]]
             notes += [f"{name}: {part['remark']}"] if part["remark"] else []
-        cells += [row["sum"], row["most"], row["open"], 100 * row["late"], row["total"]]
-        cells += [record.claim.get("status", ""), record.again]
-        cells += ["ya" if record.boxed else "tanpa kotak", "; ".join(filter(None, notes))]
-        for nim, name in zip_longest(record.nims, record.names[: len(record.nims)], fillvalue=""):
-            lines.append([nim, name, record.name, record.status, *cells])
-    return table([head, *lines])
+    row = {"record": record, "parts": parts, "notes": [note for note in notes if note]}
+    row["page"] = package.file_name("_".join(record.nims), record.name * record.conflict) + ".html"
+    row["sum"] = sum(points or 0.0 for _, points, _, _ in parts)
+    row["most"] = sum(most for _, _, most, _ in parts)
+    row["open"] = sum(points is None for _, points, _, _ in parts)
+    row["late"] = min(1.0, per_day * days_late(record.made, limit))
+    row["total"] = row["sum"] * (1 - row["late"])
+    return row
 
 
-def _grams(source: str) -> set[tuple[str, ...]]:
+def _grams(source: str, kept: set[str] | None) -> set[tuple[str, ...]]:
+    """Pieces of a text; of code without the names that are not `kept`, so that who renames
+    variables is found.
+    """
     tokens = re.findall(r"\w+|[^\w\s]", source)
+    if kept is not None:
+        tokens = [x if x in kept or not x.isidentifier() else "_" for x in tokens]
     return {tuple(tokens[i : i + GRAM]) for i in range(len(tokens) - GRAM + 1)}
 
 
-def resemblance(records: list) -> list[tuple[str, str, float]]:
-    """(student, student, share) whose answers share most of what is rare in the class."""
-    given = {record.student: record.given.values() for record in records if record.given}
-    own = {who: set().union(*map(_grams, texts)) for who, texts in given.items()}
-    often = Counter(gram for grams in own.values() for gram in grams)
-    most = max(2, COMMON * len(own))
-    rare = {who: {gram for gram in grams if often[gram] <= most} for who, grams in own.items()}
-    with_some = sorted(who for who, grams in rare.items() if grams)
+def resemblance(records: list, course: Course) -> list[tuple]:
+    """(record, record, share, [(part, text, text)]) whose answers share most of what is rare in the
+    class.
+    """
+    ours = [code for _, code in course.steps] + [*course.solutions.values(), *keyword.kwlist]
+    kept, own = set(re.findall(r"\w+", "\n".join(ours))), []
+    for record in records:
+        code = {
+            n: kept if n in course.asked and not course.asked[n].essay else None
+            for n in record.given
+        }
+        own.append(set().union(*(_grams(text, code[n]) for n, text in record.given.items())))
+    often = Counter(gram for grams in own for gram in grams)
+    most = max(2, COMMON * sum(map(bool, own)))
+    rare = [{gram for gram in grams if often[gram] <= most} for grams in own]
     alike = []
-    for a, b in combinations(with_some, 2):
+    for a, b in combinations([place for place, grams in enumerate(rare) if grams], 2):
         share = len(rare[a] & rare[b]) / len(rare[a] | rare[b])
-        alike += [(a, b, share)] if share >= ALIKE else []
+        if share >= ALIKE:
+            left, right = records[a].given, records[b].given
+            texts = [(n, left[n][:SHOWN], right[n][:SHOWN]) for n in left if n in right]
+            alike.append((records[a], records[b], share, texts))
     return sorted(alike, key=lambda pair: -pair[2])
 
 
-def _questions(rows: list[dict], course: Course) -> list[dict]:
-    """How the class did in each question: counts of statuses, mean share of its points."""
-    questions = []
-    names = [(c.name, name) for c in course.chapters for name in c.asked]
-    for place, (chapter, name) in enumerate(names):
-        mine = [row["parts"][place] for row in rows]
-        share = [points / most for _, points, most, _ in mine if points is not None and most]
-        counts = Counter(part["status"] for _, _, _, part in mine).most_common()
-        mean = sum(share) / len(share) if share else None
-        questions.append({"name": name, "chapter": chapter, "counts": counts, "mean": mean})
-    return questions
-
-
-def write(out: Path, records: list, course: Course, limit: datetime | None) -> None:
-    """All pages of a graded class; nothing where the marks cannot be read (InputError)."""
-    given = marks_by_hand(out / "tangan.csv", records)
-    rows = [graded(record, course, given, limit) for record in records]
-    claimed = {r.name: claims.Claim(**r.claim) for r in records if r.claim}
-    remarks = claims.remarks(claimed)
-    env = _environment()
-    files.write(out / "nilai.csv", _csv(rows, course, remarks))
+def write(
+    out: Path,
+    records: list,
+    course: Course,
+    limit: datetime | None,
+    people: Roster | None = None,
+    per_day: float = LATE,
+) -> str:
+    """All pages of a graded class; what its instructor has to look at. Nothing where the marks
+    cannot be read (InputError). What fails with one student alone is that student's status.
+    """
+    people = people or Roster([Student(nim) for record in records for nim in record.nims])
+    given, wrong = marks_by_hand(out / "tangan.csv", records, course)
+    rows = []
+    for record in records:
+        own = [deadline(people.students[n].limit) for n in record.nims if n in people.students]
+        last = max(filter(None, [limit, *own]), default=None)
+        row = graded(record, course, given, last, per_day)
+        try:
+            _pages([row], course, people, given, wrong)
+        except Exception as error:
+            why = f"Halamannya tidak dapat dibuat ({type(error).__name__}): periksa dengan tangan."
+            odd = {"claim": {}, "experiments": [], "remarks": []}
+            record = replace(record, status=LOOK, why=why, **odd)
+            row = graded(record, course, given, last, per_day)
+        rows.append(row)
     (out / "mahasiswa").mkdir(exist_ok=True)
-    for row in rows:
-        safe = re.sub(r"[^0-9A-Za-z._-]+", "-", "_".join(row["record"].nims)).strip(".-")[:80]
-        _page(env, "mahasiswa.html.j2", out / f"mahasiswa/{safe or 'tanpa-nim'}.html", row=row)
-    both = {who: c for who, c in claimed.items() if c.claimed and c.recomputed}
+    pages = _pages(rows, course, people, given, wrong)
+    for name, content in pages.items():
+        files.write(out / name, content)
+    return "\n".join(filter(None, pages["catatan.txt"].decode().splitlines()))
+
+
+def _pages(
+    rows: list[dict], course: Course, people: Roster, given: dict, wrong: dict
+) -> dict[str, bytes]:
+    """{name: content} of every page and table."""
+    records, env = [row["record"] for row in rows], _environment()
+    claimed = {r.name: claims.Claim(**r.claim) for r in records if r.claim}
+    there = {nim for record in records for nim in record.nims}
     content = {
         "rows": rows,
-        "questions": _questions(rows, course),
-        "points": [(c.claimed["auc"], c.recomputed["auc"], who) for who, c in both.items()],
-        "alike": resemblance(records),
-        "remarks": remarks,
+        "alike": resemblance(records, course),
+        "remarks": claims.remarks(claimed),
+        "people": people,
+        "absent": [s for s in people.students.values() if people.listed and s.nim not in there],
+        "shares": [min(9, int(10 * row["total"] / row["most"])) for row in rows if row["most"]],
+        "course": course,
+        "given": given,
+        "wrong": wrong,
     }
-    _page(env, "kelas.html.j2", out / "kelas.html", **content)
-    asked = [(chapter.name, part) for chapter in course.chapters for part in chapter.asked.values()]
-    essays = [(c, a, course.rubrics.get(a.grade_id, "")) for c, a in asked if a.essay]
-    _page(env, "esai.html.j2", out / "esai.html", essays=essays, rows=rows, given=given)
+    pages = {}
+    for name in ("nilai.csv", "kelas.html", "esai.html", "catatan.txt", "moodle-nilai.csv"):
+        text = env.get_template(f"{name}.j2").render(content)
+        if text.strip() or name == "catatan.txt":
+            pages[name] = text.encode("utf-8-sig" if name == "nilai.csv" else "utf-8", "replace")
+    of_student = env.get_template("mahasiswa.html.j2")
+    for row in rows:
+        text = of_student.render(row=row)
+        pages[f"mahasiswa/{row['page']}"] = text.encode("utf-8", "replace")
+    if "moodle-nilai.csv" in pages:
+        pages["moodle-umpan-balik.zip"] = _feedback(rows, people, pages)
+    return pages
+
+
+def _feedback(rows: list[dict], people: Roster, pages: dict[str, bytes]) -> bytes:
+    """A ZIP of the students' pages, each in a folder named as Moodle names what it gives."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for row in rows:
+            sent = package.MOODLE.match(row["record"].name)
+            mine = [people.students[n] for n in row["record"].nims if n in people.students]
+            named = [f"{s.name.replace('_', ' ')}_{s.moodle}" for s in mine if s.moodle]
+            for name in named or ([f"{sent[1]}_{sent[2]}"] if sent else []):
+                place = f"{name}_assignsubmission_file_/{row['page']}"
+                archive.writestr(place, pages[f"mahasiswa/{row['page']}"])
+    return stream.getvalue()
 
 
 def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetime | None) -> None:
@@ -234,29 +293,20 @@ def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetim
     halves = ["public", "private"] if over else ["public"]
     answers = {who: values for who, (values, _, _) in counted.items()}
     boards = {half: challenge.rank(answers, key, half) for half in halves}
-    head = "Paruh;Peringkat;NIM;AUC;Batas bawah;Batas atas;Setara dengan peringkat 1"
-    lines = [[*head.split(";"), "Kumpulan dihitung"]]
-    for half, rows in boards.items():
-        for row in rows:
-            numbers = [indonesian.number(value, 4) for value in (row["auc"], *row["ci95"])]
-            times, level = None, ""
-            if row["place"]:
-                times, level = counted[row["who"]][1], "ya" if row["level"] else "tidak"
-            lines.append([HALVES[half], row["place"], row["who"], *numbers, level, times])
-    files.write(out / "tantangan.csv", table(lines))
     content = {"boards": boards, "counted": counted, "wrong": wrong}
-    _page(_environment(), "tantangan.html.j2", out / "tantangan.html", **content)
+    for name, encoding in (("tantangan.csv", "utf-8-sig"), ("tantangan.html", "utf-8")):
+        text = _environment().get_template(f"{name}.j2").render(content)
+        files.write(out / name, text.encode(encoding, "replace"))
 
 
 def _environment() -> Environment:
     templates = FileSystemLoader(Path(__file__).with_name("templates"))
-    env = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
-    env.trim_blocks = True
+    env = Environment(
+        loader=templates, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    env.autoescape = lambda name: ".html" in (name or "")
+    env.filters |= {"cell": _quoted, "listed": package.listed}
     env.filters |= {name: getattr(indonesian, name) for name in ("number", "percent", "interval")}
     env.globals |= {"HAND": HAND, "COMPARED": claims.COMPARED, "own_words": own_words}
     env.globals |= {"HALVES": HALVES, "MOST": challenge.MOST}
     return env
-
-
-def _page(env: Environment, template: str, path: Path, **content) -> None:
-    files.write(path, env.get_template(template).render(**content).encode("utf-8", "replace"))

@@ -23,8 +23,8 @@ GAP = re.compile(
 )
 LEFT = re.compile(r"###\s*(BEGIN|END)\s+(SOLUTION|HIDDEN)", re.I)
 STAYS = ("grading/solutions/", "tests/test_exercises.py")  # those tests run the solutions
-# without git: what a copy leaves out
-ROUTES = (".git/", ".venv/", "build/", "runs/", "data/", "kumpulan/")
+# without git: what a copy leaves out, beside what is hidden
+ROUTES = ("build/", "runs/", "data/", "kumpulan/")
 
 
 def emptied(cell) -> str:
@@ -64,15 +64,23 @@ def split(path: Path) -> tuple[str, dict[str, str]]:
 
 
 def _tracked(root: Path) -> list[str]:
-    """Names of the repository's files, of git where there is one."""
-    ask = ["git", "-C", str(root), "ls-files", "-z"]
+    """Names of the repository's files: of git where this folder is the top of one, and not some
+    folder within another.
+    """
+    ask = ["git", "-C", str(root)]
     try:
-        done = subprocess.run(ask, capture_output=True, check=True)
-        return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+        top = subprocess.run(
+            [*ask, "rev-parse", "--show-toplevel"], capture_output=True, check=True
+        )
+        done = subprocess.run([*ask, "ls-files", "-z"], capture_output=True, check=True)
+        if Path(os.fsdecode(top.stdout.rstrip(b"\n"))).resolve() == root.resolve():
+            return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
     except (OSError, subprocess.CalledProcessError):
-        paths = [path for path in sorted(root.rglob("*")) if path.is_file()]
-        names = [path.relative_to(root).as_posix() for path in paths]
-        return [n for n in names if not n.startswith(ROUTES) and "__pycache__" not in n]
+        pass
+    paths = [path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file()]
+    made = ("__pycache__", "node_modules")
+    seen = [p for p in paths if not any(x in made or x.startswith(".") for x in p.parts)]
+    return [path.as_posix() for path in seen if not path.as_posix().startswith(ROUTES)]
 
 
 def release(root: Path, out: Path) -> tuple[int, int]:
@@ -81,7 +89,7 @@ def release(root: Path, out: Path) -> tuple[int, int]:
         why = "pilih folder baru, agar tidak ada yang tertimpa."
         raise InputError(f"OUT={out} sudah berisi: {why}")
     student, teacher = out / "mahasiswa", out / "pengajar"
-    paths = sorted((root / "notebooks").glob("0*.ipynb"))
+    paths = package.chapters(root / "notebooks")
     notebooks = {f"notebooks/{path.name}": split(path) for path in paths}
     kept = [name for name in _tracked(root) if not name.startswith(STAYS)]
     names = [name for name in kept if (root / name).is_file()]

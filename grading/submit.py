@@ -1,49 +1,50 @@
 """`make kumpul NAME="…" NIM="…"`: check one's work and pack it into kumpulan/<NIM>.zip.
 
-NIM, NAME: one student, or up to three with commas. BELUM=1 packs in spite of what is missing, and
-notes that. Without data and weights; what is missing is listed, and nothing is written.
+NIM, NAME: one student, or up to three with commas (names that hold one: semicolons). BELUM=1 packs
+in spite of what is missing, and notes that. Without data and weights; what is missing is listed,
+and nothing is written.
 """
 
 import hashlib
 import json
 import os
-import re
-import subprocess
+import secrets
+import sys
 import zipfile
 from pathlib import Path
 
 from cxr_helpers.engine import files, results
 from cxr_helpers.engine.errors import InputError
 from grading import answers, challenge, package
+from report import check
 
 MOST = 20 * 2**20
 GROUP = 3
-SCHEMA = 1
 OF_A_RUN = ("config.json", "history.csv", "info.json", "predictions.npz", "code.py")
 
 
 def people(names: str, nims: str) -> tuple[list[str], list[str]]:
     """The checked names and numbers. Raises InputError."""
-    who = [[part.strip() for part in text.split(",") if part.strip()] for text in (names, nims)]
-    if not who[0] or not who[1]:
+    numbers = check.nims(nims)
+    who = [names.strip()]  # of one person all of it: "Siti, S.T."
+    if len(numbers) > 1:
+        sign = ";" if ";" in names else ","
+        who = [part.strip() for part in names.split(sign) if part.strip()]
+    if not numbers or not all(who):
         raise InputError('berikan nama dan NIM, misalnya: make kumpul NAME="Nama Anda" NIM="12345"')
-    if len(who[1]) > GROUP:
+    if len(numbers) > GROUP:
         most = f"sebuah kelompok beranggota paling banyak {GROUP} orang."
-        raise InputError(f"NIM memuat {len(who[1])} nomor: {most}")
-    bad = [nim for nim in who[1] if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.\-]{0,31}", nim)]
-    if bad or len(set(who[1])) < len(who[1]):
-        cure = "tulis angka dan huruf, dipisahkan koma, tiap NIM sekali."
-        raise InputError(f"NIM {', '.join(bad) or nims} tidak dapat dipakai: {cure}")
-    if len(who[0]) != len(who[1]):
-        said = f"NAME memuat {len(who[0])} nama dan NIM {len(who[1])} nomor"
-        raise InputError(f"{said}: tulis sama banyak, dipisahkan koma.")
-    return who[0], who[1]
+        raise InputError(f"NIM memuat {len(numbers)} nomor: {most}")
+    if len(who) != len(numbers):
+        said = f"NAME memuat {len(who)} nama dan NIM {len(numbers)} nomor"
+        raise InputError(f"{said}: tulis sama banyak, dipisahkan koma (atau titik koma).")
+    return who, numbers
 
 
 def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], dict[str, bytes]]:
     """(what is missing or does not fit, Indonesian; what is packed: {name in the ZIP: content})."""
     lacks, packed = [], {}
-    for path in sorted((root / "notebooks").glob("0*.ipynb")):
+    for path in package.chapters(root / "notebooks"):
         packed[f"notebooks/{path.name}"] = path.read_bytes()
         try:
             ours = package.notebook(path.read_bytes())
@@ -58,16 +59,18 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
                 lacks.append(f"{path.stem}: {late}")
         except InputError as error:
             lacks.append(f"{path.stem}: {error}")
+    report = build / "report"
     for name in ("laporan.html", "laporan.pdf"):
-        path = build / "report" / name
-        if path.exists():
-            packed[f"build/report/{name}"] = path.read_bytes()
-        else:
-            shown = path.relative_to(root) if path.is_relative_to(root) else path
-            lacks.append(f"{shown} belum ada: jalankan `make report`")
+        if not (report / name).exists():
+            shown = report.relative_to(root) if report.is_relative_to(root) else report
+            lacks.append(f"{shown / name} belum ada: jalankan `make report`")
+    # with the pages of the notebooks, to which the report links
+    for path in [*sorted(report.glob("*.html")), *report.glob("laporan.pdf")]:
+        packed[f"build/report/{path.name}"] = path.read_bytes()
     cover = _json(build / ".cover")
-    if cover and [_list(cover.get("name")), _list(cover.get("nim"))] != [_list(names), _list(nims)]:
-        was = f"{cover.get('name') or 'tanpa nama'}, {cover.get('nim') or 'tanpa NIM'}"
+    said = [str(cover.get(key) or "") for key in ("name", "nim")]
+    if cover and said != [names.strip(), ",".join(check.nims(nims))]:
+        was = f"{said[0] or 'tanpa nama'}, {said[1] or 'tanpa NIM'}"
         cure = "jalankan `make report` dengan NAME dan NIM ini"
         lacks.append(f"sampul laporan menyebut {was}: {cure}")
     results_folder = build / "results"
@@ -75,10 +78,6 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
         packed[f"build/results/{path.name}"] = path.read_bytes()
     packed |= _runs(lacks, build)
     return lacks, packed
-
-
-def _list(text) -> list[str]:
-    return [part.strip() for part in str(text or "").split(",")]
 
 
 def _json(path: Path) -> dict:
@@ -112,40 +111,36 @@ def _runs(lacks: list[str], build: Path) -> dict[str, bytes]:
     return packed
 
 
-def _git(root: Path) -> list[dict]:
-    """Who committed what, newest first; [] where there is no repository."""
-    log = "log -n 500 --date=iso-strict --format=%H%x1f%an%x1f%ad%x1f%s"
-    ask = ["git", "-C", str(root), *log.split()]
-    try:
-        done = subprocess.run(ask, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    lines = done.stdout.decode("utf-8", "replace").splitlines()
-    fields = ("commit", "author", "date", "subject")
-    return [dict(zip(fields, line.split("\x1f"), strict=False)) for line in lines]
+def _sender(folder: Path) -> str:
+    """A random word that stays with this copy of the project: another sender has another one."""
+    path = folder / ".pengirim"
+    if not path.exists():
+        files.write(path, secrets.token_hex(16).encode())
+    return path.read_text("utf-8")
 
 
 def pack(
     root: Path, build: Path, names: str, nims: str, unfinished: bool = False
 ) -> tuple[Path, list[str]]:
-    """(path of kumpulan/<NIM>.zip, what is missing). Raises InputError with all that is missing."""
+    """(path of kumpulan/<NIM>.zip, what is missing). Raises InputError where something is, which it
+    prints, a line each.
+    """
     who, numbers = people(names, nims)
     lacks, packed = missing(root, build, names, nims)
     if lacks and not unfinished:
-        listed = "\n  - ".join(["belum lengkap:", *lacks])
-        raise InputError(f"{listed}\nLengkapi, atau kumpulkan apa adanya dengan BELUM=1.")
+        print("Belum lengkap:", *lacks, sep="\n  - ", file=sys.stderr)
+        cure = "lengkapi, atau kumpulkan apa adanya dengan BELUM=1."
+        raise InputError(f"{len(lacks)} hal belum lengkap: {cure}")
+    path = root / "kumpulan" / f"{'_'.join(numbers).replace('/', '-')}.zip"
+    path.parent.mkdir(exist_ok=True)
     manifest = {
-        "schema": SCHEMA,
         "names": who,
         "nims": numbers,
         "made": results.now(),
         "missing": lacks,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()},
-        "packages": results.packages(),
-        "git": _git(root),
+        "sender": _sender(path.parent),
     }
-    path = root / "kumpulan" / f"{'_'.join(numbers)}.zip"
-    path.parent.mkdir(exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))

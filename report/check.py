@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import time
+import unicodedata
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,7 @@ from pathlib import Path
 NOBODY = {"name": "", "nim": "", "former": []}
 WEIGHT_ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
 ROOMS = ("cxr_helpers", "phantom", "notebooks", "report", "tests", "bench", "grading", ".git")
+NIM = re.compile(r"(?=.{1,32}$)[0-9A-Z]+(?:[/.-][0-9A-Z]+)*")  # such as 21/473821/TK/48541
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -86,6 +88,19 @@ def read_cover(folder: Path) -> dict:
         return dict(NOBODY)
 
 
+def nims(text: str) -> list[str]:
+    """Students' numbers, with commas between them, in the one form in which they are compared: NFKC
+    (fullwidth digits are digits), capitals, nothing that is not seen. Raises InputError.
+    """
+    seen = [c for c in unicodedata.normalize("NFKC", text).upper() if c.isprintable()]
+    numbers = [number for number in "".join(seen).replace(" ", "").split(",") if number]
+    wrong = [number for number in numbers if not NIM.fullmatch(number)]
+    if wrong or len(set(numbers)) < len(numbers):
+        rule = "tulis angka dan huruf (di antaranya boleh /, ., atau -), tiap NIM sekali"
+        raise InputError(f"NIM={text[:60]} tidak dapat dipakai: {rule}, dipisahkan koma.")
+    return numbers
+
+
 def seed(folder: Path) -> str:
     """SEED, else the student's own (settings.seed_of), by NIM as given now or as kept."""
     return os.environ.get("SEED") or str(settings.seed_of(cover(folder)["nim"]))
@@ -96,6 +111,7 @@ def cover(folder: Path) -> dict:
     kept = read_cover(folder)
     before = {"name": kept["name"], "nim": kept["nim"]}
     student = {name: os.environ.get(name.upper(), value) for name, value in before.items()}
+    student["nim"] = ",".join(nims(student["nim"]))
     new = before != student and any(before.values()) and before not in kept["former"]
     return {**student, "former": kept["former"] + [before] * new}
 

@@ -7,13 +7,12 @@ missing on one side, 2 on wrong input. What any re-run changes (times, memory) i
 """
 
 import json
-import math
 import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cxr_helpers.engine import results
+from cxr_helpers.engine import results, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import join, number, plain
 from report import status
@@ -234,25 +233,14 @@ def _beside(a: Numbers, b: Numbers, whole: bool) -> list[str]:
     return ["", said, *(f"  {line}" for line in (words + arrays if whole else []))]
 
 
-def _tolerance(text: str) -> float:
-    try:
-        value = float(text.replace(",", ".") or 0)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise InputError(
-            f"TOL={text} tidak dapat dipakai: berikan selisih yang boleh, misalnya TOL=0.01."
-        )
-    return value
-
-
 def main() -> int:
     folders = sys.argv[1:] or [os.environ.get(name, "") for name in "AB"]
     if len(folders) != 2 or not all(folders):
         raise InputError(
             "berikan dua folder hasil, misalnya: make compare A=build B=build-mahasiswa"
         )
-    tolerance = _tolerance(os.environ.get("TOL", "").strip())
+    given = os.environ.get("TOL", "").strip().replace(",", ".")
+    tolerance = settings.to_number("TOL", given or 0, (0, 1e9), whole=False)
     whole = os.environ.get("RINCI", "") not in ("", "0")
     lines, same = compare(read(folders[0]), read(folders[1]), tolerance, whole)
     print("\n".join(lines))

@@ -2,28 +2,24 @@
 --
 -- A Div .figure (attributes alt, berkas, lebar; content: the caption) and a Div .table (content: a table and a Div
 -- .keterangan) become numbered blocks; their attributes sumber (results file and keys) and halaman (a page that shows
--- them too) become a small note behind the caption. A link to #fig-…, #tbl-… or #sec-… gets the number of its target.
--- An id that is unknown or given twice is an error.
+-- them too) become a link behind the caption on the screen. A link to #fig-…, #tbl-… or #sec-… gets the number of its
+-- target. An id that is unknown is an error. From the first heading .lampiran on chapters are lettered;
+-- a heading .melintang sets its section on landscape paper.
 
 local html = FORMAT:match("html") ~= nil
 local stringify, to_inlines = pandoc.utils.stringify, pandoc.utils.blocks_to_inlines
 local NAMES = { figure = "Gambar", table = "Tabel" }
 local PREFIX = { figure = "fig-", table = "tbl-" }
 local NUMBERED = { fig = true, tbl = true, sec = true }
-local LONGEST_WHOLE = 12 -- lines; a longer table may be broken over two pages, its head repeated
-local LINE = 95 -- letters of a row that stand side by side on paper
--- A table of so many columns, or of columns whose longest words need so many letters, is wide: it may use the margin on
--- the screen and is set smaller on paper.
-local WIDE, WIDE_LETTERS = 7, 72
+local LANDSCAPE, PORTRAIT = "flipped: true, margin: (x: 22mm, top: 22mm, bottom: 18mm)", "flipped: false, margin: margins"
+local LONGEST_WHOLE = 20 -- rows; a longer table may be broken over two pages, its head repeated
+-- A table of so many columns, or of columns that need so many letters, is wide: it may use the margin on the screen and
+-- is set smaller on paper.
+local WIDE, WIDE_LETTERS = 7, 95
 local BREAKABLE = "#show figure.where(kind: table): set block(breakable: true)\n"
-local SMALLER = "#show table: set text(7.2pt)\n#set table(inset: (x: 2.5pt, y: 3.6pt))\n"
-local number, seen, counts = {}, {}, { figure = 0, table = 0, formula = 0 }
-local levels = { 0, 0, 0, 0, 0, 0 }
-
-local function claim(id)
-  if seen[id] then error("id #" .. id .. " dipakai dua kali") end
-  seen[id] = true
-end
+local SMALLER = "#show table: set text(8pt)\n#set table(inset: (x: 3pt, y: 3.6pt))\n"
+local number, counts = {}, { figure = 0, table = 0, formula = 0 }
+local levels, appendix, landscape = { 0, 0, 0, 0, 0, 0 }, false, false
 
 local function quoted(text)
   return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("\n", " ") .. '"'
@@ -41,16 +37,16 @@ end
 local count = {
   traverse = "topdown",
   Header = function(header)
-    if header.identifier ~= "" then claim(header.identifier) end
     if header.classes:includes("unnumbered") then return nil end
+    if header.classes:includes("lampiran") then appendix, levels[1] = true, 0 end
     levels[header.level] = levels[header.level] + 1
     for deeper = header.level + 1, 6 do levels[deeper] = 0 end
-    number[header.identifier] = table.concat(levels, ".", 1, header.level)
+    local chapter = appendix and string.char(64 + levels[1]) or levels[1]
+    number[header.identifier] = table.concat({ chapter, table.unpack(levels, 2, header.level) }, ".")
   end,
   Div = function(div)
     for kind, prefix in pairs(PREFIX) do
       if div.classes:includes(kind) then
-        claim(div.identifier)
         if div.identifier:sub(1, 4) ~= prefix then error("id #" .. div.identifier .. " harus diawali " .. prefix) end
         counts[kind] = counts[kind] + 1
         number[div.identifier] = tostring(counts[kind])
@@ -59,13 +55,28 @@ local count = {
   end,
 }
 
--- The caption, and behind it where the numbers stand; Typst counts figures and tables itself.
+-- A heading with its number on the screen; on paper, where Typst counts, the page that it asks for.
+local function heading(header)
+  local of = number[header.identifier]
+  if html then
+    if not of then return nil end
+    local shown = pandoc.Span({ pandoc.Str(of) }, { class = "header-section-number" })
+    header.content = pandoc.Inlines({ shown, pandoc.Space() }) .. header.content
+    return header
+  end
+  local blocks, turned = pandoc.Blocks({ header }), header.classes:includes("melintang")
+  if header.classes:includes("lampiran") then blocks:insert(1, raw("#show: lampiran")) end
+  if header.level == 1 and turned ~= landscape then
+    blocks:insert(1, raw("#set page(" .. (turned and LANDSCAPE or PORTRAIT) .. ")"))
+    landscape = turned
+  end
+  return blocks
+end
+
+-- The caption, and behind it on the screen where the numbers stand; Typst counts figures and tables itself.
 local function captioned(kind, div, blocks)
   local inlines, source = to_inlines(blocks), div.attributes.sumber
-  if not html then
-    local small = source and " #text(size: 7.5pt)[sumber: #" .. quoted(source) .. "]"
-    return pandoc.Plain(small and inlines .. { pandoc.RawInline("typst", small) } or inlines)
-  end
+  if not html then return pandoc.Plain(inlines) end
   local lead = NAMES[kind] .. " " .. number[div.identifier] .. "."
   inlines = pandoc.Inlines({ pandoc.Span({ pandoc.Str(lead) }, { class = "nomor" }), pandoc.Space() }) .. inlines
   if source then
@@ -104,30 +115,23 @@ local function longest_word(text)
   return longest
 end
 
--- Whether a table is wide; the share of the width that each column of a wide one gets on paper: as its longest number
--- or, for words, its longest word or 14 letters; and about how many lines its rows take there.
+-- Whether a table is wide, and the share of the width that each column of a wide one gets on paper: as its longest
+-- number or, for words, its longest word or 14 letters.
 local function measured(grid)
-  local words, wanted, lines, all_words, all_wanted = {}, {}, 0, 0, 0
-  local function want(i, width) wanted[i] = math.max(wanted[i] or 3, width) end
+  local wanted, all = {}, 0
+  local function want(i, width) wanted[i] = math.max(wanted[i] or 3, width + 2) end
   for _, row in ipairs(rows_of(grid)) do
-    local letters = 0
     for i, cell in ipairs(row.cells) do
       local text = stringify(cell.contents)
-      local length, most = utf8.len(text), text:match("^[+−–%d]") and 20 or 14
-      letters = letters + length
-      words[i] = math.max(words[i] or 0, longest_word((text:gsub("\u{a0}", " "))))
-      want(i, math.max(longest_word(text), math.min(length, most)))
+      want(i, math.max(longest_word(text), math.min(utf8.len(text), text:match("^[+−–%d]") and 20 or 14)))
     end
-    lines = lines + math.max(1, math.ceil(letters / LINE))
   end
   for _, row in ipairs(grid.head.rows) do
     for i, cell in ipairs(row.cells) do want(i, longest_word(stringify(cell.contents))) end
   end
-  for i = 1, #grid.colspecs do
-    all_words, all_wanted = all_words + (words[i] or 0) + 2, all_wanted + wanted[i] + 2
-  end
-  local specs = grid.colspecs:map(function(spec, i) return { spec[1], (wanted[i] + 2) / all_wanted } end)
-  return #specs >= WIDE or all_words > WIDE_LETTERS, specs, lines
+  for _, width in ipairs(wanted) do all = all + width end
+  local specs = grid.colspecs:map(function(spec, i) return { spec[1], wanted[i] / all } end)
+  return #specs >= WIDE or all > WIDE_LETTERS, specs
 end
 
 local function figure(div)
@@ -145,10 +149,9 @@ local function figure(div)
   local placement = id == "fig-ringkasan" and "none" or "bottom"
   local picture = "image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. ")"
   return {
-    raw("#metadata(" .. quoted(id) .. ") <sebutan-gambar>"),
     raw("#figure(" .. picture .. ", placement: " .. placement .. ", caption: ["),
     captioned("figure", div, div.content),
-    raw("#metadata(" .. quoted(id) .. ") <letak-gambar>]) <" .. id .. ">"),
+    raw("]) <" .. id .. ">"),
   }
 end
 
@@ -162,7 +165,7 @@ local function tabular(div)
   for _, row in ipairs(rows_of(grid)) do
     for _, cell in ipairs(row.cells) do unbroken(cell) end
   end
-  local wide, specs, lines = measured(grid)
+  local wide, specs = measured(grid)
   if html then
     -- The first cell of a row names it; a screen reader says it with each number.
     for _, body in ipairs(grid.bodies) do body.row_head_columns = 1 end
@@ -178,9 +181,9 @@ local function tabular(div)
   end
   grid.caption, grid.identifier = { long = { captioned("table", div, caption) } }, id
   if wide then grid.colspecs = specs end
-  local opening = wide and "#block(above: 1.6em, below: 1.6em)[#pad(x: -8mm)[\n" or "#[\n"
-  if lines * (wide and 2 or 1) > LONGEST_WHOLE then opening = opening .. BREAKABLE end
-  return { raw(opening .. (wide and SMALLER or "")), grid, raw(wide and "]]" or "]") }
+  local opening = wide and "#[\n" .. SMALLER or "#[\n"
+  if #rows_of(grid) > LONGEST_WHOLE then opening = opening .. BREAKABLE end
+  return { raw(opening), grid, raw("]") }
 end
 
 local function code(block)
@@ -238,6 +241,7 @@ return {
       if div.classes:includes("table") then return tabular(div) end
       if div.classes:includes("lipat") then return fold(div) end
     end,
+    Header = heading,
     Para = display_formula,
     CodeBlock = code,
     Link = reference,

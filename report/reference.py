@@ -2,29 +2,27 @@
 of its trainings again. What it says beside a reader's rows in notebook 04: `beside`.
 
 What is planned, in this order, first seed first: the course's recipe (ten seeds), every remedy
-(five), the learning curve and the other starting weights (three), the folds of a cross-validation,
-and the combination that the validation of all these chooses (five). Each training that has ended
-lies as one file in notebooks/reference/trainings/; results.json is made of these files and never
-edited by hand. It needs no network: the data are the phantom, the weights random. Ctrl-C keeps what
-is done.
+(five), the learning curve (three), the folds of a cross-validation, and the combination that the
+validation of all these chooses (five); with OWN_SETS=1 then `own_sets` (fifteen). Each training
+that has ended lies as one file in notebooks/reference/trainings/; results.json is made of these
+files and never edited by hand. It needs no network: the data are the phantom, the weights random.
+Ctrl-C keeps what is done.
 """
 
 import hashlib
 import io
 import json
 import os
-import platform
 import random
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import t
 
 import phantom
 from cxr_helpers import data as datasets
@@ -34,20 +32,21 @@ from cxr_helpers.engine import files, indonesian, results, runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import bar
-from cxr_helpers.model import Weights, resolve_weights
+from cxr_helpers.evaluation import Measured
+from cxr_helpers.model import Weights
 from cxr_helpers.remedies import BASELINE, REMEDIES, Remedy, Row, Trained
 from cxr_helpers.study import Study, open_study
 from cxr_helpers.training import TrainConfig
-from report import environment, status
+from report import status
 
 EXTRA = 6000  # further test images
 BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
-STARTS = ("gabor",)  # beside the random start of the baseline
-CHANCE = (3, 5, 10)  # seeds for which the report says what difference would be seen
+SIZES = (0.02, 0.01)  # differences in AUC for which the report says how many seeds are needed
+OWN_SETS = "own_sets_"  # before the name of a row whose seeds each draw their own training images
 
 
 @dataclass(frozen=True)
-class Planned:
+class Job:
     """One training of the study: the row that it belongs to, and what it needs."""
 
     remedy: Remedy
@@ -76,200 +75,220 @@ def with_extra(data: Dataset) -> Dataset:
     return replace(data, extra=extra)
 
 
-def plan(study: Study, data: Dataset) -> list[Planned]:
+def plan(study: Study, data: Dataset) -> list[Job]:
     """Every training but those of the combination."""
-    planned = []
+    jobs = []
     for seed in range(BASELINE_SEEDS):
         remedies_of_seed = [BASELINE, *REMEDIES] if seed < SEEDS else [BASELINE]
-        planned += [_planned(study, remedy, seed, data) for remedy in remedies_of_seed]
-        planned += _few(study, seed, data) if seed < FEW_SEEDS else []
-    for number, fold in enumerate(datasets.folds(data, 0), start=1):
-        remedy = Remedy(f"fold{number}", None, f"Lipatan {number}")
-        planned.append(_planned(study, remedy, 0, fold))
-    return planned
-
-
-def _planned(
-    study: Study, remedy: Remedy, seed: int, data: Dataset, weights: Weights | None = None
-) -> Planned:
-    config = study.config(seed=seed, **remedy.changes)
-    return Planned(remedy, config, data, weights or study.weights)
-
-
-def _few(study: Study, seed: int, data: Dataset) -> Iterator[Planned]:
-    """What is done with few seeds: the learning curve and the starting weights."""
+        jobs += [_job(study, remedy, seed, data) for remedy in remedies_of_seed]
     for part in overfitting.PARTS:
         n = round(part * len(data.train))
+        size = Remedy(f"part{n}", None, f"{n} citra")
         smaller = replace(data, train=datasets.subset(data.train, n, 0))
-        yield _planned(study, Remedy(f"part{n}", None, f"{n} citra"), seed, smaller)
-    for kind in STARTS:
-        start = resolve_weights(kind)
-        yield _planned(study, Remedy(f"start_{kind}", None, start.title), seed, data, start)
+        jobs += [_job(study, size, seed, smaller) for seed in range(FEW_SEEDS)]
+    for number, fold in enumerate(datasets.folds(data, 0), start=1):
+        jobs.append(_job(study, Remedy(f"fold{number}", None, f"Lipatan {number}"), 0, fold))
+    return jobs
+
+
+def _job(study: Study, remedy: Remedy, seed: int, data: Dataset) -> Job:
+    return Job(remedy, study.config(seed=seed, **remedy.changes), data, study.weights)
+
+
+def own_sets(study: Study, data: Dataset, chosen: list[Remedy]) -> list[Job]:
+    """Remedies whose seeds each train on images of their own: a phantom of other patients."""
+    jobs = []
+    for seed in range(1, SEEDS + 1):  # that of seed 0 is everybody's
+        path, truth = phantom.ensure(files.data_folder(), seed)
+        drawn = datasets.load(replace(data.source, path=path, truth=truth)).train
+        other = replace(data, train=datasets.subset(drawn, len(data.train), 0))
+        named = [replace(remedy, name=OWN_SETS + remedy.name) for remedy in chosen]
+        jobs += [_job(study, remedy, seed, other) for remedy in named]
+    return jobs
 
 
 # --- its files ------------------------------------------------------------------------------------
 
 
-def _digest(one: Trained) -> str:
+def _digest(trained: Trained) -> str:
     """SHA-256 of the logits as they were computed, in float32."""
-    logits = [one.logits[name] for name in ("train", "val", "test", "extra")]
+    logits = [trained.logits[name] for name in ("train", "val", "test", "extra")]
     return hashlib.sha256(np.concatenate(logits).astype(np.float32).tobytes()).hexdigest()
 
 
-def keep(planned: Planned, run: Run) -> None:
+def keep(job: Job, run: Run) -> None:
     """Write the file of one finished training."""
-    one, identity = remedies.trained(run, planned.remedy.which), _identity(planned)
+    trained, identity = remedies.trained(run, job.remedy.which), _identity(job)
     identity.pop("config")
     about = {
-        "remedy": asdict(planned.remedy),
+        "remedy": asdict(job.remedy),
         "config": asdict(run.config),
         "changed": run.config.changed(),
         "identity": identity,
-        "n_train": len(planned.data.train),
-        "patients": planned.data.train.n_patients,
-        "digest": _digest(one),
-        **{name: one.info[name] for name in ("seconds", "parameters", "trained_parameters")},
-        "history": one.history,
+        "digest": _digest(trained),
+        **{name: trained.info[name] for name in ("seconds", "parameters", "trained_parameters")},
+        "history": trained.history,
         "machine": runtime.processor(),
-        "python": platform.python_version(),
         "ended": results.now(),
     }
-    arrays = {name: one.logits[name].astype(np.float32) for name in remedies.EXACT}
-    arrays |= {name: one.logits[name].astype(np.float16) for name in ("train", "extra")}
+    arrays = {name: trained.logits[name].astype(np.float32) for name in remedies.EXACT}
+    arrays |= {name: trained.logits[name].astype(np.float16) for name in ("train", "extra")}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
-    planned.path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(planned.path, stream.getvalue())
+    job.path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(job.path, stream.getvalue())
 
 
-def _identity(planned: Planned) -> dict:
-    return training.identity(planned.config, planned.data, planned.weights, "cpu")
+def _identity(job: Job) -> dict:
+    return training.identity(job.config, job.data, job.weights, "cpu")
 
 
-def is_kept(planned: Planned) -> bool:
-    """Whether the file of this very training is there: same settings, images and start."""
-    kept = remedies.load_training(planned.path)
-    if kept is None:
-        return False
-    wanted, identity = _identity(planned), kept[0]["identity"]
+def kept(job: Job) -> Trained | None:
+    """What the file of this very training holds: same settings, images and start; else None."""
+    stored = remedies.load_training(job.path)
+    if stored is None:
+        return None
+    (about, trained), wanted = stored, _identity(job)
     # a setting that has come to TrainConfig since had its default
-    config = asdict(TrainConfig()) | kept[0]["config"]
+    config = asdict(TrainConfig()) | about["config"]
     same = json.loads(json.dumps(wanted["config"])) == json.loads(json.dumps(config))
-    return same and all(identity[name] == wanted[name] for name in ("data", "weights"))
+    same = same and all(about["identity"][name] == wanted[name] for name in ("data", "weights"))
+    return trained if same else None
 
 
-def rows(planned: list[Planned], names: list[str]) -> list[Row]:
-    """The rows of these names, in this order, as far as their files are there."""
-    made = []
-    for name in names:
-        kept = [one for one in planned if one.remedy.name == name and is_kept(one)]
-        trainings = [remedies.load_training(one.path)[1] for one in kept]
-        if trainings:
-            made.append(Row(kept[0].remedy, trainings, trainings[0].info["changed"]))
+def is_kept(job: Job) -> bool:
+    return kept(job) is not None
+
+
+def rows(jobs: list[Job]) -> dict[str, Row]:
+    """{name: row}, as far as the files of these trainings are there."""
+    made = {}
+    for job in jobs:
+        trained, name = kept(job), job.remedy.name
+        if trained:
+            made.setdefault(name, Row(job.remedy, [], trained.info["changed"]))
+            made[name].trained.append(trained)
     return made
 
 
 # --- what it says ---------------------------------------------------------------------------------
 
 
-def _names() -> list[str]:
-    """Of the judged rows but the combination."""
-    return [BASELINE.name, *(remedy.name for remedy in REMEDIES)]
-
-
-def combination(planned: list[Planned], study: Study, data: Dataset) -> list[Planned] | None:
+def combination(stored: dict[str, Row], study: Study, data: Dataset) -> list[Job] | None:
     """The trainings of the combination that validation chooses, none where it points at fewer than
     two remedies. None as long as a row lacks a seed: every quick report trains the combination.
     """
-    names = _names()
-    if not all(is_kept(one) for one in planned if one.remedy.name in names):
+    planned = {BASELINE.name: BASELINE_SEEDS} | {remedy.name: SEEDS for remedy in REMEDIES}
+    if any(name not in stored or len(stored[name].trained) < n for name, n in planned.items()):
         return None
-    validation = {row.remedy.name: row.validation(data) for row in rows(planned, names)}
-    chosen = remedies.combine(validation)
-    return [_planned(study, chosen, seed, data) for seed in range(SEEDS)] if chosen else []
+    chosen = remedies.combine({name: stored[name].validation(data) for name in planned})
+    return [_job(study, chosen, seed, data) for seed in range(SEEDS)] if chosen else []
 
 
-def summarise(planned: list[Planned], study: Study, data: Dataset) -> dict:
-    """Write results.json from the files that are there, and give it back."""
-    combined = combination(planned, study, data)
-    everything = [*planned, *(combined or [])]
-    judged = rows(everything, [*_names(), "combination"])
+def summarise(jobs: list[Job], study: Study, data: Dataset) -> None:
+    """Write results.json from the files that are there."""
+    stored, file = rows(jobs), remedies.REFERENCE / "results.json"
+    combined = combination(stored, study, data)
+    stored |= rows(combined or [])
+    names = [BASELINE.name, *(remedy.name for remedy in REMEDIES), "combination"]
+    judged = [stored[name] for name in names if name in stored]
     if not judged:
-        return {}
+        return
+    variants = remedies.judge(judged, data)
+    for variant, row in zip(variants, judged, strict=True):  # what a single training shows
+        auc = evaluation.area_under_curve(np.stack(row.logits("test")), data.test.labels)
+        variant["each"] = {"auc": auc, "gap": row.gap(replace(data, extra=None)).values}
+    before = remedies.read_reference(remedies.REFERENCE) if file.exists() else {}
+    planned = len(jobs) + (SEEDS if combined is None else len(combined))
     body = {
         "schema": results.SCHEMA,
-        "variants": [
-            one | {"each": _each_seed(row, data)}
-            for one, row in zip(remedies.judge(judged, data), judged, strict=True)
-        ],
+        "variants": variants,
         "combination": asdict(combined[0].remedy) if combined else None,
         "ensemble": remedies.ensemble(judged[0], data),
-        "detectable": _detectable(judged[0], data),
-        "cross_validation": _folds(planned),
-        "learning_curve": _learning_curve(planned, study),
-        "precisions": _precisions(),
-        "provenance": _provenance(study, data, everything, SEEDS if combined is None else 0),
+        "detectable": _detectable(judged[0], len(judged) - 1, data),
+        "training_sets": _training_sets(variants, data),
+        "cross_validation": _folds(jobs, stored),
+        "learning_curve": _learning_curve(jobs, stored),
+        # how far training in bfloat16 was from float32: measured once, and carried over
+        "precisions": before.get("precisions", []),
+        "provenance": _provenance(study, data, stored) | {"planned": planned},
     }
     text = json.dumps(results.plain(body), ensure_ascii=False, indent=1) + "\n"
-    files.write(remedies.REFERENCE / "results.json", text.encode())
-    return body
+    files.write(file, text.encode())
 
 
-def _each_seed(row: Row, data: Dataset) -> dict[str, list[float]]:
-    """AUC and gap of each seed on the test split alone: what a single training shows."""
-    auc = evaluation.area_under_curve(np.stack(row.logits("test")), data.test.labels)
-    return {"auc": auc.tolist(), "gap": row.gap(replace(data, extra=None)).values.tolist()}
-
-
-def _detectable(row: Row, data: Dataset) -> list[dict] | None:
-    """How large a true difference in AUC must be to be seen in four of five studies like this one,
-    before Holm's correction, on the test split alone and on all test images; None for few seeds.
+def _detectable(row: Row, rows: int, data: Dataset) -> list[dict] | None:
+    """What a study like this one can show of AUC on the test split alone and on all test images, at
+    Holm's first step among its rows: the difference that it sees in four of five cases, and how
+    many seeds of a remedy and of its partner each of SIZES and "setara" need. None for few seeds.
     """
     if len(row.trained) < evaluation.LEAST_SEEDS:
         return None
-    detectable = []
+    plans = []
     for part in (replace(data, extra=None), data):
-        labels, patients = remedies.test_images(part)
-        recipe = evaluation.measured(row.test(part), labels, patients)["auc"]
-        images = {"images": len(labels), "patients": evaluation.n_patients(patients)}
-        differences = {seeds: evaluation.detectable(recipe, seeds) for seeds in CHANCE}
-        detectable += [{"seeds": n, **images, "difference": d} for n, d in differences.items()]
-    return detectable
+        recipe, (labels, patients) = row.measured(part)["auc"], remedies.test_images(part)
+        seen = partial(evaluation.detectable, recipe, rows=rows)
+        equal, margin = partial(evaluation.equal_within, recipe), evaluation.MARGIN["auc"]
+        plans.append(
+            {
+                "images": len(labels),
+                "patients": evaluation.n_patients(patients),
+                "seeds": [SEEDS, BASELINE_SEEDS],
+                "rows": rows,
+                "difference": seen(SEEDS, BASELINE_SEEDS),
+                "needed": [[size, evaluation.seeds_needed(seen, size)] for size in SIZES],
+                "equal": evaluation.seeds_needed(equal, margin),
+                "most": evaluation.MOST_SEEDS,
+            }
+        )
+    return plans
 
 
-def _learning_curve(planned: list[Planned], study: Study) -> list[dict] | None:
+def _training_sets(variants: list[dict], data: Dataset) -> list[dict] | None:
+    """The verdicts on AUC of the rows that `own_sets` trained, beside those of the one training set
+    that all other rows share; None as long as a training lacks.
+    """
+    shared = {row["name"]: row for row in variants}
+    names, recipes = [BASELINE.name, *remedies.ALONE, "combination"], []
+    for name in names:
+        paths = sorted(remedies.TRAININGS.glob(f"{OWN_SETS}{name}-s*.npz"))
+        trainings = [kept[1] for kept in map(remedies.load_training, paths) if kept]
+        if len(trainings) < SEEDS or name not in shared:
+            return None
+        logits = Row(BASELINE, trainings, {}).test(data)
+        recipes.append(evaluation.measured(logits, *remedies.test_images(data))["auc"])
+    differences = [evaluation.difference(recipe, recipes[0]) for recipe in recipes[1:]]
+    verdicts = evaluation.judge(differences, evaluation.MARGIN["auc"])
+    return [
+        {"title": shared[name]["title"], "shared": shared[name]["predicts"], "own": verdict}
+        for name, verdict in zip(names[1:], verdicts, strict=True)
+    ]
+
+
+def _learning_curve(jobs: list[Job], stored: dict[str, Row]) -> list[dict] | None:
     """overfitting.learning_curve over the seeds that every size has; None where there is none."""
-    sizes = [round(part * len(study.used.train)) for part in overfitting.PARTS]
-    names = [*(f"part{n}" for n in sizes), BASELINE.name]
-    data, points = {one.remedy.name: one.data for one in planned}, rows(planned, names)
-    if len(points) < len(names):
+    data = {job.remedy.name: job.data for job in jobs}
+    names = [*(name for name in data if name.startswith("part")), BASELINE.name]
+    if any(name not in stored for name in names):
         return None
-    seeds = set.intersection(*({one.seed for one in row.trained} for row in points))
-    whole = []
-    for row in points:
-        runs = [one for one in row.trained if one.seed in seeds]
-        for one in runs:
-            one.logits["train_last"] = one.logits["train"]  # these rows are judged by their end
-        whole.append((data[row.remedy.name], runs))
-    return overfitting.curve(whole) if seeds else None
+    seeds = set.intersection(*({run.seed for run in stored[name].trained} for name in names))
+    points = []
+    for name in names:
+        runs = [run for run in stored[name].trained if run.seed in seeds]
+        for run in runs:
+            run.logits["train_last"] = run.logits["train"]  # these rows are judged by their end
+        points.append((data[name], runs))
+    return overfitting.curve(points) if seeds else None
 
 
-def _precisions() -> list[dict]:
-    """How far training in bfloat16 was from float32: measured once, and carried over."""
-    try:
-        return remedies.read_reference(remedies.REFERENCE)["precisions"]
-    except (InputError, KeyError):
-        return []
-
-
-def _folds(planned: list[Planned]) -> dict | None:
+def _folds(jobs: list[Job], stored: dict[str, Row]) -> dict | None:
     """What the folds say, once all of them are there."""
-    kept = [one for one in planned if one.family == "fold" and is_kept(one)]
-    if len(kept) < FOLDS:
+    folds = [job for job in jobs if job.family == "fold" and job.remedy.name in stored]
+    if len(folds) < FOLDS:
         return None
-    trainings = [remedies.load_training(one.path)[1] for one in kept]
-    return summarise_folds([one.data for one in kept], trainings)
+    trainings = [stored[job.remedy.name].trained[0] for job in folds]
+    return summarise_folds([job.data for job in folds], trainings)
 
 
 def summarise_folds(parts: list[Dataset], trainings: list[Trained]) -> dict:
@@ -289,27 +308,22 @@ def summarise_folds(parts: list[Dataset], trainings: list[Trained]) -> dict:
     }
 
 
-def _provenance(study: Study, data: Dataset, planned: list[Planned], more: int) -> dict:
-    """What the study was made with: of what differs between trainings, every value; more: trainings
-    not named yet.
-    """
+def _provenance(study: Study, data: Dataset, stored: dict[str, Row]) -> dict:
+    """What the study was made with: of what differs between trainings, every value."""
     used, origin = study.used.fingerprint, study.provenance()
     extra = {"fingerprint": data.fingerprint, "extra": EXTRA, "without_extra": used}
-    about = [kept[0] for one in planned if (kept := remedies.load_training(one.path))]
-    identities = [one["identity"] for one in about]
+    about = [run.info for row in stored.values() for run in row.trained]
+    names, ended = ("torch", "threads", "code"), sorted(kept["ended"] for kept in about)
     return {
         "data": origin["data"] | extra,
         "weights": origin["weights"],
         "precision": study.precision,
-        "torch": sorted({str(identity["torch"]) for identity in identities}),
-        "threads": sorted({str(identity["threads"]) for identity in identities}),
-        "code": sorted({str(identity["code"]) for identity in identities}),
-        "machines": sorted({one["machine"] for one in about}),
-        "first": min(one["ended"] for one in about),
-        "last": max(one["ended"] for one in about),
-        "seconds": sum(one["seconds"] for one in about),
+        **{name: sorted({str(kept["identity"][name]) for kept in about}) for name in names},
+        "machines": sorted({kept["machine"] for kept in about}),
+        "first": ended[0],
+        "last": ended[-1],
+        "seconds": sum(kept["seconds"] for kept in about),
         "trainings": len(about),
-        "planned": len(planned) + more,
     }
 
 
@@ -323,27 +337,22 @@ LOOKS = {
 }
 
 
-def among_seeds(value: float, seeds: Sequence[float], trainings: int = 1) -> dict:
-    """The 95% prediction "interval" of the mean of so many further trainings from single seeds
-    (Hahn & Meeker 1991), and whether a value lies "below", "within" or "above" it ("place"); None
-    of fewer than three seeds.
+def _placed(value: float, seeds: Sequence[float], trainings: int = 1) -> dict:
+    """The prediction "interval" of the mean of so many further trainings, from single seeds, and
+    whether a value lies "below", "within" or "above" it ("place"); None of too few seeds.
     """
-    k = len(seeds)
-    if k < evaluation.LEAST_SEEDS:
+    if len(seeds) < evaluation.LEAST_SEEDS:
         return {"interval": None, "place": None}
-    error = np.std(seeds, ddof=1) * np.sqrt(1 / trainings + 1 / k)
-    half = t.ppf((1 + evaluation.LEVEL) / 2, k - 1) * error
-    low, high = np.mean(seeds) - half, np.mean(seeds) + half
-    place = "within"
-    if not low <= value <= high:
-        place = "below" if value < low else "above"
-    return {"interval": [float(low), float(high)], "place": place}
+    recipe = Measured(np.array(seeds), ())  # on the same images
+    interval = evaluation.prediction(recipe, trainings=trainings)["ci95"]
+    place = {"above": "below", "across": "within", "below": "above"}
+    return {"interval": interval, "place": place[evaluation.side(interval, value)]}
 
 
 def place(rows: list[dict], reference: dict) -> list[dict]:
     """A reader's rows (of `judge`) beside the seeds of the same rows of the reference study.
 
-    auc, gap: as of `among_seeds`. shown: on which side of zero the reader's own interval in AUC
+    auc, gap: as of `_placed`. shown: on which side of zero the reader's own interval in AUC
     lies; misleads: whether it says something else than the verdict, which knows several seeds.
     """
     variants, repeated = {row["name"]: row for row in reference["variants"]}, []
@@ -355,7 +364,7 @@ def place(rows: list[dict], reference: dict) -> list[dict]:
         misleads = shown is not None and theirs["verdict"] not in LOOKS[shown]
         place = {"row": i, "shown": shown, "verdict": theirs["verdict"], "misleads": misleads}
         for name, own in (("auc", row["test"]["auc"]), ("gap", row["gap"])):
-            place[name] = among_seeds(own["value"], theirs["each"][name], len(row["seeds"]))
+            place[name] = _placed(own["value"], theirs["each"][name], len(row["seeds"]))
         repeated.append(place | {"seeds": len(theirs["seeds"])})
     return repeated
 
@@ -379,7 +388,8 @@ def beside(
     reference is about, with seeds enough for a verdict; their own folds in any case.
     """
     reference, phantom = remedies.read_reference(), study.used.source.kind == "phantom"
-    shown = {name: reference[name] for name in ("ensemble", "detectable", "cross_validation")}
+    names = ("ensemble", "detectable", "training_sets", "cross_validation")
+    shown = {name: reference[name] for name in names}
     every = remedies.trains_every_row(study, repeat)
     fewest = min(len(row["seeds"]) for row in rows)
     own = every and (not phantom or fewest >= evaluation.LEAST_SEEDS)
@@ -387,7 +397,7 @@ def beside(
         shown["cross_validation"] = cross_validation(study, *settings.parse_jobs(n_jobs, cluster))
     if own:
         ensemble = remedies.ensemble(remedies.baseline(study), study.used)
-        shown |= {"ensemble": ensemble, "detectable": None}
+        shown |= {"ensemble": ensemble, "detectable": None, "training_sets": None}
     variants = rows if own else reference["variants"]
     return shown | {
         "shown": variants,
@@ -405,64 +415,50 @@ def beside(
 # --- computing it ---------------------------------------------------------------------------------
 
 
-def train(planned: list[Planned], study: Study, n_jobs: int, cluster: str) -> None:
+def train(jobs: list[Job], study: Study, n_jobs: int, cluster: str) -> None:
     """Train what has no file yet, n_jobs at a time (on a cluster all at once); each file is written
     when its group has ended.
     """
-    missing = [one for one in planned if not is_kept(one)]
-    done = len(planned) - len(missing)
-    with bar(len(planned), "Studi acuan", initial=done, unit="pelatihan") as progress:
-        while missing:
-            group = missing if cluster else missing[:n_jobs]
-            given = [(one.config, one.data, one.weights, study.device) for one in group]
-            for one, run in zip(group, training.run_all(given, n_jobs, cluster), strict=True):
-                keep(one, run)
+    missing = [job for job in jobs if not is_kept(job)]
+    done, size = len(jobs) - len(missing), len(jobs) if cluster else n_jobs
+    with bar(len(jobs), "Studi acuan", initial=done, unit="pelatihan") as progress:
+        for start in range(0, len(missing), size):
+            group = missing[start : start + size]
+            given = [(job.config, job.data, job.weights, study.device) for job in group]
+            for job, run in zip(group, training.run_all(given, n_jobs, cluster), strict=True):
+                keep(job, run)
                 progress.update(1)
-            missing = [one for one in missing if one not in group]
 
 
-def check(planned: list[Planned], study: Study, n: int) -> bool:
+def check(jobs: list[Job], study: Study, n: int) -> bool:
     """Train n kept trainings, drawn at random, again; say of each whether it agrees.
 
     Bit for bit on the same kind of machine; else its AUC must lie where another seed's would
-    (`among_seeds`), for a fold among all folds. A processor's name does not tell its kind, which
-    virtual machines hide: other bits on a processor of that name are said, and judged so too.
+    (`_placed`), for a fold among all folds.
     """
-    kept = [one for one in planned if is_kept(one)]
-    drawn = random.sample(kept, min(n, len(kept)))
-    # a list: each is trained and said, also after one that disagrees
-    return all([_agrees(one, kept, study) for one in drawn])
+    stored = [(job, trained) for job in jobs if (trained := kept(job))]
+    agree = []
+    for job, before in random.sample(stored, min(n, len(stored))):
+        again = _anew(job, study, int(before.info["identity"]["threads"] or 1))
+        alike = [trained for other, trained in stored if other.family == job.family]
+        test = np.stack([trained.logits["test"] for trained in (again, before, *alike)])
+        auc = evaluation.area_under_curve(test, job.data.test.labels).tolist()
+        same = _digest(again) == before.info["digest"]
+        near = _placed(auc[0], auc[2:])["place"] == "within"
+        spread = "dalam sebaran seed" if near else "TIDAK COCOK"
+        verdict = "sama bit demi bit" if same else spread
+        shown, known = (indonesian.number(value, 4) for value in auc[:2])
+        print(f"{job.path.stem}: {verdict}; AUC uji {shown}, tersimpan {known}.", flush=True)
+        agree.append(same or near)
+    return all(agree)
 
 
-def _agrees(planned: Planned, kept: list[Planned], study: Study) -> bool:
-    about, before = remedies.load_training(planned.path)
-    again = _anew(planned, study, int(about["identity"]["threads"] or 1))
-    logits = [again.logits["test"], before.logits["test"]]
-    alike = [one.path for one in kept if one.family == planned.family]
-    logits += [remedies.load_training(path)[1].logits["test"] for path in alike]
-    labels = planned.data.test.labels
-    auc, auc_kept, *seeds = evaluation.area_under_curve(np.stack(logits), labels).tolist()
-    same = _digest(again) == about["digest"]
-    near = among_seeds(auc, seeds)["place"] == "within"
-    spread = "dalam sebaran seed" if near else "TIDAK COCOK"
-    verdict = "sama bit demi bit" if same else spread
-    if not same and about["machine"] == runtime.processor():
-        verdict += ", bitnya lain walaupun nama prosesornya sama"
-    shown, stored = indonesian.number(auc, 4), indonesian.number(auc_kept, 4)
-    print(f"{planned.path.stem}: {verdict}; AUC uji {shown}, tersimpan {stored}.", flush=True)
-    return same or near
-
-
-def _anew(planned: Planned, study: Study, threads: int) -> Trained:
-    """A training made again, not read from the run store, with this number of threads."""
-    before = torch.get_num_threads()
+def _anew(job: Job, study: Study, threads: int) -> Trained:
+    """A training made again, outside the run store, with this number of threads."""
+    before, given = torch.get_num_threads(), (job.config, job.data, job.weights, study.device)
     torch.set_num_threads(threads)
     try:
-        with tempfile.TemporaryDirectory() as empty, environment({files.RUNS: empty}):
-            run = training.run(
-                planned.config, planned.data, planned.weights, study.device, keep_weights=False
-            )
-            return remedies.trained(run, planned.remedy.which)
+        return remedies.trained(training.run(*given, False, parts={}), job.remedy.which)
     finally:
         torch.set_num_threads(before)
 
@@ -479,16 +475,21 @@ def main() -> int:
     device, fixed = get("DEVICE") or "auto", {"preset": "full", "precision": "float32"}
     study = open_study(data="phantom", weights="random", device=device, **fixed)
     data = with_extra(study.used)
-    planned = plan(study, data)
+    jobs = plan(study, data)
     if again:
-        return 0 if check(planned, study, int(again)) else 1
-    done = sum(is_kept(one) for one in planned)
-    print(f"Studi acuan: {done} dari {len(planned)} pelatihan tunggal sudah ada.", flush=True)
+        return 0 if check(jobs, study, int(again)) else 1
+    done = sum(is_kept(job) for job in jobs)
+    print(f"Studi acuan: {done} dari {len(jobs)} pelatihan tunggal sudah ada.", flush=True)
     try:
-        train(planned, study, n_jobs, cluster)
-        train(combination(planned, study, data) or [], study, n_jobs, cluster)
+        train(jobs, study, n_jobs, cluster)
+        combined = combination(rows(jobs), study, data) or []
+        train(combined, study, n_jobs, cluster)
+        if combined and get("OWN_SETS"):
+            single = [remedy for remedy in REMEDIES if remedy.name in remedies.ALONE]
+            chosen = [BASELINE, *single, combined[0].remedy]
+            train(own_sets(study, data, chosen), study, n_jobs, cluster)
     finally:
-        summarise(planned, study, data)
+        summarise(jobs, study, data)
     print(f"Studi acuan lengkap: {remedies.REFERENCE / 'results.json'}")
     return 0
 

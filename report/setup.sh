@@ -10,7 +10,7 @@ case $PWD in
   *:*) fail "letak folder ini memuat titik dua ($PWD), yang tidak dapat dipakai .venv: pindahkan, atau pakai PYTHON=…." ;;
 esac
 if [ "$(uname -sm)" = 'Darwin x86_64' ]; then
-  fail 'PyTorch tidak lagi menyediakan paket untuk Mac Intel. Pakai Colab atau Kaggle (README), atau komputer lain.'
+  fail 'PyTorch tidak lagi menyediakan paket untuk Mac Intel. Pakai Colab atau Kaggle (docs/pengaturan.md), atau komputer lain.'
 fi
 
 base=
@@ -36,20 +36,32 @@ if [ -d wheels ]; then
   from='--no-index --find-links wheels'
   CPU=1
 fi
-lock=requirements.txt
+awk '/^uv==/ {on=1} on {print} on && !/\\$/ {exit}' requirements.txt > .venv/uv.txt
+.venv/bin/pip install $from --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt || true
+put() { .venv/bin/uv pip install $from --python .venv/bin/python --no-deps "$@"; }
+
+# PyTorch's own index has builds without CUDA, of the lock's versions; not every network reaches it.
+lock=requirements.txt own=
+builds='--torch-backend=cpu --reinstall-package torch --reinstall-package torchvision -r .venv/torch.txt'
 if [ "${CPU:-0}" != 0 ]; then
+  grep -E '^torch(vision)?==' requirements.txt | tr -d '\\' > .venv/torch.txt
+  if [ -z "$from" ] && (export UV_HTTP_RETRIES=0 UV_HTTP_TIMEOUT=15; put $builds --dry-run --quiet 2>/dev/null); then own=1; fi
   lock=.venv/cpu.txt
-  awk -f report/cpu.awk requirements.txt > $lock
+  awk -v own=$own -f report/cpu.awk requirements.txt > $lock
 fi
 
-echo "Memasang paket ke .venv (sekitar $([ $lock = requirements.txt ] && echo 6 || echo 5) GB) …"
-awk '/^uv==/ {on=1} on {print} on && !/\\$/ {exit}' requirements.txt > .venv/uv.txt
-if ! { .venv/bin/pip install $from --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt &&
-  .venv/bin/uv pip install $from --python .venv/bin/python --no-deps --require-hashes -r $lock; }; then
+again='Periksa jaringan dan ruang disk (6 GB), lalu ulangi make setup.'
+if [ "$own" ]; then
+  echo 'Memasang paket ke .venv, dengan PyTorch tanpa CUDA …'
+  put $builds || fail "PyTorch untuk CPU tidak dapat dipasang. $again"
+else
+  echo "Memasang paket ke .venv (sekitar $([ $lock = requirements.txt ] && echo 6 || echo 5) GB) …"
+fi
+if ! put --require-hashes -r $lock; then
   echo 'uv tidak dapat dipakai; memasang dengan pip (lebih lama) …'
   .venv/bin/pip install $from --disable-pip-version-check --no-deps --require-hashes -r $lock ||
     fail "paket tidak dapat dipasang. $([ "$from" ] && echo 'Bundel itu untuk sistem, prosesor, atau Python lain (lihat nama berkasnya).' ||
-      echo 'Periksa jaringan dan ruang disk (6 GB), lalu ulangi make setup.')"
+      echo "$again")"
 fi
 .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 .venv/bin/python -m ipykernel install --sys-prefix --name python3 --display-name 'Python 3 (laporan CXR)' >/dev/null

@@ -100,24 +100,25 @@ def linked(files: dict[str, str]) -> bytes:
     return stream.getvalue()
 
 
-def texts(answers: dict[str, str], nim: str) -> dict[str, str]:
+def texts(answers: dict[str, str], nim: str, **manifest) -> dict[str, str]:
     """The files of an ordinary hand-in."""
     about = {"nims": [nim], "names": [f"Mahasiswa {nim}"], "made": "2026-11-20T08:00:00+00:00"}
     found = {f"notebooks/{c}.ipynb": nbformat.writes(notebook(c, answers)) for c in CHAPTERS}
-    return found | {"manifest.json": json.dumps(about)}
+    return found | {"manifest.json": json.dumps(about | {"sender": nim} | manifest)}
 
 
 @dataclass
 class Planted:
     """A hand-in: its name, content ({name: text} makes a folder), and what grading must say of it.
 
-    parts: {part: (status, points)} of those that are not all right.
+    parts: {part: (status, points)} of those that are not all right; remark: what is said of it.
     """
 
     name: str
     content: bytes | dict
     status: str = "dinilai"
     parts: dict[str, tuple[str, float]] = field(default_factory=dict)
+    remark: str = ""
 
     def points(self) -> dict[str, float | None]:
         """What each part is worth; the essay waits for its reader."""
@@ -127,8 +128,10 @@ class Planted:
         return full | {name: points for name, (_, points) in self.parts.items()}
 
 
-def planted_class(places: list[str]) -> list[Planted]:
-    """Eight hand-ins, each of another kind; places: what no answer may reach."""
+def planted_class(places: list[str], size: int = 14) -> list[Planted]:
+    """Fourteen hand-ins, each of another kind, and as many good ones as make the class that large;
+    places: what no answer may reach.
+    """
     reach = "if pathlib.Path({0!r}).exists(): pathlib.Path({0!r}, 'ditulis').touch()\n"
     reaching = "import pathlib\n" + "".join(reach.format(place) for place in places)
     answers = [  # (what differs from a good hand-in, what is not all right in it)
@@ -159,7 +162,32 @@ def planted_class(places: list[str]) -> list[Planted]:
     lost = dict.fromkeys(CHAPTERS[SECOND], ("konflik", 0.0))
     folder = {f"notebooks/{name}.ipynb": text for name, text in broken.items()}
     found.append(Planted("folder-130007", folder, parts=lost))
-    return [*found, Planted("130008.zip", zipped(texts(GOOD, "130008"))[:-200], "rusak")]
+    found.append(Planted("130008.zip", zipped(texts(GOOD, "130008"))[:-200], "rusak"))
+    found += delivered()
+    names = [f"14{place:04}" for place in range(size - len(found))]
+    return found + [Planted(f"{name}.zip", zipped(texts(GOOD, name))) for name in names]
+
+
+def delivered() -> list[Planted]:
+    """Hand-ins that are odd in how they came, or that would harm the others."""
+    copied = {f"notebooks/Salinan dari {FIRST}.ipynb": nbformat.writes(notebook(FIRST, GOOD))}
+    copied |= {f"{SECOND} (1).ipynb.txt": nbformat.writes(notebook(SECOND, GOOD))}
+    endless = {"jumlah": "\n" * 80_000 + GOOD["jumlah"]}
+    huge = json.dumps({"test": {name: {"value": 1e300} for name in ("auc", "acc")}})
+    four = [str(nim) for nim in range(130_020, 130_024)]
+    victim, future = "130000", "2999-11-20T08:00:00+00:00"
+    attacker = texts(dict.fromkeys(GOOD, "x"), victim, sender="lain")
+    nothing = dict.fromkeys(SOLUTIONS, ("salah|galat", 0.0))
+    claim = texts(GOOD, "130011") | {"build/results/02_pelatihan.json": huge}
+    return [
+        Planted("130010", copied, remark="salinan"),
+        Planted("130011.zip", zipped(claim)),
+        Planted("130012.zip", zipped(texts(GOOD | endless, "130012", made=future)), remark="masa"),
+        Planted("kelompok.zip", zipped(texts(GOOD, "", nims=four)), remark="kelompok 4 orang"),
+        Planted("nanti.zip", zipped(attacker), parts=nothing, remark="KONFLIK dengan 130000.zip"),
+        Planted("tanpa-akhiran", zipped(texts(GOOD, "130013"))),
+        Planted(f"{SECOND}.ipynb", b"{}", "bentuk lain"),
+    ]
 
 
 def lay_out(planted: list[Planted], folder: Path) -> None:

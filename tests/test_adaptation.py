@@ -24,11 +24,9 @@ def images(n: int) -> np.ndarray:
 def test_the_drift_is_that_of_all_images_whatever_the_batch():
     # the second batch is another kind, and shorter
     bright = np.concatenate([images(64), np.full((16, 16, 16), 255, np.uint8)])
-    used = SimpleNamespace(train=split(bright), val=None)
-    study = SimpleNamespace(used=used, weights=RANDOM, seed=0)
     cells = ("statistik-catat", "statistik-geser")
-    known = lesson("01_adaptasi_bobot", *cells, study=study, pixels=28)
-    drift, network = known["drift"], known["network"]
+    network = model.build(RANDOM, 0).eval()
+    drift = lesson("01_adaptasi_bobot", *cells)["drift"](network, bright)
     assert len(drift) == 20 and drift[0]["layer"] == "bn1"
     with torch.no_grad():
         response = network.conv1(data.to_tensor(bright))
@@ -49,8 +47,22 @@ def test_a_repair_is_judged_by_the_images_that_it_changes(monkeypatch, mended, b
     after = (before & (place >= broken)) | ((place >= 320) & (place < 320 + mended))
     given = iter([np.where(right, sign, -sign) for right in (before, after)])
     monkeypatch.setattr(adaptation, "probe_logits", lambda *_: next(given))
-    known = {"network": model.build(RANDOM, 0), "drift": [], "study": SimpleNamespace(seed=0)}
-    known |= {"train": split(images(8)), "val": split(images(400), labels)}
-    bab = lesson("01_adaptasi_bobot", "statistik-taksir-kode", **known)["bab"]
-    change = bab.record.call_args.kwargs["batch_norm"]["change"]
+    study = SimpleNamespace(seed=0)
+    repair = lesson("01_adaptasi_bobot", "statistik-taksir-kode", study=study)["repair"]
+    val = split(images(400), labels)
+    change = repair(model.build(RANDOM, 0), split(images(8)), val)["change"]
     assert (change["side"], change["value"]) == (side, pytest.approx((mended - broken) / 400))
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("imagenet", True), ("random", False)])
+def test_statistics_are_measured_where_training_left_some(monkeypatch, kind, shown):
+    """Random weights hold a mean of 0 and a deviation of 1: nothing can have drifted."""
+    state = model.build(RANDOM, 0).state_dict() if shown else None
+    used = SimpleNamespace(train=split(images(8)), val=split(images(8)))
+    weights = model.Weights(kind, "", "", state, kind)
+    study = SimpleNamespace(used=used, weights=weights, seed=0)
+    monkeypatch.setattr(model, "build", lambda *_: torch.nn.Identity())
+    known = {"pixels": 28, "drift": lambda *_: [], "repair": lambda *_: {"change": {"value": 0.0}}}
+    bab = lesson("01_adaptasi_bobot", "statistik-hasil", study=study, **known)["bab"]
+    assert (bab.record.call_args.kwargs["batch_norm"] is not None) is shown
+    assert bab.figure.called is shown

@@ -76,6 +76,20 @@ def test_each_printed_number_is_noted_with_its_place(chapter):
     ]
 
 
+@pytest.mark.parametrize(
+    ("guess", "line"),
+    [
+        (..., "Anda belum menebak; hasil pengukuran: 4,25 kali"),
+        (2, "Tebakan Anda: 2; hasil pengukuran: 4,25 kali"),
+        ("empat", "Tebakan Anda: empat; hasil pengukuran: 4,25 kali"),
+    ],
+)
+def test_a_guess_stands_beside_what_was_measured(chapter, shown, guess, line):
+    chapter({}, n=1).guess(guess, 4.25, "kali")
+    ((data, mark),) = shown
+    assert data["text/plain"] == line and mark == {"kind": "lab"}
+
+
 def test_a_number_without_a_place_and_one_that_is_missing_stop_the_notebook(chapter):
     wrong = ("{{ r.n }}", "{{ 3 | bilangan }}", "{{ (r.n + 1) | bilangan }}")
     missing = {"gone": "{{ r.gone | bilangan }}", "absent": "{{ r.gone }}"}

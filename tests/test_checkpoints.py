@@ -43,7 +43,15 @@ def lightning(network: nn.Module) -> dict:
     }
 
 
+def medmnist_own(network: nn.Module) -> dict:
+    """As MedMNIST's reference code writes it: under "net", with other names."""
+    state = network.state_dict()
+    other = {name.replace("downsample", "shortcut"): state[name] for name in state}
+    return {"net": {name.replace("fc.", "linear."): other[name] for name in other}}
+
+
 SAVED = {
+    "MedMNIST's own ResNet": medmnist_own,
     "DataParallel, then compiled": lambda net: under("_orig_mod.module.", net.state_dict()),
     "Lightning": lightning,
     "a backbone with a head of its own": another_head,

@@ -13,7 +13,6 @@ from cxr_helpers.claims import COARSE, REFUTED, SUPPORTED, UNDECIDED, UNTESTABLE
 from cxr_helpers.data import Dataset, subset
 from cxr_helpers.engine import settings
 from cxr_helpers.engine.runs import Run
-from cxr_helpers.evaluation import Measured
 from cxr_helpers.model import resolve_weights
 from cxr_helpers.training import TrainConfig
 from tests.conftest import made
@@ -36,19 +35,6 @@ def test_a_claimed_number_is_tested_for_equivalence(low, high, verdict):
     assert claims.equivalent([low, high], 0.625, 0.125, images=0.125) == verdict
     coarse = COARSE if verdict != REFUTED else REFUTED  # though more seeds may still refute it
     assert claims.equivalent([low, high], 0.625, 0.125, images=0.126) == coarse
-
-
-def test_the_interval_of_one_more_training_counts_its_own_luck():
-    values, own = np.array([0.7, 0.8, 0.9]), 4.3027 * 0.1  # Student's of 2 degrees of freedom
-    half = own * np.sqrt(1 + 1 / 3)
-    same = claims.prediction(Measured(values, ()))["ci95"]
-    assert same == pytest.approx([0.8 - half, 0.8 + half], abs=1e-4)
-    images = np.tile(np.where(np.arange(400) % 5 > 0, 0.2, -0.8) / 400, (3, 1))
-    others, two = (Measured(values[:k], ((images[:k], None),)) for k in (3, 2))
-    wider = np.hypot(evaluation.estimate(others)["ci95"][1] - 0.8, own)
-    assert claims.prediction(others)["ci95"] == pytest.approx([0.8 - wider, 0.8 + wider], abs=1e-4)
-    assert claims.prediction(others, "share")["ci95"][1] == 1
-    assert claims.prediction(two) == evaluation.estimate(two)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import subprocess
 import zipfile
 
 import nbformat
@@ -14,6 +15,7 @@ from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from grading import answers, claims, grade, package, pages, release, submit
 from grading.course import read_course
+from grading.roster import Roster, Student
 from tests import grading_class as made
 from tests.conftest import Project
 
@@ -52,6 +54,18 @@ def test_what_is_handed_out_holds_no_solution_and_what_stays_holds_all(tmp_path)
     assert stays == [f"solusi/{name}" for name in solutions]
     with pytest.raises(InputError, match="sudah berisi"):
         release.release(tmp_path / "asal", tmp_path / "keluar")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)  # around the project
+    assert release.release(tmp_path / "asal", tmp_path / "lagi") == (2, 3)
+
+
+def test_keys_at_the_wrong_level_are_said(tmp_path):
+    made.course_folder(tmp_path / "kuliah")
+    (tmp_path / "tugas/pengajar").mkdir(parents=True)
+    shutil.copytree(tmp_path / "kuliah/solutions", tmp_path / "tugas/pengajar/solusi")
+    for wrong in ("tugas", "tugas/pengajar/solusi"):
+        with pytest.raises(InputError, match=r"maksud Anda .*/pengajar"):
+            read_course(tmp_path / "kuliah/notebooks", tmp_path / wrong)
+    assert read_course(tmp_path / "kuliah/notebooks", tmp_path / "tugas/pengajar").asked
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +89,7 @@ def test_a_hand_in_holds_what_grading_needs_and_no_weights(handed):
     with zipfile.ZipFile(handed[1]) as archive:
         names = set(archive.namelist())
         manifest = json.loads(archive.read("manifest.json"))
-    assert manifest["nims"] == ["130001"] and manifest["packages"]["torch"]
+    assert manifest["nims"] == ["130001"] and len(manifest["sender"]) == 32
     assert set(manifest["files"]) == names - {"manifest.json"}
     wanted = {"notebooks/02_pelatihan.ipynb", "build/results/02_pelatihan.json"}
     assert wanted | {"build/report/laporan.pdf"} <= names
@@ -83,20 +97,30 @@ def test_a_hand_in_holds_what_grading_needs_and_no_weights(handed):
     assert not [name for name in names if name.endswith((".safetensors", ".pt", "lock"))]
 
 
-def test_what_does_not_fit_together_is_listed_and_nothing_written(handed, tmp_path):
+def test_what_does_not_fit_together_is_listed_and_nothing_written(handed, tmp_path, capsys):
     project = tmp_path / "proyek"
     shutil.copytree(handed[0], project, ignore=shutil.ignore_patterns("kumpulan", "data"))
     path = project / "notebooks/02_pelatihan.ipynb"
     notebook = nbformat.read(path, 4)
     notebook.cells.append(new_code_cell("# JAWABAN: baru\nx = ..."))
     nbformat.write(notebook, path)
+    shutil.copy2(path, path.with_stem("02_pelatihan-Copy1"))
     (project / "build/report/laporan.pdf").unlink()
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError, match="hal belum lengkap"):
         submit.pack(project, project / "build", "Budi", "130002")
+    lines = capsys.readouterr().err.splitlines()
     for words in ("baru masih kosong", "diubah sesudah", "laporan.pdf belum ada", "menyebut Siti"):
-        assert words in str(refused.value)
-    assert not (project / "kumpulan").exists()
+        assert sum(words in line for line in lines) == 1
+    assert "Copy1" not in str(lines) and not (project / "kumpulan").exists()
     assert submit.pack(project, project / "build", "Budi", "130002", unfinished=True)[0].exists()
+
+
+def test_one_person_may_have_a_comma_and_a_group_writes_semicolons():
+    assert submit.people("Siti, S.T.", "21/4/TK/8") == (["Siti, S.T."], ["21/4/TK/8"])
+    assert submit.people("Siti, S.T.; Budi", "1, 2") == (["Siti, S.T.", "Budi"], ["1", "2"])
+    for names, nims in (("Siti, S.T., Budi", "1,2"), ("A,B,C,D", "1,2,3,4"), ("A", "12345/")):
+        with pytest.raises(InputError):
+            submit.people(names, nims)
 
 
 def test_a_real_report_agrees_and_what_was_changed_after_it_was_packed_is_remarked(handed):
@@ -126,19 +150,52 @@ def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path):
     record.given = {"esai-bocor": ATTACK}
     limit, marks = pages.deadline("2026-12-01T12:00+00:00"), tmp_path / "tangan.csv"
     pages.write(tmp_path, [record], course, limit)
-    given = "nim;bagian;poin;catatan\r\n7;esai-bocor;4,5;baik\r\n999;lama;1;tetap\r\n"
-    marks.write_bytes(given.encode("utf-16"))
-    second = dataclasses.replace(record, student="8", nims=["8"])
-    pages.write(tmp_path, [record, second], course, limit)
+    given = "nim;bagian;poin;catatan\r\n7;esai-bocor;4,5;baik\r\n999;jumlah;1;tetap\r\n"
+    marks.write_bytes(f"{given}7;lama;1;\r\n7;akurasi;45;\r\n".encode("utf-16"))
+    huge = dict.fromkeys(claims.COMPARED, 1e300)
+    claim = dataclasses.asdict(claims.Claim("cocok", claimed=huge, recomputed=huge))
+    second = dataclasses.replace(record, student="0088", nims=["0088"], claim=claim)
+    said = pages.write(tmp_path, [record, second], course, limit)
+    for words in ("siapa pun (1): 999", "tidak ada (1): 7 lama", "(4), tidak dihitung (1): 7 aku"):
+        assert words in said
+    assert f"Perlu dilihat (1): {ATTACK}" in said  # nobody's page can show 1e300
     kept = {(row["nim"], row["bagian"]): row["poin"] for row in package.table(marks.read_bytes())}
-    assert kept == {("7", "esai-bocor"): "4,5", ("999", "lama"): "1", ("8", "esai-bocor"): ""}
+    assert kept["7", "esai-bocor"] == "4,5" and kept["'0088", "esai-bocor"] == "" and len(kept) == 5
     assert ";12,5;13;0;10;11,25;" in (tmp_path / "nilai.csv").read_text("utf-8-sig")
     for path in tmp_path.rglob("*.html"):
         assert not BeautifulSoup(path.read_text("utf-8"), "html.parser")(["script", "img"]), path
+    marks.write_text("nim;bagian;poin;tingkat\n88;esai-bocor;;3 2 2 3\n")  # the zeros are gone
+    pages.write(tmp_path, [second], course, limit)
+    assert ";4,17;benar;" in (tmp_path / "nilai.csv").read_text("utf-8-sig")
     marks.write_text("nim;bagian;poin\n7;esai-bocor;empat\n")
     with pytest.raises(InputError, match="empat"):
         pages.write(tmp_path, [record], course, limit)
     assert "empat" in marks.read_text()
+
+
+def handed_in(name: str, nims: list[str], digest: str, sender: str, day: int) -> grade.Record:
+    made = f"2026-11-{day:02}T08:00:00+00:00"
+    return grade.Record(name, "", nims, [], sender, digest, made=made)
+
+
+def test_another_sender_is_a_conflict_and_the_same_one_hands_in_again():
+    records = [
+        handed_in("a.zip", ["1"], "x", "siti", 1),
+        handed_in("a (1).zip", ["1"], "y", "siti", 2),
+        handed_in("b.zip", ["2"], "z", "budi", 1),
+        handed_in("nanti.zip", ["2", "3"], "w", "lain", 9),
+        handed_in("rusak.zip", ["2", "3"], "", "", 9),
+        handed_in("A_4711_assignsubmission_file_", ["2"], "v", "Moodle 4711", 9),
+    ]
+    people = Roster([Student("1", "Siti"), Student("2"), Student("4", moodle="4711")])
+    chosen = {record.name: record for record in grade.latest(dict(enumerate(records)), people)}
+    assert [*chosen] == ["a (1).zip", "b.zip", "nanti.zip", records[5].name]
+    assert [record.conflict for record in chosen.values()] == [False, True, True, False]
+    assert chosen["a (1).zip"].names == ["Siti"] and chosen[records[5].name].nims == ["4"]
+    said = {name: "; ".join(record.remarks) for name, record in chosen.items()}
+    assert "menggantikan kumpulan sebelumnya: a.zip" in said["a (1).zip"]
+    assert "tidak dapat dibaca: rusak.zip" in said["nanti.zip"] and "kelas" in said["nanti.zip"]
+    assert "oleh 4, padahal manifesnya menyebut 2" in said[records[5].name]
 
 
 @pytest.fixture

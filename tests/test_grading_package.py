@@ -1,12 +1,13 @@
 """Hand-ins are read, never extracted; answers are found whatever an editor did to them."""
 
 import os
+import time
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from grading import answers, grade, marking, package, pages
+from grading import answers, grade, marking, package, pages, roster
 from tests import grading_class as made
 
 
@@ -56,14 +57,89 @@ def test_what_cannot_be_read_has_a_status_of_its_own(tmp_path, content, statuses
     assert refused.value.status in statuses.split("|")
 
 
-def test_the_notebook_itself_goes_before_copies_and_executed_ones(tmp_path):
+def test_the_notebook_itself_goes_before_the_newest_copy_and_executed_ones(tmp_path):
     own = "x/notebooks/01_a.ipynb"
-    names = ("x/build/notebooks/01_a.ipynb", "x/notebooks/01_a (1).ipynb", own, "01_a-Copy1.ipynb")
+    copies = ("01_a (10).ipynb", "01_a (9).ipynb", "Salinan dari 01_a", "01_a-Copy1.ipynb.txt")
+    names = (own, *copies, "x/build/notebooks/01_a.ipynb")
     handin = read(tmp_path, made.zipped({name: name for name in names}))
-    assert package.find(handin, "01_a") == (own, own.encode())
-    assert any("lebih dari satu salinan" in one for one in handin.remarks)
+    for name in (own, copies[0]):
+        assert package.find(handin, "01_a") == (name, name.encode())
+        assert "salinan, yang dinilai" in handin.remarks.pop()
+        del handin.files[name]
     with pytest.raises(package.Refused, match="02_b"):
         package.find(handin, "02_b")
+    for name in ("05_percobaan-Copy1.ipynb", "05_percobaan.ipynb", "06_tugas-akhir.ipynb"):
+        (tmp_path / name).touch()
+    assert [path.stem for path in package.chapters(tmp_path)] == ["05_percobaan", "06_tugas-akhir"]
+
+
+def test_moodles_archive_is_as_many_hand_ins_as_it_has_senders(tmp_path):
+    good = made.texts(made.GOOD, "130001")
+    parts = [f"{who}_assignsubmission_file_" for who in ("Budi_483922", "Siti Rahma_483921")]
+    members = {f"{parts[0]}130002.zip": made.zipped(good | {"x.py": ""})}
+    members |= {f"{parts[1]}/{name}": text for name, text in good.items()}
+    (tmp_path / "tugas.zip").write_bytes(made.zipped(members))
+    entries = grade.handins(tmp_path / "tugas.zip")
+    assert [path.name for path in entries] == parts and entries == grade.handins(tmp_path)
+    for entry, sender in zip(entries, ("Moodle 483922", "Moodle 483921"), strict=True):
+        handin = package.read(entry)
+        assert len(package.find(handin, made.FIRST)[1]) > 100
+        assert grade.said(handin, entry)["sender"] == sender
+    forged = package.Handin("x", {"manifest.json": b'{"sender": "Moodle 483921"}'})
+    assert grade.said(forged, tmp_path / "x.zip")["sender"] == "ZIP Moodle 483921"
+
+
+@pytest.mark.parametrize(
+    ("written", "nim"),
+    [
+        ("\uff11\uff12\u200b3 45", "12345"),
+        ("0012345", "12345"),  # as somebody writes it who never saw the zeros
+        ("77", "0077"),  # as Excel leaves it
+        ("20000000000", "2E10"),
+        ("2E+10", "2E10"),
+        ("19-473", "19/473"),
+        ("12345/", "12345"),
+        ("19", None),
+        ("a b_c", None),
+    ],
+)
+def test_a_number_is_found_as_people_and_excel_write_it(written, nim):
+    people = roster.Roster(map(roster.Student, ("12345", "0077", "2E10", "19/473", "1-9", "1/9")))
+    assert people.find(written) == nim
+    if nim:
+        assert nim in people.named(f"tugas_{nim.replace('/', '-')} (2)_4711_assignsubmission_file_")
+
+
+def test_numbers_of_moodle_and_whatsapp_are_no_nims():
+    nobody = roster.Roster([], listed=False)
+    for name in (
+        "A_483921_assignsubmission_file_",
+        "DOC-20261120-WA0003",
+        "WhatsApp 2026 20261120",
+    ):
+        assert nobody.named(name) == []
+    assert nobody.named("tugas 130001-final") == ["130001"]
+
+
+def test_a_list_is_read_as_excel_and_moodle_write_it_or_its_fault_is_said(tmp_path):
+    path = tmp_path / "daftar.csv"
+    path.write_text("ID number;Full name;Identifier\n'0012;Siti, S.T.;Participant 4711\n;;\n")
+    assert roster.read(path).sender("Moodle 4711") == roster.Student(
+        "0012", "Siti, S.T.", moodle="4711"
+    )
+    for rows in ("nim\n1\n1", "nim\na b_", "nama\nSiti"):
+        path.write_text(rows)
+        with pytest.raises(roster.InputError, match=r"daftar\.csv"):
+            roster.read(path)
+
+
+def test_eighty_thousand_empty_lines_are_read_in_no_time():
+    begun = time.monotonic()
+    for text in ("\n" * 80_000, " \n" * 80_000, "x" * 80_000, "= " * 80_000, "\n" * 80_000 + "..."):
+        own = cell(f"{text}\nx")
+        answers.lift(answers.Chapter("a", {"f": ASKED}, ()), new_notebook(cells=[own]))
+        answers.unanswered(text), answers.unanswered(f"<!-- JAWABAN: e -->{text}")
+    assert time.monotonic() - begun < 5
 
 
 DEEP, NO_CELLS = b"[" * 100_000, b'{"cells": [3], "nbformat": 4}'
@@ -82,7 +158,7 @@ def test_what_no_encoding_can_write_stops_nobody(tmp_path):
     assert "?" in package.notebook(odd.encode()).cells[2].source
     name = os.fsdecode(b"130\xff.zip")
     handin = read(tmp_path, made.zipped(made.texts(made.GOOD, "\ud800")), name)
-    assert grade.who(handin, tmp_path / name)[0] == ["?"] and pages.table([[handin.name]])
+    assert grade.said(handin, tmp_path / name)["nims"] == ["?"] and pages.table([[handin.name]])
 
 
 def cell(source="", name=None, id="", cls=new_code_cell, tags=(), **marked):
@@ -151,6 +227,7 @@ def test_a_gap_is_seen(source, gap):
 
 
 OURS = "# JAWABAN: f\ndef f(x):\n    ..."
+ASKED = answers.Asked("f", "j-f", False, OURS, answers.defined(OURS), 1)
 DONE, PLAIN = "# JAWABAN: f\ndef f(x):\n    return 1", "def f(x):\n    return 1"
 BLANKS = "def f(x):\n  ...\n"
 BY_NAME = "ditemukan dari nama yang dibuatnya"
@@ -177,8 +254,7 @@ TWICE = "jawaban ganda, satu yang dinilai"
     ],
 )
 def test_an_answer_is_found_by_any_sign_and_the_likeliest_is_taken(cells, chosen, remark):
-    asked = answers.Asked("f", "j-f", False, OURS, answers.defined(OURS), 1)
-    lifted = answers.lift(answers.Chapter("01_a", {"f": asked}, ()), new_notebook(cells=cells))["f"]
+    lifted = answers.lift(answers.Chapter("01_a", {"f": ASKED}, ()), new_notebook(cells=cells))["f"]
     source = None if chosen is None else cells[chosen].source
     assert lifted == answers.Answer(source, source == BLANKS, remark)
 
@@ -195,8 +271,8 @@ def test_values_are_compared_as_what_they_are():
 
 
 def test_no_cell_of_a_table_is_a_formula():
-    written = pages.table([["=HYPERLINK(1)", "-1,5", 2.5, None]]).decode("utf-8-sig")
-    assert written == "'=HYPERLINK(1);-1,5;2,5;\r\n"
+    written = pages.table([["=HYPERLINK(1)", "-1,5", 2.5, None, "0012", "2E10", 'a;"b"']])
+    assert written.decode("utf-8-sig") == """'=HYPERLINK(1);-1,5;2,5;;'0012;'2E10;"a;""b""\"\r\n"""
 
 
 def test_feedback_carries_no_name_that_a_student_invented():

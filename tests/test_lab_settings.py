@@ -22,18 +22,16 @@ def lab(monkeypatch, tmp_path):
     """As a kernel of `make lab DATA=… WEIGHTS=random PRESET=smoke SEED=7` finds its environment."""
     path = written(tmp_path / "pneumoniamnist.npz", made("pneumoniamnist"))
     given = {"DATA": str(path), "WEIGHTS": "random", "PRESET": "smoke", "SEED": "7"}
-    for name, value in (
-        given | {"DEVICE": "cpu", "PRECISION": "bfloat16", settings.LAB: "1"}
-    ).items():
+    given |= {"DEVICE": "cpu", "PRECISION": "bfloat16", settings.LAB: "1"}
+    for name, value in given.items():
         monkeypatch.setenv(name, value)
     return path
 
 
 def test_what_make_lab_was_given_takes_the_place_of_a_default(lab, capsys):
     study = open_study("auto", "auto", "auto", 0, "auto", 28, classes="normal,pneumonia")
-    assert (
-        study.used.source.path == lab and len(study.used.train) == settings.PRESETS["smoke"].train
-    )
+    assert study.used.source.path == lab
+    assert len(study.used.train) == settings.PRESETS["smoke"].train
     assert (study.weights.kind, study.preset.name, study.seed) == ("random", "smoke", 7)
     assert study.config().precision == study.provenance()["precision"] == "bfloat16"
     said = f"Dari make lab: DATA={lab}, WEIGHTS=random, PRESET=smoke, SEED=7, DEVICE=cpu, "
@@ -56,9 +54,8 @@ def test_jupyterlab_is_opened_with_the_settings_of_the_report(tmp_path, words, s
     stub.chmod(0o755)
     (tmp_path / ".cover").write_text(json.dumps({"name": "Siti", "nim": NIM}))
     words = ["lab", "DATA=phantom", "PRESET=smoke", *words, f"PYTHON={stub}", f"BUILD={tmp_path}"]
-    done = subprocess.run(
-        ["make", "-s", *words], cwd=ROOT, env=environment(), capture_output=True, text=True
-    )
+    told = {"cwd": ROOT, "env": environment(), "capture_output": True, "text": True}
+    done = subprocess.run(["make", "-s", *words], **told)
     assert f"lab 1 phantom smoke {seed}\n" in done.stdout, done.stderr
 
 

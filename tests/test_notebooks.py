@@ -32,9 +32,8 @@ every_notebook = pytest.mark.parametrize("path", [*CHAPTERS, REPORT], ids=lambda
 def test_a_notebook_is_as_jupyterlab_writes_it_and_without_outputs(path):
     notebook = nbformat.read(path, 4)
     nbformat.validate(notebook)
-    assert (
-        path.read_text("utf-8") == nbformat.writes(notebook) + "\n"
-    )  # so that saving changes nothing
+    saved = nbformat.writes(notebook) + "\n"  # saving changes nothing
+    assert path.read_text("utf-8") == saved
     ids = [cell.id for cell in notebook.cells]
     assert len(ids) == len(set(ids))
     for cell in notebook.cells:

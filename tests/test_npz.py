@@ -1,6 +1,7 @@
 """A few rows of a large npz, read in pieces, kept and mapped."""
 
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -59,3 +60,11 @@ def test_no_more_than_the_wanted_rows_and_a_piece_are_in_memory(tmp_path, monkey
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3 * 2**20
+
+
+@pytest.mark.parametrize("name", ["info.txt", "labels.json", "__MACOSX/._train_images.npy", NAME])
+def test_what_else_an_archive_holds_is_not_read(chest, name):
+    plain = data.load(sources.resolve(str(chest)))
+    with zipfile.ZipFile(chest, "a") as archive:
+        archive.writestr(name, b"\0\5\x16\7")
+    assert data.load(sources.resolve(str(chest))).fingerprint == plain.fingerprint

@@ -1,6 +1,7 @@
 """Trainings on several processes and on a dask cluster that loses a worker."""
 
 import asyncio
+import io
 import multiprocessing
 import os
 from dataclasses import replace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from distributed import LocalCluster, Worker
+from joblib.externals.loky.backend import context
 
 from cxr_helpers import experiments, training
 from cxr_helpers.engine import files, parallel, runs, runtime, settings
@@ -66,9 +68,7 @@ def test_two_processes_give_the_very_numbers_of_one_and_the_order_of_the_tasks(s
         training.run_all([(replace(FIRST, lr=1e30), DATA, WEIGHTS, CPU)], n_jobs=2)
 
 
-def test_a_dask_scheduler_that_does_not_answer_is_asked_only_for_what_is_missing(
-    store, monkeypatch
-):
+def test_a_silent_dask_scheduler_is_asked_only_for_what_is_missing(store, monkeypatch):
     monkeypatch.setattr(parallel, "CONNECT_SECONDS", 2)
     first, nobody = training.run_all(TASKS[3:]), "dask://127.0.0.1:9"
     assert_same(training.run_all(TASKS[3:], cluster=nobody), first, store)
@@ -87,6 +87,18 @@ def test_processes_share_the_cores(monkeypatch, request, cores, each):
     for given in ((1, CPU), (2, torch.device("cuda")), (2, CPU, "dask://127.0.0.1:1")):
         with parallel.sharing(*given):
             assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("50000", 1), ("150000", 2)])
+def test_threads_follow_the_quota_of_a_container(monkeypatch, quota, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os.path, "exists", lambda path: path == "/sys/fs/cgroup/cpu.max")
+    monkeypatch.setattr(
+        context, "open", lambda path: io.StringIO(f"{quota} 100000\n"), raising=False
+    )
+    monkeypatch.delenv(files.THREADS, raising=False)
+    assert settings.threads() == cores
 
 
 def work(address: str, store: str) -> None:

@@ -60,7 +60,7 @@ def named(planned, name):
 
 def test_a_study_that_is_whole_is_not_trained_again(planned, monkeypatch):
     seeds = {one.remedy.name: len(named(planned, one.remedy.name)) for one in planned}
-    few = ["part6", "part12", "part24", "start_gabor", *(f"fold{n}" for n in range(1, 6))]
+    few = ["part6", "part12", "part24", *(f"fold{n}" for n in range(1, 6))]
     rows = {one.name: 2 for one in REMEDIES}
     assert seeds == {"baseline": 3} | rows | dict.fromkeys(few, 1)
     assert all(computing.is_kept(one) for one in planned)
@@ -112,8 +112,10 @@ def test_the_results_are_those_of_the_predictions(planned):
     trainings = len(planned) + (computing.SEEDS if shown["combination"] else 0)
     assert shown["provenance"]["trainings"] == shown["provenance"]["planned"] == trainings
     assert shown["cross_validation"]["n"] == data.FOLDS
-    assert [one["images"] for one in shown["detectable"]] == [16] * 3 + [16 + 40] * 3
-    assert [one["seeds"] for one in shown["detectable"]] == [3, 5, 10] * 2
+    assert [plan["images"] for plan in shown["detectable"]] == [16, 16 + 40]
+    for plan in shown["detectable"]:
+        assert (plan["seeds"], plan["rows"]) == ([2, 3], len(shown["variants"]) - 1)
+    assert shown["training_sets"] is None
 
 
 def test_the_learning_curve_is_that_of_the_kept_trainings(study, planned):
@@ -165,7 +167,7 @@ def test_a_value_is_placed_in_the_prediction_interval_of_the_seeds(trainings):
     """Student's 97.5% quantile with two degrees of freedom is 4.302653."""
     half = 4.302653 * 0.05 * (1 / trainings + 1 / 3) ** 0.5
     for times, place in ((-1.01, "below"), (-0.99, "within"), (0.99, "within"), (1.01, "above")):
-        found = computing.among_seeds(0.75 + times * half, [0.7, 0.75, 0.8], trainings)
+        found = computing._placed(0.75 + times * half, [0.7, 0.75, 0.8], trainings)
         assert found["place"] == place
         assert found["interval"] == pytest.approx([0.75 - half, 0.75 + half])
 
@@ -175,7 +177,8 @@ def test_a_value_is_placed_in_the_prediction_interval_of_the_seeds(trainings):
     [("phantom", 2, False), ("phantom", 3, True), ("chestmnist", 1, True)],
 )
 def test_a_readers_own_rows_are_judged_where_they_say_more(kind, seeds, own, study, monkeypatch):
-    beside = dict.fromkeys(("ensemble", "cross_validation", "detectable"), "theirs")
+    beside = ("ensemble", "cross_validation", "detectable", "training_sets")
+    beside = dict.fromkeys(beside, "theirs")
     theirs = [known("baseline", [0.8] * 5), known("cosine", [0.8] * 5, "x")]
     reference = {"variants": theirs, "provenance": {}, "precisions": []} | beside
     mine = [known("baseline", [0.8] * seeds), known("dropout", [0.8] * seeds, "x")]
@@ -185,8 +188,9 @@ def test_a_readers_own_rows_are_judged_where_they_say_more(kind, seeds, own, stu
     monkeypatch.setattr(remedies, "baseline", lambda _: None)
     used = replace(study.used, source=replace(study.used.source, kind=kind))
     found = computing.beside(replace(study, used=used), mine, repeat="all")
-    shown = [found[name] for name in ("source", "shown", "ensemble", "detectable")]
-    assert shown == (["own", mine, "ours", None] if own else ["reference", theirs, *["theirs"] * 2])
+    shown = [found[name] for name in ("source", "shown", "ensemble", "detectable", "training_sets")]
+    others = ["own", mine, "ours", None, None]
+    assert shown == (others if own else ["reference", theirs, *["theirs"] * 3])
     assert computing.beside(study, mine)["folds_source"] == "reference"
     assert (found["cross_validation"], found["folds_source"]) == ("ours", "own")
     assert (found["background"] is None) is (kind == "phantom")

@@ -63,7 +63,7 @@ def test_a_run_is_what_was_trained_and_is_read_ever_after(store):
     outcome = fit()
     assert not training.task(TINY, DATA, WEIGHTS).finished
     run = get()
-    assert training.task(TINY, DATA, WEIGHTS).finished and run.data == DATA.fingerprint
+    assert training.task(TINY, DATA, WEIGHTS).finished and run.identity["data"] == DATA.fingerprint
     assert_whole(store / run.key)
     assert run.history.to_dict("records") == outcome.history
     assert {name.split("_")[0] for name in run.logits} == {"train", "val"}, "the test split waits"
@@ -85,7 +85,7 @@ def test_a_run_is_what_was_trained_and_is_read_ever_after(store):
     assert_same(again, run)
     assert again.info == info
     (run.folder / "config.json").unlink()
-    assert run.data == "", "it is no longer known"
+    assert run.identity == {}, "it is no longer known"
 
 
 def test_a_run_without_weights_says_nothing_of_the_test_split_between(store):
@@ -220,7 +220,7 @@ def test_altered_code_reads_and_keeps_no_run_and_that_is_said(store, monkeypatch
     again = get()
     assert capsys.readouterr().err.count("tidak disimpan") == 2
     for run in (meanwhile, again):
-        assert run.key == "" and run.data == DATA.fingerprint and len(run.history) == 4
+        assert run.key == "" and run.identity["data"] == DATA.fingerprint and len(run.history) == 4
     assert again.weights("last").keys() == {"1.weight", "1.bias", "3.weight", "3.bias"}
     assert not again.history.equals(kept.history)
     assert len(list(store.glob("*/info.json"))) == 1

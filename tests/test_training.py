@@ -1,5 +1,6 @@
 """Training against the same written out plainly, exact resume, augmentation, settings' limits."""
 
+import contextlib
 import copy
 import math
 from dataclasses import replace
@@ -194,6 +195,16 @@ def test_the_history_and_the_two_chosen_states_are_those_of_the_predictions():
     assert "extra" not in logits  # shown to nobody before
 
 
+@pytest.mark.parametrize("switched", [torch.no_grad(), torch.inference_mode(), "float64"])
+def test_torch_switched_to_what_cannot_train_is_one_line(switched, request):
+    if switched == "float64":
+        request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+        torch.set_default_dtype(torch.float64)
+        switched = contextlib.nullcontext()
+    with switched, pytest.raises(InputError, match=r"set_default_dtype\(torch.float32\)"):
+        training.fit(SMALL, DATA, RANDOM)
+
+
 def test_logits_never_visited_do_not_count_and_a_logit_of_zero_is_class_0():
     logits, labels = torch.tensor([2.0, -1, 0, math.nan]), torch.tensor([1.0, 1, 0, 1])
     loss, accuracy = training.loss_and_accuracy(logits, labels)
@@ -268,11 +279,10 @@ def test_an_epoch_of_many_labels_gives_a_logit_for_each():
     images, network = data.to_tensor(DATA.train.images), nn.Sequential(nn.Flatten())
     network.append(nn.Linear(256, 3))
     optimizer = SGD(network.parameters(), lr=0.0)  # the predictions stay what they are
-    how = optimizer, nn.BCEWithLogitsLoss(), training.make_schedule(SMALL, optimizer, 3, {})
-    rows, as_it_is = torch.arange(47).split(16), lambda x, y: (x, y)
-    found = training.train_epoch(
-        network, images, torch.ones(48, 3), rows, *how, as_it_is, lambda: None
-    )
+    schedule = training.make_schedule(SMALL, optimizer, 3, {})
+    method = training.Method(optimizer, nn.BCEWithLogitsLoss(), schedule)
+    rows = torch.arange(47).split(16)
+    found = training.train_epoch(network, images, torch.ones(48, 3), rows, method)
     torch.testing.assert_close(found[:47], network(images[:47]).detach())
     assert found[47].isnan().all()  # never shown
 
@@ -335,7 +345,7 @@ def rates(config: TrainConfig, parts: dict, steps: int) -> list[float]:
             optimizer.step()
             if len(seen) < steps:
                 schedule.step()
-        schedule.end_epoch(loss)
+        schedule.end_epoch(loss, 1 - loss)
     return seen
 
 

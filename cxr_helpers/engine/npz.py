@@ -58,7 +58,8 @@ def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         raise InputError(f"Berkas {path} tidak ada atau bukan berkas: periksa nama dan foldernya.")
     shapes = {}
     with one_line(path), zipfile.ZipFile(path) as archive:
-        inside = [name.removesuffix(".npy") for name in archive.namelist()]
+        # what else people pack in is not read
+        inside = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
         missing = [name for name in ARRAYS if name not in inside]
         if missing:
             raise InputError(
@@ -70,6 +71,12 @@ def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
                 shape, _, dtype = _header(stream)
                 shapes[name] = shape, dtype
     return shapes
+
+
+def read(path: Path, *names: str) -> list[np.ndarray]:
+    """These arrays of an npz. Raises np.load's errors for a damaged file."""
+    with np.load(path, allow_pickle=False) as archive:
+        return [archive[f"{name}.npy"] for name in names]
 
 
 def _header(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -121,10 +128,9 @@ def _why_not(split: str, shapes: dict, flag: str, size: int) -> str:
 def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]]:
     """(class names in ascending order, whether there is a column a class, {split: (N,) int64 places
     in the names, or (N, K) columns}) of a file with classes of its own. Raises InputError where the
-    labels are no classes, and np.load's errors for a damaged file.
+    labels are no classes, and those of `read`.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        labels = {split: arrays[f"{split}_labels"] for split in SPLITS}
+    labels = dict(zip(SPLITS, read(path, *ARRAYS[1::2]), strict=True))
     width = (*labels["train"].shape[1:], 1)[0]
     if width > 1:
         names = tuple(map(str, range(width)))

@@ -35,6 +35,7 @@ DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
 DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
 # no training is part of another
 TRAINING = ("cxr_helpers.study", "cxr_helpers.experiments")
+NUMBERS = 4096  # an array or tensor of no more is kept by its values
 ITSELF = "tidak dijalankan lagi oleh pelatihan; ambil dahulu nilainya, misalnya dengan float(…)"
 _numbers = count(1)
 
@@ -55,13 +56,10 @@ def load(path: str | Path) -> Own:
         compile(source, path.name, "exec")
     except SyntaxError as error:
         why = f"baris {error.lineno} bukan Python yang benar ({error.msg})"
-    except OSError as error:
-        why = f"tidak dapat dibaca ({error.strerror}): periksa nama dan foldernya"
-    except ValueError:
-        why = "bukan teks UTF-8"
-    else:
-        return read(path.name, source)
-    raise InputError(f"Berkas {path} {why}.")
+        raise InputError(f"Berkas {path} {why}.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"Berkas {path} tidak dapat dibaca: {error}.") from None
+    return read(path.name, source)
 
 
 def read(name: str, source: str) -> Own:
@@ -115,14 +113,24 @@ def make(source: str) -> dict[str, object]:
 
 
 def expressions(source: str) -> dict[str, str]:
-    """What the parts of a program are, as they were written: {"network": "JaringanSaya", …}."""
+    """What the parts of a program are, as they were written, with the values of plain names:
+    {"network": "partial(Net, width=8)", …}.
+    """
     if not source:
         return {}
-    made = ast.parse(source).body[-1].value
-    return {
-        name.value: ast.get_source_segment(source, value)
-        for name, value in zip(made.keys, made.values, strict=True)
+    *above, parts = ast.parse(source).body
+    values = {
+        node.targets[0].id: node.value
+        for node in above
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
     }
+
+    class Values(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> ast.expr:
+            return values.get(node.id, node)
+
+    made = Values().visit(parts.value)
+    return {k.value: ast.unparse(v) for k, v in zip(made.keys, made.values, strict=True)}
 
 
 def files_read(source: str) -> dict[str, str]:
@@ -156,6 +164,16 @@ def program(parts: dict[str, object], frame: types.FrameType) -> str:
     imports = "\n".join(sorted(set(collector.imports)))
     pieces = [imports, *collector.statements, f"{PARTS} = {{\n{''.join(lines)}}}"]
     return "\n\n".join(filter(None, pieces)) + "\n"
+
+
+def rewritten(source: str, frame: types.FrameType) -> list[str]:
+    """Functions and classes of a program that a cell has defined otherwise since."""
+    latest = {}
+    for cell in frame.f_globals.get("In", []):
+        for statement in _statements(_without_magic(cell)):
+            latest |= dict.fromkeys(statement.binds, statement.source)
+    defined = [s for s in _statements(source) if isinstance(s.node, DEFINITIONS)]
+    return [n for s in defined for n in s.binds if latest.get(n, s.source) != s.source]
 
 
 def passed(parts: dict, source: str, frame: types.FrameType) -> dict[str, object]:
@@ -209,8 +227,10 @@ def align(made: dict[str, object], given: dict[str, object]) -> str:
             return f"bentuk {place}"
         if one.requires_grad != other.requires_grad:
             return f"requires_grad {place}"
-        # torch counts what changes a tensor in place: a step of training, too
+        # torch counts what changes a tensor in place, a step of training too, but for `.data`
         drawn = isinstance(one, nn.Parameter) and one._version == other._version
+        if one.numel() >= 32:
+            drawn = drawn and 0.5 < other.std() / one.std() < 2
         if not (drawn or torch.equal(one, other)):
             return f"nilai {place}"
         one.data.copy_(other.data)
@@ -270,7 +290,8 @@ def _globals_of(source: str) -> set[str]:
             own = top and not symbol.is_imported()
             if symbol.is_referenced() and (own or symbol.is_global()):
                 names.add(symbol.get_name())
-    return names
+    loops = [node for node in _tree(source).body if isinstance(node, ast.For)]
+    return names.difference(*(_names(loop.target) for loop in loops))  # they bind it themselves
 
 
 class Statement:
@@ -282,8 +303,11 @@ class Statement:
         self.node, self.source = node, "\n".join([*lines, ast.get_source_segment(text, node)])
         symbols = symtable.symtable(self.source, "kode", "exec").get_symbols()
         self.binds = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
-        inner = [] if isinstance(node, DEFINITIONS) else ast.walk(node)
+        inner = [] if isinstance(node, DEFINITIONS) else list(ast.walk(node))
         self.changes = set().union(*map(_changed_by, inner))
+        for loop in inner:  # for p in net.parameters(): p.requires_grad = False
+            if isinstance(loop, ast.For) and _names(loop.target) & self.changes:
+                self.changes |= _names(loop.iter)
 
     def keeps(self, name: str) -> bool:
         """Whether what a bound name was before matters: to x = x + 1, in an if, in a try."""
@@ -293,24 +317,22 @@ class Statement:
         return partly or name in _globals_of(self.source)
 
 
+def _names(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
 def _changed_by(node: ast.AST) -> set[str]:
     """Names whose value a piece of code changes in place: x.a = 1, x.append(1) and, by torch's mark
     of what works in place, nn.init.ones_(x).
     """
-    targets = []
     if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-        targets = [node]
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        called = node.value.func
-        targets = [called] if isinstance(called, ast.Attribute) else []
-        if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):
-            targets += node.value.args
-    names = set()
-    for target in targets:
-        while isinstance(target, ast.Attribute | ast.Subscript):
-            target = target.value
-        if isinstance(target, ast.Name):
-            names.add(target.id)
+        return _names(node.value)
+    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
+        return set()
+    called = node.value.func
+    names = _names(called.value) if isinstance(called, ast.Attribute) else set()
+    if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):
+        names = names.union(*map(_names, node.value.args))
     return names
 
 
@@ -350,17 +372,11 @@ class _Collector:
                 raise Unknown(f"{name} berarti lain di dalam fungsi itu; beri nama yang berbeda")
 
     def _define(self, name: str, value: object, local: bool) -> None:
-        if _is_plain(value):
-            self.statements.append(f"{name} = {value!r}")
-        elif isinstance(value, np.number):
-            self.imports.append("import numpy")
-            self.statements.append(f"{name} = numpy.{type(value).__name__}({value.item()!r})")
-        elif isinstance(value, Own):
-            _check_imports(value.text_)
-            self.imports.append("from cxr_helpers.engine import owncode")
-            plain = "'''" not in value.text_ and "\\" not in value.text_
-            quoted = f"'''\\\n{value.text_}'''" if plain else repr(value.text_)
-            self.statements.append(f"{name} = owncode.read({value.name_!r}, {quoted})")
+        written = _notation(value)
+        if written:
+            line, expression = written
+            self.imports += [line] if line else []
+            self.statements.append(f"{name} = {expression}")
         elif isinstance(value, types.ModuleType):
             _check_installed(value.__name__)
             self._import(f"import {value.__name__}", name)
@@ -397,6 +413,27 @@ class _Collector:
         for source in sources:
             self.need(source)
         self.statements += sources
+
+
+def _notation(value: object) -> tuple[str, str] | None:
+    """(what it imports, expression) that gives back a value: plain, numbers of NumPy and torch, a
+    file of one's own, a network of the run store; None of what only its text makes again.
+    """
+    if isinstance(value, Own):
+        _check_imports(value.text_)
+        simple = "'''" not in value.text_ and "\\" not in value.text_
+        quoted = f"'''\\\n{value.text_}'''" if simple else repr(value.text_)
+        return "from cxr_helpers.engine import owncode", f"owncode.read({value.name_!r}, {quoted})"
+    if isinstance(value, nn.Module) and hasattr(value, "again_"):
+        return "from cxr_helpers import training", value.again_
+    if _is_plain(value):
+        return "", repr(value)
+    few = isinstance(value, np.generic | np.ndarray) and value.size <= NUMBERS
+    if few and _is_plain(value.tolist()):
+        return "import numpy", f"numpy.{value.dtype.name}({value.tolist()!r})"
+    if type(value) is Tensor and value.numel() <= NUMBERS and _is_plain(value.tolist()):
+        return "import torch", f"torch.tensor({value.tolist()!r}, dtype={value.dtype})"
+    return None
 
 
 def _is_plain(value: object) -> bool:

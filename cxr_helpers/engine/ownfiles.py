@@ -11,7 +11,6 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +29,12 @@ MARKS = (
     (0, b"\x93NUMPY", "satu larik .npy"),
     (0, b"\x1f\x8b", "berkas gzip"),
 )
-# of checkpoints, as people name them; any other file is tried as well
-ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
 DEEPEST = 8  # dicts and lists within each other
-# The attributes under which torch's own wrappers keep a network: they may stand between any two
-# parts of a name.
-WRAPPERS = re.compile(
-    r"(?<![^.])(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+# Parts of names in files (the first: torch's own wrappers), and what torchvision's code has there.
+OTHER_NAMES = (
+    (r"(?<![^.])(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", ""),
+    (r"(denselayer\d+\.(?:norm|conv))\.(?=\d)", r"\1"),  # torchvision's files of DenseNet
+    (r"(?<![^.])shortcut\.", "downsample."),  # MedMNIST's own ResNet
 )
 
 
@@ -52,18 +50,9 @@ def kind(path: Path) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A network found in a file: its tensors by its own names, as float32; names beside them for
-    which the network has no place.
-    """
-
-    state: dict[str, Tensor]
-    unused: list[str]
-
-
-def read_checkpoint(path: Path, network: nn.Module) -> Checkpoint:
-    """The tensors in `path` that bear the names of `network`'s, whatever wraps and precedes them.
+def read_checkpoint(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors in `path` that bear the names of `network`'s, whatever wraps and precedes them,
+    as float32 by these names, and the names for which the network has no place.
 
     Read are .safetensors and what torch.save wrote, by content, not by ending. Shapes are not
     compared here (model.fill). Raises InputError.
@@ -89,7 +78,7 @@ def read_checkpoint(path: Path, network: nn.Module) -> Checkpoint:
     for name in needed:
         if name in state:
             _check_tensor(path, name, state[name])
-    return Checkpoint(state, sorted(unused))
+    return state, sorted(unused)
 
 
 def _load(path: Path) -> object:
@@ -135,7 +124,9 @@ def _state_dicts(value: object, place: str = "") -> Iterator[tuple[str, dict[str
     tensors = {}
     for key, inner in items:
         if isinstance(inner, Tensor):
-            tensors[WRAPPERS.sub("", str(key))] = inner.detach()
+            for theirs, ours in OTHER_NAMES:
+                key = re.sub(theirs, ours, str(key))
+            tensors[key] = inner.detach()
         elif place.count(".") < DEEPEST:
             yield from _state_dicts(inner, f"{place}{key}.")
     if tensors:

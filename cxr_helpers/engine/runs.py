@@ -93,12 +93,12 @@ class Run:
     info: dict[str, float]
 
     @property
-    def data(self) -> str:
-        """The fingerprint of the images that it was trained and judged on; "" if not known."""
+    def identity(self) -> dict:
+        """Everything that decides its numbers; {} if not known."""
         try:
-            return json.loads((self.folder / "config.json").read_text())["data"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
+            return json.loads((self.folder / "config.json").read_text())
+        except (OSError, ValueError):
+            return {}
 
     def open_test(self) -> dict[str, np.ndarray]:
         """The logits of the test split, to be opened once every choice has been made: "best",
@@ -110,8 +110,14 @@ class Run:
             return {names.get(name, name): arrays[name] for name in test}
 
     def weights(self, which: str = "best") -> dict[str, Tensor]:
-        """The state dict of the "best" or "last" epoch."""
-        return load_file(self.folder / f"{which}.safetensors")
+        """The state dict of the "best" or "last" epoch. Raises InputError."""
+        path = self.folder / f"{which}.safetensors"
+        if not path.exists():
+            raise InputError(
+                f"Bobot {path} tidak disimpan, karena dilatih oleh beberapa proses: "
+                "latihlah lagi dengan n_jobs=1."
+            )
+        return load_file(path)
 
 
 class Code:
@@ -283,9 +289,32 @@ def _outside(task: Task, outcome: Outcome) -> Run:
     """A run outside the store, in a folder that lives as long as this process."""
     folder = Path(tempfile.mkdtemp(prefix="cxr-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    files.write(folder / "config.json", json.dumps({"data": task.data}).encode())
+    files.write(folder / "config.json", json.dumps(task.identity).encode())
     _save(folder, outcome, keep_weights=True)
     return _read("", folder, task.given[0])
+
+
+def read(key: str) -> Run:
+    """A finished run of the store by its key. Raises InputError."""
+    run = _read(key, files.runs_folder() / key, None)
+    if run is None:
+        raise InputError(f"Pelatihan {key} tidak ada lagi di {files.runs_folder()}: latih lagi.")
+    return run
+
+
+def stored(code: str, clear: bool = False) -> pd.DataFrame:
+    """The trainings in the store with their settings; code: the digest of what trains now. clear:
+    delete those of another code, which nothing reads again.
+    """
+    rows = []
+    for path in files.runs_folder().glob("*/config.json"):
+        folder, identity = path.parent, json.loads(path.read_text())
+        size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+        row = {"kunci": folder.name, "MB": size, "terbaca": identity["code"] == code}
+        rows.append(row | identity["config"])
+        if clear and not row["terbaca"]:
+            shutil.rmtree(folder)
+    return pd.DataFrame(rows)
 
 
 def put(key: str, contents: dict[str, bytes]) -> None:

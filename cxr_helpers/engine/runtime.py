@@ -64,6 +64,15 @@ def prepare(n_threads: int | None = None) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
+def check_torch() -> None:
+    """Raises InputError where a notebook has switched torch to what no training can run with."""
+    import torch
+
+    if not torch.is_grad_enabled() or torch.get_default_dtype() != torch.float32:
+        cure = "torch.set_grad_enabled(True) dan torch.set_default_dtype(torch.float32)"
+        raise InputError(f"torch tidak pada pengaturan umumnya: jalankan {cure}, lalu ulangi.")
+
+
 def keep_freed_memory() -> None:
     """Let glibc's malloc hold freed blocks instead of returning them to the system.
 
@@ -100,8 +109,7 @@ def native_bfloat16(device: "torch.device") -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
         return False
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return any(map(torch.cpu.get_capabilities().get, ("avx512_bf16", "amx_bf16")))
 
 
 def pick_precision(name: str, device: "torch.device") -> str:
@@ -125,7 +133,8 @@ def bar(total: int | None, description: str, unit: str = "batch", initial: int =
     from tqdm import tqdm
 
     options = {"total": total, "initial": initial, "desc": description, "unit": unit}
-    options |= {"leave": False, "dynamic_ncols": True, "unit_scale": unit == "B"}
+    # the time left by the mean so far, which a busy program nearby does not throw about
+    options |= {"leave": False, "dynamic_ncols": True, "unit_scale": unit == "B", "smoothing": 0}
     terminal = os.environ.get(files.TERMINAL)
     if terminal:
         stream = open(terminal, "w")  # noqa: SIM115 - tqdm writes until it is closed

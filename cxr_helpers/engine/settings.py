@@ -127,11 +127,11 @@ def seed_of(nim: str) -> int:
     return OWN_SEEDS + int(hashlib.sha256(number.encode()).hexdigest(), 16) % 1_000_000
 
 
-def parse_repeat(repeat="auto") -> bool | None:
-    """True for REPEAT=all (notebook 04 trains every row), None for auto. Raises InputError."""
+def parse_repeat(repeat="auto") -> str:
+    """REPEAT: which rows notebook 04 trains beside the preset's. Raises InputError."""
     text = str(repeat).strip() or "auto"
-    _check_choice("REPEAT", text, ("auto", "all"))
-    return True if text == "all" else None
+    _check_choice("REPEAT", text, ("auto", "augmentation", "all"))
+    return text
 
 
 def parse_jobs(n_jobs=1, cluster="") -> tuple[int, str]:
@@ -139,12 +139,15 @@ def parse_jobs(n_jobs=1, cluster="") -> tuple[int, str]:
     jobs, cluster = to_number("N_JOBS", n_jobs or 1, (1, 1024)), str(cluster).strip()
     if cluster and not re.fullmatch(r"dask://[^/:\s]+:\d+", cluster):
         raise InputError(f"CLUSTER={cluster} tidak dapat dipakai: tulis dask://host:port.")
-    return jobs if cluster else min(jobs, cores()), cluster
+    return jobs if cluster or jobs == 1 else min(jobs, cores()), cluster
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The processor cores that this process may use, within a container's quota too."""
+    # not above: report/check.py runs where packages may be missing
+    from joblib import cpu_count
+
+    return cpu_count()
 
 
 def threads() -> int:

@@ -54,15 +54,13 @@ class Remote:
     digest: str
 
 
-def digest(path: Path, kind: str) -> str:
-    """The digest of a file as Remote writes it, "md5:…" or "sha256:…"."""
-    return f"{kind}:{pooch.file_hash(str(path), alg=kind)}"
-
-
 def recognise(remote: Remote, candidates: Iterable[Path]) -> Path | None:
     """The first of `candidates` whose content is `remote`'s, whatever it is called."""
     kind = remote.digest.split(":")[0]
-    return next((path for path in candidates if digest(path, kind).startswith(remote.digest)), None)
+    for path in candidates:
+        if f"{kind}:{pooch.file_hash(str(path), alg=kind)}".startswith(remote.digest):
+            return path
+    return None
 
 
 def fetch(remote: Remote, path: Path, timeout: float = 10.0, retries: int = 2) -> Path:
@@ -167,11 +165,6 @@ def published(flag: str, size: int) -> Remote:
     return Remote(INFO[flag][f"url{suffix}"], f"md5:{INFO[flag][f'MD5{suffix}']}")
 
 
-def place(flag: str, size: int, folder: Path) -> Path:
-    """Where the medmnist package keeps that set in a folder."""
-    return folder / f"{flag}{'' if size == 28 else f'_{size}'}.npz"
-
-
 def _auto(size: int, folder: Path, remote: Remote | None) -> Source:
     try:
         source = _official("chestmnist", size, folder, remote, timeout=AUTO_TIMEOUT, retries=0)
@@ -186,12 +179,13 @@ def _auto(size: int, folder: Path, remote: Remote | None) -> Source:
 
 def _official(flag: str, size: int, folder: Path, remote: Remote | None, **patience) -> Source:
     """A published set: as it lies in `folder`, under its own name or any other, or fetched."""
-    remote, path = remote or published(flag, size), place(flag, size, folder)
+    remote = remote or published(flag, size)
+    path = folder / f"{flag}{'' if size == 28 else f'_{size}'}.npz"  # medmnist's own name for it
     if not path.exists():
         archives = [other for other in sorted(folder.glob("*")) if other.suffix.lower() == ".npz"]
         path = recognise(remote, archives) or fetch(remote, path, **patience)
     note = "Berkas resmi MedMNIST; MD5-nya cocok dengan yang diterbitkan."
-    if digest(path, "md5") != remote.digest:
+    if recognise(remote, [path]) is None:
         note = f"Berkas {path.name} bukan berkas resmi: MD5-nya berbeda dari yang diterbitkan."
     kind = "chestmnist" if flag == "chestmnist" else "medmnist"
     title = f"{INFO[flag]['python_class']} {size}×{size}"

@@ -1,0 +1,106 @@
+"""Who is in the class (KELAS=daftar.csv), and which of them a number or a file's name means."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxr_helpers.engine.errors import InputError
+from grading import package
+from report.check import nims
+
+# The columns of daftar.csv as instructors and Moodle's own exports call them.
+COLUMNS = {
+    "nim": ("nim", "nomor id", "id number"),
+    "name": ("nama", "nama lengkap", "full name"),
+    "email": ("email", "surel", "alamat email", "email address"),
+    "moodle": ("moodle", "pengenal", "identifier"),
+    "limit": ("batas",),
+}
+NUMBER = re.compile(r"\d{1,32}(?:\.\d{1,15})?(?:E\+?\d{1,2})?")
+# what Moodle, WhatsApp and cameras number by themselves, which is no NIM
+NUMBERED = re.compile(r"_\d+_assignsubmission_.*|WhatsApp.*|(?:IMG|DOC|VID)-.*|\b20\d{6}\b")
+WORD, SHORTEST = re.compile(r"[0-9A-Z]+(?:[.-][0-9A-Z]+)*"), 5
+
+
+@dataclass(frozen=True)
+class Student:
+    """A row of the roster. moodle: Moodle's participant number; limit: a BATAS of one's own."""
+
+    nim: str
+    name: str = ""
+    email: str = ""
+    moodle: str = ""
+    limit: str = ""
+
+
+def normal(written: str) -> str | None:
+    """A NIM in the one form that is compared, None for what is none."""
+    try:
+        (number,) = nims(written.lstrip("'"))
+    except ValueError:
+        return None
+    return number
+
+
+def bare(written: str) -> str:
+    """What is left of a NIM where signs are left out and Excel takes it for a number."""
+    text = written.strip("' ").replace(",", ".").upper()
+    if NUMBER.fullmatch(text):
+        return f"{float(text):.15g}"
+    return re.sub(r"[^0-9A-Z]+", "", text).lstrip("0")
+
+
+class Roster:
+    """Students by NIM. Without a list (listed=False) these are the ones who handed in."""
+
+    def __init__(self, students: Iterable[Student], listed: bool = True):
+        self.students = {student.nim: student for student in students}
+        self.listed = listed
+        self._bare: dict[str, list[str]] = {}
+        for nim in self.students:
+            self._bare.setdefault(bare(nim), []).append(nim)
+
+    def find(self, written: str) -> str | None:
+        """The NIM that is meant: the same, or the only one that looks so in Excel."""
+        number = normal(written)
+        if number in self.students:
+            return number
+        alike = self._bare.get(bare(written), [])
+        return alike[0] if len(alike) == 1 else None
+
+    def sender(self, said: str) -> Student | None:
+        """Who "Moodle 483921" is."""
+        return next((s for s in self.students.values() if f"Moodle {s.moodle}" == said), None)
+
+    def named(self, name: str) -> list[str]:
+        """The NIMs that a file's name holds, where / is - ; without a list its longer numbers."""
+        text = NUMBERED.sub(" ", name).upper()
+        words = dict.fromkeys(re.findall(r"[0-9A-Z]+", text) + WORD.findall(text))
+        if not self.listed:
+            return [word for word in words if word.isdecimal() and len(word) >= SHORTEST]
+        return [nim for nim in map(self.find, words) if nim]
+
+
+def read(path: Path) -> Roster:
+    """KELAS: a CSV as Excel or Moodle writes it. Raises InputError."""
+    if not path.is_file():
+        raise InputError(f"KELAS={path}: berkas itu tidak ada.")
+    students: dict[str, Student] = {}
+    for row in package.table(path.read_bytes()):
+        given = {name: _first(row, titles) for name, titles in COLUMNS.items()}
+        if not any(given.values()):
+            continue  # Excel leaves empty lines
+        nim = normal(given["nim"])
+        if nim is None or nim in students:
+            why = "ada dua kali" if nim else "bukan NIM: tulis angka dan huruf"
+            raise InputError(f"{path}: baris {'; '.join(row.values())[:80]!r}: NIM-nya {why}.")
+        digits = re.sub(r"\D", "", given["moodle"])  # "Peserta 483921"
+        students[nim] = Student(**given | {"nim": nim, "moodle": digits})
+    if not students:
+        raise InputError(f"{path}: tidak ada mahasiswa; kolom nim dan nama diperlukan.")
+    return Roster(students.values())
+
+
+def _first(row: dict[str, str], titles: tuple[str, ...]) -> str:
+    return next((row[title] for title in titles if row.get(title)), "")
