@@ -11,7 +11,8 @@ local stringify, to_inlines = pandoc.utils.stringify, pandoc.utils.blocks_to_inl
 local NAMES = { figure = "Gambar", table = "Tabel" }
 local PREFIX = { figure = "fig-", table = "tbl-" }
 local NUMBERED = { fig = true, tbl = true, sec = true }
-local LONGEST_WHOLE = 12 -- rows; a longer table may be broken over two pages, its head repeated
+local LANDSCAPE, PORTRAIT = "flipped: true, margin: (x: 22mm, top: 22mm, bottom: 18mm)", "flipped: false, margin: margins"
+local LONGEST_WHOLE = 20 -- rows; a longer table may be broken over two pages, its head repeated
 -- A table of so many columns, or of columns that need so many letters, is wide: it may use the margin on the screen and
 -- is set smaller on paper.
 local WIDE, WIDE_LETTERS = 7, 95
@@ -66,7 +67,7 @@ local function heading(header)
   local blocks, turned = pandoc.Blocks({ header }), header.classes:includes("melintang")
   if header.classes:includes("lampiran") then blocks:insert(1, raw("#show: lampiran")) end
   if header.level == 1 and turned ~= landscape then
-    blocks:insert(1, raw("#set page(flipped: " .. tostring(turned) .. ")"))
+    blocks:insert(1, raw("#set page(" .. (turned and LANDSCAPE or PORTRAIT) .. ")"))
     landscape = turned
   end
   return blocks
@@ -148,10 +149,9 @@ local function figure(div)
   local placement = id == "fig-ringkasan" and "none" or "bottom"
   local picture = "image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. ")"
   return {
-    raw("#metadata(" .. quoted(id) .. ") <sebutan-gambar>"),
     raw("#figure(" .. picture .. ", placement: " .. placement .. ", caption: ["),
     captioned("figure", div, div.content),
-    raw("#metadata(" .. quoted(id) .. ") <letak-gambar>]) <" .. id .. ">"),
+    raw("]) <" .. id .. ">"),
   }
 end
 
