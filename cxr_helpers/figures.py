@@ -579,13 +579,13 @@ def forest(variants: list[dict]) -> Figure:
 
 
 def training_sets(rows: list[dict]) -> Figure:
-    """Differences in AUC of the seeds that share one training set, and that each have their own."""
+    """Differences in AUC of seeds that share one training set, and below that have their own."""
     estimates = [row[sets] for row in rows for sets in ("shared", "own")]
-    titles = [f"{row['title']}, {sets}" for row in rows for sets in ("satu himpunan", "sendiri")]
-    figure, panel = canvas(height=0.9 + 0.3 * len(titles))
+    figure, panel = canvas(height=0.9 + 0.3 * len(estimates))
     _differences(panel, estimates, MARGIN["auc"], 1, 3)
+    titles = [title for row in rows for title in (row["title"], "himpunan sendiri")]
     panel.set_yticks(range(len(titles)), titles)
-    panel.set_ylim(len(titles) - 0.4, -0.6)
+    panel.invert_yaxis()
     return figure
 
 
