@@ -172,7 +172,8 @@ COARSE |= {"precisions": [FLOAT, FLOAT | {"name": "combination"}]}
 ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
 SETS = [{"title": own["verdict"], "own": own, "shared": BETTER} for own in (BETTER, OPEN)]
 PLAN = {"images": 682, "patients": 360, "seeds": [5, 10], "rows": 18, "difference": 0.0417}
-PLAN |= {"needed": [[0.02, 16], [0.01, None]], "equal": 40, "most": 100}
+PLAN |= {"needed": [{"difference": 0.02, "seeds": 16}, {"difference": 0.01, "seeds": None}]}
+PLAN |= {"equal": 40, "most": 100}
 ALL_LABELS = {"images": 78000, "labels": 14, "left_out": 2, "pretraining_epochs": 3}
 GUESS = ESTIMATE | {"measure": "predicts", "direction": "above", "size": 0.01, "agrees": "ya"}
 GUESS |= {"within": False}
@@ -280,7 +281,7 @@ BRANCHES = [
     (FOUR, "text_remedies", {"summary": counted("menebak mayoritas")}, "1 hanya menebak"),
     (FOUR, "tbl_perbaikan_caption", {"summary.narrow": [0, 3]}, "sempit: 0)", "(3)"),
     (FOUR, "text_remedies", {"training_sets": SETS}, "tetap lebih baik.", "jadi belum"),
-    (FOUR, "text_remedies", {"training_sets": None}, "¬pasien lain"),
+    (FOUR, "text_remedies", {"training_sets": None}, "dari pasien lain belum diukur"),
     (FOUR, "text_detectable", {"detectable": [PLAN]}, "100 untuk selisih 0,01", " 16 "),
     (FIVE, "text_holm", {"before": 7}, "7 percobaan lain pernah"),
     (FOUR, "text_val_loss", {"summary.closed": counted("above", "A")["predicts"]}, "1 menaikkan"),
