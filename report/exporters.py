@@ -58,7 +58,6 @@ DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
 # with turns light.
 DARK = f"<style>{(TEMPLATES / 'gambar.css').read_text('utf-8')}</style>"
 IN_TEXT = re.compile(r"([+−\d][\d.,%]*(?: poin persen)?)\s(\(IK 95% [^()<]*\))")  # 0,892 (IK 95% …)
-HARMLESS = re.compile(r"unclosed at .* closing implicitly")  # nothing is lost by it
 NO_DATE = datetime(1980, 1, 1, tzinfo=timezone.utc)
 
 
@@ -85,6 +84,7 @@ class _Laporan(TemplateExporter):
         yield from super().default_filters()
         yield ("shown", self._shown)
         yield ("verbatim", lambda source: fence(source, "keluaran"))
+        yield ("sel", lambda source: fence(source, "sel"))
 
     def from_notebook_node(self, nb, resources=None, **kw):
         self._figures: dict[str, str] = {}
@@ -171,8 +171,7 @@ class _Laporan(TemplateExporter):
         command = [str(PANDOC), "document.md", "-f", READER, *OPTIONS.split(), *options]
         decoded = {"capture_output": True, "text": True, "encoding": "utf-8"}
         done = subprocess.run(command, cwd=folder, env=os.environ | UTF8, **decoded)
-        warnings = re.findall(r"^\[WARNING\].*", done.stderr, re.M)
-        if done.returncode or not all(map(HARMLESS.search, warnings)):
+        if done.returncode or re.search(r"^\[WARNING\]", done.stderr, re.M):
             said = re.search(r"\.lua:\d+: (.*)", done.stderr)
             fault = said[1] if said else " ".join(done.stderr.split())[:300]
             id = re.search(r"#[\w-]+", fault)

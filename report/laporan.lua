@@ -3,7 +3,7 @@
 -- A Div .figure (attributes alt, berkas, lebar; content: the caption) and a Div .table (content: a table and a Div
 -- .keterangan) become numbered blocks; their attributes sumber (results file and keys) and halaman (a page that shows
 -- them too) become a link behind the caption on the screen. A link to #fig-…, #tbl-… or #sec-… gets the number of its
--- target. An id that is unknown or given twice is an error. From the first heading .lampiran on chapters are lettered;
+-- target. An id that is unknown is an error. From the first heading .lampiran on chapters are lettered;
 -- a heading .melintang sets its section on landscape paper.
 
 local html = FORMAT:match("html") ~= nil
@@ -18,13 +18,8 @@ local LONGEST_WHOLE = 20 -- rows; a longer table may be broken over two pages, i
 local WIDE, WIDE_LETTERS = 7, 95
 local BREAKABLE = "#show figure.where(kind: table): set block(breakable: true)\n"
 local SMALLER = "#show table: set text(8pt)\n#set table(inset: (x: 3pt, y: 3.6pt))\n"
-local number, seen, counts = {}, {}, { figure = 0, table = 0, formula = 0 }
+local number, counts = {}, { figure = 0, table = 0, formula = 0 }
 local levels, appendix, landscape = { 0, 0, 0, 0, 0, 0 }, false, false
-
-local function claim(id)
-  if seen[id] then error("id #" .. id .. " dipakai dua kali") end
-  seen[id] = true
-end
 
 local function quoted(text)
   return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("\n", " ") .. '"'
@@ -42,7 +37,6 @@ end
 local count = {
   traverse = "topdown",
   Header = function(header)
-    if header.identifier ~= "" then claim(header.identifier) end
     if header.classes:includes("unnumbered") then return nil end
     if header.classes:includes("lampiran") then appendix, levels[1] = true, 0 end
     levels[header.level] = levels[header.level] + 1
@@ -53,7 +47,6 @@ local count = {
   Div = function(div)
     for kind, prefix in pairs(PREFIX) do
       if div.classes:includes(kind) then
-        claim(div.identifier)
         if div.identifier:sub(1, 4) ~= prefix then error("id #" .. div.identifier .. " harus diawali " .. prefix) end
         counts[kind] = counts[kind] + 1
         number[div.identifier] = tostring(counts[kind])
