@@ -3,11 +3,13 @@ measurements of notebook 03, from stored runs (only `learning_curve` trains) and
 asks for patients or for the truth gives None where they are not known.
 """
 
+import copy
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from captum.attr import IntegratedGradients
+import torch
+from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
@@ -356,9 +358,32 @@ def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> 
     return maps.squeeze(1).detach().numpy().astype(np.float32)
 
 
+def grad_cam(network: nn.Module, images: np.ndarray) -> np.ndarray:
+    """Grad-CAM (Selvaraju et al. 2017) of the logit at the last convolution, (N, H, W) uint8: maps
+    of the images' size, signed.
+    """
+    last = [part for part in network.modules() if isinstance(part, nn.Conv2d)][-1]
+    maps = LayerGradCam(lambda x: network(x).squeeze(1), last).attribute(to_tensor(images))
+    maps = LayerAttribution.interpolate(maps, images.shape[1:], "bilinear")
+    return maps.squeeze(1).detach().numpy().astype(np.float32)
+
+
+def unlearnt(network: nn.Module) -> nn.Module:
+    """The same network with random weights: a map that doesn't change says nothing of what was
+    learnt (Adebayo et al. 2018).
+    """
+    network = copy.deepcopy(network)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for part in network.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+    return network.eval()
+
+
 def attribution(run: Run, study) -> dict:
     """Attribution maps of validation images by the chosen epoch's network, to be looked at: some
-    right and wrong examples, none with a flipped label.
+    right and wrong examples, none with a flipped label. maps: {method: (n, H, W)}.
     """
     val, truth, logits = study.used.val, study.used.val.truth, run.logits["val_best"]
     right = (logits > 0) == (val.labels == 1)
@@ -366,9 +391,15 @@ def attribution(run: Run, study) -> dict:
     fair = drawn if truth is None else drawn[~truth["flipped"][drawn].astype(bool)]
     examples = np.concatenate([fair[right[fair]][:3], fair[~right[fair]][:3]])
     mean = study.used.train.images.mean(axis=0).round().astype(np.uint8)
+    images, network = val.images[examples], training.restored(run)
+    maps = {
+        "gradients": attribute(network, images, mean),
+        "grad_cam": grad_cam(network, images),
+        "unlearnt": attribute(unlearnt(network), images, mean),
+    }
     return {
-        "images": val.images[examples],
-        "maps": attribute(training.restored(run), val.images[examples], mean).round(5),
+        "images": images,
+        "maps": {method: np.round(values, 5) for method, values in maps.items()},
         "labels": val.labels[examples],
         "probability": expit(logits[examples]),
         "outlines": truth and {t: truth[name][examples] > 0 for name, t in REGIONS.items()},
