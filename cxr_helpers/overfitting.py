@@ -10,8 +10,11 @@ import numpy as np
 from captum.attr import IntegratedGradients
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import phantom
@@ -300,6 +303,41 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
         "predicted": (logits[rows] > 0).astype(int),
         "probability": expit(logits[rows]),
         "remarks": ["" if truth is None else _remark(truth, row) for row in rows],
+    }
+
+
+def _simple_score(data: Dataset) -> tuple[str, np.ndarray]:
+    """A score of the test images (N,) without a network: the phantom's true cardiothoracic ratio
+    ("ratio"), elsewhere a logistic regression on the pixels ("pixels").
+    """
+    train, test = data.train, data.test
+    if test.truth is None:
+        regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
+        seen, unseen = (part.images.reshape(len(part), -1) for part in (train, test))
+        return "pixels", regression.fit(seen, train.labels).decision_function(unseen)
+    rises = evaluation.area_under_curve(train.truth["ctr"], train.labels) > 0.5
+    return "ratio", test.truth["ctr"] * (1 if rises else -1)
+
+
+def ruler(fits: list[Run], data: Dataset) -> dict:
+    """How a score without a network ranks the test images, beside the networks of the last epoch:
+    AUC and ROC curve (the first network's), the paired difference of the AUC.
+    """
+    kind, score = _simple_score(data)
+    logits, test = [fit.open_test()["last"] for fit in fits], data.test
+    networks, simple = (
+        evaluation.measured(scores, test.labels, test.patients)["auc"]
+        for scores in (logits, [score])
+    )
+    return {
+        "kind": kind,
+        "auc": estimate(simple, "auc"),
+        "curve": evaluation.roc(score, test.labels),
+        "network": {
+            "auc": estimate(networks, "auc"),
+            "curve": evaluation.roc(logits[0], test.labels),
+        },
+        "difference": _sided(paired(networks, simple)),
     }
 
 

@@ -45,13 +45,11 @@ AUGMENTATIONS["geometri dan paparan"] = ("geometry", "exposure")
 
 class Follower:
     """What each of several trainings calls after an epoch: it hands `show` the curves, beside those
-    of `others`, with the time left. done: epochs met so far, 0 where all was in the store.
+    of `others`, with the time left for it. done: epochs met so far, 0 where all was in the store.
     """
 
-    def __init__(
-        self, show: Callable[[Figure], None], config: TrainConfig, trainings: int, others: list
-    ):
-        self.show, self.others, self.epochs, self.trainings = show, others, config.epochs, trainings
+    def __init__(self, show: Callable[[Figure], None], config: TrainConfig, others: list):
+        self.show, self.others, self.epochs = show, others, config.epochs
         self.begun, self.done, self.next = time.monotonic(), 0, 0.0
 
     def __call__(self, history: list[dict]) -> None:
@@ -59,7 +57,7 @@ class Follower:
         now = time.monotonic()
         if now < self.next and len(history) < self.epochs:
             return
-        left = (now - self.begun) / self.done * (self.epochs * self.trainings - self.done)
+        left = (now - self.begun) / self.done * (self.epochs - len(history))
         title = f"Epoch {len(history)} dari {self.epochs}; sisa waktu {duration(left)}"
         self.show(figures.progress(history, self.others, self.epochs, title))
         drawn = time.monotonic()
@@ -67,7 +65,7 @@ class Follower:
 
 
 @contextmanager
-def watching(study, config: TrainConfig, seeds: int) -> Iterator[Callable[[list[dict]], None]]:
+def watching(study, config: TrainConfig) -> Iterator[Callable[[list[dict]], None]]:
     """A Follower that shows the curves, on the phantom beside the recipe's in the reference study;
     where nobody looks, something that does nothing.
     """
@@ -79,7 +77,7 @@ def watching(study, config: TrainConfig, seeds: int) -> Iterator[Callable[[list[
         with suppress(InputError):  # a training can do without the reference study
             others = [read_reference()["variants"][0]["history"]]
     place = display(Pretty("Pelatihan dimulai …"), display_id=True)
-    follower = Follower(place.update, config, seeds, others)
+    follower = Follower(place.update, config, others)
     yield follower
     if not follower.done:
         place.update(Pretty("Hasilnya sudah tersimpan; tidak ada yang dilatih lagi."))
@@ -358,7 +356,7 @@ class Laboratory:
         )
         changes = PARTNER.changed() | changes | {"seed": self.study.seed + seeds[0]}
         earlier = self.histories[-EARLIER:]
-        follower = Follower(self._show, self.study.config(**changes), len(seeds), earlier)
+        follower = Follower(self._show, self.study.config(**changes), earlier)
 
         def on_epoch(history: list[dict]) -> None:
             follower(history)

@@ -75,7 +75,7 @@ class Study:
         Yang dapat diubah, dengan nilai resep dan batasnya:
         """
         recipe = experiments.separate(changes, sys._getframe(1))
-        with panels.watching(self, self.config(**recipe.changes), seeds) as on_epoch:
+        with panels.watching(self, self.config(**recipe.changes)) as on_epoch:
             how = {"n_jobs": n_jobs, "cluster": cluster, "on_epoch": on_epoch}
             return experiments.train(self, recipe, seeds, start, **how)
 

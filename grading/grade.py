@@ -68,7 +68,10 @@ def said(handin: package.Handin, path: Path) -> dict:
     given = {key: body[key] if isinstance(body.get(key), list) else [] for key in ("nims", "names")}
     texts = {key: [package.clean(x)[:100] for x in given[key][:SAID]] for key in given}
     moodle = package.MOODLE.match(path.name)
-    sender = f"Moodle {moodle[2]}" if moodle else package.clean(body.get("sender", ""))[:64]
+    # a manifest may say anything, but never that Moodle said it
+    sender = (
+        f"Moodle {moodle[2]}" if moodle else f"ZIP {package.clean(body.get('sender', ''))[:64]}"
+    )
     return {**texts, "sender": sender, "made": package.clean(body.get("made") or made or "")[:40]}
 
 
@@ -249,7 +252,7 @@ def identify(record: Record, people: Roster) -> None:
     written, student = record.nims or people.named(record.name), people.students
     numbers = [people.find(nim) or roster.normal(nim) or nim for nim in written]
     given = dict(zip(numbers, record.names, strict=False))
-    sender = people.sender(record.sender.removeprefix("Moodle "))
+    sender = people.sender(record.sender)
     if sender and sender.nim not in numbers:
         if numbers:
             who = f"dikirim di Moodle oleh {sender.nim}, padahal manifesnya menyebut"
@@ -278,7 +281,9 @@ def latest(records: dict[Path, Record], people: Roster | None = None) -> list[Re
     for record in records.values():
         identify(record, people)
     order = sorted(records.values(), key=lambda r: (pages.moment(r.made), r.name))
-    readable = {tuple(r.nims): r.digest for r in order if r.digest}
+    # what each member of a group sent is one
+    order = [*{(*r.nims, r.digest or r.name): r for r in order}.values()]
+    readable = {tuple(r.nims) for r in order if r.digest}
     newest: dict[tuple, Record] = {}
     for record in order:
         nims = tuple(record.nims)
@@ -352,7 +357,8 @@ def main() -> int:
     chosen = latest(records, people)
     retrain(records, chosen, ulang, out, boxed)
     if key:
-        pages.challenge_board(out, list(records.values()), key, limit)
+        settled = [record for record in records.values() if not record.conflict]
+        pages.challenge_board(out, settled, key, limit)
     notes = pages.write(out, chosen, course, limit, people, per_day)
     words = f"{now} kumpulan dinilai" if now else "Tidak ada kumpulan baru"
     where = f"{out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html"

@@ -69,10 +69,9 @@ class Roster:
         alike = self._bare.get(bare(written), [])
         return alike[0] if len(alike) == 1 else None
 
-    def sender(self, moodle: str) -> Student | None:
-        """Who has that number in Moodle."""
-        owners = [student for student in self.students.values() if student.moodle == moodle]
-        return owners[0] if moodle and len(owners) == 1 else None
+    def sender(self, said: str) -> Student | None:
+        """Who "Moodle 483921" is."""
+        return next((s for s in self.students.values() if f"Moodle {s.moodle}" == said), None)
 
     def named(self, name: str) -> list[str]:
         """The NIMs that a file's name holds, where / is - ; without a list its longer numbers."""

@@ -24,8 +24,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import psutil
-from jupyter_client.kernelspec import NoSuchKernel
-from nbclient.exceptions import DeadKernelError
+from ipykernel.kernelspec import write_kernel_spec
 from papermill.exceptions import PapermillExecutionError
 
 from cxr_helpers.engine import files, indonesian, settings
@@ -36,9 +35,7 @@ KERNEL = "python3"
 SILENT, SILENT_LOG = 10, 60  # seconds
 STAGING = ".sementara-"
 STOPPED = "Dihentikan. Jalankan perintah yang sama untuk melanjutkan dari epoch utuh terakhir."
-KEPT_AT_HOME = (
-    "JUPYTER_RUNTIME_DIR JUPYTER_DATA_DIR JUPYTER_CONFIG_DIR IPYTHONDIR MPLCONFIGDIR".split()
-)
+PERSONAL = "JUPYTER_RUNTIME_DIR JUPYTER_DATA_DIR JUPYTER_CONFIG_DIR JUPYTER_PATH IPYTHONDIR".split()
 DEFAULTS = dict(
     settings.DEFAULTS, repeat="auto", n_jobs="1", cluster="", name="", nim="", build="build"
 )
@@ -144,7 +141,9 @@ def _clear(folder: Path) -> None:
 
 
 def _surroundings(build: Path, student: dict, staging: Path, collected: Path) -> dict[str, str]:
-    """The environment variables of the notebook's process."""
+    """The environment variables of the notebook's process, in which no settings of a person's own
+    count, and in whose `staging` the kernel KERNEL is this very Python.
+    """
     told = {
         files.RESULTS: str(collected),
         files.TERMINAL: _terminal(),
@@ -154,11 +153,9 @@ def _surroundings(build: Path, student: dict, staging: Path, collected: Path) ->
         told["PYTHONPATH"] = ".."
     if (build / ".sources").exists():
         told[files.SOURCES] = str((build / ".sources").resolve())
-    # Jupyter, IPython and matplotlib keep files in the home folder, if one can write there.
-    if not os.access(Path(os.path.expanduser("~")), os.W_OK):
-        kept = {name: str(staging / name.lower()) for name in KEPT_AT_HOME}
-        told |= {name: folder for name, folder in kept.items() if name not in os.environ}
-    return told
+    write_kernel_spec(staging / "kernels" / KERNEL)
+    told |= dict.fromkeys(PERSONAL, str(staging))
+    return told | {"MATPLOTLIBRC": os.devnull, "PYTHONSTARTUP": ""}
 
 
 def _terminal() -> str:
@@ -253,12 +250,7 @@ def _run(notebook: Path, draft: Path, given: dict, build: Path) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         os.replace(draft, kept)
         raise InputError(_explain(notebook, error, kept)) from None
-    except NoSuchKernel:
-        raise InputError(
-            f"{notebook.name}: kernel {KERNEL} tidak terpasang di lingkungan {sys.prefix}: "
-            "jalankan `make setup` lagi."
-        ) from None
-    except DeadKernelError:
+    except RuntimeError:  # of nbclient, whose kernel has died
         raise InputError(
             f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. "
             "Tutup program lain (atau kurangi N_JOBS), lalu jalankan perintah yang sama; "

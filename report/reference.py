@@ -250,7 +250,7 @@ def _training_sets(variants: list[dict], data: Dataset) -> list[dict] | None:
     that all other rows share; None as long as a training lacks.
     """
     shared = {row["name"]: row for row in variants}
-    names, recipes = [BASELINE.name, *remedies.ALWAYS, "combination"], []
+    names, recipes = [BASELINE.name, *remedies.ALONE, "combination"], []
     for name in names:
         paths = sorted(remedies.TRAININGS.glob(f"{OWN_SETS}{name}-s*.npz"))
         trainings = [kept[1] for kept in map(remedies.load_training, paths) if kept]
@@ -485,7 +485,7 @@ def main() -> int:
         combined = combination(rows(jobs), study, data) or []
         train(combined, study, n_jobs, cluster)
         if combined and get("OWN_SETS"):
-            single = [remedy for remedy in REMEDIES if remedy.name in remedies.ALWAYS]
+            single = [remedy for remedy in REMEDIES if remedy.name in remedies.ALONE]
             chosen = [BASELINE, *single, combined[0].remedy]
             train(own_sets(study, data, chosen), study, n_jobs, cluster)
     finally:

@@ -85,6 +85,8 @@ def test_moodles_archive_is_as_many_hand_ins_as_it_has_senders(tmp_path):
         handin = package.read(entry)
         assert len(package.find(handin, made.FIRST)[1]) > 100
         assert grade.said(handin, entry)["sender"] == sender
+    forged = package.Handin("x", {"manifest.json": b'{"sender": "Moodle 483921"}'})
+    assert grade.said(forged, tmp_path / "x.zip")["sender"] == "ZIP Moodle 483921"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,9 @@ def test_numbers_of_moodle_and_whatsapp_are_no_nims():
 def test_a_list_is_read_as_excel_and_moodle_write_it_or_its_fault_is_said(tmp_path):
     path = tmp_path / "daftar.csv"
     path.write_text("ID number;Full name;Identifier\n'0012;Siti, S.T.;Participant 4711\n;;\n")
-    assert roster.read(path).sender("4711") == roster.Student("0012", "Siti, S.T.", moodle="4711")
+    assert roster.read(path).sender("Moodle 4711") == roster.Student(
+        "0012", "Siti, S.T.", moodle="4711"
+    )
     for rows in ("nim\n1\n1", "nim\na b_", "nama\nSiti"):
         path.write_text(rows)
         with pytest.raises(roster.InputError, match=r"daftar\.csv"):

@@ -104,8 +104,11 @@ SIDES = {
     (THREE, "text_temperature"): ("memburuk", "penurunan yang", "belum berbeda secara bermakna"),
     (THREE, "text_response"): ("Yang menaikkan", "Yang menurunkan", "tidak terbukti mengubah"),
     (FOUR, "text_shortcut"): ("Jawaban yang", "Jawaban yang", "Tidak terlihat jawaban"),
-    (REPORT, "text_conclusion"): ("kenaikan *loss*, se", "daya pembeda, se", "tidak terbukti: b"),
+    (REPORT, "points"): ("kenaikan *loss* validasi, se", "daya pembeda, se", "tidak terbukti: k"),
     (REPORT, "abstract"): ("melampaui tebakan", "di bawah tebakan", "belum dapat dipastikan"),
+    (REPORT, "text_ruler"): ("model lebih baik", "model lebih buruk", "tidak terbukti lebih"),
+    (REPORT, "text_memory"): ("terbalik dihafal.", "menuruti anatomi.", "Hafalan belum terbukti."),
+    (REPORT, "text_temperature"): ("menaikkan *loss*", "menurunkan *loss*", "tidak terbukti m"),
 }
 
 
@@ -179,6 +182,10 @@ OWN_RUN = {"seeds": [3, 4, 5], "seed_of_nim": True, "data.kind": "file", "weight
 OWN_RUN = {f"training.provenance.{place}": value for place, value in OWN_RUN.items()}
 ROW = {"title": "Baris A", "seeds": [0, 1, 2], "gap": ESTIMATE}
 ROW |= JUDGED | {"test": {"auc": ESTIMATE | {"sd": 0.001}}}
+PARTNER = ROW | {
+    "predicts": None,
+    "test": {m: ESTIMATE | {"sd": 0.01} for m in ("auc", "specificity")},
+}
 SHAKY = ROW | {"title": "Baris B", "test": {"auc": ESTIMATE | {"sd": 0.02}}}
 DOSE = {"lr_times": 3.75, "steps": 730, "shrinks": 0.0142, "weak": True}
 COMBINED = {"source": "own", "combination": 1, "shown.1": ROW | {"parts": ["A", "B"]}}
@@ -198,6 +205,11 @@ def counted(verdict: str, *titles: str) -> dict:
     """A summary of one row with this verdict under both questions."""
     group = [{"verdict": verdict, "n": 1, "titles": list(titles)}]
     return {"n": 1, "predicts": group, "overfits": group, "smaller": [], "combination": None}
+
+
+TWO_GROUPS = {
+    "experiments.summary.predicts": [counted(v)["predicts"][0] for v in ("setara", PENDING)]
+}
 
 
 def claim(kind: str, verdict: str = "dibantah", *reasons: str, **values) -> dict:
@@ -290,13 +302,30 @@ BRANCHES = [
     (FIVE, "text_guesses", {"guesses": [GUESS]}, f"naik (+0,010), terukur +{NUMBER}", "di luar"),
     (FIVE, "text_guesses", {"guesses": [GUESS | NO_SIZE]}, "tidak sesuai."),
     (FIVE, "text_guesses", {"guesses": [GUESS | {"direction": "across"}]}, "dugaan itu sesuai"),
-    (REPORT, "facts", OWN_RUN, "- Seed | 3–5", "(dari NIM)", "DATA=BERKAS.npz", "WEIGHTS=BERKAS "),
-    (REPORT, "abstract", OTHER_DATA, "Perbaikan belum dinilai", "¬buatan"),
-    (REPORT, "abstract", found("lebih baik", "own"), ". Sebagian perbaikan terbukti"),
-    (REPORT, "abstract", found(PENDING), "Menurut studi acuan, belum ada perbaikan"),
-    (REPORT, "abstract", found(PENDING, "own"), ". Belum ada perbaikan"),
+    (REPORT, "title", {}, "ResNet-18 dari Bobot Acak pada Fantom Toraks"),
+    (REPORT, "title", OWN_RUN, "Transfer Learning ResNet-18 pada Foto Toraks"),
+    (REPORT, "facts", OWN_RUN, "*seed* 3–5", "(dari NIM)"),
+    (REPORT, "text_command", OWN_RUN, "DATA=BERKAS.npz", "WEIGHTS=BERKAS "),
+    (REPORT, "abstract", {}, "Tidak ada pasien yang difoto"),
+    (REPORT, "abstract", OTHER_DATA, "¬difoto"),
+    (REPORT, "abstract", found("lebih baik", "own"), "pengukuran di sini, 1 dari 1 perlakuan"),
+    (
+        REPORT,
+        "abstract",
+        found("lebih buruk"),
+        "belum satu pun dari 1",
+        "ada yang terbukti lebih b",
+    ),
     (REPORT, "abstract", {"experiments.summary": counted("lebih baik")}, "Ada percobaan penulis"),
-    (REPORT, "text_conclusion", {"experiments.summary": counted("setara", "A*B")}, "(“A\\*B”)."),
+    (REPORT, "abstract", {"experiments.summary": counted("lebih buruk")}, "terbukti lebih buruk d"),
+    (REPORT, "text_remedies", {"remedies.shown": [PARTNER, ROW, SHAKY]}, "baris A dan baris B men"),
+    (REPORT, "text_remedies", {"remedies.shown": [PARTNER]}, "belum satu pun perlakuan terbukti"),
+    (REPORT, "text_remedies", {"remedies.shown": [PARTNER, ROW]}, "baris A menaikkan", "0,123;"),
+    (REPORT, "text_remedies", found(PENDING), "1 perlakuan belum terbukti.", "Tidak satu pun p"),
+    (REPORT, "text_conclusion", {"experiments.summary": counted("setara")}, "1 terbukti setara."),
+    (REPORT, "text_conclusion", TWO_GROUPS, "1 terbukti setara; 1 belum terbukti."),
+    (REPORT, "text_history", {"turned": True}, "sampai *epoch* terakhir ia"),
+    (REPORT, "text_history", {"turned": False}, "belum berbalik naik"),
 ]
 # Branches that only leave a sentence out, or say what a setting is: they leave no hole.
 NONE_OF = "starts patients outlines learning_curve from_first memorisation range "
@@ -309,8 +338,8 @@ SMALL |= {"machines": ["A"], "background": counted("setara"), "trainings": 1}
 OTHER = {"provenance.data.kind": "chestmnist", "source": "own"}
 OTHER |= {"ensemble": ENSEMBLE, "repeated": []}
 SMALLER = [
-    (ONE, NONE, "text_starts text_drift text_drift_and_starts"),
-    (ONE, SMALL, "text_changes text_architecture text_strategies tbl_strategi_caption"),
+    (ONE, NONE, "text_starts text_drift"),
+    (ONE, SMALL, "text_architecture text_strategies tbl_strategi_caption"),
     (ONE, {"vanished": 0}, "text_kernels"),
     (TWO, NONE, "text_patients fig_contoh_caption"),
     (TWO, SMALL | OTHER, "text_filter text_patients"),
@@ -331,7 +360,28 @@ SMALLER = [
     (FIVE, {"guesses": [None], "ensembles": [None]}, "text_guesses text_ensemble"),
     (FIVE, {"variants": [ROW, ROW]}, "fig_percobaan_alt"),
     (FIVE, {"partner": "reference"}, "text_partner"),
-    (REPORT, OTHER_DATA | {"collection": "OrganAMNIST"}, "text_task title"),
+    (REPORT, NONE, "text_memory text_errors text_patients fig_ringkasan_caption fig_baca_caption"),
+    (
+        REPORT,
+        {"weaker": True, "n_flipped": 1, "beyond_chance": True},
+        "text_memory text_confidence",
+    ),
+    (REPORT, {"labels": []}, "text_errors"),
+    (REPORT, {"training.provenance.weights.kind": "imagenet"}, "text_adaptation"),
+    (REPORT, {"adaptation.pooling.removed": False}, "text_architecture"),
+    (REPORT, {"training.provenance.data.classes": ["a", "b"]}, "text_reading"),
+    (REPORT, OTHER_DATA | {"collection": "OrganAMNIST"}, "text_data text_source title"),
+    (REPORT, {"remedies.shown": [PARTNER, ROW]}, "text_stability"),
+    (REPORT, {"sd": None}, "text_stability"),
+    (REPORT, ALOUD, "text_threshold"),
+    (REPORT, RESTLESS, "text_threshold"),
+    (
+        REPORT,
+        {"remedies.summary.combination": None, "remedies.shown": [PARTNER]},
+        "text_conclusion",
+    ),
+    (REPORT, {"remedies.source": "own", "partner": "reference"}, "text_source text_partner"),
+    (REPORT, {"combination": None}, "text_combination"),
 ]
 
 

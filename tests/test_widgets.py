@@ -83,10 +83,10 @@ def test_a_network_that_guesses_does_not_stretch_the_forest_and_its_value_is_wri
     left, right = figures.forest(rows).axes
     assert left.get_xlim() == pytest.approx(figures.forest(rows[:3]).axes[0].get_xlim())
     assert -0.05 < left.get_xlim()[0] < -0.03 and 0.05 < left.get_xlim()[1] < 0.06
-    assert [text.get_text().strip() for text in left.texts] == ["−0,333"]
-    assert [text.get_text().strip() for text in right.texts] == ["−33,3"]
+    assert [text.get_text() for text in left.texts] == ["+0,030", "−0,010", "−0,333"]
+    assert [text.get_text() for text in right.texts] == ["+3,0", "−1,0", "−33,3"]
+    # a guess that lies on the scale is drawn like the others
     inside = figures.forest([*rows[:3], row("C", 0.0, MAJORITY)]).axes[0]
-    assert not inside.texts  # a guess that lies on the scale is drawn like the others
     assert len(inside.collections) == len(left.collections) + 2
 
 
