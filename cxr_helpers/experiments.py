@@ -9,7 +9,8 @@ import difflib
 import json
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from numbers import Integral, Real
@@ -173,6 +174,15 @@ class Result:
         )
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """An interrupt is one line: what has been trained is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InputError(STOPPED) from None
+
+
 def train(study, recipe: Recipe, seeds: int = 1, start=None, **how) -> Result:
     """The runs of a recipe over `seeds` seeds, read from the store or trained, after `check`.
 
@@ -195,13 +205,10 @@ def _prepared(study, recipe: Recipe, seeds: int, start) -> Callable[..., Result]
 
     def trained(n_jobs: int = 1, cluster: str = "", on_epoch=lambda history: None) -> Result:
         n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
-        try:
-            if recipe.live is None and (n_jobs > 1 or cluster):
-                return Result(tuple(training.run_all(given, n_jobs, cluster)))
-            run = partial(training.run, on_epoch=on_epoch, parts=recipe.live)
-            return Result(tuple(run(*one_seed) for one_seed in given), recipe.live)
-        except KeyboardInterrupt:
-            raise InputError(STOPPED) from None
+        if recipe.live is None and (n_jobs > 1 or cluster):
+            return Result(tuple(training.run_all(given, n_jobs, cluster)))
+        run = partial(training.run, on_epoch=on_epoch, parts=recipe.live)
+        return Result(tuple(run(*one_seed) for one_seed in given), recipe.live)
 
     return trained
 
@@ -431,11 +438,11 @@ def compared_before(study, results: Sequence[Result]) -> dict[str, list[float]]:
     return earlier
 
 
-def _count(result: Result, row: dict) -> None:
+def _count(study, result: Result, row: dict) -> None:
     """Keep an experiment's p-values beside its first run, however often it is compared."""
     p_values = {name: row[question]["p"] for name, question in P_VALUES.items()}
     if None not in p_values.values():  # else no verdict is possible
-        kept = {"data": result.runs[0].data} | p_values
+        kept = {"data": study.used.fingerprint} | p_values
         files.write(result.runs[0].folder / COMPARED, json.dumps(kept).encode())
 
 
@@ -487,7 +494,7 @@ def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] =
     earlier = compared_before(study, results.values())
     judged = remedies.judge([recipe, *rows], study.used, earlier)
     for result, row in zip(results.values(), judged[1:], strict=True):
-        _count(result, row)
+        _count(study, result, row)
     guesses = guesses or [None] * len(rows)
     outcomes = [outcome(guess, row) for guess, row in zip(guesses, judged[1:], strict=True)]
     ensembles = [remedies.ensemble(row, study.used) for row in rows]
@@ -548,10 +555,11 @@ def run_all(
         for name in owncode.rewritten(row.recipe.changes.get("own", ""), sys._getframe(1)):
             why = f"{name} ditulis ulang sesudah percobaan “{row.title}” didaftar"
             print(f"Catatan: {why}; jalankan lagi sel daftarnya untuk memakai yang baru.")
-    tasks = [(row, _prepared(study, row.recipe, seeds, row.start)) for row in experiments]
     results = {}
-    for place, (row, train_row) in enumerate(tasks, start=1):
-        if someone_watches():
-            print(f"Percobaan ke-{place}: {row.title}", flush=True)
-        results[row.title] = train_row(n_jobs, cluster)
+    with interruptible():
+        tasks = [(row, _prepared(study, row.recipe, seeds, row.start)) for row in experiments]
+        for place, (row, train_row) in enumerate(tasks, start=1):
+            if someone_watches():
+                print(f"Percobaan ke-{place}: {row.title}", flush=True)
+            results[row.title] = train_row(n_jobs, cluster)
     return compare(study, results, [experiment.guess for experiment in experiments])

@@ -9,6 +9,7 @@ knows what is done. One broken hand-in never stops the class.
 import hashlib
 import json
 import os
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -311,15 +312,19 @@ def retrain(
     records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path, boxed: bool
 ) -> None:
     """Train claimed runs again (ULANG) and keep what came of it."""
+    salt, studies, begun = again.salt(out), claims.Studies(), time.monotonic()
     claimed = {record.name: claims.Claim(**record.claim) for record in chosen if record.claim}
-    salt = "".join(sorted(record.basis for record in records.values()))
-    names, studies = again.drawn(claimed, ulang, salt), claims.Studies()
-    waiting = {path: record for path, record in records.items() if not record.again}
-    todo = [(path, record) for path, record in waiting.items() if record.name in names]
-    with bar(len(todo), "Melatih ulang", "pelatihan") as progress:
+    waiting = {r.name: (path, r) for path, r in records.items() if ulang != "0" and not r.again}
+    names = [n for n in again.order(salt, claimed) if n in waiting and claimed[n].trained]
+    todo = [waiting[name] for name in names]
+    with bar(len(todo), "Melatih ulang", "kumpulan") as progress:
         for path, record in todo:
+            if ulang == "1" and time.monotonic() - begun > again.HOUR:
+                break
+            recipe = claims.distribution(record.name, claimed)
             try:
-                record.again = again.retrain(package.read(path), studies, boxed)
+                given = package.read(path), claimed[record.name], recipe, studies, salt, boxed
+                record.again = again.retrain(*given)
             except Exception as error:  # the class goes on
                 record.again = f"tidak dapat diulang ({type(error).__name__})"
             place = record_path(out / "hasil", path)

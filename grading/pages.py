@@ -241,7 +241,7 @@ def _pages(
     content = {
         "rows": rows,
         "alike": resemblance(records, course),
-        "remarks": claims.copies(claimed),
+        "remarks": claims.remarks(claimed),
         "people": people,
         "absent": [s for s in people.students.values() if people.listed and s.nim not in there],
         "shares": [min(9, int(10 * row["total"] / row["most"])) for row in rows if row["most"]],

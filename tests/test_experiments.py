@@ -1,5 +1,6 @@
 """What students try (notebook 05) is trained and told from the rest; what is wrong is one line."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torchvision import transforms
+from torchvision.transforms import v2
 
-from cxr_helpers import evaluation, experiments, model
+from cxr_helpers import augment, data, evaluation, experiments, model
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment, Guess, duga
@@ -131,10 +134,24 @@ class Dressed(Net):
         {}
 study.check(network=Dressed)"""
 TOLD = {  # what a cell does, by the words that say it
-    "requires_grad net": "net = Net()\nfor p in net.parameters(): p.requires_grad = p.dim() < 2\n"
-    "study.check(network=net)",
-    "nilai enc": "enc = Net()\nfor _ in [SGD(enc.parameters(), lr=0.1)]:\n"
-    "    enc(torch.ones(1, 1, 9, 9)).sum().backward()\n    _.step()\n"
+    "requires_grad net": "def freeze(part): part.requires_grad_(False)\nnet = Net()\n"
+    "freeze(net.conv)\nstudy.check(network=net)",
+    "nilai other": "other = Net(32)\nlast = other.fc\nlast.weight.data *= 3\n"
+    "study.check(network=other)",
+    "langkah pengoptimal": "opt = partial(SGD, momentum=0.9)\nkept = opt.keywords\n"
+    "kept['momentum'] = 0.0\nstudy.check(network=Net, optimizer=opt)",
+    "dua logit.*z\\[:, 1:\\]": "study.check(network=partial(Net, outputs=2))",
+    "augment: Normalize .*preprocess=": "norm = v2.Normalize([0.5], [1])\n"
+    "study.check(network=Net, augment=[norm])",
+    "StepLR, nama=": "study.check(network=Net, schedule=lr_scheduler.StepLR)",
+    "bukan Net": "torch.save({'fc.weight': torch.ones(1, 8)}, 'other.pt')\n"
+    "study.check(network=Net, start='other.pt')",
+    "hanya pengklasifikasi": "study.check(model=Net)",
+    "network\\(x\\)": "study.check(network=Net, step=lambda net, x, y: net(x[:4]).mean())",
+    "Dihentikan": "def stopped(z, y):\n    raise KeyboardInterrupt\nparts = {'loss': stopped}\n"
+    "study.train(**parts)",
+    "nilai enc": "enc = Net()\nopt = SGD(enc.parameters(), lr=0.1)\n"
+    "enc(torch.ones(1, 1, 9, 9)).sum().backward()\nopt.step()\n"
     "net = Net()\nnet.load_state_dict(enc.state_dict())\nstudy.check(network=net)",
     "keluaran": "net = Net()\nhook = net.register_forward_hook(lambda m, x, z: z * 2)\n"
     "study.check(network=net)",
@@ -172,9 +189,18 @@ def test_what_would_be_trained_otherwise_or_in_vain_is_said(words, small, shell)
     assert "\n" not in str(found.value)
 
 
+MADE = """
+import numpy as np
+from cxr_helpers.experiments import Experiment, run_all
+def made(result):
+    return result.runs[0].key and result.runs[0].info["trained_parameters"]
+"""
+
+
 def in_cells(small, shell):
-    shell(MINE + "from cxr_helpers.experiments import Experiment, run_all\nimport numpy as np")
-    InteractiveShell.instance().push({"study": small, "transforms": transforms})
+    shell(MINE + MADE)
+    names = {"study": small, "transforms": transforms, "v2": v2}
+    InteractiveShell.instance().push(names)
     return shell
 
 
@@ -183,6 +209,22 @@ FINE = {
         "study", "net = Dressed()\nnn.init.zeros_(net.fc.weight)\nstudy"
     ),
     "lazy layers": "study.check(network=lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(1)))",
+    "frozen in a loop": "net = Net()\nfor p in net.parameters(): p.requires_grad = False\n"
+    "net.fc = nn.Linear(8, 1)\nassert made(study.train(network=net)) == 9",
+    "layers by name": "def by_layer(params, network, lr):\n    network.conv.requires_grad_(False)\n"
+    "    return SGD([{'params': network.fc.parameters(), 'lr': 10 * lr}], lr)\n"
+    "assert made(study.train(network=Net, optimizer=by_layer)) == 9",
+    "two outputs in a step": "class Two(Net):\n    def forward(self, x):\n"
+    "        z = super().forward(x); return (z, -z) if self.training else z\n"
+    "def both(net, x, y):\n    z, other = net(x); return smoothed(z, y) + smoothed(-other, y)\n"
+    "assert made(study.train(network=Two, step=both))",
+    "a teacher": "teacher = study.train(network=Net).network()\nassert not teacher.training\n"
+    "def distil(net, x, y): return smoothed(net(x), teacher(x).detach().sigmoid())\n"
+    "assert made(study.train(network=Net, step=distil))",
+    "an array of the study": "mean = study.used.train.images.mean((0, 1))\n"
+    "assert made(study.train(network=Net, augment=[lambda x: x - torch.rand(1) * mean[0]]))",
+    "the best epoch by F1": "assert 'val_f1' in study.train(network=Net, monitor='f1').history",
+    "CutMix or MixUp": "study.check(augment=[v2.RandomChoice([v2.MixUp(num_classes=2)])])",
     "in a loop": "rows = [Experiment(f'{w}', network=lambda: Net(w)) for w in (2, 3)]\n"
     "for row in rows: run_all(study, [row], 1)",
     "a changed copy": "study.check(network=Net, augment=[lambda x: x.mul_(torch.rand(1))])",
@@ -192,6 +234,60 @@ FINE = {
 @pytest.mark.parametrize("name", FINE)
 def test_what_only_looks_wrong_passes(name, small, shell):
     in_cells(small, shell)(FINE[name])
+
+
+def test_what_prepares_images_is_part_of_the_network_and_a_file_its_start(small, shell, tmp_path):
+    run, file = in_cells(small, shell), tmp_path / "net.pt"
+    run("prepared = study.train(network=Net, preprocess=v2.Normalize([0.5], [0.1]))")
+    network, plain = run("prepared.network()"), run("study.train(network=Net).network()")
+    x = data.to_tensor(small.used.val.images)
+    logits = network(x).detach().numpy().ravel()
+    np.testing.assert_allclose(logits, run("prepared.runs[0].logits['val_best']"), atol=1e-5)
+    plain.load_state_dict(network.state_dict())
+    assert torch.equal(plain(((x + 1) / 2 - 0.5) / 0.1), network(x))
+    torch.save(network.state_dict(), file)
+    again = run(f"study.train(network=Net, lr=1e-9, start={str(file)!r}).network()")
+    torch.testing.assert_close(again(x), plain(x), atol=1e-4, rtol=0)
+
+
+def test_transforms_of_a_library_see_images_from_0_to_1():
+    x, seen = torch.rand(4, 1, 28, 28) * 2 - 1, []
+    step = v2.Compose([lambda image: seen.append(image) or image])
+    made_of_x, _ = augment.apply_own(x, torch.zeros(4, 1), [step])
+    torch.testing.assert_close(torch.stack(seen), (x + 1) / 2)
+    torch.testing.assert_close(made_of_x, x)
+
+
+def test_a_classifier_of_scikit_learn_is_a_row_of_the_same_table(small, shell):
+    run = in_cells(small, shell)
+    run("from sklearn.linear_model import LogisticRegression as Logistic")
+    rows = run("vars(run_all(study, [Experiment('logistik', model=Logistic(C=0.1))], 2))")
+    row = rows["variants"][1]
+    assert row["epochs"] == 1 and row["changed"]["model"] == "Logistic(C=0.1)"
+    pixels = (data.to_tensor(part.images).flatten(1).numpy() for part in small.used.splits.values())
+    train, _, test = pixels
+    theirs = LogisticRegression(C=0.1).fit(train, small.used.train.labels).decision_function(test)
+    area = evaluation.area_under_curve(theirs, small.used.test.labels)
+    assert row["test"]["auc"]["value"] == pytest.approx(area)
+
+
+def test_a_class_that_was_written_anew_is_said_and_what_is_of_other_code_is_cleared(
+    small, shell, store, capsys
+):
+    run = in_cells(small, shell)
+    run("rows = [Experiment('a', network=Net)]")
+    run(MINE)
+    run("run_all(study, rows, 1)")
+    assert "ditulis ulang" not in capsys.readouterr().out, "the same text"
+    run("class Net(nn.Flatten): pass")
+    run("run_all(study, rows, 1)")
+    assert "Net ditulis ulang" in capsys.readouterr().out
+    (old,) = {path.parent for path in store.glob("*/code.py")}
+    kept, config = json.loads((old / "config.json").read_text()), old / "config.json"
+    config.write_text(json.dumps(kept | {"code": "0"}))
+    listed = small.runs(clear=True).set_index("kunci")
+    assert not old.exists() and not listed.terbaca[old.name] and listed.MB.min() > 0
+    assert list(small.runs().kunci) == [name for name in listed.index if name != old.name]
 
 
 def test_random_numbers_of_python_and_numpy_and_a_files_content_are_the_runs(
@@ -243,6 +339,25 @@ def test_experiments_are_compared_with_the_recipe_and_guesses_with_what_came_out
     assert guesses[0]["value"] == first["predicts"]["value"]
     assert guesses[1]["value"] == second["overfits"]["value"]
     assert len(found["ensembles"][0]["seeds"]) == 3
+
+
+def test_every_distinct_experiment_that_was_compared_is_counted_and_corrected_for(small, store):
+    recipe = small.train(seeds=3)
+    assert small.compare({"resep": recipe}).before == 0  # the recipe of one seed: no p, no verdict
+    with pytest.MonkeyPatch.context() as patch:
+        partner = experiments._row(small, "baseline", "Resep", recipe), "own"
+        patch.setattr(experiments, "partners", lambda study: partner)
+        ideas = [small.train(seeds=3, dropout=share) for share in (0.1, 0.2, 0.3)]
+        for before, (title, place) in enumerate((("a", 0), ("b", 1), ("c", 1), ("d", 2), ("e", 0))):
+            found = small.compare({title: ideas[place]})
+            others = [0, 1, 1, 2, 2][before]
+            assert found.before == others
+        kept = [json.loads(path.read_text()) for path in store.glob("*/compared.json")]
+        row, p = found.variants[1]["predicts"], [one["auc"] for one in kept]
+        assert row["p"] in p and row["p_adjusted"] == evaluation.holm(p)[p.index(row["p"])]
+    assert f"atas {len(kept)} percobaan" in repr(found)
+    other = replace(small, used=replace(small.used, extra=small.used.test))
+    assert experiments.compared_before(other, [recipe]) == {"auc": [], "gap": []}
 
 
 def test_a_mistake_in_the_last_shows_before_the_first_is_trained(small, mine, store, capsys):

@@ -56,13 +56,10 @@ def load(path: str | Path) -> Own:
         compile(source, path.name, "exec")
     except SyntaxError as error:
         why = f"baris {error.lineno} bukan Python yang benar ({error.msg})"
-    except OSError as error:
-        why = f"tidak dapat dibaca ({error.strerror}): periksa nama dan foldernya"
-    except ValueError:
-        why = "bukan teks UTF-8"
-    else:
-        return read(path.name, source)
-    raise InputError(f"Berkas {path} {why}.")
+        raise InputError(f"Berkas {path} {why}.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"Berkas {path} tidak dapat dibaca: {error}.") from None
+    return read(path.name, source)
 
 
 def read(name: str, source: str) -> Own:
@@ -293,7 +290,8 @@ def _globals_of(source: str) -> set[str]:
             own = top and not symbol.is_imported()
             if symbol.is_referenced() and (own or symbol.is_global()):
                 names.add(symbol.get_name())
-    return names
+    loops = [node for node in _tree(source).body if isinstance(node, ast.For)]
+    return names.difference(*(_names(loop.target) for loop in loops))  # they bind it themselves
 
 
 class Statement:
@@ -305,8 +303,11 @@ class Statement:
         self.node, self.source = node, "\n".join([*lines, ast.get_source_segment(text, node)])
         symbols = symtable.symtable(self.source, "kode", "exec").get_symbols()
         self.binds = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
-        inner = [] if isinstance(node, DEFINITIONS) else ast.walk(node)
+        inner = [] if isinstance(node, DEFINITIONS) else list(ast.walk(node))
         self.changes = set().union(*map(_changed_by, inner))
+        for loop in inner:  # for p in net.parameters(): p.requires_grad = False
+            if isinstance(loop, ast.For) and _names(loop.target) & self.changes:
+                self.changes |= _names(loop.iter)
 
     def keeps(self, name: str) -> bool:
         """Whether what a bound name was before matters: to x = x + 1, in an if, in a try."""
@@ -316,24 +317,22 @@ class Statement:
         return partly or name in _globals_of(self.source)
 
 
+def _names(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
 def _changed_by(node: ast.AST) -> set[str]:
     """Names whose value a piece of code changes in place: x.a = 1, x.append(1) and, by torch's mark
     of what works in place, nn.init.ones_(x).
     """
-    targets = []
     if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-        targets = [node]
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        called = node.value.func
-        targets = [called] if isinstance(called, ast.Attribute) else []
-        if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):
-            targets += node.value.args
-    names = set()
-    for target in targets:
-        while isinstance(target, ast.Attribute | ast.Subscript):
-            target = target.value
-        if isinstance(target, ast.Name):
-            names.add(target.id)
+        return _names(node.value)
+    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
+        return set()
+    called = node.value.func
+    names = _names(called.value) if isinstance(called, ast.Attribute) else set()
+    if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):
+        names = names.union(*map(_names, node.value.args))
     return names
 
 

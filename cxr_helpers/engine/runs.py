@@ -303,23 +303,19 @@ def read(key: str) -> Run:
 
 
 def stored(code: str, clear: bool = False) -> pd.DataFrame:
-    """The trainings in the store, the largest first; code: the digest of what trains now. clear:
+    """The trainings in the store with their settings; code: the digest of what trains now. clear:
     delete those of another code, which nothing reads again.
     """
     rows = []
     for path in files.runs_folder().glob("*/config.json"):
-        identity, finished = json.loads(path.read_text()), (path.parent / "info.json").exists()
-        state = "selesai" if finished else "belum selesai"
-        state = state if identity.get("code") == code else "dari kode lain, tidak terbaca lagi"
-        size = sum(file.stat().st_size for file in path.parent.iterdir()) / 1e6
-        names, config = owncode.expressions(identity["config"]["own"]), identity["config"]
-        network = names.get("network") or names.get("model") or config["architecture"]
-        row = {"Kunci": path.parent.name, "Jaringan": network, "Epoch": config["epochs"]}
-        rows.append(row | {"Seed": config["seed"], "Keadaan": state, "MB": round(size, 1)})
-        if clear and identity.get("code") != code:
-            shutil.rmtree(path.parent)
-    columns = ["Kunci", "Jaringan", "Epoch", "Seed", "Keadaan", "MB"]
-    return pd.DataFrame(rows, columns=columns).sort_values("MB", ascending=False)
+        folder, identity = path.parent, json.loads(path.read_text())
+        size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+        row = {"kunci": folder.name, "MB": size, "terbaca": identity["code"] == code}
+        rows.append(row | identity["config"])
+        if clear and not row["terbaca"]:
+            shutil.rmtree(folder)
+            _say(f"Pelatihan {folder.name} dari kode lain dihapus ({size:.1f} MB).")
+    return pd.DataFrame(rows)
 
 
 def put(key: str, contents: dict[str, bytes]) -> None:
