@@ -147,7 +147,8 @@ def handins(folder: Path) -> list[Path]:
         raise InputError(f"KUMPULAN={folder}: folder itu tidak ada. {cure}")
     paths = [folder] if folder.is_file() else sorted(folder.iterdir())
     left = (".", *package.LEFTOVER)
-    visible = [path for path in paths if not path.name.startswith(left) and not path.is_symlink()]
+    whole = [path for path in paths if (path.is_file() or path.is_dir()) and not path.is_symlink()]
+    visible = [path for path in whole if not path.name.startswith(left)]
     parts = {path: package.moodle_parts(path) for path in visible if path.is_file()}
     entries = [entry for path in visible for entry in parts.get(path) or [path]]
     if not entries:
@@ -356,6 +357,8 @@ def main() -> int:
     own = Path(get("KUNCI")) if get("KUNCI") else None
     course, key = read_course(own_keys=own), challenge.read_key(own)
     people = roster.read(Path(get("KELAS"))) if get("KELAS") else None
+    for student in people.students.values() if people else ():
+        pages.deadline(student.limit)  # before an hour of grading, not after it
     out = Path(get("BUILD") or "build") / "nilai"
     records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
     people = people or handed_in([*records.values()])
