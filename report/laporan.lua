@@ -139,8 +139,11 @@ local function figure(div)
   local width = div.attributes.lebar or "100%"
   if html then
     local picture = '<img src="' .. file .. '" alt="' .. attribute(alt) .. '" style="width:' .. width .. '">'
+    -- On a phone a picture as wide as the page scrolls in its box, which the keyboard reaches.
+    local box = '<div class="gulir gambar' .. (width == "100%" and " penuh" or "") .. '" role="region" tabindex="0"'
+    box = box .. ' aria-label="Gambar ' .. number[id] .. '">'
     return {
-      raw('<figure id="' .. id .. '">' .. picture .. "<figcaption>"),
+      raw('<figure id="' .. id .. '">' .. box .. picture .. "</div><figcaption>"),
       captioned("figure", div, div.content),
       raw("</figcaption></figure>"),
     }
