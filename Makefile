@@ -18,6 +18,9 @@ export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT
 # Images of containers often forbid bytecode: every notebook would compile torch's thousands of files anew.
 unexport $(KEPT) MPLBACKEND PYTHONDONTWRITEBYTECODE
 export PYTHONUTF8 := 1
+# What a person has installed beside the environment is for `make lab`; without a home, Python would make a folder named ~ here.
+export PYTHONNOUSERSITE := $(if $(filter lab,$(MAKECMDGOALS)),,1)
+export HOME := $(or $(value HOME),$(shell cd ~ 2>/dev/null && pwd || echo /tmp))
 # Two places are separated by a colon, which a clone's own path may hold.
 export PYTHONPATH := $(if $(findstring :,$(CURDIR)),.,$(CURDIR))
 
@@ -42,7 +45,6 @@ NOTEBOOKS := 01_adaptasi_bobot 02_pelatihan 03_analisis_overfitting 04_perbaikan
 EXECUTED := $(NOTEBOOKS:%=$(BUILD)/notebooks/%.ipynb)
 REPORT := $(BUILD)/report/laporan.html $(BUILD)/report/laporan.pdf
 PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
-
 # What every chapter rests on: a changed helper runs all of them again.
 HELPERS := $(wildcard cxr_helpers/*.py cxr_helpers/engine/*.py phantom/*.py grading/exercises.py grading/challenge.py report/chapter.py notebooks/text/istilah.md.j2 notebooks/reference/results.json)
 TYPESETTER := $(wildcard report/exporters.py report/fonts.py report/foreign.py report/*.lua report/*.bib report/templates/* report/huruf/*)
@@ -87,7 +89,6 @@ $(BUILD)/notebooks/laporan.ipynb: report/laporan.ipynb notebooks/text/laporan.md
 	@"$$PY" -m report.execute $< $@
 $(BUILD)/report/laporan.%: $(BUILD)/notebooks/laporan.ipynb $(TYPESETTER)
 	@"$$PY" -m report.exporters $< --$* $@
-# The executed notebooks, to be read beside the report, which links to them; index.html makes a site of all pages.
 $(PAGES): $(BUILD)/report/%.html: $(BUILD)/notebooks/%.ipynb $(TYPESETTER)
 	@"$$PY" -m report.exporters $< --html $@
 $(BUILD)/report/index.html: report/templates/index.html report/templates/laporan.css | $(REPORT)

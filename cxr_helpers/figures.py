@@ -6,6 +6,7 @@ Figure; an estimate is {"value", "ci95"}. Lines and markers differ in shape as w
 """
 
 import io
+import re
 from collections.abc import Sequence
 from textwrap import wrap
 
@@ -14,9 +15,13 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.patches import Circle, Ellipse
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import ArrayLike
+from scipy.ndimage import gaussian_filter
 from torchvision.utils import make_grid
 
 from cxr_helpers.engine.indonesian import join, number, plain, signed
@@ -25,7 +30,7 @@ from cxr_helpers.evaluation import BETTER, MAJORITY, MARGIN, WORSE
 # inches: the text width of the A4 report, so that nothing is scaled and 8 pt stays 8 pt
 WIDTH = 6.3
 NARROW = 0.72 * WIDTH  # of a figure with one panel
-LETTERS = 84  # of a title's size, side by side over WIDTH
+LETTERS = 96  # of a title's size, side by side over WIDTH
 DPI = 100  # where a notebook shows a figure
 BLUE, ORANGE, GREEN = sns.color_palette("colorblind")[:3]
 # the palette's own red is orange to the eye; the text calls frames red
@@ -34,13 +39,24 @@ RED, GREY, PURPLE = (0.75, 0.07, 0.16), (0.45, 0.45, 0.45), (0.6, 0.3, 0.7)
 ORGANS = {"jantung": ORANGE, "paru": BLUE, "pneumotoraks": GREEN, "selang dada": PURPLE}
 TRAIN = {"label": "latih", "color": BLUE, "marker": "o", "ls": "-", "ms": 3.5}
 VAL = {"label": "validasi", "color": ORANGE, "marker": "s", "ls": "--", "ms": 3.5}
+METHODS = {"gradients": "model", "grad_cam": "Grad-CAM", "unlearnt": "bobot acak"}
 SPLITS = {"train": TRAIN, "val": VAL}
-TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "pencahayaan", "flip": "cermin kiri-kanan"}
+TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "paparan", "flip": "cermin kiri-kanan"}
+# What changes in a patient, and how its values are called where they are no measure.
+THINGS = {
+    "ratio": ("Rasio kardiotoraks",),
+    "air": ("Udara, bagian hemitoraks",),
+    "tube": ("Selang dada", "tanpa", "dengan"),
+    "side": ("Sisi pneumotoraks", "kanan pasien", "kiri pasien"),
+    "exposure": ("Paparan",),
+    "mirror": ("Pencerminan kiri-kanan", "tanpa", "dengan"),
+}
 
 sns.set_theme(
     context="paper",
     style="ticks",
     palette="colorblind",
+    font_scale=0.92,  # 8 to 9 pt on paper
     rc={
         "figure.constrained_layout.use": True,
         # the serif that comes with matplotlib, akin to the text's
@@ -168,22 +184,46 @@ def outline(panel: Axes, masks: dict[str, ArrayLike]) -> None:
             panel.contour(np.asarray(mask, bool), levels=[0.5], colors=[colour], linewidths=0.9)
 
 
-def rows_of_classes(
-    panels: Sequence[Sequence[Axes]],
-    images: ArrayLike,
-    labels: ArrayLike,
-    class_names: Sequence[str],
-    outlines: dict[str, ArrayLike] | None = None,
-) -> None:
-    """Images (n, H, W) of either class in its row, as many as find a place, with named masks."""
-    for of_class, row in enumerate(panels):
-        places = np.flatnonzero(np.asarray(labels) == of_class)
-        for panel, i in zip(row, places, strict=False):
-            picture(panel, images[i])
-            outline(panel, {name: masks[i] for name, masks in (outlines or {}).items()})
-        for panel in row:
-            panel.set_axis_off()
-        row[0].set_title(class_names[of_class])
+# The mask by which a reader of radiographs tells a class.
+SIGNS = {"cardiomegaly": "jantung", "pneumothorax": "pneumotoraks"}
+
+
+def signs(panels: Sequence[Axes], samples: dict, data: dict) -> None:
+    """An image of each class with what to look for drawn in where masks are known: the edge of the
+    air; the widths whose quotient is the cardiothoracic ratio.
+
+    samples: images (n, H, W), labels, outlines {name: (n, H, W)} or None; data: the "classes" and
+    their "class_names".
+    """
+    masks = {name: np.asarray(m, bool) for name, m in (samples["outlines"] or {}).items()}
+    for of_class, (panel, key) in enumerate(zip(panels, data["classes"], strict=True)):
+        places = np.flatnonzero(np.asarray(samples["labels"]) == of_class)
+        sign = SIGNS.get(key) if masks else None
+        sizes = masks[sign][places].sum(axis=(1, 2)) if sign else [0]
+        shown = places[np.argmax(sizes)]  # the plainest: a label may be wrong
+        picture(panel, samples["images"][shown], data["class_names"][of_class])
+        if sign == "pneumotoraks":
+            outline(panel, {sign: masks[sign][shown]})
+            panel.set_xlabel("tepi udara")
+        elif sign:
+            for name, above in (("paru", 1.5), ("jantung", 4.5)):
+                ends = np.flatnonzero(masks[name][shown].any(axis=0))[[0, -1]] + (-0.5, 0.5)
+                height = [len(masks[name][shown]) - above] * 2
+                panel.plot(ends, height, "|-", color=ORGANS[name], lw=1.6, ms=7, mew=1.6)
+            panel.set_xlabel("jantung : rongga dada")
+
+
+def projection(panel: Axes, source: float, heart: float, title: str) -> None:
+    """Rays from a source past the heart to the detector, seen from above."""
+    detector, radius = 10, 0.9
+    half = radius * (detector - source) / (heart - source)
+    panel.add_patch(Ellipse((8, 0), 3.4, 6.4, color=GREY, alpha=0.25, lw=0))
+    panel.add_patch(Circle((heart, 0), radius, color=ORANGE))
+    panel.plot([detector, source, detector], [-half, 0, half], "o-", color=GREY, lw=0.8, ms=3)
+    panel.vlines(detector, -half, half, color=RED, lw=4)
+    panel.set(xlim=(-0.5, 10.5), ylim=(-4.2, 4.2), aspect="equal")
+    panel.set_axis_off()
+    panel.set_title(title, loc="center")
 
 
 # --- notebook 01: adaptation ----------------------------------------------------------------------
@@ -195,9 +235,8 @@ def kernels(before: ArrayLike, after: ArrayLike) -> Figure:
     figure, (above, below) = canvas(2, 1, height=0.84 * -(-len(before) // 16) + 0.5)
     picture(above, (_mosaic(before, gap=1) + 1) / 2)
     signed_picture(below, _mosaic(after, gap=np.nan)[..., 0], limit=1)
-    before_shape, after_shape = ("×".join(map(str, a.shape[1:])) for a in (before, after))
-    above.set_title(f"Kernel asal: {len(before)} buah, {before_shape} (RGB)")
-    below.set_title(f"Setelah diadaptasi: {len(after)} buah, {after_shape} (keabuan)")
+    above.set_title("Kernel asal (RGB)")
+    below.set_title("Setelah diadaptasi (keabuan)")
     return figure
 
 
@@ -232,16 +271,13 @@ def drift(drift: list[dict]) -> Figure:
     """How far the images are from the statistics of each BatchNorm: {"shift", "scale"} a layer."""
     figure, (left, right) = canvas(1, 2)
     left.set_title("Pergeseran rata-rata")
-    right.set(title="Rasio simpangan baku", yscale="log")
+    right.set_title("Rasio simpangan baku")
     for panel, key, unchanged in ((left, "shift", 0), (right, "scale", 1)):
         panel.axhline(unchanged, color=GREY, lw=0.8)
         values = [layer[key] for layer in drift]
         panel.plot(range(1, len(drift) + 1), values, "o-", ms=3.5, color=BLUE)
         panel.set_xlabel("Lapisan BatchNorm ke-")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    right.yaxis.set_minor_formatter(NullFormatter())
-    right.yaxis.set_major_formatter(decimals)
     return figure
 
 
@@ -262,104 +298,112 @@ def phantom(steps: dict) -> Figure:
     panels[3].set_xlabel("$-\\ln(I/I_0)$")
     picture(panels[4], steps["image"], "Citra")
     panels[4].set_xlabel("28×28 piksel")
-    picture(panels[5], steps["image"], "Masker acuan")
+    picture(panels[5], steps["image"], "Masker kebenaran")
     organs = {"jantung": "heart", "paru": "lungs", "pneumotoraks": "pneumothorax"}
     outline(panels[5], {organ: steps[name] for organ, name in organs.items()})
     return with_legend(figure, panels[5], side="right")
 
 
-def samples(
-    images: ArrayLike,
-    labels: ArrayLike,
-    class_names: Sequence[str],
-    outlines: dict[str, ArrayLike] | None = None,
-) -> Figure:
-    """Example images (n, H, W), one row a class, with the contours of named masks (n, H, W)."""
+def samples(samples: dict, class_names: Sequence[str]) -> Figure:
+    """Example images (n, H, W) with labels, one row a class, and contours of named outlines."""
+    labels, outlines = np.asarray(samples["labels"]), samples["outlines"] or {}
     columns = int(np.bincount(labels).max())
     figure, panels = canvas(2, columns, height=2 * WIDTH / columns + 0.3, squeeze=False)
-    rows_of_classes(panels, images, labels, class_names, outlines)
+    for of_class, row in enumerate(panels):
+        for panel, i in zip(row, np.flatnonzero(labels == of_class), strict=False):
+            picture(panel, samples["images"][i])
+            outline(panel, {name: masks[i] for name, masks in outlines.items()})
+        for panel in row:
+            panel.set_axis_off()
+        row[0].set_title(class_names[of_class])
     return with_legend(figure, panels[0][0])
 
 
-def intensity(
-    edges: ArrayLike, pixels: ArrayLike, images: ArrayLike, class_names: Sequence[str]
-) -> Figure:
+def intensity(shares: dict, class_names: Sequence[str]) -> Figure:
     """Shares (2, bins) of the pixels of a class, and of its images by their mean, by grey value."""
-    figure, (left, right) = canvas(1, 2, height=2.3, y=percents)
-    left.set(title="Setiap piksel", ylabel="Proporsi dalam kelasnya")
-    right.set_title("Rerata setiap citra")
-    for panel, shares in ((left, pixels), (right, images)):
-        panel.stairs(shares[0], edges, color=BLUE, lw=1.3, label=class_names[0])
-        panel.stairs(shares[1], edges, color=ORANGE, lw=1.3, ls="--", label=class_names[1])
-        panel.set(xlabel="Nilai keabuan", xlim=(0, 256), ylim=(0, None), xticks=range(0, 257, 64))
+    figure, panels = canvas(1, 2, height=2.3, y=percents)
+    panels[0].set_ylabel("Proporsi dalam kelasnya")
+    titles = {"pixels": "Setiap piksel", "images": "Rerata setiap citra"}
+    for panel, (kind, title) in zip(panels, titles.items(), strict=True):
+        for share, name, colour, dashes in zip(
+            shares[kind], class_names, (BLUE, ORANGE), ("-", "--"), strict=True
+        ):
+            panel.stairs(share, shares["edges"], color=colour, lw=1.3, ls=dashes, label=name)
+        panel.set(title=title, xlabel="Nilai keabuan", xlim=(0, 256), ylim=(0, None))
+        panel.set_xticks(range(0, 257, 64))
         panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))  # whole percents
-    return with_legend(figure, left)
+    return with_legend(figure, panels[0])
 
 
-def history(history: list[dict], best_epoch: int, majority: float) -> Figure:
-    """Loss and accuracy by epoch, training against validation; see `by_epoch`."""
-    figure, (left, right) = canvas(1, 2, height=2.7)
+def history(
+    history: list[dict], best_epoch: int, majority: float = 0, second: str = "acc"
+) -> Figure:
+    """Loss and accuracy, or AUC, by epoch, training against validation; see `by_epoch`."""
+    figure, (left, right) = canvas(1, 2, height=2.4)
     left.set_title("Loss (BCE)")
     by_epoch(left, history, "loss", best_epoch)
     left.set_ylim(bottom=0)
-    right.set_title("Akurasi")
-    by_epoch(right, history, "acc", best_epoch, majority)
-    return with_legend(figure, right)
+    right.set_title({"acc": "Akurasi", "auc": "AUC validasi"}[second])
+    by_epoch(right, history, second, best_epoch, majority)
+    return with_legend(figure, left if second == "auc" else right)
 
 
-def overview(
-    images: ArrayLike,
-    labels: ArrayLike,
-    class_names: Sequence[str],
-    history: list[dict],
-    best_epoch: int,
-    majority: float,
-) -> Figure:
-    """The report in one picture: two images (n, H, W) of each class, and accuracy by epoch."""
-    figure = Canvas(figsize=(WIDTH, 2.7))
-    panels = figure.subplot_mosaic("abe;cde", width_ratios=(1, 1, 4))
-    rows = [[panels["a"], panels["b"]], [panels["c"], panels["d"]]]
-    rows_of_classes(rows, images, labels, class_names)
-    panels["e"].set_title("Akurasi menurut epoch")
-    by_epoch(panels["e"], history, "acc", best_epoch, majority)
-    return with_legend(figure, panels["e"], side="right")
-
-
-def predictions(
-    images: ArrayLike,
-    labels: ArrayLike,
-    probability: ArrayLike,
-    class_names: Sequence[str],
-    remarks: Sequence[str] = (),
-) -> Figure:
-    """Images (n, H, W) with predicted class, its probability, the truth and a remark."""
-    columns = min(5, len(images))
-    rows = -(-len(images) // columns)
-    below = [f"label: {class_names[int(label)]}" for label in labels]
-    if any(remarks):
-        below = [f"{truth}\n{remark}" for truth, remark in zip(below, remarks, strict=True)]
-    lines = 1 + max(words.count("\n") for words in below)
-    # the images are as narrow as their words allow
-    height = rows * (0.75 * WIDTH / columns + 0.35 + 0.15 * lines)
-    figure, panels = canvas(rows, columns, height=height, squeeze=False)
-    for panel, image, label, p, words in zip(
-        panels.flat, images, labels, probability, below, strict=False
-    ):
-        sure = number(100 * max(p, 1 - p), 0)
-        _answer(panel, image, p, label, class_names, f" {sure}%", 7.5)
-        panel.set_xlabel(words, fontsize=7.5)
-    for panel in panels.flat[len(images) :]:
-        panel.set_axis_off()
+def reading(samples: dict, data: dict) -> Figure:
+    """What a reader of radiographs looks for (see `signs`), and why PA and AP differ."""
+    figure, panels = canvas(1, 4, height=2.0, width_ratios=(1, 1, 1.2, 1.2))
+    signs(panels[:2], samples, data)
+    projection(panels[2], 0, 9, "PA: jantung dekat detektor")
+    projection(panels[3], 3, 7, "AP: jantung jauh")
     return figure
 
 
-def _answer(panel, image, p, label, class_names, sure: str, size: float) -> None:
+def overview(
+    samples: dict, data: dict, history: list[dict], majority: float, variants: list[dict]
+) -> Figure:
+    """The report in one picture: signs, accuracy by epoch, and what remedies do to the AUC."""
+    figure = Canvas(figsize=(WIDTH, 3.5))
+    panels = figure.subplot_mosaic("abe;cce", width_ratios=(1, 1, 1.9), height_ratios=(1, 1.1))
+    signs([panels["a"], panels["b"]], samples, data)
+    panels["c"].set_title("Akurasi")
+    by_epoch(panels["c"], history, "acc", majority=majority)
+    panels["c"].legend()
+    rows = by_effect(variants)
+    differences(panels["e"], [row["predicts"] for row in rows], MARGIN["auc"], 1, 3)
+    panels["e"].set_title("Selisih AUC uji setiap perbaikan")
+    name_rows(panels["e"], [re.split(r", | \(", row["title"])[0] for row in rows])
+    return figure
+
+
+def predictions(examples: dict, class_names: Sequence[str]) -> Figure:
+    """Images (n, H, W) with predicted class, its probability, the label, and remarks if any."""
+    images, labels = examples["images"], examples["labels"]
+    columns = min(5, len(images))
+    rows = -(-len(images) // columns)
+    below = [f"label: {class_names[int(label)]}" for label in labels]
+    if any(examples.get("remarks", [])):
+        below = [f"{one}\n{remark}" for one, remark in zip(below, examples["remarks"], strict=True)]
+    lines = 2 + max(words.count("\n") for words in below)
+    # the images are as narrow as their words allow
+    height = rows * (0.75 * WIDTH / columns + 0.45 + 0.2 * lines)
+    figure, panels = canvas(rows, columns, height=height, squeeze=False)
+    for i, panel in enumerate(panels.flat):
+        if i >= len(images):
+            panel.set_axis_off()
+            continue
+        p = examples["probability"][i]
+        # rounded down: no network is sure of all of it
+        sure = number(np.floor(1000 * max(p, 1 - p)) / 10, 1)
+        _answer(panel, images[i], p, labels[i], class_names, f"\n{sure}%")
+        panel.set_xlabel(below[i])
+    return figure
+
+
+def _answer(panel, image, p, label, class_names, sure: str = "") -> None:
     """An image under the class that p (of class 1) predicts; a wrong one is red, with a cross."""
     predicted = int(p > 0.5)
     right = predicted == label
     title = f"{'✓' if right else '✗'} {class_names[predicted]}{sure}"
     picture(panel, image, title, BLUE if right else RED)
-    panel.title.set_fontsize(size)
 
 
 def roc(
@@ -371,22 +415,40 @@ def roc(
 ) -> Figure:
     """ROC curve with the operating point of a threshold, beside its confusion matrix."""
     figure, (left, right) = canvas(1, 2, height=2.7)
-    left.plot([0, 1], [0, 1], "--", color=GREY, lw=0.8, label="menebak")
-    name = f"jaringan, AUC {number(area)}"
-    left.plot(false_positive, true_positive, color=BLUE, lw=1.4, label=name)
+    _roc_axes(left)
+    left.plot(false_positive, true_positive, color=BLUE, lw=1.4, label=f"model, AUC {number(area)}")
     positive = [row[1] / sum(row) for row in matrix]  # of the negative and of the positive images
     left.plot(*positive, "D", color=ORANGE, ms=7, label="ambang yang dipakai")
-    left.set(xlabel="1 − spesifisitas", ylabel="Sensitivitas", aspect="equal")
-    left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     left.legend(loc="lower right")
     _matrix(right, matrix, class_names)
     return figure
 
 
-def confusion(matrix: list[list[int]], class_names: Sequence[str]) -> Figure:
-    """Confusion matrix, rows the label, columns the prediction; counts and shares of the row."""
-    figure, panel = canvas(width=WIDTH / 2)
-    _matrix(panel, matrix, class_names)
+def _roc_axes(panel: Axes) -> None:
+    panel.plot([0, 1], [0, 1], "--", color=GREY, lw=0.8, label="menebak")
+    panel.set(xlabel="1 − spesifisitas", ylabel="Sensitivitas", aspect="equal")
+    panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+
+
+def against_ruler(ruler: dict, points: dict) -> Figure:
+    """ROC curves of a network and of a score without one; the operating points of two thresholds
+    with their intervals.
+    """
+    figure, panel = canvas(width=NARROW, height=3)
+    _roc_axes(panel)
+    names = {"ratio": "rasio kardiotoraks saja", "pixels": "regresi logistik atas piksel"}
+    curves = ((ruler, names[ruler["kind"]], GREEN, "-."), (ruler["network"], "model", BLUE, "-"))
+    for scored, name, colour, dashes in curves:
+        rates = scored["curve"]["false_positive"], scored["curve"]["true_positive"]
+        panel.plot(*rates, ls=dashes, color=colour, lw=1.3, label=name)
+    styles = {"half": ("ambang bawaan", "D", ORANGE), "chosen": ("ambang validasi", "s", RED)}
+    for decided, (name, marker, colour) in styles.items():
+        point = points[decided]
+        (x, right, left), (y, low, high) = _columns([point["specificity"], point["sensitivity"]]).T
+        bars = np.abs([[y - low, y - high], [x - left, x - right]])[:, :, None]
+        style = {"fmt": marker, "color": colour, "ms": 6, "elinewidth": 1, "label": name}
+        panel.errorbar(1 - x, y, *bars, **style)
+    panel.legend(loc="lower right")
     return figure
 
 
@@ -422,29 +484,21 @@ def leakage(lesson: dict) -> Figure:
 # --- notebook 03: overfitting ---------------------------------------------------------------------
 
 
-def gap(epochs: list[dict], mark: int, chosen: dict, last: dict) -> Figure:
-    """Validation loss by epoch, `mark` pointed out; accuracies of the chosen and last epoch."""
-    figure, (left, right) = canvas(1, 2, height=2.5)
-    left.set_title("Loss validasi (BCE)")
+def gap(epochs: list[dict], mark: int) -> Figure:
+    """Validation loss by epoch, the lowest pointed out."""
+    figure, panel = canvas(width=NARROW)
     x = [row["epoch"] for row in epochs]
-    with_intervals(left, x, [row["val_loss"] for row in epochs], VAL)
-    left.axvline(mark, color=GREY, lw=0.8, ls=":")
-    epoch_axis(left, x)
-    right.set(title="Akurasi, mode evaluasi", xlim=(-0.5, 1.5))
-    for split, beside in (("train", -0.06), ("val", 0.06)):
-        estimates = [chosen[f"{split}_acc"], last[f"{split}_acc"]]
-        with_intervals(right, [beside, 1 + beside], estimates, SPLITS[split], bars=True)
-    right.set_xticks((0, 1), ("epoch terpilih", "epoch terakhir"))
-    right.yaxis.set_major_formatter(percents)
-    return with_legend(figure, right)
+    with_intervals(panel, x, [row["val_loss"] for row in epochs], VAL)
+    panel.axvline(mark, color=GREY, lw=0.8, ls=":")
+    panel.set_ylabel("Loss validasi (BCE)")
+    epoch_axis(panel, x)
+    return figure
 
 
 def learning_curve(points: list[dict]) -> Figure:
     """Accuracies ("train_acc", "val_acc") over the number "n" of training images."""
-    figure, panel = canvas(width=NARROW, y=percents)
     n = [point["n"] for point in points]
-    for split, style in SPLITS.items():
-        with_intervals(panel, n, [point[f"{split}_acc"] for point in points], style)
+    figure, panel = _two_curves(points, n, {"train_acc": TRAIN, "val_acc": VAL})
     panel.set(xscale="log", xlabel="Banyaknya citra latih", ylabel="Akurasi, epoch terakhir")
     panel.set_xticks(n, [number(images, 0) for images in n])
     panel.minorticks_off()
@@ -453,58 +507,85 @@ def learning_curve(points: list[dict]) -> Figure:
 
 def memorisation(by_epoch: list[dict]) -> Figure:
     """Share of labels fitted by "epoch": the estimates "correct" and "flipped"."""
-    figure, panel = canvas(width=NARROW, y=percents)
     epochs = [row["epoch"] for row in by_epoch]
-    styles = {
-        "correct": TRAIN | {"label": "label benar"},
-        "flipped": VAL | {"label": "label terbalik"},
-    }
-    for labels, style in styles.items():
-        with_intervals(panel, epochs, [row[labels] for row in by_epoch], style)
+    styles = {"correct": TRAIN | {"label": "label benar"}}
+    styles["flipped"] = VAL | {"label": "label terbalik"}
+    figure, panel = _two_curves(by_epoch, epochs, styles)
     panel.set(ylabel="Prediksi sesuai label", ylim=(-0.02, 1.02))
     epoch_axis(panel, epochs)
     return with_legend(figure, panel)
 
 
-def confidence(right: ArrayLike, wrong: ArrayLike) -> Figure:
-    """Histogram of the probability of the predicted class (0.5–1) of right and wrong answers."""
-    figure, panel = canvas(width=NARROW, height=2)
-    style = {"color": [BLUE, RED], "label": ["benar", "salah"], "edgecolor": "white", "lw": 0.5}
-    panel.hist([right, wrong], np.linspace(0.5, 1, 11), stacked=True, **style)
-    panel.set(xlabel="Probabilitas kelas yang diprediksi", ylabel="Jumlah citra")
-    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
-    return with_legend(figure, panel)
+def _two_curves(rows: list[dict], x: list[int], styles: dict[str, dict]) -> tuple[Figure, Axes]:
+    """Estimates under either key of the rows, each in its band, over x."""
+    figure, panel = canvas(width=NARROW, y=percents)
+    for name, style in styles.items():
+        with_intervals(panel, x, [row[name] for row in rows], style)
+    return figure, panel
 
 
 def reliability(before: list[dict], after: list[dict]) -> Figure:
-    """Reliability before and after temperature scaling: confidence, accuracy, low, high by bin."""
-    figure, (left, right) = canvas(1, 2, sharey=True)
-    left.set(title="Sebelum penskalaan suhu", ylabel="Proporsi yang benar")
-    right.set_title("Sesudah penskalaan suhu")
+    """Reliability before and after temperature scaling, over the counts of the bins: confidence,
+    accuracy, low, high, n by bin.
+    """
+    figure, panels = canvas(2, 2, height=2.8, sharex=True, sharey="row", height_ratios=(3, 1))
+    panels[0][0].set(
+        title="Sebelum penskalaan suhu", ylabel="Proporsi yang benar", ylim=(0.4, 1.03)
+    )
+    panels[0][1].set_title("Sesudah penskalaan suhu")
+    panels[1][0].set_ylabel("Citra")
     style = {"label": "model, IK 95%", "color": BLUE, "marker": "o"}
-    for panel, bins in ((left, before), (right, after)):
+    for (above, below), bins in zip(panels.T, (before, after), strict=True):
         x = [row["confidence"] for row in bins]
         shares = [{"value": row["accuracy"], "ci95": (row["low"], row["high"])} for row in bins]
-        panel.plot([0.5, 1], [0.5, 1], "--", color=GREY, lw=0.8, label="kalibrasi sempurna")
-        with_intervals(panel, x, shares, style, bars=True)
-        panel.set(xlabel="Probabilitas rata-rata", xlim=(0.48, 1.02), ylim=(-0.02, 1.04))
-    return with_legend(figure, left)
+        above.plot([0.5, 1], [0.5, 1], "--", color=GREY, lw=0.8, label="kalibrasi sempurna")
+        with_intervals(above, x, shares, style, bars=True)
+        below.bar(x, [row["n"] for row in bins], 0.02, color=BLUE)
+        below.set(xlabel="Probabilitas rata-rata", xlim=(0.48, 1.02))
+    return with_legend(figure, panels[0][0])
 
 
 def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
-    """Images above their signed attribution maps, each on its own scale: images and maps (n, H, W),
-    labels, probability of class 1 (n,), outlines {name: (n, H, W)} or None.
+    """Images above their signed attribution maps, smoothed, each on a scale of its own: images
+    (n, H, W), maps {method: (n, H, W)}, labels, probability of class 1 (n,), outlines or None.
     """
     images, outlines = examples["images"], examples["outlines"] or {}
-    height = 2 * WIDTH / len(images) + 0.5
-    figure, panels = canvas(2, len(images), height=height, squeeze=False)
-    for i, (above, below) in enumerate(panels.T):
-        p, label = examples["probability"][i], examples["labels"][i]
-        _answer(above, images[i], p, label, class_names, "", 7)
-        signed_picture(below, np.asarray(examples["maps"][i]))
-        for panel in (above, below):
+    names = [f"\n{name}" for name in class_names]  # below its mark: the images are narrow
+    shape = (1 + len(METHODS), len(images))
+    height = 0.8 * WIDTH * shape[0] / shape[1] + 0.6
+    figure, panels = canvas(*shape, 0.8 * WIDTH, height, squeeze=False)
+    for i, (above, *below) in enumerate(panels.T):
+        _answer(above, images[i], examples["probability"][i], examples["labels"][i], names)
+        for panel, method in zip(below, METHODS, strict=True):
+            smooth = gaussian_filter(np.asarray(examples["maps"][method][i]), 1)
+            signed_picture(panel, smooth / largest(smooth), limit=1)
+        for panel in (above, *below):
             outline(panel, {name: masks[i] for name, masks in outlines.items()})
+    for panel, title in zip(panels[1:, 0], METHODS.values(), strict=True):
+        panel.set_ylabel(title)
+    shown = ScalarMappable(Normalize(-1, 1), "RdBu_r")
+    bar = figure.colorbar(shown, ax=panels[1:], ticks=(-1, 0, 1), aspect=40, pad=0.02)
+    bar.ax.set_yticklabels((class_names[0], "0", class_names[1]), rotation=90, va="center")
     return with_legend(figure, panels[0][0])
+
+
+def response(rows: list[dict]) -> Figure:
+    """Of each thing that changes the logits of every patient (n, values) and their mean, all on one
+    scale, beside one patient's images (values, H, W) on the way.
+    """
+    shape = {"height": 1.15 * len(rows) + 0.3, "width_ratios": (2, 3)}
+    figure, panels = canvas(len(rows), 2, sharey="col", squeeze=False, **shape)
+    for row, (left, right) in zip(rows, panels, strict=True):
+        at, logits = range(len(row["values"])), np.asarray(row["logits"])
+        left.plot(at, logits.T, color=GREY, lw=0.4, alpha=0.5)
+        left.plot(at, logits.mean(axis=0), "o-", color=BLUE, ms=3.5)
+        title, *words = THINGS.get(row["thing"], (row["thing"], "semula", "sekarang"))
+        left.set_title(f"{title}: {signed(row['change']['value'], 2)}")
+        left.set_xticks(at, words or map(decimals, row["values"]))
+        left.set_ylabel("Logit")
+        gaps = np.pad(row["images"], ((0, 0), (0, 0), (0, 1)), constant_values=255)
+        picture(right, np.hstack(gaps))
+    return figure
 
 
 def own_image(original: np.ndarray, seen: np.ndarray, attributed: np.ndarray) -> Figure:
@@ -512,7 +593,7 @@ def own_image(original: np.ndarray, seen: np.ndarray, attributed: np.ndarray) ->
     figure, panels = canvas(1, 3, height=WIDTH / 3 + 0.2)
     side, size = len(original), len(seen)
     picture(panels[0], original, f"Citra Anda ({side}×{side})")
-    picture(panels[1], seen, f"Yang dilihat jaringan ({size}×{size})")
+    picture(panels[1], seen, f"Yang dilihat model ({size}×{size})")
     signed_picture(panels[2], attributed, "Piksel yang berpengaruh")
     return figure
 
@@ -534,20 +615,15 @@ def augmentations(image: ArrayLike, examples: dict[str, ArrayLike]) -> Figure:
 
 
 def compared_curves(variants: list[dict], compared: list[str]) -> Figure:
-    """Accuracy by epoch of the rows whose names are in `compared`, on one scale."""
-    named = {variant["name"]: variant for variant in variants}
-    columns = len(compared)
-    figure, panels = canvas(1, columns, height=2.5, sharey=True, squeeze=False)
-    for panel, name in zip(panels[0], compared, strict=True):
-        by_epoch(panel, named[name]["history"], "acc")
-        panel.set_title("\n".join(wrap(named[name]["title"], LETTERS // columns)))
-    panels[0][0].set_ylabel("Akurasi")
-    return with_legend(figure, panels[0][0])
+    """The last of the rows whose names are in `compared` by epoch, the others in grey."""
+    *others, last = [row for row in variants if row["name"] in compared]
+    histories = [row["history"] for row in others]
+    return progress(last["history"], histories, len(last["history"]), last["title"])
 
 
 def progress(history: list[dict], others: Sequence[list[dict]], epochs: int, title: str) -> Figure:
     """Loss, accuracy and validation AUC by epoch so far; those of other trainings in grey."""
-    figure, panels = canvas(1, 3, WIDTH * 1.3, 2.6)
+    figure, panels = canvas(1, 3, height=2.4)
     quantities = {"loss": "Loss (BCE)", "acc": "Akurasi", "auc": "AUC validasi"}
     for panel, (quantity, name) in zip(panels, quantities.items(), strict=True):
         for other in others:
@@ -562,19 +638,32 @@ def progress(history: list[dict], others: Sequence[list[dict]], epochs: int, tit
     return figure
 
 
+def by_effect(variants: list[dict]) -> list[dict]:
+    """The rows that are judged, all but the first, the best test AUC on top."""
+    return sorted(variants[1:], key=lambda row: -row["predicts"]["value"])
+
+
+def name_rows(panel: Axes, titles: list[str]) -> None:
+    """Titles, wrapped, at the rows of a panel, the first on top."""
+    names = ["\n".join(wrap(title, LETTERS // 2)) for title in titles]
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylim(len(names) - 0.4, -0.6)
+
+
 def forest(variants: list[dict]) -> Figure:
     """Differences from the baseline, the first row, in test AUC and gap; the best AUC on top."""
-    rows = sorted(variants[1:], key=lambda row: -row["predicts"]["value"])
-    # the axes keep two thirds of the width
-    titles = [wrap(row["title"], LETTERS // 3) for row in rows]
-    height = 1.1 + len(rows) * max(0.24, 0.16 * max(map(len, titles)))
+    rows = by_effect(variants)
+    lines = max(len(wrap(row["title"], LETTERS // 2)) for row in rows)
+    height = 1.1 + len(rows) * max(0.21, 0.15 * lines)
     figure, (left, right) = canvas(1, 2, height=height, sharey=True)
     left.set_xlabel("Selisih AUC uji")
-    _differences(left, [row["predicts"] for row in rows], MARGIN["auc"], 1, 3)
+    differences(left, [row["predicts"] for row in rows], MARGIN["auc"], 1, 3)
     right.set_xlabel("Selisih kesenjangan (poin persen)")
-    _differences(right, [row["overfits"] for row in rows], MARGIN["gap"], 100, 1)
-    left.set_yticks(range(len(rows)), ["\n".join(lines) for lines in titles])
-    left.set_ylim(len(rows) - 0.4, -0.6)
+    differences(right, [row["overfits"] for row in rows], MARGIN["gap"], 100, 1)
+    for panel, question in ((left, "predicts"), (right, "overfits")):
+        reachable = any(row[question]["narrow"] for row in rows)
+        panel.set_title("pita: setara" if reachable else "interval terlalu lebar untuk setara")
+    name_rows(left, [row["title"] for row in rows])
     return figure
 
 
@@ -583,17 +672,14 @@ def training_sets(rows: list[dict]) -> Figure:
     estimates = [row[sets] for row in rows for sets in ("shared", "own")]
     titles = [f"{row['title']}, {sets}" for row in rows for sets in ("satu himpunan", "sendiri")]
     figure, panel = canvas(height=0.9 + 0.3 * len(titles))
-    _differences(panel, estimates, MARGIN["auc"], 1, 3)
-    panel.set_yticks(range(len(titles)), titles)
-    panel.set_ylim(len(titles) - 0.4, -0.6)
+    differences(panel, estimates, MARGIN["auc"], 1, 3)
+    name_rows(panel, titles)
     return figure
 
 
-def _differences(
-    panel: Axes, estimates: list[dict], margin: float, scale: int, digits: int
-) -> None:
-    """Points with their intervals, times `scale`; outside the panel an arrow with the value.
-    Within the grey band a difference counts as none; a grey row guesses the majority.
+def differences(panel: Axes, estimates: list[dict], margin: float, scale: int, digits: int) -> None:
+    """Points with their intervals and values, times `scale`; outside the panel an arrow. Within
+    the grey band a difference counts as none; a grey row guesses the majority.
     """
     columns = scale * _columns(estimates)
     guesses = np.array([estimate["verdict"] == MAJORITY for estimate in estimates])
@@ -604,19 +690,16 @@ def _differences(
     panel.set_xlim(left, right)
     panel.axvspan(-scale * margin, scale * margin, color=GREY, alpha=0.18, lw=0)
     panel.axvline(0, color=GREY, lw=0.9)
-    reachable = any(estimate["narrow"] for estimate in estimates)
-    panel.set_title(
-        "pita: setara" if reachable else "interval terlalu lebar untuk setara", fontsize=8
-    )
+    beside = {"transform": panel.get_yaxis_transform(), "va": "center", "color": "#262626"}
     for y, (value, low, high) in enumerate(columns.T):
         colour = GREY if guesses[y] else BLUE
+        panel.text(1.03, y, signed(value, digits), **beside)
         if left <= value <= right:
             inside = colour if estimates[y]["verdict"] in (BETTER, WORSE) else "white"
             panel.hlines(y, max(low, left), min(high, right), color=colour, lw=1.4)
             panel.scatter(value, y, 22, facecolors=inside, edgecolors=colour, zorder=3)
         else:
-            edge, marker, side = (left, "<", "left") if value < left else (right, ">", "right")
+            edge, marker = (left, "<") if value < left else (right, ">")
             panel.plot(edge, y, marker, color=colour, ms=5, clip_on=False)
-            words = f"  {signed(value, digits)}  "
-            panel.text(edge, y, words, ha=side, va="center", fontsize=8)
-    panel.xaxis.set_major_locator(MaxNLocator(5))
+    panel.xaxis.set_major_locator(MaxNLocator(4))
+    panel.xaxis.set_major_formatter(decimals)

@@ -1,19 +1,22 @@
-"""The generalisation gap and overfitting, how large and how sure: the measurements of notebook 03,
-from stored runs (only `learning_curve` trains) and the phantom's ground truth. What asks for
-patients or for the truth gives None where they are not known.
+"""The generalisation gap and overfitting, how large and how sure, and what a network uses: the
+measurements of notebook 03, from stored runs (only `learning_curve` trains) and the phantom. What
+asks for patients or for the truth gives None where they are not known.
 """
 
+import copy
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients
+from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import nn
 
+import phantom
 from cxr_helpers import data as datasets
 from cxr_helpers import evaluation, training
 from cxr_helpers.data import Dataset, Split, to_tensor
@@ -30,9 +33,17 @@ SHOWN = 10  # images in a gallery
 BORDERLINE = (0.47, 0.53)  # cardiothoracic ratios near the threshold of 0.50
 SMALL = 0.10  # of the hemithorax's area: a small pneumothorax
 STEPS = 20  # points of the integral of an attribution map
-REGION_IMAGES = 30  # on which a region is judged; of fewer the interval is not to be trusted
 REGIONS = {"heart": "jantung", "pneumothorax": "pneumotoraks", "tube_mask": "selang dada"}
-FAINT = 1e-6  # the least share of an attribution map that has a logarithm
+PATIENTS = 50  # that are drawn again with one thing changed
+THINGS = {  # what is changed (phantom.redraw), and how far
+    "ratio": (0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70),
+    "air": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
+    "tube": (0, 1),
+    "side": (-1, 1),
+    "exposure": (0.5, 0.7, 1.0, 1.4, 2.0),
+}
+EDITS = {"mirror": (1, -1), "exposure": THINGS["exposure"]}  # what needs no anatomy
+DARKER = 25  # grey levels by which e times the exposure darkens an image, as in the phantom
 
 
 def accuracy(logits: list[np.ndarray], split: Split) -> Measured:
@@ -49,13 +60,6 @@ def _sided(measured: Measured) -> dict:
     """The estimate, and on which side of zero its interval lies."""
     found = estimate(measured)
     return found | {"side": side(found["ci95"])}
-
-
-def by_epoch(fits: list[Run], data: Dataset) -> list[dict]:
-    """Validation loss, a row an epoch."""
-    epochs = range(min(len(fit.history) for fit in fits))
-    losses = [loss([fit.logits["val"][i] for fit in fits], data.val) for i in epochs]
-    return [{"epoch": i + 1, "val_loss": estimate(losses[i])} for i in epochs]
 
 
 def accuracies(fits: list[Run], data: Dataset, which: str = "last") -> list[Measured]:
@@ -169,11 +173,6 @@ def curve(points: list[tuple[Dataset, list]]) -> list[dict]:
     return rows
 
 
-def _apart(hits: np.ndarray, a: np.ndarray, b: np.ndarray, patients: np.ndarray | None) -> dict:
-    """How much larger the share of hits (N,) is among the images a than among the images b."""
-    return evaluation.compare_groups(hits[a], hits[b], among(patients, a), among(patients, b))
-
-
 def _counts(which: np.ndarray, patients: np.ndarray | None) -> dict:
     """How many images a mask holds, and of how many patients."""
     return {"n": int(which.sum()), "patients": n_patients(patients, which)}
@@ -202,7 +201,8 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
             row[name] = estimate(of_images(right[-1][:, which], among(who, which)), "share")
         rows.append(row)
     rise = evaluation.change((right[-1] - right[0])[:, flipped], among(who, flipped))
-    lead = _apart(right[0].mean(axis=0), ~flipped, flipped, who)
+    first, (a, b) = right[0].mean(axis=0), groups.values()
+    lead = evaluation.compare_groups(first[a], first[b], among(who, a), among(who, b))
     drawn = {name: signs(train.truth, which) for name, which in groups.items()}
     pairs = [(drawn["flipped"][sign], drawn["correct"][sign]) for sign in ("ctr", "air")]
     return {
@@ -250,26 +250,8 @@ def calibration(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | N
     """The measured ECE of logits (N,) beside that of chance (notebooks 02 and 03)."""
     measured = evaluation.expected_calibration_error(expit(logits), labels)
     chance = evaluation.chance_calibration_error(logits, patients)
-    return {
-        "ece_measured": measured,
-        "ece_chance": chance,
-        "beyond_chance": measured > chance["range95"][1],
-    }
-
-
-def confidence(logits: np.ndarray, split: Split) -> dict:
-    """Probability of the predicted class, the errors above CONFIDENT, and the calibration."""
-    labels, patients = split.labels, split.patients
-    sure, right = evaluation.confidence(logits), (logits > 0) == (labels == 1)
-    above = sure > CONFIDENT
-    return {
-        "right": sure[right],
-        "wrong": sure[~right],
-        "above_90": evaluation.share(above, patients),
-        "n_above_90": int(above.sum()),
-        "confident_error_share": evaluation.share(~right[above], among(patients, above)),
-        **calibration(logits, labels, patients),
-    }
+    beyond = measured > chance["range95"][1]
+    return {"ece_measured": measured, "ece_chance": chance, "beyond_chance": beyond}
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -323,90 +305,105 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
     }
 
 
-def tube_effect(fits: list[Run], data: Dataset) -> list[dict] | None:
-    """Is the tube a shortcut? How much more often test images with one are given class 1, without
-    and with pneumothorax; groups of fewer than 3 images are left out.
-    """
-    truth, patients = data.test.truth, data.test.patients
-    if truth is None:
-        return None
-    called = np.mean([fit.open_test()["best"] > 0 for fit in fits], axis=0)
-    tube, air, rows = truth["tube"] > 0, truth["side"] > 0, []
-    for sick in (False, True):
-        groups = {"with": (air == sick) & tube, "without": (air == sick) & ~tube}
-        if min(which.sum() for which in groups.values()) < 3:
-            continue
-        row = {"pneumothorax": sick, "difference": _apart(called, *groups.values(), patients)}
-        for name, which in groups.items():
-            row[name] = evaluation.share(called[which], among(patients, which))
-            row[name] |= _counts(which, patients)
-        rows.append(row)
-    return rows
-
-
-def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> tuple:
+def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Integrated gradients (Sundararajan et al. 2017) of the logit, (N, H, W) uint8: maps that
-    sum to about logit(image) − logit(reference (H, W)), and the share that is missing.
+    sum to about logit(image) − logit(reference (H, W)).
     """
     network.eval()
-    inputs, start = to_tensor(images), to_tensor(reference[None])
-    maps, missing = IntegratedGradients(lambda x: network(x).squeeze(1)).attribute(
-        inputs,
-        start,
+    maps = IntegratedGradients(lambda x: network(x).squeeze(1)).attribute(
+        to_tensor(images),
+        to_tensor(reference[None]),
         n_steps=STEPS,
         method="gausslegendre",
         internal_batch_size=max(64, len(images)),
-        return_convergence_delta=True,
     )
-    with torch.no_grad():
-        moved = (network(inputs) - network(start)).abs().mean()
-    return maps.squeeze(1).detach().numpy().astype(np.float32), float(missing.abs().mean() / moved)
+    return maps.squeeze(1).detach().numpy().astype(np.float32)
 
 
-def inside(maps: np.ndarray, masks: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """The share of |attribution| (N, H, W) inside the masks (N, H, W) of a region over their share
-    of the area, as geometric mean: 1 where it is scattered evenly.
+def grad_cam(network: nn.Module, images: np.ndarray) -> np.ndarray:
+    """Grad-CAM (Selvaraju et al. 2017) of the logit at the last convolution, (N, H, W) uint8: maps
+    of the images' size, signed.
     """
-    size, area = np.abs(maps), masks.mean((1, 2))
-    share = (size * masks).sum((1, 2)) / np.maximum(size.sum((1, 2)), 1e-30)
-    ratio = estimate(of_images(np.log(np.maximum(share, FAINT) / area), patients))
-    value, ci = float(np.exp(ratio["value"])), np.exp(ratio["ci95"]).tolist()
-    ratio = {"value": value, "ci95": ci, "side": side(ci, 1)}
-    return {"n": len(maps), "patients": n_patients(patients), "ratio": ratio}
+    last = [part for part in network.modules() if isinstance(part, nn.Conv2d)][-1]
+    maps = LayerGradCam(lambda x: network(x).squeeze(1), last).attribute(to_tensor(images))
+    maps = LayerAttribution.interpolate(maps, images.shape[1:], "bilinear")
+    return maps.squeeze(1).detach().numpy().astype(np.float32)
 
 
-def region_images(truth: dict[str, np.ndarray], drawn: np.ndarray) -> dict[str, np.ndarray]:
-    """Of each region that enough images have, the first REGION_IMAGES rows of `drawn` with it."""
-    having = {name: drawn[truth[name][drawn].any((1, 2))] for name in REGIONS}
-    return {n: rows[:REGION_IMAGES] for n, rows in having.items() if len(rows) >= REGION_IMAGES}
+def unlearnt(network: nn.Module) -> nn.Module:
+    """The same network with random weights: a map that doesn't change says nothing of what was
+    learnt (Adebayo et al. 2018).
+    """
+    network = copy.deepcopy(network)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for part in network.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+    return network.eval()
 
 
 def attribution(run: Run, study) -> dict:
-    """Attribution maps of validation images by the chosen epoch's network: some right and wrong
-    examples, none with a flipped label, and `inside` of each region on images that have it.
+    """Attribution maps of validation images by the chosen epoch's network, to be looked at: some
+    right and wrong examples, none with a flipped label. maps: {method: (n, H, W)}.
     """
     val, truth, logits = study.used.val, study.used.val.truth, run.logits["val_best"]
     right = (logits > 0) == (val.labels == 1)
     drawn = np.random.default_rng(run.config.seed).permutation(len(val))
     fair = drawn if truth is None else drawn[~truth["flipped"][drawn].astype(bool)]
     examples = np.concatenate([fair[right[fair]][:3], fair[~right[fair]][:3]])
-    judged = {} if truth is None else region_images(truth, drawn)
-    rows = np.unique(np.concatenate([examples, *judged.values()]))
     mean = study.used.train.images.mean(axis=0).round().astype(np.uint8)
-    maps, missing = attribute(training.restored(run), val.images[rows], mean)
-    regions = {}
-    for name, having in judged.items():
-        at, masks = np.searchsorted(rows, having), truth[name][having] > 0
-        regions[name] = inside(maps[at], masks, among(val.patients, having))
-    return {
-        "missing": missing,
-        "regions": truth and regions,
-        "examples": {
-            "images": val.images[examples],
-            "maps": maps[np.searchsorted(rows, examples)].round(5),
-            "labels": val.labels[examples],
-            "n_right": int(right[examples].sum()),
-            "probability": expit(logits[examples]),
-            "outlines": truth and {t: truth[name][examples] > 0 for name, t in REGIONS.items()},
-        },
+    images, network = val.images[examples], training.restored(run)
+    maps = {
+        "gradients": attribute(network, images, mean),
+        "grad_cam": grad_cam(network, images),
+        "unlearnt": attribute(unlearnt(network), images, mean),
     }
+    return {
+        "images": images,
+        "maps": {method: np.round(values, 5) for method, values in maps.items()},
+        "labels": val.labels[examples],
+        "probability": expit(logits[examples]),
+        "outlines": truth and {t: truth[name][examples] > 0 for name, t in REGIONS.items()},
+    }
+
+
+def response(fits: list[Run], study) -> list[dict]:
+    """How far the logit of the chosen epochs' networks moves where one thing of the same patients
+    changes, a row a thing. The phantom's patients are drawn again (THINGS); of real images only
+    what needs no anatomy can be changed (EDITS).
+
+    n: patients whose image changes at all; logits (n, values): mean over the seeds; change: from
+    the first value to the last; images (values, H, W): of the patient in the middle.
+    """
+    val, drawn = study.used.val, study.used.source.kind == "phantom"
+    who = None if drawn else among(val.patients, slice(PATIENTS))
+    networks, rows = [training.restored(fit) for fit in fits], []
+    for thing, values in (THINGS if drawn else EDITS).items():
+        images = _redrawn(thing) if drawn else _edited(val.images[:PATIENTS], thing)
+        moves = (images != images[0]).any(axis=(0, 2, 3))
+        inputs = [to_tensor(each) for each in images[:, moves]]
+        logits = [[training.evaluate(network, x) for x in inputs] for network in networks]
+        logits = np.array([np.stack(seed) for seed in logits])  # (seeds, values, n)
+        row = {"thing": thing, "values": values, "n": int(moves.sum())}
+        row["logits"] = logits.mean(axis=0).T.round(2)
+        row["change"] = _sided(of_images(logits[:, -1] - logits[:, 0], among(who, moves)))
+        rows.append(row | {"images": images[:, np.flatnonzero(moves)[moves.sum() // 2]]})
+    return rows
+
+
+@cache  # every network is asked about the same images
+def _redrawn(thing: str) -> np.ndarray:
+    """The phantom's patients (values, PATIENTS, H, W) at each value of a thing."""
+    patients = phantom.patients(PATIENTS)
+    return np.stack([phantom.redraw(patients, **{thing: value}) for value in THINGS[thing]])
+
+
+def _edited(images: np.ndarray, thing: str) -> np.ndarray:
+    """Images (N, H, W) uint8 at each value of a thing: (values, N, H, W)."""
+    edited = {
+        "mirror": lambda side: images[..., ::side],
+        "exposure": lambda times: images - DARKER * np.log(times),
+    }[thing]
+    made = np.stack([edited(value) for value in EDITS[thing]])
+    return made.round().clip(0, 255).astype(np.uint8)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import ipywidgets
@@ -17,9 +18,10 @@ from IPython import get_ipython
 from IPython.display import Markdown, Pretty, display
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
-from scipy.special import expit, logit
-from torch import Tensor
+from scipy.special import logit
+from torch import Tensor, nn
 
+import phantom
 from cxr_helpers import adaptation, augment, evaluation, experiments, figures, overfitting, training
 from cxr_helpers.data import to_tensor
 from cxr_helpers.engine import files, ownfiles
@@ -35,22 +37,19 @@ from cxr_helpers.training import TrainConfig
 
 PAUSE = 1.0  # seconds between two pictures at least; a short epoch must not wait for its own curve
 SHARE = 0.1  # of the time may go into pictures; on a slow computer one takes longer than an epoch
-PER_PAGE = 10  # images
 AUGMENTATIONS = {figures.TRANSFORM_NAMES[name]: (name,) for name in augment.TRANSFORMS}
-AUGMENTATIONS["geometri dan pencahayaan"] = ("geometry", "exposure")
+AUGMENTATIONS["geometri dan paparan"] = ("geometry", "exposure")
 
 # --- a training as it goes, and what came of several ----------------------------------------------
 
 
 class Follower:
     """What each of several trainings calls after an epoch: it hands `show` the curves, beside those
-    of `others`, with the time left. done: epochs met so far, 0 where all was in the store.
+    of `others`, with the time left for it. done: epochs met so far, 0 where all was in the store.
     """
 
-    def __init__(
-        self, show: Callable[[Figure], None], config: TrainConfig, trainings: int, others: list
-    ):
-        self.show, self.others, self.epochs, self.trainings = show, others, config.epochs, trainings
+    def __init__(self, show: Callable[[Figure], None], config: TrainConfig, others: list):
+        self.show, self.others, self.epochs = show, others, config.epochs
         self.begun, self.done, self.next = time.monotonic(), 0, 0.0
 
     def __call__(self, history: list[dict]) -> None:
@@ -58,7 +57,7 @@ class Follower:
         now = time.monotonic()
         if now < self.next and len(history) < self.epochs:
             return
-        left = (now - self.begun) / self.done * (self.epochs * self.trainings - self.done)
+        left = (now - self.begun) / self.done * (self.epochs - len(history))
         title = f"Epoch {len(history)} dari {self.epochs}; sisa waktu {duration(left)}"
         self.show(figures.progress(history, self.others, self.epochs, title))
         drawn = time.monotonic()
@@ -66,7 +65,7 @@ class Follower:
 
 
 @contextmanager
-def watching(study, config: TrainConfig, seeds: int) -> Iterator[Callable[[list[dict]], None]]:
+def watching(study, config: TrainConfig) -> Iterator[Callable[[list[dict]], None]]:
     """A Follower that shows the curves, on the phantom beside the recipe's in the reference study;
     where nobody looks, something that does nothing.
     """
@@ -78,7 +77,7 @@ def watching(study, config: TrainConfig, seeds: int) -> Iterator[Callable[[list[
         with suppress(InputError):  # a training can do without the reference study
             others = [read_reference()["variants"][0]["history"]]
     place = display(Pretty("Pelatihan dimulai …"), display_id=True)
-    follower = Follower(place.update, config, seeds, others)
+    follower = Follower(place.update, config, others)
     yield follower
     if not follower.done:
         place.update(Pretty("Hasilnya sudah tersimpan; tidak ada yang dilatih lagi."))
@@ -128,18 +127,14 @@ def show_in(picture: ipywidgets.Image, figure: Figure) -> None:
 
 def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets.VBox:
     """Controls above a line of text and a picture, made anew by draw(*values) whenever a control
-    changes. An InputError of `draw` is shown as the text, without a picture.
+    changes.
     """
     # ipywidgets.interactive_output empties and fills again at every move: the page would jump.
     picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
 
     def redraw(_=None) -> None:
-        try:
-            figure, said.value = draw(*(control.value for control in controls))
-            show_in(picture, figure)
-        except InputError as error:
-            # Hidden too: a browser marks an empty image as broken.
-            said.value, picture.value, picture.layout.display = str(error), b"", "none"
+        figure, said.value = draw(*(control.value for control in controls))
+        show_in(picture, figure)
 
     for control in controls:
         control.observe(redraw, "value")
@@ -207,48 +202,40 @@ def threshold_panel(
     return panel([slider("Ambang", 0.01, 0.99, ipywidgets.FloatSlider, step=0.01, value=0.5)], draw)
 
 
-def image_browser(
-    images: np.ndarray, labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, str]
-) -> ipywidgets.VBox:
-    """Leaf through predictions on images (N, H, W), all or those of one kind."""
-    right, sure = (logits > 0) == (labels == 1), evaluation.confidence(logits)
-    kinds = {
-        "semua": np.ones(len(labels), bool),
-        "benar": right,
-        "salah": ~right,
-        "salah dan yakin": ~right & (sure > 0.9),
-        "ragu": sure < 0.6,
-    }
-    pages = {kind: max(1, -(-int(which.sum()) // PER_PAGE)) for kind, which in kinds.items()}
-    choice, leaf = menu("Prediksi", list(kinds)), slider("Halaman", 1, pages["semua"])
+def patient_panel(networks: dict[str, nn.Module]) -> ipywidgets.VBox:
+    """Change things of one of the phantom's patients: the radiograph is redrawn, and once a guess
+    is made, the logit of each of {title: network} moves.
+    """
+    patients = phantom.patients(overfitting.PATIENTS)
+    usual = {"ratio": 0.45, "air": 0.0, "side": 1, "tube": 0, "exposure": 1.0}
 
-    def turn_back(_) -> None:
-        """To the first page of what was chosen, and no further than its last."""
-        leaf.value, leaf.max = 1, pages[choice.value]
-        leaf.disabled = leaf.max == 1
+    def draw(patient: int, *values: float | str) -> tuple[Figure, str]:
+        one = {name: value[patient : patient + 1] for name, value in patients.items()}
+        changed, guess = dict(zip(usual, values, strict=False)), values[-1]
+        images = np.concatenate([phantom.redraw(one, **now) for now in (usual, changed)])
+        rows = []
+        for title, network in networks.items():
+            before, after = training.evaluate(network, to_tensor(images)).tolist()
+            if guess == NOT_YET:
+                before = after = np.nan
+            row = {"thing": title, "values": (0, 1), "logits": [[before, after]], "images": images}
+            rows.append(row | {"change": {"value": after - before}})
+        asked = "Dugalah dahulu: naik atau turunkah logitnya?"
+        return figures.response(rows), asked if guess == NOT_YET else f"Dugaan Anda: {guess}."
 
-    choice.observe(turn_back, "value")  # before the panel's own: it draws what is left
-
-    def draw(kind: str, page: int) -> tuple[Figure, str]:
-        rows = np.flatnonzero(kinds[kind])
-        if not len(rows):
-            raise InputError(f"Tidak ada citra dengan prediksi {kind}.")
-        here = rows[(page - 1) * PER_PAGE : page * PER_PAGE]
-        figure = figures.predictions(images[here], labels[here], expit(logits[here]), class_names)
-        return figure, f"{number(len(rows), 0)} citra; halaman {page} dari {pages[kind]}."
-
-    return panel([choice, leaf], draw)
-
-
-def augmentation_panel(images: np.ndarray) -> ipywidgets.VBox:
-    """Choose transforms, one of the images (N, H, W) uint8 and a draw; see what training sees."""
-
-    def draw(names: tuple[str, ...], image: int, seed: int) -> tuple[Figure, str]:
-        made = {"+".join(names): augment.preview(images[image], names, 6, seed)}
-        return figures.augmentations(images[image], made), "Citra asal dan enam hasil acak."
-
-    image, draws = slider("Citra", 0, len(images) - 1), slider("Nomor acak", 0, 99)
-    return panel([menu("Augmentasi", AUGMENTATIONS), image, draws], draw)
+    real = partial(slider, kind=ipywidgets.FloatSlider, step=0.05)
+    things = [
+        slider("Pasien", 0, overfitting.PATIENTS - 1),
+        real("Rasio", 0.4, 0.7, value=usual["ratio"]),
+        real("Udara", 0, 0.6, value=usual["air"]),
+        menu("Sisi udara", {"kiri pasien": 1, "kanan pasien": -1}),
+        menu("Selang dada", {"tanpa": 0, "dengan": 1}),
+        real("Paparan", 0.5, 2, value=usual["exposure"]),
+    ]
+    guess = menu("Logit", [NOT_YET, *DIRECTIONS])
+    for control in things:  # before the panel's own: a new change asks for a new guess
+        control.observe(lambda _: setattr(guess, "value", NOT_YET), "value")
+    return panel([*things, guess], draw)
 
 
 # --- the laboratory of notebook 04 ----------------------------------------------------------------
@@ -263,12 +250,12 @@ NETWORKS = {
 BALANCING = {
     "tanpa": "none",
     "bobot kelas": "pos_weight",
-    "pengambilan berimbang": "sampler",
-    "kelas jarang diulang": "repeat",
+    "pencuplikan berimbang": "sampler",
+    "oversampling kelas minoritas": "repeat",
 }
 # {setting of TrainConfig: (what it is called, {what is read: value})}
 LAB_CHOICES = {
-    "architecture": ("Jaringan", NETWORKS),
+    "architecture": ("Model", NETWORKS),
     "dropout": ("Dropout", {plain(p): p for p in (0.0, 0.2, 0.5, 0.8)}),
     "weight_decay": ("Weight decay", {plain(p): p for p in (0.0, 0.001, 0.01, 0.05, 0.3)}),
     "lr": ("Learning rate", {plain(p): p for p in (0.0001, 0.0004, 0.001, 0.003, 0.01)}),
@@ -369,7 +356,7 @@ class Laboratory:
         )
         changes = PARTNER.changed() | changes | {"seed": self.study.seed + seeds[0]}
         earlier = self.histories[-EARLIER:]
-        follower = Follower(self._show, self.study.config(**changes), len(seeds), earlier)
+        follower = Follower(self._show, self.study.config(**changes), earlier)
 
         def on_epoch(history: list[dict]) -> None:
             follower(history)
@@ -444,7 +431,7 @@ def open_laboratory(study) -> ipywidgets.VBox:
 # --- an image of one's own (notebook 03) ----------------------------------------------------------
 
 WARNING = (
-    "**Bahan ajar, bukan diagnosis.** Jaringan ini hanya mengenal dua kelas dan harus memilih "
+    "**Bahan ajar, bukan diagnosis.** Model ini hanya mengenal dua kelas dan harus memilih "
     "salah satunya: foto seekor kucing, rontgen tangan, atau paru yang sehat pun mendapat jawaban, "
     "sering kali dengan yakin."
 )
@@ -466,7 +453,7 @@ def show_own_image(path: str | Path | None, run: Run, study) -> None:
     square = ImageOps.fit(image, (side, side), Image.Resampling.NEAREST)
     seen = np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
     average = data.train.images.mean(0).round().astype(np.uint8)
-    maps, _ = overfitting.attribute(network, seen[None], average)
+    maps = overfitting.attribute(network, seen[None], average)
     with torch.no_grad():
         logit = float(network(to_tensor(seen[None])))
     temperature = overfitting.fit_temperature(run.logits["val_best"], data.val.labels)
@@ -474,7 +461,7 @@ def show_own_image(path: str | Path | None, run: Run, study) -> None:
     names = data.class_names_id
     calibrated = percent(evaluation.confidence(logit / temperature))
     words = (
-        f"Jawaban jaringan: **{names[int(logit > 0)]}**, dengan keyakinan "
+        f"Jawaban model: **{names[int(logit > 0)]}**, dengan keyakinan "
         f"{percent(evaluation.confidence(logit))}; setelah dikalibrasi dengan suhu "
         f"{number(temperature, 2)}: **{calibrated}**. Pada peta, piksel merah mendorong jawabannya "
         f"ke {names[1].lower()}, piksel biru ke {names[0].lower()}.\n\n{WARNING}"

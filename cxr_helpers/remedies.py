@@ -80,8 +80,8 @@ REMEDIES = (
     ),
 )
 PRETRAINED = Remedy("pretrained", None, "Prapelatihan dengan semua label (tambahan kami)")
-# the single remedies that are trained even where the preset doesn't train every row
-ALWAYS = ("augmentation",)
+# what REPEAT=augmentation trains where the preset doesn't train every row
+ALONE = ("augmentation",)
 # at most so many remedies in the combination: each more makes it harder to say what helped
 COMBINED = 4
 SHOWN = ("auc", "acc", "acc_chosen", "brier", "overconfidence")  # metrics that chapter 4 shows
@@ -322,18 +322,20 @@ def _grouped(
 
 def trains_every_row(study, repeat: str = "auto") -> bool:
     """Whether every remedy is trained: the preset says so, or REPEAT=all."""
-    return bool(settings.parse_repeat(repeat) or study.preset.every_row)
+    return settings.parse_repeat(repeat) == "all" or study.preset.every_row
 
 
 def planned(study, repeat: str = "auto") -> list[Remedy]:
-    """What is trained before validation has chosen: every remedy, or ALWAYS and the combination
-    that the reference study's validation chose.
+    """What is trained before validation has chosen: every remedy, or the combination that the
+    reference study's validation chose, and ALONE where REPEAT asks for it.
     """
     if trains_every_row(study, repeat):
         return list(REMEDIES)
     chosen = read_reference()["combination"]
     combination = [Remedy(**chosen)] if chosen else []
-    return [remedy for remedy in REMEDIES if remedy.name in ALWAYS] + combination
+    alone = [remedy for remedy in REMEDIES if remedy.name in ALONE]
+    asked = settings.parse_repeat(repeat) == "augmentation" or not combination
+    return alone * asked + combination
 
 
 def measure(study, n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto") -> list[dict]:

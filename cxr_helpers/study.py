@@ -75,10 +75,8 @@ class Study:
         Yang dapat diubah, dengan nilai resep dan batasnya:
         """
         recipe = experiments.separate(changes, sys._getframe(1))
-        with (
-            experiments.interruptible(),
-            panels.watching(self, self.config(**recipe.changes), seeds) as on_epoch,
-        ):
+        watched = self.config(**recipe.changes)
+        with experiments.interruptible(), panels.watching(self, watched) as on_epoch:
             how = {"n_jobs": n_jobs, "cluster": cluster, "on_epoch": on_epoch}
             return experiments.train(self, recipe, seeds, start, **how)
 

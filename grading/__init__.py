@@ -1,4 +1,4 @@
-"""Hand in and grade: what an instructor uses (README, section "Menilai").
+"""Hand in and grade: what an instructor uses (docs/pengajar.md).
 
 Run as `python -m grading WORD`.
 

@@ -9,6 +9,7 @@ knows what is done. One broken hand-in never stops the class.
 import hashlib
 import json
 import os
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -68,7 +69,10 @@ def said(handin: package.Handin, path: Path) -> dict:
     given = {key: body[key] if isinstance(body.get(key), list) else [] for key in ("nims", "names")}
     texts = {key: [package.clean(x)[:100] for x in given[key][:SAID]] for key in given}
     moodle = package.MOODLE.match(path.name)
-    sender = f"Moodle {moodle[2]}" if moodle else package.clean(body.get("sender", ""))[:64]
+    # a manifest may say anything, but never that Moodle said it
+    sender = (
+        f"Moodle {moodle[2]}" if moodle else f"ZIP {package.clean(body.get('sender', ''))[:64]}"
+    )
     return {**texts, "sender": sender, "made": package.clean(body.get("made") or made or "")[:40]}
 
 
@@ -143,7 +147,8 @@ def handins(folder: Path) -> list[Path]:
         raise InputError(f"KUMPULAN={folder}: folder itu tidak ada. {cure}")
     paths = [folder] if folder.is_file() else sorted(folder.iterdir())
     left = (".", *package.LEFTOVER)
-    visible = [path for path in paths if not path.name.startswith(left) and not path.is_symlink()]
+    whole = [path for path in paths if (path.is_file() or path.is_dir()) and not path.is_symlink()]
+    visible = [path for path in whole if not path.name.startswith(left)]
     parts = {path: package.moodle_parts(path) for path in visible if path.is_file()}
     entries = [entry for path in visible for entry in parts.get(path) or [path]]
     if not entries:
@@ -249,7 +254,7 @@ def identify(record: Record, people: Roster) -> None:
     written, student = record.nims or people.named(record.name), people.students
     numbers = [people.find(nim) or roster.normal(nim) or nim for nim in written]
     given = dict(zip(numbers, record.names, strict=False))
-    sender = people.sender(record.sender.removeprefix("Moodle "))
+    sender = people.sender(record.sender)
     if sender and sender.nim not in numbers:
         if numbers:
             who = f"dikirim di Moodle oleh {sender.nim}, padahal manifesnya menyebut"
@@ -278,7 +283,9 @@ def latest(records: dict[Path, Record], people: Roster | None = None) -> list[Re
     for record in records.values():
         identify(record, people)
     order = sorted(records.values(), key=lambda r: (pages.moment(r.made), r.name))
-    readable = {tuple(r.nims): r.digest for r in order if r.digest}
+    # what each member of a group sent is one
+    order = [*{(*r.nims, r.digest or r.name): r for r in order}.values()]
+    readable = {tuple(r.nims) for r in order if r.digest}
     newest: dict[tuple, Record] = {}
     for record in order:
         nims = tuple(record.nims)
@@ -305,15 +312,19 @@ def retrain(
     records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path, boxed: bool
 ) -> None:
     """Train claimed runs again (ULANG) and keep what came of it."""
+    salt, studies, begun = again.salt(out), claims.Studies(), time.monotonic()
     claimed = {record.name: claims.Claim(**record.claim) for record in chosen if record.claim}
-    salt = "".join(sorted(record.basis for record in records.values()))
-    names, studies = again.drawn(claimed, ulang, salt), claims.Studies()
-    waiting = {path: record for path, record in records.items() if not record.again}
-    todo = [(path, record) for path, record in waiting.items() if record.name in names]
-    with bar(len(todo), "Melatih ulang", "pelatihan") as progress:
+    waiting = {r.name: (path, r) for path, r in records.items() if ulang != "0" and not r.again}
+    names = [n for n in again.order(salt, claimed) if n in waiting and claimed[n].trained]
+    todo = [waiting[name] for name in names]
+    with bar(len(todo), "Melatih ulang", "kumpulan") as progress:
         for path, record in todo:
+            if ulang == "1" and time.monotonic() - begun > again.HOUR:
+                break
+            recipe = claims.distribution(record.name, claimed)
             try:
-                record.again = again.retrain(package.read(path), studies, boxed)
+                given = package.read(path), claimed[record.name], recipe, studies, salt, boxed
+                record.again = again.retrain(*given)
             except Exception as error:  # the class goes on
                 record.again = f"tidak dapat diulang ({type(error).__name__})"
             place = record_path(out / "hasil", path)
@@ -346,13 +357,16 @@ def main() -> int:
     own = Path(get("KUNCI")) if get("KUNCI") else None
     course, key = read_course(own_keys=own), challenge.read_key(own)
     people = roster.read(Path(get("KELAS"))) if get("KELAS") else None
+    for student in people.students.values() if people else ():
+        pages.deadline(student.limit)  # before an hour of grading, not after it
     out = Path(get("BUILD") or "build") / "nilai"
     records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
     people = people or handed_in([*records.values()])
     chosen = latest(records, people)
     retrain(records, chosen, ulang, out, boxed)
     if key:
-        pages.challenge_board(out, list(records.values()), key, limit)
+        settled = [record for record in records.values() if not record.conflict]
+        pages.challenge_board(out, settled, key, limit)
     notes = pages.write(out, chosen, course, limit, people, per_day)
     words = f"{now} kumpulan dinilai" if now else "Tidak ada kumpulan baru"
     where = f"{out}/nilai.csv, {out}/kelas.html, {out}/mahasiswa/, {out}/esai.html"

@@ -90,20 +90,23 @@ def table(rows: list[list]) -> bytes:
 
 
 def marks_by_hand(
-    path: Path, records: list, course: Course, people: Roster
+    path: Path, records: list, course: Course
 ) -> tuple[dict[tuple[str, str], dict], dict[str, list[str]]]:
     """({(student, part): {"poin": number or None, "catatan"}} given by hand, {what is wrong with
     rows, which then do not count: which}). Missing rows are added to the file, none is dropped.
     Raises InputError for points that are no number.
     """
     owner = {nim: record.student for record in records for nim in record.nims}
-    rows, given, wrong = package.table(path.read_bytes()) if path.exists() else [], {}, {}
-    if rows and not set(HANDMADE[:3]) <= rows[0].keys():
+    people = Roster(map(Student, owner))
+    content, given, wrong = path.read_bytes() if path.exists() else b"", {}, {}
+    rows = package.table(content)
+    if b"\n" in content.strip() and not set(HANDMADE[:3]) <= (rows or [{}])[0].keys():
         missing = f"kolom {', '.join(HANDMADE)} tidak ditemukan"
         raise InputError(f"{path}: {missing}; berkas itu tidak diubah.")
     rows = [{name: row.get(name, "") for name in HANDMADE} for row in rows if any(row.values())]
     for row in rows:
-        student, asked = owner.get(people.find(row["nim"])), course.asked.get(row["bagian"])
+        nim, asked = row["nim"].lstrip("'"), course.asked.get(row["bagian"])
+        student = owner.get(nim) or owner.get(people.find(nim))
         which, fault = f"{row['nim']} {row['bagian']}", ""
         if student is None or asked is None:
             fault = "tidak cocok dengan siapa pun" if asked else "bagiannya tidak ada"
@@ -204,7 +207,7 @@ def write(
     cannot be read (InputError). What fails with one student alone is that student's status.
     """
     people = people or Roster([Student(nim) for record in records for nim in record.nims])
-    given, wrong = marks_by_hand(out / "tangan.csv", records, course, people)
+    given, wrong = marks_by_hand(out / "tangan.csv", records, course)
     rows = []
     for record in records:
         own = [deadline(people.students[n].limit) for n in record.nims if n in people.students]
@@ -218,11 +221,14 @@ def write(
             record = replace(record, status=LOOK, why=why, **odd)
             row = graded(record, course, given, last, per_day)
         rows.append(row)
-    (out / "mahasiswa").mkdir(exist_ok=True)
     pages = _pages(rows, course, people, given, wrong)
+    (out / "mahasiswa").mkdir(exist_ok=True)
+    for path in (out / "mahasiswa").glob("*.html"):  # of a conflict that is settled
+        if f"mahasiswa/{path.name}" not in pages:
+            path.unlink()
     for name, content in pages.items():
         files.write(out / name, content)
-    return pages["catatan.txt"].decode().strip()
+    return "\n".join(filter(None, pages["catatan.txt"].decode().splitlines()))
 
 
 def _pages(
@@ -235,7 +241,7 @@ def _pages(
     content = {
         "rows": rows,
         "alike": resemblance(records, course),
-        "remarks": claims.copies(claimed),
+        "remarks": claims.remarks(claimed),
         "people": people,
         "absent": [s for s in people.students.values() if people.listed and s.nim not in there],
         "shares": [min(9, int(10 * row["total"] / row["most"])) for row in rows if row["most"]],

@@ -10,7 +10,7 @@ From anatomy to image to data set
   image.py    patient → thickness of each tissue along the ray → Beer–Lambert → scatter and
               exposure → 4×4 pixels of the fine grid summed into one → quantum and electronic
               noise → window to uint8
-  dataset.py  the splits of ChestMNIST with their ground truth, further test images, the files
+  dataset.py  the splits of ChestMNIST with their ground truth, further images, the files
 
 Sources
   Beer–Lambert, I = I0·exp(−Σ μ_i·t_i), and its use in radiography: Bushberg et al., The Essential
@@ -31,6 +31,6 @@ The spreads of size, shape and position are our choice, calibrated by bench/phan
 as hard as the real pair is for networks of this size.
 """
 
-from phantom.dataset import VERSION, ensure, explain, generate, more_test_images
+from phantom.dataset import VERSION, ensure, explain, generate, more_test_images, patients, redraw
 
-__all__ = ["VERSION", "ensure", "explain", "generate", "more_test_images"]
+__all__ = ["VERSION", "ensure", "explain", "generate", "more_test_images", "patients", "redraw"]

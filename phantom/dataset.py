@@ -1,11 +1,12 @@
-"""The phantom as a data set: the splits of ChestMNIST with their ground truth, further test images,
-and the files that keep them.
+"""The phantom as a data set: the splits of ChestMNIST with their ground truth and the files that
+keep them, further test images, and patients drawn again with one thing changed.
 """
 
 import io
 import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,13 +121,7 @@ def _draw(
     # the fields of one batch take the place of the last one's: a third less time
     keep_freed_memory()
     values = anatomy.values_of(rng, people)
-    images, details = [], []
-    for start in range(0, len(people.written), BATCH):
-        batch = {name: v[start : start + BATCH, None, None] for name, v in values.items()}
-        rays = image.cast(rng, batch)
-        images.append(image.detect(rng, rays.transmitted(), batch))
-        details.append(rays.truth)
-        drawn(len(images[-1]))
+    images, masks = _images(rng, values, drawn)
     side = np.where(values["ptx"] > 0, np.where(values["ptx_side"] > 0, 1, 2), 0)
     truth = dict(
         patient=people.patient.copy(),
@@ -137,8 +132,52 @@ def _draw(
         tube=values["tube"] > 0,
         exposure=values["exposure"],
     )
-    truth |= {name: np.concatenate([detail[name] for detail in details]) for name in details[0]}
-    return np.concatenate(images), truth
+    return images, truth | masks
+
+
+def _images(
+    rng: np.random.Generator, values: Arrays, drawn: Callable[[int], object]
+) -> tuple[np.ndarray, Arrays]:
+    """Images (N,28,28) of patients with these values (N,), and what image.Rays knows of each."""
+    images, details = [], []
+    for start in range(0, len(values["field"]), BATCH):
+        batch = {name: v[start : start + BATCH, None, None] for name, v in values.items()}
+        rays = image.cast(rng, batch)
+        images.append(image.detect(rng, rays.transmitted(), batch))
+        details.append(rays.truth)
+        drawn(len(images[-1]))
+    known = {name: np.concatenate([detail[name] for detail in details]) for name in details[0]}
+    return np.concatenate(images), known
+
+
+# ---------------------------------------------------------------- one patient, one thing changed
+
+
+def patients(n: int, seed: int = 0) -> Arrays:
+    """The values (anatomy.values_of) of n further patients for `redraw`: half with a large heart,
+    half with a pneumothorax without tension, whose air alone can then be changed.
+    """
+    rng = np.random.default_rng([seed, len(anatomy.SINGLE_LABEL) + 2])
+    people = anatomy.two_classes(rng, (n // 2, n - n // 2), np.arange(n))
+    values = anatomy.values_of(rng, replace(people, flipped=np.zeros(n, bool)))
+    return values | {name: np.zeros(n, np.float32) for name in ("tension", "push")}
+
+
+def redraw(values: Arrays, **changed: float) -> np.ndarray:
+    """Images (n,28,28) uint8 of the same patients with the same noise, some things changed in all.
+
+    ratio: the cardiothoracic ratio; air: its share of the hemithorax's area, 0 none; side: of the
+    air and the tube in it, 1 the patient's left, −1 the right; tube: 0 or 1; exposure: 1 is
+    nominal.
+    """
+    names = {"air": "ptx_size", "side": "ptx_side"}
+    given = {names.get(thing, thing): value for thing, value in changed.items()}
+    if "air" in changed:
+        given["ptx"] = changed["air"] > 0
+    like = np.zeros_like(values["field"])
+    values = values | {name: like + np.float32(value) for name, value in given.items()}
+    values["tube_side"] = np.where(values["ptx"], values["ptx_side"], values["tube_side"])
+    return _images(np.random.default_rng(0), values, lambda drawn: None)[0]
 
 
 # ---------------------------------------------------------------- the files

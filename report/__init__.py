@@ -7,6 +7,10 @@ from contextlib import contextmanager
 
 from cxr_helpers.engine.errors import InputError
 
+# jsonschema, which nbformat brings, would build a grammar of addresses that no notebook needs: it
+# takes longer than all other imports of a small command.
+sys.modules.setdefault("rfc3987_syntax", None)
+
 
 @contextmanager
 def environment(changes: dict[str, str]) -> Iterator[None]:

@@ -20,6 +20,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jinja2
@@ -131,6 +132,7 @@ FORMATS: dict[str, Callable[..., str]] = {
     "persen": indonesian.percent,
     "poin": indonesian.points,
     "selisih": indonesian.signed,
+    "besarnya": lambda value, digits=3: indonesian.number(abs(value), digits),
     "poin_tanpa_tanda": lambda value, digits=1: indonesian.number(
         None if value is None else 100 * value, digits
     ),
@@ -185,6 +187,12 @@ def _direction(before: float, after: float) -> str:
     return "naik" if after > before else "turun"
 
 
+def _in_a_sentence(title: str) -> str:
+    """A title within a sentence: up to its first comma, in lower case unless it begins a name."""
+    word, *rest = title.split(", ")[0].split(" ")
+    return " ".join([word.lower() if word[1:].islower() else word, *rest])
+
+
 def _environment() -> jinja2.Environment:
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEXTS),
@@ -200,6 +208,7 @@ def _environment() -> jinja2.Environment:
         "aman": escape,
         "banyak": _count,
         "daftar": lambda words: indonesian.join([str(word) for word in words]),
+        "kecil": _in_a_sentence,
         "kurang_seed": lambda seeds: len(seeds) < LEAST_SEEDS,
     }
     return templates
@@ -225,20 +234,10 @@ FIGURES = {
     "fig-pergeseran": Drawing(figures.drift, "batch_norm.drift"),
     # 02_pelatihan
     "fig-fantom": Drawing(figures.phantom, steps="phantom"),
-    "fig-contoh": Drawing(
-        figures.samples, "samples.images", "samples.labels", "samples.outlines", NAMES
-    ),
-    "fig-intensitas": Drawing(
-        figures.intensity, "intensity.edges", "intensity.pixels", "intensity.images", NAMES
-    ),
+    "fig-contoh": Drawing(figures.samples, "samples", NAMES),
+    "fig-intensitas": Drawing(figures.intensity, NAMES, shares="intensity"),
     "fig-riwayat": Drawing(figures.history, "history", "best_epoch", majority="majority.val"),
-    "fig-prediksi": Drawing(
-        figures.predictions,
-        "val_examples.images",
-        "val_examples.labels",
-        "val_examples.probability",
-        NAMES,
-    ),
+    "fig-prediksi": Drawing(figures.predictions, NAMES, examples="val_examples"),
     "fig-roc": Drawing(
         figures.roc,
         "roc.false_positive",
@@ -247,31 +246,19 @@ FIGURES = {
         matrix="roc.confusion",
         area="roc.auc",
     ),
-    "fig-kebingungan": Drawing(figures.confusion, NAMES, width="50%", matrix="confusion"),
     "fig-kebocoran": Drawing(figures.leakage, width="72%", lesson="leakage"),
     # 03_analisis_overfitting
-    "fig-kesenjangan": Drawing(
-        figures.gap, "epochs", mark="turn.epoch", chosen="chosen_gap", last="final_gap"
-    ),
+    "fig-kesenjangan": Drawing(figures.gap, "epochs", width="72%", mark="turn.epoch"),
     "fig-belajar": Drawing(figures.learning_curve, width="72%", points="learning_curve"),
-    "fig-keyakinan": Drawing(
-        figures.confidence, "confidence.right", "confidence.wrong", width="72%"
-    ),
     "fig-kalibrasi": Drawing(
         figures.reliability,
         before="temperature.reliability_before",
         after="temperature.reliability_after",
     ),
-    "fig-salah-yakin": Drawing(
-        figures.predictions,
-        "confident_errors.images",
-        "confident_errors.labels",
-        "confident_errors.probability",
-        "confident_errors.remarks",
-        NAMES,
-    ),
+    "fig-salah-yakin": Drawing(figures.predictions, NAMES, examples="confident_errors"),
     "fig-hafalan": Drawing(figures.memorisation, "memorisation.by_epoch", width="72%"),
-    "fig-atribusi": Drawing(figures.attributions, "attribution.examples", NAMES),
+    "fig-respons": Drawing(figures.response, rows="response"),
+    "fig-atribusi": Drawing(figures.attributions, NAMES, width="80%", examples="attribution"),
     # 04_perbaikan
     "fig-augmentasi": Drawing(
         figures.augmentations, "augmentations.image", "augmentations.examples"
@@ -285,12 +272,18 @@ FIGURES = {
     # laporan; its keys begin with the chapter's name in the report
     "fig-ringkasan": Drawing(
         figures.overview,
-        "training.samples.images",
-        "training.samples.labels",
-        f"training.{NAMES}",
+        "training.samples",
+        "training.provenance.data",
         "training.history",
-        "training.best_epoch",
         majority="training.majority.val",
+        variants="remedies.shown",
+    ),
+    "fig-baca": Drawing(figures.reading, "training.samples", "training.provenance.data"),
+    "fig-pelatihan": Drawing(
+        partial(figures.history, second="auc"), "training.history", "training.best_epoch"
+    ),
+    "fig-uji": Drawing(
+        figures.against_ruler, "overfitting.ruler", width="72%", points="overfitting.threshold.run"
     ),
 }
 
@@ -488,15 +481,20 @@ def _pictures(figure: Figure, caption: str, alt: str) -> dict[str, str]:
     return {"text/html": shown, "image/svg+xml": vector.getvalue().decode(), "text/plain": alt}
 
 
+def items(markdown: str) -> list[str]:
+    """The items of a list, each on one line."""
+    return [" ".join(item.split()) for item in re.split(r"^- ", markdown, flags=re.M)[1:]]
+
+
 def cover(report: Chapter, author: dict[str, str], moment: str) -> None:
     """Show the cover, whose words come from the template's macros (`facts`: "- label | text").
     author: {label: free text}; moment: ISO time, which dates the PDF.
     """
-    title, subtitle, abstract, date, facts = (
-        report.words(name)[0] for name in ("title", "subtitle", "abstract", "date", "facts")
+    title, subtitle, abstract, date, facts, points = (
+        report.words(name)[0]
+        for name in ("title", "subtitle", "abstract", "date", "facts", "points")
     )
-    lines = [line.removeprefix("- ") for line in facts.splitlines() if line]
-    pairs = [tuple(part.strip() for part in line.split("|", 1)) for line in lines]
+    pairs = [tuple(part.strip() for part in line.split("|", 1)) for line in items(facts)]
     content = {
         "title": title,
         "subtitle": subtitle,
@@ -504,10 +502,8 @@ def cover(report: Chapter, author: dict[str, str], moment: str) -> None:
         "author": [{"label": escape(k), "value": escape(v)} for k, v in author.items()],
         "fact": [{"label": k, "value": v} for k, v in pairs],
         "abstract": abstract,
+        "point": items(points),
         "date": date,
         "moment": moment,
     }
-    named = [(k, escape(v)) for k, v in author.items()] + [("Tanggal", date), *pairs]
-    lines = [f"# {title}", subtitle, *(f"**{k}:** {v}" for k, v in named), abstract]
-    markdown = "\n\n".join(lines)
-    _emit({COVER: json.dumps(content), "text/markdown": markdown, "text/plain": title}, "cover")
+    _emit({COVER: json.dumps(content), "text/plain": title}, "cover")

@@ -5,8 +5,8 @@ PRECISION, SEEDS, REPEAT, N_JOBS, CLUSTER, NAME, NIM, BUILD); a notebook gets th
 tagged `parameters` declares. The executed notebook and the results it wrote are moved into place
 only when every cell has ended well; otherwise one line says what failed, and everything that was
 there before stays. NEWER: what make found newer than the output; where that is the notebook alone
-and its cells are those that were executed (JupyterLab saves a notebook that was only opened), there
-is nothing to do.
+and its code is what was executed, only its words are put there (JupyterLab also saves a notebook
+that was only opened).
 """
 
 import ast
@@ -24,8 +24,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import psutil
-from jupyter_client.kernelspec import NoSuchKernel
-from nbclient.exceptions import DeadKernelError
+from ipykernel.kernelspec import write_kernel_spec
 from papermill.exceptions import PapermillExecutionError
 
 from cxr_helpers.engine import files, indonesian, settings
@@ -36,9 +35,7 @@ KERNEL = "python3"
 SILENT, SILENT_LOG = 10, 60  # seconds
 STAGING = ".sementara-"
 STOPPED = "Dihentikan. Jalankan perintah yang sama untuk melanjutkan dari epoch utuh terakhir."
-KEPT_AT_HOME = (
-    "JUPYTER_RUNTIME_DIR JUPYTER_DATA_DIR JUPYTER_CONFIG_DIR IPYTHONDIR MPLCONFIGDIR".split()
-)
+PERSONAL = "JUPYTER_RUNTIME_DIR JUPYTER_DATA_DIR JUPYTER_CONFIG_DIR JUPYTER_PATH IPYTHONDIR".split()
 DEFAULTS = dict(
     settings.DEFAULTS, repeat="auto", n_jobs="1", cluster="", name="", nim="", build="build"
 )
@@ -144,25 +141,22 @@ def _clear(folder: Path) -> None:
 
 
 def _surroundings(build: Path, student: dict, staging: Path, collected: Path) -> dict[str, str]:
-    """The environment variables of the notebook's process."""
+    """The environment variables of the notebook's process, in which no settings of a person's own
+    count, and in whose `staging` the kernel KERNEL is this very Python.
+    """
+    seen = hasattr(os, "ttyname") and sys.stderr.isatty()
     told = {
         files.RESULTS: str(collected),
-        files.TERMINAL: _terminal(),
+        files.TERMINAL: os.ttyname(2) if seen else "",
         files.STUDENT: json.dumps(student) if any(student.values()) else "",
     }
     if os.pathsep in str(files.ROOT):  # it cannot stand in PYTHONPATH
         told["PYTHONPATH"] = ".."
     if (build / ".sources").exists():
         told[files.SOURCES] = str((build / ".sources").resolve())
-    # Jupyter, IPython and matplotlib keep files in the home folder, if one can write there.
-    if not os.access(Path(os.path.expanduser("~")), os.W_OK):
-        kept = {name: str(staging / name.lower()) for name in KEPT_AT_HOME}
-        told |= {name: folder for name, folder in kept.items() if name not in os.environ}
-    return told
-
-
-def _terminal() -> str:
-    return os.ttyname(2) if hasattr(os, "ttyname") and sys.stderr.isatty() else ""
+    write_kernel_spec(staging / "kernels" / KERNEL)
+    told |= dict.fromkeys(PERSONAL, str(staging))
+    return told | {"MATPLOTLIBRC": os.devnull, "PYTHONSTARTUP": ""}
 
 
 def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
@@ -253,12 +247,7 @@ def _run(notebook: Path, draft: Path, given: dict, build: Path) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         os.replace(draft, kept)
         raise InputError(_explain(notebook, error, kept)) from None
-    except NoSuchKernel:
-        raise InputError(
-            f"{notebook.name}: kernel {KERNEL} tidak terpasang di lingkungan {sys.prefix}: "
-            "jalankan `make setup` lagi."
-        ) from None
-    except DeadKernelError:
+    except RuntimeError:  # of nbclient, whose kernel has died
         raise InputError(
             f"{notebook.name}: prosesnya dimatikan, biasanya karena memori habis. "
             "Tutup program lain (atau kurangi N_JOBS), lalu jalankan perintah yang sama; "
@@ -268,26 +257,40 @@ def _run(notebook: Path, draft: Path, given: dict, build: Path) -> None:
         pulse.end()
 
 
-def _cells(notebook: Path) -> list[tuple]:
-    cells = nbformat.read(notebook, as_version=4).cells
-    about = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
-    return [cell for cell in about if "injected-parameters" not in cell[2]]
+def _about(cell: nbformat.NotebookNode) -> tuple:
+    return cell.cell_type, cell.source, cell.metadata.get("tags", [])
 
 
-def is_done(notebook: Path, output: Path, newer: list[str]) -> bool:
-    """Whether only the notebook is newer than its output, and its cells are those executed."""
+def retell(notebook: Path, output: Path, newer: list[str]) -> bool:
+    """Whether nothing but the notebook's words is newer than its output; they are put there."""
     if [Path(path).resolve() for path in newer] != [notebook]:
         return False
+    told, cells = whole(notebook), []
     try:
-        return _cells(notebook) == _cells(output)
+        done = nbformat.read(output, as_version=4)
+        executed = [cell for cell in done.cells if cell.cell_type == "code"]
     except (OSError, ValueError, AttributeError, nbformat.ValidationError):
         return False
+    for cell in told.cells:
+        if cell.cell_type == "code":
+            if not executed or _about(cell) != _about(executed[0]):
+                return False
+            cell = executed.pop(0)
+        cells.append(cell)
+        while executed and "injected-parameters" in executed[0].metadata.get("tags", []):
+            cells.append(executed.pop(0))
+    if executed:
+        return False
+    if list(map(_about, cells)) != list(map(_about, done.cells)):
+        done.cells = cells
+        files.write(output, nbformat.writes(done).encode())
+    return True
 
 
 def main() -> None:
     # the notebook runs in another folder
     notebook, output = (Path(path).resolve() for path in sys.argv[1:3])
-    if is_done(notebook, output, sys.argv[3:]):
+    if retell(notebook, output, sys.argv[3:]):
         return
     print(f"{notebook.stem}: dijalankan …", flush=True)
     try:

@@ -57,7 +57,7 @@ DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
 # Figures have no background of their own; on a dark page the ink that seaborn draws text and axes
 # with turns light.
 DARK = f"<style>{(TEMPLATES / 'gambar.css').read_text('utf-8')}</style>"
-HARMLESS = re.compile(r"unclosed at .* closing implicitly")  # nothing is lost by it
+IN_TEXT = re.compile(r"([+−\d][\d.,%]*(?: poin persen)?)\s(\(IK 95% [^()<]*\))")  # 0,892 (IK 95% …)
 NO_DATE = datetime(1980, 1, 1, tzinfo=timezone.utc)
 
 
@@ -84,6 +84,7 @@ class _Laporan(TemplateExporter):
         yield from super().default_filters()
         yield ("shown", self._shown)
         yield ("verbatim", lambda source: fence(source, "keluaran"))
+        yield ("sel", lambda source: fence(source, "sel"))
 
     def from_notebook_node(self, nb, resources=None, **kw):
         self._figures: dict[str, str] = {}
@@ -170,8 +171,7 @@ class _Laporan(TemplateExporter):
         command = [str(PANDOC), "document.md", "-f", READER, *OPTIONS.split(), *options]
         decoded = {"capture_output": True, "text": True, "encoding": "utf-8"}
         done = subprocess.run(command, cwd=folder, env=os.environ | UTF8, **decoded)
-        warnings = re.findall(r"^\[WARNING\].*", done.stderr, re.M)
-        if done.returncode or not all(map(HARMLESS.search, warnings)):
+        if done.returncode or re.search(r"^\[WARNING\]", done.stderr, re.M):
             said = re.search(r"\.lua:\d+: (.*)", done.stderr)
             fault = said[1] if said else " ".join(done.stderr.split())[:300]
             id = re.search(r"#[\w-]+", fault)
@@ -211,6 +211,7 @@ class LaporanHTML(_Laporan):
             style = (TEMPLATES / "laporan.css").read_text("utf-8")
             options = [*HTML.split(), "-V", f"style={style}"]
             page = self._pandoc(Path(folder), markdown, meta, options)
+        page = re.sub(r"(?s)<p>.*?</p>", _with_margin, page)
         return re.sub(r'(<img\b[^>]*\bsrc=")(keluaran-\d+\.\w+)"', self._embedded, page)
 
     def _embedded(self, source: re.Match) -> str:
@@ -245,10 +246,12 @@ class LaporanPDF(_Laporan):
             source = self._pandoc(folder, markdown, meta, options)
             fonts.put(folder / "huruf")
             try:
-                source = _settled(folder, source)
+                (folder / "document.typ").write_text(source, encoding="utf-8")
                 pdf, warnings = typst.compile_with_warnings(
                     str(folder / "document.typ"),
-                    **_typst(folder),
+                    root=name,
+                    font_paths=[str(folder / "huruf")],
+                    ignore_system_fonts=True,
                     format="pdf",
                     pdf_standards=["a-2a", "ua-1"],
                     timestamp=int(moment.timestamp()),
@@ -260,35 +263,13 @@ class LaporanPDF(_Laporan):
             return pdf
 
 
-def _typst(folder: Path) -> dict:
-    """Where Typst may read, and the only fonts that it may use."""
-    fonts_at = [str(folder / "huruf")]
-    return {"root": str(folder), "font_paths": fonts_at, "ignore_system_fonts": True}
+def _with_margin(paragraph: re.Match) -> str:
+    """A paragraph whose intervals a wide screen shows in the margin, with their numbers."""
+    return IN_TEXT.sub(r'\1 <span class="samping" data-angka="\1">\2</span>', paragraph[0])
 
 
 def _unclean(fault: str, said: object) -> InputError:
     return InputError(f"{fault}: {' '.join(str(said).split())[:300]}")
-
-
-def _settled(folder: Path, source: str) -> str:
-    """Write the document; a figure that would float past its section stands where it is named."""
-    path = folder / "document.typ"
-    for _ in range(4):  # one that no longer floats may move another
-        path.write_text(source, encoding="utf-8")
-        compiler = typst.Compiler(str(path), **_typst(folder))
-        places = json.loads(compiler.query("<letak>", field="value", one=True))
-        drawn = dict(places["drawn"])
-        late = [
-            id
-            for id, named in places["named"]
-            if any(named <= section < drawn[id] for section in places["sections"])
-        ]
-        floating = re.compile(rf'("(?:{"|".join(late)})\.svg".*placement: )bottom')
-        if not late or not floating.search(source):
-            break
-        source = floating.sub(r"\1none", source)
-    path.write_text(source, encoding="utf-8")
-    return source
 
 
 def _attribute(text: str) -> str:

@@ -3,8 +3,8 @@
 -- Runs before laporan.lua. Raw HTML never reaches the page: tags become pandoc's own elements, and what cannot be shown
 -- is said in its place. Each "CATATAN<tab>text<tab>remark" on stderr becomes a line for the person (exporters.py).
 
+local PLAIN = "commonmark_x-footnotes-superscript-subscript-emoji-raw_attribute-yaml_metadata_block"
 local stringify = pandoc.utils.stringify
-local NO_PLACE = { iframe = true, video = true, audio = true, canvas = true, object = true, embed = true }
 local function as_code(content) return pandoc.Code(stringify(content)) end
 local WRAP = {
   b = pandoc.Strong, strong = pandoc.Strong, i = pandoc.Emph, em = pandoc.Emph, u = pandoc.Underline,
@@ -34,16 +34,12 @@ end
 
 -- What stands for one tag alone; nil for a comment or a tag that only lays out, which JupyterLab does not show either.
 local function alone(raw)
-  local name, ends = tag_of(raw)
+  local name = tag_of(raw)
   if raw:match("^<!%-%-") then return nil end
   if name == "br" then return pandoc.LineBreak() end
   if name == "img" then
     local first = read(raw)[1]
     return first and first.content and first.content[1]
-  end
-  if NO_PLACE[name] and not ends then
-    local source = raw:match("src%s*=%s*[\"']?([^\"'%s>]+)") or "tanpa alamat"
-    return said("<" .. name .. "> hanya tampil di JupyterLab: " .. source)
   end
   return not name and pandoc.Str(raw) or nil
 end
@@ -73,11 +69,20 @@ local function with_tags(inlines)
 end
 
 local function raw_block(block)
-  if block.format ~= "html" then return nil end
   local name = tag_of(block.text)
   if name == "hr" then return pandoc.HorizontalRule() end
   local shown = alone(block.text)
   return shown and pandoc.Para({ shown }) or {}
+end
+
+-- Each cell and output is read on its own, as JupyterLab does: what one leaves open or names again is no other's. What
+-- pandoc doubts (notes, addresses given twice) is read by JupyterLab's own rules.
+local function part(block)
+  if not block.classes:includes("sel") then return nil end
+  local format = { format = "markdown", extensions = PANDOC_READER_OPTIONS.extensions }
+  local doubts, doc = pandoc.log.silence(pandoc.read, block.text, format)
+  if #doubts > 0 then doubts, doc = pandoc.log.silence(pandoc.read, block.text, PLAIN) end
+  return doc.blocks
 end
 
 -- An HTML output of a cell, which report/foreign.py hands on as a code block.
@@ -90,9 +95,9 @@ end
 local function image(element)
   local alt, source = stringify(element.caption), element.src
   if not source:match("^keluaran%-%d+%.%a+$") then
-    note(source:sub(1, 200), "gambar ini tidak dapat disertakan")
-    local where = source:match("^data:") and "" or " (" .. source .. ")"
-    return said("Gambar tidak disertakan: " .. (alt == "" and "tanpa keterangan" or alt) .. where)
+    local address = source:match("^data:[^;,]*") or source -- not the whole picture in letters
+    note(address, "gambar ini tidak dapat disertakan")
+    return said("Gambar tidak disertakan: " .. (alt == "" and "tanpa keterangan" or alt) .. " (" .. address .. ")")
   end
   if alt == "" then alt, element.caption = "Gambar tanpa teks alternatif", "Gambar tanpa teks alternatif" end
   local number, unit = (element.attributes.width or ""):match("^%s*([%d.]+)%s*(.-)%s*$")
@@ -148,18 +153,22 @@ local function formula(math)
   return pandoc.Code(math.text)
 end
 
--- JupyterLab's anchor of a heading is its text with hyphens; a link into nowhere is a word.
+-- JupyterLab's anchor of a heading is its text with hyphens; a link into nowhere is a word. An id that an earlier cell
+-- has given gets a number behind it.
 local function anchors(doc)
   local places = {}
-  local function keep(element) if element.identifier ~= "" then places[element.identifier] = element.identifier end end
-  doc:walk({
-    Header = function(header)
-      keep(header)
-      places[stringify(header):gsub("%s", "-")] = header.identifier
-    end,
-    Div = keep, Span = keep, Table = keep, Figure = keep, CodeBlock = keep,
-  })
-  return doc:walk({
+  local function keep(element)
+    local id, times = element.identifier, 0
+    while places[element.identifier or ""] do
+      times = times + 1
+      element.identifier = id .. "-" .. times
+    end
+    if id and id ~= "" then places[element.identifier] = element.identifier end
+    local text = element.t == "Header" and stringify(element):gsub("%s", "-")
+    if text then places[text] = places[text] or element.identifier end
+    return element
+  end
+  return doc:walk({ Block = keep, Inline = keep }):walk({
     Link = function(link)
       local id = link.target:match("^#(.*)$")
       if not id or NUMBERED[id:match("^(%a+)%-")] then return nil end
@@ -194,6 +203,7 @@ local function levels(doc)
 end
 
 return {
+  { CodeBlock = part },
   { CodeBlock = output, RawBlock = raw_block, Inlines = with_tags },
   { Image = image, Math = formula, Inlines = literature },
   { Pandoc = function(doc) return levels(anchors(citations(doc))) end },

@@ -26,11 +26,17 @@ PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp
 INTERACTIVE = re.compile(r"application/(?:vnd\.(?:plotly|vega|vegalite|bokehjs)|javascript)")
 # Code first, so that what is written about Markdown is not taken for it.
 CODE = (
-    r"(?P<code>^ {0,3}(?P<f>`{3,}|~{3,}).*?(?:^ {0,3}(?P=f)[`~]*[ \t]*$|\Z)"
+    r"(?P<code>^ {0,3}(?P<f>`{3,}|~{3,}).*?(?:(?P<end>^ {0,3}(?P=f)[`~]*[ \t]*$)|\Z)"
     r"|(?P<t>`+)(?!`).+?(?<!`)(?P=t)(?!`))"
+)
+LOADED = (
+    r"<(?P<loaded>iframe|video|audio|canvas|object|embed)\b(?P<about>[^>]*)>"
+    r"(?:.*?</(?P=loaded)\s*>)?"
 )
 MARKED = re.compile(
     CODE
+    + "|"
+    + LOADED
     + r"|(?P<table><table\b.*?</table\s*>)"
     + r"|!\[(?P<alt>(?:[^\]\\]|\\.)*)\]"
     + r"\(\s*(?:<(?P<angle>[^>\n]*)>|(?P<src>[^\s)]+))(?:\s+[\"'][^\"'\n]*[\"'])?\s*\)"
@@ -44,9 +50,6 @@ MARKED = re.compile(
 )
 SOURCE = re.compile(r"""\bsrc\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.I)
 INVISIBLE = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->", re.S | re.I)
-LOADED = re.compile(
-    r"<(iframe|video|audio|canvas|object|embed)\b([^>]*)>(?:.*?</\1\s*>)?", re.S | re.I
-)
 IMAGE = re.compile(r"<img\b[^>]*>", re.I)
 COLOURED = re.compile(r"(?:background(?:-color)?|(?<![\w-])color)\s*:", re.I)
 
@@ -145,7 +148,10 @@ def markdown(cell, pictures: Pictures) -> str:
 
     def written(match: re.Match) -> str:
         if match["code"] or match["formula"]:
-            return match[0]
+            # a fence left open reaches to the end of its cell
+            return match[0] + (f"\n{match['f']}" if match["f"] and not match["end"] else "")
+        if match["loaded"]:
+            return _said(match)
         if match["table"]:
             return html(match["table"], pictures)
         if match["env"]:
@@ -164,21 +170,16 @@ def markdown(cell, pictures: Pictures) -> str:
 
 def _placed(tag: str, pictures: Pictures, attached: dict) -> str:
     source = SOURCE.search(tag)
-    kept = pictures.find(_source(tag), attached) if source else None
+    kept = pictures.find(source[1].strip("\"'"), attached) if source else None
     if kept is None:
         return tag
     width = "" if re.search(r"\bwidth\s*=", tag, re.I) else f' width="{kept[1]}%"'
     return tag[: source.start()] + f'src="{kept[0]}"{width}' + tag[source.end() :]
 
 
-def _source(tag: str) -> str:
-    match = SOURCE.search(tag)
-    return match[1].strip("\"'") if match else "tanpa alamat"
-
-
 def html(text: str, pictures: Pictures) -> str:
     """HTML for foreign.lua, without what runs or loads; a sentence says where colours are lost."""
-    kept = LOADED.sub(_said, INVISIBLE.sub("", text))
+    kept = re.sub(LOADED, _said, INVISIBLE.sub("", text), flags=re.S | re.I)
     kept = IMAGE.sub(lambda tag: _placed(tag[0], pictures, {}), kept)
     block = fence(kept if kept.strip() else "<div></div>", "keluaran-html")
     if "<table" in text.lower() and COLOURED.search(text):
@@ -187,7 +188,11 @@ def html(text: str, pictures: Pictures) -> str:
 
 
 def _said(tag: re.Match) -> str:
-    return f"<p><em>[&lt;{tag[1]}&gt; hanya tampil di JupyterLab: {_source(tag[2])}]</em></p>"
+    source = SOURCE.search(tag["about"])
+    address = source[1].strip("\"'") if source else "tanpa alamat"
+    if address.startswith("data:"):
+        address = "isinya tersimpan di dalam sel"
+    return f"<em>[&lt;{tag['loaded']}&gt; hanya tampil di JupyterLab: {address}]</em>"
 
 
 # --- outputs --------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 -- A Div .figure (attributes alt, berkas, lebar; content: the caption) and a Div .table (content: a table and a Div
 -- .keterangan) become numbered blocks; their attributes sumber (results file and keys) and halaman (a page that shows
 -- them too) become a link behind the caption on the screen. A link to #fig-…, #tbl-… or #sec-… gets the number of its
--- target. An id that is unknown or given twice is an error. From the first heading .lampiran on chapters are lettered;
+-- target. An id that is unknown is an error. From the first heading .lampiran on chapters are lettered;
 -- a heading .melintang sets its section on landscape paper.
 
 local html = FORMAT:match("html") ~= nil
@@ -11,19 +11,15 @@ local stringify, to_inlines = pandoc.utils.stringify, pandoc.utils.blocks_to_inl
 local NAMES = { figure = "Gambar", table = "Tabel" }
 local PREFIX = { figure = "fig-", table = "tbl-" }
 local NUMBERED = { fig = true, tbl = true, sec = true }
-local LONGEST_WHOLE = 12 -- rows; a longer table may be broken over two pages, its head repeated
+local LANDSCAPE, PORTRAIT = "flipped: true, margin: (x: 22mm, top: 22mm, bottom: 18mm)", "flipped: false, margin: margins"
+local LONGEST_WHOLE = 20 -- rows; a longer table may be broken over two pages, its head repeated
 -- A table of so many columns, or of columns that need so many letters, is wide: it may use the margin on the screen and
 -- is set smaller on paper.
 local WIDE, WIDE_LETTERS = 7, 95
 local BREAKABLE = "#show figure.where(kind: table): set block(breakable: true)\n"
 local SMALLER = "#show table: set text(8pt)\n#set table(inset: (x: 3pt, y: 3.6pt))\n"
-local number, seen, counts = {}, {}, { figure = 0, table = 0, formula = 0 }
+local number, counts = {}, { figure = 0, table = 0, formula = 0 }
 local levels, appendix, landscape = { 0, 0, 0, 0, 0, 0 }, false, false
-
-local function claim(id)
-  if seen[id] then error("id #" .. id .. " dipakai dua kali") end
-  seen[id] = true
-end
 
 local function quoted(text)
   return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("\n", " ") .. '"'
@@ -41,7 +37,6 @@ end
 local count = {
   traverse = "topdown",
   Header = function(header)
-    if header.identifier ~= "" then claim(header.identifier) end
     if header.classes:includes("unnumbered") then return nil end
     if header.classes:includes("lampiran") then appendix, levels[1] = true, 0 end
     levels[header.level] = levels[header.level] + 1
@@ -52,7 +47,6 @@ local count = {
   Div = function(div)
     for kind, prefix in pairs(PREFIX) do
       if div.classes:includes(kind) then
-        claim(div.identifier)
         if div.identifier:sub(1, 4) ~= prefix then error("id #" .. div.identifier .. " harus diawali " .. prefix) end
         counts[kind] = counts[kind] + 1
         number[div.identifier] = tostring(counts[kind])
@@ -73,7 +67,7 @@ local function heading(header)
   local blocks, turned = pandoc.Blocks({ header }), header.classes:includes("melintang")
   if header.classes:includes("lampiran") then blocks:insert(1, raw("#show: lampiran")) end
   if header.level == 1 and turned ~= landscape then
-    blocks:insert(1, raw("#set page(flipped: " .. tostring(turned) .. ")"))
+    blocks:insert(1, raw("#set page(" .. (turned and LANDSCAPE or PORTRAIT) .. ")"))
     landscape = turned
   end
   return blocks
@@ -145,8 +139,11 @@ local function figure(div)
   local width = div.attributes.lebar or "100%"
   if html then
     local picture = '<img src="' .. file .. '" alt="' .. attribute(alt) .. '" style="width:' .. width .. '">'
+    -- On a phone a picture as wide as the page scrolls in its box, which the keyboard reaches.
+    local box = '<div class="gulir gambar' .. (width == "100%" and " penuh" or "") .. '" role="region" tabindex="0"'
+    box = box .. ' aria-label="Gambar ' .. number[id] .. '">'
     return {
-      raw('<figure id="' .. id .. '">' .. picture .. "<figcaption>"),
+      raw('<figure id="' .. id .. '">' .. box .. picture .. "</div><figcaption>"),
       captioned("figure", div, div.content),
       raw("</figcaption></figure>"),
     }
@@ -155,10 +152,9 @@ local function figure(div)
   local placement = id == "fig-ringkasan" and "none" or "bottom"
   local picture = "image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. ")"
   return {
-    raw("#metadata(" .. quoted(id) .. ") <sebutan-gambar>"),
     raw("#figure(" .. picture .. ", placement: " .. placement .. ", caption: ["),
     captioned("figure", div, div.content),
-    raw("#metadata(" .. quoted(id) .. ") <letak-gambar>]) <" .. id .. ">"),
+    raw("]) <" .. id .. ">"),
   }
 end
 

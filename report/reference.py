@@ -17,7 +17,6 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +100,7 @@ def own_sets(study: Study, data: Dataset, chosen: list[Remedy]) -> list[Job]:
     for seed in range(1, SEEDS + 1):  # that of seed 0 is everybody's
         path, truth = phantom.ensure(files.data_folder(), seed)
         drawn = datasets.load(replace(data.source, path=path, truth=truth)).train
-        other = replace(data, train=datasets.subset(drawn, len(data.train), 0))
+        other = replace(data, train=datasets.subset(drawn, len(data.train), seed))
         named = [replace(remedy, name=OWN_SETS + remedy.name) for remedy in chosen]
         jobs += [_job(study, remedy, seed, other) for remedy in named]
     return jobs
@@ -228,20 +227,14 @@ def _detectable(row: Row, rows: int, data: Dataset) -> list[dict] | None:
     plans = []
     for part in (replace(data, extra=None), data):
         recipe, (labels, patients) = row.measured(part)["auc"], remedies.test_images(part)
-        seen = partial(evaluation.detectable, recipe, rows=rows)
-        equal, margin = partial(evaluation.equal_within, recipe), evaluation.MARGIN["auc"]
-        plans.append(
-            {
-                "images": len(labels),
-                "patients": evaluation.n_patients(patients),
-                "seeds": [SEEDS, BASELINE_SEEDS],
-                "rows": rows,
-                "difference": seen(SEEDS, BASELINE_SEEDS),
-                "needed": [[size, evaluation.seeds_needed(seen, size)] for size in SIZES],
-                "equal": evaluation.seeds_needed(equal, margin),
-                "most": evaluation.MOST_SEEDS,
-            }
-        )
+        margin = evaluation.MARGIN["auc"]
+        plan = {"images": len(labels), "patients": evaluation.n_patients(patients), "rows": rows}
+        plan |= {"seeds": [SEEDS, BASELINE_SEEDS], "most": evaluation.MOST_SEEDS}
+        plan["difference"] = evaluation.plan(recipe, SEEDS, BASELINE_SEEDS, rows)["seen"]
+        needed = {size: evaluation.seeds_needed(recipe, "seen", size, rows) for size in SIZES}
+        plan["needed"] = [{"difference": size, "seeds": n} for size, n in needed.items()]
+        plan["equal"] = evaluation.seeds_needed(recipe, "equal", margin)
+        plans.append(plan)
     return plans
 
 
@@ -250,7 +243,7 @@ def _training_sets(variants: list[dict], data: Dataset) -> list[dict] | None:
     that all other rows share; None as long as a training lacks.
     """
     shared = {row["name"]: row for row in variants}
-    names, recipes = [BASELINE.name, *remedies.ALWAYS, "combination"], []
+    names, recipes = [BASELINE.name, *remedies.ALONE, "combination"], []
     for name in names:
         paths = sorted(remedies.TRAININGS.glob(f"{OWN_SETS}{name}-s*.npz"))
         trainings = [kept[1] for kept in map(remedies.load_training, paths) if kept]
@@ -485,7 +478,7 @@ def main() -> int:
         combined = combination(rows(jobs), study, data) or []
         train(combined, study, n_jobs, cluster)
         if combined and get("OWN_SETS"):
-            single = [remedy for remedy in REMEDIES if remedy.name in remedies.ALWAYS]
+            single = [remedy for remedy in REMEDIES if remedy.name in remedies.ALONE]
             chosen = [BASELINE, *single, combined[0].remedy]
             train(own_sets(study, data, chosen), study, n_jobs, cluster)
     finally:

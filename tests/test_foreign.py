@@ -126,6 +126,33 @@ def test_what_a_cell_shows_is_on_both_pages_and_no_address_of_an_object():
     assert "0x7f" not in page.text
 
 
+LETTERS = "A" * 40_000
+# Cells as one stands behind the other, and what of each a reader must find.
+NEIGHBOURS = [
+    ("[a][1], [^1]\n\n[1]: http://satu\n\n[^1]: Catatan satu.", ["a", "1"]),
+    (
+        "[b][1]\n\n[1]: http://dua\n\n[^1]: Catatan dua.\n[^2]: Ketiga.",
+        ["b", "Catatan dua.", "Ketiga"],
+    ),
+    ('<a id="top">puncak</a>\n\n## Hasil', ["puncak", "Hasil"]),
+    ('<div id="top">dalam</div>\n\n## Hasil', ["dalam", "Hasil"]),
+    ('<div id="top">lagi</div>\n\n```python\nx = 1\n\nterbuka', ["lagi", "x = 1", "terbuka"]),
+    ("Sesudah **pagar**", ["Sesudah pagar"]),
+    (f'<video src="data:a/b;base64,{LETTERS}"></video> ekor', ["<video> hanya", "ekor"]),
+    (f"![foto](data:image/png;base64,{LETTERS})", ["foto (data:image/png)"]),
+]
+
+
+def test_a_cell_is_read_on_its_own_and_ends_where_it_ends():
+    page, paper, notes = pages(*(new_markdown_cell(source) for source, _ in NEIGHBOURS))
+    assert_in_order([words for _, said in NEIGHBOURS for words in said], page, paper)
+    links = page.find_all("a", href=re.compile("^http"))
+    assert [link["href"] for link in links] == ["http://satu", "http://dua"]
+    ids = [element["id"] for element in page.find_all(id=True)]
+    assert len(ids) == len(set(ids)) and "Catatan satu." in page.text
+    assert len(paper.pages) == 1 and "Sel ke-9: data:image/png" in notes[0]
+
+
 def test_the_page_asks_nothing_of_a_network():
     source = '<script src="http://a/b.js"></script><link rel=stylesheet href="http://a">'
     source += '<b onclick="x()">kata</b> <img src="http://a/i.png">'

@@ -152,8 +152,8 @@ def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path):
     pages.write(tmp_path, [record], course, limit)
     given = "nim;bagian;poin;catatan\r\n7;esai-bocor;4,5;baik\r\n999;jumlah;1;tetap\r\n"
     marks.write_bytes(f"{given}7;lama;1;\r\n7;akurasi;45;\r\n".encode("utf-16"))
-    claim = {"status": "cocok", "claimed": dict.fromkeys(claims.COMPARED, 1e300)}
-    claim["recomputed"] = claim["claimed"]
+    huge = dict.fromkeys(claims.COMPARED, 1e300)
+    claim = dataclasses.asdict(claims.Claim("cocok", claimed=huge, recomputed=huge))
     second = dataclasses.replace(record, student="0088", nims=["0088"], claim=claim)
     said = pages.write(tmp_path, [record, second], course, limit)
     for words in ("siapa pun (1): 999", "tidak ada (1): 7 lama", "(4), tidak dihitung (1): 7 aku"):

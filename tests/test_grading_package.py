@@ -8,6 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from grading import answers, grade, marking, package, pages, roster
+from grading.course import read_course
 from tests import grading_class as made
 
 
@@ -85,6 +86,8 @@ def test_moodles_archive_is_as_many_hand_ins_as_it_has_senders(tmp_path):
         handin = package.read(entry)
         assert len(package.find(handin, made.FIRST)[1]) > 100
         assert grade.said(handin, entry)["sender"] == sender
+    forged = package.Handin("x", {"manifest.json": b'{"sender": "Moodle 483921"}'})
+    assert grade.said(forged, tmp_path / "x.zip")["sender"] == "ZIP Moodle 483921"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,9 @@ def test_numbers_of_moodle_and_whatsapp_are_no_nims():
 def test_a_list_is_read_as_excel_and_moodle_write_it_or_its_fault_is_said(tmp_path):
     path = tmp_path / "daftar.csv"
     path.write_text("ID number;Full name;Identifier\n'0012;Siti, S.T.;Participant 4711\n;;\n")
-    assert roster.read(path).sender("4711") == roster.Student("0012", "Siti, S.T.", moodle="4711")
+    assert roster.read(path).sender("Moodle 4711") == roster.Student(
+        "0012", "Siti, S.T.", moodle="4711"
+    )
     for rows in ("nim\n1\n1", "nim\na b_", "nama\nSiti"):
         path.write_text(rows)
         with pytest.raises(roster.InputError, match=r"daftar\.csv"):
@@ -281,3 +286,18 @@ def test_lateness_counts_days_that_have_begun():
     limit = pages.deadline("2026-12-01T12:00+00:00")
     times = ("01T11", "01T12", "01T13", "02T13", "04T12")
     assert [pages.days_late(f"2026-12-{t}:00+00:00", limit) for t in times] == [0, 0, 1, 2, 3]
+
+
+def test_a_copy_with_other_names_is_found_similar_and_other_answers_are_not(tmp_path):
+    made.course_folder(tmp_path / "kuliah")
+    course = read_course(tmp_path / "kuliah/notebooks", None, tmp_path / "kuliah/solutions")
+    own = "def akurasi(logit, label):\n    benar = 0\n    for z, y in zip(logit, label):\n"
+    own += "        if (z > 0) == bool(y):\n            benar += 1\n    return benar / len(label)"
+    copy = own.replace("benar", "hits").replace("z", "nilai").replace(" y", " kelas")
+    other = "def akurasi(a, b):\n    return sum(int((x > 0) == y) for x, y in zip(a, b)) / len(a)"
+    answered = (own, copy, other, made.SOLUTIONS["akurasi"])
+    records = [grade.Record(str(n), "", [], []) for n in range(len(answered))]
+    for record, source in zip(records, answered, strict=True):
+        record.given = {"akurasi": source}
+    ((first, second, share, texts),) = pages.resemblance(records, course)
+    assert (first.name, second.name, texts) == ("0", "1", [("akurasi", own, copy)]) and share > 0.9

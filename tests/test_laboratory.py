@@ -81,6 +81,14 @@ def test_an_interrupt_of_the_kernel_stops_after_the_epoch_and_it_goes_on(bench, 
     assert met == [1, 2, 1, 2] and bench.lines[0]["Dugaan"] == "turun"
 
 
+def test_the_time_left_is_that_of_the_epochs_left_also_of_one_resumed():
+    shown, row = [], dict.fromkeys(("train_loss", "val_loss", "train_acc", "val_acc", "val_auc"), 1)
+    follower = panels.Follower(shown.append, experiments.TrainConfig(epochs=10), [])
+    follower.begun -= 60  # the one epoch since
+    follower([row | {"epoch": epoch} for epoch in range(1, 10)])
+    assert "Epoch 9 dari 10; sisa waktu 1 menit" in shown[0].get_suptitle()
+
+
 def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
     def refuse(*given, **named):
         raise InputError("Turunkan learning rate.")

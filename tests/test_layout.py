@@ -30,9 +30,9 @@ def drawn(built, paper, tmp_path_factory) -> list[np.ndarray]:
     """Each page as grey values, a pixel about 0.7 mm; drawn by Typst, which reads PDFs too."""
     folder = tmp_path_factory.mktemp("drawn")
     shutil.copy(built.folder / "build/report/laporan.pdf", folder / "it.pdf")
-    images = [f'#image("it.pdf", page: {i + 1}, width: 210mm)' for i in range(len(paper.pages))]
-    paged = "#set page(width: 210mm, height: 297mm, margin: 0mm)"
-    (folder / "it.typ").write_text("\n".join([paged, *images]))
+    paged = "#set page(width: auto, height: auto, margin: 0mm)"
+    images = [f'#image("it.pdf", page: {i + 1})' for i in range(len(paper.pages))]
+    (folder / "it.typ").write_text("\n#pagebreak()\n".join([paged + images[0], *images[1:]]))
     each = typst.compile(str(folder / "it.typ"), format="png", ppi=36)
     return [np.asarray(Image.open(io.BytesIO(one)).convert("L")) for one in each]
 

@@ -11,13 +11,13 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from cxr_helpers import evaluation, overfitting, training
+from cxr_helpers import evaluation, overfitting, remedies, training
 from cxr_helpers.data import Split, to_tensor
 from cxr_helpers.engine import files
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.model import resolve_weights
 from cxr_helpers.training import TrainConfig
-from tests.conftest import made
+from tests.conftest import lesson, made
 
 
 def split_of(n: int, **more) -> Split:
@@ -34,7 +34,7 @@ def fit(folder: Path, test: np.ndarray, best: int = 1, **logits: np.ndarray) -> 
         logits.setdefault(name, test)
         ends = {f"{name}_best": logits[name][best - 1], f"{name}_last": logits[name][-1]}
         logits = ends | logits
-    np.savez(folder / "predictions.npz", test=test, test_best=test[best - 1])
+    np.savez(folder / "predictions.npz", test=test, test_best=test[best - 1], test_last=test[-1])
     return Run("", folder, TrainConfig(), pd.DataFrame(history), logits, {"best_epoch": best})
 
 
@@ -55,8 +55,9 @@ def test_the_gap_is_that_of_the_finished_network_not_of_the_curve(tmp_path):
     finished = signed(train.labels, 0.875)
     run = fit(tmp_path, seen, train=epochs, train_last=finished)
     data = SimpleNamespace(train=train, val=val)
-    for row, epoch in zip(overfitting.by_epoch([run], data), seen, strict=True):
-        assert row["val_loss"]["value"] == evaluation.loss(epoch, val.labels).mean()
+    known = lesson("03_analisis_overfitting", "sel-07", fits=[run], run=run, val=val)
+    for loss, epoch in zip(known["losses"], seen, strict=True):
+        assert loss.values == [evaluation.loss(epoch, val.labels).mean()]
     last, best = overfitting.gap([run], data), overfitting.gap([run], data, "best")
     assert (last["value"], best["value"]) == (pytest.approx(0.125), pytest.approx(0))
     for share, side in ((1.0, "above"), (0.75, "across"), (0.25, "below")):
@@ -190,29 +191,6 @@ def test_temperature_softens_what_is_too_sure_and_may_mend_or_harm(val, test, si
     assert found["after"]["ece_measured"] < found["before"]["ece_measured"] or side != "below"
 
 
-def anatomy(folder: Path, logits: np.ndarray, **truth) -> tuple[list[Run], SimpleNamespace]:
-    """A network and 16 test images: half with pneumothorax, each other one with a tube."""
-    place = np.arange(16)
-    known = {"side": place // 8, "size": 0.2 * (place // 8), "tube": place % 2 == 0}
-    known |= {"ctr": np.linspace(0.4, 0.6, 16), "exposure": np.ones(16), "flipped": place < 0}
-    test = split_of(16, truth=known | truth, patients=place // 4)
-    return [fit(folder, logits[None])], SimpleNamespace(test=test)
-
-
-@pytest.mark.parametrize(
-    ("sees", "value", "side"), [("tube", 1, "above"), ("tube", -1, "below"), ("air", 0, "across")]
-)
-def test_a_network_that_reads_the_tube_is_caught_and_one_that_reads_the_air_is_not(
-    tmp_path, sees, value, side
-):
-    seen = np.arange(16) % 2 == 0 if sees == "tube" else np.arange(16) >= 8
-    rows = overfitting.tube_effect(*anatomy(tmp_path, np.where(seen, 3.0, -3.0) * (value or 1)))
-    assert [row["pneumothorax"] for row in rows] == [False, True]
-    for row in rows:
-        assert (row["difference"]["value"], row["difference"]["side"]) == (value, side)
-        assert (row["with"]["n"], row["without"]["n"], row["with"]["patients"]) == (4, 4, 2)
-
-
 def test_attribution_finds_the_only_pixels_that_count_and_its_sum_is_the_change_of_the_logit():
     mask, data = np.zeros((28, 28), bool), made()
     mask[5:12, 8:20] = True
@@ -220,36 +198,88 @@ def test_attribution_finds_the_only_pixels_that_count_and_its_sum_is_the_change_
     network = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 1))
     with torch.no_grad():
         network[1].weight.copy_(torch.from_numpy(weight).reshape(1, -1))
-    maps, missing = overfitting.attribute(network, data.val.images, data.train.images[0])
+    maps = overfitting.attribute(network, data.val.images, data.train.images[0])
     change = (data.val.images.astype(float) - data.train.images[0]) / 127.5
-    assert maps == pytest.approx(weight * change, abs=1e-4) and missing < 1e-4
-    ratio = overfitting.inside(maps, np.broadcast_to(mask, maps.shape))["ratio"]
-    assert ratio["value"] == pytest.approx(1 / mask.mean())
+    assert maps == pytest.approx(weight * change, abs=1e-4)
 
 
-@pytest.mark.parametrize(("weight", "side"), [(2, "above"), (1, "across"), (0.5, "below")])
-def test_a_region_that_counts_more_or_less_than_its_area_is_told_from_one_that_does_not(
-    weight, side
-):
-    generator = np.random.default_rng(1)
-    masks = generator.random((60, 28, 28)) < 0.2
-    maps = generator.normal(size=(60, 28, 28)) * np.where(masks, weight, 1)
-    found = overfitting.inside(maps, masks)
-    assert (found["ratio"]["side"], found["n"], found["patients"]) == (side, 60, None)
-    # Two equal images of a patient say no more than one.
-    both = overfitting.inside(*(np.repeat(one, 2, axis=0) for one in (maps, masks, np.arange(60))))
-    assert both["ratio"]["ci95"] == pytest.approx(found["ratio"]["ci95"])
+class Answering(nn.Module):
+    """A network whose logit is answer(image (H, W))."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x):
+        return torch.tensor([[float(self.answer(image[0].numpy()))] for image in x])
 
 
-def test_a_region_is_judged_on_30_images_that_have_it_and_not_on_fewer():
-    images = {"heart": range(60), "pneumothorax": range(30, 60), "tube_mask": range(29)}
-    truth = {name: np.zeros((60, 4, 4)) for name in images}
-    for name, rows in images.items():
-        truth[name][rows, 1, 2] = 1
-    drawn = np.random.default_rng(0).permutation(60)
-    found = overfitting.region_images(truth, drawn)
-    assert found.keys() == {"heart", "pneumothorax"} and (found["pneumothorax"] >= 30).all()
-    assert (found["heart"] == drawn[:30]).all()
+@pytest.fixture
+def sees(monkeypatch):
+    """sees(kind, answer): by thing the row of `response` of such a network on such data."""
+
+    def rows(kind: str, answer) -> dict[str, dict]:
+        monkeypatch.setattr(training, "restored", lambda run: Answering(answer))
+        data = replace(made(), source=replace(made().source, kind=kind))
+        found = overfitting.response([None], SimpleNamespace(used=data))
+        return {row["thing"]: row for row in found}
+
+    return rows
+
+
+def test_what_a_network_uses_moves_its_logit_and_nothing_else_does(sees):
+    """One sees the middle, into which a heart grows; one answers always alike."""
+    rows = sees("phantom", lambda image: image[12:16, 12:16].mean())
+    assert rows.keys() == overfitting.THINGS.keys()
+    assert rows["ratio"]["change"]["side"] == "above" and rows["ratio"]["n"] == 50
+    assert rows["side"]["n"] == 25, "those who have air"
+    for thing, row in rows.items():
+        values = overfitting.THINGS[thing]
+        assert row["logits"].shape == (row["n"], len(values)) == (row["n"], len(row["images"]))
+    for row in sees("phantom", lambda image: 0.0).values():
+        assert row["change"]["value"] == 0 and row["change"]["side"] == "across"
+
+
+@pytest.mark.parametrize(("sign", "sides"), [(1, ("above", "below")), (-1, ("below", "above"))])
+def test_real_images_are_only_mirrored_and_exposed(sees, sign, sides):
+    """Of `made` the left half of class 1 is brighter; more exposure is darker."""
+    rows = sees("file", lambda image: sign * (image[:, 14:].mean() - 0.5 * image[:, :14].mean()))
+    assert rows.keys() == {"mirror", "exposure"}
+    assert (rows["mirror"]["change"]["side"], rows["exposure"]["change"]["side"]) == sides
+
+
+@pytest.mark.parametrize(("known", "side"), [(True, "below"), (False, "above")])
+def test_a_ruler_ranks_without_a_network_and_pixels_stand_in_for_it(tmp_path, known, side):
+    """Hearts of class 0 are larger, which tells all; the pixels of these images tell nothing."""
+    part = split_of(40)
+    part = replace(part, truth={"ctr": 0.5 - 0.1 * part.labels} if known else None)
+    run = fit(tmp_path, signed(part.labels, 0.9)[None])
+    cells = ("penggaris", "penggaris-catat")
+    bab = lesson("03_analisis_overfitting", *cells, fits=[run], train=part, test=part)["bab"]
+    found = bab.record.call_args.kwargs["ruler"]
+    assert (found["kind"], found["auc"]["value"]) == (("ratio", 1) if known else ("pixels", 0.5))
+    assert found["difference"]["side"] == side
+
+
+@pytest.mark.parametrize("steadier", [True, False])
+def test_the_threshold_is_read_aloud_beside_the_range_of_the_seeds(tmp_path, monkeypatch, steadier):
+    """Seeds that rank alike but lie higher or lower: a threshold that moves along is steadier."""
+    test, ranked = split_of(40), signed(split_of(40).labels, 0.9)
+    seeds = [ranked - 3, ranked + 3]
+    thresholds = [-3.0, 3.0] if steadier else [-9.0, 9.0]
+    row = SimpleNamespace(logits=lambda split: seeds, thresholds=lambda data: thresholds)
+    monkeypatch.setattr(remedies, "reference_baseline", lambda study: row)
+    run = fit(tmp_path, np.stack([ranked - 3] * 2))
+    known = {"run": run, "test": test, "val": test, "logits": ranked, "study": None}
+    cells = ("ambang-baca", "ambang-catat")
+    bab = lesson("03_analisis_overfitting", *cells, dataset=None, **known)["bab"]
+    found = bab.record.call_args.kwargs["threshold"]
+    assert found["run"]["half"]["specificity"]["value"] == 1
+    assert found["run"]["half"]["sensitivity"]["value"] == found["run"]["half"]["missed"] == 0
+    assert found["range"]["half"] == {"specificity": [0, 1]}
+    at = {"specificity": [0.9, 0.9]} if steadier else {"specificity": [0, 1]}
+    assert found["range"]["chosen"] == at and found["range"]["steadier"] is steadier
+    assert found["range"]["auc"][0] == found["range"]["auc"][1]
 
 
 OWN = "from torch import nn\nBAGIAN = {'network': nn.Sequential(nn.Flatten(), nn.Linear(784, 1))}"

@@ -121,3 +121,16 @@ def test_an_interrupted_write_leaves_nothing_behind(small, tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         phantom.ensure(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_patient_drawn_again_differs_in_the_one_thing_that_was_changed():
+    patients = phantom.patients(20)
+    as_they_are, once_more = phantom.redraw(patients), phantom.redraw(patients)
+    assert (as_they_are == once_more).all() and not patients["tension"].any()
+    ends = {"ratio": (0.4, 0.7), "air": (0, 0.5), "side": (-1, 1), "tube": (0, 1)}
+    for thing, values in (ends | {"exposure": (0.5, 2)}).items():
+        before, after = (phantom.redraw(patients, **{thing: value}) for value in values)
+        moved = (before != after).any((1, 2)).sum()
+        assert moved == (10 if thing == "side" else 20), thing  # half of them have air
+    small, large = (phantom.redraw(patients, ratio=value).mean(0) for value in ends["ratio"])
+    assert (large > small)[8:16, 14:22].all(), "the heart lies in the middle"

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 CHAPTERS = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
 SECTIONS = (
     "Perubahan Arsitektur",
-    "Perubahan Pelatihan",
+    "Data dan Pelatihan",
     "Analisis Hasil",
     "Perbaikan",
     "Percobaan",
@@ -111,7 +111,26 @@ def test_html_is_indonesian_with_the_sections_of_the_course_and_a_short_abstract
     for number, section in enumerate(SECTIONS, start=1):
         assert f"{number} {section}" in headings
     abstract = html.find(class_="abstrak").p.get_text()
-    assert len(abstract.split()) <= 120
+    assert len(abstract.split()) <= 100
+    assert len(html.header.find(class_="kotak").find_all("li")) == 3
+
+
+PAGES, WORDS, DECIMALS, INTERVALS = 12, 4800, 300, 25
+
+
+def test_the_body_of_the_report_stays_short(html, pdf):
+    """Front page and chapters, up to the first chapter of the appendix."""
+    parts = html.find(class_="badan").find_all(recursive=False)
+    appendix = next(part for part in parts if part.h1 and text_of(part.h1).startswith("A "))
+    body = [html.header, *parts[: parts.index(appendix)]]
+    said = " ".join(part.get_text(" ") for part in body)
+    running = [p.get_text() for part in body for p in part.find_all(["p", "li"])]
+    titles = [entry for entry in pdf.outline if not isinstance(entry, list)]
+    begins = next(entry for entry in titles if entry.title.startswith("A "))
+    assert pdf.get_destination_page_number(begins) <= PAGES
+    assert 1000 < len(said.split()) <= WORDS
+    assert len(re.findall(r"\d,\d", said)) <= DECIMALS
+    assert sum(words.count("IK 95%") for words in running) <= INTERVALS
 
 
 def test_every_figure_is_named_and_has_a_text(html):

@@ -97,21 +97,24 @@ SIDES = {
     (TWO, "text_history"): ("memang berbalik naik", "hanya kebetulan", "belum dapat dibedakan"),
     (TWO, "text_test"): ("berada di atasnya", "lebih sering salah", "belum dapat dipastikan"),
     (THREE, "text_gap"): ("belum berarti *over", "justru lebih tinggi", "belum dapat dipastikan"),
+    (THREE, "text_overfitting"): ("kenaikan *loss*, se", "daya pembeda, se", "tidak terbukti: b"),
     (THREE, "text_learning_curve"): ("masih menanjak.", "menurun", "pada ukuran ini"),
     (THREE, "text_memorisation"): ("tidak terlihat di sini", "justru turun", "belum tampak"),
     (THREE, "text_patient_folds"): ("optimistis, karena", "justru lebih rendah", "memuat nol"),
-    (THREE, "text_temperature"): ("memburuk", ") berbeda bermakna", "belum berbeda bermakna"),
-    (THREE, "text_attribution"): ("melebihi", "kurang dari", "tidak berbeda bermakna"),
-    (THREE, "text_tube"): ("menjadi jalan pintas, seperti", "lebih jarang", "tidak terbukti"),
-    (FOUR, "text_shortcut"): ("karena citranya", "karena citranya", "tidak terlihat jawaban"),
-    (REPORT, "text_conclusion"): ("kenaikan *loss*, se", "daya pembeda, se", "tidak terbukti: b"),
+    (THREE, "text_temperature"): ("memburuk", "penurunan yang", "belum berbeda secara bermakna"),
+    (THREE, "text_response"): ("Yang menaikkan", "Yang menurunkan", "tidak terbukti mengubah"),
+    (FOUR, "text_shortcut"): ("Jawaban yang", "Jawaban yang", "Tidak terlihat jawaban"),
+    (REPORT, "points"): ("kenaikan *loss* validasi, se", "daya pembeda, se", "tidak terbukti: k"),
     (REPORT, "abstract"): ("melampaui tebakan", "di bawah tebakan", "belum dapat dipastikan"),
+    (REPORT, "text_ruler"): ("model lebih baik", "model lebih buruk", "tidak terbukti lebih"),
+    (REPORT, "text_memory"): ("terbalik dihafal.", "menuruti anatomi.", "Hafalan belum terbukti."),
+    (REPORT, "text_temperature"): ("menaikkan *loss*", "menurunkan *loss*", "tidak terbukti m"),
 }
 
 
 def on_side(side: str) -> dict:
     known = {"side": side, "against_majority": side, "turned": True, "follows": False}
-    return known | {"regions": {"heart": {"ratio": {"side": side}}}}
+    return known | {"response": [RESPONSE | {"change": ESTIMATE | {"side": side}}]}
 
 
 @pytest.mark.parametrize(("name", "macro"), SIDES)
@@ -121,6 +124,8 @@ def test_the_words_follow_the_side_of_zero(texts, name, macro):
 
 
 OF_PATIENTS = re.compile(r"\w dari [\d.]+ pasien")
+ESTIMATE = {"value": 0.123, "ci95": [0.071, 0.175]}
+RESPONSE = {"thing": "tube", "n": 50, "change": ESTIMATE | {"side": "above"}}
 UNKNOWN = dict.fromkeys(("patients", "n_patients"))
 
 
@@ -130,7 +135,6 @@ def test_patients_are_counted_beside_images_where_they_are_known(texts):
     assert not [macro for macro in counting if OF_PATIENTS.search(texts.say(*macro, UNKNOWN))]
 
 
-ESTIMATE = {"value": 0.123, "ci95": [0.071, 0.175]}
 POINTS, NUMBER = "+12,3 poin persen (IK 95% 7,1–17,5)", "0,123 (IK 95% 0,071–0,175)"
 PENDING = "belum dapat diputuskan"
 BETTER = ESTIMATE | {"p": 0.01, "p_adjusted": 0.02, "verdict": "lebih baik"}
@@ -146,7 +150,11 @@ STARTS = [{"title": "A", "kind": kind, "seeds": [0, 1, 2], "side": "across"} for
 GABOR = [STARTS[0] | {"seeds": [0]}, STARTS[1] | {"kind": "gabor"}]
 SURE = {"n": 4, "patients": 3, "n_flipped": 2, "labels": [0, 1], "predicted": [1, 0]}
 SURE |= {"remarks": ["label\nterbalik", ""]}
-REGION = {"n": 30, "patients": 27, "ratio": ESTIMATE | {"side": "above"}}
+HALF, CHOSEN = {"specificity": [0.57, 0.85]}, {"specificity": [0.78, 0.82]}
+SEEDS = {"seeds": 10, "auc": [0.87, 0.91], "half": HALF, "chosen": CHOSEN, "steadier": True}
+AT = {"sensitivity": ESTIMATE, "specificity": ESTIMATE, "missed": 0.48}
+ALOUD = {"threshold": {"run": {"half": AT, "chosen": AT}, "range": SEEDS}}
+RESTLESS = {"threshold": ALOUD["threshold"] | {"range": SEEDS | {"steadier": False}}}
 CONFIDENT = {"confidence.n_above_90": 5, "confidence.confident_error_share": ESTIMATE}
 SIGNS = {"n": 9, "patients": None, "ctr": 0.589, "air": 0.24}
 WEAKER = {"weaker": True, "memorisation.correct": SIGNS}
@@ -164,7 +172,8 @@ COARSE |= {"precisions": [FLOAT, FLOAT | {"name": "combination"}]}
 ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
 SETS = [{"title": own["verdict"], "own": own, "shared": BETTER} for own in (BETTER, OPEN)]
 PLAN = {"images": 682, "patients": 360, "seeds": [5, 10], "rows": 18, "difference": 0.0417}
-PLAN |= {"needed": [[0.02, 16], [0.01, None]], "equal": 40, "most": 100}
+PLAN |= {"needed": [{"difference": 0.02, "seeds": 16}, {"difference": 0.01, "seeds": None}]}
+PLAN |= {"equal": 40, "most": 100}
 ALL_LABELS = {"images": 78000, "labels": 14, "left_out": 2, "pretraining_epochs": 3}
 GUESS = ESTIMATE | {"measure": "predicts", "direction": "above", "size": 0.01, "agrees": "ya"}
 GUESS |= {"within": False}
@@ -174,16 +183,34 @@ OWN_RUN = {"seeds": [3, 4, 5], "seed_of_nim": True, "data.kind": "file", "weight
 OWN_RUN = {f"training.provenance.{place}": value for place, value in OWN_RUN.items()}
 ROW = {"title": "Baris A", "seeds": [0, 1, 2], "gap": ESTIMATE}
 ROW |= JUDGED | {"test": {"auc": ESTIMATE | {"sd": 0.001}}}
+PARTNER = ROW | {
+    "predicts": None,
+    "test": {m: ESTIMATE | {"sd": 0.01} for m in ("auc", "specificity")},
+}
 SHAKY = ROW | {"title": "Baris B", "test": {"auc": ESTIMATE | {"sd": 0.02}}}
-DOSE = {"lr_times": 3.75, "augmented": True, "steps": 730, "shrinks": 0.0142, "weak": True}
+DOSE = {"lr_times": 3.75, "steps": 730, "shrinks": 0.0142, "weak": True}
 COMBINED = {"source": "own", "combination": 1, "shown.1": ROW | {"parts": ["A", "B"]}}
 FEW_RUNS = {"variants.1": ROW | {"seeds": [0, 1], "predicts": OPEN | {"p": None}}}
+
+
+def traced_row(least: float) -> dict:
+    """A row that gives one class, trained on one augmented class; least: of its AUC's interval."""
+    guessed = ESTIMATE | {"p": 0.01, "p_adjusted": 0.02, "verdict": "menebak mayoritas"}
+    auc = {"value": 0.77, "ci95": [least, 0.8], "sd": None}
+    row = {"changed": {"augment_target": "minority"}, "test": {"auc": auc}}
+    row |= {"recommendation": 10, "predicts": guessed, "overfits": guessed}
+    return {"shown": [ROW | row]}
 
 
 def counted(verdict: str, *titles: str) -> dict:
     """A summary of one row with this verdict under both questions."""
     group = [{"verdict": verdict, "n": 1, "titles": list(titles)}]
     return {"n": 1, "predicts": group, "overfits": group, "smaller": [], "combination": None}
+
+
+TWO_GROUPS = {
+    "experiments.summary.predicts": [counted(v)["predicts"][0] for v in ("setara", PENDING)]
+}
 
 
 def claim(kind: str, verdict: str = "dibantah", *reasons: str, **values) -> dict:
@@ -220,75 +247,90 @@ BRANCHES = [
     (THREE, "text_overfitting", BOTH | {"turned": False}, "tidak terbukti: b", "¬AUC"),
     (THREE, "tbl_pemilihan_caption", {"seeds": [0, 1]}, "dari dua seed (intervalnya"),
     (THREE, "tbl_pemilihan_caption", {"seeds": [0, 1, 2]}, "rata-rata 3 seed.", "¬saja"),
-    (THREE, "text_selection", {"selection.1.differs": ["acc", "auc"]}, "akurasi dan AUC uji"),
-    (THREE, "text_selection", {"selection.1.differs": ["auc"]}, "mengubah AUC uji", "¬akurasi"),
-    (THREE, "text_memorisation", WEAKER, "0,539 berbanding 0,589, dan", "12% berbanding 24%"),
+    (THREE, "text_selection", {"selection.1.differs": ["acc", "auc"]}, "(akurasi dan AUC)"),
+    (THREE, "text_selection", {"selection.1.differs": ["auc"]}, "(AUC)", "¬akurasi"),
+    (THREE, "text_threshold", ALOUD, "48% dari", "57,0–85,0%", "ambangnya, bukan urutan"),
+    (THREE, "text_threshold", RESTLESS, "tidak membuatnya lebih ajek"),
+    (THREE, "text_response", {"response": [RESPONSE | {"thing": "mirror"}]}, "tidak ada: jantung"),
+    (THREE, "text_memorisation", WEAKER, "0,539 berbanding 0,589,", "12% berbanding 24%"),
     (THREE, "text_memorisation", WEAKER | {"weaker": False}, "¬berbanding"),
-    (THREE, "text_sure_predictions", CONFIDENT, "12,3% (IK 95% 7,1–17,5) salah."),
+    (THREE, "text_confidence", CONFIDENT, "12,3% (IK 95% 7,1–17,5) di antaranya salah."),
     (THREE, "text_confidence", {"beyond_chance": True}, "memang meleset"),
     (THREE, "text_confidence", {"beyond_chance": False}, "tidak terlihat"),
-    (THREE, "text_temperature", {"softens": False}, "(tidak di atas 1"),
     (THREE, "fig_salah_yakin_alt", {"confident_errors": SURE}, "Kardiomegali, label terbalik;"),
     (THREE, "fig_salah_yakin_caption", {"n_flipped": 0}, "yang salah adalah labelnya"),
     (THREE, "fig_atribusi_caption", {}, "sengaja dibalik tidak dipakai sebagai contoh"),
-    (THREE, "tbl_klaim_caption", {"of_recipe": True}, "interval prediksi 95%"),
-    (THREE, "tbl_klaim_caption", {"of_recipe": False}, "¬prediksi"),
-    (THREE, "text_confident_errors", {"confident_errors": SURE | {"n": 0}}, "Tidak ada prediksi"),
-    (THREE, "text_confident_errors", {"confident_errors": SURE}, "Ada 4 citra dari 3", "Label 2"),
+    (THREE, "text_confident_errors", {"confident_errors": SURE}, ": 4 citra dari 3", "Label 2"),
     (THREE, "text_confident_errors", {"n": 4, "n_flipped": None}, "berapa di antaranya"),
-    (THREE, "text_confident_errors", {"n": 4, "n_flipped": 0}, "Tidak satu pun labelnya"),
-    (THREE, "tbl_atribusi", {"regions": {"heart": REGION}}, "| Jantung | 30 dari 27 pasien | 0,12"),
     (THREE, "tbl_klaim", number("didukung"), f"| 0,65 (±0,05) | {NUMBER} | didukung |"),
     (THREE, "text_claimed_numbers", {"different": [], "of_recipe": False}, "diperlukan tiga seed"),
     (THREE, "text_claimed_numbers", {"different": [], "of_recipe": True}, "angkanya dapat diuji"),
     (THREE, "tbl_bentuk", shape("gap"), f"| {POINTS} | dibantah |"),
-    (THREE, "tbl_bentuk", shape("untrained"), "hanya dilatih dengan preset `full` |"),
-    (THREE, "tbl_bentuk", shape("transfer", acc=ESTIMATE), f"{NUMBER}; selisih akurasi {POINTS} |"),
-    (THREE, "tbl_bentuk", shape("features", acc=0.7, majority=0.6), f"60,0%: selisih {POINTS} |"),
-    (THREE, "text_claims", {"claims_summary": TESTED}, "10 diuji di sini dan 1 di", "5 tertahan"),
+    (THREE, "tbl_bentuk", shape("untrained"), "| – | dibantah |"),
+    (THREE, "tbl_bentuk", shape("transfer", acc=ESTIMATE), f"{NUMBER} |"),
+    (THREE, "tbl_bentuk", shape("features", acc=0.7, majority=0.6), f"{POINTS} |"),
+    (THREE, "text_claims", {"claims_summary": TESTED}, "10 diuji di sini: 1 di", "5 tertahan"),
     (FOUR, "text_source", {"provenance.data.kind": "chestmnist"}, "**tidak berlaku untuk"),
     (FOUR, "text_source", {"source": "own"}, "dilatih pada pembuatan laporan ini"),
     (FOUR, "tbl_perbaikan", JUDGED, "| lebih baik | +0,123 (0,071–0,175) | setara | +12,3 (7,1"),
+    (FOUR, "tbl_perbaikan", traced_row(0.55), "| mempelajari jejak augmentasi | "),
+    (FOUR, "tbl_perbaikan", traced_row(0.45), "| menebak mayoritas | ", "¬jejak"),
     (FOUR, "tbl_perbaikan", FEW | {"shown.1.seeds": [0]}, f"| {PENDING} (satu seed) |"),
     (FOUR, "text_remedies", {"summary": counted("lebih baik", "A")}, "baik (“A”).", "mempersempit"),
     (FOUR, "text_remedies", {"summary": counted("lebih buruk")}, "lebih buruk", "memperlebarnya."),
-    (FOUR, "text_remedies", {"summary": counted("menebak mayoritas")}, "1 hanya menebak"),
+    (FOUR, "text_remedies", {"summary": counted("menebak mayoritas")}, "1 hanya memilih"),
+    (FOUR, "tbl_perbaikan_caption", {"summary.narrow": [0, 3]}, "sempit: 0)", "(3)"),
     (FOUR, "text_remedies", {"training_sets": SETS}, "tetap lebih baik.", "jadi belum"),
-    (FOUR, "text_remedies", {"training_sets": None}, "himpunan citra latih lain belum diukur"),
+    (FOUR, "text_remedies", {"training_sets": None}, "dari pasien lain belum diukur"),
     (FOUR, "text_detectable", {"detectable": [PLAN]}, "100 untuk selisih 0,01", " 16 "),
     (FIVE, "text_holm", {"before": 7}, "7 percobaan lain pernah"),
-    (FOUR, "tbl_perbaikan_caption", {"summary.narrow": [0, 2]}, "AUC (tidak", "l 2 baris cukup"),
     (FOUR, "text_val_loss", {"summary.closed": counted("above", "A")["predicts"]}, "1 menaikkan"),
-    (FOUR, "text_val_loss", {"summary.closed": []}, "Tidak satu pun baris"),
+    (FOUR, "text_val_loss", {"summary.closed": []}, ""),
     (FOUR, "text_stability", {"shown": [SHAKY, ROW]}, "ki “Baris A” (", "h “Baris B” (0,02"),
-    (FOUR, "text_stability", {"shown": [ROW]}, "diperlukan sedikitnya tiga seed"),
-    (FOUR, "text_dose", {"dose": DOSE}, "3,75 kali", "diulang disertai", "1,4%", "lemah"),
-    (FOUR, "text_dose", {"augmented": False, "weak": False}, "resep. *Weight", "pelatihan."),
+    (FOUR, "text_stability", {"shown": [ROW]}, ""),
+    (FOUR, "text_dose", {"dose": DOSE}, "3,75 kali", "1,4%", "lemah"),
+    (FOUR, "text_dose", {"weak": False}, "langkah.", "¬lemah"),
     (FOUR, "text_holm", {"shown.1.predicts": BY_HOLM}, "(p 0,094)"),
-    (FOUR, "text_combination", {"combination": None}, "validasi studi acuan tidak menunjuk"),
-    (FOUR, "text_combination", {"combination": None, "source": "own"}, "validasi tidak menunjuk"),
-    (FOUR, "text_combination", COMBINED, "data validasi, dipilih gabungan “A” dan", "uji, AUC"),
-    (FOUR, "text_repetition", {"repeated": [MISLED] * 2}, "baik,", "Anda di dalam", "¬” berada"),
-    (FOUR, "text_repetition", {"repeated": [BELOW] * 2}, "buruk,", "Anda di bawah", "” berada"),
+    (FOUR, "text_combination", {"combination": None}, "validasi tidak menunjuk"),
+    (FOUR, "text_combination", COMBINED, "memilih gabungan “A” dan", "selisih AUC-nya"),
+    (FOUR, "text_repetition", {"repeated": [MISLED] * 2}, "lebih baik, padahal", "Anda di dalam"),
+    (FOUR, "text_repetition", {"repeated": [BELOW] * 2}, "lebih buruk, padahal", "Anda di bawah"),
     (FOUR, "text_repetition", {"repeated": [UNPLACED]}, "belum dapat diperkirakan"),
-    (FOUR, "text_repetition", {"repeated": []}, "data Anda bukan fantom"),
+    (FOUR, "text_repetition", {"repeated": []}, "dinilai sendiri"),
     (FOUR, "tbl_pengulangan", {"repeated": [MISLED]}, "| 0,800–0,850 | ", "| 5 | setara |"),
     (FIVE, "tbl_percobaan", {"variants.1.predicts": OPEN | {"p": None}}, "(pembanding satu seed)"),
     (FIVE, "tbl_percobaan", FEW_RUNS, f"{PENDING} (dua seed)"),
     (FIVE, "text_guesses", {"guesses": [GUESS]}, f"naik (+0,010), terukur +{NUMBER}", "di luar"),
     (FIVE, "text_guesses", {"guesses": [GUESS | NO_SIZE]}, "tidak sesuai."),
     (FIVE, "text_guesses", {"guesses": [GUESS | {"direction": "across"}]}, "dugaan itu sesuai"),
-    (REPORT, "facts", OWN_RUN, "- Seed | 3–5", "(dari NIM)", "DATA=BERKAS.npz", "WEIGHTS=BERKAS "),
-    (REPORT, "abstract", OTHER_DATA, "Perbaikan belum dinilai", "¬buatan"),
-    (REPORT, "abstract", found("lebih baik", "own"), ". Sebagian perbaikan terbukti"),
-    (REPORT, "abstract", found(PENDING), "Menurut studi acuan, belum ada perbaikan"),
-    (REPORT, "abstract", found(PENDING, "own"), ". Belum ada perbaikan"),
+    (REPORT, "title", {}, "ResNet-18 dari Bobot Acak pada Fantom Toraks"),
+    (REPORT, "title", OWN_RUN, "Transfer Learning ResNet-18 pada Foto Toraks"),
+    (REPORT, "facts", OWN_RUN, "*seed* 3–5", "(dari NIM)"),
+    (REPORT, "text_command", OWN_RUN, "DATA=BERKAS.npz", "WEIGHTS=BERKAS "),
+    (REPORT, "abstract", {}, "Tidak ada pasien yang difoto"),
+    (REPORT, "abstract", OTHER_DATA, "¬difoto"),
+    (REPORT, "abstract", found("lebih baik", "own"), "pengukuran di sini, 1 dari 1 perlakuan"),
+    (
+        REPORT,
+        "abstract",
+        found("lebih buruk"),
+        "belum satu pun dari 1",
+        "ada yang terbukti lebih b",
+    ),
     (REPORT, "abstract", {"experiments.summary": counted("lebih baik")}, "Ada percobaan penulis"),
-    (REPORT, "text_conclusion", {"experiments.summary": counted("setara", "A*B")}, "(“A\\*B”)."),
+    (REPORT, "abstract", {"experiments.summary": counted("lebih buruk")}, "terbukti lebih buruk d"),
+    (REPORT, "text_remedies", {"remedies.shown": [PARTNER, ROW, SHAKY]}, "baris A dan baris B men"),
+    (REPORT, "text_remedies", {"remedies.shown": [PARTNER]}, "belum satu pun perlakuan terbukti"),
+    (REPORT, "text_remedies", {"remedies.shown": [PARTNER, ROW]}, "baris A menaikkan", "0,123;"),
+    (REPORT, "text_remedies", found(PENDING), "1 perlakuan belum terbukti.", "Tidak satu pun p"),
+    (REPORT, "text_conclusion", {"experiments.summary": counted("setara")}, "1 terbukti setara."),
+    (REPORT, "text_conclusion", TWO_GROUPS, "1 terbukti setara; 1 belum terbukti."),
+    (REPORT, "text_history", {"turned": True}, "sampai *epoch* terakhir ia"),
+    (REPORT, "text_history", {"turned": False}, "belum berbalik naik"),
 ]
 # Branches that only leave a sentence out, or say what a setting is: they leave no hole.
-NONE_OF = "starts patients outlines learning_curve from_first memorisation regions "
-NONE_OF += "patient_folds n_flipped tube detectable ensemble cross_validation sd batch_norm"
+NONE_OF = "starts patients outlines learning_curve from_first memorisation range "
+NONE_OF += "patient_folds n_flipped detectable ensemble cross_validation sd batch_norm"
 NONE = {key: None for key in NONE_OF.split()} | {"smaller": [], "repeated": [], "different": []}
 SMALL = {"removed": False, "same_size": True, "single_label_filter": False, "pneumothorax": False}
 SMALL |= {"learning_curve_source": "reference", "of_recipe": True, "each_seed": [2, 3]}
@@ -297,32 +339,50 @@ SMALL |= {"machines": ["A"], "background": counted("setara"), "trainings": 1}
 OTHER = {"provenance.data.kind": "chestmnist", "source": "own"}
 OTHER |= {"ensemble": ENSEMBLE, "repeated": []}
 SMALLER = [
-    (ONE, NONE, "text_starts text_drift text_drift_and_starts"),
-    (ONE, SMALL, "text_changes text_architecture text_strategies tbl_strategi_caption"),
+    (ONE, NONE, "text_starts text_drift"),
+    (ONE, SMALL, "text_architecture text_strategies tbl_strategi_caption"),
     (ONE, {"vanished": 0}, "text_kernels"),
     (TWO, NONE, "text_patients fig_contoh_caption"),
     (TWO, SMALL | OTHER, "text_filter text_patients"),
-    (THREE, NONE, "text_learning_curve text_memorisation text_patient_folds text_attribution"),
-    (THREE, NONE, "text_tube tbl_klaim tbl_klaim_caption"),
+    (THREE, NONE, "text_learning_curve text_memorisation text_patient_folds text_threshold"),
+    (THREE, NONE, "text_claimed_numbers"),
     (THREE, NONE, "fig_salah_yakin_caption fig_atribusi_caption"),
     (THREE, {"from_first": None}, "text_learning_curve"),
-    (THREE, SMALL | {"seeds": [0, 1, 2]}, "fig_belajar_caption tbl_bentuk_caption tbl_selang"),
-    (THREE, SMALL, "text_tube text_memorisation text_claims text_learning_curve text_turn"),
-    (FOUR, NONE, "text_detectable text_sizes text_ensemble text_cross_validation"),
+    (THREE, SMALL | {"seeds": [0, 1, 2]}, "fig_belajar_caption tbl_bentuk_caption"),
+    (THREE, SMALL, "text_memorisation text_claims text_learning_curve text_turn"),
+    (FOUR, NONE, "text_detectable text_ensemble text_cross_validation"),
     (FOUR, NONE, "tbl_pengulangan tbl_pengulangan_caption tbl_perbaikan"),
     (FOUR, {"repeated": [UNPLACED]}, "tbl_pengulangan"),
     (FOUR, SMALL | {"first": "2026-11-01", "last": "2026-11-01"}, "text_source"),
     (FOUR, SMALL | {"combination": None}, "text_combination text_background"),
     (FOUR, {"shown.1": ROW | {"name": "pretrained", "changed": ALL_LABELS}}, "text_pretraining"),
-    (FOUR, {"folds_source": "own"}, "text_cross_validation"),
-    (FOUR, SMALL | {"reference.machines": ["A"]}, "tbl_rincian_caption"),
-    (FOUR, OTHER | {"source": "reference"}, "text_remedies"),
     (FOUR, OTHER, "text_remedies tbl_perbaikan_caption text_ensemble text_repetition"),
     (FOUR, COARSE, "text_repetition"),
     (FIVE, {"guesses": [None], "ensembles": [None]}, "text_guesses text_ensemble"),
     (FIVE, {"variants": [ROW, ROW]}, "fig_percobaan_alt"),
     (FIVE, {"partner": "reference"}, "text_partner"),
-    (REPORT, OTHER_DATA | {"collection": "OrganAMNIST"}, "text_task title"),
+    (REPORT, NONE, "text_memory text_errors text_patients fig_ringkasan_caption fig_baca_caption"),
+    (
+        REPORT,
+        {"weaker": True, "n_flipped": 1, "beyond_chance": True},
+        "text_memory text_confidence",
+    ),
+    (REPORT, {"labels": []}, "text_errors"),
+    (REPORT, {"training.provenance.weights.kind": "imagenet"}, "text_adaptation"),
+    (REPORT, {"adaptation.pooling.removed": False}, "text_architecture"),
+    (REPORT, {"training.provenance.data.classes": ["a", "b"]}, "text_reading"),
+    (REPORT, OTHER_DATA | {"collection": "OrganAMNIST"}, "text_data text_source title"),
+    (REPORT, {"remedies.shown": [PARTNER, ROW]}, "text_stability"),
+    (REPORT, {"sd": None}, "text_stability"),
+    (REPORT, ALOUD, "text_threshold"),
+    (REPORT, RESTLESS, "text_threshold"),
+    (
+        REPORT,
+        {"remedies.summary.combination": None, "remedies.shown": [PARTNER]},
+        "text_conclusion",
+    ),
+    (REPORT, {"remedies.source": "own", "partner": "reference"}, "text_source text_partner"),
+    (REPORT, {"combination": None}, "text_combination"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from torch import nn
 
 from cxr_helpers import figures, panels
 from cxr_helpers.evaluation import BETTER, EQUAL, MAJORITY, UNDECIDED
@@ -29,8 +30,6 @@ def other(control):
     [
         lambda: panels.adaptation_panel(gabor_bank(), IMAGES[:5], 3),
         lambda: panels.threshold_panel(LOGITS, LABELS, ("A", "B")),
-        lambda: panels.image_browser(IMAGES, LABELS, LOGITS, ("A", "B")),
-        lambda: panels.augmentation_panel(IMAGES[:2]),
     ],
 )
 def test_every_control_changes_the_picture(make):
@@ -50,22 +49,24 @@ def test_the_threshold_moves_the_operating_point():
     assert "sensitivitas 50,0%, spesifisitas 100,0%" in said.value
 
 
-def test_each_kind_of_prediction_begins_at_its_first_page_and_an_empty_one_shows_no_picture():
-    labels = np.arange(24) % 2
-    logits = np.where(labels == 1, 1.0, -1.0)  # none is confident
-    logits[:3] *= -1  # three are wrong
-    images = np.zeros((24, 28, 28), np.uint8)
-    controls, said, picture = parts(panels.image_browser(images, labels, logits, ("A", "B")))
-    kind, leaf = controls["Prediksi"], controls["Halaman"]
-    leaf.value = 3
-    kind.value = "salah"
-    assert said.value == "3 citra; halaman 1 dari 1." and leaf.disabled
-    kind.value = "salah dan yakin"
-    assert "Tidak ada citra" in said.value
-    assert bytes(picture.value) == b"" and picture.layout.display == "none"
-    kind.value = "benar"
-    assert said.value == "21 citra; halaman 1 dari 3." and leaf.max == 3 and not leaf.disabled
-    assert bytes(picture.value).startswith(b"\x89PNG") and picture.layout.display is None
+def test_a_guess_comes_before_the_logit_and_each_change_asks_for_another(monkeypatch):
+    drawn = []
+    response = figures.response
+    monkeypatch.setattr(figures, "response", lambda rows: drawn.append(rows) or response(rows))
+    brightness = nn.Sequential(nn.Flatten(), nn.Linear(784, 1, bias=False))
+    nn.init.ones_(brightness[1].weight)
+    controls, said, picture = parts(panels.patient_panel({"Resep": brightness, "Lain": brightness}))
+    for label, higher in (("Rasio", True), ("Udara", False), ("Selang dada", True)):
+        before, usual = bytes(picture.value), controls[label].value
+        controls[label].value = other(controls[label]) if label == "Selang dada" else 0.6
+        assert said.value.startswith("Dugalah") and bytes(picture.value) != before
+        assert np.isnan(drawn[-1][0]["logits"]).all()
+        controls["Logit"].value = "naik"
+        assert said.value == "Dugaan Anda: naik."
+        assert [row["thing"] for row in drawn[-1]] == ["Resep", "Lain"]
+        assert (drawn[-1][0]["change"]["value"] > 0) is higher
+        controls[label].value = usual
+        assert controls["Logit"].value == panels.NOT_YET
 
 
 PARTNER = {"title": "Pembanding"}
@@ -82,10 +83,10 @@ def test_a_network_that_guesses_does_not_stretch_the_forest_and_its_value_is_wri
     left, right = figures.forest(rows).axes
     assert left.get_xlim() == pytest.approx(figures.forest(rows[:3]).axes[0].get_xlim())
     assert -0.05 < left.get_xlim()[0] < -0.03 and 0.05 < left.get_xlim()[1] < 0.06
-    assert [text.get_text().strip() for text in left.texts] == ["−0,333"]
-    assert [text.get_text().strip() for text in right.texts] == ["−33,3"]
+    assert [text.get_text() for text in left.texts] == ["+0,030", "−0,010", "−0,333"]
+    assert [text.get_text() for text in right.texts] == ["+3,0", "−1,0", "−33,3"]
+    # a guess that lies on the scale is drawn like the others
     inside = figures.forest([*rows[:3], row("C", 0.0, MAJORITY)]).axes[0]
-    assert not inside.texts  # a guess that lies on the scale is drawn like the others
     assert len(inside.collections) == len(left.collections) + 2
 
 

@@ -133,7 +133,8 @@ def bar(total: int | None, description: str, unit: str = "batch", initial: int =
     from tqdm import tqdm
 
     options = {"total": total, "initial": initial, "desc": description, "unit": unit}
-    options |= {"leave": False, "dynamic_ncols": True, "unit_scale": unit == "B"}
+    # the time left by the mean so far, which a busy program nearby does not throw about
+    options |= {"leave": False, "dynamic_ncols": True, "unit_scale": unit == "B", "smoothing": 0}
     terminal = os.environ.get(files.TERMINAL)
     if terminal:
         stream = open(terminal, "w")  # noqa: SIM115 - tqdm writes until it is closed

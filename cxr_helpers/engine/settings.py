@@ -127,11 +127,11 @@ def seed_of(nim: str) -> int:
     return OWN_SEEDS + int(hashlib.sha256(number.encode()).hexdigest(), 16) % 1_000_000
 
 
-def parse_repeat(repeat="auto") -> bool | None:
-    """True for REPEAT=all (notebook 04 trains every row), None for auto. Raises InputError."""
+def parse_repeat(repeat="auto") -> str:
+    """REPEAT: which rows notebook 04 trains beside the preset's. Raises InputError."""
     text = str(repeat).strip() or "auto"
-    _check_choice("REPEAT", text, ("auto", "all"))
-    return True if text == "all" else None
+    _check_choice("REPEAT", text, ("auto", "augmentation", "all"))
+    return text
 
 
 def parse_jobs(n_jobs=1, cluster="") -> tuple[int, str]:
