@@ -148,8 +148,7 @@ local function figure(div)
       raw("</figcaption></figure>"),
     }
   end
-  -- The summary is read from top to bottom; a figure that floats never comes before the words that name it.
-  local placement = id == "fig-ringkasan" and "none" or "bottom"
+  local placement = id == "fig-ringkasan" and "none" or "auto"
   local picture = "image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. ")"
   return {
     raw("#figure(" .. picture .. ", placement: " .. placement .. ", caption: ["),
