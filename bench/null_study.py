@@ -33,7 +33,7 @@ TRAINED = 1.9  # strength on the training images
 SHARES = (0.35, 0.15, 0.25, 0.25)
 SEEDS = ((3, 3), (3, 10), (5, 10), (10, 10))  # of two recipes
 # (test images, spread of the seeds in units of SEED_SD, studies that are simulated)
-DESIGNS = ((682, 0.1, 300), (682, 1.0, 300), (682, 2.0, 300), (6682, 1.0, 100))
+DESIGNS = ((682, 0.1, 100), (682, 1.0, 100), (682, 2.0, 100), (6682, 1.0, 40))
 HARD = (120, float(norm.ppf(0.97) / np.sqrt(2)))  # few images, of an AUC of .97
 MANY = 1_000_000  # images that stand for all there are
 REGION_IMAGES = 30  # attribution maps, at least, of a region

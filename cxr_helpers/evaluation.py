@@ -18,7 +18,7 @@ variance. With fewer than LEAST_SEEDS seeds it counts images alone. Estimates ar
 "ci95"}, several with "sd" over the seeds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 
@@ -453,9 +453,11 @@ def ensemble_difference(
     return _tested(gain(logits), image_variance(apart, patients), float(seeds), k - 1)
 
 
-def _planned(recipe: Measured, seeds: int, partners: int) -> tuple[float, float]:
-    """Standard error of a difference in a study with so many seeds of a remedy and of its partner,
-    both spreading as this recipe (three seeds at least), and its degrees of freedom.
+def plan(recipe: Measured, seeds: int, partners: int, rows: int = 1) -> dict[str, float]:
+    """What a study with so many seeds of a remedy and of its partner, which both spread as this
+    recipe (three seeds at least), shows in POWER of all cases: "seen", a true difference of this
+    size, at Holm's first step among `rows` remedies (Cohen 1988, ch. 2); "equal", that two equal
+    recipes are EQUAL within this margin.
     """
     influences, patients = recipe.parts[0]
     apart = [image_variance(a - b, patients) for a, b in combinations(influences, 2)]
@@ -464,31 +466,17 @@ def _planned(recipe: Measured, seeds: int, partners: int) -> tuple[float, float]
     # what a training makes of these images is in the variance between seeds, as in `difference`
     images = min(whole, np.mean(apart) / 2 * (1 / seeds + 1 / partners))
     _, df = _half_width(images, whole - images, _df_seeds(parts))
-    return float(np.sqrt(whole)), df
+    seen = t.ppf(1 - SIGNIFICANCE / rows / 2, df) + t.ppf(POWER, df)
+    equal = t.ppf((1 + LEVEL) / 2, df) + t.ppf((1 + POWER) / 2, df)
+    return {"seen": float(seen * np.sqrt(whole)), "equal": float(equal * np.sqrt(whole))}
 
 
-def detectable(recipe: Measured, seeds: int, partners: int, rows: int = 1) -> float:
-    """The true difference that is seen in POWER of all studies with so many seeds of a remedy and
-    of its partner (Cohen 1988, ch. 2), at Holm's first step among `rows` remedies.
+def seeds_needed(recipe: Measured, shows: str, size: float, rows: int = 1) -> int | None:
+    """The fewest seeds of a remedy, and as many of its partner, of a `plan` that shows "seen" or
+    "equal" as little as `size`; None above MOST_SEEDS.
     """
-    error, df = _planned(recipe, seeds, partners)
-    return error * float(t.ppf(1 - SIGNIFICANCE / rows / 2, df) + t.ppf(POWER, df))
-
-
-def equal_within(recipe: Measured, seeds: int, partners: int) -> float:
-    """The smallest margin within which such a study shows equal recipes to be EQUAL in POWER of all
-    cases.
-    """
-    error, df = _planned(recipe, seeds, partners)
-    return error * float(t.ppf((1 + LEVEL) / 2, df) + t.ppf((1 + POWER) / 2, df))
-
-
-def seeds_needed(reached: Callable[[int, int], float], size: float) -> int | None:
-    """The fewest seeds of a remedy, and as many of its partner, with which `detectable` or
-    `equal_within`, reached(seeds, partners), is as little as `size`. None above MOST_SEEDS.
-    """
-    enough = (k for k in range(LEAST_SEEDS, MOST_SEEDS + 1) if reached(k, k) <= size)
-    return next(enough, None)
+    numbers = range(LEAST_SEEDS, MOST_SEEDS + 1)
+    return next((k for k in numbers if plan(recipe, k, k, rows)[shows] <= size), None)
 
 
 def holm(p_values: list[float]) -> list[float]:

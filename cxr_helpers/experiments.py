@@ -438,11 +438,11 @@ def compared_before(study, results: Sequence[Result]) -> dict[str, list[float]]:
     return earlier
 
 
-def _count(result: Result, row: dict) -> None:
+def _count(study, result: Result, row: dict) -> None:
     """Keep an experiment's p-values beside its first run, however often it is compared."""
     p_values = {name: row[question]["p"] for name, question in P_VALUES.items()}
     if None not in p_values.values():  # else no verdict is possible
-        kept = {"data": result.runs[0].data} | p_values
+        kept = {"data": study.used.fingerprint} | p_values
         files.write(result.runs[0].folder / COMPARED, json.dumps(kept).encode())
 
 
@@ -494,7 +494,7 @@ def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] =
     earlier = compared_before(study, results.values())
     judged = remedies.judge([recipe, *rows], study.used, earlier)
     for result, row in zip(results.values(), judged[1:], strict=True):
-        _count(result, row)
+        _count(study, result, row)
     guesses = guesses or [None] * len(rows)
     outcomes = [outcome(guess, row) for guess, row in zip(guesses, judged[1:], strict=True)]
     ensembles = [remedies.ensemble(row, study.used) for row in rows]

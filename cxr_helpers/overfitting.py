@@ -5,18 +5,15 @@ asks for patients or for the truth gives None where they are not known.
 
 import copy
 from dataclasses import replace
-from functools import partial
+from functools import cache
 
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import phantom
@@ -308,41 +305,6 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
     }
 
 
-def _simple_score(data: Dataset) -> tuple[str, np.ndarray]:
-    """A score of the test images (N,) without a network: the phantom's true cardiothoracic ratio
-    ("ratio"), elsewhere a logistic regression on the pixels ("pixels").
-    """
-    train, test = data.train, data.test
-    if test.truth is None:
-        regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
-        seen, unseen = (part.images.reshape(len(part), -1) for part in (train, test))
-        return "pixels", regression.fit(seen, train.labels).decision_function(unseen)
-    rises = evaluation.area_under_curve(train.truth["ctr"], train.labels) > 0.5
-    return "ratio", test.truth["ctr"] * (1 if rises else -1)
-
-
-def ruler(fits: list[Run], data: Dataset) -> dict:
-    """How a score without a network ranks the test images, beside the networks of the last epoch:
-    AUC and ROC curve (the first network's), the paired difference of the AUC.
-    """
-    kind, score = _simple_score(data)
-    logits, test = [fit.open_test()["last"] for fit in fits], data.test
-    networks, simple = (
-        evaluation.measured(scores, test.labels, test.patients)["auc"]
-        for scores in (logits, [score])
-    )
-    return {
-        "kind": kind,
-        "auc": estimate(simple, "auc"),
-        "curve": evaluation.roc(score, test.labels),
-        "network": {
-            "auc": estimate(networks, "auc"),
-            "curve": evaluation.roc(logits[0], test.labels),
-        },
-        "difference": _sided(paired(networks, simple)),
-    }
-
-
 def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Integrated gradients (Sundararajan et al. 2017) of the logit, (N, H, W) uint8: maps that
     sum to about logit(image) − logit(reference (H, W)).
@@ -414,14 +376,11 @@ def response(fits: list[Run], study) -> list[dict]:
     n: patients whose image changes at all; logits (n, values): mean over the seeds; change: from
     the first value to the last; images (values, H, W): of the patient in the middle.
     """
-    val = study.used.val
-    who, things = among(val.patients, slice(PATIENTS)), EDITS
-    draw = partial(_edited, val.images[:PATIENTS])
-    if study.used.source.kind == "phantom":
-        who, things, draw = None, THINGS, partial(phantom.redraw, phantom.patients(PATIENTS))
+    val, drawn = study.used.val, study.used.source.kind == "phantom"
+    who = None if drawn else among(val.patients, slice(PATIENTS))
     networks, rows = [training.restored(fit) for fit in fits], []
-    for thing, values in things.items():
-        images = np.stack([draw(**{thing: value}) for value in values])  # (values, N, H, W)
+    for thing, values in (THINGS if drawn else EDITS).items():
+        images = _redrawn(thing) if drawn else _edited(val.images[:PATIENTS], thing)
         moves = (images != images[0]).any(axis=(0, 2, 3))
         inputs = [to_tensor(each) for each in images[:, moves]]
         logits = [[training.evaluate(network, x) for x in inputs] for network in networks]
@@ -433,7 +392,18 @@ def response(fits: list[Run], study) -> list[dict]:
     return rows
 
 
-def _edited(images: np.ndarray, mirror: int = 1, exposure: float = 1.0) -> np.ndarray:
-    """Images (N, H, W) uint8, mirrored where mirror is −1, at another exposure."""
-    moved = images[..., ::mirror] - DARKER * np.log(exposure)
-    return moved.round().clip(0, 255).astype(np.uint8)
+@cache  # every network is asked about the same images
+def _redrawn(thing: str) -> np.ndarray:
+    """The phantom's patients (values, PATIENTS, H, W) at each value of a thing."""
+    patients = phantom.patients(PATIENTS)
+    return np.stack([phantom.redraw(patients, **{thing: value}) for value in THINGS[thing]])
+
+
+def _edited(images: np.ndarray, thing: str) -> np.ndarray:
+    """Images (N, H, W) uint8 at each value of a thing: (values, N, H, W)."""
+    edited = {
+        "mirror": lambda side: images[..., ::side],
+        "exposure": lambda times: images - DARKER * np.log(times),
+    }[thing]
+    made = np.stack([edited(value) for value in EDITS[thing]])
+    return made.round().clip(0, 255).astype(np.uint8)

@@ -17,7 +17,6 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +100,7 @@ def own_sets(study: Study, data: Dataset, chosen: list[Remedy]) -> list[Job]:
     for seed in range(1, SEEDS + 1):  # that of seed 0 is everybody's
         path, truth = phantom.ensure(files.data_folder(), seed)
         drawn = datasets.load(replace(data.source, path=path, truth=truth)).train
-        other = replace(data, train=datasets.subset(drawn, len(data.train), 0))
+        other = replace(data, train=datasets.subset(drawn, len(data.train), seed))
         named = [replace(remedy, name=OWN_SETS + remedy.name) for remedy in chosen]
         jobs += [_job(study, remedy, seed, other) for remedy in named]
     return jobs
@@ -228,20 +227,14 @@ def _detectable(row: Row, rows: int, data: Dataset) -> list[dict] | None:
     plans = []
     for part in (replace(data, extra=None), data):
         recipe, (labels, patients) = row.measured(part)["auc"], remedies.test_images(part)
-        seen = partial(evaluation.detectable, recipe, rows=rows)
-        equal, margin = partial(evaluation.equal_within, recipe), evaluation.MARGIN["auc"]
-        plans.append(
-            {
-                "images": len(labels),
-                "patients": evaluation.n_patients(patients),
-                "seeds": [SEEDS, BASELINE_SEEDS],
-                "rows": rows,
-                "difference": seen(SEEDS, BASELINE_SEEDS),
-                "needed": [[size, evaluation.seeds_needed(seen, size)] for size in SIZES],
-                "equal": evaluation.seeds_needed(equal, margin),
-                "most": evaluation.MOST_SEEDS,
-            }
-        )
+        margin = evaluation.MARGIN["auc"]
+        plan = {"images": len(labels), "patients": evaluation.n_patients(patients), "rows": rows}
+        plan |= {"seeds": [SEEDS, BASELINE_SEEDS], "most": evaluation.MOST_SEEDS}
+        plan["difference"] = evaluation.plan(recipe, SEEDS, BASELINE_SEEDS, rows)["seen"]
+        needed = {size: evaluation.seeds_needed(recipe, "seen", size, rows) for size in SIZES}
+        plan["needed"] = [{"difference": size, "seeds": n} for size, n in needed.items()]
+        plan["equal"] = evaluation.seeds_needed(recipe, "equal", margin)
+        plans.append(plan)
     return plans
 
 

@@ -308,19 +308,16 @@ def test_a_plan_says_what_a_study_of_two_recipes_that_spread_alike_would_show(se
     df = parts.sum() ** 2 / (parts**2 / [seeds - 1, partners - 1]).sum() if seeds > 4 else 2
     df *= error**4 / of_seeds**2 if of_seeds else np.inf
     recipe = evaluation.measured(logits, LABELS, who)["auc"]
+    equal = (t.ppf(0.975, df) + t.ppf(0.9, df)) * error
     for rows in (1, 18):
-        wanted = (t.ppf(1 - 0.025 / rows, df) + t.ppf(0.8, df)) * error
-        assert evaluation.detectable(recipe, seeds, partners, rows) == pytest.approx(wanted)
-    wanted = (t.ppf(0.975, df) + t.ppf(0.9, df)) * error
-    assert evaluation.equal_within(recipe, seeds, partners) == pytest.approx(wanted)
-
-
-def test_a_plan_names_the_fewest_seeds_that_are_enough():
-    def reached(seeds: int, partners: int) -> float:
-        return 1 / seeds if seeds == partners else np.inf
-
-    for size, wanted in ((1.0, 3), (0.1, 10), (0.0999, 11), (0.01, 100), (0.0099, None)):
-        assert evaluation.seeds_needed(reached, size) == wanted
+        seen = (t.ppf(1 - 0.025 / rows, df) + t.ppf(0.8, df)) * error
+        found = evaluation.plan(recipe, seeds, partners, rows)
+        assert found == pytest.approx({"seen": seen, "equal": equal})
+    for shows in ("seen", "equal"):
+        size = evaluation.plan(recipe, 10, 10, 18)[shows]
+        needed = [evaluation.seeds_needed(recipe, shows, size * much, 18) for much in (1, 0.999)]
+        assert needed == [10, 11] and evaluation.seeds_needed(recipe, shows, size / 9) is None
+    assert evaluation.seeds_needed(recipe, "seen", 9.0) == 3
 
 
 def test_the_interval_of_further_trainings_counts_their_own_luck():

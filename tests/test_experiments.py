@@ -341,6 +341,25 @@ def test_experiments_are_compared_with_the_recipe_and_guesses_with_what_came_out
     assert len(found["ensembles"][0]["seeds"]) == 3
 
 
+def test_every_distinct_experiment_that_was_compared_is_counted_and_corrected_for(small, store):
+    recipe = small.train(seeds=3)
+    assert small.compare({"resep": recipe}).before == 0  # the recipe of one seed: no p, no verdict
+    with pytest.MonkeyPatch.context() as patch:
+        partner = experiments._row(small, "baseline", "Resep", recipe), "own"
+        patch.setattr(experiments, "partners", lambda study: partner)
+        ideas = [small.train(seeds=3, dropout=share) for share in (0.1, 0.2, 0.3)]
+        for before, (title, place) in enumerate((("a", 0), ("b", 1), ("c", 1), ("d", 2), ("e", 0))):
+            found = small.compare({title: ideas[place]})
+            others = [0, 1, 1, 2, 2][before]
+            assert found.before == others
+        kept = [json.loads(path.read_text()) for path in store.glob("*/compared.json")]
+        row, p = found.variants[1]["predicts"], [one["auc"] for one in kept]
+        assert row["p"] in p and row["p_adjusted"] == evaluation.holm(p)[p.index(row["p"])]
+    assert f"atas {len(kept)} percobaan" in repr(found)
+    other = replace(small, used=replace(small.used, extra=small.used.test))
+    assert experiments.compared_before(other, [recipe]) == {"auc": [], "gap": []}
+
+
 def test_a_mistake_in_the_last_shows_before_the_first_is_trained(small, mine, store, capsys):
     rows = [Experiment("Satu", dropout=0.3), Experiment("Dua", network=lambda: mine.Net(colour=3))]
     with pytest.raises(InputError, match="colour"):

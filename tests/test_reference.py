@@ -118,6 +118,31 @@ def test_the_results_are_those_of_the_predictions(planned):
     assert shown["training_sets"] is None
 
 
+def test_rows_with_training_sets_of_their_own_are_judged_beside_the_shared_one(
+    study, planned, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(remedies, "TRAININGS", tmp_path)
+    drawn = phantom.ensure(files.data_folder(), 0)  # drawing more takes its time
+    monkeypatch.setattr(phantom, "ensure", lambda folder, seed: drawn)
+    data, variants = planned[0].data, remedies.read_reference(remedies.REFERENCE)["variants"]
+    again = replace(REMEDIES[0], name="combination")
+    chosen = [remedies.BASELINE, REMEDIES[1], again]
+    jobs = computing.own_sets(study, data, chosen)
+    images = {(job.config.seed, job.data.train.images.tobytes()) for job in jobs}
+    assert len(jobs) == 6 and len(images) == 2 and len({seen for _, seen in images}) == 2
+    shared = [*variants[:4], variants[1] | {"name": "combination"}]
+    assert computing._training_sets(shared, data) is None
+    computing.train(jobs, study, 1, "")
+    test, (labels, _) = {}, remedies.test_images(data)
+    for name, row in computing.rows(jobs).items():
+        test[name] = np.mean([roc_auc_score(labels, logits) for logits in row.test(data)])
+    base, *others = test.values()
+    found = computing._training_sets(shared, data)
+    assert [row["own"]["value"] for row in found] == pytest.approx(np.subtract(others, base))
+    theirs = {row["name"]: row["predicts"] for row in shared}
+    assert [row["shared"] for row in found] == [theirs[remedy.name] for remedy in chosen[1:]]
+
+
 def test_the_learning_curve_is_that_of_the_kept_trainings(study, planned):
     own = overfitting.learning_curve(study, study.baseline())
     found = remedies.reference_curve(study, remedies.REFERENCE)

@@ -173,7 +173,8 @@ COARSE |= {"precisions": [FLOAT, FLOAT | {"name": "combination"}]}
 ENSEMBLE = {"seeds": [0, 1, 2], "test": {"auc": ESTIMATE}, "difference": BETTER}
 SETS = [{"title": own["verdict"], "own": own, "shared": BETTER} for own in (BETTER, OPEN)]
 PLAN = {"images": 682, "patients": 360, "seeds": [5, 10], "rows": 18, "difference": 0.0417}
-PLAN |= {"needed": [[0.02, 16], [0.01, None]], "equal": 40, "most": 100}
+PLAN |= {"needed": [{"difference": 0.02, "seeds": 16}, {"difference": 0.01, "seeds": None}]}
+PLAN |= {"equal": 40, "most": 100}
 ALL_LABELS = {"images": 78000, "labels": 14, "left_out": 2, "pretraining_epochs": 3}
 GUESS = ESTIMATE | {"measure": "predicts", "direction": "above", "size": 0.01, "agrees": "ya"}
 GUESS |= {"within": False}
@@ -254,7 +255,7 @@ BRANCHES = [
     (THREE, "text_response", {"response": [RESPONSE | {"thing": "mirror"}]}, "tidak ada: jantung"),
     (THREE, "text_memorisation", WEAKER, "0,539 berbanding 0,589,", "12% berbanding 24%"),
     (THREE, "text_memorisation", WEAKER | {"weaker": False}, "¬berbanding"),
-    (THREE, "text_sure_predictions", CONFIDENT, "12,3% (IK 95% 7,1–17,5) di antaranya salah."),
+    (THREE, "text_confidence", CONFIDENT, "12,3% (IK 95% 7,1–17,5) di antaranya salah."),
     (THREE, "text_confidence", {"beyond_chance": True}, "memang meleset"),
     (THREE, "text_confidence", {"beyond_chance": False}, "tidak terlihat"),
     (THREE, "fig_salah_yakin_alt", {"confident_errors": SURE}, "Kardiomegali, label terbalik;"),
@@ -278,10 +279,10 @@ BRANCHES = [
     (FOUR, "tbl_perbaikan", FEW | {"shown.1.seeds": [0]}, f"| {PENDING} (satu seed) |"),
     (FOUR, "text_remedies", {"summary": counted("lebih baik", "A")}, "baik (“A”).", "mempersempit"),
     (FOUR, "text_remedies", {"summary": counted("lebih buruk")}, "lebih buruk", "memperlebarnya."),
-    (FOUR, "text_remedies", {"summary": counted("menebak mayoritas")}, "1 hanya menebak"),
+    (FOUR, "text_remedies", {"summary": counted("menebak mayoritas")}, "1 hanya memilih"),
     (FOUR, "tbl_perbaikan_caption", {"summary.narrow": [0, 3]}, "sempit: 0)", "(3)"),
     (FOUR, "text_remedies", {"training_sets": SETS}, "tetap lebih baik.", "jadi belum"),
-    (FOUR, "text_remedies", {"training_sets": None}, "¬pasien lain"),
+    (FOUR, "text_remedies", {"training_sets": None}, "dari pasien lain belum diukur"),
     (FOUR, "text_detectable", {"detectable": [PLAN]}, "100 untuk selisih 0,01", " 16 "),
     (FIVE, "text_holm", {"before": 7}, "7 percobaan lain pernah"),
     (FOUR, "text_val_loss", {"summary.closed": counted("above", "A")["predicts"]}, "1 menaikkan"),
