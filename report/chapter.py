@@ -258,7 +258,7 @@ FIGURES = {
     "fig-salah-yakin": Drawing(figures.predictions, NAMES, examples="confident_errors"),
     "fig-hafalan": Drawing(figures.memorisation, "memorisation.by_epoch", width="72%"),
     "fig-respons": Drawing(figures.response, rows="response"),
-    "fig-atribusi": Drawing(figures.attributions, NAMES, width="80%", examples="attribution"),
+    "fig-atribusi": Drawing(figures.attributions, NAMES, width="70%", examples="attribution"),
     # 04_perbaikan
     "fig-augmentasi": Drawing(
         figures.augmentations, "augmentations.image", "augmentations.examples"
@@ -429,7 +429,11 @@ def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> Non
     ]
     for cell in tagged:
         markdown = "".join(cell["source"])
-        _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
+        example = (
+            f"{notebook}: sel bertanda `{tag}` masih berisi contoh; gantilah sebelum dikumpulkan."
+        )
+        note = example if markdown.startswith("*(") else None  # as the notebook is handed out
+        _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose", note=note)
     if not tagged:
         missing = (
             f"Tidak ada sel Markdown bertanda `{tag}` di notebook {notebook}: pilih selnya di "
