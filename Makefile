@@ -49,10 +49,9 @@ PAGES := $(NOTEBOOKS:%=$(BUILD)/report/%.html)
 HELPERS := $(wildcard cxr_helpers/*.py cxr_helpers/engine/*.py phantom/*.py grading/exercises.py grading/challenge.py report/chapter.py notebooks/text/istilah.md.j2 notebooks/reference/results.json)
 TYPESETTER := $(wildcard report/exporters.py report/fonts.py report/foreign.py report/*.lua report/*.bib report/templates/* report/huruf/*)
 
-.PHONY: help setup lab report reference compare kumpul tugas nilai tantangan bundel test bench clean distclean FORCE
+.PHONY: help setup lab report reference compare kumpul tugas nilai tantangan bundel test bench clean clean-runs distclean FORCE
 
-help:
-	@cat report/bantuan.txt
+help: ; @cat report/bantuan.txt
 
 setup: $(READY)
 	@echo "Lingkungan siap: $$PY"
@@ -113,8 +112,8 @@ test: $(READY)
 
 bench: $(READY)
 	@"$$PY" -m bench
-
-clean:
-	@sh report/clean.sh
+clean: ; @sh report/clean.sh
+clean-runs: $(READY)
+	@"$$PY" -c 'from cxr_helpers.training import CODE, runs; runs.stored(CODE.digest, clear=True)'
 distclean: clean
 	@rm -rf runs data .venv *.egg-info */__pycache__ */*/__pycache__ && echo 'Semua yang dibuat oleh make sudah dihapus.'

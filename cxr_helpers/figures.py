@@ -15,10 +15,13 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import ArrayLike
+from scipy.ndimage import gaussian_filter
 from torchvision.utils import make_grid
 
 from cxr_helpers.engine.indonesian import join, number, plain, signed
@@ -36,6 +39,7 @@ RED, GREY, PURPLE = (0.75, 0.07, 0.16), (0.45, 0.45, 0.45), (0.6, 0.3, 0.7)
 ORGANS = {"jantung": ORANGE, "paru": BLUE, "pneumotoraks": GREEN, "selang dada": PURPLE}
 TRAIN = {"label": "latih", "color": BLUE, "marker": "o", "ls": "-", "ms": 3.5}
 VAL = {"label": "validasi", "color": ORANGE, "marker": "s", "ls": "--", "ms": 3.5}
+METHODS = {"gradients": "model", "grad_cam": "Grad-CAM", "unlearnt": "bobot acak"}
 SPLITS = {"train": TRAIN, "val": VAL}
 TRANSFORM_NAMES = {"geometry": "geometri", "exposure": "paparan", "flip": "cermin kiri-kanan"}
 # What changes in a patient, and how its values are called where they are no measure.
@@ -542,18 +546,26 @@ def reliability(before: list[dict], after: list[dict]) -> Figure:
 
 
 def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
-    """Images above their signed attribution maps, each on its own scale: images and maps (n, H, W),
-    labels, probability of class 1 (n,), outlines {name: (n, H, W)} or None.
+    """Images above their signed attribution maps, smoothed, each on a scale of its own: images
+    (n, H, W), maps {method: (n, H, W)}, labels, probability of class 1 (n,), outlines or None.
     """
     images, outlines = examples["images"], examples["outlines"] or {}
-    height = 2 * WIDTH / len(images) + 0.5
-    figure, panels = canvas(2, len(images), height=height, squeeze=False)
-    for i, (above, below) in enumerate(panels.T):
-        p, label = examples["probability"][i], examples["labels"][i]
-        _answer(above, images[i], p, label, class_names)
-        signed_picture(below, np.asarray(examples["maps"][i]))
-        for panel in (above, below):
+    names = [f"\n{name}" for name in class_names]  # below its mark: the images are narrow
+    shape = (1 + len(METHODS), len(images))
+    height = 0.7 * WIDTH * shape[0] / shape[1] + 0.6
+    figure, panels = canvas(*shape, 0.7 * WIDTH, height, squeeze=False)
+    for i, (above, *below) in enumerate(panels.T):
+        _answer(above, images[i], examples["probability"][i], examples["labels"][i], names)
+        for panel, method in zip(below, METHODS, strict=True):
+            smooth = gaussian_filter(np.asarray(examples["maps"][method][i]), 1)
+            signed_picture(panel, smooth / largest(smooth), limit=1)
+        for panel in (above, *below):
             outline(panel, {name: masks[i] for name, masks in outlines.items()})
+    for panel, title in zip(panels[1:, 0], METHODS.values(), strict=True):
+        panel.set_ylabel(title)
+    shown = ScalarMappable(Normalize(-1, 1), "RdBu_r")
+    bar = figure.colorbar(shown, ax=panels[1:], ticks=(-1, 0, 1), aspect=40, pad=0.02)
+    bar.ax.set_yticklabels((class_names[0], "0", class_names[1]), rotation=90, va="center")
     return with_legend(figure, panels[0][0])
 
 

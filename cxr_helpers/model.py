@@ -134,11 +134,10 @@ def course_resnet18(
     ends after layer2 (0.7 million parameters instead of 11.2).
     """
     network = models.resnet18(num_classes=1)
+    kernel, stride = stem_kernel(size), 1 if size <= SMALL_IMAGE else 2
+    network.conv1 = nn.Conv2d(1, 64, kernel, stride, padding=kernel // 2, bias=False)
     if size <= SMALL_IMAGE:
-        network.conv1 = nn.Conv2d(1, 64, 3, stride=1, padding=1, bias=False)
         network.maxpool = nn.Identity()
-    else:
-        network.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
     if architecture == "resnet18_layer2":
         network.layer3, network.layer4, network.fc = nn.Identity(), nn.Identity(), nn.Linear(128, 1)
     drop_before(network.fc, dropout)

@@ -3,18 +3,17 @@ measurements of notebook 03, from stored runs (only `learning_curve` trains) and
 asks for patients or for the truth gives None where they are not known.
 """
 
+import copy
 from dataclasses import replace
-from functools import partial
+from functools import cache
 
 import numpy as np
-from captum.attr import IntegratedGradients
+import torch
+from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import phantom
@@ -306,41 +305,6 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
     }
 
 
-def _simple_score(data: Dataset) -> tuple[str, np.ndarray]:
-    """A score of the test images (N,) without a network: the phantom's true cardiothoracic ratio
-    ("ratio"), elsewhere a logistic regression on the pixels ("pixels").
-    """
-    train, test = data.train, data.test
-    if test.truth is None:
-        regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
-        seen, unseen = (part.images.reshape(len(part), -1) for part in (train, test))
-        return "pixels", regression.fit(seen, train.labels).decision_function(unseen)
-    rises = evaluation.area_under_curve(train.truth["ctr"], train.labels) > 0.5
-    return "ratio", test.truth["ctr"] * (1 if rises else -1)
-
-
-def ruler(fits: list[Run], data: Dataset) -> dict:
-    """How a score without a network ranks the test images, beside the networks of the last epoch:
-    AUC and ROC curve (the first network's), the paired difference of the AUC.
-    """
-    kind, score = _simple_score(data)
-    logits, test = [fit.open_test()["last"] for fit in fits], data.test
-    networks, simple = (
-        evaluation.measured(scores, test.labels, test.patients)["auc"]
-        for scores in (logits, [score])
-    )
-    return {
-        "kind": kind,
-        "auc": estimate(simple, "auc"),
-        "curve": evaluation.roc(score, test.labels),
-        "network": {
-            "auc": estimate(networks, "auc"),
-            "curve": evaluation.roc(logits[0], test.labels),
-        },
-        "difference": _sided(paired(networks, simple)),
-    }
-
-
 def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Integrated gradients (Sundararajan et al. 2017) of the logit, (N, H, W) uint8: maps that
     sum to about logit(image) − logit(reference (H, W)).
@@ -356,9 +320,32 @@ def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> 
     return maps.squeeze(1).detach().numpy().astype(np.float32)
 
 
+def grad_cam(network: nn.Module, images: np.ndarray) -> np.ndarray:
+    """Grad-CAM (Selvaraju et al. 2017) of the logit at the last convolution, (N, H, W) uint8: maps
+    of the images' size, signed.
+    """
+    last = [part for part in network.modules() if isinstance(part, nn.Conv2d)][-1]
+    maps = LayerGradCam(lambda x: network(x).squeeze(1), last).attribute(to_tensor(images))
+    maps = LayerAttribution.interpolate(maps, images.shape[1:], "bilinear")
+    return maps.squeeze(1).detach().numpy().astype(np.float32)
+
+
+def unlearnt(network: nn.Module) -> nn.Module:
+    """The same network with random weights: a map that doesn't change says nothing of what was
+    learnt (Adebayo et al. 2018).
+    """
+    network = copy.deepcopy(network)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for part in network.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+    return network.eval()
+
+
 def attribution(run: Run, study) -> dict:
     """Attribution maps of validation images by the chosen epoch's network, to be looked at: some
-    right and wrong examples, none with a flipped label.
+    right and wrong examples, none with a flipped label. maps: {method: (n, H, W)}.
     """
     val, truth, logits = study.used.val, study.used.val.truth, run.logits["val_best"]
     right = (logits > 0) == (val.labels == 1)
@@ -366,9 +353,15 @@ def attribution(run: Run, study) -> dict:
     fair = drawn if truth is None else drawn[~truth["flipped"][drawn].astype(bool)]
     examples = np.concatenate([fair[right[fair]][:3], fair[~right[fair]][:3]])
     mean = study.used.train.images.mean(axis=0).round().astype(np.uint8)
+    images, network = val.images[examples], training.restored(run)
+    maps = {
+        "gradients": attribute(network, images, mean),
+        "grad_cam": grad_cam(network, images),
+        "unlearnt": attribute(unlearnt(network), images, mean),
+    }
     return {
-        "images": val.images[examples],
-        "maps": attribute(training.restored(run), val.images[examples], mean).round(5),
+        "images": images,
+        "maps": {method: np.round(values, 5) for method, values in maps.items()},
         "labels": val.labels[examples],
         "probability": expit(logits[examples]),
         "outlines": truth and {t: truth[name][examples] > 0 for name, t in REGIONS.items()},
@@ -383,14 +376,11 @@ def response(fits: list[Run], study) -> list[dict]:
     n: patients whose image changes at all; logits (n, values): mean over the seeds; change: from
     the first value to the last; images (values, H, W): of the patient in the middle.
     """
-    val = study.used.val
-    who, things = among(val.patients, slice(PATIENTS)), EDITS
-    draw = partial(_edited, val.images[:PATIENTS])
-    if study.used.source.kind == "phantom":
-        who, things, draw = None, THINGS, partial(phantom.redraw, phantom.patients(PATIENTS))
+    val, drawn = study.used.val, study.used.source.kind == "phantom"
+    who = None if drawn else among(val.patients, slice(PATIENTS))
     networks, rows = [training.restored(fit) for fit in fits], []
-    for thing, values in things.items():
-        images = np.stack([draw(**{thing: value}) for value in values])  # (values, N, H, W)
+    for thing, values in (THINGS if drawn else EDITS).items():
+        images = _redrawn(thing) if drawn else _edited(val.images[:PATIENTS], thing)
         moves = (images != images[0]).any(axis=(0, 2, 3))
         inputs = [to_tensor(each) for each in images[:, moves]]
         logits = [[training.evaluate(network, x) for x in inputs] for network in networks]
@@ -402,7 +392,18 @@ def response(fits: list[Run], study) -> list[dict]:
     return rows
 
 
-def _edited(images: np.ndarray, mirror: int = 1, exposure: float = 1.0) -> np.ndarray:
-    """Images (N, H, W) uint8, mirrored where mirror is −1, at another exposure."""
-    moved = images[..., ::mirror] - DARKER * np.log(exposure)
-    return moved.round().clip(0, 255).astype(np.uint8)
+@cache  # every network is asked about the same images
+def _redrawn(thing: str) -> np.ndarray:
+    """The phantom's patients (values, PATIENTS, H, W) at each value of a thing."""
+    patients = phantom.patients(PATIENTS)
+    return np.stack([phantom.redraw(patients, **{thing: value}) for value in THINGS[thing]])
+
+
+def _edited(images: np.ndarray, thing: str) -> np.ndarray:
+    """Images (N, H, W) uint8 at each value of a thing: (values, N, H, W)."""
+    edited = {
+        "mirror": lambda side: images[..., ::side],
+        "exposure": lambda times: images - DARKER * np.log(times),
+    }[thing]
+    made = np.stack([edited(value) for value in EDITS[thing]])
+    return made.round().clip(0, 255).astype(np.uint8)

@@ -148,7 +148,7 @@ class Study:
         }
 
 
-Study.train.__doc__ += training.listed_settings()
+Study.train.__doc__ = Study.train.__doc__.rstrip() + training.listed_settings()
 
 
 def open_study(

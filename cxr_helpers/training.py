@@ -66,13 +66,16 @@ def _one_of(*choices: str) -> tuple[Callable, str]:
     return choices.__contains__, f"salah satu dari {', '.join(choices)}"
 
 
+def _from_one(unit: str) -> tuple[Callable, str]:
+    return lambda n: n >= 1, f"bilangan bulat mulai dari 1 ({unit})"
+
+
 ADAPTATION = {"reduce": "mean", "resize": "bilinear", "scale": "none"}  # as of model.adapt_conv1
-FROM_ONE = (lambda n: n >= 1, "bilangan bulat mulai dari 1")
 RULES = {  # what a value must hold, and how that is said
-    "epochs": FROM_ONE,
-    "batch_size": FROM_ONE,
+    "epochs": _from_one("kali semua citra latih"),
+    "batch_size": _from_one("citra"),
     "optimizer": _one_of(*OPTIMIZERS),
-    "lr": (lambda rate: 0 < rate < math.inf, "lebih besar dari 0"),
+    "lr": (lambda rate: 0 < rate < math.inf, "lebih besar dari 0 (per langkah)"),
     "weight_decay": (lambda decay: 0 <= decay < math.inf, "0 atau lebih"),
     "schedule": _one_of("constant", "cosine", "onecycle"),
     "dropout": (lambda share: 0 <= share < 1, "antara 0 dan 1 (1 tidak termasuk)"),
@@ -84,18 +87,18 @@ RULES = {  # what a value must hold, and how that is said
     "augment_target": _one_of("all", "minority"),
     "balance": _one_of("none", "pos_weight", "sampler", "repeat"),
     "monitor": _one_of("auc", "loss", "acc", "f1"),
-    "patience": FROM_ONE,
+    "patience": _from_one("epoch"),
     "adaptation": (
         lambda adapt: isinstance(adapt, dict) and set(adapt) <= set(ADAPTATION),
         f"misalnya {{'reduce': 'sum'}} (yang dapat diatur: {', '.join(ADAPTATION)})",
     ),
     "precision": _one_of("float32", "bfloat16"),
-    "resize": (lambda side: 8 <= side <= 512, "bilangan bulat dari 8 sampai 512"),
-    "clip": (lambda norm: 0 < norm < math.inf, "lebih besar dari 0"),
+    "resize": (lambda side: 8 <= side <= 512, "bilangan bulat dari 8 sampai 512 (piksel)"),
+    "clip": (lambda norm: 0 < norm < math.inf, "lebih besar dari 0 (norma gradien)"),
     "average": _one_of("none", "ema", "swa"),
     "layer_lr": (lambda factor: 0 < factor <= 1, "lebih besar dari 0 dan paling besar 1"),
-    "unfreeze": FROM_ONE,
-    "tta": (lambda n: 0 <= n <= 100, "bilangan bulat dari 0 sampai 100"),
+    "unfreeze": _from_one("epoch"),
+    "tta": (lambda n: 0 <= n <= 100, "bilangan bulat dari 0 sampai 100 (salinan citra)"),
     "seed": (lambda n: 0 <= n < 2**31, "bilangan bulat dari 0 sampai 2147483647"),
 }
 
@@ -176,7 +179,7 @@ def listed_settings() -> str:
     """A line for each setting, with its value in the recipe, and each part of one's own."""
     rules = {f"{n}={getattr(TrainConfig(), n)!r}": rule for n, (_, rule) in RULES.items()}
     rules |= {f"{part}=…": rule for part, rule in PARTS.items()}
-    return "".join(f"    {name}: {rule}\n" for name, rule in rules.items())
+    return "".join(f"\n        {name}: {rule}" for name, rule in rules.items())
 
 
 # --- what the settings make -----------------------------------------------------------------------

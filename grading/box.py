@@ -1,18 +1,22 @@
 """A kernel for a student's code: in bubblewrap, without network, home or key; its process outside
 speaks to it over sockets.
 
-Bounded inside by prlimit (address space, processes, file size, CPU seconds) and a small tmpfs, and
-watched from here (wall clock, output, memory and number of all its processes together, what it
-leaves beside the sockets): prlimit counts each process by itself, and does not bound the number of
-processes of root.
+It may write in two small tmpfs and nowhere else: its sockets lie there too, and are reached through
+/proc. Bounded inside by prlimit (address space, processes, file size, CPU seconds) and a filter of
+system calls, and watched from here (wall clock, output, memory and number of all its processes
+together): prlimit counts each process by itself, and does not bound the number of processes of
+root. What comes out is measured before it is parsed, and an error comes out as its kind alone: a
+text could tell what the key asks.
 """
 
-import ast
+import builtins
 import json
 import os
+import platform
 import queue
 import shutil
 import site
+import struct
 import subprocess
 import sys
 import tempfile
@@ -31,14 +35,22 @@ from cxr_helpers.engine.errors import InputError
 ADDRESS, FILE_SIZE, SCRATCH = 6 * 2**30, 100 * 2**20, 256 * 2**20
 MEMORY = 4 * 2**30  # resident, of all processes of a kernel together
 PROCESSES, THREADS, CPU = 40, 512, 600
-OUTPUT, LARGEST = 5 * 2**20, 32 * 2**20  # bytes of a cell's output, and of one message
-# seconds: until a kernel answers; from the interrupt to the end; for output to follow
-START, GRACE, LAST_OUTPUT = 120, 3, 10
+# bytes of a cell's output, of one message, and of what is parsed at once, an answer among it
+OUTPUT, LARGEST, PARSED = 5 * 2**20, 32 * 2**20, 200_000
+# seconds: until a kernel answers; from the interrupt to the end; for output to follow; for all
+# answers of a hand-in; for an answer at least
+START, GRACE, LAST_OUTPUT, HANDIN, LEAST = 120, 3, 10, 80, 1
 LIFE = 3600  # seconds of a box, should its grader be killed before it could end the box
-PROJECT = "/tmp/proyek"  # what the box sees of this repository, and under which names:
-OURS = ("cxr_helpers", "phantom", "report", "grading/__init__.py", "grading/exercises.py")
-BESIDE = {name: name for name in OURS} | {"grading/inside.py": "nilai_dalam.py"}
+PROJECT = "/tmp/proyek"  # where the box sees of this repository:
+OURS = "cxr_helpers phantom report grading/__init__.py grading/inside.py grading/exercises.py "
+OURS += "grading/kesalahan.json"
 PASSED_ON = ("LANG", "TZ")
+SOCKETS = "/tmp/s"  # begin so, in the box
+# memfd_create, memfd_secret, shmget: memory that no process and no tmpfs accounts for. By machine:
+# (its number in a filter, those of the calls)
+HIDDEN_MEMORY = {"x86_64": (0xC000003E, (319, 447, 29)), "aarch64": (0xC00000B7, (279, 447, 194))}
+KINDS = [kind for kind in vars(builtins).values() if isinstance(kind, type)]
+ERRORS = {kind.__name__ for kind in KINDS if issubclass(kind, BaseException)}
 
 
 class Ended(Exception):
@@ -70,16 +82,28 @@ def refusal() -> str | None:
     return None
 
 
-def command(
-    sockets: Path, boxed: bool, shown: dict[Path, str], named: dict[str, str], cpu: int
-) -> list[str]:
-    """What starts a kernel, in the box or (`boxed=False`) with the instructor's rights.
-
-    shown: {folder of ours: where the box sees it}; named: what its environment holds besides.
+def filtered() -> bytes:
+    """A filter of system calls (seccomp, classic BPF) that refuses HIDDEN_MEMORY and the calls of
+    another machine; it allows all where this machine's numbers are not known.
     """
-    kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    if not boxed:
-        return kernel
+    machine, calls = HIDDEN_MEMORY.get(platform.machine(), (0, ()))
+    last, allow, refuse = len(calls), (0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x50001)  # EPERM
+    program = [(0x20, 0, 0, 4), (0x15, 0, last + 3, machine)]  # the machine, of the call's data
+    program += [(0x20, 0, 0, 0), (0x35, last + 1, 0, 0x40000000)]  # its number; x32's begin there
+    program += [(0x15, last - place, 0, call) for place, call in enumerate(calls)]
+    steps = [*program, allow, refuse] if calls else [allow]
+    return b"".join(struct.pack("HBBI", *step) for step in steps)
+
+
+def command(
+    connection: Path, shown: dict[Path, str], named: dict[str, str], cpu: int, seccomp: int
+) -> list[str]:
+    """What starts a kernel in the box.
+
+    shown: {folder of ours: where the box sees it}; named: what its environment holds besides;
+    seccomp: the open file of its filter.
+    """
+    kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "/tmp/k.json"]
     limits = f"--as={ADDRESS} --nproc={THREADS} --fsize={FILE_SIZE} --core=0 --cpu={cpu}"
     bounded = f"timeout -s KILL {LIFE} prlimit {limits} --".split()
     alone = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session "
@@ -87,8 +111,8 @@ def command(
     given = []
     for name, value in (environment("/tmp/home", PROJECT) | named).items():
         given += ["--setenv", name, value]
-    seen = [*_system(), *_project(shown), "--bind", str(sockets), str(sockets)]
-    seen += "--remount-ro / --chdir /tmp/kerja".split()
+    seen = [*_system(), *_project(shown), "--ro-bind", str(connection), "/tmp/k.json"]
+    seen += f"--remount-ro / --chdir /tmp/kerja --seccomp {seccomp}".split()
     return ["bwrap", *alone.split(), *given, *seen, "--", *bounded, *kernel]
 
 
@@ -112,8 +136,8 @@ def _system() -> list[str]:
 def _project(shown: dict[Path, str]) -> list[str]:
     """What it sees of ours, read only, and the folders in which it may write."""
     seen = ["--dir", "/tmp/kerja", "--dir", "/tmp/home"]
-    for ours, there in BESIDE.items():
-        seen += ["--ro-bind", str(files.ROOT / ours), f"{PROJECT}/{there}"]
+    for ours in OURS.split():
+        seen += ["--ro-bind", str(files.ROOT / ours), f"{PROJECT}/{ours}"]
     for place, there in shown.items():
         seen += ["--ro-bind-try", str(place), there]
     return seen
@@ -136,11 +160,36 @@ def environment(home: str, project: str) -> dict[str, str]:
     return fixed | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
+def ask(probe: str) -> str:
+    """The question for what a probe gives of the student's names (see inside)."""
+    return f"__import__('grading.inside').inside.ask({probe!r}, globals())"
+
+
+class Allowance:
+    """Seconds for what the answers of a hand-in run, together: none may take more than a quarter of
+    what is left, so that the last one has some, too.
+    """
+
+    def __init__(self, seconds: float = HANDIN):
+        self.left = seconds
+
+    def run(self, kernel: "Kernel", code: str, most: float, question: str = "") -> tuple:
+        """As Kernel.run, for at most so many seconds."""
+        begun = time.monotonic()
+        try:
+            return kernel.run(code, min(most, max(LEAST, self.left / 4)), question)
+        finally:
+            self.left -= time.monotonic() - begun
+
+
 class Kernel:
-    """A kernel, a context manager. Who breaks a limit of time or size ends it (Ended)."""
+    """A kernel, a context manager. Who breaks a limit of time or size ends it (Ended).
+
+    said: the text of the last error, for errors of our own cells.
+    """
 
     def __init__(self, boxed: bool = True, shown=(), named=(), cpu: int = CPU):
-        self.boxed, self.more = boxed, (dict(shown), dict(named), cpu)  # as of `command`
+        self.boxed, self.said, self.more = boxed, "", (dict(shown), dict(named), cpu)
 
     def __enter__(self) -> "Kernel":
         place = "/tmp" if os.path.isdir("/tmp") else None  # a socket's path must be short
@@ -152,25 +201,16 @@ class Kernel:
             context=self._context,
             transport="ipc",
             connection_file=str(self.folder / "k.json"),
-            ip=str(self.folder / "s"),
+            ip=SOCKETS if self.boxed else str(self.folder / "s"),
         )
-        argv = command(self.folder, self.boxed, *self.more)
-        self._manager._kernel_spec = KernelSpec(
-            argv=argv, display_name="nilai", language="python", interrupt_mode="message"
-        )
-        project = self.folder / "proyek"
-        if not self.boxed:
-            for ours, there in BESIDE.items():
-                (project / there).parent.mkdir(parents=True, exist_ok=True)
-                (project / there).symlink_to(files.ROOT / ours)
-        quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
-        seen = environment(str(self.folder), str(project)) | self.more[1]
-        self._manager.start_kernel(env=seen, cwd=str(self.folder), **quiet)
-        self._client = self._manager.client()
-        self._client.start_channels()
+        self._manager.session.unpack, self._came = self._parsed, 0
+        self._client = None
         try:
+            self._start()
+            self._client = self._manager.client()
+            self._client.start_channels()
             self._client.wait_for_ready(timeout=START)
-            self.run("import nilai_dalam; del nilai_dalam", START)
+            self.run("import grading.inside; del grading", START)
         except (RuntimeError, Ended) as error:
             self.__exit__()
             raise InputError(
@@ -182,10 +222,45 @@ class Kernel:
             raise
         return self
 
+    def _start(self) -> None:
+        """Start it; in the box, find its sockets. Raises RuntimeError."""
+        quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+        seen = environment(str(self.folder), str(files.ROOT)) | self.more[1]
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        (self.folder / "saringan").write_bytes(filtered())
+        with open(self.folder / "saringan", "rb") as program:
+            if self.boxed:
+                argv = command(self.folder / "k.json", *self.more, program.fileno())
+            self._manager._kernel_spec = KernelSpec(
+                argv=argv, display_name="nilai", language="python", interrupt_mode="message"
+            )
+            quiet["pass_fds"] = (program.fileno(),)
+            self._manager.start_kernel(env=seen, cwd=str(self.folder), **quiet)
+        deadline = time.monotonic() + START
+        while self.boxed and self._manager.ip == SOCKETS:
+            for process in self._processes()[1:]:
+                inside = f"/proc/{process.pid}/root{SOCKETS}"
+                if all(os.path.exists(f"{inside}-{port}") for port in self._manager.ports):
+                    self._manager.ip = inside
+                    # else a link in place of a socket could lead us to one out here
+                    self._context.setsockopt(zmq.RECONNECT_IVL, -1)
+            if not self._manager.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("kotaknya tidak menjawab")
+            time.sleep(0.02)
+
+    def _parsed(self, raw: bytes) -> dict:
+        """A part of a message from JSON, numbers as floats; {} for what is no JSON or too large."""
+        self._came += len(raw)
+        try:
+            return json.loads(raw, parse_int=float) if len(raw) <= PARSED else {}
+        except (ValueError, RecursionError):
+            return {}
+
     def __exit__(self, *_) -> None:
         tree = self._processes()  # before the first of them is gone; the box takes its own along
         try:
-            self._client.stop_channels()
+            if self._client:
+                self._client.stop_channels()
         finally:
             self._manager.shutdown_kernel(now=True)
             for process in tree:
@@ -210,40 +285,41 @@ class Kernel:
         for process in tree:
             with suppress(psutil.Error):
                 memory += process.memory_info().rss
-        left = [p for p in self.folder.iterdir() if p.name != "k.json" and p.is_file()]
-        if len(tree) > PROCESSES or (self.boxed and left):
+        if len(tree) > PROCESSES:
             raise Ended("melanggar kotak")
         if memory > MEMORY:
             raise Ended("memori")
 
     def run(self, code: str, seconds: float, question: str = "") -> tuple[str | None, object]:
-        """(error of a cell or None, value of the expression `question` from JSON). Raises Ended."""
+        """(the kind of a cell's error or None, value of the expression `question`, which gives
+        JSON, or None). Raises Ended.
+        """
         asked = {"nilai": question} if question else None
         message = self._client.execute(
             code, store_history=False, allow_stdin=False, user_expressions=asked
         )
         try:
             reply = self._wait(message, seconds)
+            if not reply:
+                raise Ended("keluaran berlebihan")
+            error = reply.get("ename", "galat") if reply["status"] != "ok" else None
+            self.said = f"{error}: {reply.get('evalue', '')}"[:300]
+            answer = reply.get("user_expressions", {}).get("nilai", {})
+            text = answer["data"]["text/plain"] if answer.get("status") == "ok" else ""
         except (KeyError, ValueError, TypeError, AttributeError):
             # a message that is none: something in the kernel was replaced
             raise Ended("kernel rusak") from None
-        error = f"{reply['ename']}: {reply['evalue']}"[:300] if reply["status"] == "error" else None
-        answer = reply.get("user_expressions", {}).get("nilai", {})
-        if not question or answer.get("status") != "ok":
-            return error, None
-        try:
-            return error, json.loads(ast.literal_eval(answer["data"]["text/plain"]))
-        except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
-            return error, None
+        if error is not None and error not in ERRORS:
+            error = "galat buatan sendiri"
+        return error, self._parsed(str(text).encode()) or None
 
     def _wait(self, message: str, seconds: float) -> dict:
         """The reply, once all of its output has come, too: a flood arrives after the reply."""
         deadline, looked, reply = time.monotonic() + seconds, 0.0, None
-        output, interrupted, idle = 0, False, False
+        self._came, interrupted, idle = 0, False, False
         while True:
-            size, done = self._drain(message)
-            output, idle = output + size, idle or done
-            if output > OUTPUT:
+            idle = self._drain(message) or idle
+            if self._came > OUTPUT:
                 raise Ended("keluaran berlebihan")
             if reply is not None and idle:
                 return reply
@@ -266,15 +342,14 @@ class Kernel:
                 self._manager.interrupt_kernel()
                 interrupted = True
 
-    def _drain(self, message: str) -> tuple[int, bool]:
-        """(bytes of output that waited and are forgotten, whether the kernel is done with it)."""
-        size, idle = 0, False
-        while size <= OUTPUT and not idle:
+    def _drain(self, message: str) -> bool:
+        """Forget the output that waits; whether the kernel is done with the message."""
+        while self._came <= OUTPUT:
             try:
                 arrived = self._client.get_iopub_msg(timeout=0)
             except queue.Empty:
-                break
-            size += len(str(arrived["content"]))
+                return False
             ours = arrived["parent_header"].get("msg_id") == message
-            idle = ours and arrived["content"].get("execution_state") == "idle"
-        return size, idle
+            if ours and arrived["content"].get("execution_state") == "idle":
+                return True
+        return False

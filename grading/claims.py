@@ -1,25 +1,34 @@
-"""What a report claims, held against the predictions handed in: do its metrics follow, and whose
-are they.
+"""What a report claims, held against the predictions handed in: do its numbers follow, is notebook
+02 the recipe, and whose are they.
 
 Labels are never taken from a student: the data set is opened here, with the settings that the
-report names, and must have the same fingerprint. again.py trains claimed runs again.
+report names, and must have the same fingerprint. What notebooks 02 to 05 say of predictions is made
+from them once more, by the functions that the notebooks use. again.py trains claimed runs again.
 """
 
-import hashlib
 import io
+import json
+import math
 import threading
 import zipfile
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 
 import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
 
-from cxr_helpers import evaluation
-from cxr_helpers.engine import settings
+import cxr_helpers.claims
+from cxr_helpers import evaluation, overfitting, remedies, training
+from cxr_helpers.engine import indonesian, owncode, results, settings
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.runs import Run, Task
 from cxr_helpers.engine.sources import FLAGS
 from cxr_helpers.study import Study, open_study
 from grading import package
 
+LESSON, ANALYSIS = "02_pelatihan", "03_analisis_overfitting"
 COMPARED = {
     "acc": "Akurasi",
     "balanced_acc": "Akurasi seimbang",
@@ -30,41 +39,65 @@ COMPARED = {
 }
 CLOSE = 1e-6
 WEIGHTS = ("random", "imagenet", "gabor")
-UNCHECKED = "Baris notebook 04 dan 05 tidak dapat diperiksa: config.json-nya tidak dikumpulkan."
-ARRAY = 64 * 2**20  # bytes of one array of predictions.npz, as they come out
+ARRAYS = 32 * 2**20  # bytes of what predictions.npz holds, as they come out
+MOST = 60  # rows of a table, seeds of a row
+# what an odd file makes of code that expects a sound one
+ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+ODD += (SyntaxError, MemoryError)
+NAMES = {"test": "epochs", "test_best": "best", "test_last": "last"}  # as of Run.open_test
+# of a row: what does not follow from its runs; what hangs on every row of its table
+TOLD = ("name", "title", "recommendation", "parts", "changed", "seconds")
+BY_ALL = ("p_adjusted", "verdict", "by_holm")
+# Rank correlation of two students' predictions: two seeds of a row of the reference study have at
+# most 0.985, of the recipe 0.89; a friend's with noise of a tenth of their spread have 0.99.
+ALIKE = 0.99
+# AUCs that make a distribution; their median distance from its middle times this is far (a normal
+# distribution has one in ten million there)
+FEWEST, WIDE = 5, 8
 
 
 @dataclass
 class Claim:
     """status: Indonesian, as the table for an instructor has it; claimed, recomputed: {metric:
-    value}; prediction: digest of the test predictions; seconds: of the training, as its own file
-    says; rows: how many of notebooks 04 and 05 were checked, too (None: see rows).
+    value}; ranks: of the test predictions; last: their AUC after the last epoch, usual: that of the
+    reference study's seeds on the same images, like: equal where the former may be compared; rows,
+    of_rows: how many rows of notebooks 04 and 05 were checked, and of how many; trained: {run: name
+    of the row that rests on it}.
     """
 
-    status: str
+    status: str = ""
     why: str = ""
     claimed: dict | None = None
     recomputed: dict | None = None
-    prediction: str = ""
+    ranks: list[int] = field(default_factory=list)
+    last: float | None = None
+    usual: list[float] = field(default_factory=list)
+    like: str = ""
     seed: int | None = None
     key: str = ""
-    seconds: float = 0.0
-    rows: int | None = 0
+    rows: int = 0
+    of_rows: int = 0
+    trained: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HandedIn(Run):
+    """A run of a hand-in: it lies in no folder."""
+
+    test: dict = field(default_factory=dict)
+
+    def open_test(self) -> dict[str, np.ndarray]:
+        return self.test
 
 
 def arrays(content: bytes) -> dict[str, np.ndarray]:
     """The arrays of an .npz, read within bounds, without pickle. Raises Refused "rusak"."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            contents = {}
-            for member in archive.infolist()[:50]:
-                with archive.open(member) as stream:
-                    raw = stream.read(ARRAY + 1)
-                if len(raw) > ARRAY:
-                    raise ValueError("too large")
-                values = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
-                contents[member.filename.removesuffix(".npy")] = values
-            return contents
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:  # which reads no more than it says
+            if sum(member.file_size for member in archive.infolist()) > ARRAYS:
+                raise ValueError("too large")
+        with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+            return dict(kept)
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for a damaged file
         raise package.Refused(
             "rusak", f"predictions.npz tidak dapat dibaca ({type(error).__name__})."
@@ -75,11 +108,6 @@ def content(handin: package.Handin, key: str, name: str) -> bytes | None:
     """The content of runs/{key}/{name}."""
     ending = f"/runs/{key}/{name}"
     return next((raw for path, raw in handin.files.items() if f"/{path}".endswith(ending)), None)
-
-
-def predictions(handin: package.Handin, key: str, which: str = "test_best") -> np.ndarray:
-    """Logits (N,) that were handed in of a run. Raises Refused, KeyError."""
-    return arrays(content(handin, key, "predictions.npz") or b"")[which].astype(np.float64)
 
 
 class Studies:
@@ -117,122 +145,265 @@ class Studies:
         return self._open[named]
 
 
+def identity(handin: package.Handin, key: str) -> dict:
+    """What decides a run's numbers; {} where what was handed in is not what its key stands for."""
+    body = package.read_json(content(handin, key, "config.json"))
+    return body if body and Task(body, (), "").key == key else {}
+
+
+def config_of(body: dict) -> training.TrainConfig:
+    """The settings in an identity. Raises InputError and any of ODD."""
+    given = body["config"].items()
+    return training.TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in given})
+
+
+def run_of(handin: package.Handin, key: str, study: Study) -> HandedIn:
+    """A run as it was handed in. Raises InputError and any of ODD."""
+    logits = arrays(content(handin, key, "predictions.npz") or b"")
+    for name, values in logits.items():
+        whole = name == "train" or np.isfinite(values).all()  # a sampler leaves images out
+        if not whole or values.shape[-1] != len(getattr(study.used, name.split("_")[0]).labels):
+            raise package.Refused("rusak", "Banyaknya prediksi bukan banyaknya citra.")
+    history = pd.read_csv(io.BytesIO(content(handin, key, "history.csv") or b""))
+    test = {NAMES.get(k, k): v for k, v in logits.items() if k.startswith(("test", "extra"))}
+    info = package.read_json(content(handin, key, "info.json")) or {}
+    config = config_of(identity(handin, key))
+    return HandedIn(key, None, config, history, logits, info, test)
+
+
+def same(said, right, without: tuple[str, ...] = ()) -> bool:
+    """Whether JSON says what was measured, numbers nearly; what was not looked for is left out."""
+    if isinstance(right, dict) and isinstance(said, dict):
+        names = [name for name in right if name not in without]
+        return all(name in said and same(said[name], right[name], without) for name in names)
+    if isinstance(right, list) and isinstance(said, list):
+        pairs = zip(said, right, strict=False)
+        return len(said) == len(right) and all(same(a, b, without) for a, b in pairs)
+    if isinstance(right, float) and isinstance(said, float):
+        return math.isclose(said, right, rel_tol=CLOSE, abs_tol=CLOSE)
+    return type(said) is type(right) and said == right
+
+
+class Runs:
+    """The runs of a hand-in on the study's images, by settings and seed."""
+
+    def __init__(self, handin: package.Handin, study: Study, key: str):
+        self.handin, self.study = handin, study
+        keys = {path.split("/")[-2] for path in handin.files if path.endswith("/config.json")}
+        identities = {name: identity(handin, name) for name in sorted(keys)}
+        here = {k: b for k, b in identities.items() if b.get("data") == study.used.fingerprint}
+        if key not in here:
+            raise package.Refused("rusak", "config.json pelatihan itu tidak ada atau diubah.")
+        base, self._groups = here[key]["config"], {}
+        for name, body in here.items():
+            config = body["config"]
+            alike = json.dumps(body | {"config": config | {"seed": 0}}, sort_keys=True)
+            rest = {k: v for k, v in config.items() if k not in ("seed", "own") and v != base[k]}
+            changed = rest | owncode.expressions(config["own"])  # as rows name them
+            self._groups.setdefault(alike, (changed, {}))[1][config["seed"]] = name
+        self._base, self._settable = base, {*base, *training.PARTS}
+        self._read = cache(partial(run_of, handin, study=study))
+
+    def find(self, changed: dict, seeds: list) -> list[list[HandedIn]]:
+        """The runs with these changes and seeds, for each start that they were all made from."""
+        named = {k: v for k, v in changed.items() if k in self._settable}
+        asked = {k: v for k, v in named.items() if self._base.get(k) != v}
+        same_changes = [keys for theirs, keys in self._groups.values() if theirs == asked]
+        there = [keys for keys in same_changes if set(seeds[:MOST]) <= keys.keys()]
+        return [[self._read(keys[seed]) for seed in seeds[:MOST]] for keys in there]
+
+    def row(self, said: dict, trained: dict[str, str]) -> remedies.Row | None:
+        """A row of a table with its runs, whose keys join `trained`; None where they are not all
+        here. Of several starts it is the one that gives the row's AUC.
+        """
+        which = "last" if said["epoch_judged"] == "last" else "best"
+        rows, labels = [], remedies.test_images(self.study.used)[0]
+        for runs in self.find(said["changed"], said["seeds"]):
+            made = [remedies.trained(run, which) for run in runs]
+            row = remedies.Row(remedies.Remedy("", None, "", {}, which), made, {})
+            auc = [evaluation.area_under_curve(s, labels) for s in row.test(self.study.used)]
+            rows.append((abs(np.mean(auc) - said["test"]["auc"]["value"]), len(rows), row, runs))
+        if not rows:
+            return None
+        _, _, row, runs = min(rows)
+        trained |= {run.key: package.clean(said["name"])[:60] for run in runs}
+        return row
+
+
+def table(name: str, runs: Runs, claim: Claim) -> list[str]:
+    """What is wrong with the rows of notebook 04 or 05; counts them in the claim."""
+    body = package.results(runs.handin, name) or {}
+    said = (body.get("variants") or [])[:MOST]
+    rows = [runs.row(row, claim.trained) for row in said]
+    if rows and body.get("partner") == "reference":
+        rows[0] = remedies.reference_baseline(runs.study)
+    kept = [place for place, row in enumerate(rows) if row and rows[0]]
+    again = remedies.judge([rows[place] for place in kept], runs.study.used) if kept else []
+    every = len(kept) == len(rows) and name.startswith("04")  # of 05, whatever was tried before
+    without = TOLD if every else TOLD + BY_ALL
+    faults = {place: "tanpa pelatihan" for place in range(len(rows)) if place not in kept}
+    for place, row in zip(kept, results.plain(again), strict=True):
+        faults |= {} if same(said[place], row, without) else {place: "angkanya lain"}
+    claim.rows, claim.of_rows = claim.rows + len(kept), claim.of_rows + len(rows)
+    tables = body.get("variants"), remedies.read_reference()["variants"]
+    words = [] if body.get("shown", tables[0]) in tables else ["tabel acuan"]
+    words += [f"{package.clean(said[n]['title'])[:60]} ({why})" for n, why in faults.items()]
+    return [f"{name[:2]}: {fault}" for fault in words]
+
+
+def lesson(runs: Runs) -> list[str]:
+    """What is wrong with the numbers of notebooks 02 and 03."""
+    bodies = {name: package.results(runs.handin, name) or {} for name in (LESSON, ANALYSIS)}
+    fits = runs.find({}, bodies[LESSON]["provenance"]["seeds"])
+    if not fits:
+        return ["02: ada seed tanpa pelatihan"]
+    made = results.plain(made_again(fits[0], runs.study))
+    return [
+        f"{name[:2]}: {part}"
+        for name, parts in made.items()
+        for part, right in parts.items()
+        if not same(bodies[name].get(part), right)
+    ]
+
+
+def made_again(fits: list[Run], study: Study) -> dict[str, dict]:
+    """What notebooks 02 and 03 say that follows from the predictions of the recipe's runs."""
+    run, data = fits[0], study.used
+    opened, val, test = run.open_test(), data.val, data.test
+    columns = ["epoch", "train_loss", "train_acc", "val_loss", "val_acc", "val_auc"]
+    different = cxr_helpers.claims.differences(fits, study)
+    return {
+        LESSON: {
+            "history": run.history[columns].to_dict("records"),
+            "validation": evaluation.metrics(run.logits["val_best"], val.labels, val.patients),
+            "test": evaluation.metrics(opened["best"], test.labels, test.patients),
+            "test_last": evaluation.metrics(opened["last"], test.labels, test.patients),
+        },
+        ANALYSIS: {
+            "final_gap": overfitting.gap(fits, data),
+            "turn": overfitting.turn(fits, data),
+            "selection": overfitting.selection(fits, data),
+            "memorisation": overfitting.memorisation(fits, data.train),
+            "ruler": overfitting.ruler(fits, data),
+            "claims": {"numbers": cxr_helpers.claims.numbers(fits, data, different)},
+        },
+    }
+
+
+def usual(study: Study, row: str = "baseline") -> list[float]:
+    """Test AUCs of the reference study's seeds of a row, [] where it is none of its rows, or its
+    images, length or start are others.
+    """
+    names = [variant["name"] for variant in remedies.read_reference()["variants"]]
+    if row not in names or remedies.reference_baseline(study) is None:
+        return []
+    paths, labels = sorted(remedies.TRAININGS.glob(f"{row}-s*.npz")), study.used.test.labels
+    trained = [run for _, run in filter(None, map(remedies.load_training, paths))]
+    return [float(evaluation.area_under_curve(run.logits["test"], labels)) for run in trained]
+
+
 def check(handin: package.Handin, studies: Studies) -> Claim:
-    """Hold 02_pelatihan.json against runs/<key>/predictions.npz and our own labels."""
-    body = package.results(handin, "02_pelatihan")
-    if body is None:
-        return Claim("tanpa hasil", "02_pelatihan.json tidak ada atau tidak dapat dibaca.")
+    """Hold the results files against runs/<key>/predictions.npz and our own labels."""
+    claim = Claim()
     try:
-        key, provenance = str(body["run"]["key"]), body["provenance"]
-        claimed = {name: float(body["test"][name]["value"]) for name in COMPARED}
-        seed, fingerprint = int(provenance["seed"]), provenance["data"]["fingerprint"]
-    except (KeyError, TypeError, ValueError):
-        return Claim("rusak", "02_pelatihan.json tidak memuat hasil yang lengkap.")
-    claim = Claim("", claimed=claimed, seed=seed, key=key)
-    if content(handin, key, "predictions.npz") is None:
-        claim.status, claim.why = "tanpa prediksi", f"runs/{key}/predictions.npz tidak dikumpulkan."
-        return claim
-    try:
-        logits = predictions(handin, key)
-        claim.prediction = hashlib.sha256(np.round(logits, 5).tobytes()).hexdigest()
-        info = package.read_json(content(handin, key, "info.json")) or {}
-        claim.seconds = float(info.get("seconds", 0))
-        dataset = studies.get(provenance, training=False).used
+        _check(claim, handin, studies)
     except package.Refused as error:
         claim.status, claim.why = error.status, str(error)
-    except InputError as error:
-        claim.status, claim.why = "data tidak ada di sini", str(error)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        claim.status, claim.why = "rusak", "Prediksi atau keterangan pelatihannya tidak lengkap."
-    else:
-        if dataset.fingerprint != fingerprint:
-            claim.status = "data lain"
-            claim.why = "Sidik data dalam laporan bukan sidik data yang disebutkannya."
-        elif logits.shape != dataset.test.labels.shape or not np.isfinite(logits).all():
-            claim.status, claim.why = "rusak", "Banyaknya prediksi bukan banyaknya citra uji."
-        else:
-            _hold(claim, handin, logits, dataset.test.labels)
+    except (InputError, *ODD):
+        claim.status, claim.why = "rusak", "Hasil atau keterangan pelatihannya tidak lengkap."
     return claim
 
 
-def _hold(claim: Claim, handin: package.Handin, logits: np.ndarray, labels: np.ndarray) -> None:
-    """Hold what is claimed, and the rows of notebooks 04 and 05, against predictions (N,)."""
-    claim.recomputed = _metrics([logits], labels)
-    off = _off(claim.claimed, claim.recomputed)
-    claim.rows, wrong = rows(handin, claim.key, labels)
-    off += wrong
-    claim.status = "tidak cocok" if off else "cocok"
-    if off:
-        claim.why = f"Tidak sesuai dengan prediksinya: {', '.join(off)}."
-    elif claim.rows is None:
-        claim.why = UNCHECKED
+def _check(claim: Claim, handin: package.Handin, studies: Studies) -> None:
+    """Fill a claim. Raises InputError and any of ODD."""
+    body = package.results(handin, LESSON)
+    if body is None:
+        raise package.Refused("tanpa hasil", "02_pelatihan.json tidak ada atau tidak dapat dibaca.")
+    claim.key, claim.seed = str(body["run"]["key"])[:40], int(body["provenance"]["seed"])
+    claimed = {name: float(body["test"][name]["value"]) for name in COMPARED}
+    if not all(0 <= value <= 1 for value in claimed.values()):
+        raise ValueError
+    claim.claimed = claimed
+    if content(handin, claim.key, "predictions.npz") is None:
+        why = f"runs/{claim.key}/predictions.npz tidak dikumpulkan."
+        raise package.Refused("tanpa prediksi", why)
+    study = _study(studies, body["provenance"])
+    runs, run = Runs(handin, study, claim.key), run_of(handin, claim.key, study)
+    labels, best = study.used.test.labels, run.test["best"]
+    measured = evaluation.influence(best, labels)
+    claim.recomputed = {name: float(measured[name][0]) for name in COMPARED}
+    claim.ranks = rankdata(best, "ordinal").tolist()
+    claim.last = float(evaluation.area_under_curve(run.test["last"], labels))
+    claim.like = f"{study.used.fingerprint} {study.weights.kind} {study.preset.name}"
+    claim.usual, claim.trained = usual(study), {claim.key: "baseline"}
+    unlike = unlike_recipe(run.config, study, package.manifest(handin)[1].get("nims"))
+    faults = [*lesson(runs), *table("04_perbaikan", runs, claim)]
+    faults += table("05_percobaan", runs, claim)
+    claim.status = "tidak cocok" if faults else "cocok"
+    claim.status = "bukan resep" if unlike else claim.status
+    said = {"Notebook 02 bukan resep: ": unlike, "Tidak sesuai dengan prediksinya: ": faults}
+    claim.why = " ".join(f"{words}{', '.join(names)}." for words, names in said.items() if names)
 
 
-def _metrics(trainings: list[np.ndarray], labels: np.ndarray) -> dict[str, float]:
-    """The compared metrics, means over trainings."""
-    measured = evaluation.measured(trainings, labels)
-    return {name: float(measured[name].values.mean()) for name in COMPARED}
+def _study(studies: Studies, provenance: dict) -> Study:
+    """The study that a report names, with the start and precision that it names. Raises Refused."""
+    try:
+        study = studies.get(provenance, training=False)
+    except InputError as error:
+        raise package.Refused("data tidak ada di sini", str(error)) from None
+    if study.used.fingerprint != provenance["data"]["fingerprint"]:
+        why = "Sidik data dalam laporan bukan sidik data yang disebutkannya."
+        raise package.Refused("data lain", why)
+    weights = replace(study.weights, kind=str(provenance["weights"]["kind"]))
+    return replace(study, weights=weights, precision=str(provenance["precision"]))
 
 
-def _off(claimed: dict[str, float], recomputed: dict[str, float]) -> list[str]:
-    """The metrics that differ; NaN does."""
-    return [n for n in COMPARED if not abs(float(claimed[n]) - recomputed[n]) <= CLOSE]
+def unlike_recipe(config: training.TrainConfig, study: Study, nims) -> list[str]:
+    """The settings of notebook 02's run that are not the recipe's, with the seed of the NIM."""
+    recipe = asdict(study.config(seed=config.seed, precision=config.precision))
+    unlike = [name for name, value in asdict(config).items() if value != recipe[name]]
+    seed = settings.seed_of(",".join(map(str, nims))) if nims else config.seed
+    return unlike + ([] if config.seed == seed else [f"seed {config.seed}, dari NIM {seed}"])
 
 
-def rows(handin: package.Handin, key: str, labels: np.ndarray) -> tuple[int | None, list[str]]:
-    """(how many rows of notebooks 04 and 05 have their trainings in the hand-in, which of them say
-    something else); (None, []) where the settings of the baseline were not handed in.
-
-    A row's trainings differ from the baseline `key` in what the row says it changed; rows with
-    other data, other weights or parts of one's own have none here and are not counted.
+def remarks(claimed: dict[str, Claim]) -> dict[str, list[str]]:
+    """{student: remarks} for test predictions in the order of another's, and for an AUC that no
+    seed of the recipe gives.
     """
-    base = package.read_json(content(handin, key, "config.json")) or {}
-    if not isinstance(base.get("config"), dict):
-        return None, []
-    alike = {}
-    for path in [path for path in handin.files if path.endswith("/config.json")]:
-        identity = package.read_json(handin.files[path]) or {}
-        if all(identity.get(n) == base.get(n) for n in ("data", "weights")):
-            alike[path.split("/")[-2]] = identity
-    checked, off = 0, []
-    for notebook in ("04_perbaikan", "05_percobaan"):
-        said = (package.results(handin, notebook) or {}).get("variants")
-        for row in said if isinstance(said, list) else []:
-            try:
-                keys = []
-                for seed in row["seeds"]:
-                    config = base["config"] | row["changed"] | {"seed": seed}
-                    keys += [k for k, other in alike.items() if other["config"] == config][:1]
-                if not keys or len(keys) < len(row["seeds"]):
-                    continue
-                which = f"test_{'last' if row['epoch_judged'] == 'last' else 'best'}"
-                logits = [predictions(handin, run, which) for run in keys]
-                test = {name: row["test"][name]["value"] for name in COMPARED}
-                right = not _off(test, _metrics(logits, labels))
-            except (KeyError, TypeError, ValueError, AttributeError, IndexError, package.Refused):
-                right = False
-            checked += 1
-            name = row.get("name") if isinstance(row, dict) else None
-            off += [] if right else [package.clean(f"baris {name}")[:60]]
-    return checked, off
+    said: dict[str, list[str]] = defaultdict(list)
+    for student, ours in claimed.items():
+        others = {who: claim for who, claim in claimed.items() if who != student}
+        alike = [who for who, claim in others.items() if in_one_order(ours.ranks, claim.ranks)]
+        if alike:
+            seeds = package.listed(sorted({str(claimed[who].seed) for who in alike}))
+            words = f"urutan prediksinya sama dengan {package.listed(alike)}"
+            said[student].append(f"{words} (seed {ours.seed}, di sana {seeds})")
+        if outside(ours.last, distribution(student, claimed)):
+            auc = indonesian.number(ours.last)
+            said[student].append(f"AUC uji {auc} di luar sebaran seed resep yang sama")
+    return dict(said)
 
 
-def copies(claimed: dict[str, Claim]) -> dict[str, list[str]]:
-    """{student: remarks} for test predictions that equal another's."""
-    remarks: dict[str, list[str]] = {}
-    for student, a in claimed.items():
-        alike: dict[str, list[str]] = {}
-        for other, b in claimed.items():
-            if student == other or not a.prediction or a.prediction != b.prediction:
-                continue
-            if a.seed != b.seed:
-                words = f"padahal seed-nya lain ({a.seed} dan {b.seed})"
-            elif a.seed < settings.OWN_SEEDS:
-                words = "seed-nya juga sama, wajar pada mesin sejenis"
-            else:
-                words = "seed-nya juga sama, padahal NIM-nya lain"
-            alike.setdefault(words, []).append(other)
-        for words, others in alike.items():
-            remark = f"prediksi sama persis dengan {package.listed(others)}: {words}"
-            remarks.setdefault(student, []).append(remark)
-    return remarks
+def distribution(student: str, claimed: dict[str, Claim]) -> list[float]:
+    """Test AUCs of the recipe on the same images: of the reference study's seeds, else of others'
+    reports.
+    """
+    ours = claimed[student]
+    others = [claim for who, claim in claimed.items() if who != student and ours.like]
+    return ours.usual or [claim.last for claim in others if claim.like == ours.like]
+
+
+def in_one_order(a: list[int], b: list[int]) -> bool:
+    """Whether two students' ranks of the same images are (nearly) the same."""
+    return len(a) == len(b) > 2 and bool(np.corrcoef(a, b)[0, 1] >= ALIKE)
+
+
+def outside(auc: float, others: list[float]) -> bool:
+    """Whether an AUC lies far from the median of others, some of which may be false themselves, by
+    their median distance from it.
+    """
+    if len(others) < FEWEST:
+        return False
+    middle = np.median(others)
+    spread = np.median(np.abs(np.subtract(others, middle)))
+    return bool(abs(auc - middle) > WIDE * max(spread, CLOSE))

@@ -1,20 +1,28 @@
 """The exercises of notebooks 01–04: `periksa("jumlah-kanal", sum_channels)` says at once what is
 right or wrong, and the hidden tests ask for the same cases with other numbers.
 
-An exercise is written once, as a function that yields its cases: the arguments, the value that our
-own helpers give, and what to say of other values. Nothing here stops a notebook: an answer that is
-still `...` is said to be open, and an error in an answer is told in one line.
+An exercise is written once, as a function that yields its cases: the arguments, and the value that
+our own helpers give. Usual mistakes stand in kesalahan.json, as what a student writes and what to
+say of it: each must give another value in some case whatever the numbers, or `periksa` would praise
+what costs points later. Nothing here stops a notebook: an answer that is still `...` is said to be
+open, and an error in an answer is told in one line.
 """
 
 import copy
 import inspect
+import json
+import re
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from IPython import get_ipython
 from numpy.random import Generator
+from scipy.special import logit
 from scipy.stats import norm
 from torch import nn
 
@@ -23,21 +31,20 @@ from cxr_helpers.engine.indonesian import number
 from cxr_helpers.model import adapt_conv1, interpolation_matrix
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6  # how near a number must be
-VISIBLE = 0  # the seed of the cases that `periksa` tries
+VISIBLE = range(3)  # the seeds of the cases that `periksa` tries
+# {exercise: {a wrong expression of its arguments: what to say; "": of any other value}}
+MISTAKES = json.loads(Path(__file__).with_name("kesalahan.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
 class Case:
-    """One call of an answer. situation: what is tried, in Indonesian; given: its arguments; wrong:
-    what to say of another value; mistakes: {what to say: the value that a usual mistake gives};
+    """One call of an answer. situation: what is tried, in Indonesian; given: its arguments by name;
     reached: gives what is compared, where several values are equally good.
     """
 
     situation: str
-    given: tuple
+    given: dict
     expected: object
-    wrong: str
-    mistakes: dict[str, object] = field(default_factory=dict)
     reached: Callable | None = None
 
 
@@ -58,7 +65,7 @@ def probe(name: str, answer: str, seed: int) -> str:
     """
     program, calls = ["import numpy as np"], {}
     for case in EXERCISES[name](np.random.default_rng(seed)):
-        given = ", ".join(map(_literal, case.given))
+        given = ", ".join(map(_literal, case.given.values()))
         call = f"{answer}({given})"
         if case.reached is not None:
             program[1:] = [inspect.getsource(case.reached)]
@@ -83,17 +90,28 @@ def periksa(name: str, answer: Callable) -> None:
         print(f"○ {name}: belum dikerjakan.")
     elif not callable(answer):
         print(f"✘ {name}: yang diperiksa sebuah fungsi, sedangkan yang diberikan {_kind(answer)}.")
+    elif _outdated(name):
+        cure = "perbaiki tanda kurung, titik dua, atau indentasinya, lalu jalankan sel itu lagi."
+        print(f"✘ {name}: sel jawaban Anda yang terakhir bukan Python (SyntaxError): {cure}")
     else:
         print(_feedback(name, answer))
 
 
+def _outdated(name: str) -> bool:
+    """Whether the answer's cell, as it was run last, is no Python: its function is an older one."""
+    shell = get_ipython()
+    marker = re.compile(rf"^# JAWABAN: {re.escape(name)}\s*$", re.M)
+    cells = [cell for cell in shell.user_ns.get("In", ()) if marker.search(cell)] if shell else []
+    return bool(cells) and shell.check_complete(cells[-1])[0] == "invalid"
+
+
 def _feedback(name: str, answer: Callable) -> str:
     try:
-        for case in EXERCISES[name](np.random.default_rng(VISIBLE)):
-            value = answer(*copy.deepcopy(case.given))
+        for case in (c for seed in VISIBLE for c in EXERCISES[name](np.random.default_rng(seed))):
+            value = answer(*copy.deepcopy([*case.given.values()]))
             if value is ... or (isinstance(value, tuple) and ... in value):
                 return f"○ {name}: belum dikerjakan."
-            if wrong := _wrong(case, value):
+            if wrong := _wrong(case, value, MISTAKES[name]):
                 return f"✘ {name}: {wrong}"
     except Exception as error:
         # whatever a student's function raises is told, and the notebook goes on
@@ -102,24 +120,29 @@ def _feedback(name: str, answer: Callable) -> str:
     return f"✔ {name}: benar."
 
 
-def _wrong(case: Case, value) -> str:
+def _wrong(case: Case, value, mistakes: dict[str, str]) -> str:
     """What is wrong with the value of one call, "" for nothing."""
     text = isinstance(case.expected, str)
     tensor = isinstance(case.expected, torch.Tensor)
     fits = isinstance(value, str) if text else np.asarray(value).dtype.kind in "iuf"
     if not fits or np.shape(value) != np.shape(case.expected) or tensor > torch.is_tensor(value):
-        wanted = "tensor (lihat keepdim=True)" if tensor else "bilangan"
+        wanted = "tensor" if tensor else "bilangan"
         wanted = "teks" if text else wanted
         shape = f" berbentuk {tuple(np.shape(case.expected))}" if np.ndim(case.expected) else ""
-        return f"yang dikembalikan {_kind(value)}; yang diminta {wanted}{shape}."
-    compared = case.reached(value, *case.given) if case.reached else value
+        hint = f": {mistakes['']}" if tensor else "."
+        return f"yang dikembalikan {_kind(value)}; yang diminta {wanted}{shape}{hint}"
+    compared = case.reached(value, *case.given.values()) if case.reached else value
     if _close(compared, case.expected):
         return ""
-    for words, mistaken in case.mistakes.items():
-        if _close(value, mistaken):
-            return words
-    given = "; ".join(map(_shown, case.given))
-    return f"untuk ({given}) hasilnya {_shown(value)}: {case.wrong}"
+    names = {"np": np, "torch": torch, **copy.deepcopy(case.given)}
+    given, hint = "; ".join(map(_shown, case.given.values())), mistakes[""]
+    for expression in filter(None, mistakes):
+        with suppress(ArithmeticError, ValueError, RuntimeError):
+            mistaken = eval(expression, names)  # ours, of the file
+            if np.shape(mistaken) == np.shape(value) and _close(value, mistaken):
+                hint = mistakes[expression] or hint
+                break
+    return f"untuk ({given}) hasilnya {_shown(value)}: {hint}"
 
 
 def _close(value, expected) -> bool:
@@ -160,10 +183,7 @@ def _sum_channels(rng: Generator) -> Iterator[Case]:
     for situation, n, side in (("delapan kernel 7×7", 8, 7), ("satu kernel 2×2", 1, 2)):
         weight = torch.tensor(rng.normal(size=(n, 3, side, side)), dtype=torch.float32)
         expected = adapt_conv1(weight, kernel=side, reduce="sum")
-        wrong = "responsnya terhadap citra keabuan berbeda dari respons kernel asal terhadap "
-        wrong += "salinannya pada tiga kanal."
-        mean = "itu cara rata-rata: responsnya menjadi sepertiga dari yang asli."
-        yield Case(situation, (weight,), expected, wrong, {mean: expected / 3})
+        yield Case(situation, {"weight": weight}, expected)
 
 
 @_exercise("banyak-bobot")
@@ -176,10 +196,8 @@ def _n_weights(rng: Generator) -> Iterator[Case]:
     }
     for situation, (outputs, inputs, side) in _pairs(shapes):
         expected = nn.Conv2d(inputs, outputs, side, bias=False).weight.numel()
-        wrong = "cobalah menghitungnya dengan tangan untuk (5, 2, 1)."
-        layers = "setiap kernel mempunyai satu lapis untuk setiap kanal masukan."
-        mistakes = {layers: outputs * side**2}
-        yield Case(situation, (outputs, inputs, side), expected, wrong, mistakes)
+        given = {"outputs": outputs, "inputs": inputs, "side": side}
+        yield Case(situation, given, expected)
 
 
 def _pairs(cases: dict[str, list]) -> Iterator[tuple[str, tuple]]:
@@ -198,9 +216,7 @@ def _share_read(rng: Generator) -> Iterator[Case]:
     }
     for situation, (source, target) in _pairs(sizes):
         line = int((interpolation_matrix(source, target).abs().sum(0) > 1e-9).sum()) / source
-        wrong = "hitunglah kolom matriks yang tidak seluruhnya nol, sebagai proporsi dari 0 ke 1."
-        axes = "itu proporsi satu baris; sebuah kernel mempunyai dua sumbu."
-        yield Case(situation, (source, target), line**2, wrong, {axes: line})
+        yield Case(situation, {"source": source, "target": target}, line**2)
 
 
 # --- 02 Pelatihan ---------------------------------------------------------------------------------
@@ -221,8 +237,7 @@ def _majority(rng: Generator) -> Iterator[Case]:
         "satu kelas saja, dan sama banyak": [np.array([1, 1]), np.array([0, 1])],
     }
     for situation, given in _pairs(labels):
-        wrong = "kelas yang lebih banyak tidak selalu kelas 1."
-        yield Case(situation, (given,), evaluation.majority_share(given), wrong)
+        yield Case(situation, {"labels": given}, evaluation.majority_share(given))
 
 
 @_exercise("ambang")
@@ -231,11 +246,9 @@ def _accuracy_at(rng: Generator) -> Iterator[Case]:
     thresholds = {"tepat 0,5": [0.5], "di bawah 0,5": [0.2, low], "di atas 0,5": [0.9, high]}
     for situation, probability in _pairs(thresholds):
         logits, labels = _logits(rng, 90)
-        threshold = np.log(probability / (1 - probability))
-        right, mixed = (((logits > t) == (labels == 1)).mean() for t in (threshold, probability))
-        wrong = "itu bukan proporsi jawaban yang benar pada ambang itu."
-        first = "logit dibandingkan langsung dengan probabilitas: ubah dahulu salah satunya."
-        yield Case(situation, (logits, labels, probability), right, wrong, {first: mixed})
+        right = ((logits > logit(probability)) == (labels == 1)).mean()
+        given = {"logits": logits, "labels": labels, "probability": probability}
+        yield Case(situation, given, right)
 
 
 @_exercise("youden")
@@ -249,9 +262,7 @@ def _best_threshold(rng: Generator) -> Iterator[Case]:
         logits, labels = _logits(rng, n, up)
         curve = evaluation.roc(logits, labels)
         best = float((curve["true_positive"] - curve["false_positive"]).max())
-        wrong = "indeks Youden di sana belum yang terbesar: cobalah setiap logit, bukan "
-        wrong += "probabilitas, sebagai ambang; kelas 1 diputuskan bila logit > ambang."
-        yield Case(situation, (logits, labels), best, wrong, reached=_youden)
+        yield Case(situation, {"logits": logits, "labels": labels}, best, _youden)
 
 
 def _youden(threshold: float, logits: np.ndarray, labels: np.ndarray) -> float:
@@ -272,35 +283,36 @@ def _gap_points(rng: Generator) -> Iterator[Case]:
         "validasi lebih baik": [(val, train)],
         "kelas 1 jarang": [(rare, val)],
     }
+    names = "train_logits train_labels val_logits val_labels".split()
     for situation, (a, b) in _pairs(pairs):
         gap = 100 * float(np.mean((a[0] > 0) == a[1]) - np.mean((b[0] > 0) == b[1]))
-        mistakes = {
-            "hasilnya proporsi; yang diminta poin persen.": gap / 100,
-            "tandanya terbalik: kesenjangan adalah akurasi latih dikurangi validasi.": -gap,
-        }
-        wrong = "keputusan kelas 1 diambil bila logit di atas nol."
-        yield Case(situation, (*a, *b), gap, wrong, mistakes)
+        given = dict(zip(names, (*a, *b), strict=True))
+        yield Case(situation, given, gap)
+
+
+def _alternating(rng: Generator, by_class: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and labels of a network that is too sure and too unsure by turns, from one of
+    fifteen groups of confidence to the next, or from one predicted class to the other: grouped in
+    another way, other deviations cancel.
+    """
+    group, chosen = np.repeat(np.arange(8, 15), 30), rng.permutation(210) % 2
+    sure = (group + rng.uniform(0.1, 0.9, 210)) / 15
+    unsure = (chosen if by_class else group % 2) == 1
+    right = np.arange(210) % 30 < 30 * np.where(unsure, sure + 0.2, sure - 0.3)
+    return np.where(chosen == 1, sure, 1 - sure), np.where(right, chosen, 1 - chosen)
 
 
 @_exercise("ece")
 def _calibration_error(rng: Generator) -> Iterator[Case]:
-    logits, labels = _logits(rng, 250)
-    sure = 1 / (1 + np.exp(-2.5 * logits))
-    few = (rng.uniform(0.94, 0.99, 3), np.array([1, 1, 0]))
+    few = (np.append(rng.uniform(0.94, 0.99, 3), [1.0, 0.3]), np.array([1, 1, 1, 0, 0]))
     networks = {
-        "jaringan yang terlalu yakin": [(sure, labels)],
-        "jaringan yang kurang yakin": [(0.5 + (sure - 0.5) / 5, labels)],
+        "jaringan yang terlalu yakin di sebagian kelompok": [_alternating(rng, by_class=False)],
+        "jaringan yang terlalu yakin pada satu kelas": [_alternating(rng, by_class=True)],
         "citra sedikit, banyak kelompok kosong": [few],
     }
-    for situation, (probability, truth) in _pairs(networks):
-        right = (probability > 0.5) == (truth == 1)
-        signed = abs((np.maximum(probability, 1 - probability) - right).mean())
-        expected = float(evaluation.expected_calibration_error(probability, truth))
-        wrong = "keyakinan ialah probabilitas kelas yang dipilih; kelompoknya lima belas dari 0 "
-        wrong += "sampai 1, berbobot menurut banyaknya citra, dan yang kosong dilewati."
-        late = "nilai mutlak diambil setelah semua kelompok dijumlahkan: penyimpangan ke atas dan "
-        late += "ke bawah saling menghapus."
-        yield Case(situation, (probability, truth), expected, wrong, {late: signed})
+    for situation, (probability, labels) in _pairs(networks):
+        expected = evaluation.expected_calibration_error(probability, labels)
+        yield Case(situation, {"probability": probability, "labels": labels}, expected)
 
 
 @_exercise("banyak-citra")
@@ -313,9 +325,7 @@ def _n_images(rng: Generator) -> Iterator[Case]:
     }
     for situation, (share, half) in _pairs(widths):
         expected = norm.ppf(0.975) ** 2 * share * (1 - share) / half**2
-        wrong = "setengah lebar interval normal adalah 1,96 kali akar dari p(1 − p)/n."
-        whole = "itu untuk seluruh lebar interval; yang diminta setengah lebarnya."
-        yield Case(situation, (share, half), expected, wrong, {whole: expected / 4})
+        yield Case(situation, {"share": share, "half": half}, expected)
 
 
 # --- 04 Perbaikan ---------------------------------------------------------------------------------
@@ -332,30 +342,27 @@ def _holm_adjusted(rng: Generator) -> Iterator[Case]:
     }
     for situation, p_values in _pairs(lists):
         expected = np.array(evaluation.holm(p_values))
-        bonferroni = "itu koreksi Bonferroni; pada Holm pengalinya berkurang satu setiap langkah, "
-        bonferroni += "dari nilai-p terkecil."
-        order = "nilainya benar tetapi urutannya tidak: kembalikan menurut urutan masukan."
-        mistakes = {
-            bonferroni: np.minimum(1, len(p_values) * np.array(p_values)),
-            order: np.sort(expected),
-        }
-        wrong = "nilai-p yang dikoreksi tidak boleh turun lagi, dan paling besar 1."
-        yield Case(situation, (p_values,), expected, wrong, mistakes)
+        yield Case(situation, {"p_values": p_values}, expected)
 
 
 @_exercise("putusan")
 def _decide(rng: Generator) -> Iterator[Case]:
     m = float(rng.uniform(0.01, 0.03))
-    intervals = {
-        "seluruhnya di satu sisi nol": [(1.1 * m, 5 * m, m), (-9 * m, -1.1 * m, m)],
-        "di dalam batas, atau tepat di luarnya": [(0.1 * m, 0.8 * m, m), (0.1 * m, 1.2 * m, m)],
-        "memuat nol": [(-0.4 * m, 0.6 * m, m), (-m / 2, 3 * m, m), (-2 * m, m / 2, m)],
-        "batas yang lain": [(-0.04, 0.03, 0.05), (-0.04, 0.03, 0.005), (0.001, 0.002, 0.0001)],
+    intervals = {  # (low, high, p after Holm, margin)
+        "p kecil": [(1.1 * m, 5 * m, 0.01, m), (0.2 * m, 3 * m, 0.04, m), (-9 * m, -m, 0.001, m)],
+        "di dalam batas, atau tepat di luarnya": [
+            (0.1 * m, 0.8 * m, 0.001, m),
+            (0.1 * m, 1.2 * m, 0.04, m),
+        ],
+        "memuat nol": [(-0.4 * m, 0.6 * m, 1.0, m), (-m / 2, 3 * m, 0.3, m), (-2 * m, m, 0.2, m)],
+        "p tidak kecil": [
+            (0.2 * m, 3 * m, 0.06, m),
+            (-m / 2, -m / 4, 0.1, m),
+            (-3 * m, -m, 0.4, m),
+        ],
     }
-    words = [word for word in evaluation.VERDICTS if word != evaluation.MAJORITY]
-    for situation, (low, high, margin) in _pairs(intervals):
-        p = 1.0 if low < 0 < high else 0.0
+    for situation, (low, high, p, margin) in _pairs(intervals):
         measured = evaluation.Difference((low + high) / 2, (low, high), p)
         expected = evaluation.verdict(measured, p, margin)
-        wrong = f"pilihlah satu dari {', '.join(words)} menurut letak interval dan batasnya."
-        yield Case(situation, (low, high, margin), expected, wrong)
+        given = {"low": low, "high": high, "p": p, "margin": margin}
+        yield Case(situation, given, expected)

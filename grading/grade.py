@@ -9,6 +9,7 @@ knows what is done. One broken hand-in never stops the class.
 import hashlib
 import json
 import os
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -26,7 +27,7 @@ from grading.roster import Roster, Student
 from grading.submit import GROUP
 
 AT_ONCE = 2  # kernels; each may take a core and up to 1 GB
-RECORD = 4  # of what a record holds; a new number grades anew
+RECORD = 5  # of what a record holds; a new number grades anew
 SAID, ROWS = 10, 8  # NIMs of a manifest, rows of notebook 05 that are kept
 SOON = 86400  # seconds by which another computer's clock may be ahead
 
@@ -146,7 +147,8 @@ def handins(folder: Path) -> list[Path]:
         raise InputError(f"KUMPULAN={folder}: folder itu tidak ada. {cure}")
     paths = [folder] if folder.is_file() else sorted(folder.iterdir())
     left = (".", *package.LEFTOVER)
-    visible = [path for path in paths if not path.name.startswith(left) and not path.is_symlink()]
+    whole = [path for path in paths if (path.is_file() or path.is_dir()) and not path.is_symlink()]
+    visible = [path for path in whole if not path.name.startswith(left)]
     parts = {path: package.moodle_parts(path) for path in visible if path.is_file()}
     entries = [entry for path in visible for entry in parts.get(path) or [path]]
     if not entries:
@@ -310,15 +312,19 @@ def retrain(
     records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path, boxed: bool
 ) -> None:
     """Train claimed runs again (ULANG) and keep what came of it."""
+    salt, studies, begun = again.salt(out), claims.Studies(), time.monotonic()
     claimed = {record.name: claims.Claim(**record.claim) for record in chosen if record.claim}
-    salt = "".join(sorted(record.basis for record in records.values()))
-    names, studies = again.drawn(claimed, ulang, salt), claims.Studies()
-    waiting = {path: record for path, record in records.items() if not record.again}
-    todo = [(path, record) for path, record in waiting.items() if record.name in names]
-    with bar(len(todo), "Melatih ulang", "pelatihan") as progress:
+    waiting = {r.name: (path, r) for path, r in records.items() if ulang != "0" and not r.again}
+    names = [n for n in again.order(salt, claimed) if n in waiting and claimed[n].trained]
+    todo = [waiting[name] for name in names]
+    with bar(len(todo), "Melatih ulang", "kumpulan") as progress:
         for path, record in todo:
+            if ulang == "1" and time.monotonic() - begun > again.HOUR:
+                break
+            recipe = claims.distribution(record.name, claimed)
             try:
-                record.again = again.retrain(package.read(path), studies, boxed)
+                given = package.read(path), claimed[record.name], recipe, studies, salt, boxed
+                record.again = again.retrain(*given)
             except Exception as error:  # the class goes on
                 record.again = f"tidak dapat diulang ({type(error).__name__})"
             place = record_path(out / "hasil", path)
@@ -351,6 +357,8 @@ def main() -> int:
     own = Path(get("KUNCI")) if get("KUNCI") else None
     course, key = read_course(own_keys=own), challenge.read_key(own)
     people = roster.read(Path(get("KELAS"))) if get("KELAS") else None
+    for student in people.students.values() if people else ():
+        pages.deadline(student.limit)  # before an hour of grading, not after it
     out = Path(get("BUILD") or "build") / "nilai"
     records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
     people = people or handed_in([*records.values()])

@@ -19,14 +19,23 @@ _exec, _compile, _Exception = exec, compile, Exception
 _dict, _list, _tuple, _str = dict, list, tuple, str
 _float, _int, _bool = float, int, bool
 MOST, LONGEST = 2_000, 10_000  # numbers of a value, characters of a text
+WIDEST = 64  # bits of an integer
+
+
+class _Json(str):
+    """Text that IPython shows without quotes."""
+
+    __repr__ = str.__str__
 
 
 def _plain(value, depth=0):
     """As JSON: exact types only, so an object that pretends to be a number stays an object."""
     kind = _type(value)
-    if value is None or kind in (_bool, _int, _str):
-        too_long = kind is _str and _len(value) > LONGEST
-        return {"objek": "str yang sangat panjang"} if too_long else value
+    if value is None or kind is _bool:
+        return value
+    if kind in (_int, _str):
+        size, most = (value.bit_length(), WIDEST) if kind is _int else (_len(value), LONGEST)
+        return value if size <= most else {"objek": kind.__name__}
     if kind is _float:
         return value if _isfinite(value) else {"bukan bilangan": _str(value)}
     if kind is _array and value.dtype.kind in "biuf" and value.size <= MOST:
@@ -60,5 +69,5 @@ def ask(code, names):
     try:
         _exec(_compile(code, "<pemeriksaan>", "exec"), space)
     except _Exception as error:
-        return _dumps({"": {"galat": _type(error).__name__}})
-    return _dumps({_str(key): _value(make) for key, make in space["hasil"].items()})
+        return _Json(_dumps({"": {"galat": _type(error).__name__}}))
+    return _Json(_dumps({_str(key): _value(make) for key, make in space["hasil"].items()}))

@@ -63,20 +63,21 @@ def run(
     Who ends the kernel is left out and the others are run again; where that ends it once more, each
     runs in a kernel of its own, so that nobody pays for what another answer left behind.
     """
-    done, ender = _together(steps, given, probes, boxed)
+    time = box.Allowance()
+    done, ender = _together(steps, given, probes, boxed, time)
     if ender is None:
         return done
     rest = {name: source for name, source in given.items() if name != ender}
-    again, second = _together(steps, rest, probes, boxed) if rest else ({}, None)
+    again, second = _together(steps, rest, probes, boxed, time) if rest else ({}, None)
     if second is None:
         return {**again, ender: done[ender]}
     for name, source in given.items():
-        again |= _together(steps, {name: source}, probes, boxed)[0]
+        again |= _together(steps, {name: source}, probes, boxed, time)[0]
     return again
 
 
 def _together(
-    steps: Steps, given: dict[str, str], probes: dict, boxed: bool
+    steps: Steps, given: dict[str, str], probes: dict, boxed: bool, time: box.Allowance
 ) -> tuple[dict, str | None]:
     """What `run` gives, and the answer that ended the kernel."""
     done, last = {}, None
@@ -88,13 +89,18 @@ def _together(
             last = name or last
             try:
                 if not name:
-                    error, _ = kernel.run(ours, SETUP)
+                    # an answer above may have made ours slow
+                    limited = time.run if last else box.Kernel.run
+                    error, _ = limited(kernel, ours, SETUP)
                     if error and last is None:
-                        raise InputError(f"Sel pengajar sendiri gagal saat penilaian ({error}).")
+                        raise InputError(
+                            f"Sel pengajar sendiri gagal saat penilaian ({kernel.said})."
+                        )
                     continue
-                error, _ = kernel.run(given[name], CELL)
-                ask = f"__import__('nilai_dalam').ask({probes[name]!r}, globals())"
-                done[name] = ("", error, kernel.run("", CELL, ask)[1] if probes.get(name) else None)
+                error, _ = time.run(kernel, given[name], CELL)
+                ask = box.ask(probes[name])
+                value = time.run(kernel, "", CELL, ask)[1] if probes.get(name) else None
+                done[name] = ("", error, value)
             except box.Ended as ended:
                 if last is None:
                     why = f"Sel pengajar sendiri mengakhiri kernel ({ended.status})."

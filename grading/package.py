@@ -26,12 +26,12 @@ from cxr_helpers.engine.errors import InputError
 
 MEMBERS = 5_000
 ONE, TOTAL = 20 * 2**20, 100 * 2**20  # bytes of a file, and of all files that are read
-WANTED = (".ipynb", ".json", ".npz", ".csv", ".py")
+WANTED = (".ipynb", ".json", ".npz", ".csv", ".py", "laporan.html", "laporan.pdf")
 LEFTOVER = set("__MACOSX .DS_Store Thumbs.db desktop.ini .ipynb_checkpoints".split())
 LEFTOVER |= {".git", ".venv", "__pycache__"}
 CELLS, CELL_TEXT = 2_000, 100_000  # of a notebook; characters of a cell
 # how Moodle's "Download all" names what a student sent, and how programs name copies
-MOODLE = re.compile(r"([^/]{0,200}?)_(\d{1,12})_assignsubmission_file_")
+MOODLE = re.compile(r"([^/]{0,255}?)_(\d{1,12})_assignsubmission_file_")
 COPY = r"(?: ?\((\d{1,4})\)|-Copy(\d{1,4})| ?- ?(?:Copy|Salin)[^/.]{0,20})?"
 NOTEBOOK = re.compile(
     rf"(?:Salinan dari |Copy of )?(0[^/]{{1,80}}?){COPY}(?:\.ipynb(?:\.txt)?)?", re.I

@@ -221,8 +221,11 @@ def write(
             record = replace(record, status=LOOK, why=why, **odd)
             row = graded(record, course, given, last, per_day)
         rows.append(row)
-    (out / "mahasiswa").mkdir(exist_ok=True)
     pages = _pages(rows, course, people, given, wrong)
+    (out / "mahasiswa").mkdir(exist_ok=True)
+    for path in (out / "mahasiswa").glob("*.html"):  # of a conflict that is settled
+        if f"mahasiswa/{path.name}" not in pages:
+            path.unlink()
     for name, content in pages.items():
         files.write(out / name, content)
     return "\n".join(filter(None, pages["catatan.txt"].decode().splitlines()))
@@ -238,7 +241,7 @@ def _pages(
     content = {
         "rows": rows,
         "alike": resemblance(records, course),
-        "remarks": claims.copies(claimed),
+        "remarks": claims.remarks(claimed),
         "people": people,
         "absent": [s for s in people.students.values() if people.listed and s.nim not in there],
         "shares": [min(9, int(10 * row["total"] / row["most"])) for row in rows if row["most"]],

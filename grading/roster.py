@@ -57,16 +57,13 @@ class Roster:
     def __init__(self, students: Iterable[Student], listed: bool = True):
         self.students = {student.nim: student for student in students}
         self.listed = listed
-        self._bare: dict[str, list[str]] = {}
-        for nim in self.students:
-            self._bare.setdefault(bare(nim), []).append(nim)
 
     def find(self, written: str) -> str | None:
         """The NIM that is meant: the same, or the only one that looks so in Excel."""
         number = normal(written)
         if number in self.students:
             return number
-        alike = self._bare.get(bare(written), [])
+        alike = [nim for nim in self.students if bare(nim) == bare(written)]
         return alike[0] if len(alike) == 1 else None
 
     def sender(self, said: str) -> Student | None:
@@ -88,7 +85,8 @@ def read(path: Path) -> Roster:
         raise InputError(f"KELAS={path}: berkas itu tidak ada.")
     students: dict[str, Student] = {}
     for row in package.table(path.read_bytes()):
-        given = {name: _first(row, titles) for name, titles in COLUMNS.items()}
+        said = {name: [row[t] for t in titles if row.get(t)] for name, titles in COLUMNS.items()}
+        given = {name: texts[0] if texts else "" for name, texts in said.items()}
         if not any(given.values()):
             continue  # Excel leaves empty lines
         nim = normal(given["nim"])
@@ -100,7 +98,3 @@ def read(path: Path) -> Roster:
     if not students:
         raise InputError(f"{path}: tidak ada mahasiswa; kolom nim dan nama diperlukan.")
     return Roster(students.values())
-
-
-def _first(row: dict[str, str], titles: tuple[str, ...]) -> str:
-    return next((row[title] for title in titles if row.get(title)), "")

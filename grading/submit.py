@@ -81,10 +81,7 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
 
 
 def _json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    return package.read_json(path.read_bytes() if path.exists() else None) or {}
 
 
 def _code(notebook) -> list[str]:

@@ -5,8 +5,8 @@ PRECISION, SEEDS, REPEAT, N_JOBS, CLUSTER, NAME, NIM, BUILD); a notebook gets th
 tagged `parameters` declares. The executed notebook and the results it wrote are moved into place
 only when every cell has ended well; otherwise one line says what failed, and everything that was
 there before stays. NEWER: what make found newer than the output; where that is the notebook alone
-and its cells are those that were executed (JupyterLab saves a notebook that was only opened), there
-is nothing to do.
+and its code is what was executed, only its words are put there (JupyterLab also saves a notebook
+that was only opened).
 """
 
 import ast
@@ -144,9 +144,10 @@ def _surroundings(build: Path, student: dict, staging: Path, collected: Path) ->
     """The environment variables of the notebook's process, in which no settings of a person's own
     count, and in whose `staging` the kernel KERNEL is this very Python.
     """
+    seen = hasattr(os, "ttyname") and sys.stderr.isatty()
     told = {
         files.RESULTS: str(collected),
-        files.TERMINAL: _terminal(),
+        files.TERMINAL: os.ttyname(2) if seen else "",
         files.STUDENT: json.dumps(student) if any(student.values()) else "",
     }
     if os.pathsep in str(files.ROOT):  # it cannot stand in PYTHONPATH
@@ -156,10 +157,6 @@ def _surroundings(build: Path, student: dict, staging: Path, collected: Path) ->
     write_kernel_spec(staging / "kernels" / KERNEL)
     told |= dict.fromkeys(PERSONAL, str(staging))
     return told | {"MATPLOTLIBRC": os.devnull, "PYTHONSTARTUP": ""}
-
-
-def _terminal() -> str:
-    return os.ttyname(2) if hasattr(os, "ttyname") and sys.stderr.isatty() else ""
 
 
 def _explain(notebook: Path, error: PapermillExecutionError, kept: Path) -> str:
@@ -260,26 +257,40 @@ def _run(notebook: Path, draft: Path, given: dict, build: Path) -> None:
         pulse.end()
 
 
-def _cells(notebook: Path) -> list[tuple]:
-    cells = nbformat.read(notebook, as_version=4).cells
-    about = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
-    return [cell for cell in about if "injected-parameters" not in cell[2]]
+def _about(cell: nbformat.NotebookNode) -> tuple:
+    return cell.cell_type, cell.source, cell.metadata.get("tags", [])
 
 
-def is_done(notebook: Path, output: Path, newer: list[str]) -> bool:
-    """Whether only the notebook is newer than its output, and its cells are those executed."""
+def retell(notebook: Path, output: Path, newer: list[str]) -> bool:
+    """Whether nothing but the notebook's words is newer than its output; they are put there."""
     if [Path(path).resolve() for path in newer] != [notebook]:
         return False
+    told, cells = whole(notebook), []
     try:
-        return _cells(notebook) == _cells(output)
+        done = nbformat.read(output, as_version=4)
+        executed = [cell for cell in done.cells if cell.cell_type == "code"]
     except (OSError, ValueError, AttributeError, nbformat.ValidationError):
         return False
+    for cell in told.cells:
+        if cell.cell_type == "code":
+            if not executed or _about(cell) != _about(executed[0]):
+                return False
+            cell = executed.pop(0)
+        cells.append(cell)
+        while executed and "injected-parameters" in executed[0].metadata.get("tags", []):
+            cells.append(executed.pop(0))
+    if executed:
+        return False
+    if list(map(_about, cells)) != list(map(_about, done.cells)):
+        done.cells = cells
+        files.write(output, nbformat.writes(done).encode())
+    return True
 
 
 def main() -> None:
     # the notebook runs in another folder
     notebook, output = (Path(path).resolve() for path in sys.argv[1:3])
-    if is_done(notebook, output, sys.argv[3:]):
+    if retell(notebook, output, sys.argv[3:]):
         return
     print(f"{notebook.stem}: dijalankan …", flush=True)
     try:

@@ -6,7 +6,9 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 
+from cxr_helpers import evaluation, remedies
 from grading import answers, exercises, inside, marking
 from grading.course import read_course
 from tests.conftest import ROOT
@@ -63,27 +65,37 @@ def test_the_solution_is_right_and_the_cell_that_is_handed_out_is_open(name, cap
         assert points(name, lambda *given, constant=constant: constant) == 0, constant
 
 
-GAP = "((train_logits > 0) == train_labels).mean() - ((val_logits > 0) == val_labels).mean()"
-SIDE = "np.maximum(probability, 1 - probability)"
-WRONG = [
-    ("jumlah-kanal", "weight.sum(dim=1)", "keepdim=True"),
-    ("banyak-bobot", "outputs * side**2", "kanal masukan"),
-    ("bagian-terbaca", "(5 if target == 3 else 7) / 7", "dua sumbu"),
-    ("bagian-terbaca", "tidak_ada", "dengan NameError"),
-    ("mayoritas", "float(labels.mean())", "tidak selalu kelas 1"),
-    ("ambang", "float(((logits > probability) == (labels == 1)).mean())", "salah satunya"),
-    ("youden", "float(np.median(logits))", "cobalah setiap logit"),
-    ("kesenjangan", f"float({GAP})", "poin persen"),
-    ("ece", f"float(abs(({SIDE} - ((probability > 0.5) == labels)).mean()))", "saling menghapus"),
-    ("banyak-citra", "1.96**2 * share * (1 - share) / (2 * half) ** 2", "setengah lebarnya"),
-    ("holm", "[min(1, p * len(p_values)) for p in p_values]", "Bonferroni"),
-    ("putusan", '"lebih baik" if low > 0 else "belum dapat diputuskan"', "menurut letak interval"),
-]
+@pytest.mark.parametrize("name", CODE)
+def test_usual_mistakes_get_their_hint_and_lose_points(name, capsys):
+    """What the visible check praises, the hidden one accepts."""
+    mistakes = exercises.MISTAKES[name]
+    assert len(mistakes) > 5
+    for value in filter(None, mistakes):
+        source = ASKED[name].skeleton.replace("return ...", f"return {value}")
+        said = check(name, source, capsys)
+        hint = mistakes[value] or mistakes[""]
+        assert said.startswith(f"✘ {name}: ") and said.endswith(hint), (value, said)
+        assert points(name, space_of(source, name)[ASKED[name].names[0]]) < ASKED[name].points
 
 
-@pytest.mark.parametrize(("name", "value", "hint"), WRONG)
-def test_a_usual_mistake_gets_its_hint_and_loses_points(name, value, hint, capsys):
-    source = ASKED[name].skeleton.replace("return ...", f"return {value}")
-    said = check(name, source, capsys)
-    assert said.startswith(f"✘ {name}: ") and hint in said
-    assert points(name, space_of(source, name)[ASKED[name].names[0]]) < ASKED[name].points
+def test_a_cell_with_a_syntax_error_is_said_and_its_older_function_not_judged(monkeypatch, capsys):
+    shell = InteractiveShell()
+    monkeypatch.setattr(exercises, "get_ipython", lambda: shell)
+    good = COURSE.solutions["mayoritas"]
+    asking = "from grading.exercises import periksa\nperiksa('mayoritas', majority_accuracy)"
+    for cell, said in (
+        (good, "benar."),
+        (good.replace("):", ")", 1), "SyntaxError"),
+        (good, "benar."),
+    ):
+        shell.run_cell("import numpy as np\n" + cell, store_history=True)
+        capsys.readouterr()
+        shell.run_cell(asking, store_history=True)
+        assert said in capsys.readouterr().out
+
+
+def test_the_rule_of_exercise_4_1_gives_the_verdicts_of_the_table():
+    for row in remedies.read_reference()["variants"][1:]:
+        found, (low, high) = row["predicts"], row["predicts"]["ci95"]
+        verdict = solved("putusan")(low, high, found["p_adjusted"], evaluation.MARGIN["auc"])
+        assert verdict == found["verdict"] or found["verdict"] == evaluation.MAJORITY, row["name"]

@@ -11,7 +11,9 @@ import re
 import shutil
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from cxr_helpers import training
@@ -29,7 +31,7 @@ boxed = pytest.mark.skipif(REFUSED is not None, reason=str(REFUSED))
 def ask(kernel, expression: str):
     """The value of an expression in the kernel."""
     probe = f"hasil[0] = {expression}"
-    return kernel.run("", 60, f"__import__('nilai_dalam').ask({probe!r}, globals())")[1]["0"]
+    return kernel.run("", 60, box.ask(probe))[1]["0"]
 
 
 @boxed
@@ -50,7 +52,15 @@ def test_the_box_sees_no_key_no_home_and_no_network_and_writes_nothing(tmp_path,
         for place in ("penuh", "/dev/shm/penuh"):  # each holds 256 MB at most
             fill = f"f = open({place!r}, 'wb')\nfor _ in range(40): f.write(bytes(10**7))"
             assert kernel.run(fill, 60)[0].startswith("OSError"), place
-        assert kernel.run("x = bytearray(7 * 2**30)", 60)[0].startswith("MemoryError")
+        assert kernel.run("x = bytearray(7 * 2**30)", 60)[0] == "MemoryError"
+        assert kernel.run("os.memfd_create('x')", 60)[0] == "PermissionError"
+        assert {path.name for path in kernel.folder.iterdir()} == {"k.json", "saringan"}
+        assert kernel.run("raise ValueError('kunci')", 60) == ("ValueError", None)
+        assert ask(kernel, "[10**400, 1e400, '9']") == [
+            {"objek": "int"},
+            {"bukan bilangan": "inf"},
+            "9",
+        ]
         assert kernel.run("from grading.exercises import periksa", 120) == (None, None)
     assert not (box.files.ROOT / "cxr_helpers/x").exists()
 
@@ -88,6 +98,21 @@ def test_who_breaks_a_limit_ends_the_kernel_and_leaves_nothing(name, monkeypatch
     assert not [one for one in tree if one.is_running() and one.status() != "zombie"]
 
 
+def test_the_answers_of_a_hand_in_share_their_seconds_and_the_last_has_some(monkeypatch):
+    now, asked = [0.0], []
+
+    def run(code, seconds, question):
+        asked.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(box.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(box, "LEAST", 0)
+    allowance = box.Allowance(100)
+    for most in [30] * 22:
+        allowance.run(SimpleNamespace(run=run), "", most)
+    assert asked[0] == 25 and 0 < asked[-1] < 1 and sum(asked) < 100
+
+
 def test_without_bubblewrap_no_class_is_graded_and_the_cure_is_named(tmp_path, monkeypatch):
     real = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "bwrap" else real(name))
@@ -123,20 +148,22 @@ def given(study) -> package.Handin:
     return package.Handin("x", found | {"x/results/02_pelatihan.json": about.encode()}, digest="0")
 
 
-def changed(given: package.Handin, name: str, change) -> package.Handin:
-    """The hand-in with one file changed: change(what its JSON holds) → bytes, or None."""
-    place = next(path for path in given.files if path.endswith(name))
-    body = json.loads(given.files[place])
-    content = change(body) or json.dumps(body).encode()
-    return dataclasses.replace(given, files=given.files | {place: content})
-
-
 def setting(given: package.Handin, **changes) -> package.Handin:
-    return changed(given, "config.json", lambda body: body["config"].update(changes))
+    """The hand-in of a run with other settings, under the key that they give."""
+    (place,) = [path for path in given.files if path.endswith("config.json")]
+    body = json.loads(given.files[place])
+    body["config"] |= changes
+    key, old = runs.Task(body, (), "").key, place.split("/")[-2]
+    moved = {path.replace(old, key): content for path, content in given.files.items()}
+    return dataclasses.replace(
+        given, files=moved | {place.replace(old, key): json.dumps(body).encode()}
+    )
 
 
 def retrained(given: package.Handin, boxed: bool = True) -> str:
-    return again.retrain(given, claims.Studies(), boxed)
+    (key,) = {path.split("/")[-2] for path in given.files if path.endswith("config.json")}
+    claim = claims.Claim("cocok", key=key, trained={key: "baseline"})
+    return again.retrain(given, claim, [], claims.Studies(), "garam", boxed)
 
 
 @pytest.fixture
@@ -169,38 +196,60 @@ if os.path.exists({str(files.ROOT / "grading")!r}):
     raise ValueError('reached')
 """
     said = retrained(setting(given, own=attack + OWN))
-    assert said.endswith("(kode sendiri): sama bit demi bit"), said
+    assert said.startswith("baseline (") and said.endswith("): sama bit demi bit"), said
     assert not (tmp_path / "x").exists() and not (files.data_folder() / "x").exists()
 
 
 def test_without_the_box_own_code_is_never_run(given, tmp_path, asked):
     trap = f"open({str(tmp_path / 'x')!r}, 'w').write('x')\n" + OWN
     said = retrained(setting(given, own=trap), boxed=False)
-    assert said.endswith("tanpa kode sendiri") and not (tmp_path / "x").exists() and not asked
+    assert (
+        "kode sendiri hanya dilatih di dalam kotak" in said
+        and not (tmp_path / "x").exists()
+        and not asked
+    )
 
 
-@pytest.mark.parametrize(("seconds", "limit"), [(10, 300), (80, 320), (1e9, 1800)])
-def test_no_student_decides_how_long_a_computer_works(given, asked, seconds, limit):
-    said = retrained(changed(given, "info.json", lambda body: body.update(seconds=seconds)))
-    assert said.endswith("tidak dapat diulang (direkam)") and asked["seconds"] == limit
+def test_no_student_decides_how_long_a_computer_works(given, asked):
+    assert retrained(setting(given, lr=0.002)).endswith("tidak diperiksa (direkam)")
+    assert asked["seconds"] == again.MOST
     asked.clear()
-    retrained(setting(given, epochs=11))  # more than five times the preset's
-    assert not asked
+    # more than five times the preset's
+    assert "epoch terlalu banyak" in retrained(setting(given, epochs=11)) and not asked
 
 
-@pytest.mark.parametrize("config", [b"[]", b'{"config": {"lr": "x"}}'])
-def test_an_odd_config_is_said_and_trains_nothing(given, asked, config):
-    odd = changed(given, "config.json", lambda body: config)
-    assert "tidak dapat diulang" in retrained(odd, boxed=False) and not asked
+@pytest.mark.parametrize("changes", [{"lr": "x"}, {"warna": 1}])
+def test_an_odd_config_is_said_and_trains_nothing(given, asked, changes):
+    assert "tidak diperiksa (" in retrained(setting(given, **changes), boxed=False) and not asked
 
 
-def test_an_hour_bounds_what_is_trained_again():
-    one = claims.Claim("cocok", key="k", seconds=600)
-    claimed = {f"m{i}": one for i in range(40)} | {"x": claims.Claim("rusak", key="k")}
-    everyone = again.drawn(claimed, "all", "s")
-    assert set(everyone) == claimed.keys() - {"x"}
-    assert again.drawn(claimed, "1", "s") == everyone[:6] != again.drawn(claimed, "1", "t")
-    assert again.drawn({"m": dataclasses.replace(one, seconds=1e6)}, "1", "s") == ["m"]
+def test_the_class_draws_what_is_trained_again(tmp_path, monkeypatch):
+    salt, names = again.salt(tmp_path), [f"m{i}" for i in range(9)]
+    (tmp_path / "lain").mkdir()
+    assert again.salt(tmp_path) == salt != again.salt(tmp_path / "lain")
+    assert again.order(salt, names) == again.order(salt, reversed(names)) != sorted(names)
+    drawn = []
+    monkeypatch.setattr(again, "_again", lambda identity, *given: drawn.append(identity))
+    monkeypatch.setattr(claims, "run_of", lambda *given: SimpleNamespace(test={"best": None}))
+    monkeypatch.setattr(claims, "identity", lambda handin, key: key)
+    monkeypatch.setattr(package, "results", lambda *given: {"provenance": None})
+    claim = claims.Claim("cocok", key="02", trained=dict.fromkeys(["02", "a", "b", "c"], "baris"))
+    again.retrain(None, claim, [], SimpleNamespace(get=lambda given: None), salt, True)
+    assert drawn == ["02", again.order(salt, "abc")[0]]
+
+
+def test_a_training_done_again_is_equal_within_or_outside():
+    labels = np.arange(100) % 2
+    logits = (labels + np.random.default_rng(0).normal(size=100)).astype(np.float32)
+    seeds = [0.7, 0.71, 0.69, 0.72, 0.7]
+    for other, spread, said in (
+        (logits.copy(), seeds, "sama bit demi bit"),
+        (logits + np.float32(1e-6), seeds, "dalam selang prediksi"),
+        (-logits, seeds, "TIDAK COCOK, di luar"),
+        (-logits, seeds[:4], "sebaran antarseed-nya tidak diketahui"),
+        (logits[1:], seeds, "TIDAK COCOK, pelatihan itu tidak memberi"),
+    ):
+        assert said in again.agreement(other, logits, labels, spread)
 
 
 def state(base: Path) -> dict[Path, str]:

@@ -8,6 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from grading import answers, grade, marking, package, pages, roster
+from grading.course import read_course
 from tests import grading_class as made
 
 
@@ -285,3 +286,18 @@ def test_lateness_counts_days_that_have_begun():
     limit = pages.deadline("2026-12-01T12:00+00:00")
     times = ("01T11", "01T12", "01T13", "02T13", "04T12")
     assert [pages.days_late(f"2026-12-{t}:00+00:00", limit) for t in times] == [0, 0, 1, 2, 3]
+
+
+def test_a_copy_with_other_names_is_found_similar_and_other_answers_are_not(tmp_path):
+    made.course_folder(tmp_path / "kuliah")
+    course = read_course(tmp_path / "kuliah/notebooks", None, tmp_path / "kuliah/solutions")
+    own = "def akurasi(logit, label):\n    benar = 0\n    for z, y in zip(logit, label):\n"
+    own += "        if (z > 0) == bool(y):\n            benar += 1\n    return benar / len(label)"
+    copy = own.replace("benar", "hits").replace("z", "nilai").replace(" y", " kelas")
+    other = "def akurasi(a, b):\n    return sum(int((x > 0) == y) for x, y in zip(a, b)) / len(a)"
+    answered = (own, copy, other, made.SOLUTIONS["akurasi"])
+    records = [grade.Record(str(n), "", [], []) for n in range(len(answered))]
+    for record, source in zip(records, answered, strict=True):
+        record.given = {"akurasi": source}
+    ((first, second, share, texts),) = pages.resemblance(records, course)
+    assert (first.name, second.name, texts) == ("0", "1", [("akurasi", own, copy)]) and share > 0.9

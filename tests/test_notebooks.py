@@ -59,3 +59,15 @@ def test_every_citation_is_in_the_bibliography():
     for path in chapter.TEXTS.glob("*.md.j2"):
         cited |= set(re.findall(r"@([a-z]+\d{4})", path.read_text("utf-8")))
     assert len(cited) > 20 and cited <= BIBLIOGRAPHY
+
+
+VIEWS = re.compile(r"\s*(bab\.(text|figure|table)\(|panels\.|if |$)")  # what only shows
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_is_a_lesson_and_no_viewer(path):
+    cells = nbformat.read(path, 4).cells
+    code = [cell.source.splitlines() for cell in cells if cell.cell_type == "code"]
+    viewers = [lines for lines in code if all(map(VIEWS.match, lines))]
+    assert len(viewers) <= len(code) / 10 and max(map(len, code)) <= 20
+    assert sources(path, "markdown").count("?") >= 8

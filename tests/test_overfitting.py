@@ -248,6 +248,19 @@ def test_real_images_are_only_mirrored_and_exposed(sees, sign, sides):
     assert (rows["mirror"]["change"]["side"], rows["exposure"]["change"]["side"]) == sides
 
 
+@pytest.mark.parametrize(("known", "side"), [(True, "below"), (False, "above")])
+def test_a_ruler_ranks_without_a_network_and_pixels_stand_in_for_it(tmp_path, known, side):
+    """Hearts of class 0 are larger, which tells all; the pixels of these images tell nothing."""
+    part = split_of(40)
+    part = replace(part, truth={"ctr": 0.5 - 0.1 * part.labels} if known else None)
+    run = fit(tmp_path, signed(part.labels, 0.9)[None])
+    cells = ("penggaris", "penggaris-catat")
+    bab = lesson("03_analisis_overfitting", *cells, fits=[run], train=part, test=part)["bab"]
+    found = bab.record.call_args.kwargs["ruler"]
+    assert (found["kind"], found["auc"]["value"]) == (("ratio", 1) if known else ("pixels", 0.5))
+    assert found["difference"]["side"] == side
+
+
 @pytest.mark.parametrize("steadier", [True, False])
 def test_the_threshold_is_read_aloud_beside_the_range_of_the_seeds(tmp_path, monkeypatch, steadier):
     """Seeds that rank alike but lie higher or lower: a threshold that moves along is steadier."""

@@ -136,6 +136,22 @@ def test_nothing_that_a_person_has_set_up_reaches_a_notebook(tmp_path, monkeypat
     assert [one.data["text/plain"] for one in outputs] == [str((False, False, sys.executable))]
 
 
+def test_where_words_alone_have_changed_nothing_runs_again(tmp_path):
+    given, output = (tmp_path / name for name in ("a.ipynb", "b.ipynb"))
+    code = new_code_cell("1 / 0", outputs=[nbformat.v4.new_output("stream", text="dulu")])
+    injected = new_code_cell("seed = 1", metadata={"tags": ["injected-parameters"]})
+    output.write_text(notebook(new_markdown_cell("Lama"), PARAMETERS, injected, code))
+    words = [PARAMETERS, new_markdown_cell("Baru"), new_code_cell("1 / 0"), new_markdown_cell("!")]
+    given.write_text(notebook(*words))
+    assert not execute.retell(given, output, [str(given), "a.md.j2"])
+    assert execute.retell(given, output, [str(given)])
+    cells = nbformat.read(output, 4).cells
+    assert [cell.source for cell in cells[1:]] == ["seed = 1", "Baru", "1 / 0", "!"]
+    assert cells[3].outputs[0].text == "dulu"
+    given.write_text(notebook(*words[:2], new_code_cell("1 / 1")))
+    assert not execute.retell(given, output, [str(given)])
+
+
 def test_files_from_the_future_are_dated_now(tmp_path, monkeypatch):
     for name in ("notebooks", "cxr_helpers"):
         (tmp_path / name).mkdir()

@@ -155,6 +155,7 @@ SEEDS = {"seeds": 10, "auc": [0.87, 0.91], "half": HALF, "chosen": CHOSEN, "stea
 AT = {"sensitivity": ESTIMATE, "specificity": ESTIMATE, "missed": 0.48}
 ALOUD = {"threshold": {"run": {"half": AT, "chosen": AT}, "range": SEEDS}}
 RESTLESS = {"threshold": ALOUD["threshold"] | {"range": SEEDS | {"steadier": False}}}
+MOVED = [{"thing": thing, "change": ESTIMATE | {"side": "above"}} for thing in ("ratio", "tube")]
 CONFIDENT = {"confidence.n_above_90": 5, "confidence.confident_error_share": ESTIMATE}
 SIGNS = {"n": 9, "patients": None, "ctr": 0.589, "air": 0.24}
 WEAKER = {"weaker": True, "memorisation.correct": SIGNS}
@@ -254,7 +255,7 @@ BRANCHES = [
     (THREE, "text_response", {"response": [RESPONSE | {"thing": "mirror"}]}, "tidak ada: jantung"),
     (THREE, "text_memorisation", WEAKER, "0,539 berbanding 0,589,", "12% berbanding 24%"),
     (THREE, "text_memorisation", WEAKER | {"weaker": False}, "¬berbanding"),
-    (THREE, "text_sure_predictions", CONFIDENT, "12,3% (IK 95% 7,1–17,5) di antaranya salah."),
+    (THREE, "text_confidence", CONFIDENT, "12,3% (IK 95% 7,1–17,5) di antaranya salah."),
     (THREE, "text_confidence", {"beyond_chance": True}, "memang meleset"),
     (THREE, "text_confidence", {"beyond_chance": False}, "tidak terlihat"),
     (THREE, "fig_salah_yakin_alt", {"confident_errors": SURE}, "Kardiomegali, label terbalik;"),
@@ -278,7 +279,7 @@ BRANCHES = [
     (FOUR, "tbl_perbaikan", FEW | {"shown.1.seeds": [0]}, f"| {PENDING} (satu seed) |"),
     (FOUR, "text_remedies", {"summary": counted("lebih baik", "A")}, "baik (“A”).", "mempersempit"),
     (FOUR, "text_remedies", {"summary": counted("lebih buruk")}, "lebih buruk", "memperlebarnya."),
-    (FOUR, "text_remedies", {"summary": counted("menebak mayoritas")}, "1 hanya menebak"),
+    (FOUR, "text_remedies", {"summary": counted("menebak mayoritas")}, "1 hanya memilih"),
     (FOUR, "tbl_perbaikan_caption", {"summary.narrow": [0, 3]}, "sempit: 0)", "(3)"),
     (FOUR, "text_remedies", {"training_sets": SETS}, "tetap lebih baik.", "jadi belum"),
     (FOUR, "text_remedies", {"training_sets": None}, "dari pasien lain belum diukur"),
@@ -374,6 +375,10 @@ SMALLER = [
     (REPORT, OTHER_DATA | {"collection": "OrganAMNIST"}, "text_data text_source title"),
     (REPORT, {"remedies.shown": [PARTNER, ROW]}, "text_stability"),
     (REPORT, {"sd": None}, "text_stability"),
+    (REPORT, {"seed_of_nim": False}, "facts"),
+    (REPORT, {"experiments.summary": counted("lebih baik")}, "text_conclusion"),
+    (REPORT, {"response": []}, "text_response"),
+    (REPORT, OTHER_DATA | {"response": MOVED}, "text_response"),
     (REPORT, ALOUD, "text_threshold"),
     (REPORT, RESTLESS, "text_threshold"),
     (

@@ -314,6 +314,7 @@ def stored(code: str, clear: bool = False) -> pd.DataFrame:
         rows.append(row | identity["config"])
         if clear and not row["terbaca"]:
             shutil.rmtree(folder)
+            _say(f"Pelatihan {folder.name} dari kode lain dihapus ({size:.1f} MB).")
     return pd.DataFrame(rows)
 
 

@@ -1,10 +1,8 @@
 # JAWABAN: putusan
-def decide(low, high, margin):
+def decide(low, high, p, margin):
     """Salah satu dari "lebih baik", "lebih buruk", "setara", "belum dapat diputuskan"."""
     if -margin < low and high < margin:
         return "setara"
-    if low > 0:
-        return "lebih baik"
-    if high < 0:
-        return "lebih buruk"
-    return "belum dapat diputuskan"
+    if p >= 0.05:
+        return "belum dapat diputuskan"
+    return "lebih baik" if low > 0 else "lebih buruk"
