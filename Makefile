@@ -51,8 +51,7 @@ TYPESETTER := $(wildcard report/exporters.py report/fonts.py report/foreign.py r
 
 .PHONY: help setup lab report reference compare kumpul tugas nilai tantangan bundel test bench clean clean-runs distclean FORCE
 
-help:
-	@cat report/bantuan.txt
+help: ; @cat report/bantuan.txt
 
 setup: $(READY)
 	@echo "Lingkungan siap: $$PY"
