@@ -310,6 +310,7 @@ class Chapter:
         self._study = study
         self._files: dict[str, str] = {}  # of the report: {part: name of its results file}
         self._printed: list[dict] = []
+        self._told: list[str] = []
         self._macros = None
 
     @classmethod
@@ -355,6 +356,7 @@ class Chapter:
             part if part.startswith(("|", "1. ", "- ")) else " ".join(part.split())
             for part in re.split(r"\n{2,}", lines.strip("\n"))
         ]
+        self._told += joined
         return "\n\n".join(joined), list(self._printed)
 
     def text(self, *names: str) -> None:
@@ -400,9 +402,10 @@ class Chapter:
         return f"{self._files[part]}.{rest}" if part in self._files else f"{self.name}.{key}"
 
     def references(self) -> None:
-        """Show, in JupyterLab alone, the literature that the notebook links to by #ref-key."""
+        """Show, in JupyterLab alone, the literature that notebook and texts link to by #ref-key."""
         cells = _cells(files.ROOT / "notebooks" / f"{self.name}.ipynb")
-        cited = sorted({key for cell in cells for key in CITED.findall("".join(cell["source"]))})
+        told = self._told + ["".join(cell["source"]) for cell in cells]
+        cited = sorted({key for text in told for key in CITED.findall(text)})
         listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
         options = ["--citeproc", "--bibliography=pustaka.bib"]
         folder = str(files.ROOT / "report")
@@ -455,14 +458,13 @@ def _said(value) -> str:
 
 def _plain(markdown: str) -> str:
     """Markdown without its marks."""
-    return re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)[*`]|\s?\[@[^\]]*\]", "", markdown))
+    told = re.sub(r"\[([^\]]*)\]\(#[^)]*\)", r"\1", markdown)
+    return re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)[*`]", "", told))
 
 
 def _html(markdown: str) -> str:
-    """Markdown as HTML for JupyterLab, where the literature has no list to point to."""
-    return mistune.create_markdown(escape=True, plugins=["table"])(
-        re.sub(r"\s?\[@[^\]]*\]", "", markdown)
-    )
+    """Markdown as HTML for JupyterLab."""
+    return mistune.create_markdown(escape=True, plugins=["table"])(markdown)
 
 
 def _inline(markdown: str) -> str:
