@@ -23,7 +23,7 @@ TEMPLATES = {
 }
 # What a template may say in digits of its own: names, sizes and thresholds, never a result.
 NAMES = re.compile(
-    r"\[\([^)]*\)\]\(#ref-\w+\)|ResNet-18|ChestX-ray14|@\w+|\d+×\d+|9[05]%|0,[59]|\b0\d_\w+|255"
+    r"\[\([^)]*\)\]\(#ref-\w+\)|ResNet-18|ChestX-ray14|@\w+|\d+×\d+|[89][05]%|0,[59]|\b0\d_\w+|255"
 )
 
 
