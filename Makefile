@@ -51,8 +51,7 @@ TYPESETTER := $(wildcard report/exporters.py report/fonts.py report/foreign.py r
 
 .PHONY: help setup lab report reference compare kumpul tugas nilai tantangan bundel test bench clean clean-runs distclean FORCE
 
-help:
-	@cat report/bantuan.txt
+help: ; @cat report/bantuan.txt
 
 setup: $(READY)
 	@echo "Lingkungan siap: $$PY"
@@ -115,6 +114,6 @@ bench: $(READY)
 	@"$$PY" -m bench
 clean: ; @sh report/clean.sh
 clean-runs: $(READY)
-	@"$$PY" -c 'from cxr_helpers import training; training.stored(clear=True)'
+	@"$$PY" -c 'from cxr_helpers.training import CODE, runs; runs.stored(CODE.digest, clear=True)'
 distclean: clean
 	@rm -rf runs data .venv *.egg-info */__pycache__ */*/__pycache__ && echo 'Semua yang dibuat oleh make sudah dihapus.'

@@ -160,11 +160,6 @@ class Result:
         """The first seed's network after its "best" or "last" epoch, in eval mode. InputError."""
         return training.restored(self.runs[0], which, self.live)
 
-    def start(self) -> Weights:
-        """The first seed's best weights as the start of another training. Raises InputError."""
-        state = self.runs[0].weights("best")
-        return Weights("run", "Bobot dari pelatihan sebelumnya", "", state, model.digest(state))
-
     def __repr__(self) -> str:
         last = self.history.iloc[-1]
         return (
@@ -229,26 +224,29 @@ def starting(
     if start is None or isinstance(start, Weights):
         return start or study.weights
     if isinstance(start, Result):
-        return start.start()
+        return _as_start("pelatihan sebelumnya", start.runs[0].weights("best"))
     if not isinstance(start, str | Path):
         given = "hasil study.train, 'imagenet', atau letak berkas bobot"
         raise InputError(f"start: berikan {given}, bukan {type(start).__name__}.")
-    given, folder, cpu = files.from_root(str(start)), files.data_folder(), torch.device("cpu")
+    given, cpu = files.from_root(str(start)), torch.device("cpu")
     parts = training.parts_of(config, cpu) if live is None else live
     ours = config.architecture == "small_cnn" or "network" in parts
     if ours and given == "imagenet":
-        cure = "jaringan itu tidak mempunyai bobot terbitan; berikan hasil pelatihan atau berkas"
-        raise InputError(f"start={given!r}: {cure}.")
+        raise InputError("start='imagenet': jaringan itu tidak mempunyai bobot terbitan.")
     if ours:
         random, size = resolve_weights("random"), study.used.source.size
         network = training.network_of(config, size, random, cpu, parts)
-        state = ownfiles.read_checkpoint(Path(given).expanduser(), network).state
-        weights = Weights("run", f"Bobot dari {Path(given).name}", "", state, model.digest(state))
+        path = Path(given).expanduser()
+        weights = _as_start(path.name, ownfiles.read_checkpoint(path, network)[0])
         model.fill(network, weights)
         return weights
     if config.architecture in model.OURS:
-        return resolve_weights(given, folder)
-    return model.published(config.architecture, given, folder)
+        return resolve_weights(given, files.data_folder())
+    return model.published(config.architecture, given, files.data_folder())
+
+
+def _as_start(whence: str, state: dict[str, torch.Tensor]) -> Weights:
+    return Weights("run", f"Bobot dari {whence}", "", state, model.digest(state))
 
 
 def check(study, recipe: Recipe, start: "Result | Weights | str | None" = None) -> None:

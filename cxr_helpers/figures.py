@@ -552,8 +552,8 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
     images, outlines = examples["images"], examples["outlines"] or {}
     names = [f"\n{name}" for name in class_names]  # below its mark: the images are narrow
     shape = (1 + len(METHODS), len(images))
-    height = 0.8 * WIDTH * shape[0] / shape[1] + 0.6
-    figure, panels = canvas(*shape, 0.8 * WIDTH, height, squeeze=False)
+    height = 0.7 * WIDTH * shape[0] / shape[1] + 0.6
+    figure, panels = canvas(*shape, 0.7 * WIDTH, height, squeeze=False)
     for i, (above, *below) in enumerate(panels.T):
         _answer(above, images[i], examples["probability"][i], examples["labels"][i], names)
         for panel, method in zip(below, METHODS, strict=True):

@@ -15,7 +15,7 @@ import torch
 
 from cxr_helpers import data as datasets
 from cxr_helpers import experiments, panels, training
-from cxr_helpers.engine import files, owncode, results, runtime, settings, sources
+from cxr_helpers.engine import files, owncode, results, runs, runtime, settings, sources
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.model import Weights, resolve_weights
@@ -101,7 +101,7 @@ class Study:
         """The stored trainings with their sizes; clear: delete those that a newer version of the
         code has made useless, as `make clean-runs` does.
         """
-        return training.stored(clear)
+        return runs.stored(training.CODE.digest, clear)
 
     def load(self, path: str | Path) -> owncode.Own:
         """What a Python file of one's own defines, read once; a relative path counts from the

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -821,11 +820,6 @@ def run_all(
 ) -> list[Run]:
     """The runs of many settings, without their weights, n_jobs at a time; see parallel.train."""
     return parallel.train(given, partial(task, keep_weights=False), fit, n_jobs, cluster, done)
-
-
-def stored(clear: bool = False) -> pd.DataFrame:
-    """The run store as a table; see runs.stored."""
-    return runs.stored(CODE.digest, clear)
 
 
 # What decides a run's numbers: of `only`, no more than what is named.

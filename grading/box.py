@@ -42,10 +42,8 @@ OUTPUT, LARGEST, PARSED = 5 * 2**20, 32 * 2**20, 200_000
 START, GRACE, LAST_OUTPUT, HANDIN, LEAST = 120, 3, 10, 80, 1
 LIFE = 3600  # seconds of a box, should its grader be killed before it could end the box
 PROJECT = "/tmp/proyek"  # where the box sees of this repository:
-OURS = "cxr_helpers phantom report".split()
-OURS += [
-    f"grading/{name}" for name in ("__init__.py", "exercises.py", "inside.py", "kesalahan.json")
-]
+OURS = "cxr_helpers phantom report grading/__init__.py grading/inside.py grading/exercises.py "
+OURS += "grading/kesalahan.json"
 PASSED_ON = ("LANG", "TZ")
 SOCKETS = "/tmp/s"  # begin so, in the box
 # memfd_create, memfd_secret, shmget: memory that no process and no tmpfs accounts for. By machine:
@@ -86,15 +84,15 @@ def refusal() -> str | None:
 
 def filtered() -> bytes:
     """A filter of system calls (seccomp, classic BPF) that refuses HIDDEN_MEMORY and the calls of
-    another machine; b"" where this machine's numbers are not known.
+    another machine; it allows all where this machine's numbers are not known.
     """
     machine, calls = HIDDEN_MEMORY.get(platform.machine(), (0, ()))
-    refuse, last = 0x50001, len(calls)  # with EPERM
+    last, allow, refuse = len(calls), (0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x50001)  # EPERM
     program = [(0x20, 0, 0, 4), (0x15, 0, last + 3, machine)]  # the machine, of the call's data
     program += [(0x20, 0, 0, 0), (0x35, last + 1, 0, 0x40000000)]  # its number; x32's begin there
     program += [(0x15, last - place, 0, call) for place, call in enumerate(calls)]
-    program += [(0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, refuse)]
-    return b"".join(struct.pack("HBBI", *step) for step in program) if calls else b""
+    steps = [*program, allow, refuse] if calls else [allow]
+    return b"".join(struct.pack("HBBI", *step) for step in steps)
 
 
 def command(
@@ -103,7 +101,7 @@ def command(
     """What starts a kernel in the box.
 
     shown: {folder of ours: where the box sees it}; named: what its environment holds besides;
-    seccomp: the open file of its filter, -1 for none.
+    seccomp: the open file of its filter.
     """
     kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "/tmp/k.json"]
     limits = f"--as={ADDRESS} --nproc={THREADS} --fsize={FILE_SIZE} --core=0 --cpu={cpu}"
@@ -114,8 +112,7 @@ def command(
     for name, value in (environment("/tmp/home", PROJECT) | named).items():
         given += ["--setenv", name, value]
     seen = [*_system(), *_project(shown), "--ro-bind", str(connection), "/tmp/k.json"]
-    seen += "--remount-ro / --chdir /tmp/kerja".split()
-    seen += ["--seccomp", str(seccomp)] if seccomp >= 0 else []
+    seen += f"--remount-ro / --chdir /tmp/kerja --seccomp {seccomp}".split()
     return ["bwrap", *alone.split(), *given, *seen, "--", *bounded, *kernel]
 
 
@@ -139,7 +136,7 @@ def _system() -> list[str]:
 def _project(shown: dict[Path, str]) -> list[str]:
     """What it sees of ours, read only, and the folders in which it may write."""
     seen = ["--dir", "/tmp/kerja", "--dir", "/tmp/home"]
-    for ours in OURS:
+    for ours in OURS.split():
         seen += ["--ro-bind", str(files.ROOT / ours), f"{PROJECT}/{ours}"]
     for place, there in shown.items():
         seen += ["--ro-bind-try", str(place), there]
@@ -227,22 +224,18 @@ class Kernel:
 
     def _start(self) -> None:
         """Start it; in the box, find its sockets. Raises RuntimeError."""
-        seccomp = -1
         quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        if self.boxed:
-            if program := filtered():
-                (self.folder / "saringan").write_bytes(program)
-                seccomp = os.open(self.folder / "saringan", os.O_RDONLY)
-                quiet["pass_fds"] = (seccomp,)
-            argv = command(self.folder / "k.json", *self.more, seccomp)
-        self._manager._kernel_spec = KernelSpec(
-            argv=argv, display_name="nilai", language="python", interrupt_mode="message"
-        )
         seen = environment(str(self.folder), str(files.ROOT)) | self.more[1]
-        self._manager.start_kernel(env=seen, cwd=str(self.folder), **quiet)
-        if seccomp >= 0:
-            os.close(seccomp)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        (self.folder / "saringan").write_bytes(filtered())
+        with open(self.folder / "saringan", "rb") as program:
+            if self.boxed:
+                argv = command(self.folder / "k.json", *self.more, program.fileno())
+            self._manager._kernel_spec = KernelSpec(
+                argv=argv, display_name="nilai", language="python", interrupt_mode="message"
+            )
+            quiet["pass_fds"] = (program.fileno(),)
+            self._manager.start_kernel(env=seen, cwd=str(self.folder), **quiet)
         deadline = time.monotonic() + START
         while self.boxed and self._manager.ip == SOCKETS:
             for process in self._processes()[1:]:

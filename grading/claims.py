@@ -13,6 +13,7 @@ import threading
 import zipfile
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -36,10 +37,10 @@ COMPARED = {
     "sensitivity": "Sensitivitas",
     "specificity": "Spesifisitas",
 }
-ANALYSIS = "03_analisis_overfitting"
 CLOSE = 1e-6
 WEIGHTS = ("random", "imagenet", "gabor")
-ARRAYS = 256 * 2**20  # bytes of what predictions.npz holds, as they come out
+ARRAYS = 32 * 2**20  # bytes of what predictions.npz holds, as they come out
+MOST = 60  # rows of a table, seeds of a row
 # what an odd file makes of code that expects a sound one
 ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 ODD += (SyntaxError, MemoryError)
@@ -170,17 +171,17 @@ def run_of(handin: package.Handin, key: str, study: Study) -> HandedIn:
     return HandedIn(key, None, config, history, logits, info, test)
 
 
-def same(said, found, without: tuple[str, ...] = ()) -> bool:
-    """Whether JSON says what was found, numbers nearly; what was not looked for is left out."""
-    if isinstance(found, dict) and isinstance(said, dict):
-        names = [name for name in found if name not in without]
-        return all(name in said and same(said[name], found[name], without) for name in names)
-    if isinstance(found, list) and isinstance(said, list):
-        pairs = zip(said, found, strict=False)
-        return len(said) == len(found) and all(same(a, b, without) for a, b in pairs)
-    if isinstance(found, float) and isinstance(said, float):
-        return math.isclose(said, found, rel_tol=CLOSE, abs_tol=CLOSE)
-    return type(said) is type(found) and said == found
+def same(said, right, without: tuple[str, ...] = ()) -> bool:
+    """Whether JSON says what was measured, numbers nearly; what was not looked for is left out."""
+    if isinstance(right, dict) and isinstance(said, dict):
+        names = [name for name in right if name not in without]
+        return all(name in said and same(said[name], right[name], without) for name in names)
+    if isinstance(right, list) and isinstance(said, list):
+        pairs = zip(said, right, strict=False)
+        return len(said) == len(right) and all(same(a, b, without) for a, b in pairs)
+    if isinstance(right, float) and isinstance(said, float):
+        return math.isclose(said, right, rel_tol=CLOSE, abs_tol=CLOSE)
+    return type(said) is type(right) and said == right
 
 
 class Runs:
@@ -189,29 +190,27 @@ class Runs:
     def __init__(self, handin: package.Handin, study: Study, key: str):
         self.handin, self.study = handin, study
         keys = {path.split("/")[-2] for path in handin.files if path.endswith("/config.json")}
-        known = {name: identity(handin, name) for name in sorted(keys)}
-        here = {k: b for k, b in known.items() if b.get("data") == study.used.fingerprint}
+        identities = {name: identity(handin, name) for name in sorted(keys)}
+        here = {k: b for k, b in identities.items() if b.get("data") == study.used.fingerprint}
         if key not in here:
             raise package.Refused("rusak", "config.json pelatihan itu tidak ada atau diubah.")
-        self.base, self._groups = here[key]["config"], defaultdict(dict)
-        for name, body in here.items():  # {all but the seed: {seed: key}}
-            alike = json.dumps(body | {"config": body["config"] | {"seed": 0}}, sort_keys=True)
-            self._groups[alike][body["config"]["seed"]] = name
-
-    def _changed(self, config: dict) -> dict:
-        """Settings unlike those of notebook 02, and parts of one's own, as rows name them."""
-        rest = {k: v for k, v in config.items() if k not in ("seed", "own") and v != self.base[k]}
-        return rest | owncode.expressions(config["own"])
+        base, self._groups = here[key]["config"], {}
+        for name, body in here.items():
+            config = body["config"]
+            alike = json.dumps(body | {"config": config | {"seed": 0}}, sort_keys=True)
+            rest = {k: v for k, v in config.items() if k not in ("seed", "own") and v != base[k]}
+            changed = rest | owncode.expressions(config["own"])  # as rows name them
+            self._groups.setdefault(alike, (changed, {}))[1][config["seed"]] = name
+        self._base, self._settable = base, {*base, *training.PARTS}
+        self._read = cache(partial(run_of, handin, study=study))
 
     def find(self, changed: dict, seeds: list) -> list[list[HandedIn]]:
         """The runs with these changes and seeds, for each start that they were all made from."""
-        settable = {*self.base, *training.PARTS}
-        asked = {k: v for k, v in changed.items() if k in settable and self.base.get(k) != v}
-        return [
-            [run_of(self.handin, keys[seed], self.study) for seed in seeds]
-            for alike, keys in self._groups.items()
-            if set(seeds) <= keys.keys() and self._changed(json.loads(alike)["config"]) == asked
-        ]
+        named = {k: v for k, v in changed.items() if k in self._settable}
+        asked = {k: v for k, v in named.items() if self._base.get(k) != v}
+        same_changes = [keys for theirs, keys in self._groups.values() if theirs == asked]
+        there = [keys for keys in same_changes if set(seeds[:MOST]) <= keys.keys()]
+        return [[self._read(keys[seed]) for seed in seeds[:MOST]] for keys in there]
 
     def row(self, said: dict, trained: dict[str, str]) -> remedies.Row | None:
         """A row of a table with its runs, whose keys join `trained`; None where they are not all
@@ -234,7 +233,7 @@ class Runs:
 def table(name: str, runs: Runs, claim: Claim) -> list[str]:
     """What is wrong with the rows of notebook 04 or 05; counts them in the claim."""
     body = package.results(runs.handin, name) or {}
-    said = body.get("variants") or []
+    said = (body.get("variants") or [])[:MOST]
     rows = [runs.row(row, claim.trained) for row in said]
     if rows and body.get("partner") == "reference":
         rows[0] = remedies.reference_baseline(runs.study)
@@ -246,10 +245,10 @@ def table(name: str, runs: Runs, claim: Claim) -> list[str]:
     for place, row in zip(kept, results.plain(again), strict=True):
         faults |= {} if same(said[place], row, without) else {place: "angkanya lain"}
     claim.rows, claim.of_rows = claim.rows + len(kept), claim.of_rows + len(rows)
-    known = said, remedies.read_reference()["variants"]
-    words = [] if body.get("shown", said) in known else ["tabel acuan"]
+    tables = body.get("variants"), remedies.read_reference()["variants"]
+    words = [] if body.get("shown", tables[0]) in tables else ["tabel acuan"]
     words += [f"{package.clean(said[n]['title'])[:60]} ({why})" for n, why in faults.items()]
-    return [f"{name[:2]}: {each}" for each in words]
+    return [f"{name[:2]}: {fault}" for fault in words]
 
 
 def lesson(runs: Runs) -> list[str]:
@@ -262,8 +261,8 @@ def lesson(runs: Runs) -> list[str]:
     return [
         f"{name[:2]}: {part}"
         for name, parts in made.items()
-        for part, found in parts.items()
-        if not same(bodies[name].get(part), found)
+        for part, right in parts.items()
+        if not same(bodies[name].get(part), right)
     ]
 
 
@@ -295,8 +294,8 @@ def usual(study: Study, row: str = "baseline") -> list[float]:
     """Test AUCs of the reference study's seeds of a row, [] where it is none of its rows, or its
     images, length or start are others.
     """
-    known = [row["name"] for row in remedies.read_reference()["variants"]]
-    if row not in known or remedies.reference_baseline(study) is None:
+    names = [variant["name"] for variant in remedies.read_reference()["variants"]]
+    if row not in names or remedies.reference_baseline(study) is None:
         return []
     paths, labels = sorted(remedies.TRAININGS.glob(f"{row}-s*.npz")), study.used.test.labels
     trained = [run for _, run in filter(None, map(remedies.load_training, paths))]

@@ -26,7 +26,7 @@ from cxr_helpers.engine.errors import InputError
 
 MEMBERS = 5_000
 ONE, TOTAL = 20 * 2**20, 100 * 2**20  # bytes of a file, and of all files that are read
-WANTED = (".ipynb", ".json", ".npz", ".csv", ".py")
+WANTED = (".ipynb", ".json", ".npz", ".csv", ".py", "laporan.html", "laporan.pdf")
 LEFTOVER = set("__MACOSX .DS_Store Thumbs.db desktop.ini .ipynb_checkpoints".split())
 LEFTOVER |= {".git", ".venv", "__pycache__"}
 CELLS, CELL_TEXT = 2_000, 100_000  # of a notebook; characters of a cell

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -64,19 +65,14 @@ def split(path: Path) -> tuple[str, dict[str, str]]:
 
 
 def _tracked(root: Path) -> list[str]:
-    """Names of the repository's files: of git where this folder is the top of one, and not some
-    folder within another.
+    """Names of the repository's files: of git where this folder is the top of a repository, and not
+    some folder within another one.
     """
-    ask = ["git", "-C", str(root)]
-    try:
-        top = subprocess.run(
-            [*ask, "rev-parse", "--show-toplevel"], capture_output=True, check=True
-        )
-        done = subprocess.run([*ask, "ls-files", "-z"], capture_output=True, check=True)
-        if Path(os.fsdecode(top.stdout.rstrip(b"\n"))).resolve() == root.resolve():
+    if (root / ".git").exists():
+        ask = ["git", "-C", str(root), "ls-files", "-z"]
+        with suppress(OSError, subprocess.CalledProcessError):
+            done = subprocess.run(ask, capture_output=True, check=True)
             return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
-    except (OSError, subprocess.CalledProcessError):
-        pass
     paths = [path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file()]
     made = ("__pycache__", "node_modules")
     seen = [p for p in paths if not any(x in made or x.startswith(".") for x in p.parts)]

@@ -258,7 +258,7 @@ FIGURES = {
     "fig-salah-yakin": Drawing(figures.predictions, NAMES, examples="confident_errors"),
     "fig-hafalan": Drawing(figures.memorisation, "memorisation.by_epoch", width="72%"),
     "fig-respons": Drawing(figures.response, rows="response"),
-    "fig-atribusi": Drawing(figures.attributions, NAMES, width="80%", examples="attribution"),
+    "fig-atribusi": Drawing(figures.attributions, NAMES, width="70%", examples="attribution"),
     # 04_perbaikan
     "fig-augmentasi": Drawing(
         figures.augmentations, "augmentations.image", "augmentations.examples"
@@ -310,6 +310,7 @@ class Chapter:
         self._study = study
         self._files: dict[str, str] = {}  # of the report: {part: name of its results file}
         self._printed: list[dict] = []
+        self._told: list[str] = []
         self._macros = None
 
     @classmethod
@@ -355,6 +356,7 @@ class Chapter:
             part if part.startswith(("|", "1. ", "- ")) else " ".join(part.split())
             for part in re.split(r"\n{2,}", lines.strip("\n"))
         ]
+        self._told += joined
         return "\n\n".join(joined), list(self._printed)
 
     def text(self, *names: str) -> None:
@@ -400,9 +402,10 @@ class Chapter:
         return f"{self._files[part]}.{rest}" if part in self._files else f"{self.name}.{key}"
 
     def references(self) -> None:
-        """Show, in JupyterLab alone, the literature that the notebook links to by #ref-key."""
+        """Show, in JupyterLab alone, the literature that notebook and texts link to by #ref-key."""
         cells = _cells(files.ROOT / "notebooks" / f"{self.name}.ipynb")
-        cited = sorted({key for cell in cells for key in CITED.findall("".join(cell["source"]))})
+        told = self._told + ["".join(cell["source"]) for cell in cells]
+        cited = sorted({key for text in told for key in CITED.findall(text)})
         listed = f"---\nlang: id\nnocite: |\n  {', '.join('@' + key for key in cited)}\n...\n"
         options = ["--citeproc", "--bibliography=pustaka.bib"]
         folder = str(files.ROOT / "report")
@@ -426,7 +429,11 @@ def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> Non
     ]
     for cell in tagged:
         markdown = "".join(cell["source"])
-        _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose")
+        example = (
+            f"{notebook}: sel bertanda `{tag}` masih berisi contoh; gantilah sebelum dikumpulkan."
+        )
+        note = example if markdown.startswith("*(") else None  # as the notebook is handed out
+        _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose", note=note)
     if not tagged:
         missing = (
             f"Tidak ada sel Markdown bertanda `{tag}` di notebook {notebook}: pilih selnya di "
@@ -451,14 +458,13 @@ def _said(value) -> str:
 
 def _plain(markdown: str) -> str:
     """Markdown without its marks."""
-    return re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)[*`]|\s?\[@[^\]]*\]", "", markdown))
+    told = re.sub(r"\[([^\]]*)\]\(#[^)]*\)", r"\1", markdown)
+    return re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)[*`]", "", told))
 
 
 def _html(markdown: str) -> str:
-    """Markdown as HTML for JupyterLab, where the literature has no list to point to."""
-    return mistune.create_markdown(escape=True, plugins=["table"])(
-        re.sub(r"\s?\[@[^\]]*\]", "", markdown)
-    )
+    """Markdown as HTML for JupyterLab."""
+    return mistune.create_markdown(escape=True, plugins=["table"])(markdown)
 
 
 def _inline(markdown: str) -> str:

@@ -15,7 +15,7 @@ local LANDSCAPE, PORTRAIT = "flipped: true, margin: (x: 22mm, top: 22mm, bottom:
 local LONGEST_WHOLE = 20 -- rows; a longer table may be broken over two pages, its head repeated
 -- A table of so many columns, or of columns that need so many letters, is wide: it may use the margin on the screen and
 -- is set smaller on paper.
-local WIDE, WIDE_LETTERS = 7, 95
+local WIDE, WIDE_LETTERS = 7, 80
 local BREAKABLE = "#show figure.where(kind: table): set block(breakable: true)\n"
 local SMALLER = "#show table: set text(8pt)\n#set table(inset: (x: 3pt, y: 3.6pt))\n"
 local number, counts = {}, { figure = 0, table = 0, formula = 0 }
@@ -148,8 +148,7 @@ local function figure(div)
       raw("</figcaption></figure>"),
     }
   end
-  -- The summary is read from top to bottom; a figure that floats never comes before the words that name it.
-  local placement = id == "fig-ringkasan" and "none" or "bottom"
+  local placement = id == "fig-ringkasan" and "none" or "auto"
   local picture = "image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. ")"
   return {
     raw("#figure(" .. picture .. ", placement: " .. placement .. ", caption: ["),

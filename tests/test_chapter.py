@@ -6,6 +6,7 @@ import time
 from types import SimpleNamespace
 
 import jinja2
+import pypandoc
 import pytest
 from bs4 import BeautifulSoup
 from jinja2 import nodes
@@ -21,7 +22,9 @@ TEMPLATES = {
     for path in sorted(chapters.TEXTS.glob("*.md.j2"))
 }
 # What a template may say in digits of its own: names, sizes and thresholds, never a result.
-NAMES = re.compile(r"ResNet-18|ChestX-ray14|@\w+|\d+×\d+|9[05]%|0,[59]|\b0\d_\w+|255")
+NAMES = re.compile(
+    r"\[\([^)]*\)\]\(#ref-\w+\)|ResNet-18|ChestX-ray14|@\w+|\d+×\d+|9[05]%|0,[59]|\b0\d_\w+|255"
+)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -31,6 +34,17 @@ def test_a_template_holds_no_result_typed_by_hand(name):
     said += [const.value for const in constants if isinstance(const.value, str)]
     for text in said:
         assert not re.search(r"\d+,\d|\d\s?%|\d{2}", NAMES.sub("", text)), text
+
+
+def test_a_link_to_literature_names_authors_and_year_as_the_bibliography_does():
+    paths = [*chapters.TEXTS.glob("*.j2"), *chapters.TEXTS.parent.glob("*.ipynb")]
+    said = " ".join(path.read_text("utf-8") for path in paths)
+    named = {key: words for words, key in re.findall(r"\[(\([^\]]*\))\]\(#ref-(\w+)\)", said)}
+    options = "--citeproc --bibliography=pustaka.bib -M lang=id -M suppress-bibliography=true"
+    asked, folder = "\n\n".join(f"[@{key}]" for key in named), str(files.ROOT / "report")
+    lines = pypandoc.convert_text(asked, "plain", "md", extra_args=options.split(), cworkdir=folder)
+    expected = re.sub(r"(\d{4})[ab]\)", r"\1)", lines).split("\n\n")  # of two in one year
+    assert len(named) > 15 and [line.strip() for line in expected] == list(named.values())
 
 
 @pytest.fixture

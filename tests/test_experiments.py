@@ -1,9 +1,11 @@
 """What students try (notebook 05) is trained and told from the rest; what is wrong is one line."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment, Guess, duga
 from cxr_helpers.model import resolve_weights
 from cxr_helpers.study import Study
-from tests.conftest import made
+from tests.conftest import ROOT, made
 
 MINE = """
 from functools import partial
@@ -234,6 +236,16 @@ FINE = {
 @pytest.mark.parametrize("name", FINE)
 def test_what_only_looks_wrong_passes(name, small, shell):
     in_cells(small, shell)(FINE[name])
+
+
+def test_the_examples_of_the_notebook_run(small, shell):
+    cells = nbformat.read(ROOT / "notebooks/05_percobaan.ipynb", 4).cells
+    run = in_cells(small, shell)
+    run(next(cell.source for cell in cells if "class TwoLayers" in cell.source))
+    examples = re.findall(r"```python\n(.*?)```", "\n".join(cell.source for cell in cells), re.S)
+    assert len(examples) > 2
+    for example in examples:
+        run(example)
 
 
 def test_what_prepares_images_is_part_of_the_network_and_a_file_its_start(small, shell, tmp_path):

@@ -98,6 +98,21 @@ def test_who_breaks_a_limit_ends_the_kernel_and_leaves_nothing(name, monkeypatch
     assert not [one for one in tree if one.is_running() and one.status() != "zombie"]
 
 
+def test_the_answers_of_a_hand_in_share_their_seconds_and_the_last_has_some(monkeypatch):
+    now, asked = [0.0], []
+
+    def run(code, seconds, question):
+        asked.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(box.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(box, "LEAST", 0)
+    allowance = box.Allowance(100)
+    for most in [30] * 22:
+        allowance.run(SimpleNamespace(run=run), "", most)
+    assert asked[0] == 25 and 0 < asked[-1] < 1 and sum(asked) < 100
+
+
 def test_without_bubblewrap_no_class_is_graded_and_the_cure_is_named(tmp_path, monkeypatch):
     real = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "bwrap" else real(name))

@@ -155,6 +155,7 @@ SEEDS = {"seeds": 10, "auc": [0.87, 0.91], "half": HALF, "chosen": CHOSEN, "stea
 AT = {"sensitivity": ESTIMATE, "specificity": ESTIMATE, "missed": 0.48}
 ALOUD = {"threshold": {"run": {"half": AT, "chosen": AT}, "range": SEEDS}}
 RESTLESS = {"threshold": ALOUD["threshold"] | {"range": SEEDS | {"steadier": False}}}
+MOVED = [{"thing": thing, "change": ESTIMATE | {"side": "above"}} for thing in ("ratio", "tube")]
 CONFIDENT = {"confidence.n_above_90": 5, "confidence.confident_error_share": ESTIMATE}
 SIGNS = {"n": 9, "patients": None, "ctr": 0.589, "air": 0.24}
 WEAKER = {"weaker": True, "memorisation.correct": SIGNS}
@@ -374,6 +375,10 @@ SMALLER = [
     (REPORT, OTHER_DATA | {"collection": "OrganAMNIST"}, "text_data text_source title"),
     (REPORT, {"remedies.shown": [PARTNER, ROW]}, "text_stability"),
     (REPORT, {"sd": None}, "text_stability"),
+    (REPORT, {"seed_of_nim": False}, "facts"),
+    (REPORT, {"experiments.summary": counted("lebih baik")}, "text_conclusion"),
+    (REPORT, {"response": []}, "text_response"),
+    (REPORT, OTHER_DATA | {"response": MOVED}, "text_response"),
     (REPORT, ALOUD, "text_threshold"),
     (REPORT, RESTLESS, "text_threshold"),
     (
