@@ -172,10 +172,11 @@ def test_only_augmenting_the_rarer_class_teaches_the_augmentation(store, monkeyp
     data = replace(made(), train=split(240), val=split(9), test=split(60))
     one = study(data, epochs=4)
     cells = ("jalan-pintas-kode", "jalan-pintas-selisih")
-    rows, forms = lesson("04_perbaikan", *cells, study=one)["shortcut"], np.repeat(REMEDIES[15:], 2)
+    rows = lesson("04_perbaikan", *cells, study=one, test=data.test)["shortcut"]
+    forms = np.repeat(REMEDIES[15:], 2)
     assert [row["n"] for row in rows] == [40, 20] * 2 and {row["patients"] for row in rows} == {10}
     for row, form in zip(rows, forms, strict=True):
-        test = training.run(one.config(**form.changes), data, one.weights).open_test()["best"]
+        test = training.run(one.config(**form.changes), data, one.weights).open_test()["last"]
         called = (test > 0)[data.test.labels == row["label"]].mean()
         assert (row["title"], row["plain"]["value"]) == (form.title, pytest.approx(called))
         moved = row["augmented"]["value"] - row["plain"]["value"]
