@@ -14,7 +14,7 @@ KEPT := $(foreach v,NAME NIM,$(if $(filter-out command line,$(origin $(v))),$(v)
 $(foreach v,NAME NIM A B TOL RINCI,$(if $(filter-out command line,$(origin $(v))),$(eval $(v) :=)))
 # What a person types is text: `value` keeps a $ in it from being expanded by make.
 $(foreach v,NAME NIM DATA WEIGHTS CLASSES A B,$(eval override $(v) := $$(value $(v))))
-export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT N_JOBS CLUSTER CHECK NAME NIM A B TOL RINCI TYPED PY
+export BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT N_JOBS CLUSTER CHECK OWN_SETS NAME NIM A B TOL RINCI TYPED PY
 # Images of containers often forbid bytecode: every notebook would compile torch's thousands of files anew.
 unexport $(KEPT) MPLBACKEND PYTHONDONTWRITEBYTECODE
 export PYTHONUTF8 := 1

@@ -280,13 +280,12 @@ def ensemble(row: Row, data: Dataset) -> dict | None:
 
 
 def summarise(rows: list[dict]) -> dict:
-    """What the sentences about the rows of `judge` say; "shown", "smaller" (in trained parameters)
-    and "combination" are places of rows.
+    """What the sentences about the rows of `judge` say; "shown" and "combination" are places.
 
     closed: the rows whose gap is smaller, by the side of their difference in validation loss.
     shown: the row whose curve stands beside the baseline's, the combination if there is one.
     """
-    names, most, rivals = [row["name"] for row in rows], rows[0]["trained_parameters"], rows[1:]
+    names, rivals = [row["name"] for row in rows], rows[1:]
     combination = names.index("combination") if "combination" in names else None
     shown = combination or 1
     closed = [row for row in rivals if row["overfits"]["verdict"] == evaluation.BETTER]
@@ -300,7 +299,6 @@ def summarise(rows: list[dict]) -> dict:
         "narrow": [sum(row[name]["narrow"] for row in rivals) for name in ("predicts", "overfits")],
         "compared": [names[0], names[shown]],
         "shown": shown,
-        "smaller": [i for i, row in enumerate(rows) if row["trained_parameters"] < most],
         "combination": combination,
     }
 

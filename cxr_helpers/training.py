@@ -360,6 +360,8 @@ def restored(run: Run | str, which: str = "best", parts: dict | None = None) -> 
     config = TrainConfig(**settings_of_run)
     weights = Weights("run", "Bobot pelatihan itu", "", run.weights(which), "")
     parts = parts_of(config, cpu) if parts is None else parts
+    if "model" in parts:
+        raise InputError("model=… tidak disimpan: latih pengklasifikasi itu sendiri dengan fit.")
     network = network_of(config, run.identity["size"], weights, cpu, parts)
     if run.key:  # how a program that rests on it makes it again
         network.again_ = f"training.restored({run.key!r}, {which!r})"
@@ -667,6 +669,12 @@ class Fitting:
             for _ in range(self.config.tta):
                 copies.append(evaluate(self.part, self.method.transform(inputs, labels)[0]))
         return torch.stack(copies).mean(0)
+
+    def take(self, weights: dict[str, Tensor]) -> None:
+        """Go over to the weights of a finished training; a classifier learns once more."""
+        if self.method is None:
+            self.epoch()
+        self.network.load_state_dict(weights)
 
     def _stateful(self) -> dict:
         method = self.method

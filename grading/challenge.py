@@ -119,7 +119,7 @@ def probabilities(
     asked, predicted = replace(study.used, extra=unknown), []
     for run in result.runs:
         fitting = training.Fitting(run.config, asked, start, study.device, experiment.recipe.live)
-        fitting.network.load_state_dict(run.weights("best"))
+        fitting.take(run.weights("best"))
         predicted.append(expit(fitting.predict("extra").numpy().astype(np.float64)))
     return np.mean(predicted, axis=0)
 

@@ -284,7 +284,6 @@ def made_again(fits: list[Run], study: Study) -> dict[str, dict]:
             "turn": overfitting.turn(fits, data),
             "selection": overfitting.selection(fits, data),
             "memorisation": overfitting.memorisation(fits, data.train),
-            "ruler": overfitting.ruler(fits, data),
             "claims": {"numbers": cxr_helpers.claims.numbers(fits, data, different)},
         },
     }

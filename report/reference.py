@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 import phantom
@@ -31,7 +30,7 @@ from cxr_helpers.engine import files, indonesian, results, runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import bar
-from cxr_helpers.evaluation import Measured
+from cxr_helpers.evaluation import Measured, area_under_curve
 from cxr_helpers.model import Weights
 from cxr_helpers.remedies import BASELINE, REMEDIES, Remedy, Row, Trained
 from cxr_helpers.study import Study, open_study
@@ -196,7 +195,7 @@ def summarise(jobs: list[Job], study: Study, data: Dataset) -> None:
         return
     variants = remedies.judge(judged, data)
     for variant, row in zip(variants, judged, strict=True):  # what a single training shows
-        auc = evaluation.area_under_curve(np.stack(row.logits("test")), data.test.labels)
+        auc = area_under_curve(np.stack(row.logits("test")), data.test.labels)
         variant["each"] = {"auc": auc, "gap": row.gap(replace(data, extra=None)).values}
     before = remedies.read_reference(remedies.REFERENCE) if file.exists() else {}
     planned = len(jobs) + (SEEDS if combined is None else len(combined))
@@ -285,20 +284,10 @@ def _folds(jobs: list[Job], stored: dict[str, Row]) -> dict | None:
 
 
 def summarise_folds(parts: list[Dataset], trainings: list[Trained]) -> dict:
-    """Validation accuracy and AUC over the folds, and the test AUC of single folds and of the mean
-    of their logits ("ensemble").
-    """
-    test, images = Row(BASELINE, trainings, {}).test(parts[0]), remedies.test_images(parts[0])
+    """How many folds there are, and the lowest and highest validation AUC among them."""
     folds = zip(trainings, parts, strict=True)
-    val = [(run.logits["val_last"], part.val.labels) for run, part in folds]
-    acc = [evaluation.right([logits], labels).mean() for logits, labels in val]
-    auc = [evaluation.area_under_curve(logits, labels) for logits, labels in val]
-    spread = pd.DataFrame({"val_acc": acc, "val_auc": auc}).agg(["min", "max", "std"])
-    return spread.to_dict() | {
-        "n": len(parts),
-        "single": {"auc": evaluation.metrics(test, *images)["auc"]},
-        "ensemble": {"auc": evaluation.metrics(np.mean(test, axis=0), *images)["auc"]},
-    }
+    auc = [area_under_curve(run.logits["val_last"], part.val.labels) for run, part in folds]
+    return {"n": len(parts), "val_auc": {"min": min(auc), "max": max(auc)}}
 
 
 def _provenance(study: Study, data: Dataset, stored: dict[str, Row]) -> dict:
@@ -395,7 +384,6 @@ def beside(
     return shown | {
         "shown": variants,
         "source": "own" if own else "reference",
-        "folds_source": "own" if every else "reference",
         "summary": remedies.summarise(variants),
         "margin": evaluation.MARGIN,
         "reference": reference["provenance"],
@@ -435,7 +423,7 @@ def check(jobs: list[Job], study: Study, n: int) -> bool:
         again = _anew(job, study, int(before.info["identity"]["threads"] or 1))
         alike = [trained for other, trained in stored if other.family == job.family]
         test = np.stack([trained.logits["test"] for trained in (again, before, *alike)])
-        auc = evaluation.area_under_curve(test, job.data.test.labels).tolist()
+        auc = area_under_curve(test, job.data.test.labels).tolist()
         same = _digest(again) == before.info["digest"]
         near = _placed(auc[0], auc[2:])["place"] == "within"
         spread = "dalam sebaran seed" if near else "TIDAK COCOK"

@@ -172,7 +172,7 @@ def delivered() -> list[Planted]:
     """Hand-ins that are odd in how they came, or that would harm the others."""
     copied = {f"notebooks/Salinan dari {FIRST}.ipynb": nbformat.writes(notebook(FIRST, GOOD))}
     copied |= {f"{SECOND} (1).ipynb.txt": nbformat.writes(notebook(SECOND, GOOD))}
-    endless = {"jumlah": "\n" * 80_000 + GOOD["jumlah"]}
+    endless = {"esai-bocor": "\n" * 80_000 + GOOD["esai-bocor"]}
     huge = json.dumps({"test": {name: {"value": 1e300} for name in ("auc", "acc")}})
     four = [str(nim) for nim in range(130_020, 130_024)]
     victim, future = "130000", "2999-11-20T08:00:00+00:00"

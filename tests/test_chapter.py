@@ -23,7 +23,7 @@ TEMPLATES = {
 }
 # What a template may say in digits of its own: names, sizes and thresholds, never a result.
 NAMES = re.compile(
-    r"\[\([^)]*\)\]\(#ref-\w+\)|ResNet-18|ChestX-ray14|@\w+|\d+×\d+|9[05]%|0,[59]|\b0\d_\w+|255"
+    r"\[\([^)]*\)\]\(#ref-\w+\)|ResNet-18|ChestX-ray14|@\w+|\d+×\d+|[89][05]%|0,[59]|\b0\d_\w+|255"
 )
 
 
@@ -154,7 +154,7 @@ def test_free_text_stays_text_in_html_and_pdf(chapter, shown):
     """On a cover that carries what people may type."""
     text, free = NASTY + " 😀 محمد", "{{ r.text | aman }}"
     said = {"title": free, "facts": f"- Data | {free}"}
-    said |= dict.fromkeys(("subtitle", "abstract", "date"), "Uji")
+    said |= dict.fromkeys(("subtitle", "abstract", "date", "points"), "Uji")
     name = {"Nama": text, "NIM": text}
     chapters.cover(chapter(said, text=text), name, "2026-01-01T00:00:00")
     cover = [new_output("display_data", data, metadata={"laporan": of}) for data, of in shown]

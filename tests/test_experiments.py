@@ -153,7 +153,7 @@ TOLD = {  # what a cell does, by the words that say it
     "Dihentikan": "def stopped(z, y):\n    raise KeyboardInterrupt\nparts = {'loss': stopped}\n"
     "study.train(**parts)",
     "nilai enc": "enc = Net()\nopt = SGD(enc.parameters(), lr=0.1)\n"
-    "enc(torch.ones(1, 1, 9, 9)).sum().backward()\nopt.step()\n"
+    "for _ in range(2):\n    enc(torch.ones(1, 1, 9, 9)).sum().backward()\n    opt.step()\n"
     "net = Net()\nnet.load_state_dict(enc.state_dict())\nstudy.check(network=net)",
     "keluaran": "net = Net()\nhook = net.register_forward_hook(lambda m, x, z: z * 2)\n"
     "study.check(network=net)",
@@ -275,6 +275,8 @@ def test_a_classifier_of_scikit_learn_is_a_row_of_the_same_table(small, shell):
     run("from sklearn.linear_model import LogisticRegression as Logistic")
     rows = run("vars(run_all(study, [Experiment('logistik', model=Logistic(C=0.1))], 2))")
     row = rows["variants"][1]
+    with pytest.raises(InputError, match="tidak disimpan"):
+        run("study.train(model=Logistic(C=0.1)).network()")
     assert row["epochs"] == 1 and row["changed"]["model"] == "Logistic(C=0.1)"
     pixels = (data.to_tensor(part.images).flatten(1).numpy() for part in small.used.splits.values())
     train, _, test = pixels

@@ -216,8 +216,8 @@ def test_a_readers_own_rows_are_judged_where_they_say_more(kind, seeds, own, stu
     shown = [found[name] for name in ("source", "shown", "ensemble", "detectable", "training_sets")]
     others = ["own", mine, "ours", None, None]
     assert shown == (others if own else ["reference", theirs, *["theirs"] * 3])
-    assert computing.beside(study, mine)["folds_source"] == "reference"
-    assert (found["cross_validation"], found["folds_source"]) == ("ours", "own")
+    assert computing.beside(study, mine)["cross_validation"] == "theirs"
+    assert found["cross_validation"] == "ours"
     assert (found["background"] is None) is (kind == "phantom")
 
 

@@ -103,23 +103,14 @@ def test_what_is_trained_is_what_the_preset_or_the_person_asks(every_row, repeat
     assert remedies.trains_every_row(one, repeat) is (names == EVERY)
 
 
-def test_the_folds_are_told_by_their_spread_and_as_an_ensemble(store):
-    one, acc, auc, test = study(made(), epochs=1), [], [], []
-    found, of_test = reference.cross_validation(one, 1, ""), one.used.test.labels
+def test_the_folds_are_told_by_the_range_of_their_auc(store):
+    one, auc = study(made(), epochs=1), []
+    found = reference.cross_validation(one, 1, "")
     for part in folds(one.used, one.seed):
         run = training.run(one.config(), part, one.weights, keep_weights=False)
-        labels, logits = part.val.labels, run.logits["val_last"]
-        acc.append(np.mean((logits > 0) == labels))
-        auc.append(roc_auc_score(labels, logits))
-        test.append(run.open_test()["last"])
-    for name, values in (("val_acc", acc), ("val_auc", auc)):
-        spread = {"min": min(values), "max": max(values), "std": np.std(values, ddof=1)}
-        assert found[name] == pytest.approx(spread)
-    single = np.mean([roc_auc_score(of_test, logits) for logits in test])
-    assert found["single"]["auc"]["value"] == pytest.approx(single)
-    together = roc_auc_score(of_test, np.mean(test, axis=0))
-    assert found["ensemble"]["auc"]["value"] == pytest.approx(together)
-    assert len(list(store.glob("*/info.json"))) == found["n"] == 5
+        auc.append(roc_auc_score(part.val.labels, run.logits["val_last"]))
+    assert found == {"n": 5, "val_auc": {"min": min(auc), "max": max(auc)}}
+    assert len(list(store.glob("*/info.json"))) == 5
 
 
 # --- the combination

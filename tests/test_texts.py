@@ -206,7 +206,7 @@ def traced_row(least: float) -> dict:
 def counted(verdict: str, *titles: str) -> dict:
     """A summary of one row with this verdict under both questions."""
     group = [{"verdict": verdict, "n": 1, "titles": list(titles)}]
-    return {"n": 1, "predicts": group, "overfits": group, "smaller": [], "combination": None}
+    return {"n": 1, "predicts": group, "overfits": group, "combination": None}
 
 
 TWO_GROUPS = {
@@ -332,7 +332,7 @@ BRANCHES = [
 # Branches that only leave a sentence out, or say what a setting is: they leave no hole.
 NONE_OF = "starts patients outlines learning_curve from_first memorisation range "
 NONE_OF += "patient_folds n_flipped detectable ensemble cross_validation sd batch_norm"
-NONE = {key: None for key in NONE_OF.split()} | {"smaller": [], "repeated": [], "different": []}
+NONE = {key: None for key in NONE_OF.split()} | {"repeated": [], "different": []}
 SMALL = {"removed": False, "same_size": True, "single_label_filter": False, "pneumothorax": False}
 SMALL |= {"learning_curve_source": "reference", "of_recipe": True, "each_seed": [2, 3]}
 SMALL |= {"provenance.weights.kind": "imagenet", "follows": True}

@@ -146,7 +146,6 @@ def test_the_summary_counts_every_row_once_under_each_question(judged):
     assert found["predicts"][0] == {"verdict": BETTER, "n": 1, "titles": ["Strong"]}
     for name, question in zip(("predicts", "overfits"), found["narrow"], strict=True):
         assert question == sum(judged[row][name]["narrow"] for row in ROWS if row != "baseline")
-    assert found["smaller"] == [i for i, name in enumerate(judged) if len(name) % 2]
     for n in (6, 7):  # a sentence names no more than six
         titles = remedies.summarise([judged["baseline"], *[judged["strong"]] * n])["predicts"][0]
         assert titles["n"] == n and (titles["titles"] is None) is (n > 6)

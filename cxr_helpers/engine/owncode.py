@@ -326,14 +326,21 @@ def _changed_by(node: ast.AST) -> set[str]:
     of what works in place, nn.init.ones_(x).
     """
     if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-        return _names(node.value)
+        return _root(node)
     if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
         return set()
     called = node.value.func
-    names = _names(called.value) if isinstance(called, ast.Attribute) else set()
+    names = _root(called) if isinstance(called, ast.Attribute) else set()
     if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):
-        names = names.union(*map(_names, node.value.args))
+        names = names.union(*map(_root, node.value.args))
     return names
+
+
+def _root(node: ast.AST) -> set[str]:
+    """{"net"} of net.fc.weight[0]; empty where it begins with no name."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return {node.id} if isinstance(node, ast.Name) else set()
 
 
 @cache
