@@ -139,6 +139,7 @@ POINTS, NUMBER = "+12,3 poin persen (IK 95% 7,1â€“17,5)", "0,123 (IK 95% 0,071â€
 PENDING = "belum dapat diputuskan"
 BETTER = ESTIMATE | {"p": 0.01, "p_adjusted": 0.02, "verdict": "lebih baik"}
 OPEN = BETTER | {"verdict": PENDING}
+FALLS = {"value": -0.1}
 BY_HOLM = OPEN | {"p_adjusted": 0.094, "by_holm": True}
 JUDGED = {"predicts": BETTER, "overfits": BETTER | {"verdict": "setara"}}
 JUDGED |= {"difference": {"val_loss": ESTIMATE}}
@@ -328,7 +329,7 @@ BRANCHES = [
     (REPORT, "text_conclusion", {"experiments.summary": counted("setara")}, "1 terbukti setara."),
     (REPORT, "text_conclusion", TWO_GROUPS, "1 terbukti setara; 1 belum terbukti."),
     (REPORT, "text_history", {"turned": True, "rise": ESTIMATE}, "terakhir ia naik 0,123"),
-    (REPORT, "text_history", {"turned": True, "rise": ESTIMATE | {"value": -0.1}}, "ia turun 0,100"),
+    (REPORT, "text_history", {"turned": True, "rise": ESTIMATE | FALLS}, "ia turun 0,100"),
     (REPORT, "text_history", {"turned": False}, "belum berbalik naik"),
 ]
 # Branches that only leave a sentence out, or say what a setting is: they leave no hole.
