@@ -125,7 +125,7 @@ def pick_precision(name: str, device: "torch.device") -> str:
 
 def someone_watches() -> bool:
     """Whether this is a kernel of JupyterLab, and no headless run."""
-    return "ipykernel" in sys.modules and files.TERMINAL not in os.environ
+    return "ipykernel.kernelapp" in sys.modules and files.TERMINAL not in os.environ
 
 
 def bar(total: int | None, description: str, unit: str = "batch", initial: int = 0) -> "tqdm":
