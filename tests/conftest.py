@@ -28,7 +28,8 @@ COPIED += "cxr_helpers phantom notebooks report grading".split()
 # What a person's own make may have set.
 OURS = "BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEAT CHECK".split()
 OURS += "NAME NIM MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES".split()
-SETTINGS = "report PRESET=smoke DATA=phantom WEIGHTS=random SEED=0 NIM=13/22.tk-01".split()
+# SEED: that of the number under which test_grading_handin.py hands the report in.
+SETTINGS = "report PRESET=smoke DATA=phantom WEIGHTS=random SEED=6111 NIM=13/22.tk-01".split()
 SETTINGS.append("NAME=Siti <b>Rahma</b> & Co $x")
 SOLVED = ("01_adaptasi_bobot", "03_analisis_overfitting")
 
