@@ -85,8 +85,9 @@ def read(path: Path) -> Roster:
         raise InputError(f"KELAS={path}: berkas itu tidak ada.")
     students: dict[str, Student] = {}
     for row in package.table(path.read_bytes()):
-        said = {name: [row[t] for t in titles if row.get(t)] for name, titles in COLUMNS.items()}
-        given = {name: texts[0] if texts else "" for name, texts in said.items()}
+        given = {
+            n: next((row[t] for t in titles if row.get(t)), "") for n, titles in COLUMNS.items()
+        }
         if not any(given.values()):
             continue  # Excel leaves empty lines
         nim = normal(given["nim"])
