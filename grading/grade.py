@@ -124,7 +124,7 @@ def experiments(handin: package.Handin) -> list[list[str]]:
         for row in (package.results(handin, "05_percobaan") or {})["variants"][:ROWS]:
             changed = "; ".join(f"{name} = {value}" for name, value in row["changed"].items())
             auc = indonesian.number(row["test"]["auc"]["value"], 3)
-            words = (row["title"], changed[:200], len(row["seeds"]), auc, row["verdict"])
+            words = (row["title"], changed, len(row["seeds"]), auc, row["verdict"])
             lines.append([package.clean(word)[:200] for word in words])
     except Exception:  # a results file may hold anything
         return []
@@ -132,9 +132,7 @@ def experiments(handin: package.Handin) -> list[list[str]]:
 
 
 def handins(folder: Path) -> list[Path]:
-    """What lies in KUMPULAN, one entry a hand-in; Moodle's archive holds one a student. Raises
-    InputError.
-    """
+    """What lies in KUMPULAN, an entry a hand-in (Moodle: a student). Raises InputError."""
     paths = [folder] if folder.is_file() else sorted(folder.glob("*"))
     entries = []
     for path in paths:
@@ -240,8 +238,8 @@ def identify(record: Record, people: Roster) -> None:
 
 
 def latest(records: dict[Path, Record], people: Roster | None = None) -> list[Record]:
-    """What counts, by student: of one sender the newest hand-in that can be read. Where two senders
-    give one NIM both stay, in conflict, for the instructor to settle.
+    """What counts, by student: of one sender the newest hand-in that can be read; of two senders
+    who give one NIM both, in conflict.
     """
     people = people or handed_in([*records.values()])
     for record in records.values():

@@ -4,10 +4,10 @@ A probe fills `hasil`: {what is checked, in Indonesian: value or function that g
 beside the student's answer and beside the solution; only the JSON of both is compared, here.
 """
 
-import ast
 import builtins
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -44,12 +44,7 @@ def probe(asked: Asked, solution: str, key: str | None) -> str | None:
     if name in exercises.EXERCISES:
         seed = int(hashlib.sha256(solution.encode()).hexdigest()[:8], 16)
         return exercises.probe(name, asked.names[0], seed)
-    names = []
-    for node in ast.parse(solution).body:
-        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            plain = [target.id for target in targets if isinstance(target, ast.Name)]
-            names += [name for name in plain if not name.startswith("_")]
+    names = re.findall(r"^([A-Za-z]\w*) *(?::[^=\n]+)?=(?!=)", solution, re.M)
     return "\n".join(f"hasil['nilai `{name}`'] = lambda: {name}" for name in names) or None
 
 
@@ -123,7 +118,7 @@ def _number(value) -> bool:
 
 
 def _type_name(name) -> str:
-    """A type's name if it is no invention, which could carry what the key asks to the feedback."""
+    """A type's name, if no invention, which could carry what the key asks to the feedback."""
     return name if isinstance(name, str) and name in TYPES else "objek atau galat buatan sendiri"
 
 

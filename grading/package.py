@@ -117,11 +117,8 @@ def _of_file(path: Path, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBas
     """Of a ZIP, whatever its ending, or of one student's part of Moodle's."""
     if path.parent.is_file():
         return _of_zip(path.parent, handin, path.name)
-    with open(path, "rb") as stream:
-        is_zip = stream.read(2) == b"PK"
-    if not is_zip and path.suffix.lower() != ".zip":
-        what = "Notebook lepas" if ".ipynb" in path.name.lower() else "Bukan ZIP"
-        raise Refused("bentuk lain", f"{what}: minta ZIP buatan `make kumpul`.")
+    if not zipfile.is_zipfile(path) and path.suffix.lower() != ".zip":
+        raise Refused("bentuk lain", "Bukan ZIP: minta ZIP buatan `make kumpul`.")
     return _of_zip(path, handin)
 
 
@@ -145,13 +142,9 @@ def _of_zip(source, handin: Handin, under: str = "") -> Iterator[tuple[str, io.B
 
 
 def _of_folder(folder: Path, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
-    count = 0
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(set(folders) - LEFTOVER)
         for path in [Path(place, name) for name in sorted({*folders, *names} - LEFTOVER)]:
-            count += 1
-            if count > MEMBERS:
-                raise Refused("terlalu besar", f"Folder berisi lebih dari {MEMBERS} berkas.")
             name = os.fsencode(path.relative_to(folder)).decode("utf-8", "replace")
             if path.is_symlink():
                 handin.remarks.append(f"tautan, tidak dibaca: {ascii(name)[:80]}")
@@ -194,7 +187,7 @@ def chapters(folder: Path) -> list[Path]:
 
 
 def is_copy(name: str) -> bool:
-    """Whether a program named a file so that it stands beside the one it was copied from."""
+    """Whether a file's name is that of a copy."""
     match = NOTEBOOK.fullmatch(name)
     return match is not None and name.lower() != f"{match[1]}.ipynb".lower()
 
@@ -220,9 +213,7 @@ def find(handin: Handin, name: str) -> tuple[str, bytes]:
 
 
 def notebook(content: bytes):
-    """The notebook, its cells cut off at CELL_TEXT. Raises Refused: "kosong", "konflik", "rusak",
-    "terlalu besar".
-    """
+    """The notebook, within CELLS and CELL_TEXT. Raises Refused: "kosong", "konflik", "rusak"."""
     words = text(content)
     if not words.strip():
         raise Refused("kosong", "Berkas notebook itu kosong.")
@@ -231,11 +222,8 @@ def notebook(content: bytes):
         raise Refused("konflik", f"Notebook memuat tanda konflik git (<<<<<<<): {why}")
     try:
         raw = json.loads(words)
-        cells = raw["cells"]
-        if len(cells) > CELLS:
-            why = f"Notebook memuat {len(cells)} sel; paling banyak {CELLS}."
-            raise Refused("terlalu besar", why)
-        for cell in cells:  # outputs are never read, and may be what is wrong
+        raw["cells"] = raw["cells"][:CELLS]
+        for cell in raw["cells"]:  # outputs are never read, and may be what is wrong
             cell.pop("outputs", None)
             if cell.get("cell_type") == "code":
                 cell |= {"outputs": [], "execution_count": None}
@@ -244,8 +232,6 @@ def notebook(content: bytes):
             lines = [cell.source] if isinstance(cell.source, str) else cell.source
             cell.source = clean("".join(map(str, lines))[:CELL_TEXT])
         return made
-    except Refused:
-        raise
     except Exception as error:  # whatever an odd file makes of nbformat must not stop the class
         why = f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab."
         raise Refused("rusak", why) from None

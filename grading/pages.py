@@ -202,8 +202,7 @@ def write(
             _pages([row], course, people, given, wrong)
         except Exception as error:
             why = f"Halamannya tidak dapat dibuat ({type(error).__name__}): periksa dengan tangan."
-            odd = {"claim": {}, "experiments": [], "remarks": []}
-            record = replace(record, status=LOOK, why=why, **odd)
+            record = replace(record, status=LOOK, why=why, claim={}, experiments=[], remarks=[])
             row = graded(record, course, given, last, per_day)
         rows.append(row)
     pages = _pages(rows, course, people, given, wrong)

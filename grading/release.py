@@ -17,9 +17,7 @@ from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
 from grading import answers, course, package
 
-GAP = re.compile(
-    r"^([ \t]*)### BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*### END SOLUTION[^\n]*$", re.M | re.S
-)
+GAP = re.compile(r"(?ms)^([ \t]*)### BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*### END SOLUTION[^\n]*$")
 LEFT = re.compile(r"###\s*(BEGIN|END)\s+(SOLUTION|HIDDEN)", re.I)
 STAYS = ("grading/solutions/", "tests/test_exercises.py")  # those tests run the solutions
 # without git: what a copy leaves out, beside what is hidden

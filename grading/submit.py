@@ -17,7 +17,6 @@ from cxr_helpers.engine.errors import InputError
 from grading import answers, challenge, package
 from report import check
 
-MOST = 20 * 2**20
 GROUP = 3
 OF_A_RUN = ("config.json", "history.csv", "info.json", "predictions.npz", "code.py")
 
@@ -62,9 +61,9 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
     for path in [*sorted(report.glob("*.html")), *report.glob("laporan.pdf")]:
         packed[f"build/report/{path.name}"] = path.read_bytes()
     cover = _json(build / ".cover")
-    said = [str(cover.get(key) or "") for key in ("name", "nim")]
+    said = [cover.get(key) for key in ("name", "nim")]
     if cover and said != [names.strip(), ",".join(check.nims(nims))]:
-        was = f"{said[0] or 'tanpa nama'}, {said[1] or 'tanpa NIM'}"
+        was = ", ".join(map(str, said))
         cure = "jalankan `make report` dengan NAME dan NIM ini"
         lacks.append(f"sampul laporan menyebut {was}: {cure}")
     for path in [*sorted(build.glob("results/0*.json")), build / "results" / challenge.ANSWER]:
@@ -135,9 +134,6 @@ def pack(
         archive.writestr("manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))
         for name, content in packed.items():
             archive.writestr(name, content)
-    if len(stream.getvalue()) > MOST:
-        cure = "hapus keluaran notebook di notebooks/, lalu ulangi"
-        raise InputError(f"ZIP-nya lebih besar daripada {MOST >> 20} MB: {cure}.")
     files.write(path, stream.getvalue())
     return path, lacks
 

@@ -22,18 +22,15 @@ from tests.conftest import Project
 SECRET = "def akurasi(logit, label):\n    rahasia = 42\n    return rahasia"
 
 
-def between(before: str, answer: str, indent: str = "") -> str:
-    return f"{before}\n{indent}### BEGIN SOLUTION\n{answer}\n{indent}### END SOLUTION"
-
-
 def instructor(folder):
     """A repository whose one notebook holds the answers between marks."""
-    essay = between("<!-- JAWABAN: esai-bocor -->", "rahasia besar")
-    within = between("# JAWABAN: f\ndef f(x):", "    return x + 4711", "    ")
-    cells = [new_code_cell(between("# JAWABAN: akurasi", SECRET)), new_markdown_cell(essay)]
-    notebook = nbformat.writes(new_notebook(cells=[*cells, new_code_cell(within)]))
-    content = {"notebooks/01_a.ipynb": notebook, "cxr_helpers/x.py": ""}
-    content["grading/solutions/g.py"] = "rahasia = 1"
+    marked = "{0}\n{2}### BEGIN SOLUTION\n{1}\n{2}### END SOLUTION"
+    code = marked.format("# JAWABAN: akurasi", SECRET, "")
+    essay = marked.format("<!-- JAWABAN: esai-bocor -->", "rahasia besar", "")
+    within = marked.format("# JAWABAN: f\ndef f(x):", "    return x + 4711", "    ")
+    cells = [new_code_cell(code), new_markdown_cell(essay), new_code_cell(within)]
+    content = {"notebooks/01_a.ipynb": nbformat.writes(new_notebook(cells=cells))}
+    content |= {"cxr_helpers/x.py": "", "grading/solutions/g.py": "rahasia = 1"}
     made.lay_out([made.Planted(folder.name, content)], folder.parent)
     return folder
 
@@ -74,7 +71,7 @@ def handed(built, tmp_path_factory):
         with pytest.raises(InputError, match="belum lengkap"):
             submit.pack(project, project / "build", "Siti", "130001")
         path, lacks = submit.pack(project, project / "build", "Siti", "130001", unfinished=True)
-        assert path == project / "kumpulan/130001.zip" and path.stat().st_size < submit.MOST
+        assert path == project / "kumpulan/130001.zip"
         assert lacks and all(one.endswith("masih kosong") for one in lacks)
         yield project, path
 
@@ -209,13 +206,8 @@ def test_hand_out_then_grade_without_the_box_with_a_mark_by_hand(tmp_path, monke
     shutil.copytree(tmp_path / "kuliah/kunci", tmp_path / "tugas/pengajar", dirs_exist_ok=True)
     out.mkdir(parents=True)
     (out / "tangan.csv").write_text("nim;bagian;poin;catatan\n130003;esai-bocor;4,5;tepat\n")
-    words = (
-        "nilai",
-        f"KUMPULAN={tmp_path}/kelas",
-        f"KUNCI={tmp_path}/tugas/pengajar",
-        "TANPA_KOTAK=1",
-    )
-    graded = school.make(*words, "BATAS=2026-11-19 08:00+00:00")
+    places = [f"KUMPULAN={tmp_path}/kelas", f"KUNCI={tmp_path}/tugas/pengajar"]
+    graded = school.make("nilai", *places, "TANPA_KOTAK=1", "BATAS=2026-11-19 08:00+00:00")
     assert "1 kumpulan dinilai" in graded.stdout, graded.stdout
     (line,) = (out / "nilai.csv").read_text("utf-8-sig").splitlines()[1:]
     assert line.startswith("130003;") and ";6,5;7;0;10;5,85;" in line and "tanpa kotak" in line
