@@ -14,7 +14,7 @@ SOLUTIONS = Path(__file__).with_name("solutions")
 
 @dataclass(frozen=True)
 class Course:
-    """solutions and probes by grade_id; digest of all that decides a student's points."""
+    """Solutions, rubrics, probes by grade_id; digest of all that decides a student's points."""
 
     chapters: tuple[answers.Chapter, ...]
     solutions: dict[str, str]
@@ -37,9 +37,7 @@ def read_course(
     own_keys: Path | None = None,
     solutions: Path = SOLUTIONS,
 ) -> Course:
-    """own_keys: the folder KUNCI; its <grade_id>.py go before the exercises' own tests, its solusi/
-    before solutions/. Raises InputError.
-    """
+    """own_keys: the folder KUNCI, whose keys and solusi/ go before ours. Raises InputError."""
     every = tuple(answers.chapter(path) for path in package.chapters(notebooks))
     chapters = tuple(chapter for chapter in every if chapter.asked)
     if not chapters:

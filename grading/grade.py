@@ -30,9 +30,7 @@ SOON = 86400  # seconds by which another computer's clock may be ahead
 
 @dataclass
 class Record:
-    """One hand-in. status: "dinilai", or why it could not be read; nims, names: as it says, until
-    `identify` has looked them up.
-    """
+    """One hand-in. status: "dinilai", or why it was not; nims: `identify` settles them."""
 
     name: str
     student: str
@@ -184,11 +182,10 @@ def grade_class(
     todo = [path for path in bases if records[path] is None]
     if not todo:
         return records, 0
-    kept = "yang sudah selesai disimpan, jadi Ctrl-C tidak menghapusnya."
-    print(f"{len(todo)} kumpulan dinilai; {kept}", flush=True)
+    print(f"{len(todo)} kumpulan dinilai; yang sudah selesai tersimpan (Ctrl-C aman).", flush=True)
     expected = marking.expect(course.steps, course.solutions, course.probes, boxed)
-    studies, done = claims.Studies(), len(bases) - len(todo)
-    progress = bar(len(bases), "Menilai", "kumpulan", done)
+    studies = claims.Studies()
+    progress = bar(len(bases), "Menilai", "kumpulan", len(bases) - len(todo))
     with progress, ThreadPoolExecutor(AT_ONCE) as pool:
         waiting = {pool.submit(grade, p, course, expected, boxed, studies): p for p in todo}
         try:
@@ -238,9 +235,7 @@ def identify(record: Record, people: Roster) -> None:
 
 
 def latest(records: dict[Path, Record], people: Roster | None = None) -> list[Record]:
-    """What counts, by student: of one sender the newest hand-in that can be read; of two senders
-    who give one NIM both, in conflict.
-    """
+    """Of one sender the newest that can be read; of two for one NIM both: a conflict."""
     people = people or handed_in([*records.values()])
     for record in records.values():
         identify(record, people)

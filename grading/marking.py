@@ -51,10 +51,8 @@ def probe(asked: Asked, solution: str, key: str | None) -> str | None:
 def run(
     steps: Steps, given: dict[str, str], probes: dict[str, str | None], boxed: bool
 ) -> dict[str, tuple]:
-    """{grade_id: (status or "", error or None, value of its probe)} of the answers given.
-
-    Who ends the kernel is left out; where that ends once more, each gets a kernel of its own, so
-    that nobody pays for what another answer left behind.
+    """{grade_id: (status or "", error or None, value of its probe)} of the answers given. Who ends
+    the kernel is left out; where that ends once more, each answer gets a kernel of its own.
     """
     time = box.Allowance()
     done, ender = _together(steps, given, probes, boxed, time)
@@ -168,10 +166,8 @@ def expect(
     steps: Steps, solutions: dict[str, str], probes: dict[str, str | None], boxed: bool
 ) -> dict[str, dict]:
     """The values of the solutions. Raises InputError for a solution or key that does not work."""
-    names = [name for name in solutions if probes.get(name)]
-    if not names:
-        return {}
-    outcomes = run(steps, {name: solutions[name] for name in names}, probes, boxed)
+    asked = {name: solution for name, solution in solutions.items() if probes.get(name)}
+    outcomes = run(steps, asked, probes, boxed) if asked else {}
     expected = {}
     for name, (status, error, value) in outcomes.items():
         items = [item for item in (value or {}).values() if isinstance(item, dict)]

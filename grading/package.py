@@ -77,7 +77,7 @@ def read(path: Path) -> Handin:
 
 
 def _take(members: Iterator[tuple[str, io.BufferedIOBase]], handin: Handin) -> None:
-    """Read members into the hand-in, counting what really comes out of them."""
+    """Read members, counting what really comes out of them."""
     total = 0
     for name, stream in members:
         with stream:
@@ -193,9 +193,7 @@ def is_copy(name: str) -> bool:
 
 
 def find(handin: Handin, name: str) -> tuple[str, bytes]:
-    """The notebook `name` at any depth; where it is missing the newest copy (`name (2).ipynb`,
-    `Salinan dari name`), executed ones in build/ last. Raises Refused "tidak ada".
-    """
+    """The notebook `name`, else its newest copy; executed ones last. Raises Refused "tidak ada"."""
     ranks = {}
     for path in handin.files:
         last = path.rsplit("/", 1)[-1]

@@ -85,8 +85,8 @@ def table(rows: list[list]) -> bytes:
 def marks_by_hand(
     path: Path, records: list, course: Course
 ) -> tuple[dict[tuple[str, str], dict], dict[str, list[str]]]:
-    """({(student, part): {"poin": number or None, "catatan"}}, {what is wrong with rows that do not
-    count: which}). Adds missing rows to the file. Raises InputError for what it cannot read.
+    """({(student, part): {"poin", "catatan"}}, {fault: rows that do not count}); adds rows that are
+    missing to the file. Raises InputError.
     """
     owner = {nim: record.student for record in records for nim in record.nims}
     people = Roster(map(Student, owner))
@@ -188,9 +188,7 @@ def write(
     people: Roster | None = None,
     per_day: float = LATE,
 ) -> str:
-    """All pages of a graded class; what its instructor has to look at. Raises InputError where the
-    marks cannot be read. What fails with one student alone is that student's status.
-    """
+    """All pages of a graded class; what its instructor has to look at. Raises InputError."""
     people = people or Roster([Student(nim) for record in records for nim in record.nims])
     given, wrong = marks_by_hand(out / "tangan.csv", records, course)
     rows = []
@@ -200,7 +198,7 @@ def write(
         row = graded(record, course, given, last, per_day)
         try:
             _pages([row], course, people, given, wrong)
-        except Exception as error:
+        except Exception as error:  # the class goes on
             why = f"Halamannya tidak dapat dibuat ({type(error).__name__}): periksa dengan tangan."
             record = replace(record, status=LOOK, why=why, claim={}, experiments=[], remarks=[])
             row = graded(record, course, given, last, per_day)
@@ -221,17 +219,13 @@ def _pages(
     records, env = [row["record"] for row in rows], _environment()
     claimed = {r.name: claims.Claim(**r.claim) for r in records if r.claim}
     there = {nim for record in records for nim in record.nims}
-    content = {
-        "rows": rows,
-        "alike": resemblance(records, course),
-        "remarks": claims.remarks(claimed),
-        "people": people,
-        "absent": [s for s in people.students.values() if people.listed and s.nim not in there],
-        "shares": [min(9, int(10 * row["total"] / row["most"])) for row in rows if row["most"]],
-        "course": course,
-        "given": given,
-        "wrong": wrong,
-    }
+    listed = people.students.values() if people.listed else ()
+    content = {"rows": rows, "course": course, "people": people, "given": given, "wrong": wrong}
+    content["alike"] = resemblance(records, course)
+    content["remarks"] = claims.remarks(claimed)
+    content["absent"] = [student for student in listed if student.nim not in there]
+    shares = [row["total"] / row["most"] for row in rows if row["most"]]
+    content["shares"] = [min(9, int(10 * share)) for share in shares]
     pages = {}
     for name in ("nilai.csv", "kelas.html", "esai.html", "catatan.txt", "moodle-nilai.csv"):
         text = env.get_template(f"{name}.j2").render(content)
@@ -261,9 +255,7 @@ def _feedback(rows: list[dict], people: Roster, pages: dict[str, bytes]) -> byte
 
 
 def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetime | None) -> None:
-    """tantangan.csv and .html, the private half once the limit has passed. records: of every
-    hand-in; what is wrong with an answer becomes a remark of its record.
-    """
+    """tantangan.csv and .html of every hand-in; the private half once the limit has passed."""
     given, wrong = [], {}
     for record in sorted(records, key=lambda record: moment(record.made)):
         values, why = None, record.answer_fault

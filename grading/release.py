@@ -20,8 +20,7 @@ from grading import answers, course, package
 GAP = re.compile(r"(?ms)^([ \t]*)### BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*### END SOLUTION[^\n]*$")
 LEFT = re.compile(r"###\s*(BEGIN|END)\s+(SOLUTION|HIDDEN)", re.I)
 STAYS = ("grading/solutions/", "tests/test_exercises.py")  # those tests run the solutions
-# without git: what a copy leaves out, beside what is hidden
-ROUTES = ("build/", "runs/", "data/", "kumpulan/")
+ROUTES = ("build/", "runs/", "data/", "kumpulan/")  # what a copy without git leaves out
 
 
 def split(path: Path) -> tuple[str, dict[str, str]]:
@@ -60,8 +59,9 @@ def _tracked(root: Path) -> list[str]:
 def release(root: Path, out: Path) -> tuple[int, int]:
     """(files handed out, parts asked) of both folders, written to `out`. Raises InputError."""
     if out.exists() and any(out.iterdir()):
-        why = "pilih folder baru, agar tidak ada yang tertimpa."
-        raise InputError(f"OUT={out} sudah berisi: {why}")
+        raise InputError(
+            f"OUT={out} sudah berisi: pilih folder baru, agar tidak ada yang tertimpa."
+        )
     student, teacher = out / "mahasiswa", out / "pengajar"
     paths = package.chapters(root / "notebooks")
     notebooks = {f"notebooks/{path.name}": split(path) for path in paths}
@@ -83,11 +83,10 @@ def release(root: Path, out: Path) -> tuple[int, int]:
 
 def handed_out() -> Path:
     """OUT, the folder of an earlier `make tugas`. Raises InputError."""
-    given = Path(os.environ.get("OUT") or "OUT")
+    given = Path(os.environ.get("OUT") or "OUT").resolve()
     if not all((given / name).is_dir() for name in ("mahasiswa", "pengajar")):
-        cure = "Jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi."
-        raise InputError(f"OUT={given} bukan folder dari `make tugas`. {cure}")
-    return given.resolve()
+        raise InputError(f"OUT={given}: jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi.")
+    return given
 
 
 def main() -> int:

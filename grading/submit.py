@@ -1,6 +1,5 @@
 """`make kumpul NAME="…" NIM="…"`: check one's work and pack it, without data and weights, into
-kumpulan/<NIM>.zip. NIM, NAME: one student, or up to three with commas (names that hold one:
-semicolons). BELUM=1 packs in spite of what is missing.
+kumpulan/<NIM>.zip. Up to three students, with commas or semicolons. BELUM=1: as it is.
 """
 
 import hashlib
