@@ -14,7 +14,7 @@ SOLUTIONS = Path(__file__).with_name("solutions")
 
 @dataclass(frozen=True)
 class Course:
-    """solutions and probes by grade_id; digest of all that decides a student's points."""
+    """Solutions, rubrics, probes by grade_id; digest of all that decides a student's points."""
 
     chapters: tuple[answers.Chapter, ...]
     solutions: dict[str, str]
@@ -37,9 +37,7 @@ def read_course(
     own_keys: Path | None = None,
     solutions: Path = SOLUTIONS,
 ) -> Course:
-    """own_keys: the folder KUNCI, whose <grade_id>.py go before the exercises' own tests, and whose
-    solusi/ before solutions/. Raises InputError where a folder is missing or nothing is asked.
-    """
+    """own_keys: the folder KUNCI, whose keys and solusi/ go before ours. Raises InputError."""
     every = tuple(answers.chapter(path) for path in package.chapters(notebooks))
     chapters = tuple(chapter for chapter in every if chapter.asked)
     if not chapters:
@@ -49,14 +47,15 @@ def read_course(
         _check_keys(own_keys)
     places = [own_keys / "solusi", solutions] if own_keys else [solutions]
     solved, rubrics, probes = {}, {}, {}
-    for name, asked in ((n, asked) for chapter in chapters for n, asked in chapter.asked.items()):
+    for name, asked in [item for chapter in chapters for item in chapter.asked.items()]:
         text = _first(places, f"{name}.md" if asked.essay else f"{name}.py")
         probes[name] = None
-        if text is not None:
-            (rubrics if asked.essay else solved)[name] = text
-            if not asked.essay:
-                own = _first([own_keys] if own_keys else [], f"{name}.py")
-                probes[name] = marking.probe(asked, text, own)
+        if text is not None and asked.essay:
+            rubrics[name] = text
+        elif text is not None:
+            solved[name] = text
+            own = _first([own_keys] if own_keys else [], f"{name}.py")
+            probes[name] = marking.probe(asked, text, own)
     parts = [vars(asked) for chapter in chapters for asked in chapter.asked.values()]
     said = json.dumps([[chapter.steps for chapter in chapters], parts, solved, probes])
     return Course(chapters, solved, rubrics, probes, hashlib.sha256(said.encode()).hexdigest())
@@ -66,8 +65,8 @@ def _check_keys(folder: Path) -> None:
     """Refuse a folder one level too high or too low: solutions would be taken for keys."""
     keys = any("hasil" in path.read_text("utf-8") for path in folder.glob("*.py"))
     if not (keys or (folder / "solusi").is_dir() or (folder / "tantangan.json").is_file()):
-        nearby = (folder / "pengajar", folder.parent, Path("folder pengajar/ dari make tugas"))
-        meant = next(place for place in nearby if (place / "solusi").is_dir() or place == nearby[2])
+        nearby = (folder / "pengajar", folder.parent)
+        meant = next((place for place in nearby if (place / "solusi").is_dir()), "pengajar/")
         raise InputError(f"KUNCI={folder} tidak memuat solusi/ atau kunci: maksud Anda {meant}?")
 
 

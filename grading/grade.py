@@ -1,17 +1,13 @@
 """`make nilai KUMPULAN=folder [KELAS=daftar.csv] [KUNCI=folder] [BATAS="2026-12-01 23:59"]
-[TERLAMBAT=10] [ULANG=0|1|all] [TANPA_KOTAK=1]`: grade a class.
+[TERLAMBAT=10] [ULANG=1] [TANPA_KOTAK=1]`: grade a class; BUILD/nilai/ holds what came of it.
 
-Writes BUILD/nilai/: nilai.csv, mahasiswa/*.html, kelas.html, esai.html, tangan.csv (marks given by
-hand: yours to edit), Moodle's files, and hasil/*.json, one record a hand-in, by which a second run
-knows what is done. One broken hand-in never stops the class.
+hasil/*.json is one record a hand-in, by which a second run knows what is done.
 """
 
 import hashlib
 import json
 import os
 import time
-import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -34,9 +30,7 @@ SOON = 86400  # seconds by which another computer's clock may be ahead
 
 @dataclass
 class Record:
-    """All that is known of one hand-in. status: "dinilai", or why it could not be read; nims,
-    names: as it says, until `identify` has looked them up; sender: who sent it, "" if not known.
-    """
+    """One hand-in. status: "dinilai", or why it was not; nims: `identify` settles them."""
 
     name: str
     student: str
@@ -69,44 +63,41 @@ def said(handin: package.Handin, path: Path) -> dict:
     given = {key: body[key] if isinstance(body.get(key), list) else [] for key in ("nims", "names")}
     texts = {key: [package.clean(x)[:100] for x in given[key][:SAID]] for key in given}
     moodle = package.MOODLE.match(path.name)
-    # a manifest may say anything, but never that Moodle said it
-    sender = (
-        f"Moodle {moodle[2]}" if moodle else f"ZIP {package.clean(body.get('sender', ''))[:64]}"
-    )
+    claimed = f"ZIP {package.clean(body.get('sender', ''))[:64]}"  # never that Moodle said it
+    sender = f"Moodle {moodle[2]}" if moodle else claimed
     return {**texts, "sender": sender, "made": package.clean(body.get("made") or made or "")[:40]}
 
 
 def grade(
     path: Path, course: Course, expected: dict, boxed: bool, studies: claims.Studies
 ) -> Record:
-    """One hand-in, whatever is in it."""
+    """One hand-in, whatever is in it; what nobody foresaw is a status, for a person to look at."""
     try:
         handin = package.read(path)
+        record, to_run, lifted = Record(handin.name, "", **said(handin, path)), {}, {}
+        record.digest, record.boxed = handin.digest, boxed
+        for chapter in course.chapters:
+            lifted |= _lifted(record, handin, chapter)
+        for name, given in lifted.items():
+            if given.source and not given.empty and not course.asked[name].essay:
+                to_run[name] = given.source
+        outcomes = marking.run(course.steps, to_run, course.probes, boxed) if to_run else {}
+        for name, given in lifted.items():
+            outcome, values = outcomes.get(name), expected.get(name)
+            part = marking.grade_part(course.asked[name], given, outcome, values)
+            record.parts[name] = asdict(part)
+        record.answer, record.answer_fault = challenge.answer(handin)
+        record.claim = asdict(claims.check(handin, studies))
+        record.experiments = experiments(handin)
+        record.remarks += [*dict.fromkeys(handin.remarks)][:20] + package.altered(handin)
+        return record
     except package.Refused as error:
-        return _unread(path, error.status, str(error), boxed)
-    about = {"digest": handin.digest, "boxed": boxed, **said(handin, path)}
-    record, to_run, lifted = Record(handin.name, "", **about), {}, {}
-    for chapter in course.chapters:
-        lifted |= _lifted(record, handin, chapter)
-    for name, given in lifted.items():
-        if given.source and not given.empty and not course.asked[name].essay:
-            to_run[name] = given.source
-    outcomes = marking.run(course.steps, to_run, course.probes, boxed) if to_run else {}
-    for name, given in lifted.items():
-        part = marking.grade_part(course.asked[name], given, outcomes.get(name), expected.get(name))
-        record.parts[name] = asdict(part)
-    record.answer, record.answer_fault = challenge.answer(handin)
-    record.claim = asdict(claims.check(handin, studies))
-    record.experiments = experiments(handin)
-    record.remarks += [*dict.fromkeys(handin.remarks)][:20] + package.altered(handin)
-    return record
-
-
-def _unread(path: Path, status: str, why: str, boxed: bool) -> Record:
-    """The record of a hand-in of which nothing could be read."""
-    name = package.clean(path.name)
-    about = said(package.Handin(name), path)
-    return Record(name, "", status=status, why=why, boxed=boxed, **about)
+        status, why = error.status, str(error)
+    except Exception as error:  # the class goes on; nothing is counted as a silent zero
+        status, fault = pages.LOOK, f"{type(error).__name__}: {str(error)[:200]}"
+        why = f"Penilaian terhenti ({fault}): periksa dengan tangan."
+    unread = package.Handin(package.clean(path.name))
+    return Record(unread.name, "", status=status, why=why, boxed=boxed, **said(unread, path))
 
 
 def _lifted(
@@ -131,7 +122,7 @@ def experiments(handin: package.Handin) -> list[list[str]]:
         for row in (package.results(handin, "05_percobaan") or {})["variants"][:ROWS]:
             changed = "; ".join(f"{name} = {value}" for name, value in row["changed"].items())
             auc = indonesian.number(row["test"]["auc"]["value"], 3)
-            words = (row["title"], changed[:200], len(row["seeds"]), auc, row["verdict"])
+            words = (row["title"], changed, len(row["seeds"]), auc, row["verdict"])
             lines.append([package.clean(word)[:200] for word in words])
     except Exception:  # a results file may hold anything
         return []
@@ -139,40 +130,31 @@ def experiments(handin: package.Handin) -> list[list[str]]:
 
 
 def handins(folder: Path) -> list[Path]:
-    """What lies in KUMPULAN, one entry a hand-in; Moodle's archive holds one a student. Raises
-    InputError.
-    """
-    if not folder.exists():
-        cure = "Kumpulkan ZIP atau folder mahasiswa di satu folder."
-        raise InputError(f"KUMPULAN={folder}: folder itu tidak ada. {cure}")
-    paths = [folder] if folder.is_file() else sorted(folder.iterdir())
-    left = (".", *package.LEFTOVER)
-    whole = [path for path in paths if (path.is_file() or path.is_dir()) and not path.is_symlink()]
-    visible = [path for path in whole if not path.name.startswith(left)]
-    parts = {path: package.moodle_parts(path) for path in visible if path.is_file()}
-    entries = [entry for path in visible for entry in parts.get(path) or [path]]
+    """What lies in KUMPULAN, an entry a hand-in (Moodle: a student). Raises InputError."""
+    paths = [folder] if folder.is_file() else sorted(folder.glob("*"))
+    entries = []
+    for path in paths:
+        if path.is_symlink() or path.name.startswith((".", *package.LEFTOVER)):
+            continue
+        parts = package.moodle_parts(path) if path.is_file() else []
+        entries += parts or [path]
     if not entries:
-        raise InputError(f"KUMPULAN={folder}: tidak ada ZIP atau folder di dalamnya.")
+        cure = "Kumpulkan ZIP atau folder mahasiswa di satu folder."
+        raise InputError(f"KUMPULAN={folder} tidak ada atau kosong. {cure}")
     return entries
 
 
 def basis(path: Path, course: Course, boxed: bool) -> str:
     """Digest of all that decides a record."""
-    digest = hashlib.sha256(f"{RECORD}{course.digest}{boxed}{path.name}".encode(errors="replace"))
-    if path.parent.is_file():
-        with zipfile.ZipFile(path.parent) as archive:
-            mine = [m for m in archive.infolist() if m.filename.startswith(path.name)]
-        digest.update(repr([(m.filename, m.CRC) for m in mine]).encode(errors="replace"))
-    for entry in [path] if path.is_file() else sorted(path.rglob("*")):
-        if entry.is_file() and not entry.is_symlink() and ".git" not in entry.parts:
-            state = entry.stat()
-            what = f"{entry.relative_to(path)}{state.st_size}{state.st_mtime_ns}"
-            digest.update(what.encode(errors="replace"))
-    return digest.hexdigest()
+    try:
+        content = package.read(path).digest
+    except Exception as error:  # graded, this is its status
+        content = str(error)
+    words = f"{RECORD}{course.digest}{boxed}{path.name}{content}"
+    return hashlib.sha256(words.encode(errors="replace")).hexdigest()
 
 
 def record_path(folder: Path, path: Path) -> Path:
-    """Where the record of a hand-in is kept."""
     return folder / f"{package.file_name(path.name)}.json"
 
 
@@ -193,53 +175,30 @@ def grade_class(
     folder: Path, out: Path, course: Course, boxed: bool
 ) -> tuple[dict[Path, Record], int]:
     """(the record of every hand-in, kept as soon as it is there; how many were graded now)."""
-    paths, records = handins(folder), {}
     (out / "hasil").mkdir(parents=True, exist_ok=True)
-    bases = {path: basis(path, course, boxed) for path in paths}
-    for path in paths:
-        record = read_record(record_path(out / "hasil", path), bases[path])
-        if record:
-            records[path] = record
-    todo = [path for path in paths if path not in records]
-    if todo:
-        kept = "yang sudah selesai disimpan, jadi Ctrl-C tidak menghapusnya."
-        print(f"{len(todo)} kumpulan dinilai; {kept}", flush=True)
-        with bar(len(paths), "Menilai", "kumpulan", len(records)) as progress:
-            for path, record in _graded(todo, course, boxed):
-                record.basis = bases[path]
-                write_record(record_path(out / "hasil", path), record)
-                records[path] = record
-                progress.update(1)
-                if progress.disable:  # no terminal
-                    print(f"{len(records)}/{len(paths)} {record.name}: {record.status}", flush=True)
-    return {path: records[path] for path in paths}, len(todo)
-
-
-def _graded(todo: list[Path], course: Course, boxed: bool) -> Iterator[tuple[Path, Record]]:
-    """Each hand-in with its record, as soon as it is there."""
+    bases = {path: basis(path, course, boxed) for path in handins(folder)}
+    places = {path: record_path(out / "hasil", path) for path in bases}
+    records = {path: read_record(places[path], bases[path]) for path in bases}
+    todo = [path for path in bases if records[path] is None]
+    if not todo:
+        return records, 0
+    print(f"{len(todo)} kumpulan dinilai; yang sudah selesai tersimpan (Ctrl-C aman).", flush=True)
     expected = marking.expect(course.steps, course.solutions, course.probes, boxed)
     studies = claims.Studies()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting = {pool.submit(_safely, p, course, expected, boxed, studies): p for p in todo}
+    progress = bar(len(bases), "Menilai", "kumpulan", len(bases) - len(todo))
+    with progress, ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting = {pool.submit(grade, p, course, expected, boxed, studies): p for p in todo}
         try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
+            for future in as_completed(waiting):
+                path, record = waiting[future], future.result()
+                record.basis = bases[path]
+                write_record(places[path], record)
+                records[path] = record
+                progress.update(1)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def _safely(
-    path: Path, course: Course, expected: dict, boxed: bool, studies: claims.Studies
-) -> Record:
-    """Grade; what nobody foresaw becomes a status of this hand-in, for a person to look at."""
-    try:
-        return grade(path, course, expected, boxed, studies)
-    except Exception as error:  # the class goes on; nothing is counted as a silent zero
-        fault = f"{type(error).__name__}: {str(error)[:200]}"
-        return _unread(
-            path, pages.LOOK, f"Penilaian terhenti ({fault}): periksa dengan tangan.", boxed
-        )
+    return records, len(todo)
 
 
 def handed_in(records: list[Record]) -> Roster:
@@ -276,31 +235,21 @@ def identify(record: Record, people: Roster) -> None:
 
 
 def latest(records: dict[Path, Record], people: Roster | None = None) -> list[Record]:
-    """What counts, by student: of one sender the newest hand-in. Where two senders give one NIM
-    both stay, in conflict, for the instructor to settle.
-    """
+    """Of one sender the newest that can be read; of two for one NIM both: a conflict."""
     people = people or handed_in([*records.values()])
     for record in records.values():
         identify(record, people)
-    order = sorted(records.values(), key=lambda r: (pages.moment(r.made), r.name))
+    order = sorted(records.values(), key=lambda r: (bool(r.digest), pages.moment(r.made), r.name))
     # what each member of a group sent is one
     order = [*{(*r.nims, r.digest or r.name): r for r in order}.values()]
-    readable = {tuple(r.nims) for r in order if r.digest}
     newest: dict[tuple, Record] = {}
     for record in order:
-        nims = tuple(record.nims)
-        if not record.digest and nims in readable:
-            continue  # as good as not handed in; said below
-        same = (nims, record.sender)
+        same = (*record.nims, record.sender)
         if before := newest.pop(same, None):
             record.remarks.append(f"menggantikan kumpulan sebelumnya: {before.name}")
         newest[same] = record
     for record in newest.values():
-        mine = [other for other in order if set(other.nims) & set(record.nims)]
-        broken = [other.name for other in mine if not other.digest and other is not record]
-        others = [o.name for o in newest.values() if o in mine and o.digest != record.digest]
-        if broken:
-            record.remarks.append(f"kumpulan lain tidak dapat dibaca: {package.listed(broken)}")
+        others = [o.name for o in newest.values() if o is not record and {*o.nims} & {*record.nims}]
         if others:
             record.conflict = True
             cure = "pindahkan yang bukan miliknya dari KUMPULAN"
@@ -308,18 +257,16 @@ def latest(records: dict[Path, Record], people: Roster | None = None) -> list[Re
     return sorted(newest.values(), key=lambda record: (record.student, record.name))
 
 
-def retrain(
-    records: dict[Path, Record], chosen: list[Record], ulang: str, out: Path, boxed: bool
-) -> None:
-    """Train claimed runs again (ULANG) and keep what came of it."""
+def retrain(records: dict[Path, Record], chosen: list[Record], out: Path, boxed: bool) -> None:
+    """Train claimed runs again (ULANG), for about an hour, and keep what came of it."""
     salt, studies, begun = again.salt(out), claims.Studies(), time.monotonic()
     claimed = {record.name: claims.Claim(**record.claim) for record in chosen if record.claim}
-    waiting = {r.name: (path, r) for path, r in records.items() if ulang != "0" and not r.again}
+    waiting = {record.name: (path, record) for path, record in records.items() if not record.again}
     names = [n for n in again.order(salt, claimed) if n in waiting and claimed[n].trained]
     todo = [waiting[name] for name in names]
     with bar(len(todo), "Melatih ulang", "kumpulan") as progress:
         for path, record in todo:
-            if ulang == "1" and time.monotonic() - begun > again.HOUR:
+            if time.monotonic() - begun > again.HOUR:
                 break
             recipe = claims.distribution(record.name, claimed)
             try:
@@ -343,12 +290,9 @@ def fetch_nothing(remote: sources.Remote, path: Path, *_, **__) -> Path:
 
 def main() -> int:
     get = os.environ.get
-    ulang, boxed = get("ULANG") or "0", get("TANPA_KOTAK", "") in ("", "0")
-    if ulang not in ("0", "1", "all"):
-        raise InputError(f"ULANG={ulang} tidak dikenal: pilih 0, 1, atau all.")
+    boxed = get("TANPA_KOTAK", "") in ("", "0")
     if not get("KUMPULAN"):
-        example = "make nilai KUMPULAN=kumpulan"
-        raise InputError(f"berikan folder yang berisi kumpulan, misalnya: {example}")
+        raise InputError("berikan folder kumpulannya, misalnya: make nilai KUMPULAN=kumpulan")
     limit = pages.deadline(get("BATAS") or "")
     per_day = settings.to_number("TERLAMBAT", get("TERLAMBAT") or 10, (0, 100), whole=False) / 100
     if boxed and (why := box.refusal()):
@@ -363,7 +307,8 @@ def main() -> int:
     records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
     people = people or handed_in([*records.values()])
     chosen = latest(records, people)
-    retrain(records, chosen, ulang, out, boxed)
+    if get("ULANG", "") not in ("", "0"):
+        retrain(records, chosen, out, boxed)
     if key:
         settled = [record for record in records.values() if not record.conflict]
         pages.challenge_board(out, settled, key, limit)

@@ -1,14 +1,13 @@
-"""Run the answers of one notebook in the box, and judge out here what the probes bring back.
+"""Run the answers of a hand-in in the box, and judge out here what the probes bring back.
 
-A probe is a program that fills `hasil`: {what is checked, in Indonesian: value or function that
-gives it}; see `probe`. It runs beside the student's answer and beside the solution; both give JSON,
-and only that is compared, here. So the box never holds an expected value.
+A probe fills `hasil`: {what is checked, in Indonesian: value or function that gives it}. It runs
+beside the student's answer and beside the solution; only the JSON of both is compared, here.
 """
 
-import ast
 import builtins
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -36,9 +35,8 @@ class Part:
 
 
 def probe(asked: Asked, solution: str, key: str | None) -> str | None:
-    """The program that asks for an answer's values: the instructor's key, else the exercise's (its
-    seed follows from the solution, which no student has), else the names that the solution sets;
-    None where nothing can be compared.
+    """What asks for an answer's values: the key, else the exercise's probe (its seed follows from
+    the solution, which no student has), else the names that the solution sets, else None.
     """
     if key is not None:
         return key
@@ -46,22 +44,15 @@ def probe(asked: Asked, solution: str, key: str | None) -> str | None:
     if name in exercises.EXERCISES:
         seed = int(hashlib.sha256(solution.encode()).hexdigest()[:8], 16)
         return exercises.probe(name, asked.names[0], seed)
-    names = []
-    for node in ast.parse(solution).body:
-        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            plain = [target.id for target in targets if isinstance(target, ast.Name)]
-            names += [name for name in plain if not name.startswith("_")]
+    names = re.findall(r"^([A-Za-z]\w*) *(?::[^=\n]+)?=(?!=)", solution, re.M)
     return "\n".join(f"hasil['nilai `{name}`'] = lambda: {name}" for name in names) or None
 
 
 def run(
     steps: Steps, given: dict[str, str], probes: dict[str, str | None], boxed: bool
 ) -> dict[str, tuple]:
-    """{grade_id: (status or "", error or None, value of its probe)} of the answers given.
-
-    Who ends the kernel is left out and the others are run again; where that ends it once more, each
-    runs in a kernel of its own, so that nobody pays for what another answer left behind.
+    """{grade_id: (status or "", error or None, value of its probe)} of the answers given. Who ends
+    the kernel is left out; where that ends once more, each answer gets a kernel of its own.
     """
     time = box.Allowance()
     done, ender = _together(steps, given, probes, boxed, time)
@@ -88,19 +79,15 @@ def _together(
                 continue
             last = name or last
             try:
-                if not name:
-                    # an answer above may have made ours slow
-                    limited = time.run if last else box.Kernel.run
-                    error, _ = limited(kernel, ours, SETUP)
-                    if error and last is None:
-                        raise InputError(
-                            f"Sel pengajar sendiri gagal saat penilaian ({kernel.said})."
-                        )
-                    continue
-                error, _ = time.run(kernel, given[name], CELL)
-                ask = box.ask(probes[name])
-                value = time.run(kernel, "", CELL, ask)[1] if probes.get(name) else None
-                done[name] = ("", error, value)
+                if name:
+                    error, _ = time.run(kernel, given[name], CELL)
+                    ask = box.ask(probes[name])
+                    value = time.run(kernel, "", CELL, ask)[1] if probes.get(name) else None
+                    done[name] = ("", error, value)
+                elif last:  # an answer above may have made ours slow
+                    time.run(kernel, ours, SETUP)
+                elif kernel.run(ours, SETUP)[0]:
+                    raise InputError(f"Sel pengajar sendiri gagal saat penilaian ({kernel.said}).")
             except box.Ended as ended:
                 if last is None:
                     why = f"Sel pengajar sendiri mengakhiri kernel ({ended.status})."
@@ -129,7 +116,7 @@ def _number(value) -> bool:
 
 
 def _type_name(name) -> str:
-    """A type's name if it is no invention, which could carry what the key asks to the feedback."""
+    """A type's name, if no invention, which could carry what the key asks to the feedback."""
     return name if isinstance(name, str) and name in TYPES else "objek atau galat buatan sendiri"
 
 
@@ -154,27 +141,24 @@ def wrong(expected, value) -> str:
 def grade_part(asked: Asked, answer: Answer, outcome: tuple | None, expected: dict | None) -> Part:
     """The part's status and points, in proportion to the checks that hold."""
     part = Part("", 0.0, asked.points, remark=answer.remark)
+    status, error, values = outcome or ("tidak dijalankan", None, None)
+    part.error = error or ""
     if answer.source is None or answer.empty:
         part.status = "tidak ada" if answer.source is None else "kosong"
-    elif asked.essay:
+    elif asked.essay or not (status or expected):
         part.status, part.points = HAND, None
-    elif outcome is None or outcome[0]:
-        part.status = outcome[0] if outcome else "tidak dijalankan"
+    elif status:
+        part.status = status
     else:
-        part.error = outcome[1] or ""
-        if expected is None:
-            part.status, part.points = HAND, None
-            return part
-        values = outcome[2] if isinstance(outcome[2], dict) else {}
+        values = values if isinstance(values, dict) else {}
         lost = values.get("")  # the key itself stopped
         lost = lost if isinstance(lost, dict) and set(lost) == {"galat"} else None
         part.checks = {name: wrong(y, values.get(name, lost)) for name, y in expected.items()}
         right = sum(not why for why in part.checks.values())
         part.points = round(asked.points * right / len(expected), 2)
+        part.status = "galat" if part.error else "salah"
         if right:
             part.status = "benar" if right == len(expected) else "sebagian"
-        else:
-            part.status = "galat" if part.error else "salah"
     return part
 
 
@@ -182,16 +166,13 @@ def expect(
     steps: Steps, solutions: dict[str, str], probes: dict[str, str | None], boxed: bool
 ) -> dict[str, dict]:
     """The values of the solutions. Raises InputError for a solution or key that does not work."""
-    names = [name for name in solutions if probes.get(name)]
-    if not names:
-        return {}
-    outcomes = run(steps, {name: solutions[name] for name in names}, probes, boxed)
+    asked = {name: solution for name, solution in solutions.items() if probes.get(name)}
+    outcomes = run(steps, asked, probes, boxed) if asked else {}
     expected = {}
     for name, (status, error, value) in outcomes.items():
-        kinds = [set(item) for item in (value or {}).values() if isinstance(item, dict)]
-        faults = [kind for kind in kinds if kind & {"galat", "objek"}]
-        if status or error or not value or faults:
-            why = status or error or ("galat dalam nilainya" if faults else "tanpa nilai")
-            raise InputError(f"Kunci atau solusi {name} tidak bekerja: {why}.")
+        items = [item for item in (value or {}).values() if isinstance(item, dict)]
+        why = status or error or [item for item in items if item.keys() & {"galat", "objek"}]
+        if why or not value:
+            raise InputError(f"Kunci atau solusi {name} tidak bekerja: {why or 'tanpa nilai'}.")
         expected[name] = value
     return expected

@@ -1,9 +1,6 @@
-"""A hand-in (ZIP, folder, git clone, or what one student sent within Moodle's archive) as {name:
-content} in memory; nothing is ever extracted.
+"""A hand-in (ZIP, folder, or one student's part of Moodle's archive) as {name: content} in memory.
 
-A ZIP says what it wants about its members' names and sizes, so bytes are counted as they are read.
-What is unsafe (links, `..`, absolute names) is left out and remarked; what cannot be read at all
-raises Refused with a status of its own.
+Nothing is extracted, bytes are counted as they are read; what is unsafe is left out and remarked.
 """
 
 import csv
@@ -65,26 +62,22 @@ def read(path: Path) -> Handin:
     try:
         _take(_of_folder(path, handin) if path.is_dir() else _of_file(path, handin), handin)
         inner = [name for name in handin.files if name.lower().endswith(".zip")]
-        if inner and not any(name.lower().endswith(".ipynb") for name in handin.files):
-            if len(inner) > 1:
-                why = f"Memuat {len(inner)} ZIP dan tidak satu pun notebook: minta satu ZIP saja."
-                raise Refused("rusak", why)
-            handin.remarks.append("ZIP di dalam ZIP atau folder")
+        if len(inner) == 1 and not any(name.lower().endswith(".ipynb") for name in handin.files):
             _take(_of_zip(io.BytesIO(handin.files[inner[0]]), handin), handin)
     except DAMAGED as error:
         why = f"Tidak dapat dibaca ({type(error).__name__}): minta mahasiswa mengumpulkan lagi."
         raise Refused("rusak", why) from None
-    for name in [name for name in handin.files if name.lower().endswith(".zip")]:
-        del handin.files[name]
+    handin.files = {n: c for n, c in handin.files.items() if not n.lower().endswith(".zip")}
     if not handin.files:
-        raise Refused("kosong", "Tidak memuat notebook atau hasil apa pun.")
+        why = "Tidak memuat notebook atau hasil apa pun: minta ZIP buatan `make kumpul`."
+        raise Refused("kosong", why)
     digests = sorted(name + _sha256(content) for name, content in handin.files.items())
     handin.digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
     return handin
 
 
 def _take(members: Iterator[tuple[str, io.BufferedIOBase]], handin: Handin) -> None:
-    """Read members into the hand-in, counting what really comes out of them."""
+    """Read members, counting what really comes out of them."""
     total = 0
     for name, stream in members:
         with stream:
@@ -93,8 +86,6 @@ def _take(members: Iterator[tuple[str, io.BufferedIOBase]], handin: Handin) -> N
         if len(content) > ONE or total > TOTAL:
             why = f"{name[:80]}: lebih besar daripada yang dibaca ({ONE >> 20} MB sebuah berkas)."
             raise Refused("terlalu besar", why)
-        if handin.files.get(name, content) != content:
-            handin.remarks.append(f"nama ganda, yang terakhir dipakai: {name[:80]}")
         handin.files[name] = content
 
 
@@ -126,11 +117,8 @@ def _of_file(path: Path, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBas
     """Of a ZIP, whatever its ending, or of one student's part of Moodle's."""
     if path.parent.is_file():
         return _of_zip(path.parent, handin, path.name)
-    with open(path, "rb") as stream:
-        is_zip = stream.read(2) == b"PK"
-    if not is_zip and path.suffix.lower() != ".zip":
-        what = "Notebook lepas" if ".ipynb" in path.name.lower() else "Bukan ZIP"
-        raise Refused("bentuk lain", f"{what}: minta ZIP buatan `make kumpul`.")
+    if not zipfile.is_zipfile(path) and path.suffix.lower() != ".zip":
+        raise Refused("bentuk lain", "Bukan ZIP: minta ZIP buatan `make kumpul`.")
     return _of_zip(path, handin)
 
 
@@ -154,20 +142,14 @@ def _of_zip(source, handin: Handin, under: str = "") -> Iterator[tuple[str, io.B
 
 
 def _of_folder(folder: Path, handin: Handin) -> Iterator[tuple[str, io.BufferedIOBase]]:
-    count = 0
-    for place, folders, names in os.walk(folder, followlinks=False):
-        here = Path(place)
-        links = {name for name in (*folders, *names) if (here / name).is_symlink()}
-        for name in sorted(links - LEFTOVER):
-            handin.remarks.append(f"tautan, tidak dibaca: {ascii(name)[:80]}")
-        folders[:] = sorted(set(folders) - LEFTOVER - links)
-        for path in [here / name for name in sorted(names)]:
-            count += 1
-            if count > MEMBERS:
-                raise Refused("terlalu besar", f"Folder berisi lebih dari {MEMBERS} berkas.")
-            name = _safe(os.fsencode(path.relative_to(folder)).decode("utf-8", "replace"), handin)
-            if name and stat.S_ISREG(path.lstat().st_mode):
-                yield name, open(path, "rb")  # noqa: SIM115 - who reads it closes it
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - LEFTOVER)
+        for path in [Path(place, name) for name in sorted({*folders, *names} - LEFTOVER)]:
+            name = os.fsencode(path.relative_to(folder)).decode("utf-8", "replace")
+            if path.is_symlink():
+                handin.remarks.append(f"tautan, tidak dibaca: {ascii(name)[:80]}")
+            elif path.is_file() and (safe := _safe(name, handin)):
+                yield safe, open(path, "rb")  # noqa: SIM115 - who reads it closes it
 
 
 def text(content: bytes) -> str:
@@ -185,14 +167,13 @@ def table(content: bytes) -> list[dict[str, str]]:
     words = text(content).lstrip("\ufeff")
     first = words.split("\n", 1)[0]
     rows = csv.DictReader(io.StringIO(words), delimiter=max(";,\t", key=first.count))
-    cleaned = []
     try:
-        for row in rows:
-            texts = {k or "": v for k, v in row.items() if isinstance(v, str)}
-            cleaned.append({k.strip().lower(): v.strip() for k, v in texts.items()})
+        return [
+            {(k or "").strip().lower(): v.strip() for k, v in row.items() if isinstance(v, str)}
+            for row in rows
+        ]
     except csv.Error:
         return []
-    return cleaned
 
 
 def clean(text) -> str:
@@ -206,36 +187,31 @@ def chapters(folder: Path) -> list[Path]:
 
 
 def is_copy(name: str) -> bool:
-    """Whether a program named a file so that it stands beside the one it was copied from."""
+    """Whether a file's name is that of a copy."""
     match = NOTEBOOK.fullmatch(name)
     return match is not None and name.lower() != f"{match[1]}.ipynb".lower()
 
 
 def find(handin: Handin, name: str) -> tuple[str, bytes]:
-    """The notebook `name` at any depth; where it is missing the newest copy (`name (2).ipynb`,
-    `Salinan dari name`), executed ones in build/ last. Raises Refused "tidak ada".
-    """
+    """The notebook `name`, else its newest copy; executed ones last. Raises Refused "tidak ada"."""
     ranks = {}
     for path in handin.files:
-        match = NOTEBOOK.fullmatch(path.rsplit("/", 1)[-1])
+        last = path.rsplit("/", 1)[-1]
+        match = NOTEBOOK.fullmatch(last)
         if match and match[1].lower() == name.lower():
             newest = -int(match[2] or match[3] or 0)
-            copy = is_copy(path.rsplit("/", 1)[-1])
-            ranks[path] = "build/" in f"/{path}", copy, newest, path.count("/"), path
+            ranks[path] = "build/" in f"/{path}", is_copy(last), newest, path.count("/"), path
     if not ranks:
         raise Refused("tidak ada", f"{name}.ipynb tidak ada.")
     chosen = min(ranks, key=ranks.get)
-    others = {handin.files[path] for path in ranks if "build/" not in f"/{path}"}
-    if len(others) > 1 or is_copy(chosen.rsplit("/", 1)[-1]):
-        count = f"{len(others)} salinan" if len(others) > 1 else "sebuah salinan"
-        handin.remarks.append(f"{name}: {count}, yang dinilai {chosen[-80:]}")
+    others = {handin.files[path] for path in ranks if not ranks[path][0]}
+    if len(others) > 1 or ranks[chosen][1]:
+        handin.remarks.append(f"{name}: ada salinan, yang dinilai {chosen[-80:]}")
     return chosen, handin.files[chosen]
 
 
 def notebook(content: bytes):
-    """The notebook node; what a cell holds beyond CELL_TEXT characters is cut off. Raises Refused:
-    "kosong", "konflik", "rusak", "terlalu besar".
-    """
+    """The notebook, within CELLS and CELL_TEXT. Raises Refused: "kosong", "konflik", "rusak"."""
     words = text(content)
     if not words.strip():
         raise Refused("kosong", "Berkas notebook itu kosong.")
@@ -244,11 +220,8 @@ def notebook(content: bytes):
         raise Refused("konflik", f"Notebook memuat tanda konflik git (<<<<<<<): {why}")
     try:
         raw = json.loads(words)
-        cells = raw["cells"]
-        if len(cells) > CELLS:
-            why = f"Notebook memuat {len(cells)} sel; paling banyak {CELLS}."
-            raise Refused("terlalu besar", why)
-        for cell in cells:  # outputs are never read, and may be what is wrong
+        raw["cells"] = raw["cells"][:CELLS]
+        for cell in raw["cells"]:  # outputs are never read, and may be what is wrong
             cell.pop("outputs", None)
             if cell.get("cell_type") == "code":
                 cell |= {"outputs": [], "execution_count": None}
@@ -257,8 +230,6 @@ def notebook(content: bytes):
             lines = [cell.source] if isinstance(cell.source, str) else cell.source
             cell.source = clean("".join(map(str, lines))[:CELL_TEXT])
         return made
-    except Refused:
-        raise
     except Exception as error:  # whatever an odd file makes of nbformat must not stop the class
         why = f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab."
         raise Refused("rusak", why) from None
@@ -276,8 +247,7 @@ def altered(handin: Handin) -> list[str]:
     place, said = manifest(handin)
     digests = said.get("files") if isinstance(said.get("files"), dict) else {}
     packed = {name: digest for name, digest in digests.items() if name.lower().endswith(WANTED)}
-    there = {name: _sha256(handin.files.get(place + name, b"")) for name in packed}
-    wrong = [name for name in packed if there[name] != packed[name]]
+    wrong = [n for n in packed if _sha256(handin.files.get(place + n, b"")) != packed[n]]
     names = listed([clean(name)[:80] for name in wrong])
     return [f"diubah atau hilang sesudah make kumpul: {names}"] if wrong else []
 
@@ -309,9 +279,6 @@ def read_json(content: bytes | None) -> dict | None:
 
 def results(handin: Handin, name: str) -> dict | None:
     """build/results/{name}.json of the hand-in, None where there is none that can be read."""
-    for path in sorted(handin.files, key=lambda path: path.count("/")):
-        if path.rsplit("/", 1)[-1] == f"{name}.json":
-            body = read_json(handin.files[path])
-            if body is not None:
-                return body
-    return None
+    paths = [path for path in handin.files if path.rsplit("/", 1)[-1] == f"{name}.json"]
+    bodies = [read_json(handin.files[path]) for path in sorted(paths, key=lambda p: p.count("/"))]
+    return next((body for body in bodies if body is not None), None)

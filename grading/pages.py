@@ -1,8 +1,5 @@
-"""What an instructor reads of a graded class: a table, a page a student, a page of the class, the
-essays beside their rubrics.
-
-Every page is one file without scripts; what a student wrote is escaped by Jinja, and a content
-policy forbids what would be left.
+"""What an instructor reads of a graded class. Every page is one file without scripts; what a
+student wrote is escaped by Jinja, and a content policy forbids what would be left.
 """
 
 import io
@@ -44,9 +41,8 @@ def deadline(text: str) -> datetime | None:
     try:
         given = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise InputError(
-            f'BATAS={text} tidak dapat dibaca: tulis misalnya BATAS="2026-12-01 23:59".'
-        ) from None
+        example = 'tulis misalnya BATAS="2026-12-01 23:59"'
+        raise InputError(f"BATAS={text} tidak dapat dibaca: {example}.") from None
     return given if given.tzinfo else given.astimezone()
 
 
@@ -65,9 +61,7 @@ def days_late(made: str, limit: datetime | None) -> int:
 
 
 def _cell(value) -> str:
-    """As Indonesian Excel reads it: a decimal comma; what it would rewrite (a formula, a NIM like
-    0012 or 2E10) stays text.
-    """
+    """As Indonesian Excel reads it; what it would rewrite (a formula, 0012, 2E10) stays text."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -84,17 +78,15 @@ def _quoted(value) -> str:
 
 
 def table(rows: list[list]) -> bytes:
-    return "".join(";".join(map(_quoted, row)) + "\r\n" for row in rows).encode(
-        "utf-8-sig", "replace"
-    )
+    lines = [";".join(map(_quoted, row)) + "\r\n" for row in rows]
+    return "".join(lines).encode("utf-8-sig", "replace")
 
 
 def marks_by_hand(
     path: Path, records: list, course: Course
 ) -> tuple[dict[tuple[str, str], dict], dict[str, list[str]]]:
-    """({(student, part): {"poin": number or None, "catatan"}} given by hand, {what is wrong with
-    rows, which then do not count: which}). Missing rows are added to the file, none is dropped.
-    Raises InputError for points that are no number.
+    """({(student, part): {"poin", "catatan"}}, {fault: rows that do not count}); adds rows that are
+    missing to the file. Raises InputError.
     """
     owner = {nim: record.student for record in records for nim in record.nims}
     people = Roster(map(Student, owner))
@@ -105,9 +97,8 @@ def marks_by_hand(
         raise InputError(f"{path}: {missing}; berkas itu tidak diubah.")
     rows = [{name: row.get(name, "") for name in HANDMADE} for row in rows if any(row.values())]
     for row in rows:
-        nim, asked = row["nim"].lstrip("'"), course.asked.get(row["bagian"])
-        student = owner.get(nim) or owner.get(people.find(nim))
-        which, fault = f"{row['nim']} {row['bagian']}", ""
+        student = owner.get(row["nim"]) or owner.get(people.find(row["nim"]))
+        asked, fault = course.asked.get(row["bagian"]), ""
         if student is None or asked is None:
             fault = "tidak cocok dengan siapa pun" if asked else "bagiannya tidak ada"
         else:
@@ -116,7 +107,7 @@ def marks_by_hand(
                 fault, points = f"poin di atas maksimum ({asked.points:g}), tidak dihitung", None
             given[student, asked.grade_id] = {"poin": points, "catatan": row["catatan"]}
         if fault:
-            wrong.setdefault(f"tangan.csv, {fault}", []).append(which)
+            wrong.setdefault(f"tangan.csv, {fault}", []).append(f"{row['nim']} {row['bagian']}")
     wanted = [(r.student, n) for r in records for n, p in r.parts.items() if p["points"] is None]
     new = [[*key, None, None, None] for key in dict.fromkeys(wanted) if key not in given]
     if new or not path.exists():
@@ -161,9 +152,7 @@ def graded(
 
 
 def _grams(source: str, kept: set[str] | None) -> set[tuple[str, ...]]:
-    """Pieces of a text; of code without the names that are not `kept`, so that who renames
-    variables is found.
-    """
+    """Pieces of a text; of code (kept: names of ours) with every other name alike."""
     tokens = re.findall(r"\w+|[^\w\s]", source)
     if kept is not None:
         tokens = [x if x in kept or not x.isidentifier() else "_" for x in tokens]
@@ -171,17 +160,13 @@ def _grams(source: str, kept: set[str] | None) -> set[tuple[str, ...]]:
 
 
 def resemblance(records: list, course: Course) -> list[tuple]:
-    """(record, record, share, [(part, text, text)]) whose answers share most of what is rare in the
-    class.
-    """
+    """(record, record, share, [(part, text, text)]) whose answers share most of what is rare."""
     ours = [code for _, code in course.steps] + [*course.solutions.values(), *keyword.kwlist]
-    kept, own = set(re.findall(r"\w+", "\n".join(ours))), []
+    kept, own, asked = set(re.findall(r"\w+", "\n".join(ours))), [], course.asked
     for record in records:
-        code = {
-            n: kept if n in course.asked and not course.asked[n].essay else None
-            for n in record.given
-        }
-        own.append(set().union(*(_grams(text, code[n]) for n, text in record.given.items())))
+        texts = record.given.items()
+        pieces = [_grams(text, None if asked[name].essay else kept) for name, text in texts]
+        own.append(set().union(*pieces))
     often = Counter(gram for grams in own for gram in grams)
     most = max(2, COMMON * sum(map(bool, own)))
     rare = [{gram for gram in grams if often[gram] <= most} for grams in own]
@@ -203,9 +188,7 @@ def write(
     people: Roster | None = None,
     per_day: float = LATE,
 ) -> str:
-    """All pages of a graded class; what its instructor has to look at. Nothing where the marks
-    cannot be read (InputError). What fails with one student alone is that student's status.
-    """
+    """All pages of a graded class; what its instructor has to look at. Raises InputError."""
     people = people or Roster([Student(nim) for record in records for nim in record.nims])
     given, wrong = marks_by_hand(out / "tangan.csv", records, course)
     rows = []
@@ -215,17 +198,15 @@ def write(
         row = graded(record, course, given, last, per_day)
         try:
             _pages([row], course, people, given, wrong)
-        except Exception as error:
+        except Exception as error:  # the class goes on
             why = f"Halamannya tidak dapat dibuat ({type(error).__name__}): periksa dengan tangan."
-            odd = {"claim": {}, "experiments": [], "remarks": []}
-            record = replace(record, status=LOOK, why=why, **odd)
+            record = replace(record, status=LOOK, why=why, claim={}, experiments=[], remarks=[])
             row = graded(record, course, given, last, per_day)
         rows.append(row)
     pages = _pages(rows, course, people, given, wrong)
     (out / "mahasiswa").mkdir(exist_ok=True)
-    for path in (out / "mahasiswa").glob("*.html"):  # of a conflict that is settled
-        if f"mahasiswa/{path.name}" not in pages:
-            path.unlink()
+    for path in (out / "mahasiswa").glob("*.html"):  # also of conflicts that are settled
+        path.unlink()
     for name, content in pages.items():
         files.write(out / name, content)
     return "\n".join(filter(None, pages["catatan.txt"].decode().splitlines()))
@@ -238,17 +219,13 @@ def _pages(
     records, env = [row["record"] for row in rows], _environment()
     claimed = {r.name: claims.Claim(**r.claim) for r in records if r.claim}
     there = {nim for record in records for nim in record.nims}
-    content = {
-        "rows": rows,
-        "alike": resemblance(records, course),
-        "remarks": claims.remarks(claimed),
-        "people": people,
-        "absent": [s for s in people.students.values() if people.listed and s.nim not in there],
-        "shares": [min(9, int(10 * row["total"] / row["most"])) for row in rows if row["most"]],
-        "course": course,
-        "given": given,
-        "wrong": wrong,
-    }
+    listed = people.students.values() if people.listed else ()
+    content = {"rows": rows, "course": course, "people": people, "given": given, "wrong": wrong}
+    content["alike"] = resemblance(records, course)
+    content["remarks"] = claims.remarks(claimed)
+    content["absent"] = [student for student in listed if student.nim not in there]
+    shares = [row["total"] / row["most"] for row in rows if row["most"]]
+    content["shares"] = [min(9, int(10 * share)) for share in shares]
     pages = {}
     for name in ("nilai.csv", "kelas.html", "esai.html", "catatan.txt", "moodle-nilai.csv"):
         text = env.get_template(f"{name}.j2").render(content)
@@ -264,7 +241,7 @@ def _pages(
 
 
 def _feedback(rows: list[dict], people: Roster, pages: dict[str, bytes]) -> bytes:
-    """A ZIP of the students' pages, each in a folder named as Moodle names what it gives."""
+    """A ZIP of the students' pages as Moodle takes it: a folder each, named as Moodle names it."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for row in rows:
@@ -278,9 +255,7 @@ def _feedback(rows: list[dict], people: Roster, pages: dict[str, bytes]) -> byte
 
 
 def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetime | None) -> None:
-    """The ranking of the challenge, tantangan.csv and .html; the private half once the limit has
-    passed. records: of every hand-in; what is wrong with an answer becomes a remark of its record.
-    """
+    """tantangan.csv and .html of every hand-in; the private half once the limit has passed."""
     given, wrong = [], {}
     for record in sorted(records, key=lambda record: moment(record.made)):
         values, why = None, record.answer_fault

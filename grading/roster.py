@@ -25,7 +25,7 @@ WORD, SHORTEST = re.compile(r"[0-9A-Z]+(?:[.-][0-9A-Z]+)*"), 5
 
 @dataclass(frozen=True)
 class Student:
-    """A row of the roster. moodle: Moodle's participant number; limit: a BATAS of one's own."""
+    """A row of the roster. moodle: participant number; limit: a BATAS of one's own."""
 
     nim: str
     name: str = ""
@@ -60,8 +60,7 @@ class Roster:
 
     def find(self, written: str) -> str | None:
         """The NIM that is meant: the same, or the only one that looks so in Excel."""
-        number = normal(written)
-        if number in self.students:
+        if (number := normal(written)) in self.students:
             return number
         alike = [nim for nim in self.students if bare(nim) == bare(written)]
         return alike[0] if len(alike) == 1 else None
@@ -71,7 +70,7 @@ class Roster:
         return next((s for s in self.students.values() if f"Moodle {s.moodle}" == said), None)
 
     def named(self, name: str) -> list[str]:
-        """The NIMs that a file's name holds, where / is - ; without a list its longer numbers."""
+        """The NIMs in a file's name, where / is -; without a list its longer numbers."""
         text = NUMBERED.sub(" ", name).upper()
         words = dict.fromkeys(re.findall(r"[0-9A-Z]+", text) + WORD.findall(text))
         if not self.listed:
@@ -85,8 +84,9 @@ def read(path: Path) -> Roster:
         raise InputError(f"KELAS={path}: berkas itu tidak ada.")
     students: dict[str, Student] = {}
     for row in package.table(path.read_bytes()):
-        said = {name: [row[t] for t in titles if row.get(t)] for name, titles in COLUMNS.items()}
-        given = {name: texts[0] if texts else "" for name, texts in said.items()}
+        given = {
+            n: next((row[t] for t in titles if row.get(t)), "") for n, titles in COLUMNS.items()
+        }
         if not any(given.values()):
             continue  # Excel leaves empty lines
         nim = normal(given["nim"])

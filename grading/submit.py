@@ -1,11 +1,9 @@
-"""`make kumpul NAME="…" NIM="…"`: check one's work and pack it into kumpulan/<NIM>.zip.
-
-NIM, NAME: one student, or up to three with commas (names that hold one: semicolons). BELUM=1 packs
-in spite of what is missing, and notes that. Without data and weights; what is missing is listed,
-and nothing is written.
+"""`make kumpul NAME="…" NIM="…"`: check one's work and pack it, without data and weights, into
+kumpulan/<NIM>.zip. Up to three students, with commas or semicolons. BELUM=1: as it is.
 """
 
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -18,7 +16,6 @@ from cxr_helpers.engine.errors import InputError
 from grading import answers, challenge, package
 from report import check
 
-MOST = 20 * 2**20
 GROUP = 3
 OF_A_RUN = ("config.json", "history.csv", "info.json", "predictions.npz", "code.py")
 
@@ -32,17 +29,15 @@ def people(names: str, nims: str) -> tuple[list[str], list[str]]:
         who = [part.strip() for part in names.split(sign) if part.strip()]
     if not numbers or not all(who):
         raise InputError('berikan nama dan NIM, misalnya: make kumpul NAME="Nama Anda" NIM="12345"')
-    if len(numbers) > GROUP:
-        most = f"sebuah kelompok beranggota paling banyak {GROUP} orang."
-        raise InputError(f"NIM memuat {len(numbers)} nomor: {most}")
-    if len(who) != len(numbers):
+    if len(who) != len(numbers) or len(numbers) > GROUP:
         said = f"NAME memuat {len(who)} nama dan NIM {len(numbers)} nomor"
-        raise InputError(f"{said}: tulis sama banyak, dipisahkan koma (atau titik koma).")
+        cure = f"tulis sama banyak, paling banyak {GROUP}, dipisahkan koma (atau titik koma)"
+        raise InputError(f"{said}: {cure}.")
     return who, numbers
 
 
 def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], dict[str, bytes]]:
-    """(what is missing or does not fit, Indonesian; what is packed: {name in the ZIP: content})."""
+    """(what is missing or does not fit, {name in the ZIP: content})."""
     lacks, packed = [], {}
     for path in package.chapters(root / "notebooks"):
         packed[f"notebooks/{path.name}"] = path.read_bytes()
@@ -52,30 +47,27 @@ def missing(root: Path, build: Path, names: str, nims: str) -> tuple[list[str], 
             empty = [name for name, text in asked.items() if name and answers.unanswered(text)]
             lacks += [f"{path.stem}: jawaban {name} masih kosong" for name in empty]
             ran = build / "notebooks" / path.name
-            if not ran.exists():
-                lacks.append(f"{path.stem}: belum dijalankan, jalankan `make report`")
-            elif _code(package.notebook(ran.read_bytes())) != _code(ours):
-                late = "diubah sesudah laporan dibuat, jalankan `make report` lagi"
-                lacks.append(f"{path.stem}: {late}")
+            if not ran.exists() or _code(package.notebook(ran.read_bytes())) != _code(ours):
+                late = "belum dijalankan, atau diubah sesudah laporan dibuat"
+                lacks.append(f"{path.stem}: {late}, jalankan `make report`")
         except InputError as error:
             lacks.append(f"{path.stem}: {error}")
     report = build / "report"
     for name in ("laporan.html", "laporan.pdf"):
         if not (report / name).exists():
-            shown = report.relative_to(root) if report.is_relative_to(root) else report
-            lacks.append(f"{shown / name} belum ada: jalankan `make report`")
+            lacks.append(f"{report / name} belum ada: jalankan `make report`")
     # with the pages of the notebooks, to which the report links
     for path in [*sorted(report.glob("*.html")), *report.glob("laporan.pdf")]:
         packed[f"build/report/{path.name}"] = path.read_bytes()
     cover = _json(build / ".cover")
-    said = [str(cover.get(key) or "") for key in ("name", "nim")]
+    said = [cover.get(key) for key in ("name", "nim")]
     if cover and said != [names.strip(), ",".join(check.nims(nims))]:
-        was = f"{said[0] or 'tanpa nama'}, {said[1] or 'tanpa NIM'}"
+        was = ", ".join(map(str, said))
         cure = "jalankan `make report` dengan NAME dan NIM ini"
         lacks.append(f"sampul laporan menyebut {was}: {cure}")
-    results_folder = build / "results"
-    for path in [*sorted(results_folder.glob("0*.json")), *results_folder.glob(challenge.ANSWER)]:
-        packed[f"build/results/{path.name}"] = path.read_bytes()
+    for path in [*sorted(build.glob("results/0*.json")), build / "results" / challenge.ANSWER]:
+        if path.exists():
+            packed[f"build/results/{path.name}"] = path.read_bytes()
     packed |= _runs(lacks, build)
     return lacks, packed
 
@@ -85,9 +77,9 @@ def _json(path: Path) -> dict:
 
 
 def _code(notebook) -> list[str]:
-    injected = "injected-parameters"
+    """The code of its cells, without the one that make report put in."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return [c.source for c in cells if injected not in c.metadata.get("tags", [])]
+    return [c.source for c in cells if "injected-parameters" not in c.metadata.get("tags", [])]
 
 
 def _runs(lacks: list[str], build: Path) -> dict[str, bytes]:
@@ -119,9 +111,7 @@ def _sender(folder: Path) -> str:
 def pack(
     root: Path, build: Path, names: str, nims: str, unfinished: bool = False
 ) -> tuple[Path, list[str]]:
-    """(path of kumpulan/<NIM>.zip, what is missing). Raises InputError where something is, which it
-    prints, a line each.
-    """
+    """(path of kumpulan/<NIM>.zip, what is missing). Raises InputError where something is."""
     who, numbers = people(names, nims)
     lacks, packed = missing(root, build, names, nims)
     if lacks and not unfinished:
@@ -138,16 +128,12 @@ def pack(
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()},
         "sender": _sender(path.parent),
     }
-    partial = path.with_name(f".{path.name}.part")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))
         for name, content in packed.items():
             archive.writestr(name, content)
-    if partial.stat().st_size > MOST:
-        said = f"ZIP-nya {partial.stat().st_size >> 20} MB, paling banyak {MOST >> 20} MB"
-        partial.unlink()
-        raise InputError(f"{said}: hapus keluaran notebook di notebooks/, lalu ulangi.")
-    os.replace(partial, path)
+    files.write(path, stream.getvalue())
     return path, lacks
 
 

@@ -42,13 +42,6 @@ REDEFINED = "import builtins\nbuiltins.print = lambda *a, **k: 1 / 0\nlist = dic
 FORGED = "import json\njson.dumps = lambda *a, **k: '{}'\n"  # the kernel itself speaks by it
 
 
-def marks(name: str, grade: bool, solution: bool, **more) -> dict:
-    """nbgrader's metadata of a cell."""
-    locked = grade and not solution
-    about = {"grade_id": name, "grade": grade, "solution": solution, "locked": locked}
-    return {"nbgrader": {"schema_version": 3, "task": False} | about | more}
-
-
 def notebook(chapter: str, answers: dict[str, str] = SKELETONS):
     """One of the two notebooks with the answers given, those of a student or the skeletons."""
     cells = [
@@ -56,16 +49,12 @@ def notebook(chapter: str, answers: dict[str, str] = SKELETONS):
         new_code_cell("raise RuntimeError('a training that grading must not run')", id="latih"),
     ]
     for name in CHAPTERS[chapter]:
-        points = {"points": POINTS[name]}
+        marks = {"grade_id": name, "solution": True, "points": POINTS[name]}
+        text = answers.get(name, "Tulis jawaban Anda di sini.")
+        source, cell = f"# JAWABAN: {name}\n{text}", new_code_cell
         if name.startswith("esai"):
-            text = f"<!-- JAWABAN: {name} -->\n{answers.get(name, 'Tulis jawaban Anda di sini.')}"
-            both = marks(name, True, True, **points)
-            cells.append(new_markdown_cell(text, id=f"j-{name}", metadata=both))
-        else:
-            source = f"# JAWABAN: {name}\n{answers[name]}"
-            cells.append(new_code_cell(source, id=f"j-{name}", metadata=marks(name, False, True)))
-            check = marks(f"tes-{name}", True, False, **points)
-            cells.append(new_code_cell(f'periksa("{name}", 1)', id=f"t-{name}", metadata=check))
+            source, cell = f"<!-- JAWABAN: {name} -->\n{text}", new_markdown_cell
+        cells.append(cell(source, id=f"j-{name}", metadata={"nbgrader": marks}))
     return new_notebook(cells=cells)
 
 
@@ -82,21 +71,16 @@ def course_folder(folder: Path) -> Path:
     return folder
 
 
-def zipped(members: dict[str, bytes | str]) -> bytes:
+def zipped(members: dict[str, bytes | str], link: str = "") -> bytes:
+    """A ZIP; link: the name of a link to a file of the system in it."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    return stream.getvalue()
-
-
-def linked(files: dict[str, str]) -> bytes:
-    """A ZIP that also holds a link to a file of the system."""
-    stream = io.BytesIO(zipped(files))
-    with zipfile.ZipFile(stream, "a") as archive:
-        link = zipfile.ZipInfo("notebooks/tautan.json")
-        link.external_attr = 0o120777 << 16
-        archive.writestr(link, "/etc/passwd")
+        if link:
+            about = zipfile.ZipInfo(link)
+            about.external_attr = 0o120777 << 16
+            archive.writestr(about, "/etc/passwd")
     return stream.getvalue()
 
 
@@ -109,9 +93,8 @@ def texts(answers: dict[str, str], nim: str, **manifest) -> dict[str, str]:
 
 @dataclass
 class Planted:
-    """A hand-in: its name, content ({name: text} makes a folder), and what grading must say of it.
-
-    parts: {part: (status, points)} of those that are not all right; remark: what is said of it.
+    """A hand-in ({name: text} makes a folder), and what grading must say of it. parts: {part:
+    (status, points)} of those that are not all right.
     """
 
     name: str
@@ -134,33 +117,25 @@ def planted_class(places: list[str], size: int = 14) -> list[Planted]:
     """
     reach = "if pathlib.Path({0!r}).exists(): pathlib.Path({0!r}, 'ditulis').touch()\n"
     reaching = "import pathlib\n" + "".join(reach.format(place) for place in places)
+    constant = {"akurasi": "def akurasi(logit, label):\n    return 0.5", "jumlah": "jumlah = True"}
+    endless = {"akurasi": LOOP, "sensitivitas": "def f(x)\n    return 1"}
+    equal = {"akurasi": EQUAL, "sensitivitas": REDEFINED + SOLUTIONS["sensitivitas"]}
+    forged = {"akurasi": FORGED + SOLUTIONS["akurasi"], "jumlah": SKELETONS["jumlah"]}
+    broken = ("kernel rusak|waktu habis", 0.0)
     answers = [  # (what differs from a good hand-in, what is not all right in it)
         ({"akurasi": reaching + SOLUTIONS["akurasi"]}, {}),
-        (
-            {"akurasi": "def akurasi(logit, label):\n    return 0.5", "jumlah": "jumlah = True"},
-            {"akurasi": ("sebagian", 2.0), "jumlah": ("salah", 0.0)},
-        ),
-        (
-            {"akurasi": LOOP, "sensitivitas": "def f(x)\n    return 1"},
-            {"akurasi": ("waktu habis", 0.0), "sensitivitas": ("galat", 0.0)},
-        ),
-        (
-            {"akurasi": EQUAL, "sensitivitas": REDEFINED + SOLUTIONS["sensitivitas"]},
-            {"akurasi": ("salah", 0.0)},
-        ),
-        (
-            {"akurasi": FORGED + SOLUTIONS["akurasi"], "jumlah": SKELETONS["jumlah"]},
-            {"akurasi": ("kernel rusak|waktu habis", 0.0), "jumlah": ("kosong", 0.0)},
-        ),
+        (constant, {"akurasi": ("sebagian", 2.0), "jumlah": ("salah", 0.0)}),
+        (endless, {"akurasi": ("waktu habis", 0.0), "sensitivitas": ("galat", 0.0)}),
+        (equal, {"akurasi": ("salah", 0.0)}),
+        (forged, {"akurasi": broken, "jumlah": ("kosong", 0.0)}),
     ]
     found = []
     for i, (changed, parts) in enumerate(answers):
         files = texts(GOOD | changed, f"13000{i}")
         found.append(Planted(f"13000{i}.zip", zipped(files), parts=parts))
     conflict = "<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> main\n"
-    broken = {FIRST: nbformat.writes(notebook(FIRST, GOOD)), SECOND: conflict}
+    folder = texts(GOOD, "130007") | {f"notebooks/{SECOND}.ipynb": conflict}
     lost = dict.fromkeys(CHAPTERS[SECOND], ("konflik", 0.0))
-    folder = {f"notebooks/{name}.ipynb": text for name, text in broken.items()}
     found.append(Planted("folder-130007", folder, parts=lost))
     found.append(Planted("130008.zip", zipped(texts(GOOD, "130008"))[:-200], "rusak"))
     found += delivered()
@@ -192,11 +167,9 @@ def delivered() -> list[Planted]:
 
 def lay_out(planted: list[Planted], folder: Path) -> None:
     """Write the hand-ins into KUMPULAN."""
-    folder.mkdir(parents=True, exist_ok=True)
     for one in planted:
-        if isinstance(one.content, bytes):
-            (folder / one.name).write_bytes(one.content)
-            continue
-        for name, content in one.content.items():
-            (folder / one.name / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / one.name / name).write_text(content, encoding="utf-8")
+        members = one.content if isinstance(one.content, dict) else {"": one.content}
+        for name, content in members.items():
+            path = folder / one.name / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)

