@@ -213,8 +213,9 @@ def test_arrays_load_no_pickle_and_no_bomb(monkeypatch):
 
 
 def test_a_study_is_opened_once_with_the_settings_named_but_from_no_file_of_ours(monkeypatch):
-    opened, studies = [], claims.Studies()
+    opened = []
     monkeypatch.setattr(claims, "open_study", lambda *given: opened.append(given) or object())
+    studies = claims.Studies()
     data = {"kind": "phantom", "size": 28, "classes": [1, 7], "collection": None}
     named = {"data": data, "preset": {"name": "smoke"}, "weights": {"kind": "imagenet"}}
     assert studies.get(named) is studies.get(named) is not studies.get(named, False)
