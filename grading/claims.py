@@ -162,9 +162,8 @@ def same(said, right, without: tuple[str, ...] = ()) -> bool:
     if isinstance(right, dict) and isinstance(said, dict):
         names = [name for name in right if name not in without]
         return all(name in said and same(said[name], right[name], without) for name in names)
-    if isinstance(right, list) and isinstance(said, list):
-        pairs = zip(said, right, strict=False)
-        return len(said) == len(right) and all(same(a, b, without) for a, b in pairs)
+    if isinstance(right, list) and isinstance(said, list) and len(said) == len(right):
+        return all(same(a, b, without) for a, b in zip(said, right, strict=True))
     if isinstance(right, float) and isinstance(said, float):
         return math.isclose(said, right, rel_tol=CLOSE, abs_tol=CLOSE)
     return type(said) is type(right) and said == right
@@ -214,8 +213,7 @@ class Runs:
             return None
         auc = [row.validation(self.study.used)["auc"] for row in rows]
         nearest = int(np.argmin(np.abs(np.subtract(auc, said["validation"]["auc"]))))
-        name = package.clean(said["name"])[:60]
-        trained |= {run.key: name for run in found[nearest]}
+        trained |= {run.key: package.clean(said["name"])[:60] for run in found[nearest]}
         return rows[nearest]
 
 
@@ -353,13 +351,13 @@ def unlike_recipe(config: training.TrainConfig, study: Study, nims) -> list[str]
 
 
 def remarks(claimed: dict[str, Claim]) -> dict[str, list[str]]:
-    """{student: remarks} for test predictions in the order of another's, and for an AUC that no
-    seed of the recipe gives.
-    """
+    """{student: remarks} on predictions in another's order and an AUC that no seed gives."""
     said: dict[str, list[str]] = defaultdict(list)
     for student, ours in claimed.items():
-        others = {who: claim for who, claim in claimed.items() if who != student}
-        alike = [who for who, claim in others.items() if in_one_order(ours.ranks, claim.ranks)]
+        n, others = len(ours.ranks), {*claimed} - {student}
+        there = [who for who in sorted(others) if len(claimed[who].ranks) == n > 2]
+        order = {who: np.corrcoef(ours.ranks, claimed[who].ranks)[0, 1] for who in there}
+        alike = [who for who, correlation in order.items() if correlation >= ALIKE]
         if alike:
             seeds = package.listed(sorted({str(claimed[who].seed) for who in alike}))
             words = f"urutan prediksinya sama dengan {package.listed(alike)}"
@@ -375,11 +373,6 @@ def distribution(student: str, claimed: dict[str, Claim]) -> list[float]:
     ours = claimed[student]
     others = [claim for who, claim in claimed.items() if who != student and ours.like]
     return ours.usual or [claim.last for claim in others if claim.like == ours.like]
-
-
-def in_one_order(a: list[int], b: list[int]) -> bool:
-    """Whether two students' ranks of the same images are (nearly) the same."""
-    return len(a) == len(b) > 2 and bool(np.corrcoef(a, b)[0, 1] >= ALIKE)
 
 
 def outside(auc: float, others: list[float]) -> bool:
