@@ -1,17 +1,15 @@
 """Claimed runs trained again (ULANG), a student's own code included: in the box, which sees our
-data and weights besides.
+data and weights besides. Without the box (TANPA_KOTAK=1) own code is never trained.
 
 The class draws what is trained, with a salt that no student knows: of each hand-in notebook 02's
-run and one of another row. Without the box (TANPA_KOTAK=1) runs with own code are left out: they
-are never trained outside. What this shows: the settings and code handed in give the predictions
-handed in.
+run and one of another row.
 """
 
 import hashlib
 import json
 import os
 import secrets
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ import torch
 from scipy.stats import t
 
 from cxr_helpers import evaluation
-from cxr_helpers.engine import files, indonesian, runtime
+from cxr_helpers.engine import files, indonesian
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import Study
 from cxr_helpers.training import TrainConfig
@@ -65,8 +63,8 @@ def retrain(
     drawn_by: str,
     boxed: bool,
 ) -> str:
-    """Train the run of notebook 02 and one of another row again: what came of it, in Indonesian.
-    recipe: AUCs of the recipe on the same images, for rows of which the reference study has none.
+    """What came of training notebook 02's run and one of another row again, in Indonesian. recipe:
+    AUCs of the recipe on the same images, for rows of which the reference study has none.
     """
     others, said = order(drawn_by, claim.trained.keys() - {claim.key}), []
     for key in [claim.key, *others[:1]]:
@@ -77,10 +75,9 @@ def retrain(
             logits = _again(claims.identity(handin, key), study, boxed)
             usual = claims.usual(study, row) or recipe
             came = agreement(logits, kept, study.used.test.labels, usual)
-        except InputError as error:
-            came = f"tidak diperiksa ({str(error)[:150]})"
-        except claims.ODD as error:
-            came = f"tidak diperiksa ({type(error).__name__})"
+        except (InputError, *claims.ODD) as error:
+            why = str(error)[:150] if isinstance(error, InputError) else type(error).__name__
+            came = f"tidak diperiksa ({why})"
         said.append(f"{row} ({key}): {came}")
     return "; ".join(said)
 
@@ -88,25 +85,13 @@ def retrain(
 def _settings(identity: dict, study: Study, boxed: bool) -> TrainConfig:
     """Those of a run that may be trained again. Raises InputError and any of claims.ODD."""
     config = claims.config_of(identity)
-    for refused, why in (
-        (config.epochs > EPOCHS * study.preset.epochs, f"{config.epochs} epoch terlalu banyak"),
-        (config.own and not boxed, "kode sendiri hanya dilatih di dalam kotak"),
-        (identity["weights"] != study.weights.digest, "bobot awalnya lain"),
-    ):
-        if refused:
-            raise InputError(why)
-    if config.precision == "bfloat16" and not runtime.native_bfloat16(torch.device("cpu")):
-        return replace(config, precision="float32")  # emulated it would take ten times as long
+    if config.epochs > EPOCHS * study.preset.epochs:
+        raise InputError(f"{config.epochs} epoch terlalu banyak")
+    if config.own and not boxed:
+        raise InputError("kode sendiri hanya dilatih di dalam kotak")
+    if identity["weights"] != study.weights.digest:
+        raise InputError("bobot awalnya lain")
     return config
-
-
-def _places(boxed: bool) -> tuple[dict[Path, str], dict[str, str]]:
-    """({folder of ours: where the box shows it}, the environment that names them)."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    torch_home = Path(os.environ.get("TORCH_HOME") or caches / "torch")
-    shown = {files.data_folder().resolve(): "/tmp/data", torch_home: "/tmp/torch"}
-    data, weights = shown.values() if boxed else map(str, shown)
-    return shown, {files.DATA: data, "TORCH_HOME": weights}
 
 
 def _again(identity: dict, study: Study, boxed: bool) -> np.ndarray:
@@ -123,7 +108,10 @@ def _again(identity: dict, study: Study, boxed: bool) -> np.ndarray:
     }
     threads = min(max(int(identity["threads"] or 1), 1), os.cpu_count() or 1)
     given = {"study": settings, "threads": threads, "config": asdict(config)}
-    shown, named = _places(boxed)
+    torch_home = Path(torch.hub.get_dir()).parent
+    shown = {files.data_folder().resolve(): "/tmp/data", torch_home: "/tmp/torch"}
+    seen = shown.values() if boxed else map(str, shown)
+    named = dict(zip((files.DATA, "TORCH_HOME"), seen, strict=True))
     try:
         with box.Kernel(boxed, shown, named, CPU) as kernel:
             error, _ = kernel.run(TRAIN.format(given=json.dumps(given)), MOST)
@@ -134,10 +122,9 @@ def _again(identity: dict, study: Study, boxed: bool) -> np.ndarray:
         raise InputError(longer if ended.status == "waktu habis" else ended.status) from None
     if error:
         raise InputError(error)
-    pieces = answer.get("uji") if isinstance(answer, dict) else None
     try:
-        return np.array([value for piece in pieces for value in piece], dtype=np.float32)
-    except (TypeError, ValueError):
+        return np.concatenate(answer["uji"]).astype(np.float32)
+    except (LookupError, TypeError, ValueError):
         return np.empty(0)
 
 

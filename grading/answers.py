@@ -1,9 +1,7 @@
-"""The answers of a notebook: which ones our notebook asks for, and where they are in a student's,
-whatever an editor did to it.
+"""The answers of a notebook: which ones our notebook asks for, and where they are in a student's.
 
-An answer is found by cell id, by grade_id in nbgrader's metadata, by its marker (`# JAWABAN: id`,
-`<!-- JAWABAN: id -->`), and by the name of the function that it defines: editors strip any one of
-these.
+Editors strip signs, so an answer is found by any of them: cell id, grade_id in nbgrader's metadata,
+marker (`# JAWABAN: id`, `<!-- JAWABAN: id -->`), or the name of the function that it defines.
 """
 
 import ast
@@ -140,10 +138,9 @@ def needed(steps: Sequence[tuple[str, str]], mentioned: Iterable[str]) -> list[t
     return kept
 
 
-def same(a: str, b: str) -> bool:
-    """Whether two cells say the same but for blanks and the marker."""
-    bare = [re.sub(r"\s+", "", MARKER.sub("", text)) for text in (a, b)]
-    return bare[0] == bare[1]
+def bare(source: str) -> str:
+    """A cell without blanks and marker."""
+    return re.sub(r"\s+", "", MARKER.sub("", source))
 
 
 def unanswered(source: str) -> bool:
@@ -176,7 +173,7 @@ def _lifted(asked: Asked, cells: list) -> Answer:
         signs = by_id + by_mark + (name in MARKER.findall(cell.source))
         defines = free and bool(asked.names) and set(asked.names) <= set(defined(cell.source))
         if signs or defines:
-            changed = not same(cell.source, asked.skeleton)
+            changed = bare(cell.source) != bare(asked.skeleton)
             candidates.append((changed, signs, defines, -place, cell.source))
     if not candidates:
         return Answer(None)

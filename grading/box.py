@@ -1,12 +1,10 @@
 """A kernel for a student's code: in bubblewrap, without network, home or key; its process outside
 speaks to it over sockets.
 
-It may write in two small tmpfs and nowhere else: its sockets lie there too, and are reached through
-/proc. Bounded inside by prlimit (address space, processes, file size, CPU seconds) and a filter of
-system calls, and watched from here (wall clock, output, memory and number of all its processes
-together): prlimit counts each process by itself, and does not bound the number of processes of
-root. What comes out is measured before it is parsed, and an error comes out as its kind alone: a
-text could tell what the key asks.
+It may write in two small tmpfs and nowhere else, where its sockets lie, too. Bounded inside by
+prlimit and a filter of system calls; watched from here, because prlimit counts each process by
+itself and bounds no processes of root. What comes out is measured before it is parsed, and an error
+comes out as its kind alone: a text could tell what the key asks.
 """
 
 import builtins
@@ -37,45 +35,36 @@ MEMORY = 4 * 2**30  # resident, of all processes of a kernel together
 PROCESSES, THREADS, CPU = 40, 512, 600
 # bytes of a cell's output, of one message, and of what is parsed at once, an answer among it
 OUTPUT, LARGEST, PARSED = 5 * 2**20, 32 * 2**20, 200_000
-# seconds: until a kernel answers; from the interrupt to the end; for output to follow; for all
-# answers of a hand-in; for an answer at least
-START, GRACE, LAST_OUTPUT, HANDIN, LEAST = 120, 3, 10, 80, 1
-LIFE = 3600  # seconds of a box, should its grader be killed before it could end the box
+# seconds: until a kernel answers; from the interrupt to the end; for output to follow
+START, GRACE, LAST_OUTPUT = 120, 3, 10
+HANDIN, LEAST = 80, 1  # seconds: for all answers of a hand-in; for an answer at least
 PROJECT = "/tmp/proyek"  # where the box sees of this repository:
 OURS = "cxr_helpers phantom report grading/__init__.py grading/inside.py grading/exercises.py "
 OURS += "grading/kesalahan.json"
-PASSED_ON = ("LANG", "TZ")
 SOCKETS = "/tmp/s"  # begin so, in the box
 # memfd_create, memfd_secret, shmget: memory that no process and no tmpfs accounts for. By machine:
 # (its number in a filter, those of the calls)
 HIDDEN_MEMORY = {"x86_64": (0xC000003E, (319, 447, 29)), "aarch64": (0xC00000B7, (279, 447, 194))}
-KINDS = [kind for kind in vars(builtins).values() if isinstance(kind, type)]
-ERRORS = {kind.__name__ for kind in KINDS if issubclass(kind, BaseException)}
 
 
 class Ended(Exception):
     """The kernel was ended, or died. status: Indonesian, for example "waktu habis" or "memori"."""
 
-    def __init__(self, status: str):
-        super().__init__(status)
-        self.status = status
+    status = property(str)
 
 
 def refusal() -> str | None:
     """Why the box cannot be used here and how to cure it (Indonesian, one line), or None."""
     cure = "atau jalankan dengan TANPA_KOTAK=1 (kode mahasiswa berjalan dengan hak akses Anda, "
     cure += "dan setiap hasil ditandai)."
-    if sys.platform != "linux":
-        return f"Kotak (bubblewrap) hanya ada di Linux: menilailah di Linux atau WSL, {cure}"
-    for program, package in (("bwrap", "bubblewrap"), ("prlimit", "util-linux")):
-        if shutil.which(program) is None:
-            return f"{program} belum terpasang: jalankan `sudo apt-get install {package}`, {cure}"
+    if not all(map(shutil.which, ("bwrap", "prlimit"))):
+        why = "Kotak memerlukan bubblewrap dan prlimit, di Linux atau WSL"
+        return f"{why}: jalankan `sudo apt-get install bubblewrap util-linux`, {cure}"
     ask = "bwrap --unshare-all --ro-bind / / true".split()
     tried = subprocess.run(ask, capture_output=True, text=True)
     if tried.returncode:
-        why = (tried.stderr.strip().splitlines() or ["tanpa pesan"])[-1][:120]
         return (
-            f"bubblewrap tidak boleh membuat ruang nama (namespace) di sini ({why}): "
+            f"bubblewrap tidak boleh membuat ruang nama di sini ({tried.stderr.strip()[-120:]}): "
             "di Ubuntu 23.10 ke atas pasang profil AppArmor untuk bwrap yang memuat `userns,`; "
             f"di dalam kontainer jalankan di luarnya; {cure}"
         )
@@ -98,33 +87,30 @@ def filtered() -> bytes:
 def command(
     connection: Path, shown: dict[Path, str], named: dict[str, str], cpu: int, seccomp: int
 ) -> list[str]:
-    """What starts a kernel in the box.
-
-    shown: {folder of ours: where the box sees it}; named: what its environment holds besides;
-    seccomp: the open file of its filter.
+    """What starts a kernel in the box. shown: {folder of ours: where the box sees it}; named: what
+    its environment holds besides; seccomp: the open file of its filter.
     """
-    kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "/tmp/k.json"]
-    limits = f"--as={ADDRESS} --nproc={THREADS} --fsize={FILE_SIZE} --core=0 --cpu={cpu}"
-    bounded = f"timeout -s KILL {LIFE} prlimit {limits} --".split()
     alone = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session "
-    alone += "--cap-drop ALL --clearenv"
+    alone += f"--cap-drop ALL --clearenv --seccomp {seccomp}"
     given = []
     for name, value in (environment("/tmp/home", PROJECT) | named).items():
         given += ["--setenv", name, value]
-    seen = [*_system(), *_project(shown), "--ro-bind", str(connection), "/tmp/k.json"]
-    seen += f"--remount-ro / --chdir /tmp/kerja --seccomp {seccomp}".split()
-    return ["bwrap", *alone.split(), *given, *seen, "--", *bounded, *kernel]
+    seen = {files.ROOT / ours: f"{PROJECT}/{ours}" for ours in OURS.split()}
+    seen |= {connection: "/tmp/k.json"} | shown
+    given += _system()
+    for place, there in seen.items():
+        given += ["--ro-bind-try", str(place), there]
+    given += "--dir /tmp/kerja --dir /tmp/home --remount-ro / --chdir /tmp/kerja --".split()
+    limits = f"--as={ADDRESS} --nproc={THREADS} --fsize={FILE_SIZE} --core=0 --cpu={cpu}"
+    kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "/tmp/k.json"]
+    return ["bwrap", *alone.split(), *given, "prlimit", *limits.split(), "--", *kernel]
 
 
 def _system() -> list[str]:
     """What the box sees of the computer, read only: programs, libraries, Python."""
-    seen = ["--ro-bind", "/usr", "/usr"]
-    for link in ("/bin", "/lib", "/lib32", "/lib64", "/sbin"):
-        if os.path.islink(link):
-            seen += ["--symlink", os.readlink(link), link]
-        elif os.path.isdir(link):
-            seen += ["--ro-bind", link, link]
-    seen += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+    seen = []
+    for place in "/usr /bin /lib /lib32 /lib64 /sbin /etc/ld.so.cache".split():
+        seen += ["--ro-bind-try", place, place]
     small = f"--size {SCRATCH} --tmpfs"  # without a size, a tmpfs holds half of the memory
     seen += f"--proc /proc --dev /dev {small} /dev/shm --remount-ro /dev {small} /tmp".split()
     for place in sorted({sys.base_prefix, sys.prefix, *site.getsitepackages()}):
@@ -133,19 +119,9 @@ def _system() -> list[str]:
     return seen
 
 
-def _project(shown: dict[Path, str]) -> list[str]:
-    """What it sees of ours, read only, and the folders in which it may write."""
-    seen = ["--dir", "/tmp/kerja", "--dir", "/tmp/home"]
-    for ours in OURS.split():
-        seen += ["--ro-bind", str(files.ROOT / ours), f"{PROJECT}/{ours}"]
-    for place, there in shown.items():
-        seen += ["--ro-bind-try", str(place), there]
-    return seen
-
-
 def environment(home: str, project: str) -> dict[str, str]:
     """All that a student's code sees of ours: no name, no path of the instructor."""
-    fixed = {
+    return {
         "PATH": "/usr/bin:/bin",
         "HOME": home,
         "USER": "mahasiswa",
@@ -157,7 +133,6 @@ def environment(home: str, project: str) -> dict[str, str]:
         "MPLBACKEND": "agg",
         "LANG": "C.UTF-8",
     }
-    return fixed | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 def ask(probe: str) -> str:
@@ -166,12 +141,9 @@ def ask(probe: str) -> str:
 
 
 class Allowance:
-    """Seconds for what the answers of a hand-in run, together: none may take more than a quarter of
-    what is left, so that the last one has some, too.
-    """
+    """Seconds for all answers of a hand-in: none takes more than a quarter of what is left."""
 
-    def __init__(self, seconds: float = HANDIN):
-        self.left = seconds
+    left = HANDIN
 
     def run(self, kernel: "Kernel", code: str, most: float, question: str = "") -> tuple:
         """As Kernel.run, for at most so many seconds."""
@@ -183,9 +155,8 @@ class Allowance:
 
 
 class Kernel:
-    """A kernel, a context manager. Who breaks a limit of time or size ends it (Ended).
-
-    said: the text of the last error, for errors of our own cells.
+    """A kernel, a context manager. Who breaks a limit of time or size ends it (Ended). said: the
+    text of the last error, for errors of our own cells.
     """
 
     def __init__(self, boxed: bool = True, shown=(), named=(), cpu: int = CPU):
@@ -211,15 +182,14 @@ class Kernel:
             self._client.start_channels()
             self._client.wait_for_ready(timeout=START)
             self.run("import grading.inside; del grading", START)
-        except (RuntimeError, Ended) as error:
+        except BaseException as error:
             self.__exit__()
+            if not isinstance(error, (RuntimeError, Ended)):
+                raise
+            cure = "periksa `make setup`, lalu ulangi."
             raise InputError(
-                f"Kernel untuk menilai tidak dapat dimulai ({error}): "
-                "periksa `make setup`, lalu ulangi."
+                f"Kernel untuk menilai tidak dapat dimulai ({error}): {cure}"
             ) from None
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def _start(self) -> None:
@@ -291,9 +261,7 @@ class Kernel:
             raise Ended("memori")
 
     def run(self, code: str, seconds: float, question: str = "") -> tuple[str | None, object]:
-        """(the kind of a cell's error or None, value of the expression `question`, which gives
-        JSON, or None). Raises Ended.
-        """
+        """(kind of a cell's error or None, what `question` gives as JSON or None). Raises Ended."""
         asked = {"nilai": question} if question else None
         message = self._client.execute(
             code, store_history=False, allow_stdin=False, user_expressions=asked
@@ -309,7 +277,7 @@ class Kernel:
         except (KeyError, ValueError, TypeError, AttributeError):
             # a message that is none: something in the kernel was replaced
             raise Ended("kernel rusak") from None
-        if error is not None and error not in ERRORS:
+        if error is not None and error not in dir(builtins):
             error = "galat buatan sendiri"
         return error, self._parsed(str(text).encode()) or None
 

@@ -1,9 +1,7 @@
-"""`make bundel OUT=../tugas`: what `make tugas` hands out, with its packages and the phantom, in
-one archive for no network.
+"""`make bundel OUT=../tugas`: what `make tugas` hands out, with its packages (the lock's for a CPU,
+checked by their hashes) and the phantom, in one archive for no network.
 
-OUT/bundel-SYSTEM-PYTHON.tar holds the folder cxr/; on a like machine `make setup` in it installs
-from cxr/wheels/ alone (report/setup.sh), and every other command works as usual. The packages are
-the lock's for a CPU, checked by their hashes.
+On a like machine `make setup` in its folder cxr/ installs from cxr/wheels/ alone (report/setup.sh).
 """
 
 import os
@@ -11,7 +9,6 @@ import platform
 import subprocess
 import sys
 import tarfile
-import tempfile
 from pathlib import Path
 
 import phantom
@@ -22,24 +19,13 @@ from grading import release
 FOLDER = "cxr"
 
 
-def name() -> str:
-    """bundel-linux-x86_64-py311.tar: the system and Python for which the packages are."""
-    major, minor = sys.version_info[:2]
-    return f"bundel-{platform.system()}-{platform.machine()}-py{major}{minor}.tar".lower()
-
-
 def download(lock: str, wheels: Path) -> None:
     """Fetch every package of a lock into a folder, but for those there. Raises InputError."""
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as listed:
-        listed.write(lock)
-        listed.flush()
-        options = "--no-deps --require-hashes --only-binary :all: --quiet"
-        ask = [sys.executable, "-m", "pip", "download", *options.split()]
-        if subprocess.run([*ask, "--dest", str(wheels), "-r", listed.name]).returncode:
-            raise InputError(
-                "Paket tidak dapat diunduh: "
-                "periksa jaringan dan ruang disk (5 GB), lalu ulangi; yang ada dipakai."
-            )
+    options = "--no-deps --require-hashes --only-binary :all: --quiet -r /dev/stdin --dest"
+    ask = [sys.executable, "-m", "pip", "download", *options.split(), str(wheels)]
+    if subprocess.run(ask, input=lock, text=True).returncode:
+        cure = "periksa jaringan dan ruang disk (5 GB), lalu ulangi; yang ada dipakai."
+        raise InputError(f"Paket tidak dapat diunduh: {cure}")
 
 
 def pack(student: Path, wheels: Path, target: Path) -> int:
@@ -58,14 +44,16 @@ def pack(student: Path, wheels: Path, target: Path) -> int:
 def main() -> int:
     out = release.handed_out()
     student = out / "mahasiswa"
+    python = "".join(platform.python_version_tuple()[:2])
+    target = out / f"bundel-{platform.system()}-{platform.machine()}-py{python}.tar".lower()
     print("Mengunduh paket (sekitar 3 GB) …", flush=True)
     cpu = ["awk", "-f", str(files.ROOT / "report/cpu.awk"), str(student / "requirements.txt")]
     lock = subprocess.run(cpu, capture_output=True, text=True, check=True, encoding="utf-8").stdout
     download(lock, out / "wheels")
     phantom.ensure(student / "data")
-    size = pack(student, out / "wheels", out / name())
+    size = pack(student, out / "wheels", target)
     print(
-        f"{out / name()} ({indonesian.number(size / 1e9, 1)} GB): "
+        f"{target} ({indonesian.number(size / 1e9, 1)} GB): "
         f"di komputer lab `tar xf`, `cd {FOLDER}`, lalu `make setup`."
     )
     return 0

@@ -1,13 +1,9 @@
 """The class's challenge: `make tantangan OUT=../tugas` draws it, notebook 05 predicts it, `make
 nilai` ranks what was handed in.
 
-OUT/mahasiswa/data/tantangan/citra.npz: ids and images of a phantom, nothing else.
-OUT/pengajar/tantangan.json, which stays: the secret (128 bits from the system's source of
-randomness, made once), labels, and the prediction of the course's recipe. Ids say nothing of order
-or label; the file carries no time.
-
-A public half (by a salted hash of the id) is shown while the challenge runs, the private half once
-BATAS has passed. Of a student the last answer counts, of the first MOST different ones.
+OUT/mahasiswa/data/tantangan/citra.npz holds ids and images of a phantom, OUT/pengajar/ the secret
+that made them, labels, and the prediction of the course's recipe. A public half is shown while the
+challenge runs, the private half once BATAS has passed. Of a student the last answer counts.
 """
 
 import hashlib
@@ -16,6 +12,7 @@ import json
 import os
 import secrets
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,19 +30,14 @@ from grading import package, release
 IMAGES = Path("tantangan") / "citra.npz"  # in the data folder
 ANSWER = "tantangan.csv"  # beside the results files
 COUNT = 1000  # images
-MOST = 5  # answers of a student that count
 BITS = 128
 KEY = "tantangan.json"
-HALVES = ("public", "private")
 BASELINE, MAJORITY = "Resep mata kuliah", "Tebakan mayoritas"
 EDGE = 1e-9  # probabilities 0 and 1 have no logit
 
 
-# --- making it ------------------------------------------------------------------------------------
-
-
 def token(secret: str, purpose: str) -> str:
-    """A word of 12 hexadecimal digits that only the secret can make."""
+    """12 hexadecimal digits that only the secret can make."""
     return hashlib.sha256(f"{secret}:{purpose}".encode()).hexdigest()[:12]
 
 
@@ -58,32 +50,25 @@ def draw(secret: str, n: int = COUNT) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return ids[order], images[order], labels[order]
 
 
-def packed(ids: np.ndarray, images: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, id=ids, images=images)  # NumPy dates every member 1980
-    return stream.getvalue()
-
-
 def make(out: Path, n: int = COUNT, **settings) -> int:
-    """Write both files; how many images. settings: of the study whose recipe is the baseline."""
+    """Write both files, of a key that is there the same images; how many. settings: the study's."""
     path = out / "pengajar" / KEY
-    body = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    secret = body.get("secret") or f"{secrets.randbits(BITS):032x}"
-    n = len(body.get("ids", ())) or n
-    ids, images, labels = draw(secret, n)
-    if "baseline" not in body:
+    body = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    secret = body["secret"] if body else f"{secrets.randbits(BITS):032x}"
+    ids, images, labels = draw(secret, len(body["ids"]) if body else n)
+    if not body:
         study = open_study("phantom", **settings)
-        if not training.task(study.config(), study.used, study.weights, study.device).finished:
-            print("Pembandingnya, resep mata kuliah, dilatih satu kali.", flush=True)
+        print("Pembandingnya resep mata kuliah, yang dilatih satu kali.", flush=True)
         guess = probabilities(study, experiments.Experiment(BASELINE), 1, images)
         arrays = {"ids": ids, "labels": labels, "baseline": guess}
         body = {"secret": secret} | {name: array.tolist() for name, array in arrays.items()}
         files.write(path, json.dumps(body).encode())
         path.chmod(0o600)
-    target = out / "mahasiswa" / "data" / IMAGES
+    target, stream = out / "mahasiswa" / "data" / IMAGES, io.BytesIO()
+    np.savez_compressed(stream, id=ids, images=images)  # NumPy dates every member 1980
     target.parent.mkdir(parents=True, exist_ok=True)
-    files.write(target, packed(ids, images))
-    return n
+    files.write(target, stream.getvalue())
+    return len(ids)
 
 
 def main() -> int:
@@ -91,22 +76,17 @@ def main() -> int:
     out = release.handed_out()
     n = make(out, preset=get("PRESET") or "auto", weights=get("WEIGHTS") or "auto")
     print(f"{out}/mahasiswa/data/{IMAGES}: {n} citra tanpa label, untuk dibagikan.")
-    use = f"untuk `make nilai KUNCI={out}/pengajar`. Jangan dibagikan."
-    print(f"{out}/pengajar/{KEY}: rahasia dan label, {use}")
+    print(f"{out}/pengajar/{KEY}: rahasia dan label untuk `make nilai`, jangan dibagikan.")
     return 0
 
 
-# --- predicting it, in a student's notebook -------------------------------------------------------
-
-
 def read_images(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(ids (N,) text, images (N, 28, 28) uint8) that were handed out. Raises InputError."""
+    """(ids (N,), images (N, 28, 28) uint8) that were handed out. Raises InputError."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["id"], arrays["images"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        cure = "salin lagi berkas tantangan yang dibagikan pengajar."
-        raise InputError(f"{path} rusak: {cure}") from None
+        raise InputError(f"{path} rusak: salin lagi berkas dari pengajar.") from None
 
 
 def probabilities(
@@ -141,14 +121,9 @@ def predict(study: Study, experiment: experiments.Experiment, seeds: int = 1) ->
     target = results.folder(study.build) / ANSWER
     target.parent.mkdir(parents=True, exist_ok=True)
     files.write(target, answer.to_csv(index=False, float_format="%.8f").encode())
-    # which predicts them once more
-    when = "" if target.parent.name == "results" else " sesudah make report dijalankan"
     said = f"Prediksi {len(answer)} citra tantangan dengan “{experiment.title}”"
-    print(f"{said} ikut dikumpulkan oleh make kumpul{when}.")
+    print(f"{said} ikut dikumpulkan oleh make kumpul sesudah make report dijalankan.")
     return target
-
-
-# --- reading answers ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -163,17 +138,15 @@ class Key:
 
 def read_key(folder: Path | None) -> Key | None:
     """The key in KUNCI, None where the class has no challenge. Raises InputError."""
-    path = folder / KEY if folder else None
-    if path is None or not path.exists():
+    if folder is None or not (folder / KEY).exists():
         return None
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = json.loads((folder / KEY).read_text(encoding="utf-8"))
         public = [int(token(body["secret"], f"half {id}"), 16) % 2 == 0 for id in body["ids"]]
         values = map(np.array, (body["labels"], body["baseline"], public))
         return Key(tuple(body["ids"]), *values)
     except (OSError, ValueError, KeyError, TypeError):
-        cure = "ambil lagi salinannya, atau buat tantangan baru."
-        raise InputError(f"{path} rusak: {cure}") from None
+        raise InputError(f"{folder / KEY} rusak: ambil lagi salinannya.") from None
 
 
 def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
@@ -182,24 +155,12 @@ def answer(handin: package.Handin) -> tuple[dict[str, float], str]:
     if not paths:
         return {}, ""
     rows = package.table(handin.files[min(paths, key=lambda path: (path.count("/"), path))])
-    if not rows or not {"id", "probability"} <= rows[0].keys():
-        return {}, f"{ANSWER}: kolom id dan probability tidak ditemukan"
-    values = {}
-    for row in rows:
-        if not any(row.values()):
-            continue  # Excel leaves empty lines
-        name = row.get("id", "").lower()
-        try:
-            value = float(row.get("probability", "").replace(",", "."))
-        except ValueError:
-            value = np.nan
-        if not 0 <= value <= 1:
-            shown = ascii(name)[:30]
-            return {}, f"{ANSWER}: probability untuk {shown} bukan bilangan dari 0 sampai 1"
-        if name in values:
-            return {}, f"{ANSWER}: id {ascii(name)[:30]} ada dua kali"
-        values[name] = value
-    return values, ""
+    rows, values = [row for row in rows if any(row.values())], {}  # Excel leaves empty lines
+    with suppress(KeyError, ValueError):
+        values = {row["id"].lower(): float(row["probability"].replace(",", ".")) for row in rows}
+    if values and len(values) == len(rows) and all(0 <= p <= 1 for p in values.values()):
+        return values, ""
+    return {}, f"{ANSWER}: tiap baris memuat id, satu kali saja, dan probability dari 0 sampai 1"
 
 
 def in_order(values: dict[str, float], key: Key) -> tuple[np.ndarray | None, str]:
@@ -211,56 +172,24 @@ def in_order(values: dict[str, float], key: Key) -> tuple[np.ndarray | None, str
     return np.array([values[id] for id in key.ids]), ""
 
 
-# --- ranking --------------------------------------------------------------------------------------
-
-
-def count(
-    path: Path, given: list[tuple[str, np.ndarray]]
-) -> dict[str, tuple[np.ndarray, int, int]]:
-    """{student: (the answer that counts, how many counted, how many were over the limit)} of
-    answers, oldest first; the file at `path` remembers those of earlier runs.
-    """
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        kept = {}
-    last = {}
-    for student, values in given:
-        mine, rounded = kept.setdefault(student, []), np.round(values, 8).tolist()
-        if rounded not in mine:
-            mine.append(rounded)
-        if rounded in mine[:MOST]:
-            last[student] = rounded  # also one that was handed in before
-    files.write(path, json.dumps(kept).encode())
-    counted = {}
-    for who, mine in kept.items():
-        counts = min(len(mine), MOST), max(0, len(mine) - MOST)
-        counted[who] = (np.array(last.get(who, mine[:MOST][-1])), *counts)
-    return counted
-
-
 def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
     """Rows of one half ("public", "private"), best first; baseline and majority have no place.
 
     level: not to be told from the first student (the paired interval holds zero).
     """
     rows = key.public if which == "public" else ~key.public
-    labels = key.labels[rows]
-    scores = {who: logit(np.clip(p[rows], EDGE, 1 - EDGE)) for who, p in answers.items()}
-    beside = {
-        BASELINE: logit(np.clip(key.baseline[rows], EDGE, 1 - EDGE)),
-        MAJORITY: np.zeros(len(labels)),
-    }
-    everyone = scores | beside
-    areas = [float(evaluation.area_under_curve(logits, labels)) for logits in everyone.values()]
-    auc = dict(zip(everyone, areas, strict=True))
-    first, board = max(scores, key=auc.get, default=None), []
-    for who, logits in everyone.items():
-        place = None if who in beside else 1 + sum(auc[other] > auc[who] for other in scores)
-        level = False
-        if who in scores:
-            pair = [evaluation.measured([s], labels)["auc"] for s in (logits, scores[first])]
+    labels, board = key.labels[rows], []
+    everyone = answers | {BASELINE: key.baseline, MAJORITY: np.full(len(rows), 0.5)}
+    logits = {who: logit(np.clip(p[rows], EDGE, 1 - EDGE)) for who, p in everyone.items()}
+    auc = {who: evaluation.metrics(given, labels)["auc"] for who, given in logits.items()}
+    first = max(answers, key=lambda who: auc[who]["value"], default=None)
+    for who, given in logits.items():
+        place, level = None, False
+        if who in answers:
+            better = [auc[other]["value"] > auc[who]["value"] for other in answers]
+            pair = [evaluation.measured([s], labels)["auc"] for s in (given, logits[first])]
+            place = 1 + sum(better)
             level = evaluation.side(evaluation.difference(*pair).ci95) == "across"
-        ci = evaluation.metrics(logits, labels)["auc"]["ci95"]
-        board.append({"place": place, "who": who, "auc": auc[who], "ci95": ci, "level": level})
+        row = {"place": place, "who": who, "auc": auc[who]["value"], "ci95": auc[who]["ci95"]}
+        board.append(row | {"level": level})
     return sorted(board, key=lambda row: (-row["auc"], row["who"]))

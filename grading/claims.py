@@ -1,9 +1,8 @@
 """What a report claims, held against the predictions handed in: do its numbers follow, is notebook
 02 the recipe, and whose are they.
 
-Labels are never taken from a student: the data set is opened here, with the settings that the
-report names, and must have the same fingerprint. What notebooks 02 to 05 say of predictions is made
-from them once more, by the functions that the notebooks use. again.py trains claimed runs again.
+Labels are never taken from a student: the data set is opened here. What notebooks 02 to 05 say of
+predictions is made from them once more, by the functions that the notebooks use.
 """
 
 import io
@@ -13,11 +12,11 @@ import threading
 import zipfile
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from scipy.stats import median_abs_deviation, rankdata
 
 import cxr_helpers.claims
 from cxr_helpers import evaluation, overfitting, remedies, training
@@ -48,21 +47,19 @@ NAMES = {"test": "epochs", "test_best": "best", "test_last": "last"}  # as of Ru
 # of a row: what does not follow from its runs; what hangs on every row of its table
 TOLD = ("name", "title", "recommendation", "parts", "changed", "seconds")
 BY_ALL = ("p_adjusted", "verdict", "by_holm")
-# Rank correlation of two students' predictions: two seeds of a row of the reference study have at
-# most 0.985, of the recipe 0.89; a friend's with noise of a tenth of their spread have 0.99.
+# Rank correlation: of two seeds of the reference study at most 0.985; of a friend's predictions
+# with noise of a tenth of their spread 0.99
 ALIKE = 0.99
-# AUCs that make a distribution; their median distance from its middle times this is far (a normal
-# distribution has one in ten million there)
+# AUCs that make a distribution; so many times their median distance from its middle is far
 FEWEST, WIDE = 5, 8
 
 
 @dataclass
 class Claim:
-    """status: Indonesian, as the table for an instructor has it; claimed, recomputed: {metric:
-    value}; ranks: of the test predictions; last: their AUC after the last epoch, usual: that of the
-    reference study's seeds on the same images, like: equal where the former may be compared; rows,
-    of_rows: how many rows of notebooks 04 and 05 were checked, and of how many; trained: {run: name
-    of the row that rests on it}.
+    """status: Indonesian; claimed, recomputed: {metric: value}; ranks: of the test predictions;
+    last: AUC after the last epoch; usual: that of the reference study's seeds on the same images;
+    like: equal where `last` may be compared; rows, of_rows: of notebooks 04 and 05, checked and
+    all; trained: {run: name of the row that rests on it}.
     """
 
     status: str = ""
@@ -99,9 +96,8 @@ def arrays(content: bytes) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(content), allow_pickle=False) as kept:
             return dict(kept)
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for a damaged file
-        raise package.Refused(
-            "rusak", f"predictions.npz tidak dapat dibaca ({type(error).__name__})."
-        ) from None
+        why = f"predictions.npz tidak dapat dibaca ({type(error).__name__})."
+        raise package.Refused("rusak", why) from None
 
 
 def content(handin: package.Handin, key: str, name: str) -> bytes | None:
@@ -114,8 +110,8 @@ class Studies:
     """The studies that reports name, each opened once. They know the labels."""
 
     def __init__(self):
-        self._open: dict[tuple, Study | str] = {}
-        self._lock = threading.Lock()  # two hand-ins are graded at a time
+        # two hand-ins are graded at a time
+        self._open, self._lock = cache(open_study), threading.Lock()
 
     def get(self, provenance: dict, training: bool = True) -> Study:
         """The study with a report's settings and, for a `training`, its weights. Raises InputError
@@ -131,18 +127,8 @@ class Studies:
         weights = str(provenance["weights"]["kind"])
         weights = weights if training and weights in WEIGHTS else "random"
         classes = ",".join(map(str, data["classes"]))
-        named = (kind, weights, preset, size, classes)
         with self._lock:
-            if named not in self._open:
-                try:
-                    self._open[named] = open_study(
-                        kind, weights, preset, 0, "cpu", size, classes, "float32"
-                    )
-                except InputError as error:
-                    self._open[named] = str(error)
-        if isinstance(self._open[named], str):
-            raise InputError(self._open[named])
-        return self._open[named]
+            return self._open(kind, weights, preset, 0, "cpu", size, classes, "float32")
 
 
 def identity(handin: package.Handin, key: str) -> dict:
@@ -176,9 +162,8 @@ def same(said, right, without: tuple[str, ...] = ()) -> bool:
     if isinstance(right, dict) and isinstance(said, dict):
         names = [name for name in right if name not in without]
         return all(name in said and same(said[name], right[name], without) for name in names)
-    if isinstance(right, list) and isinstance(said, list):
-        pairs = zip(said, right, strict=False)
-        return len(said) == len(right) and all(same(a, b, without) for a, b in pairs)
+    if isinstance(right, list) and isinstance(said, list) and len(said) == len(right):
+        return all(same(a, b, without) for a, b in zip(said, right, strict=True))
     if isinstance(right, float) and isinstance(said, float):
         return math.isclose(said, right, rel_tol=CLOSE, abs_tol=CLOSE)
     return type(said) is type(right) and said == right
@@ -194,40 +179,42 @@ class Runs:
         here = {k: b for k, b in identities.items() if b.get("data") == study.used.fingerprint}
         if key not in here:
             raise package.Refused("rusak", "config.json pelatihan itu tidak ada atau diubah.")
-        base, self._groups = here[key]["config"], {}
+        self._base, self._groups = here[key]["config"], {}
         for name, body in here.items():
             config = body["config"]
             alike = json.dumps(body | {"config": config | {"seed": 0}}, sort_keys=True)
-            rest = {k: v for k, v in config.items() if k not in ("seed", "own") and v != base[k]}
-            changed = rest | owncode.expressions(config["own"])  # as rows name them
+            # as rows name them
+            changed = self._unlike(config) | owncode.expressions(config["own"])
             self._groups.setdefault(alike, (changed, {}))[1][config["seed"]] = name
-        self._base, self._settable = base, {*base, *training.PARTS}
-        self._read = cache(partial(run_of, handin, study=study))
+
+    def _unlike(self, config: dict) -> dict:
+        """The settings that differ from the recipe's, but for the seed and own code."""
+        names = [name for name in config if name in self._base and name not in ("seed", "own")]
+        return {name: config[name] for name in names if config[name] != self._base[name]}
 
     def find(self, changed: dict, seeds: list) -> list[list[HandedIn]]:
         """The runs with these changes and seeds, for each start that they were all made from."""
-        named = {k: v for k, v in changed.items() if k in self._settable}
-        asked = {k: v for k, v in named.items() if self._base.get(k) != v}
-        same_changes = [keys for theirs, keys in self._groups.values() if theirs == asked]
-        there = [keys for keys in same_changes if set(seeds[:MOST]) <= keys.keys()]
-        return [[self._read(keys[seed]) for seed in seeds[:MOST]] for keys in there]
+        own = {name: changed[name] for name in training.PARTS if name in changed}
+        asked, seeds = self._unlike(changed) | own, seeds[:MOST]
+        alike = [keys for theirs, keys in self._groups.values() if theirs == asked]
+        there = [keys for keys in alike if set(seeds) <= keys.keys()]
+        return [[run_of(self.handin, keys[seed], self.study) for seed in seeds] for keys in there]
 
     def row(self, said: dict, trained: dict[str, str]) -> remedies.Row | None:
         """A row of a table with its runs, whose keys join `trained`; None where they are not all
-        here. Of several starts it is the one that gives the row's AUC.
+        here. Of several starts it is the one nearest to the row's AUC.
         """
+        found, rows = self.find(said["changed"], said["seeds"]), []
         which = "last" if said["epoch_judged"] == "last" else "best"
-        rows, labels = [], remedies.test_images(self.study.used)[0]
-        for runs in self.find(said["changed"], said["seeds"]):
+        for runs in found:
             made = [remedies.trained(run, which) for run in runs]
-            row = remedies.Row(remedies.Remedy("", None, "", {}, which), made, {})
-            auc = [evaluation.area_under_curve(s, labels) for s in row.test(self.study.used)]
-            rows.append((abs(np.mean(auc) - said["test"]["auc"]["value"]), len(rows), row, runs))
+            rows.append(remedies.Row(remedies.Remedy("", None, "", {}, which), made, {}))
         if not rows:
             return None
-        _, _, row, runs = min(rows)
-        trained |= {run.key: package.clean(said["name"])[:60] for run in runs}
-        return row
+        auc = [row.validation(self.study.used)["auc"] for row in rows]
+        nearest = int(np.argmin(np.abs(np.subtract(auc, said["validation"]["auc"]))))
+        trained |= {run.key: package.clean(said["name"])[:60] for run in found[nearest]}
+        return rows[nearest]
 
 
 def table(name: str, runs: Runs, claim: Claim) -> list[str]:
@@ -290,14 +277,12 @@ def made_again(fits: list[Run], study: Study) -> dict[str, dict]:
 
 
 def usual(study: Study, row: str = "baseline") -> list[float]:
-    """Test AUCs of the reference study's seeds of a row, [] where it is none of its rows, or its
-    images, length or start are others.
-    """
-    names = [variant["name"] for variant in remedies.read_reference()["variants"]]
-    if row not in names or remedies.reference_baseline(study) is None:
+    """Test AUCs of the reference study's seeds of a row, [] where it has none on these images."""
+    if remedies.reference_baseline(study) is None:
         return []
-    paths, labels = sorted(remedies.TRAININGS.glob(f"{row}-s*.npz")), study.used.test.labels
-    trained = [run for _, run in filter(None, map(remedies.load_training, paths))]
+    paths = [p for p in remedies.TRAININGS.glob("*.npz") if p.stem.rpartition("-s")[0] == row]
+    trained = [run for _, run in filter(None, map(remedies.load_training, sorted(paths)))]
+    labels = study.used.test.labels
     return [float(evaluation.area_under_curve(run.logits["test"], labels)) for run in trained]
 
 
@@ -366,13 +351,13 @@ def unlike_recipe(config: training.TrainConfig, study: Study, nims) -> list[str]
 
 
 def remarks(claimed: dict[str, Claim]) -> dict[str, list[str]]:
-    """{student: remarks} for test predictions in the order of another's, and for an AUC that no
-    seed of the recipe gives.
-    """
+    """{student: remarks} on predictions in another's order and an AUC that no seed gives."""
     said: dict[str, list[str]] = defaultdict(list)
     for student, ours in claimed.items():
-        others = {who: claim for who, claim in claimed.items() if who != student}
-        alike = [who for who, claim in others.items() if in_one_order(ours.ranks, claim.ranks)]
+        n, others = len(ours.ranks), {*claimed} - {student}
+        there = [who for who in sorted(others) if len(claimed[who].ranks) == n > 2]
+        order = {who: np.corrcoef(ours.ranks, claimed[who].ranks)[0, 1] for who in there}
+        alike = [who for who, correlation in order.items() if correlation >= ALIKE]
         if alike:
             seeds = package.listed(sorted({str(claimed[who].seed) for who in alike}))
             words = f"urutan prediksinya sama dengan {package.listed(alike)}"
@@ -384,25 +369,15 @@ def remarks(claimed: dict[str, Claim]) -> dict[str, list[str]]:
 
 
 def distribution(student: str, claimed: dict[str, Claim]) -> list[float]:
-    """Test AUCs of the recipe on the same images: of the reference study's seeds, else of others'
-    reports.
-    """
+    """Test AUCs of the recipe on the same images, of the reference study, else of other reports."""
     ours = claimed[student]
     others = [claim for who, claim in claimed.items() if who != student and ours.like]
     return ours.usual or [claim.last for claim in others if claim.like == ours.like]
 
 
-def in_one_order(a: list[int], b: list[int]) -> bool:
-    """Whether two students' ranks of the same images are (nearly) the same."""
-    return len(a) == len(b) > 2 and bool(np.corrcoef(a, b)[0, 1] >= ALIKE)
-
-
 def outside(auc: float, others: list[float]) -> bool:
-    """Whether an AUC lies far from the median of others, some of which may be false themselves, by
-    their median distance from it.
-    """
+    """Whether an AUC lies far from the median of others, some of which may be false themselves."""
     if len(others) < FEWEST:
         return False
-    middle = np.median(others)
-    spread = np.median(np.abs(np.subtract(others, middle)))
-    return bool(abs(auc - middle) > WIDE * max(spread, CLOSE))
+    far = WIDE * max(median_abs_deviation(others), CLOSE)
+    return bool(abs(auc - np.median(others)) > far)

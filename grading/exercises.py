@@ -1,11 +1,9 @@
 """The exercises of notebooks 01–04: `periksa("jumlah-kanal", sum_channels)` says at once what is
 right or wrong, and the hidden tests ask for the same cases with other numbers.
 
-An exercise is written once, as a function that yields its cases: the arguments, and the value that
-our own helpers give. Usual mistakes stand in kesalahan.json, as what a student writes and what to
-say of it: each must give another value in some case whatever the numbers, or `periksa` would praise
-what costs points later. Nothing here stops a notebook: an answer that is still `...` is said to be
-open, and an error in an answer is told in one line.
+An exercise is written once, as a function that yields its cases with the values that our helpers
+give. Usual mistakes stand in kesalahan.json: each must give another value in some case whatever the
+numbers, or `periksa` would praise what costs points later. Nothing here stops a notebook.
 """
 
 import copy
@@ -38,7 +36,7 @@ MISTAKES = json.loads(Path(__file__).with_name("kesalahan.json").read_text(encod
 
 @dataclass(frozen=True)
 class Case:
-    """One call of an answer. situation: what is tried, in Indonesian; given: its arguments by name;
+    """One call of an answer, its arguments by name, and what it must give. situation: Indonesian;
     reached: gives what is compared, where several values are equally good.
     """
 
@@ -52,16 +50,12 @@ EXERCISES: dict[str, Callable[[Generator], Iterator[Case]]] = {}
 
 
 def _exercise(name: str) -> Callable:
-    def keep(cases: Callable) -> Callable:
-        EXERCISES[name] = cases
-        return cases
-
-    return keep
+    return lambda cases: EXERCISES.setdefault(name, cases)
 
 
 def probe(name: str, answer: str, seed: int) -> str:
-    """The program of a hidden test (see marking) of the function called `answer`: calls with their
-    arguments written out, so that it takes no expected value and no import of ours along.
+    """The program of a hidden test (see marking) of the function called `answer`: its calls, with
+    their arguments written out.
     """
     program, calls = ["import numpy as np"], {}
     for case in EXERCISES[name](np.random.default_rng(seed)):
@@ -99,8 +93,7 @@ def periksa(name: str, answer: Callable) -> None:
 
 def _outdated(name: str) -> bool:
     """Whether the answer's cell, as it was run last, is no Python: its function is an older one."""
-    shell = get_ipython()
-    marker = re.compile(rf"^# JAWABAN: {re.escape(name)}\s*$", re.M)
+    shell, marker = get_ipython(), re.compile(rf"^# JAWABAN: {re.escape(name)}\s*$", re.M)
     cells = [cell for cell in shell.user_ns.get("In", ()) if marker.search(cell)] if shell else []
     return bool(cells) and shell.check_complete(cells[-1])[0] == "invalid"
 
@@ -115,8 +108,9 @@ def _feedback(name: str, answer: Callable) -> str:
                 return f"✘ {name}: {wrong}"
     except Exception as error:
         # whatever a student's function raises is told, and the notebook goes on
-        kind = type(error).__name__
-        return f"✘ {name}: fungsi Anda berhenti{_line(error)} dengan {kind}: {error}"
+        own = [x for x in traceback.extract_tb(error.__traceback__) if x.filename != __file__]
+        line = f" pada baris {own[0].lineno}" if own else ""
+        return f"✘ {name}: fungsi Anda berhenti{line} dengan {type(error).__name__}: {error}"
     return f"✔ {name}: benar."
 
 
@@ -126,11 +120,8 @@ def _wrong(case: Case, value, mistakes: dict[str, str]) -> str:
     tensor = isinstance(case.expected, torch.Tensor)
     fits = isinstance(value, str) if text else np.asarray(value).dtype.kind in "iuf"
     if not fits or np.shape(value) != np.shape(case.expected) or tensor > torch.is_tensor(value):
-        wanted = "tensor" if tensor else "bilangan"
-        wanted = "teks" if text else wanted
-        shape = f" berbentuk {tuple(np.shape(case.expected))}" if np.ndim(case.expected) else ""
-        hint = f": {mistakes['']}" if tensor else "."
-        return f"yang dikembalikan {_kind(value)}; yang diminta {wanted}{shape}{hint}"
+        kinds = f"yang dikembalikan {_kind(value)}; yang diminta {_kind(case.expected)}"
+        return f"{kinds}: {mistakes['']}"
     compared = case.reached(value, *case.given.values()) if case.reached else value
     if _close(compared, case.expected):
         return ""
@@ -154,8 +145,8 @@ def _close(value, expected) -> bool:
 def _kind(value) -> str:
     if value is None:
         return "None (apakah `return` lupa ditulis?)"
-    shape = getattr(value, "shape", None)
-    return type(value).__name__ + (f" berbentuk {tuple(shape)}" if shape is not None else "")
+    shape = getattr(value, "shape", ())
+    return type(value).__name__ + (f" berbentuk {tuple(shape)}" if shape else "")
 
 
 def _shown(value) -> str:
@@ -166,16 +157,6 @@ def _shown(value) -> str:
         short = np.ndim(value) == 1 and len(value) <= 8
         return str(np.round(value, 4).tolist()) if short else f"larik {tuple(np.shape(value))}"
     return number(value, 0 if float(value).is_integer() else 4)
-
-
-def _line(error: Exception) -> str:
-    """In which line of the answer's cell an error arose, as text; "" where it is not there."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename != __file__]
-    return f" pada baris {own[0].lineno}" if own else ""
-
-
-# --- 01 Adaptasi bobot ----------------------------------------------------------------------------
 
 
 @_exercise("jumlah-kanal")
@@ -217,9 +198,6 @@ def _share_read(rng: Generator) -> Iterator[Case]:
     for situation, (source, target) in _pairs(sizes):
         line = int((interpolation_matrix(source, target).abs().sum(0) > 1e-9).sum()) / source
         yield Case(situation, {"source": source, "target": target}, line**2)
-
-
-# --- 02 Pelatihan ---------------------------------------------------------------------------------
 
 
 def _logits(rng: Generator, n: int, up: float = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -270,9 +248,6 @@ def _youden(threshold: float, logits: np.ndarray, labels: np.ndarray) -> float:
     return float(positive[labels == 1].mean() - positive[labels == 0].mean())
 
 
-# --- 03 Analisis overfitting ----------------------------------------------------------------------
-
-
 @_exercise("kesenjangan")
 def _gap_points(rng: Generator) -> Iterator[Case]:
     (logits, labels), val = _logits(rng, 120), _logits(rng, 50)
@@ -291,9 +266,8 @@ def _gap_points(rng: Generator) -> Iterator[Case]:
 
 
 def _alternating(rng: Generator, by_class: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and labels of a network that is too sure and too unsure by turns, from one of
-    fifteen groups of confidence to the next, or from one predicted class to the other: grouped in
-    another way, other deviations cancel.
+    """Probabilities and labels of a network that is too sure and too unsure by turns, by groups of
+    confidence or by predicted class: grouped in another way, other deviations cancel.
     """
     group, chosen = np.repeat(np.arange(8, 15), 30), rng.permutation(210) % 2
     sure = (group + rng.uniform(0.1, 0.9, 210)) / 15
@@ -328,9 +302,6 @@ def _n_images(rng: Generator) -> Iterator[Case]:
         yield Case(situation, {"share": share, "half": half}, expected)
 
 
-# --- 04 Perbaikan ---------------------------------------------------------------------------------
-
-
 @_exercise("holm")
 def _holm_adjusted(rng: Generator) -> Iterator[Case]:
     small = rng.uniform(0.001, 0.004)
@@ -350,16 +321,9 @@ def _decide(rng: Generator) -> Iterator[Case]:
     m = float(rng.uniform(0.01, 0.03))
     intervals = {  # (low, high, p after Holm, margin)
         "p kecil": [(1.1 * m, 5 * m, 0.01, m), (0.2 * m, 3 * m, 0.04, m), (-9 * m, -m, 0.001, m)],
-        "di dalam batas, atau tepat di luarnya": [
-            (0.1 * m, 0.8 * m, 0.001, m),
-            (0.1 * m, 1.2 * m, 0.04, m),
-        ],
+        "di batas": [(0.1 * m, 0.8 * m, 0.001, m), (0.1 * m, 1.2 * m, 0.04, m)],
         "memuat nol": [(-0.4 * m, 0.6 * m, 1.0, m), (-m / 2, 3 * m, 0.3, m), (-2 * m, m, 0.2, m)],
-        "p tidak kecil": [
-            (0.2 * m, 3 * m, 0.06, m),
-            (-m / 2, -m / 4, 0.1, m),
-            (-3 * m, -m, 0.4, m),
-        ],
+        "p besar": [(m / 5, 3 * m, 0.06, m), (-m / 2, -m / 4, 0.1, m), (-3 * m, -m, 0.4, m)],
     }
     for situation, (low, high, p, margin) in _pairs(intervals):
         measured = evaluation.Difference((low + high) / 2, (low, high), p)

@@ -256,22 +256,20 @@ def _feedback(rows: list[dict], people: Roster, pages: dict[str, bytes]) -> byte
 
 def challenge_board(out: Path, records: list, key: challenge.Key, limit: datetime | None) -> None:
     """tantangan.csv and .html of every hand-in; the private half once the limit has passed."""
-    given, wrong = [], {}
+    answers, wrong = {}, {}
     for record in sorted(records, key=lambda record: moment(record.made)):
         values, why = None, record.answer_fault
         if record.answer:
             values, why = challenge.in_order(record.answer, key)
         if values is not None:
-            given.append((record.student, values))
+            answers[record.student] = values
         elif why:
             wrong[record.student] = why
             record.remarks.append(why)
-    counted = challenge.count(out / "tantangan-riwayat.json", given)
     over = limit is not None and datetime.now().astimezone() > limit
     halves = ["public", "private"] if over else ["public"]
-    answers = {who: values for who, (values, _, _) in counted.items()}
     boards = {half: challenge.rank(answers, key, half) for half in halves}
-    content = {"boards": boards, "counted": counted, "wrong": wrong}
+    content = {"boards": boards, "wrong": wrong}
     for name, encoding in (("tantangan.csv", "utf-8-sig"), ("tantangan.html", "utf-8")):
         text = _environment().get_template(f"{name}.j2").render(content)
         files.write(out / name, text.encode(encoding, "replace"))
@@ -286,5 +284,5 @@ def _environment() -> Environment:
     env.filters |= {"cell": _quoted, "listed": package.listed}
     env.filters |= {name: getattr(indonesian, name) for name in ("number", "percent", "interval")}
     env.globals |= {"HAND": HAND, "COMPARED": claims.COMPARED, "own_words": own_words}
-    env.globals |= {"HALVES": HALVES, "MOST": challenge.MOST}
+    env.globals |= {"HALVES": HALVES}
     return env
