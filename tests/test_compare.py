@@ -13,12 +13,8 @@ BODY = {  # ten numbers: n, acc, auc, gap, p, loss, twice epoch and val_loss
     "schema": 1,
     "provenance": {
         "data": {"title": "Fantom", "fingerprint": "aa"},
-        "weights": {"title": "Bobot acak"},
-        "preset": {"name": "full"},
         "seeds": [0, 1, 2],
         "device": {"name": "CPU", "threads": 2},
-        "packages": {"python": "3.11", "torch": "2.15.0"},
-        "commit": "abc",
         "started": "kemarin",
     },
     "config": {"epochs": 10},

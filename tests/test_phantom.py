@@ -113,16 +113,6 @@ def test_a_kept_set_is_read_and_a_damaged_one_drawn_again(small, tmp_path, monke
     assert sorted(tmp_path.iterdir()) == sorted((images, truth))
 
 
-def test_an_interrupted_write_leaves_nothing_behind(small, tmp_path, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("os.replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        phantom.ensure(tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_patient_drawn_again_differs_in_the_one_thing_that_was_changed():
     patients = phantom.patients(20)
     as_they_are, once_more = phantom.redraw(patients), phantom.redraw(patients)
