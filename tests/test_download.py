@@ -89,13 +89,6 @@ def test_a_whole_file_arrives_at_the_second_try_and_is_never_touched_again(serve
     assert len(server.asked) == 2
 
 
-def test_a_place_that_cannot_be_written(server, tmp_path):
-    (tmp_path / "data").write_text("a file where the folder should be")
-    with pytest.raises(DownloadError, match="tidak dapat ditulis"):
-        fetch(Remote(server.url + "good", DIGEST), tmp_path / "data" / "set.npz")
-    assert server.asked == []
-
-
 def test_of_two_that_ask_at_once_one_downloads(server, tmp_path):
     path, remote = tmp_path / "set.npz", Remote(server.url + "slow", DIGEST)
     with ThreadPoolExecutor(2) as pool:

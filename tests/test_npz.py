@@ -1,6 +1,5 @@
 """A few rows of a large npz, read in pieces, kept and mapped."""
 
-import tracemalloc
 import zipfile
 
 import numpy as np
@@ -43,17 +42,6 @@ def test_a_data_set_is_the_same_by_either_way(chest, tmp_path, monkeypatch):
     for split in sources.SPLITS:
         one, other = getattr(small, split), getattr(whole, split)
         assert np.array_equal(one.images, other.images) and np.array_equal(one.rows, other.rows)
-
-
-def test_no_more_than_the_wanted_rows_and_a_piece_are_in_memory(tmp_path, monkeypatch):
-    images = np.zeros((4000, 64, 64), np.uint8)  # 16 MB
-    path = written(tmp_path / "a.npz", {NAME: images})
-    monkeypatch.setattr(npz, "PIECE", 2**18)
-    tracemalloc.start()
-    npz.rows(path, NAME, WANTED, tmp_path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 3 * 2**20
 
 
 @pytest.mark.parametrize("name", ["info.txt", "labels.json", "__MACOSX/._train_images.npy", NAME])

@@ -1,10 +1,8 @@
 """Odd folder names, broken notebooks, a wrong clock: each works, or is one line."""
 
 import os
-import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -12,7 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cxr_helpers.engine.errors import InputError
-from report import check, execute
+from report import execute
 from tests.conftest import ROOT, Project, environment
 
 ODD = 'ni\'la "i" $x 50% é: a&b;(c) #1'
@@ -129,16 +127,3 @@ def test_where_words_alone_have_changed_nothing_runs_again(tmp_path):
     assert cells[3].outputs[0].text == "dulu"
     given.write_text(notebook(*words[:2], new_code_cell("1 / 1")))
     assert not execute.retell(given, output, [str(given)])
-
-
-def test_files_from_the_future_are_dated_now(tmp_path, monkeypatch):
-    for name in ("notebooks", "cxr_helpers"):
-        (tmp_path / name).mkdir()
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    monkeypatch.setattr(check, "ROOT", tmp_path)
-    old, ahead = tmp_path / "notebooks/a.ipynb", tmp_path / "cxr_helpers/b.py"
-    for path, when in ((old, 1000), (ahead, time.time() + 90_000)):
-        path.touch()
-        os.utime(path, (when, when))
-    check.note(tmp_path / "build", "settings")
-    assert old.stat().st_mtime == 1000 and ahead.stat().st_mtime <= time.time()
