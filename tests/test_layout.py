@@ -30,7 +30,7 @@ def drawn(built, paper, tmp_path_factory) -> list[np.ndarray]:
     """Each page as grey values, a pixel about 0.7 mm; drawn by Typst, which reads PDFs too."""
     folder = tmp_path_factory.mktemp("drawn")
     shutil.copy(built.folder / "build/report/laporan.pdf", folder / "it.pdf")
-    paged = "#set page(width: auto, height: auto, margin: 0mm)"
+    paged = "#set page(width: auto, height: auto, margin: 0mm)\n"
     images = [f'#image("it.pdf", page: {i + 1})' for i in range(len(paper.pages))]
     (folder / "it.typ").write_text("\n#pagebreak()\n".join([paged + images[0], *images[1:]]))
     each = typst.compile(str(folder / "it.typ"), format="png", ppi=36)
