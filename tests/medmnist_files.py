@@ -37,7 +37,8 @@ def written(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def like_chestmnist() -> dict[str, np.ndarray]:
+@pytest.fixture(scope="session")
+def real_layout(tmp_path_factory) -> Path:
     """ChestMNIST's number of rows and its labels of the pair; other rows hold other findings."""
     rng, arrays = np.random.default_rng(0), {}
     for split, known in npz.read_patients().items():
@@ -49,13 +50,8 @@ def like_chestmnist() -> dict[str, np.ndarray]:
         labels[rows] = 0
         labels[rows, np.where(known["labels"] == 1, 7, 1)] = 1
         arrays |= {f"{split}_images": images, f"{split}_labels": labels}
-    return arrays
-
-
-@pytest.fixture(scope="session")
-def real_layout(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("real") / "chestmnist.npz"
-    np.savez(path, **like_chestmnist())  # uncompressed: read and written in a fraction of the time
+    np.savez(path, **arrays)  # uncompressed: read and written in a fraction of the time
     return path
 
 
@@ -88,15 +84,13 @@ def serving(monkeypatch):
         handler.log_message = lambda *words: None
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.url = f"http://127.0.0.1:{server.server_port}/"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        running.append((server, thread))
+        threading.Thread(target=server.serve_forever, args=[0.02]).start()
+        running.append(server)
         return server
 
     yield start
-    for server, thread in running:
+    for server in running:
         server.shutdown()
-        thread.join()
         server.server_close()
 
 

@@ -7,18 +7,13 @@ import sys
 import pytest
 
 from report import compare, status
-from tests.conftest import Project
 
 BODY = {  # ten numbers: n, acc, auc, gap, p, loss, twice epoch and val_loss
     "schema": 1,
     "provenance": {
         "data": {"title": "Fantom", "fingerprint": "aa"},
-        "weights": {"title": "Bobot acak"},
-        "preset": {"name": "full"},
         "seeds": [0, 1, 2],
         "device": {"name": "CPU", "threads": 2},
-        "packages": {"python": "3.11", "torch": "2.15.0"},
-        "commit": "abc",
         "started": "kemarin",
     },
     "config": {"epochs": 10},
@@ -122,14 +117,3 @@ def test_a_metric_that_is_missing_or_became_nothing_is_a_difference(ask):
     for side, pair in (("A", (BODY, other)), ("B", (other, BODY))):
         code, said = ask(*pair)
         assert code == 1 and f"Hanya pada {side}: 1 angka, misalnya 02_pelatihan.test.auc" in said
-
-
-def test_any_folder_by_make(tmp_path):
-    project = Project(tmp_path)
-    names = ("hasil Siti's $x %d", "B (2)/results")
-    for name, body in zip(names, (BODY, changed(test__acc__value=0.84)), strict=True):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "02_pelatihan.json").write_text(json.dumps(body))
-    a, b = f"A={names[0]}", f"B={names[1].removesuffix('/results')}"
-    done = project.make("-s", "compare", a, b)
-    assert done.returncode != 0 and "BERBEDA: 1 dari 10" in done.stdout, done.stdout

@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -63,9 +61,4 @@ def test_setup_for_a_cpu_takes_pytorchs_own_builds_where_their_index_answers(tmp
     assert rest.endswith("--require-hashes -r .venv/cpu.txt") and "torch-backend" not in rest
     lock = (tmp_path / ".venv/cpu.txt").read_text()
     assert [f"\n{name}==" in lock for name in ("torch", "nvidia-cublas")] == [bool(refused)] * 2
-    # uv understands what it is asked: off the network it lacks just these
-    words = builds[-1].replace(".venv/bin/python", sys.executable).split()
-    asked = [Path(sys.executable).with_name("uv"), *words]
-    said = subprocess.run(asked, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert "--torch-backend=cpu" in asked and said.returncode == 1
-    assert any(f"torch=={version}" in said.stderr for version in LOCKED["torch"]), said.stderr
+    assert all("--torch-backend=cpu" in build for build in builds)

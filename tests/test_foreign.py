@@ -57,7 +57,8 @@ def assert_in_order(said: list[str], page: BeautifulSoup, paper: PdfReader) -> N
             assert place >= 0, words
 
 
-# Each is one Markdown cell, and what of it a reader must find.
+LETTERS = "A" * 40_000
+# Markdown cells as one stands behind the other, and what of each a reader must find.
 WORDS = [
     ("---\njudul: Hipotesis saya\n---\n\nIsinya.", ["judul: Hipotesis saya", "Isinya."]),
     ("Saya <b>sangat</b> yakin<br>akan <u>ini</u>", ["sangat", "akan ini"]),
@@ -66,15 +67,29 @@ WORDS = [
     ("![grafik saya](tidak/ada.png) setelah", ["grafik saya", "tidak/ada.png", "setelah"]),
     ("`![x](y)` dan\n\n```\n<b>bukan</b> $ 1 $\n```", ["![x](y)", "<b>bukan</b> $ 1 $"]),
     ("{{ 7*7 }} {% raw %} ::: tanda :::", ["{{ 7*7 }} {% raw %} ::: tanda :::"]),
+    ("[a][1], [^1]\n\n[1]: http://satu\n\n[^1]: Catatan satu.", ["a", "1"]),
+    ("[b][1]\n\n[1]: http://dua\n\n[^1]: Catatan dua.\n[^2]: Ketiga.", ["Catatan dua.", "Ketiga"]),
+    ('<a id="top">puncak</a>\n\n## Hasil', ["puncak", "Hasil"]),
+    ('<div id="top">dalam</div>\n\n## Hasil', ["dalam", "Hasil"]),
+    ('<div id="top">lagi</div>\n\n```python\nx = 1\n\nterbuka', ["lagi", "x = 1", "terbuka"]),
+    ("Sesudah **pagar**", ["Sesudah pagar"]),
+    (f'<video src="data:a/b;base64,{LETTERS}"></video> ekor', ["<video> hanya", "ekor"]),
+    (f"![foto](data:image/png;base64,{LETTERS})", ["foto (data:image/png)"]),
 ]
 
 
-def test_no_word_of_a_markdown_cell_is_lost():
+def test_each_markdown_cell_is_read_on_its_own_and_no_word_is_lost():
     page, paper, notes = pages(*(new_markdown_cell(source) for source, _ in WORDS))
     assert_in_order([words for _, said in WORDS for words in said], page, paper)
     assert "sangat" in [bold.text for bold in page.find_all("strong")]
-    for cell, what in ((4, "@budi"), (5, "\\tidakada")):  # printed otherwise: said with its cell
-        assert [note for note in notes if note.startswith(f"Sel ke-{cell}: {what}")], notes
+    otherwise = ((4, "@budi"), (5, "\\tidakada"), (16, "data:image/png"))  # said with its cell
+    for cell, printed in otherwise:
+        assert [note for note in notes if note.startswith(f"Sel ke-{cell}: {printed}")], notes
+    links = page.find_all("a", href=re.compile("^http"))
+    assert [link["href"] for link in links] == ["http://satu", "http://dua"]
+    ids = [element["id"] for element in page.find_all(id=True)]
+    assert len(ids) == len(set(ids)) and "Catatan satu." in page.text
+    assert len(paper.pages) <= 2
 
 
 def test_what_stops_a_page_is_one_line_with_its_cell_as_a_person_counts():
@@ -83,29 +98,26 @@ def test_what_stops_a_page_is_one_line_with_its_cell_as_a_person_counts():
         pages(injected, shows_error("ZeroDivisionError", ""))
 
 
-def test_pictures_are_on_both_pages(tmp_path):
-    (tmp_path / "foto saya.png").write_bytes(picture(50))
+def test_pictures_are_on_both_pages_but_none_from_outside_the_project(tmp_path):
+    project, outside = tmp_path / "dalam", tmp_path / "luar.png"
+    project.mkdir()
+    (project / "foto saya.png").write_bytes(picture(50))
+    outside.write_bytes(picture(40))
     attached = new_markdown_cell("![Foto](attachment:a%20b.png)")
     attached["attachments"] = {"a b.png": {"image/png": coded(picture(60))}}
     cells = [attached, new_markdown_cell("![Foto](foto%20saya.png)")]
     figure = {"image/png": coded(picture(70)), "text/plain": "<Figure size 640x480>"}
     inside = {"text/html": f'<img src="data:image/png;base64,{coded(picture(80))}">'}
     cells += map(shows, (figure, inside, {"image/webp": coded(picture(90, "WEBP"))}))
-    page, paper, notes = pages(*cells, beside=tmp_path)
+    cells += [new_markdown_cell(f"![a]({source})") for source in ("../luar.png", outside)]
+    page, paper, notes = pages(*cells, beside=project)
     images = page.find_all("img")
     assert len(images) == 5 and all(image["alt"] for image in images)
     assert all(image["src"].startswith("data:image/") for image in images)
     assert sum(len(sheet.images) for sheet in paper.pages) == 5
-    assert notes == [] and "Figure size" not in page.text
-
-
-def test_a_picture_outside_the_project_is_not_read(tmp_path):
-    (tmp_path / "dalam").mkdir()
-    (tmp_path / "luar.png").write_bytes(picture(40))
-    sources = ("../luar.png", str(tmp_path / "luar.png"))
-    cells = [new_markdown_cell(f"![a]({source})") for source in sources]
-    page, *_ = pages(*cells, beside=tmp_path / "dalam")
-    assert not page.img and page.text.count("Gambar tidak disertakan") == 2
+    assert "Figure size" not in page.text
+    assert page.text.count("Gambar tidak disertakan") == 2
+    assert {note.split(":")[0] for note in notes} == {"Sel ke-7", "Sel ke-8"}
 
 
 def test_what_a_cell_shows_is_on_both_pages_and_no_address_of_an_object():
@@ -124,33 +136,6 @@ def test_what_a_cell_shows_is_on_both_pages_and_no_address_of_an_object():
     page, paper, _ = pages(*[cell for cell, _ in shown])
     assert_in_order([words for _, said in shown for words in said], page, paper)
     assert "0x7f" not in page.text
-
-
-LETTERS = "A" * 40_000
-# Cells as one stands behind the other, and what of each a reader must find.
-NEIGHBOURS = [
-    ("[a][1], [^1]\n\n[1]: http://satu\n\n[^1]: Catatan satu.", ["a", "1"]),
-    (
-        "[b][1]\n\n[1]: http://dua\n\n[^1]: Catatan dua.\n[^2]: Ketiga.",
-        ["b", "Catatan dua.", "Ketiga"],
-    ),
-    ('<a id="top">puncak</a>\n\n## Hasil', ["puncak", "Hasil"]),
-    ('<div id="top">dalam</div>\n\n## Hasil', ["dalam", "Hasil"]),
-    ('<div id="top">lagi</div>\n\n```python\nx = 1\n\nterbuka', ["lagi", "x = 1", "terbuka"]),
-    ("Sesudah **pagar**", ["Sesudah pagar"]),
-    (f'<video src="data:a/b;base64,{LETTERS}"></video> ekor', ["<video> hanya", "ekor"]),
-    (f"![foto](data:image/png;base64,{LETTERS})", ["foto (data:image/png)"]),
-]
-
-
-def test_a_cell_is_read_on_its_own_and_ends_where_it_ends():
-    page, paper, notes = pages(*(new_markdown_cell(source) for source, _ in NEIGHBOURS))
-    assert_in_order([words for _, said in NEIGHBOURS for words in said], page, paper)
-    links = page.find_all("a", href=re.compile("^http"))
-    assert [link["href"] for link in links] == ["http://satu", "http://dua"]
-    ids = [element["id"] for element in page.find_all(id=True)]
-    assert len(ids) == len(set(ids)) and "Catatan satu." in page.text
-    assert len(paper.pages) == 1 and "Sel ke-9: data:image/png" in notes[0]
 
 
 def test_the_page_asks_nothing_of_a_network():

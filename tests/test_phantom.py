@@ -61,20 +61,18 @@ def test_the_truth_contradicts_itself_nowhere_and_the_labels_only_where_flipped(
         assert mine.sum() == round(FLIPPED * len(mine))
 
 
-def test_air_is_darker_than_lung_and_the_heart_brighter_and_to_the_left(drawn):
-    train, darker, brighter, leaning = drawn["train"], [], [], []
+def test_air_is_darker_than_lung_and_the_heart_brighter(drawn):
+    train, darker, brighter = drawn["train"], [], []
     for i in range(len(train["images"])):
         image, heart, air = (train[name][i] for name in ("images", "heart", "pneumothorax"))
         lung = train["lungs"][i] & ~air
         if heart.any() and lung.any():
             brighter.append(image[heart].mean() > image[lung].mean() + 10)
-            columns = [np.nonzero(mask)[1].mean() for mask in (heart, train["lungs"][i])]
-            leaning.append(columns[0] > columns[1])
         beside = lung & air.any(axis=0)  # the columns of the same side
         if train["size"][i] > 0.35 and beside.sum() > 10:
             darker.append(image[air].mean() < image[beside].mean() - 10)
     assert len(darker) > 100 and np.mean(darker) > 0.85
-    assert np.mean(brighter) > 0.97 and np.mean(leaning) > 0.75
+    assert np.mean(brighter) > 0.97
 
 
 def test_pixels_alone_find_some_of_it_and_brightness_nothing(drawn):
@@ -111,16 +109,6 @@ def test_a_kept_set_is_read_and_a_damaged_one_drawn_again(small, tmp_path, monke
         phantom.ensure(tmp_path)
         assert (images.read_bytes(), truth.read_bytes()) == (whole, facts)
     assert sorted(tmp_path.iterdir()) == sorted((images, truth))
-
-
-def test_an_interrupted_write_leaves_nothing_behind(small, tmp_path, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("os.replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        phantom.ensure(tmp_path)
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_patient_drawn_again_differs_in_the_one_thing_that_was_changed():

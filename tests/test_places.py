@@ -1,11 +1,8 @@
 """Odd folder names, broken notebooks, a wrong clock: each works, or is one line."""
 
 import os
-import re
-import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -13,25 +10,29 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cxr_helpers.engine.errors import InputError
-from report import check, execute
+from report import execute
 from tests.conftest import ROOT, Project, environment
 
 ODD = 'ni\'la "i" $x 50% é: a&b;(c) #1'
 
 
-def shell(folder: Path, script: str, *words: str, **variables: str) -> subprocess.CompletedProcess:
-    command, given = ["sh", str(ROOT / "report" / script), *words], {**os.environ, **variables}
-    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True)
+def clean(folder: Path, build: str) -> subprocess.CompletedProcess:
+    command, given = ["sh", ROOT / "report/clean.sh"], {"BUILD": build, "TYPED": build}
+    known = {"cwd": folder, "env": os.environ | given, "capture_output": True, "text": True}
+    return subprocess.run(command, **known)
 
 
-@pytest.mark.parametrize("name", [ODD, "$(touch jebol)", "folder baru/lagi"])
-def test_a_folder_of_any_name_is_known_by_a_link_that_stays_the_same(tmp_path, name):
-    assert shell(tmp_path, "link.sh", "a-b_c.d").stdout == "a-b_c.d\n"  # a harmless one needs none
-    link = shell(tmp_path, "link.sh", name).stdout.strip()
-    assert (tmp_path / link).resolve() == (tmp_path / name).resolve() and (tmp_path / name).is_dir()
-    assert re.fullmatch(r"\.build-\d+", link)
-    assert shell(tmp_path, "link.sh", name).stdout.strip() == link
-    assert not (tmp_path / "jebol").exists()
+def test_clean_deletes_what_make_has_made_and_nothing_else(tmp_path):
+    for name in ("cxr_helpers", "tugas/report", "a b/results", "a b/report", "a b/milikku"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in (".begin", "a b/.begin"):
+        (tmp_path / name).touch()
+    assert "dihapus" in clean(tmp_path, "a b").stdout
+    assert list((tmp_path / "a b").iterdir()) == [tmp_path / "a b/milikku"]
+    assert "Tidak ada hasil" in clean(tmp_path, "tugas").stdout  # a folder of somebody's own
+    project = clean(tmp_path, "tugas/..")
+    assert project.returncode == 2 and "tidak ada yang dihapus" in project.stderr
+    assert (tmp_path / "tugas/report").exists() and (tmp_path / "cxr_helpers").exists()
 
 
 def test_make_takes_odd_names_for_the_clone_and_the_build(tmp_path):
@@ -41,32 +42,8 @@ def test_make_takes_odd_names_for_the_clone_and_the_build(tmp_path):
     assert done.returncode == 2 and "Galat: PRESET=besar" in done.stdout
     assert "Traceback" not in done.stdout
     assert (project.folder / f"hasil {ODD}/.environment").exists()
-
-
-def clean(folder: Path, build: str) -> subprocess.CompletedProcess:
-    return shell(folder, "clean.sh", BUILD=build, TYPED=build)
-
-
-@pytest.mark.parametrize("build", ["notebooks/..", "$PWD"])
-def test_clean_never_deletes_the_project(tmp_path, build):
-    for name in ("cxr_helpers", "notebooks", "report"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a.py").touch()
-    (tmp_path / ".begin").touch()
-    done = clean(tmp_path, build.replace("$PWD", str(tmp_path)))
-    assert done.returncode == 2 and "tidak ada yang dihapus" in done.stderr
-    assert len(list(tmp_path.glob("*/a.py"))) == 3
-
-
-def test_clean_deletes_what_make_has_made_and_nothing_else(tmp_path):
-    for name in ("tugas/report", "a b/results", "a b/report", "a b/lab", "a b/milikku"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "a b/.begin").touch()
-    assert "dihapus" in clean(tmp_path, "a b").stdout
-    assert list((tmp_path / "a b").iterdir()) == [tmp_path / "a b/milikku"]
-    assert "Tidak ada hasil" in clean(tmp_path, "tugas").stdout  # a folder of somebody's own
-    assert (tmp_path / "tugas/report").exists()
-    assert clean(tmp_path, "tidak/ada").returncode == 0
+    (link,) = project.folder.glob(".build-*")  # by which make knows it
+    assert link.resolve() == (project.folder / f"hasil {ODD}").resolve()
 
 
 def notebook(*cells) -> str:
@@ -150,16 +127,3 @@ def test_where_words_alone_have_changed_nothing_runs_again(tmp_path):
     assert cells[3].outputs[0].text == "dulu"
     given.write_text(notebook(*words[:2], new_code_cell("1 / 1")))
     assert not execute.retell(given, output, [str(given)])
-
-
-def test_files_from_the_future_are_dated_now(tmp_path, monkeypatch):
-    for name in ("notebooks", "cxr_helpers"):
-        (tmp_path / name).mkdir()
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    monkeypatch.setattr(check, "ROOT", tmp_path)
-    old, ahead = tmp_path / "notebooks/a.ipynb", tmp_path / "cxr_helpers/b.py"
-    for path, when in ((old, 1000), (ahead, time.time() + 90_000)):
-        path.touch()
-        os.utime(path, (when, when))
-    check.note(tmp_path / "build", "settings")
-    assert old.stat().st_mtime == 1000 and ahead.stat().st_mtime <= time.time()

@@ -36,13 +36,6 @@ def test_only_auto_takes_the_phantom_instead(tmp_path, answering, capsys, monkey
         sources.resolve("chestmnist", folder=tmp_path, remote=remote)
 
 
-def test_a_file_with_another_md5_is_used_and_named(tmp_path):
-    path = written(tmp_path / "chestmnist.npz", made("chestmnist"))
-    source = sources.resolve("ChestMNIST", folder=tmp_path)
-    assert (source.kind, source.path) == ("chestmnist", path)
-    assert "bukan berkas resmi" in source.note
-
-
 def test_the_published_file_is_recognised_under_any_name(tmp_path, real_layout, answering):
     """One with as many images and another digest is somebody's own: it is left alone."""
     remote = answering(503, real_layout.read_bytes())
@@ -58,25 +51,26 @@ def test_the_published_file_is_recognised_under_any_name(tmp_path, real_layout, 
         sources.resolve("chestmnist", folder=tmp_path, remote=remote)
 
 
-def test_a_damaged_file_is_neither_used_nor_replaced(tmp_path, answering):
+def test_a_damaged_file_is_neither_used_nor_replaced_and_one_not_there_is_one_line(
+    tmp_path, answering
+):
     path = tmp_path / "chestmnist.npz"
     path.write_bytes(b"not a zip")
     with pytest.raises(InputError, match="bukan npz") as caught:
         sources.resolve("auto", folder=tmp_path, remote=answering(200, b"anything"))
     assert str(path) in one_line(caught)
     assert path.read_bytes() == b"not a zip"
-
-
-def test_a_file_that_is_not_there_is_one_line_whatever_its_name_holds(tmp_path):
     with pytest.raises(InputError, match=r"foto saya\.npz tidak ada") as caught:
         sources.resolve("foto\nsaya.npz", folder=tmp_path)
     one_line(caught)
 
 
 def test_a_medmnist_name_means_the_published_file_of_its_size(tmp_path):
+    """A file of that name with another digest is used, and named."""
     path = written(tmp_path / "pneumoniamnist_64.npz", made("pneumoniamnist", 64))
     source = sources.resolve("pneumoniamnist", size=64, folder=tmp_path)
     assert (source.kind, source.flag, source.path) == ("medmnist", "pneumoniamnist", path)
+    assert "bukan berkas resmi" in source.note
     assert data.load(source, "normal,pneumonia").train.images.shape[1:] == (64, 64)
     known, remote = INFO["pneumoniamnist"], sources.published("pneumoniamnist", 64)
     assert (remote.url, remote.digest) == (known["url_64"], f"md5:{known['MD5_64']}")
@@ -116,10 +110,9 @@ def test_labels_that_the_set_does_not_have(tmp_path, spoil, said):
 def test_a_file_cut_short_or_altered_never_passes_as_whole(chest):
     """What is cut short is refused; a changed byte is too, or changes nothing that is read."""
     whole, content = data.load(sources.resolve(str(chest))).fingerprint, chest.read_bytes()
-    for end in (0, len(content) // 2, len(content) - 1):
-        chest.write_bytes(content[:end])
-        with pytest.raises(InputError):
-            data.load(sources.resolve(str(chest)))
+    chest.write_bytes(content[:-1])
+    with pytest.raises(InputError):
+        data.load(sources.resolve(str(chest)))
     refused = 0
     for at in np.random.default_rng(0).integers(0, len(content), 20):
         altered = bytearray(content)

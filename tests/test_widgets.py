@@ -85,9 +85,6 @@ def test_a_network_that_guesses_does_not_stretch_the_forest_and_its_value_is_wri
     assert -0.05 < left.get_xlim()[0] < -0.03 and 0.05 < left.get_xlim()[1] < 0.06
     assert [text.get_text() for text in left.texts] == ["+0,030", "−0,010", "−0,333"]
     assert [text.get_text() for text in right.texts] == ["+3,0", "−1,0", "−33,3"]
-    # a guess that lies on the scale is drawn like the others
-    inside = figures.forest([*rows[:3], row("C", 0.0, MAJORITY)]).axes[0]
-    assert len(inside.collections) == len(left.collections) + 2
 
 
 def test_the_forest_is_sorted_by_the_effect_and_says_whether_equal_can_be_reached():
