@@ -33,7 +33,7 @@ result
 # %%
 study.compare({{"Jaringan saya": result}})
 # %%
-panels.show_panel(panels.open_laboratory, study)
+panels.show_panel(panels.Laboratory, study)
 """
 WIDGET = "jupyterapp.shell.currentWidget"
 CELLS = f"{WIDGET}?.content?.model?.cells"
