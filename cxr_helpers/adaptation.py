@@ -121,11 +121,9 @@ def starts(weights: Weights, kernel: int) -> list[tuple[str, Weights, dict]]:
 
 
 def measure_starts(study) -> list[dict]:
-    """The course's recipe from each of `starts`, over the preset's seeds (Raghu et al. 2019).
-
-    first: validation accuracy after one epoch; test: metrics after the last epoch; difference: of
-    each metric from the random start, on the same test images; side: where the interval of that of
-    the accuracy lies.
+    """The course's recipe from each of `starts`, over the preset's seeds (Raghu et al. 2019);
+    first: validation accuracy after one epoch; test: metrics after the last; difference: from the
+    random start; side: where the interval of that of the accuracy lies.
     """
     data, rows, random = study.used, [], None
     for title, weights, strategy in starts(study.weights, model.stem_kernel(data.source.size)):

@@ -65,9 +65,7 @@ def n_patients(patients: np.ndarray | None, which: np.ndarray | slice = slice(No
 
 
 def right(logits: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """Right decisions as 1, others as 0, of logits (N,) a seed: (seeds, N); NaN where the logit is
-    NaN.
-    """
+    """Right decisions as 1, others as 0 (seeds, N), of logits (N,) a seed; NaN of NaN."""
     logits = np.stack(logits)
     return np.where(np.isnan(logits), np.nan, (logits > 0) == (labels == 1))
 
@@ -102,10 +100,8 @@ def area_under_curve(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def placements(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """For each image (N,) the share of the other class's images that it is on the right side of;
-    ties count one half.
-
-    Their mean over either class is the AUC (DeLong, DeLong & Clarke-Pearson 1988).
+    """For each image (N,) the share of the other class's images that it is on the right side of
+    (ties: one half); their mean over either class is the AUC (DeLong et al. 1988).
     """
     positive = labels == 1
     below = np.empty(len(labels))
@@ -118,13 +114,9 @@ def placements(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def influence(
     logits: np.ndarray, labels: np.ndarray, threshold: float = 0.0
 ) -> dict[str, tuple[float, np.ndarray]]:
-    """{metric: (value, influence (N,))} of logits (N,): what each image adds to the metric; the
-    influences sum to zero. Both classes must be present.
-
-    acc, balanced_acc, sensitivity, specificity and f1 decide at p = 0.5, acc_chosen at `threshold`
-    (a logit); brier is the mean squared error of the probability (Brier 1950); overconfidence is
-    the mean probability of the predicted class minus acc, 0 where the network is calibrated on the
-    whole.
+    """{metric: (value, influence (N,))} of logits (N,): what each image adds to the metric, which
+    sums to zero. acc_chosen decides at `threshold` (a logit), the others at p = 0.5; brier: Brier
+    1950; overconfidence: the mean probability of the predicted class minus acc.
     """
     positive, chosen = labels == 1, logits > 0
     hits, everything = (chosen == positive).astype(float), np.ones(len(labels), bool)
@@ -190,9 +182,7 @@ class Measured:
 
 
 def image_variance(influences: np.ndarray, patients: np.ndarray | None = None) -> float:
-    """Variance of a metric from the influence of each image (N,), summed over the images of a
-    patient where known.
-    """
+    """Variance of a metric from each image's influence (N,), summed over a patient's images."""
     if patients is not None:
         influences = np.bincount(np.unique(patients, return_inverse=True)[1], influences)
     n = len(influences)
@@ -200,9 +190,7 @@ def image_variance(influences: np.ndarray, patients: np.ndarray | None = None) -
 
 
 def of_images(values: np.ndarray, patients: np.ndarray | None = None) -> Measured:
-    """A mean over images: values (seeds, N) or (N,). A seed's mean leaves out its NaN (images that
-    an epoch did not visit).
-    """
+    """A mean over images: values (seeds, N) or (N,); NaN, what an epoch did not visit, is out."""
     values = np.atleast_2d(np.asarray(values, float))
     seen = ~np.isnan(values)
     mean = np.nanmean(values, axis=1, keepdims=True)
@@ -211,9 +199,7 @@ def of_images(values: np.ndarray, patients: np.ndarray | None = None) -> Measure
 
 
 def minus(a: Measured, b: Measured) -> Measured:
-    """a − b, of the same seeds on two independent sets of images: training − validation is the
-    gap.
-    """
+    """a − b, of the same seeds on two independent sets of images, as the gap."""
     negative = tuple((-influences, patients) for influences, patients in b.parts)
     return Measured(a.values - b.values, a.parts + negative)
 
@@ -224,10 +210,7 @@ def measured(
     patients: np.ndarray | None = None,
     thresholds: Sequence[float] | None = None,
 ) -> dict[str, Measured]:
-    """Every metric of `influence` from logits (N,), one array a seed.
-
-    thresholds: of acc_chosen, one a seed; None: 0.
-    """
+    """Every metric of `influence` from logits (N,) and thresholds (None: 0), one a seed."""
     seeds = [
         influence(given, labels, threshold)
         for given, threshold in zip(logits, thresholds or [0.0] * len(logits), strict=True)
@@ -256,20 +239,15 @@ def wilson(share: float, n: float, quantile: float = NORMAL) -> list[float]:
 
 
 def _half_width(variance: float, seeds: float = 0.0, df_seeds: float = 1) -> tuple[float, float]:
-    """Half the interval of a value from its variances between images and between seeds, the latter
-    known by df_seeds degrees of freedom, and the degrees of freedom of both together.
-    """
+    """Half an interval, and its degrees of freedom, from the variances of images and seeds."""
     df = (variance + seeds) ** 2 / (seeds**2 / df_seeds) if seeds else np.inf
     return float(t.ppf((1 + LEVEL) / 2, df) * np.sqrt(variance + seeds)), float(df)
 
 
 def estimate(recipe: Measured, kind: str = "plain") -> dict:
-    """{"value", "ci95", "sd"}: the mean over the seeds, and their standard deviation (None for one
-    seed).
-
-    kind: "share" has Wilson's interval at the number of images that would have this variance, with
-    Student's quantile, so that it stays within 0 and 1 and has a width there; "auc" too, where few
-    images on the wrong side make the variance too small: patients count, not their images.
+    """{"value", "ci95", "sd" (None for one seed)}. kind: "share" has Wilson's interval at the
+    number of images that would have this variance, with Student's quantile, so that it has a width
+    at 0 and 1; "auc" too, where patients count, not their images.
     """
     k, value, variance = len(recipe.values), float(np.mean(recipe.values)), recipe.image_variance()
     sd = float(np.std(recipe.values, ddof=1)) if k > 1 else None
@@ -283,12 +261,8 @@ def estimate(recipe: Measured, kind: str = "plain") -> dict:
 
 
 def prediction(recipe: Measured, kind: str = "plain", trainings: int = 1) -> dict:
-    """The estimate with the 95% interval of the mean of so many further trainings: beside the
-    interval of the recipe's mean their own spread, by square-and-add; of fewer than LEAST_SEEDS
-    seeds, images alone.
-
-    On the same images (no parts) that is mean ± t(k − 1) · sd · √(1/trainings + 1/k) (Hahn & Meeker
-    1991).
+    """The estimate with the 95% interval of the mean of so many further trainings: their spread
+    joins the mean's by square-and-add (Hahn & Meeker 1991); below LEAST_SEEDS, images alone.
     """
     result, k = estimate(recipe, kind), len(recipe.values)
     if k < LEAST_SEEDS:
@@ -300,9 +274,7 @@ def prediction(recipe: Measured, kind: str = "plain", trainings: int = 1) -> dic
 
 
 def share(hits: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """Share of True in hits (N,), which may be means over seeds: {"value", "ci95"}, of images
-    alone; of nothing, NaN.
-    """
+    """{"value", "ci95"} of hits (N,) or their means over seeds, of images alone; of none NaN."""
     if len(hits) == 0:
         return {"value": float("nan"), "ci95": [float("nan")] * 2}
     result = estimate(of_images(hits, patients), "share")
@@ -331,9 +303,7 @@ def metrics(
 
 
 def _apart(a: dict, b: dict) -> dict:
-    """a − b of two independent estimates, by square-and-add (Newcombe 1998, method 10), which
-    never collapses at 0 or 1.
-    """
+    """a − b of two independent estimates, by square-and-add (Newcombe 1998, method 10)."""
     value, (a_low, a_high), (b_low, b_high) = a["value"] - b["value"], a["ci95"], b["ci95"]
     low = np.hypot(a["value"] - a_low, b_high - b["value"])
     high = np.hypot(a_high - a["value"], b["value"] - b_low)
@@ -341,11 +311,8 @@ def _apart(a: dict, b: dict) -> dict:
 
 
 def change(moved: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """Mean change of decisions (seeds, N) on the same images, after − before in −1…1; NaN is left
-    out: {"value", "ci95", "side" of zero}.
-
-    Few changed decisions would make the interval too sure: it is never narrower than that of gains
-    minus losses, as two shares (Zou & Donner 2008).
+    """Mean change of decisions (seeds, N) on the same images, without NaN: {"value", "ci95", "side"
+    of zero}; never narrower than gains minus losses, as two shares (Zou & Donner 2008).
     """
     whole = estimate(of_images(moved, patients))
     seen = ~np.isnan(moved).all(axis=0)
@@ -362,9 +329,7 @@ def compare_groups(
     a_patients: np.ndarray | None = None,
     b_patients: np.ndarray | None = None,
 ) -> dict:
-    """Share of hits a (N,) minus that of b (M,), two groups of other images: {"value", "ci95",
-    "side" of zero}.
-    """
+    """Share of hits a (N,) minus that of b (M,), other images: {"value", "ci95", "side"}."""
     apart = _apart(share(a, a_patients), share(b, b_patients))
     return {**apart, "side": side(apart["ci95"])}
 
@@ -382,10 +347,8 @@ def side(ci: Sequence[float], of: float = 0.0) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean over the seeds of the recipe minus that of the baseline.
-
-    ci95 counts images and seeds; where a recipe has fewer than LEAST_SEEDS it counts images alone
-    and p (two-sided) is None.
+    """A recipe's mean over the seeds minus the baseline's; p is two-sided. Where one has fewer than
+    LEAST_SEEDS, ci95 counts images alone and p is None.
     """
 
     value: float
@@ -405,10 +368,8 @@ def _tested(value: float, variance: float, seeds: float, df_seeds: float) -> Dif
 
 
 def _df_seeds(parts: Sequence[tuple[float, int]]) -> float:
-    """Degrees of freedom of a variance between seeds that is a sum of parts, one a recipe:
-    (variance of its mean, its seeds).
-
-    Welch's (1947); below ENOUGH_SEEDS their lower bound, those of the recipe with fewer seeds.
+    """Degrees of freedom (Welch 1947) of a variance that is a sum of parts, one a recipe: (variance
+    of its mean, its seeds); below ENOUGH_SEEDS the fewest they can be.
     """
     fewest = min(k for _, k in parts)
     if fewest < ENOUGH_SEEDS:
@@ -472,24 +433,18 @@ def plan(recipe: Measured, seeds: int, partners: int, rows: int = 1) -> dict[str
 
 
 def seeds_needed(recipe: Measured, shows: str, size: float, rows: int = 1) -> int | None:
-    """The fewest seeds of a remedy, and as many of its partner, of a `plan` that shows "seen" or
-    "equal" as little as `size`; None above MOST_SEEDS.
-    """
+    """The fewest seeds of either whose `plan` shows "seen" or "equal" at `size`; None: too many."""
     numbers = range(LEAST_SEEDS, MOST_SEEDS + 1)
     return next((k for k in numbers if plan(recipe, k, k, rows)[shows] <= size), None)
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """p-values adjusted for their number by Holm's step-down procedure (Holm 1979), in the order
-    given.
-    """
+    """p-values adjusted by Holm's step-down procedure (Holm 1979), in the order given."""
     return multipletests(p_values, method="holm")[1].tolist() if p_values else []
 
 
 def guesses(logits: list[np.ndarray]) -> bool:
-    """Whether a recipe's networks give (nearly) every image to one class: its share is above
-    ONE_CLASS, on average over seeds.
-    """
+    """Whether a recipe's networks give more than ONE_CLASS of the images to one class."""
     positive = np.array([(given > 0).mean() for given in logits])
     return bool(np.maximum(positive, 1 - positive).mean() > ONE_CLASS)
 
@@ -497,11 +452,8 @@ def guesses(logits: list[np.ndarray]) -> bool:
 def verdict(
     difference: Difference, p_adjusted: float | None, margin: float, higher_is_better: bool = True
 ) -> str:
-    """One of BETTER, WORSE, EQUAL, UNDECIDED.
-
-    EQUAL: the whole interval lies within ±margin, whatever its side of zero. BETTER and WORSE: the
-    p-value, adjusted for the number of rows, is below SIGNIFICANCE. With fewer than LEAST_SEEDS
-    seeds (p_adjusted None) nothing can be decided.
+    """EQUAL: the whole interval lies within ±margin, whatever its side of zero; BETTER or WORSE:
+    the adjusted p-value is below SIGNIFICANCE; else, and without a p-value, UNDECIDED.
     """
     if p_adjusted is None:
         return UNDECIDED
@@ -543,9 +495,7 @@ def judge(
 
 
 def confusion(logits: np.ndarray, labels: np.ndarray, threshold: float = 0.0) -> list[list[int]]:
-    """[[0 as 0, 0 as 1], [1 as 0, 1 as 1]]: counts of true class as predicted class; class 1 is
-    predicted above `threshold`.
-    """
+    """[[0 as 0, 0 as 1], [1 as 0, 1 as 1]]: true class as predicted; 1 above `threshold`."""
     predicted = logits > threshold
     return [[int(((labels == t) & (predicted == p)).sum()) for p in (False, True)] for t in (0, 1)]
 
@@ -560,17 +510,13 @@ def operating_point(matrix: list[list[int]]) -> dict[str, float]:
 
 
 def roc(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """The ROC curve of logits (N,): {"false_positive", "true_positive"} rates from threshold +∞
-    down to −∞.
-    """
+    """The ROC curve of logits (N,): {"false_positive", "true_positive"} rates."""
     false_positive, true_positive, _ = roc_curve(labels, logits)
     return {"false_positive": false_positive, "true_positive": true_positive}
 
 
 def chosen_threshold(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The logit above which class 1 is decided so that most of these (validation) images (N,) are
-    right; of ties nearest to 0.
-    """
+    """The logit above which to decide for class 1 so that most are right; of ties nearest to 0."""
     order = np.argsort(logits, kind="stable")
     score, positive = logits[order], labels[order] == 1
     gained = np.cumsum(np.where(positive, -1, 1))
@@ -585,9 +531,7 @@ def chosen_threshold(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> float:
-    """ECE of the predicted class of probabilities (N,) over 15 bins of equal width (Guo et al.
-    2017, eq. 3).
-    """
+    """ECE of the predicted class over 15 bins of equal width (Guo et al. 2017, eq. 3)."""
     predicted = probability > 0.5
     sure = np.where(predicted, probability, 1 - probability)
     bins = np.minimum((sure * BINS).astype(int), BINS - 1)
@@ -598,12 +542,9 @@ def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> f
 def chance_calibration_error(
     logits: np.ndarray, patients: np.ndarray | None = None, seed: int = 0
 ) -> dict:
-    """The ECE that a calibrated network with these logits (N,) would show by chance: {"value",
-    "range95"}, mean and range.
-
-    Chance moves every bin off its confidence and the ECE adds up how far, so it is never 0. Labels
-    are drawn from the network's own probabilities (consistency resampling: Bröcker & Smith 2007);
-    images of one patient share the draw, as they mostly share the class.
+    """The ECE that a calibrated network with these logits (N,) would show by chance, mean "value"
+    and "range95": labels are drawn from its probabilities (consistency resampling: Bröcker & Smith
+    2007), one draw a patient.
     """
     probability, n = expit(logits), len(logits)
     who = np.arange(n) if patients is None else np.unique(patients, return_inverse=True)[1]
@@ -618,9 +559,7 @@ def chance_calibration_error(
 def reliability(
     logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None
 ) -> pd.DataFrame:
-    """Reliability diagram of the predicted class: one row a non-empty bin (confidence, accuracy,
-    ci95 low and high, n).
-    """
+    """One row a non-empty bin of the predicted class: confidence, accuracy, low, high, n."""
     sure, hits = confidence(logits), (logits > 0) == (labels == 1)
     which = np.minimum((sure * BINS).astype(int), BINS - 1)
     table = []

@@ -1,8 +1,7 @@
 """Every figure, in Indonesian, from plain data (all notebooks).
 
-Each function takes what a results file holds, or arrays of the same shape, and returns a matplotlib
-Figure; an estimate is {"value", "ci95"}. Lines and markers differ in shape as well as in colour
-(seaborn's colour-blind safe palette), so that grey print stays readable.
+Each takes what a results file holds, or arrays of the same shape; an estimate is {"value", "ci95"}.
+Lines and markers differ in shape as well as in colour, so that grey print stays readable.
 """
 
 import io
@@ -92,9 +91,7 @@ def percents(value: float, _=None) -> str:
 
 
 def canvas(rows=1, columns=1, width=WIDTH, height=2.4, y=decimals, **how):
-    """An empty figure, width × height inches, and its panels as of matplotlib's `subplots`; y: how
-    the ticks there are written.
-    """
+    """An empty figure, width × height inches, and its panels; y: how its ticks are written."""
     figure = Canvas(figsize=(width, height))
     panels = figure.subplots(rows, columns, **how)
     for panel in figure.axes:
@@ -121,9 +118,7 @@ def epoch_axis(panel: Axes, epochs: Sequence[int]) -> None:
 def by_epoch(
     panel: Axes, history: list[dict], quantity: str, best: int | None = None, majority: float = 0
 ) -> None:
-    """A quantity of training and validation by epoch, as far as the rows of a history have it:
-    "epoch", "train_<quantity>", "val_<quantity>"; with the chosen epoch, the share of the majority.
-    """
+    """A quantity of training and validation by epoch, as far as the rows of a history have it."""
     table = pd.DataFrame(history)
     for split, style in SPLITS.items():
         if f"{split}_{quantity}" in table:
@@ -189,11 +184,8 @@ SIGNS = {"cardiomegaly": "jantung", "pneumothorax": "pneumotoraks"}
 
 
 def signs(panels: Sequence[Axes], samples: dict, data: dict) -> None:
-    """An image of each class with what to look for drawn in where masks are known: the edge of the
-    air; the widths whose quotient is the cardiothoracic ratio.
-
-    samples: images (n, H, W), labels, outlines {name: (n, H, W)} or None; data: the "classes" and
-    their "class_names".
+    """An image of each class of `data`, where masks are known with what to look for: the edge of
+    the air; the widths whose quotient is the cardiothoracic ratio.
     """
     masks = {name: np.asarray(m, bool) for name, m in (samples["outlines"] or {}).items()}
     for of_class, (panel, key) in enumerate(zip(panels, data["classes"], strict=True)):
@@ -250,15 +242,10 @@ def _mosaic(kernels: np.ndarray, gap: float) -> np.ndarray:
 def responses(
     before: np.ndarray, after: np.ndarray, image: np.ndarray, target: np.ndarray, ours: np.ndarray
 ) -> Figure:
-    """A kernel before (3, 7, 7) and after (k, k) adaptation, each on a scale of its own, an image
-    (H, W), and what either answers to it, on one scale, so that the size of a change shows.
-    """
+    """A kernel before and after adaptation, an image, and what either answers, on one scale."""
     figure, panels = canvas(1, 5, WIDTH * 1.3, 2.1)
-    scales = largest(before), largest(after)
-    before_scale, after_scale = (plain(float(f"{scale:.2g}")) for scale in scales)
-    colours = (np.moveaxis(before, 0, -1) / scales[0] + 1) / 2
-    picture(panels[0], colours, f"Kernel asal\n±{before_scale}")
-    signed_picture(panels[1], after, f"Diadaptasi\n±{after_scale}")
+    picture(panels[0], (np.moveaxis(before, 0, -1) / largest(before) + 1) / 2, "Kernel asal")
+    signed_picture(panels[1], after, "Diadaptasi")
     picture(panels[2], image, "Citra")
     # The border answers to the padding, not to the image.
     limit = largest(target[2:-2, 2:-2], ours[2:-2, 2:-2])
@@ -317,22 +304,6 @@ def samples(samples: dict, class_names: Sequence[str]) -> Figure:
             panel.set_axis_off()
         row[0].set_title(class_names[of_class])
     return with_legend(figure, panels[0][0])
-
-
-def intensity(shares: dict, class_names: Sequence[str]) -> Figure:
-    """Shares (2, bins) of the pixels of a class, and of its images by their mean, by grey value."""
-    figure, panels = canvas(1, 2, height=2.3, y=percents)
-    panels[0].set_ylabel("Proporsi dalam kelasnya")
-    titles = {"pixels": "Setiap piksel", "images": "Rerata setiap citra"}
-    for panel, (kind, title) in zip(panels, titles.items(), strict=True):
-        for share, name, colour, dashes in zip(
-            shares[kind], class_names, (BLUE, ORANGE), ("-", "--"), strict=True
-        ):
-            panel.stairs(share, shares["edges"], color=colour, lw=1.3, ls=dashes, label=name)
-        panel.set(title=title, xlabel="Nilai keabuan", xlim=(0, 256), ylim=(0, None))
-        panel.set_xticks(range(0, 257, 64))
-        panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))  # whole percents
-    return with_legend(figure, panels[0])
 
 
 def history(
@@ -431,9 +402,7 @@ def _roc_axes(panel: Axes) -> None:
 
 
 def against_ruler(ruler: dict, points: dict) -> Figure:
-    """ROC curves of a network and of a score without one; the operating points of two thresholds
-    with their intervals.
-    """
+    """ROC curves of a network and of a score without one; the points of two thresholds."""
     figure, panel = canvas(width=NARROW, height=3)
     _roc_axes(panel)
     names = {"ratio": "rasio kardiotoraks saja", "pixels": "regresi logistik atas piksel"}
@@ -525,9 +494,7 @@ def _two_curves(rows: list[dict], x: list[int], styles: dict[str, dict]) -> tupl
 
 
 def reliability(before: list[dict], after: list[dict]) -> Figure:
-    """Reliability before and after temperature scaling, over the counts of the bins: confidence,
-    accuracy, low, high, n by bin.
-    """
+    """Reliability before and after temperature scaling, over the counts of the bins."""
     figure, panels = canvas(2, 2, height=2.8, sharex=True, sharey="row", height_ratios=(3, 1))
     panels[0][0].set(
         title="Sebelum penskalaan suhu", ylabel="Proporsi yang benar", ylim=(0.4, 1.03)
@@ -546,9 +513,7 @@ def reliability(before: list[dict], after: list[dict]) -> Figure:
 
 
 def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
-    """Images above their signed attribution maps, smoothed, each on a scale of its own: images
-    (n, H, W), maps {method: (n, H, W)}, labels, probability of class 1 (n,), outlines or None.
-    """
+    """Images above their signed attribution maps, smoothed, each on a scale of its own."""
     images, outlines = examples["images"], examples["outlines"] or {}
     names = [f"\n{name}" for name in class_names]  # below its mark: the images are narrow
     shape = (1 + len(METHODS), len(images))
@@ -570,9 +535,7 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
 
 
 def response(rows: list[dict]) -> Figure:
-    """Of each thing that changes the logits of every patient (n, values) and their mean, all on one
-    scale, beside one patient's images (values, H, W) on the way.
-    """
+    """What each thing does to the patients' logits, on one scale, beside one patient's images."""
     shape = {"height": 1.15 * len(rows) + 0.3, "width_ratios": (2, 3)}
     figure, panels = canvas(len(rows), 2, sharey="col", squeeze=False, **shape)
     for row, (left, right) in zip(rows, panels, strict=True):
@@ -678,9 +641,7 @@ def training_sets(rows: list[dict]) -> Figure:
 
 
 def differences(panel: Axes, estimates: list[dict], margin: float, scale: int, digits: int) -> None:
-    """Points with their intervals and values, times `scale`; outside the panel an arrow. Within
-    the grey band a difference counts as none; a grey row guesses the majority.
-    """
+    """Points with intervals, times `scale`, over the band of "none"; grey guesses the majority."""
     columns = scale * _columns(estimates)
     guesses = np.array([estimate["verdict"] == MAJORITY for estimate in estimates])
     # a network that guesses the majority doesn't stretch the scale

@@ -77,10 +77,8 @@ def gap(fits: list[Run], data: Dataset, which: str = "last") -> dict:
 
 def turn(fits: list[Run], data: Dataset) -> dict:
     """Where validation loss is lowest and, from there to the last epoch, the rise of the loss and
-    the change of the AUC ("ranking").
-
-    The lowest of noisy losses is too low on the very images that made it so: one half of the images
-    chooses the epoch, the other measures (cross-fitting: Chernozhukov et al. 2018).
+    the change of the AUC ("ranking"). One half of the images chooses the epoch, the other measures:
+    noise makes the lowest too low where it was chosen (cross-fitting: Chernozhukov et al. 2018).
     """
     val, epochs = data.val, min(len(fit.history) for fit in fits)
     logits = np.stack([fit.logits["val"][:epochs] for fit in fits])  # (seeds, epochs, N)
@@ -369,12 +367,9 @@ def attribution(run: Run, study) -> dict:
 
 
 def response(fits: list[Run], study) -> list[dict]:
-    """How far the logit of the chosen epochs' networks moves where one thing of the same patients
-    changes, a row a thing. The phantom's patients are drawn again (THINGS); of real images only
-    what needs no anatomy can be changed (EDITS).
-
-    n: patients whose image changes at all; logits (n, values): mean over the seeds; change: from
-    the first value to the last; images (values, H, W): of the patient in the middle.
+    """How far the logit moves where one thing of the same patients changes, a row a thing: the n
+    whose image changes, logits (n, values) as means over the seeds, change from first value to
+    last, images (values, H, W) of the middle patient. Of real images only EDITS can be changed.
     """
     val, drawn = study.used.val, study.used.source.kind == "phantom"
     who = None if drawn else among(val.patients, slice(PATIENTS))

@@ -1,6 +1,4 @@
-"""What moves in JupyterLab, where somebody looks: a training as it goes, panels with controls, the
-laboratory; and an image of one's own (all notebooks).
-"""
+"""What moves in JupyterLab: trainings, panels, the laboratory, own images (all notebooks)."""
 
 import signal
 import threading
@@ -31,12 +29,11 @@ from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import someone_watches
 from cxr_helpers.evaluation import MARGIN, Difference
 from cxr_helpers.experiments import DIRECTIONS, Comparison, Guess, Recipe, Result, duga
-from cxr_helpers.model import adapt_conv1
+from cxr_helpers.model import REDUCTIONS, RESIZES, SCALES, adapt_conv1
 from cxr_helpers.remedies import read_reference
 from cxr_helpers.training import TrainConfig
 
-PAUSE = 1.0  # seconds between two pictures at least; a short epoch must not wait for its own curve
-SHARE = 0.1  # of the time may go into pictures; on a slow computer one takes longer than an epoch
+SHARE = 0.1  # of the time may go into pictures; one may take longer than an epoch
 AUGMENTATIONS = {figures.TRANSFORM_NAMES[name]: (name,) for name in augment.TRANSFORMS}
 AUGMENTATIONS["geometri dan paparan"] = ("geometry", "exposure")
 
@@ -44,9 +41,7 @@ AUGMENTATIONS["geometri dan paparan"] = ("geometry", "exposure")
 
 
 class Follower:
-    """What each of several trainings calls after an epoch: it hands `show` the curves, beside those
-    of `others`, with the time left for it. done: epochs met so far, 0 where all was in the store.
-    """
+    """After an epoch it hands `show` the curves, beside those of `others`, and the time left."""
 
     def __init__(self, show: Callable[[Figure], None], config: TrainConfig, others: list):
         self.show, self.others, self.epochs = show, others, config.epochs
@@ -61,14 +56,12 @@ class Follower:
         title = f"Epoch {len(history)} dari {self.epochs}; sisa waktu {duration(left)}"
         self.show(figures.progress(history, self.others, self.epochs, title))
         drawn = time.monotonic()
-        self.next = drawn + max(PAUSE, (drawn - now) * (1 / SHARE - 1))
+        self.next = drawn + (drawn - now) * (1 / SHARE - 1)
 
 
 @contextmanager
 def watching(study, config: TrainConfig) -> Iterator[Callable[[list[dict]], None]]:
-    """A Follower that shows the curves, on the phantom beside the recipe's in the reference study;
-    where nobody looks, something that does nothing.
-    """
+    """A Follower, on the phantom beside the reference study's recipe, where someone looks."""
     if not someone_watches():
         yield lambda history: None
         return
@@ -76,11 +69,8 @@ def watching(study, config: TrainConfig) -> Iterator[Callable[[list[dict]], None
     if study.used.source.kind == "phantom":
         with suppress(InputError):  # a training can do without the reference study
             others = [read_reference()["variants"][0]["history"]]
-    place = display(Pretty("Pelatihan dimulai …"), display_id=True)
-    follower = Follower(place.update, config, others)
-    yield follower
-    if not follower.done:
-        place.update(Pretty("Hasilnya sudah tersimpan; tidak ada yang dilatih lagi."))
+    place = display(Pretty(""), display_id=True)
+    yield Follower(place.update, config, others)
 
 
 def shown(comparison: Comparison) -> Comparison:
@@ -126,9 +116,7 @@ def show_in(picture: ipywidgets.Image, figure: Figure) -> None:
 
 
 def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets.VBox:
-    """Controls above a line of text and a picture, made anew by draw(*values) whenever a control
-    changes.
-    """
+    """Controls above a line of text and a picture: draw(*values) whenever a control changes."""
     # ipywidgets.interactive_output empties and fills again at every move: the page would jump.
     picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
 
@@ -167,18 +155,10 @@ def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidge
             f"Simpangan baku respons adaptasi: {number(after / before, 2)} kali asalnya."
         )
 
-    resizes = {
-        "bilinear": "bilinear",
-        "bilinear antialias": "bilinear_antialias",
-        "bikubik": "bicubic",
-        "rata-rata area": "area",
-        "potong tengah": "crop",
-        "pseudo-inverse": "pinv",
-    }
-    controls = [
-        menu("Kanal", {"rata-rata": "mean", "jumlah": "sum", "luminans": "luminance"}),
-        menu("Ukuran", resizes),
-        menu("Skala", {"tanpa": "none", "respons masukan konstan": "dc", "norma": "norm"}),
+    controls = [  # named as in code
+        menu("reduce", tuple(REDUCTIONS)),
+        menu("resize", tuple(RESIZES)),
+        menu("scale", tuple(SCALES)),
         slider("Kernel", 0, len(kernels) - 1),
         slider("Citra", 0, len(images) - 1),
     ]
@@ -203,9 +183,7 @@ def threshold_panel(
 
 
 def patient_panel(networks: dict[str, nn.Module]) -> ipywidgets.VBox:
-    """Change things of one of the phantom's patients: the radiograph is redrawn, and once a guess
-    is made, the logit of each of {title: network} moves.
-    """
+    """Redraw a phantom's patient; once a guess is made, each network's logit moves."""
     patients = phantom.patients(overfitting.PATIENTS)
     usual = {"ratio": 0.45, "air": 0.0, "side": 1, "tube": 0, "exposure": 1.0}
 
@@ -240,7 +218,6 @@ def patient_panel(networks: dict[str, nn.Module]) -> ipywidgets.VBox:
 
 # --- the laboratory of notebook 04 ----------------------------------------------------------------
 
-EARLIER = 5  # trainings whose curves stay in grey
 PARTNER = TrainConfig(architecture="small_cnn")  # the recipe, but trained in seconds
 NETWORKS = {
     "CNN kecil": "small_cnn",
@@ -267,7 +244,6 @@ LAB_CHOICES = {
 # Seeds counted from the study's own; the first single one and the first three are the partner's.
 LAB_SEEDS = {"0": (0,), "1": (1,), "2": (2,), "0, 1, 2": (0, 1, 2), "3, 4, 5": (3, 4, 5)}
 NOT_YET = "(pilih dahulu)"
-ITSELF = "Pilihan itu sama dengan pembandingnya: ubahlah satu hal, atau seed-nya."
 RULES = (
     "Pembandingnya CNN kecil dengan resep tanpa perubahan, pada citra validasi yang sama, "
     "setelah epoch terakhir. Dengan satu seed, intervalnya hanya memperhitungkan ragam antarcitra: "
@@ -276,9 +252,7 @@ RULES = (
 
 
 def came_true(guess: Guess, difference: Difference) -> str:
-    """What a difference of the validation AUC says of a guess (Indonesian): its direction alone
-    where there are too few seeds for a verdict.
-    """
+    """What a difference of the AUC says of a guess: too few seeds give its direction alone."""
     if difference.p is None:
         directions = {
             "above": difference.value > 0,
@@ -290,10 +264,11 @@ def came_true(guess: Guess, difference: Difference) -> str:
     return {"ya": "sesuai", "tidak": "tidak sesuai"}.get(agrees, agrees)
 
 
-class Laboratory:
-    """The controls, what they trained so far, and how it is shown; `box` is the whole panel."""
+class Laboratory(ipywidgets.VBox):
+    """A panel: its controls, what they trained so far, and how it is shown."""
 
     def __init__(self, study):
+        super().__init__()
         self.study, self.lines, self.histories = study, [], []
         self.controls = {
             setting: menu(label, options, value=getattr(PARTNER, setting))
@@ -307,7 +282,7 @@ class Laboratory:
         self.picture = ipywidgets.Image(format="png", layout={"display": "none"})
         choices = beside(*self.controls.values(), self.seeds)
         guess = beside(ipywidgets.HTML("<b>Dugaan Anda:</b>"), self.guess, self.button)
-        self.box = ipywidgets.VBox([choices, guess, self.said, self.picture, self.table])
+        self.children = [choices, guess, self.said, self.picture, self.table]
         self.guess.observe(self._free, "value")
         self.button.on_click(lambda _: _in_main_thread(self.train))
 
@@ -329,9 +304,6 @@ class Laboratory:
         """Train what is chosen and its partner, and set the result beside the guess."""
         changes = {setting: control.value for setting, control in self._changed().items()}
         seeds, partner = self.seeds.value, range(len(self.seeds.value))
-        if not changes and seeds[0] == partner[0]:
-            self.said.value = ITSELF
-            return
         if "weight_decay" in changes:
             changes["optimizer"] = "adamw"
         self._free(busy=True)
@@ -355,8 +327,7 @@ class Laboratory:
             "pilih menu <i>Kernel → Interrupt Kernel</i>."
         )
         changes = PARTNER.changed() | changes | {"seed": self.study.seed + seeds[0]}
-        earlier = self.histories[-EARLIER:]
-        follower = Follower(self._show, self.study.config(**changes), earlier)
+        follower = Follower(self._show, self.study.config(**changes), self.histories)
 
         def on_epoch(history: list[dict]) -> None:
             follower(history)
@@ -390,8 +361,7 @@ class Laboratory:
         n, history = len(self.lines), ours.history.to_dict("records")
         table = pd.DataFrame(self.lines, index=range(1, n + 1))
         self.table.value = table.to_html(border=0) + f"<p>{RULES}</p>"
-        earlier, title = self.histories[-EARLIER:], f"Pelatihan ke-{n}"
-        self._show(figures.progress(history, earlier, len(history), title))
+        self._show(figures.progress(history, self.histories, len(history), f"Pelatihan ke-{n}"))
         self.histories.append(history)
         held = sum(line["Hasil"] in ("searah", "sesuai") for line in self.lines)
         self.guess.value = NOT_YET
@@ -413,19 +383,13 @@ def _interruptions() -> Iterator[threading.Event]:
 
 
 def _in_main_thread(call: Callable[[], None]) -> None:
-    """Do it where cells run, one after the other. JupyterLab answers widgets in another thread (a
-    subshell of the kernel): no interrupt arrives there, and two trainings at once would draw from
-    one stream of random numbers.
+    """Do it where cells run: JupyterLab answers widgets in another thread, where no interrupt
+    arrives and two trainings at once would draw from one stream of random numbers.
     """
     if threading.current_thread() is threading.main_thread():
         call()
     else:
         get_ipython().kernel.io_loop.add_callback(call)
-
-
-def open_laboratory(study) -> ipywidgets.VBox:
-    """The laboratory as a panel; nothing is trained before the button is pressed."""
-    return Laboratory(study).box
 
 
 # --- an image of one's own (notebook 03) ----------------------------------------------------------
@@ -438,15 +402,9 @@ WARNING = (
 
 
 def show_own_image(path: str | Path | None, run: Run, study) -> None:
-    """Show the image in `path` (PNG, JPEG, DICOM) beside what the chosen epoch's network sees of
-    it, its attribution map, and its answer, calibrated on validation.
-
-    None: nothing. A relative path counts from the project's root too. Raises InputError.
-    """
+    """Show a PNG, JPEG or DICOM, what the network sees of it, its map and answer; None: nothing."""
     if path is None:
         return
-    if not isinstance(path, (str, Path)) or not str(path).strip():
-        raise InputError('Berikan letak berkas citra dalam tanda kutip, misalnya "foto.png".')
     data, network = study.used, training.restored(run)
     image = Image.fromarray(ownfiles.read_picture(files.from_root(str(path))))
     side, size = min(image.size), data.source.size

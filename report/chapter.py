@@ -235,7 +235,6 @@ FIGURES = {
     # 02_pelatihan
     "fig-fantom": Drawing(figures.phantom, steps="phantom"),
     "fig-contoh": Drawing(figures.samples, "samples", NAMES),
-    "fig-intensitas": Drawing(figures.intensity, NAMES, shares="intensity"),
     "fig-riwayat": Drawing(figures.history, "history", "best_epoch", majority="majority.val"),
     "fig-prediksi": Drawing(figures.predictions, NAMES, examples="val_examples"),
     "fig-roc": Drawing(

@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
 from torch import nn
 
 from cxr_helpers import model
@@ -69,14 +68,6 @@ def test_the_network_is_found_wherever_it_stands(network, state, tmp_path, how):
     assert torch.equal(loaded["conv1.weight"], model.adapt_conv1(state["conv1.weight"], kernel=7))
     rest = {n: t for n, t in state.items() if not n.startswith(("fc.", "conv1."))}
     assert all(torch.equal(loaded[name], rest[name]) for name in rest)
-
-
-def test_the_ending_decides_nothing_and_half_precision_becomes_single(state, tmp_path):
-    half = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
-    path, last = tmp_path / "bobot akhir (1).bin", "layer4.1.bn2.weight"
-    save_file(half, path)
-    found = model.resolve_weights(str(path)).state[last]
-    assert found.dtype == torch.float32 and torch.equal(found, half[last].float())
 
 
 def spoiled(state: dict, name: str, value: float) -> dict:

@@ -37,19 +37,6 @@ def test_a_claimed_number_is_tested_for_equivalence(low, high, verdict):
     assert claims.equivalent([low, high], 0.625, 0.125, images=0.126) == coarse
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "above", "below"),
-    [
-        (0.6, 0.7, SUPPORTED, REFUTED),
-        (0.3, 0.4, REFUTED, SUPPORTED),
-        (0.5, 0.7, UNDECIDED, UNDECIDED),
-    ],
-)
-def test_a_claimed_direction_is_judged_by_the_side_of_its_interval(low, high, above, below):
-    assert claims.directed([low, high], of=0.5) == above
-    assert claims.directed([low - 0.5, high - 0.5], "below") == below
-
-
 def fit(data, train: list[float], val: list[float], size: float = 1.0, seed: int = 0) -> Run:
     """A run whose share of right decisions follows these, one an epoch, with logits of one size."""
     logits = {}
@@ -264,12 +251,3 @@ def test_the_ledger_holds_every_claim_once_and_its_summary_counts_them(theirs, f
     counted = claims.summarise({"numbers": rows[:1], "shapes": rows[1:]})
     wanted = {SUPPORTED: 1, REFUTED: 1, UNDECIDED: 0, COARSE: 1, UNTESTABLE: 2}
     assert counted == {"n": 5, "tested": 3} | wanted
-
-
-def test_the_reports_ledger_holds_the_very_numbers_of_its_figures(built):
-    body = built.result("03_analisis_overfitting")
-    for row in body["claims"]["numbers"]:
-        if row["id"].startswith("val_loss"):
-            epoch = body["epochs"][0 if row["id"].endswith("first") else -1]
-            assert row["ci95"] == epoch["val_loss"]["ci95"], row["id"]
-    assert body["claims_summary"]["n"] == 19

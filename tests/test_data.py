@@ -142,17 +142,6 @@ def test_a_subset_is_decided_by_its_seed(dataset):
         data.subset(dataset.train, 1, seed=0)
 
 
-def test_a_smaller_data_set_has_its_own_contract(dataset):
-    small = data.take(dataset, 20, None, 10, seed=0)
-    assert [len(small.train), len(small.val), len(small.test)] == [20, len(dataset.val), 10]
-    assert [sum(counts.values()) for counts in small.counts.values()] == [20, len(small.val), 10]
-    assert small.fingerprint != dataset.fingerprint
-    assert data.take(dataset, None, None, None, seed=0).fingerprint == dataset.fingerprint
-    more = replace(dataset, extra=dataset.val)
-    assert more.fingerprint != dataset.fingerprint
-    assert data.take(more, 20, None, 10, seed=0).extra is dataset.val
-
-
 def test_the_fingerprint_sees_one_pixel_and_one_label_but_not_the_file(chest, tmp_path, dataset):
     arrays = dict(np.load(chest))
     row = int(dataset.test.rows[0])
@@ -189,15 +178,6 @@ def brightness(images: np.ndarray, labels: np.ndarray) -> dict:
     train = data.Split(images, labels.astype(np.uint8), np.arange(len(labels)))
     dataset = SimpleNamespace(train=train)
     return lesson("02_pelatihan", "pelajaran-kecerahan-kode", dataset=dataset)
-
-
-def test_grey_values_are_counted_within_each_class():
-    images = np.zeros((3, 28, 28), np.uint8)
-    images[0, :14] = 255  # class 0: half black, half white, mean 127.5; class 1: all black
-    shares = brightness(images, np.array([0, 1, 1]))["shares"]
-    for name, counted in (("pixels", [(0, 0.5), (31, 0.5)]), ("images", [(15, 1)])):
-        of_class = [[(i, share) for i, share in enumerate(row) if share] for row in shares[name]]
-        assert of_class == [counted, [(0, 1)]]
 
 
 @pytest.mark.parametrize(("apart", "brighter"), [(40, 1), (-40, 0), (0, None)])

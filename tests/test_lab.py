@@ -33,7 +33,7 @@ result
 # %%
 study.compare({{"Jaringan saya": result}})
 # %%
-panels.show_panel(panels.open_laboratory, study)
+panels.show_panel(panels.Laboratory, study)
 """
 SHOWN = "sel-02 sel-03 lihat-tahap satu-kernel kernel-lenyap pelajaran-adaptasi-kode sel-09 sel-16"
 WIDGET = "jupyterapp.shell.currentWidget"

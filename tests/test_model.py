@@ -125,10 +125,3 @@ def test_a_file_of_the_network_fills_all_but_its_head(tmp_path):
     with pytest.raises(InputError, match="resnet34") as refused:
         model.build(weights, 0, 28, architecture="resnet50")
     assert "\n" not in str(refused.value)
-
-
-def test_densenets_file_with_its_old_names_is_read(tmp_path):
-    path, given = tmp_path / "a.pth", models.densenet121().state_dict()
-    old = {name.replace(".norm1.", ".norm.1."): given[name] for name in given}
-    torch.save(old, path)
-    assert old.keys() != model.published("densenet121", path, tmp_path).state.keys() == given.keys()

@@ -11,11 +11,9 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from cxr_helpers import evaluation, overfitting, remedies, training
-from cxr_helpers.data import Split, to_tensor
-from cxr_helpers.engine import files
+from cxr_helpers import evaluation, overfitting, training
+from cxr_helpers.data import Split
 from cxr_helpers.engine.runs import Run
-from cxr_helpers.model import resolve_weights
 from cxr_helpers.training import TrainConfig
 from tests.conftest import lesson, made
 
@@ -259,38 +257,3 @@ def test_a_ruler_ranks_without_a_network_and_pixels_stand_in_for_it(tmp_path, kn
     found = bab.record.call_args.kwargs["ruler"]
     assert (found["kind"], found["auc"]["value"]) == (("ratio", 1) if known else ("pixels", 0.5))
     assert found["difference"]["side"] == side
-
-
-@pytest.mark.parametrize("steadier", [True, False])
-def test_the_threshold_is_read_aloud_beside_the_range_of_the_seeds(tmp_path, monkeypatch, steadier):
-    """Seeds that rank alike but lie higher or lower: a threshold that moves along is steadier."""
-    test, ranked = split_of(40), signed(split_of(40).labels, 0.9)
-    seeds = [ranked - 3, ranked + 3]
-    thresholds = [-3.0, 3.0] if steadier else [-9.0, 9.0]
-    row = SimpleNamespace(logits=lambda split: seeds, thresholds=lambda data: thresholds)
-    monkeypatch.setattr(remedies, "reference_baseline", lambda study: row)
-    run = fit(tmp_path, np.stack([ranked - 3] * 2))
-    known = {"run": run, "test": test, "val": test, "logits": ranked, "study": None}
-    cells = ("ambang-baca", "ambang-catat")
-    bab = lesson("03_analisis_overfitting", *cells, dataset=None, **known)["bab"]
-    found = bab.record.call_args.kwargs["threshold"]
-    assert found["run"]["half"]["specificity"]["value"] == 1
-    assert found["run"]["half"]["sensitivity"]["value"] == found["run"]["half"]["missed"] == 0
-    assert found["range"]["half"] == {"specificity": [0, 1]}
-    at = {"specificity": [0.9, 0.9]} if steadier else {"specificity": [0, 1]}
-    assert found["range"]["chosen"] == at and found["range"]["steadier"] is steadier
-    assert found["range"]["auc"][0] == found["range"]["auc"][1]
-
-
-OWN = "from torch import nn\nBAGIAN = {'network': nn.Sequential(nn.Flatten(), nn.Linear(784, 1))}"
-
-
-@pytest.mark.parametrize("changes", [{"architecture": "small_cnn"}, {"own": OWN}])
-def test_the_chosen_network_is_the_one_that_was_trained(tmp_path, monkeypatch, changes):
-    monkeypatch.setenv(files.RUNS, str(tmp_path))
-    data, weights = made(), resolve_weights("random")
-    run = training.run(TrainConfig(epochs=1, **changes), data, weights)
-    network = training.restored(run)
-    with torch.no_grad():
-        logits = network(to_tensor(data.val.images)).numpy().ravel()
-    np.testing.assert_allclose(logits, run.logits["val_best"], atol=1e-5)
