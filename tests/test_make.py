@@ -138,9 +138,13 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(project, tmp_path):
         text=True,
         start_new_session=True,  # a process group of its own, as a terminal starts it
     )
-    while process.poll() is None and len(list(store.glob("*/config.json"))) < max(1, workers):
+    working = []
+    while process.poll() is None and (
+        len(list(store.glob("*/config.json"))) < max(1, workers)
+        or sum("popen_loky" in line for line in working) < workers
+    ):
         time.sleep(0.1)
-    working = processes_in(project.folder)
+        working = processes_in(project.folder)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
     said, _ = process.communicate(timeout=180)  # its pipe is open until the last process has ended
     assert sum("popen_loky" in line for line in working) == workers, said
