@@ -1,11 +1,7 @@
-"""A student's own idea, trained and judged as our remedies are (notebook 05).
-
-`Study.train` trains it, `Study.compare` holds it against the course's recipe, and `duga` writes a
-prediction down before either. On the phantom the reference study's seeds of the recipe are the
-partners, so that a student pays for their own trainings only.
+"""A student's own idea, trained and judged as our remedies are (notebook 05); on the phantom the
+reference study's seeds of the recipe are its partners.
 """
 
-import difflib
 import json
 import sys
 import types
@@ -13,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 
 import pandas as pd
@@ -25,7 +20,6 @@ from cxr_helpers.engine import files, owncode, ownfiles, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import number
 from cxr_helpers.engine.runs import Run
-from cxr_helpers.engine.runtime import someone_watches
 from cxr_helpers.model import Weights, resolve_weights
 from cxr_helpers.remedies import Remedy, Row, trained
 from cxr_helpers.training import PARTS, TrainConfig
@@ -40,7 +34,6 @@ SOME = 200  # images of which a classifier of scikit-learn learns in `check`
 DRAWS = 16  # of a step that augments: one that always gives the same draws nothing
 CUT = "Gradien tidak sampai ke lapisan pertama: periksa detach(), no_grad(), dan aktivasi nol"
 RESHAPING = ("View", "Unsafe", "Reshape", "Slice", "Select", "Unsqueeze", "Squeeze", "Index")
-ALSO_CALLED = {"learning_rate": "lr", "criterion": "loss", "transform": "augment"}
 STOPPED = "Dihentikan. Jalankan lagi untuk melanjutkan dari epoch terakhir yang utuh."
 
 
@@ -60,23 +53,18 @@ def duga(arah: str, besar: float | None = None, ukuran: str = "auc") -> Guess:
     """A prediction: arah "naik", "turun" or "sama"; besar: by how much (a share 0…1), or None;
     ukuran "auc" or "kesenjangan". Raises InputError.
     """
-    if besar is not None and not (isinstance(besar, Real) and abs(besar) <= 1):
-        raise InputError(
-            f"duga: besar={besar!r} tidak dapat dipakai: tulis sebagai bilangan 0 sampai 1; "
-            "0.10 berarti 10 poin persen."
-        )
+    if besar is not None:
+        besar = abs(settings.to_number("duga: besar", besar, (-1, 1), whole=False))
     for name, value, known in (("arah", arah, DIRECTIONS), ("ukuran", ukuran, MEASURES)):
         if value not in known:
             raise InputError(f"duga: {name}={value!r} tidak dikenal: pilih {', '.join(known)}.")
-    return Guess(MEASURES[ukuran], DIRECTIONS[arah], None if besar is None else abs(float(besar)))
+    return Guess(MEASURES[ukuran], DIRECTIONS[arah], besar)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of TrainConfig that a student changes, parts of their own among them as a program.
-
-    passed: what that program defines, as it was passed (owncode.passed). live: the parts
-    themselves, where no text identifies them; such a run is not kept.
+    """Settings that a student changes, own parts as a program; passed: what it defines, as it was
+    passed (owncode.passed); live: the parts where no text identifies them.
     """
 
     changes: dict
@@ -100,27 +88,25 @@ class Experiment:
 
 
 def separate(changes: dict, frame: types.FrameType) -> Recipe:
-    """Tell plain settings from parts of one's own, which become a program (engine/owncode.py) by
-    the call that runs in `frame`. Raises InputError.
-    """
+    """Tell plain settings from own parts, whose program the call in `frame` gives. InputError."""
     known = [field.name for field in fields(TrainConfig) if field.name != "own"] + list(PARTS)
     for name in set(changes) - set(known):
-        near = ALSO_CALLED.get(name) or "".join(difflib.get_close_matches(name, known, n=1))
-        asked = f"mungkin maksud Anda {near}?" if near else f"yang ada: {', '.join(known)}."
-        raise InputError(f"{name} bukan pengaturan: {asked}")
-    for name in ("network", "loss"):
-        if isinstance(changes.get(name), str):
-            instead = "berikan kelas atau fungsi; jaringan torchvision: architecture=…"
-            raise InputError(f"{name}={changes[name]!r} tidak dapat dipakai: {instead}.")
-    if callable(changes.get("augment")):
-        raise InputError("augment: berikan sebuah daftar, misalnya augment=[geser].")
-    if "model" in changes:
-        others = ", ".join(changes.keys() - {"model", "preprocess", "epochs"})
-        if others or not hasattr(changes["model"], "fit"):
-            cure = "berikan hanya pengklasifikasi scikit-learn; untuk jaringan, network=…"
-            raise InputError(f"model={changes['model']!r}: {cure}.")
+        raise InputError(f"{name} bukan pengaturan: yang ada {', '.join(known)}.")
+    worded = any(isinstance(changes.get(name), str) for name in ("network", "loss"))
+    listed = isinstance(changes.get("augment", ()), Sequence)
+    classifier, others = changes.get("model"), changes.keys() - {"model", "preprocess", "epochs"}
+    unfit = classifier is not None and bool(others or not hasattr(classifier, "fit"))
+    _refuse(
+        (worded, "network, loss: berikan kelas atau fungsi; dari torchvision: architecture=…."),
+        (not listed, "augment: berikan daftar, misalnya augment=[geser]."),
+        (unfit, "model: berikan hanya pengklasifikasi scikit-learn; untuk jaringan, network=…."),
+    )
+    if classifier is not None:
         changes = changes | {"epochs": 1}
-    own = {name: part for name, part in changes.items() if name in PARTS and not _is_named(part)}
+    named = [name for name, part in changes.items() if isinstance(part, str)]
+    if all(isinstance(step, str) for step in changes.get("augment", ())):
+        named.append("augment")
+    own = {name: changes[name] for name in changes if name in PARTS and name not in named}
     plain = {name: value for name, value in changes.items() if name not in own}
     if "augment" in plain:
         names = plain["augment"]
@@ -133,12 +119,6 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
     except owncode.Unknown as why:
         print(f"Pelatihan ini tidak akan disimpan: {why}.", file=sys.stderr, flush=True)
         return Recipe(plain, live=own)
-
-
-def _is_named(part: object) -> bool:
-    """Whether a part is one of ours, or a list of ours, by name."""
-    steps = [part] if isinstance(part, str) else part
-    return isinstance(steps, Sequence) and all(isinstance(step, str) for step in steps)
 
 
 # --- training it ----------------------------------------------------------------------------------
@@ -179,18 +159,15 @@ def interruptible() -> Iterator[None]:
 
 
 def train(study, recipe: Recipe, seeds: int = 1, start=None, **how) -> Result:
-    """The runs of a recipe over `seeds` seeds, read from the store or trained, after `check`.
-
-    start: see `starting`; how: n_jobs and cluster, as of training.run_all, and on_epoch, as of
-    training.fit. Raises InputError.
+    """The runs of a recipe, read from the store or trained, after `check`; start: see `starting`;
+    how: n_jobs, cluster (training.run_all), on_epoch (training.fit). Raises InputError.
     """
     return _prepared(study, recipe, seeds, start)(**how)
 
 
 def _prepared(study, recipe: Recipe, seeds: int, start) -> Callable[..., Result]:
     """What trains a recipe, after one batch has gone through what is not ours."""
-    if isinstance(seeds, bool) or not isinstance(seeds, Integral) or seeds < 1:
-        raise InputError(f"seeds={seeds!r} tidak dapat dipakai: berikan bilangan bulat dari 1.")
+    seeds = settings.to_number("seeds", seeds, (1, 1000))
     first = study.config(**recipe.changes)
     start = starting(study, first, start, recipe.live)
     if first.own or recipe.live or first.architecture not in model.OURS:
@@ -218,22 +195,18 @@ def few(study, n: int) -> data.Dataset:
 def starting(
     study, config: TrainConfig, start: "Result | Weights | str | None", live: dict | None = None
 ) -> Weights:
-    """The weights that a training begins with: the study's (None), those given or of a Result, the
-    path of a file of that network, or for torchvision's "imagenet". Raises InputError.
+    """The weights that a training begins with: the study's (None), those of a Result, of a file of
+    that network, or torchvision's "imagenet". Raises InputError.
     """
     if start is None or isinstance(start, Weights):
         return start or study.weights
     if isinstance(start, Result):
         return _as_start("pelatihan sebelumnya", start.runs[0].weights("best"))
     if not isinstance(start, str | Path):
-        given = "hasil study.train, 'imagenet', atau letak berkas bobot"
-        raise InputError(f"start: berikan {given}, bukan {type(start).__name__}.")
+        raise InputError("start: berikan hasil study.train, 'imagenet', atau letak berkas bobot.")
     given, cpu = files.from_root(str(start)), torch.device("cpu")
     parts = training.parts_of(config, cpu) if live is None else live
-    ours = config.architecture == "small_cnn" or "network" in parts
-    if ours and given == "imagenet":
-        raise InputError("start='imagenet': jaringan itu tidak mempunyai bobot terbitan.")
-    if ours:
+    if config.architecture == "small_cnn" or "network" in parts:
         random, size = resolve_weights("random"), study.used.source.size
         network = training.network_of(config, size, random, cpu, parts)
         path = Path(given).expanduser()
@@ -250,8 +223,8 @@ def _as_start(whence: str, state: dict[str, torch.Tensor]) -> Weights:
 
 
 def check(study, recipe: Recipe, start: "Result | Weights | str | None" = None) -> None:
-    """Send one batch through a recipe before it is trained (`_observe`): with parts of one's own as
-    they were passed and as their text makes them, which must behave alike. Raises InputError.
+    """Send one batch through a recipe: its parts as they were passed and as their text makes them
+    must behave alike. Raises InputError.
     """
     config = replace(study.config(**recipe.changes), batch_size=FEW)
     with owncode.explained():
@@ -259,19 +232,18 @@ def check(study, recipe: Recipe, start: "Result | Weights | str | None" = None) 
         fit = partial(training.Fitting, config, weights=start, device=study.device)
         if not config.own:
             _observe(study, fit, recipe.live or {})
-        else:
-            with training.seeded(config.seed, study.device):
-                made = owncode.namespace(config.own)
-            differs = owncode.align(made, recipe.passed)
-            if not differs:
-                ours = _observe(study, fit, made[owncode.PARTS])
-                theirs = _observe(study, fit, recipe.passed[owncode.PARTS])
-                # bit for bit on a CPU; a GPU may add in another order
-                same = partial(torch.allclose, rtol=1e-4, atol=1e-6, equal_nan=True)
-                differs = next((name for name in ours if not same(ours[name], theirs[name])), "")
-            if differs:
-                why = f"Yang dilatih dibuat dari teks, dan {differs} lain daripada yang diberikan"
-                raise InputError(f"{why}: ubahlah di dalam fungsi atau __init__.")
+            return
+        with training.seeded(config.seed, study.device):
+            made = owncode.namespace(config.own)
+        differs = owncode.align(made, recipe.passed)
+        if not differs:
+            ours = _observe(study, fit, made[owncode.PARTS])
+            theirs = _observe(study, fit, recipe.passed[owncode.PARTS])
+            # bit for bit on a CPU; a GPU may add in another order
+            same = partial(torch.allclose, rtol=1e-4, atol=1e-6, equal_nan=True)
+            differs = next((name for name in ours if not same(ours[name], theirs[name])), "")
+        why = f"Yang dilatih dibuat dari teks, dan {differs} lain daripada yang diberikan"
+        _refuse((bool(differs), f"{why}: ubahlah di dalam fungsi atau __init__."))
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:
@@ -281,9 +253,7 @@ def _refuse(*rules: tuple[bool, str]) -> None:
 
 
 def _observe(study, fit: Callable[..., training.Fitting], parts: dict) -> dict[str, torch.Tensor]:
-    """What one batch and two steps give, by name. Raises InputError where a training would go
-    wrong.
-    """
+    """What one batch and two steps give, by name. InputError where a training would go wrong."""
     if "model" in parts:
         fitting = fit(data=few(study, SOME), parts=parts)
         fitting.epoch()
@@ -350,10 +320,9 @@ def _loss(fitting: training.Fitting, x: torch.Tensor, y: torch.Tensor) -> tuple:
         logits = output
     else:
         output = _logits(network, x)
-        unfit = type(method.criterion).__name__
-        if unfit in ("BCELoss", "CrossEntropyLoss", "NLLLoss"):
-            why = f"{unfit} tidak berlaku bagi satu logit setiap citra"
-            raise InputError(f"{why}: pakai nn.BCEWithLogitsLoss().")
+        kind = type(method.criterion).__name__
+        unfit = kind in ("BCELoss", "CrossEntropyLoss", "NLLLoss")
+        _refuse((unfit, f"{kind} meminta probabilitas atau kelas: pakai nn.BCEWithLogitsLoss()."))
         logits, loss = output.detach().clone(), method.criterion(output.float(), y)
     scalar = isinstance(loss, torch.Tensor) and loss.shape == () and bool(loss.isfinite())
     changed = not torch.equal(logits, output) or not torch.equal(labels, y)
@@ -371,13 +340,12 @@ def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """The network's answer: one logit an image, from parameters that it knows."""
     given, output = x.clone(), network(x)
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    mode = "train" if network.training else "eval"
-    if shape == (len(x), 2):
-        cure = "jadikan satu dengan return z[:, 1:] - z[:, :1]"
-        raise InputError(f"Jaringan memberi dua logit setiap citra, {shape}: {cure}.")
-    if shape != (len(x), 1):
-        wanted = f"({len(x)}, 1): satu logit setiap citra"
-        raise InputError(f"Jaringan memberi {shape} dalam mode {mode}, seharusnya {wanted}.")
+    mode, n = "train" if network.training else "eval", len(x)
+    given_back = f"Jaringan memberi {shape} dalam mode {mode}"
+    _refuse(
+        (shape == (n, 2), f"{given_back}, dua logit: jadikan satu, return z[:, 1:] - z[:, :1]."),
+        (shape != (n, 1), f"{given_back}, seharusnya ({n}, 1): satu logit setiap citra."),
+    )
     nodes = [output.grad_fn] if output.requires_grad else []
     for node in nodes:  # and those that are added on the way
         nodes += {before for before, _ in node.next_functions if before} - set(nodes)
@@ -391,10 +359,7 @@ def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
         (not torch.equal(given, x), "Jaringan mengubah citranya: tulis x = x - …, bukan x -= …."),
         (not output.isfinite().all(), "Jaringan memberi NaN: periksa pembagian, log, dan akarnya."),
         (mode == "train" and not nodes, f"{CUT}."),
-        (
-            bool(reached - known),
-            "Ada lapisan dalam daftar Python, tidak dilatih: pakai nn.ModuleList.",
-        ),
+        (bool(reached - known), "Lapisan dalam daftar Python tidak dilatih: pakai nn.ModuleList."),
         (squashed, f"Dalam mode {mode} jaringan memberi probabilitas: hapus sigmoid di akhir."),
     )
     return output
@@ -405,18 +370,14 @@ def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def _row(study, name: str, title: str, result: Result) -> Row:
     config, recipe = asdict(result.runs[0].config), asdict(study.config())
-    program = config.pop("own")
-    changed = {
-        name: value for name, value in config.items() if name != "seed" and value != recipe[name]
-    }
-    changed |= owncode.expressions(program)
+    parts = owncode.expressions(config["own"])
+    config |= {"own": "", "seed": study.seed}
+    changed = {name: config[name] for name in config if config[name] != recipe[name]} | parts
     return Row(Remedy(name, None, title), [trained(run) for run in result.runs], changed)
 
 
 def partners(study) -> tuple[Row, str]:
-    """The recipe's row that experiments are compared with, and whose it is: "reference" where that
-    study is about these very images, length and start and has seeds enough, else "own".
-    """
+    """The recipe's row that experiments are compared with, and whose: "reference" or "own"."""
     kept = remedies.reference_baseline(study)
     if kept is not None and len(kept.trained) >= evaluation.LEAST_SEEDS:
         return kept, "reference"
@@ -424,16 +385,15 @@ def partners(study) -> tuple[Row, str]:
 
 
 def compared_before(study, results: Sequence[Result]) -> dict[str, list[float]]:
-    """The p-values under each question of every other experiment in this run store that was
-    compared on these images: twenty ideas of which none helps are twenty chances to look better.
+    """The p-values, by question, of every other experiment of this run store that was compared on
+    these images: twenty ideas without effect are twenty chances to look better.
     """
-    own, earlier = {result.runs[0].folder for result in results}, {name: [] for name in P_VALUES}
+    own, others = {result.runs[0].folder for result in results}, []
     for path in sorted(files.runs_folder().glob(f"*/{COMPARED}")):
         kept = json.loads(path.read_text(encoding="utf-8"))
         if path.parent not in own and kept["data"] == study.used.fingerprint:
-            for name in earlier:
-                earlier[name].append(kept[name])
-    return earlier
+            others.append(kept)
+    return {name: [kept[name] for kept in others] for name in P_VALUES}
 
 
 def _count(study, result: Result, row: dict) -> None:
@@ -446,12 +406,8 @@ def _count(study, result: Result, row: dict) -> None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Experiments beside the recipe, as 05_percobaan.json holds it.
-
-    variants: rows of remedies.judge, the recipe first; partner: whose seeds of the recipe; before:
-    how many other experiments were compared before (`compared_before`); guesses, ensembles: by
-    experiment what came of its guess and the mean of its seeds, or None; compared: the rows whose
-    curves are shown.
+    """Experiments beside the recipe (variants: rows of remedies.judge), as 05_percobaan.json holds
+    it; before: how many others were compared; compared: rows whose curves are shown.
     """
 
     variants: list[dict]
@@ -471,24 +427,18 @@ class Comparison:
 
 def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] = ()) -> Comparison:
     """Hold experiments {title: result} against the recipe, on the test split, by the rules of
-    notebook 04; guesses: one a result, or none.
-
-    Raises InputError where there is nothing to compare, or a result is no result of `Study.train`
-    on this study's images.
+    notebook 04; guesses: one a result, or none. Raises InputError.
     """
     if not results or not isinstance(results, dict):
         raise InputError("Belum ada percobaan bernama: berikan study.compare({'nama': hasil}).")
     for title, result in results.items():
-        if not isinstance(result, Result):
-            kind = type(result).__name__
-            raise InputError(f"{title}: berikan hasil dari study.train, bukan {kind}.")
-        if any(run.identity.get("data") != study.used.fingerprint for run in result.runs):
-            raise InputError(f"{title}: dilatih dengan data lain; latih lagi dengan study.train.")
+        runs, images = getattr(result, "runs", ()), study.used.fingerprint
+        if not runs or any(run.identity.get("data") != images for run in runs):
+            cure = "latih dengan study.train, dan berikan hasilnya"
+            raise InputError(f"{title}: tidak dilatih, atau dilatih dengan data lain: {cure}.")
     recipe, whose = partners(study)
-    rows = [
-        _row(study, f"experiment{place}", title, result)
-        for place, (title, result) in enumerate(results.items(), start=1)
-    ]
+    numbered = enumerate(results.items(), start=1)
+    rows = [_row(study, f"experiment{n}", title, result) for n, (title, result) in numbered]
     earlier = compared_before(study, results.values())
     judged = remedies.judge([recipe, *rows], study.used, earlier)
     for result, row in zip(results.values(), judged[1:], strict=True):
@@ -502,33 +452,30 @@ def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] =
 
 
 def outcome(guess: Guess | None, row: dict) -> dict | None:
-    """A guess beside what came out, and whether it agrees: UNDECIDED where the interval holds both,
-    there are too few seeds for a verdict, or the networks guess one class.
+    """A guess beside what came out, and whether it agrees: UNDECIDED where the interval holds both
+    or there is no verdict.
     """
     if guess is None:
         return None
     came = row[guess.measure]
     low, high = came["ci95"]
-    size = -guess.size if guess.size is not None and guess.direction == "below" else guess.size
+    if guess.size is not None and guess.direction == "below":
+        guess = replace(guess, size=-guess.size)
     undecided = came.get("p", 0) is None or came.get("verdict") == evaluation.MAJORITY
-    return {
-        "measure": guess.measure,
-        "direction": guess.direction,
-        "size": size,
+    return asdict(guess) | {
         "value": came["value"],
         "ci95": [low, high],
         "agrees": evaluation.UNDECIDED if undecided else _agrees(guess, low, high),
-        "within": None if size is None else bool(low <= size <= high),
+        "within": None if guess.size is None else bool(low <= guess.size <= high),
     }
 
 
 def _agrees(guess: Guess, low: float, high: float) -> str:
     """Whether an interval agrees with the guessed direction."""
-    margin = 0.0
-    if guess.direction == "across":
-        margin = evaluation.MARGIN["auc" if guess.measure == "predicts" else "gap"]
+    same = guess.direction == "across"
+    margin = evaluation.MARGIN["auc" if guess.measure == "predicts" else "gap"] if same else 0.0
     sides = {"above": low > margin, "below": high < -margin}
-    sides["across"] = bool(margin) and -margin < low and high < margin
+    sides["across"] = same and -margin < low and high < margin
     if sides[guess.direction]:
         return YES
     return NO if any(sides.values()) else evaluation.UNDECIDED
@@ -537,27 +484,19 @@ def _agrees(guess: Guess, low: float, high: float) -> str:
 def run_all(
     study, experiments: Sequence[Experiment], seeds: int, n_jobs: int = 1, cluster: str = ""
 ) -> Comparison:
-    """Train every experiment over `seeds` seeds and compare them. Raises InputError.
-
-    One batch goes through each of them first, so that a mistake in the last does not wait for the
-    others' trainings.
+    """Train every experiment over `seeds` seeds, once one batch has gone through each, and compare
+    them. Raises InputError.
     """
-    rows = experiments if isinstance(experiments, Sequence) else [experiments, None]
-    if not all(isinstance(row, Experiment) for row in rows):
+    listed = isinstance(experiments, Sequence)
+    if not listed or not all(isinstance(row, Experiment) for row in experiments):
         raise InputError("Berikan sebuah daftar percobaan: [Experiment('nama', 'alasan', …), …].")
-    titles = [experiment.title for experiment in experiments]
-    twice = sorted({title for title in titles if titles.count(title) > 1})
-    if twice:
-        raise InputError(f"Dua percobaan bernama {twice[0]}: beri nama yang berbeda.")
+    if len({row.title for row in experiments}) < len(experiments):
+        raise InputError("Dua percobaan bernama sama: beri nama yang berbeda.")
     for row in experiments:
         for name in owncode.rewritten(row.recipe.changes.get("own", ""), sys._getframe(1)):
             why = f"{name} ditulis ulang sesudah percobaan “{row.title}” didaftar"
             print(f"Catatan: {why}; jalankan lagi sel daftarnya untuk memakai yang baru.")
-    results = {}
     with interruptible():
-        tasks = [(row, _prepared(study, row.recipe, seeds, row.start)) for row in experiments]
-        for place, (row, train_row) in enumerate(tasks, start=1):
-            if someone_watches():
-                print(f"Percobaan ke-{place}: {row.title}", flush=True)
-            results[row.title] = train_row(n_jobs, cluster)
-    return compare(study, results, [experiment.guess for experiment in experiments])
+        tasks = [(row.title, _prepared(study, row.recipe, seeds, row.start)) for row in experiments]
+        results = {title: train_row(n_jobs, cluster) for title, train_row in tasks}
+    return compare(study, results, [row.guess for row in experiments])

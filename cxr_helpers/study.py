@@ -1,6 +1,4 @@
-"""What every notebook begins with: settings → data, weights and device as one study, in which one
-trains, compares (notebook 05) and measures.
-"""
+"""What every notebook begins with: settings → data, weights and device as one study."""
 
 import dataclasses
 import json
@@ -27,9 +25,8 @@ class Study:
     """One set of settings, ready to work with.
 
     data: the whole filtered data set; used: what every notebook trains and judges on (cut down by
-    the preset, stratified by class, the same images for every seed); precision: of the
-    multiplications while training, "float32" or "bfloat16". Changes of a recipe are any setting of
-    TrainConfig, and parts of one's own: network, loss, optimizer, schedule, augment.
+    the preset, stratified by class, the same images for every seed). Changes of a recipe are any
+    setting of TrainConfig, and parts of one's own: network, loss, optimizer, schedule, augment.
     """
 
     data: datasets.Dataset
@@ -44,16 +41,12 @@ class Study:
     clock: float
 
     def config(self, **changes) -> TrainConfig:
-        """The course's recipe at this preset's length, this study's seed and precision, with the
-        given changes.
-        """
+        """The course's recipe at this preset's length, seed and precision, with changes."""
         usual = {"epochs": self.preset.epochs, "seed": self.seed, "precision": self.precision}
         return TrainConfig(**usual | changes)
 
     def baseline(self, **changes) -> list[Run]:
-        """The course's recipe, one run a seed of the preset; notebooks 02, 03 and 04 share these
-        runs.
-        """
+        """The recipe, one run a seed of the preset; notebooks 02, 03 and 04 share these runs."""
         first = self.config(**changes)
         configs = [replace(first, seed=self.seed + i) for i in range(self.preset.seeds)]
         return [training.run(config, self.used, self.weights, self.device) for config in configs]
@@ -86,41 +79,32 @@ class Study:
         print("Satu batch lolos pemeriksaan: bentuk keluaran, loss, dan gradien baik.")
 
     def few(self, n: int) -> "Study":
-        """The same study on n images of each split: what cannot learn them by heart, or learns
-        them too well, shows here within seconds.
-        """
+        """The same study on n images of each split, which shows soon what can learn by heart."""
         return replace(self, used=experiments.few(self, n))
 
     def compare(self, results: dict[str, experiments.Result], *more) -> experiments.Comparison:
-        """Hold results of `train`, {title: result}, against the recipe, and show them as a table
-        and figures.
-        """
+        """Hold results of `train`, {title: result}, against the recipe: a table and figures."""
         return panels.shown(experiments.compare(self, None if more else results))
 
     def runs(self, clear: bool = False) -> pd.DataFrame:
-        """The stored trainings with their sizes; clear: delete those that a newer version of the
-        code has made useless, as `make clean-runs` does.
+        """The stored trainings with their sizes; clear: delete those of another version of the
+        code.
         """
         return runs.stored(training.CODE.digest, clear)
 
     def load(self, path: str | Path) -> owncode.Own:
-        """What a Python file of one's own defines, read once; a relative path counts from the
-        project's root too.
-        """
+        """What a Python file of one's own defines; its path may count from the project's root."""
         return owncode.load(files.from_root(str(path)))
 
     def provenance(self) -> dict:
         """Where numbers come from; results.write completes it."""
         used, overlap = self.used, self.data.overlap
         patients = {split: part.n_patients for split, part in used.splits.items()}
+        described = ("kind", "title", "note", "collection", "size")
         return {
             "data": {
-                "kind": used.source.kind,
-                "title": used.source.title,
-                "note": used.source.note,
-                "collection": used.source.collection,
+                **{name: getattr(used.source, name) for name in described},
                 "single_label_filter": used.source.many_labels,
-                "size": used.source.size,
                 "classes": list(used.classes),
                 "class_names": list(used.class_names_id),
                 "fingerprint": used.fingerprint,
@@ -200,29 +184,24 @@ def pick_device(name: str) -> torch.device:
     known = {"cuda": torch.cuda, "mps": torch.backends.mps}
     there = [kind for kind, backend in known.items() if backend.is_available()] + ["cpu"]
     if name not in ("auto", *there):
-        raise InputError(
-            f"DEVICE={name} tidak tersedia pada komputer ini: pakai DEVICE=cpu atau DEVICE=auto."
-        )
+        cure = "pakai DEVICE=cpu atau DEVICE=auto"
+        raise InputError(f"DEVICE={name} tidak tersedia pada komputer ini: {cure}.")
     return torch.device(there[0] if name == "auto" else name)
 
 
 def _chosen(given: settings.Settings, device: torch.device) -> tuple[sources.Source, Weights, str]:
-    """Source, weights and precision: what `make report` has decided once for all notebooks, or what
-    is found now.
-    """
+    """Source, weights and precision: as `make report` decided for all notebooks, or found now."""
     folder, decided = files.data_folder(), os.environ.get(files.SOURCES)
-    choice = json.loads(Path(decided).read_text(encoding="utf-8")) if decided else None
-    if choice is None:
-        source = sources.resolve(files.from_root(given.data), given.size, folder)
-    else:
-        path, truth = (choice["source"][name] for name in ("path", "truth"))
-        paths = {"path": Path(path), "truth": truth and Path(truth)}
+    choice = json.loads(Path(decided).read_text(encoding="utf-8")) if decided else {}
+    if choice:
+        paths = {name: choice["source"][name] for name in ("path", "truth")}
+        paths = {name: path and Path(path) for name, path in paths.items()}
         source = sources.Source(**choice["source"] | paths)
-    if choice is not None and given.weights == "auto":
-        weights = resolve_weights(choice["weights"], folder=folder)
-        weights = replace(weights, note=choice["weights_note"])
     else:
-        weights = resolve_weights(files.from_root(given.weights), folder=folder)
-    if choice is not None and given.precision == "auto":
-        return source, weights, choice["precision"]
-    return source, weights, runtime.pick_precision(given.precision, device)
+        source = sources.resolve(files.from_root(given.data), given.size, folder)
+    taken = choice.get("weights", "auto") if given.weights == "auto" else given.weights
+    weights = resolve_weights(files.from_root(taken), folder=folder)
+    if choice and given.weights == "auto":
+        weights = replace(weights, note=choice["weights_note"])
+    taken = choice.get("precision", "auto") if given.precision == "auto" else given.precision
+    return source, weights, runtime.pick_precision(taken, device)

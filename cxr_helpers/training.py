@@ -1,7 +1,5 @@
-"""One epoch, its evaluation, and the whole training that settings ask for (notebook 02).
-
-`fit` knows of no files: the run store keeps what it returns and hands back its checkpoints, and
-`run` asks the store.
+"""One epoch, its evaluation, and the whole training that settings ask for (notebook 02). `fit`
+knows of no files; `run` asks the run store, which hands back its checkpoints.
 """
 
 import copy
@@ -108,11 +106,10 @@ class TrainConfig:
     """Everything a person may set about a run; the defaults are the course's recipe.
 
     `augment_target="minority"` repeats the rarer class and augments it alone, which teaches a
-    network to see the augmentation (remedies.shortcut). `monitor` chooses the best epoch on
-    validation: by AUC, which sees the order of the predictions and not how sure they are, by the
-    loss, accuracy or F1; `patience` stops after so many epochs without a better one. `precision` is
-    that of the multiplications while training (autocast: Kalamkar et al. 2019); weights stay
-    float32.
+    network to see the augmentation. `monitor` chooses the best epoch on validation: by AUC, which
+    sees the order of the predictions and not how sure they are, by the loss, accuracy or F1;
+    `patience` stops after so many epochs without a better one. `precision` is that of the
+    multiplications while training (autocast: Kalamkar et al. 2019); weights stay float32.
 
     For experiments of one's own (notebook 05): any torchvision `architecture`; `resize` enlarges
     the input; `clip` bounds the norm of the gradient (Pascanu et al. 2013); `average` judges the
@@ -186,24 +183,19 @@ def listed_settings() -> str:
 
 
 def _made(part: str, kinds: tuple[type, ...], make: Callable, *given, **offered):
-    """make(*given) with those of `offered` that it takes and that a partial has not fixed. Raises
-    InputError unless that makes one of `kinds`.
-    """
+    """make(*given) with those of `offered` that it takes and a partial has not fixed."""
     fixed = make.keywords if isinstance(make, partial) else {}
+    takes = inspect.signature(make).parameters if callable(make) else {}
+    names = set(takes)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
+        names |= {"lr", "weight_decay"}
+    offered = {name: offered[name] for name in offered if name in names and name not in fixed}
     try:
-        takes = inspect.signature(make).parameters
-    except (TypeError, ValueError):
-        takes = {}
-    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
-    plain = ("lr", "weight_decay") if any_name else ()
-    offered = {name: value for name, value in offered.items() if name in (*takes, *plain)}
-    offered = {name: value for name, value in offered.items() if name not in fixed}
-    try:
-        made = make if isinstance(make, kinds) else make(*given, **offered)
+        made = make(*given, **offered) if callable(make) else None
     except TypeError as error:
         example = f"partial({getattr(make, '__name__', part)}, nama=nilai)"
         raise InputError(f"{part}: {error}. Berikan argumennya dengan {example}.") from None
-    if made is make or not isinstance(made, kinds):
+    if not isinstance(made, kinds):
         wanted = f"kelas atau fungsi yang membuat {kinds[0].__name__} dari torch.optim"
         raise InputError(f"{part}: berikan {wanted}, bukan yang sudah jadi atau yang lain.")
     return made
@@ -212,8 +204,8 @@ def _made(part: str, kinds: tuple[type, ...], make: Callable, *given, **offered)
 def make_optimizer(
     config: TrainConfig, network: nn.Module, device: torch.device, parts: dict
 ) -> Optimizer:
-    """Of the trained parameters: one group, or with `layer_lr` one a stage, the head first. A
-    function of one's own that also takes `network` may give each layer its rate, or freeze it.
+    """Of the trained parameters: one group, or with `layer_lr` one a stage, the head first. One's
+    own may also take `network`, to give each layer its rate.
     """
 
     def trained(part: nn.Module) -> list[nn.Parameter]:
@@ -240,8 +232,8 @@ def make_optimizer(
 
 @dataclass
 class Schedule:
-    """The learning rate of a run: `step` after each batch, `end_epoch` after each epoch, whichever
-    the scheduler counts.
+    """The learning rate of a run, moved after each batch or each epoch, whichever the scheduler
+    counts.
     """
 
     scheduler: lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
@@ -303,10 +295,8 @@ def make_transform(config: TrainConfig, labels: Tensor, parts: dict) -> Transfor
 def network_of(
     config: TrainConfig, size: int, weights: Weights, device: torch.device, parts: dict
 ) -> nn.Module:
-    """The network for images of `size` pixels at its start, on the device: one's own, made anew, or
-    what the settings say, behind what prepares the images.
-
-    Raises InputError where settings ask for what a network of one's own decides itself.
+    """The network for images of `size` pixels at its start, on the device, behind what prepares the
+    images. Raises InputError.
     """
     runtime.check_torch()
     if "model" in parts:
@@ -326,13 +316,10 @@ def _own_network(config: TrainConfig, size: int, weights: Weights, network: obje
     if config.dropout:
         raise InputError("dropout=… tidak berlaku bagi jaringan sendiri: tulis nn.Dropout di sana.")
     network = network if isinstance(network, nn.Module) else network()
+    if not isinstance(network, nn.Module):
+        raise InputError(f"network: {type(network).__name__} bukan nn.Module: berikan kelasnya.")
     with suppress(RuntimeError):  # torch copies none under the old weight_norm
         network = copy.deepcopy(network)  # what was passed stays as it is
-    if not isinstance(network, nn.Module):
-        kind = type(network).__name__
-        raise InputError(
-            f"network: hasilnya {kind}, seharusnya sebuah nn.Module: berikan kelasnya."
-        )
     if any(map(nn.parameter.is_lazy, network.parameters())):
         side = config.resize or size
         with torch.no_grad():  # which gives lazy layers their shapes
@@ -349,15 +336,12 @@ def parts_of(config: TrainConfig, device: torch.device) -> dict:
 
 
 def restored(run: Run | str, which: str = "best", parts: dict | None = None) -> nn.Module:
-    """The network of a run, or of its key, with its weights of the "best" or "last" epoch, on the
-    CPU in eval mode; parts: in place of what its text makes. Raises InputError.
+    """The network of a run, or of its key, after its "best" or "last" epoch, on the CPU in eval
+    mode; parts: in place of what its text makes. Raises InputError.
     """
     run, cpu = runs.read(run) if isinstance(run, str) else run, torch.device("cpu")
-    settings_of_run = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in run.identity["config"].items()
-    }
-    config = TrainConfig(**settings_of_run)
+    kept = run.identity["config"]
+    config = TrainConfig(**kept | {"augment": tuple(kept["augment"])})
     weights = Weights("run", "Bobot pelatihan itu", "", run.weights(which), "")
     parts = parts_of(config, cpu) if parts is None else parts
     if "model" in parts:
@@ -371,9 +355,7 @@ def restored(run: Run | str, which: str = "best", parts: dict | None = None) -> 
 def draw_batches(
     config: TrainConfig, labels: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
-    """Row numbers of one epoch's batches, drawn on the CPU so that every device sees the same
-    order. labels: (N,).
-    """
+    """Row numbers of one epoch's batches of labels (N,), drawn on the CPU as on any device."""
     positive = labels > 0.5
     minority = positive if positive.sum() <= (~positive).sum() else ~positive
     if config.balance == "sampler":
@@ -394,10 +376,8 @@ def draw_batches(
 
 @dataclass
 class Method:
-    """What an epoch is trained with.
-
-    `schedule` moves the learning rate after each batch; `transform(x, y)` augments; `clip` bounds
-    the norm of the gradient; `step(network, x, y)` gives a loss in place of `criterion`'s.
+    """What an epoch is trained with; `clip` bounds the norm of the gradient, `step(network, x, y)`
+    gives a loss in place of `criterion`'s.
     """
 
     optimizer: Optimizer
@@ -452,9 +432,7 @@ def train_epoch(
 
 
 def watched(step: Callable, network: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss of a step of one's own, and the logits that the network gave on the way: of several
-    outputs the first.
-    """
+    """The loss of a step of one's own, and the (first) logits that the network gave on the way."""
     outputs = []
     hook = network.register_forward_hook(lambda _, given, output: outputs.append(output))
     loss = step(network, x, y)
@@ -471,9 +449,7 @@ def evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean BCE and share of right decisions at p = 0.5 over logits and labels (N,); NaN logits
-    (never visited) are left out.
-    """
+    """Mean BCE and share of right decisions of logits and labels (N,); NaN was never visited."""
     seen = ~torch.isnan(logits)
     logits, labels = logits[seen], labels[seen]
     loss = F.binary_cross_entropy_with_logits(logits, labels)
@@ -481,9 +457,7 @@ def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
 
 
 def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
-    """What makes an epoch (a row of the history) better than another: what is monitored on
-    validation and, of equal ones, the lower loss.
-    """
+    """What makes an epoch better: what is monitored and, of equal ones, the lower loss."""
     followed = () if config.monitor == "loss" else (row[f"val_{config.monitor}"],)
     return (*followed, -row["val_loss"])
 
@@ -506,9 +480,7 @@ def _row(config: TrainConfig, epoch: int, logits: dict[str, Tensor], labels: dic
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers of `seed` alone, also those of Python and NumPy, which own code may draw;
-    afterwards the random state is what it was.
-    """
+    """Random numbers of `seed` alone, also Python's and NumPy's, which own code may draw."""
     before, numpys = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -526,10 +498,8 @@ PROGRESS = ("history", "logits", "recorded", "seconds", "best_epoch", "best_weig
 
 
 class Fitting:
-    """One training: what the settings make, and where it stands after each whole epoch.
-
-    part: what is trained of `network`; inputs, labels: by split. history, seconds: one an epoch;
-    logits: {split: [(N,) an epoch]}; best_epoch: from 1; best_weights: its state dict.
+    """One training: what the settings make, and where it stands after each whole epoch. part: what
+    is trained of `network`; inputs, labels: by split; logits: {split: [(N,) an epoch]}.
     """
 
     def __init__(
@@ -601,10 +571,8 @@ class Fitting:
             logits[name] = evaluate(self._judged(), self.inputs[name])
         row = _row(config, epoch + 1, logits, self.labels)
         if not all(map(math.isfinite, row.values())):
-            raise InputError(
-                f"Pelatihan berhenti pada epoch {epoch + 1}: loss tidak lagi berupa bilangan "
-                f"terhingga. Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi."
-            )
+            cure = f"Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi"
+            raise InputError(f"Loss epoch {epoch + 1} bukan bilangan terhingga. {cure}.")
         if self.method is not None:
             self.method.schedule.end_epoch(row["val_loss"], merit(config, row)[0])
         self.history.append(row)
@@ -633,9 +601,9 @@ class Fitting:
                 self.mean.update_parameters(self.network)
             tick()
 
-        given = self.part, self.inputs["train"], self.target, batches
+        given = self.part, self.inputs["train"], self.target, batches, self.method
         with seeded(seed, self.device):
-            logits = train_epoch(*given, self.method, after_step)
+            logits = train_epoch(*given, after_step)
         if config.average == "swa" and epoch >= config.epochs // 2:
             self.mean.update_parameters(self.network)
             # statistics of the averaged weights
@@ -651,24 +619,18 @@ class Fitting:
         """Of the whole network as it is judged now, on the CPU."""
         judged = self._judged()
         state = (self.network if judged is self.part else judged).state_dict()
-        return {
-            name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, t in state.items()
-        }
+        plain = partial(torch.clone, memory_format=torch.contiguous_format)
+        return {name: plain(tensor.detach().cpu()) for name, tensor in state.items()}
 
     def predict(self, split: str) -> Tensor:
-        """Final logits (N,) of a split: of its images, or with `tta` the mean over augmented copies
-        of them.
-        """
+        """Final logits (N,) of a split; with `tta` the mean over augmented copies of it."""
         inputs = self.inputs[split]
         if not self.config.tta:
             return evaluate(self.part, inputs)
         labels = torch.zeros(len(inputs), 1, device=self.device)  # a transform takes some
-        copies = []
         with seeded(self.config.seed, self.device):
-            for _ in range(self.config.tta):
-                copies.append(evaluate(self.part, self.method.transform(inputs, labels)[0]))
-        return torch.stack(copies).mean(0)
+            copies = (self.method.transform(inputs, labels)[0] for _ in range(self.config.tta))
+            return torch.stack([evaluate(self.part, images) for images in copies]).mean(0)
 
     def take(self, weights: dict[str, Tensor]) -> None:
         """Go over to the weights of a finished training; a classifier learns once more."""
@@ -677,9 +639,8 @@ class Fitting:
         self.network.load_state_dict(weights)
 
     def _stateful(self) -> dict:
-        method = self.method
-        parts = {"network": self.network, "optimizer": method.optimizer}
-        parts["schedule"] = method.schedule.scheduler
+        optimizer, schedule = self.method.optimizer, self.method.schedule.scheduler
+        parts = {"network": self.network, "optimizer": optimizer, "schedule": schedule}
         return parts if self.mean is None else parts | {"mean": self.mean}
 
     def checkpoint(self) -> dict:
@@ -697,26 +658,25 @@ class Fitting:
 
     def outcome(self) -> Outcome:
         """What the run store keeps of the whole training."""
-        last, n = self._weights(), len(self.history)
+        n, weights = len(self.history), {"last": self._weights(), "best": self.best_weights}
         logits = {name: torch.stack(epochs) for name, epochs in self.logits.items() if epochs}
-        weights = {n: last, self.best_epoch: self.best_weights}
-        final = {epoch: self._final(epoch, state) for epoch, state in weights.items()}
+        states = {n: weights["last"], self.best_epoch: weights["best"]}
+        final = {epoch: self._final(epoch, state) for epoch, state in states.items()}
         for which, epoch in (("last", n), ("best", self.best_epoch)):
             logits |= {f"{split}_{which}": values for split, values in final[epoch].items()}
-        trained = [p.numel() for p in self.part.parameters() if p.requires_grad]
         info = {
             "best_epoch": self.best_epoch,
             "parameters": sum(p.numel() for p in self.network.parameters()),
-            "trained_parameters": sum(trained),
+            "trained_parameters": sum(p.numel() for p in self.part.parameters() if p.requires_grad),
             "seconds": sum(self.seconds),
             "images_per_second": len(self.target) * n / sum(self.seconds),
             "peak_memory_mb": runtime.peak_memory_mb(self.device),
         }
-        return Outcome(self.history, logits, {"best": self.best_weights, "last": last}, info)
+        return Outcome(self.history, logits, weights, info)
 
     def _final(self, epoch: int, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits (N,) of every split with an epoch's weights. What that epoch recorded is not
-        computed twice, but for the training images: there it is of the training mode.
+        """Logits (N,) of every split with an epoch's weights; what it recorded is not computed
+        twice, but for the training images, which were seen in training mode.
         """
         self.network.load_state_dict(weights)
         recorded = () if self.config.tta else self.recorded
@@ -737,13 +697,9 @@ def fit(
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
     every_epoch: bool = True,
 ) -> Outcome:
-    """Train as `config` says and return plain data (notebook 02).
-
-    After each epoch `checkpoint(epoch, state)` gets everything needed to go on; `resume=state` goes
-    on from there, bit for bit on the same machine: every epoch draws its random numbers from (seed,
-    epoch) alone. `every_epoch`: whether the logits of the test split are recorded after each epoch
-    too; nothing here looks at them. `on_epoch(history)` watches and never steers; `parts` takes the
-    place of what `config.own` makes. Raises InputError when the loss is no longer finite.
+    """Train as `config` says. `checkpoint(epoch, state)` gets all that is needed to go on, bit for
+    bit, by `resume=state`; `every_epoch`: the test split's logits are recorded after each too,
+    which nothing here looks at; `parts` stand for what `config.own` makes. Raises InputError.
     """
     recorded = RECORDED if every_epoch else RECORDED[:1]
     fitting = Fitting(config, data, weights, torch.device(device), parts, recorded)
@@ -793,9 +749,7 @@ def task(
     device: str | torch.device = "cpu",
     keep_weights: bool = True,
 ) -> Task:
-    """A training as the run store sees it. keep_weights: else the predictions only, those of the
-    test split of the best and the last epoch alone.
-    """
+    """A training as the run store sees it; keep_weights: else predictions of two epochs alone."""
     what = identity(config, data, weights, device)
     given = (config, data, weights, torch.device(device))
     return Task(what, given, data.fingerprint, config.own, _altered, keep_weights)
@@ -810,13 +764,11 @@ def run(
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
     parts: dict | None = None,
 ) -> Run:
-    """The run of these settings: read from the store, or trained (`fit`).
-
-    With `parts`, which no text identifies, it is trained and not kept. Raises InputError.
+    """The run of these settings: read from the store, or trained; with `parts`, which no text
+    identifies, it is not kept. Raises InputError.
     """
     asked = task(config, data, weights, device, keep_weights)
-    if parts is not None:
-        asked = replace(asked, unkept=str)
+    asked = asked if parts is None else replace(asked, unkept=str)
     return runs.get(asked, partial(fit, parts=parts), on_epoch)
 
 

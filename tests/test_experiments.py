@@ -11,11 +11,10 @@ import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 from sklearn.linear_model import LogisticRegression
-from torch import nn
 from torchvision import transforms
 from torchvision.transforms import v2
 
-from cxr_helpers import augment, data, evaluation, experiments, model
+from cxr_helpers import augment, data, evaluation, experiments
 from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.experiments import Experiment, Guess, duga
@@ -77,8 +76,7 @@ OWN = {
     "network": lambda s, m: s.train(network=lambda: m.Net(4)),
     "optimizer": lambda s, m: s.train(network=m.Net, optimizer=m.partial(m.SGD, momentum=0.9)),
     "schedule": lambda s, m: s.train(network=m.Net, schedule=m.lr_scheduler.CosineAnnealingLR),
-    "loss": lambda s, m: s.train(network=m.Net, loss=m.nn.HuberLoss(delta=0.5)),
-    "loss function": lambda s, m: s.train(network=m.Net, loss=m.smoothed),
+    "loss": lambda s, m: s.train(network=m.Net, loss=m.smoothed),
     "augmentation": lambda s, m: s.train(network=m.Net, augment=[m.noise_both, "flip"]),
 }
 
@@ -108,28 +106,6 @@ def test_every_seed_starts_fresh_and_a_run_is_the_start_of_another(small, mine, 
         small.train(network=lambda: mine.Net(4), start=first)
 
 
-WRONG = {
-    r"\(16, 2\)": lambda s, m: s.train(network=lambda: m.Net(outputs=2)),
-    "sigmoid": lambda s, m: s.train(network=lambda: m.nn.Sequential(m.Net(), m.nn.Sigmoid())),
-    "BCELoss .*pakai": lambda s, m: s.train(network=m.Net, loss=m.nn.BCELoss()),
-    "Gradien": lambda s, m: s.train(network=lambda: m.nn.Sequential(m.Net(), m.nn.Threshold(9, 0))),
-    "batch_size": lambda s, m: s.train(network=lambda: m.torch.zeros(10**15)),
-    "optimizer: berikan": lambda s, m: s.train(
-        network=m.Net, optimizer=m.SGD(m.Net().parameters())
-    ),
-    "colour": lambda s, m: s.train(network=lambda: m.Net(colour=3)),
-    "maksud Anda lr": lambda s, m: s.train(learning_rate=0.1),
-    "seeds=0": lambda s, m: s.train(seeds=0),
-}
-
-
-@pytest.mark.parametrize("words", WRONG)
-def test_what_is_wrong_is_one_indonesian_line(words, small, mine):
-    with pytest.raises(InputError, match=words) as found:
-        WRONG[words](small, mine)
-    assert "\n" not in str(found.value)
-
-
 DRESSED = """
 class Dressed(Net):
     def forward(self, x):
@@ -142,7 +118,12 @@ TOLD = {  # what a cell does, by the words that say it
     "study.check(network=other)",
     "langkah pengoptimal": "opt = partial(SGD, momentum=0.9)\nkept = opt.keywords\n"
     "kept['momentum'] = 0.0\nstudy.check(network=Net, optimizer=opt)",
-    "dua logit.*z\\[:, 1:\\]": "study.check(network=partial(Net, outputs=2))",
+    "BCELoss .*pakai": "study.train(network=Net, loss=nn.BCELoss())",
+    "batch_size": "study.check(network=lambda: torch.zeros(10**15))",
+    "optimizer: berikan": "study.check(network=Net, optimizer=SGD(Net().parameters()))",
+    "learning_rate bukan": "study.train(learning_rate=0.1)",
+    "seeds=0": "study.train(seeds=0)",
+    "\\(16, 2\\).*dua logit.*z\\[:, 1:\\]": "study.check(network=partial(Net, outputs=2))",
     "augment: Normalize .*preprocess=": "norm = v2.Normalize([0.5], [1])\n"
     "study.check(network=Net, augment=[norm])",
     "StepLR, nama=": "study.check(network=Net, schedule=lr_scheduler.StepLR)",
@@ -324,20 +305,6 @@ def test_random_numbers_of_python_and_numpy_and_a_files_content_are_the_runs(
     assert again.key == first.key != other.key
 
 
-def test_a_network_with_room_memorises_few_images_and_one_without_does_not(small, mine):
-    few = small.few(32)
-    assert len(few.used.train) == 32 and few.used.extra is None
-    assert few.train(lr=3e-3, epochs=40).history.train_acc.max() == 1
-    assert few.train(network=mine.Net, lr=1e-9, epochs=2).history.train_acc.max() < 0.9
-
-
-def test_torchvisions_networks_take_one_channel_and_give_one_logit():
-    network = model.classifier("densenet121", 28)
-    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 1)
-    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    assert (first.kernel_size, first.stride) == ((3, 3), (1, 1))
-
-
 def test_experiments_are_compared_with_the_recipe_and_guesses_with_what_came_out(small, mine):
     rows = [
         Experiment("Satu", "Alasan.", duga("turun", 0.01), network=mine.Net),
@@ -362,16 +329,13 @@ def test_every_distinct_experiment_that_was_compared_is_counted_and_corrected_fo
         partner = experiments._row(small, "baseline", "Resep", recipe), "own"
         patch.setattr(experiments, "partners", lambda study: partner)
         ideas = [small.train(seeds=3, dropout=share) for share in (0.1, 0.2, 0.3)]
-        for before, (title, place) in enumerate((("a", 0), ("b", 1), ("c", 1), ("d", 2), ("e", 0))):
-            found = small.compare({title: ideas[place]})
-            others = [0, 1, 1, 2, 2][before]
+        for place, others in ((0, 0), (1, 1), (1, 1), (2, 2), (0, 2)):
+            found = small.compare({f"{place}": ideas[place]})
             assert found.before == others
         kept = [json.loads(path.read_text()) for path in store.glob("*/compared.json")]
         row, p = found.variants[1]["predicts"], [one["auc"] for one in kept]
         assert row["p"] in p and row["p_adjusted"] == evaluation.holm(p)[p.index(row["p"])]
     assert f"atas {len(kept)} percobaan" in repr(found)
-    other = replace(small, used=replace(small.used, extra=small.used.test))
-    assert experiments.compared_before(other, [recipe]) == {"auc": [], "gap": []}
 
 
 def test_a_mistake_in_the_last_shows_before_the_first_is_trained(small, mine, store, capsys):
@@ -382,17 +346,15 @@ def test_a_mistake_in_the_last_shows_before_the_first_is_trained(small, mine, st
 
 
 def test_a_result_on_other_images_is_not_judged_by_this_studys_labels(small, mine, store, capsys):
-    shuffled = np.random.default_rng(0).permutation(16)
     test = small.used.test
-    part = {name: getattr(test, name)[shuffled] for name in ("images", "labels", "rows")}
+    part = {name: getattr(test, name)[::-1] for name in ("images", "labels", "rows")}
     other = replace(small, used=replace(small.used, test=replace(test, **part)))
     kept = small.train(network=mine.Net)
-    parts = {"network": mine.Net()}
-    unkept = small.train(**parts)  # no text identifies it
+    unkept = small.train(**{"network": mine.Net()})  # no text identifies it
     assert "tidak akan disimpan" in capsys.readouterr().err
     assert unkept.runs[0].key == "" and len(list(store.glob("*/info.json"))) == 1
     for result in (kept, unkept):
-        with pytest.raises(InputError, match="x: dilatih dengan data lain"):
+        with pytest.raises(InputError, match=r"x: .*dilatih dengan data lain"):
             other.compare({"x": result})
 
 
@@ -405,38 +367,22 @@ def outcome(guess: Guess, ci95: tuple[float, float], **why) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("direction", "size", "ci95", "within"),
+    ("direction", "size", "ci95", "agrees", "within"),
     [
-        ("naik", 0.01, UP, True),  # the interval holds its bounds
-        ("naik", 0.03, UP, True),
-        ("naik", 0.031, UP, False),
-        ("naik", 0.02, DOWN, False),  # as large, the other way
-        ("turun", 0.02, DOWN, True),
-        ("naik", 0.02, BOTH, True),  # the size may be right where the direction is not decided
-        ("sama", 0.0, UP, False),
-        ("turun", None, DOWN, None),
+        ("naik", 0.01, UP, "ya", True),  # the interval holds its bounds
+        ("naik", 0.031, UP, "ya", False),
+        ("naik", 0.02, DOWN, "tidak", False),  # as large, the other way
+        ("naik", 0.02, BOTH, "belum dapat diputuskan", True),
+        ("turun", 0.02, DOWN, "ya", True),
+        ("turun", None, UP, "tidak", None),
+        ("sama", 0.0, (-0.018, 0.018), "ya", True),
+        ("sama", 0.0, (-0.04, -0.022), "tidak", False),
+        ("sama", 0.0, UP, "belum dapat diputuskan", False),
     ],
 )
-def test_a_guessed_size_lies_within_the_interval_or_outside(direction, size, ci95, within):
-    assert outcome(duga(direction, size, "kesenjangan"), ci95)["within"] is within
-
-
-def test_a_guessed_direction_is_judged_by_the_side_of_the_interval():
-    for ci95, agrees in ((DOWN, "ya"), (UP, "tidak"), (BOTH, "belum dapat diputuskan")):
-        assert outcome(duga("turun"), ci95)["agrees"] == agrees
-        assert outcome(duga("naik"), tuple(-bound for bound in ci95[::-1]))["agrees"] == agrees
-
-
-@pytest.mark.parametrize(("measure", "margin"), [("auc", 0.01), ("kesenjangan", 0.02)])
-def test_a_guess_that_nothing_changes_is_judged_by_the_margin_of_its_measure(measure, margin):
-    guess = duga("sama", ukuran=measure)
-    for low, high, agrees in (
-        (-0.9 * margin, 0.9 * margin, "ya"),
-        (1.1 * margin, 2 * margin, "tidak"),
-        (0.5 * margin, margin, "belum dapat diputuskan"),
-    ):
-        assert outcome(guess, (low, high))["agrees"] == agrees
-        assert outcome(guess, (-high, -low))["agrees"] == agrees
+def test_a_guess_is_judged_by_the_interval_and_the_margin(direction, size, ci95, agrees, within):
+    judged = outcome(duga(direction, size, "kesenjangan"), ci95)
+    assert judged["agrees"] == agrees and judged["within"] is within
 
 
 @pytest.mark.parametrize("why", [{"p": None}, {"p": 0.001, "verdict": evaluation.MAJORITY}])

@@ -1,6 +1,5 @@
 """The run store: an equal run is read, a killed one goes on, a full disk is said."""
 
-import builtins
 import multiprocessing
 import os
 import threading
@@ -41,12 +40,6 @@ def fit(**how) -> runs.Outcome:
     return training.fit(TINY, DATA, WEIGHTS, **how)
 
 
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    monkeypatch.setenv(files.RUNS, str(tmp_path / "runs"))
-    return tmp_path / "runs"
-
-
 def assert_same(one: runs.Run, other: runs.Run) -> None:
     assert one.history.equals(other.history)
     assert one.logits.keys() == other.logits.keys()
@@ -84,8 +77,6 @@ def test_a_run_is_what_was_trained_and_is_read_ever_after(store):
     again = get(on_epoch=lambda history: pytest.fail("trained again"))
     assert_same(again, run)
     assert again.info == info
-    (run.folder / "config.json").unlink()
-    assert run.identity == {}, "it is no longer known"
 
 
 def test_a_run_without_weights_says_nothing_of_the_test_split_between(store):
@@ -97,18 +88,6 @@ def test_a_run_without_weights_says_nothing_of_the_test_split_between(store):
         np.testing.assert_array_equal(values, more.open_test()[name])
     for name, values in less.logits.items():
         np.testing.assert_array_equal(values, more.logits[name])
-
-
-def test_a_run_that_was_trained_elsewhere_is_kept_once(tmp_path, monkeypatch):
-    monkeypatch.setenv(files.RUNS, str(tmp_path / "there"))
-    there = get()
-    sent = {p.name: p.read_bytes() for p in there.folder.iterdir() if p.name in runs.FILES}
-    monkeypatch.setenv(files.RUNS, str(tmp_path / "here"))
-    for contents in (sent, dict.fromkeys(sent, b"lain")):
-        runs.put(there.key, contents)
-    here = get(keep_weights=False, on_epoch=lambda history: pytest.fail("trained again"))
-    assert_same(here, there)
-    assert (here.folder / "code.py").read_text() == OWN
 
 
 def test_two_who_ask_for_one_run_get_one_training(store, capsys):
@@ -127,19 +106,14 @@ def test_two_who_ask_for_one_run_get_one_training(store, capsys):
     assert_same(waited, first)
 
 
-@pytest.mark.parametrize("recorded", [False, True])
-def test_a_checkpoint_goes_on_only_where_its_epochs_hold_what_is_to_be_recorded(tmp_path, recorded):
-    whole = fit(checkpoint=partial(runs.save_checkpoint, tmp_path), every_epoch=recorded)
-    for asked in (False, True):
-        saved, later = runs.load_checkpoint(tmp_path), []  # of epoch 3
-        again = fit(
-            resume=saved,
-            checkpoint=lambda epoch, _, later=later: later.append(epoch),
-            every_epoch=asked,
-        )
-        assert later == ([1, 2, 3] if asked and not recorded else [])  # from the first epoch on
-        assert len(again.logits.get("test", ())) == (4 if asked or recorded else 0)
-        assert all(torch.equal(values, again.logits[name]) for name, values in whole.logits.items())
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_checkpoint_goes_on_only_where_its_epochs_hold_what_is_to_be_recorded(tmp_path, asked):
+    whole = fit(checkpoint=partial(runs.save_checkpoint, tmp_path), every_epoch=False)
+    saved, later = runs.load_checkpoint(tmp_path), []  # of epoch 3
+    again = fit(resume=saved, checkpoint=lambda *now: later.append(now[0]), every_epoch=asked)
+    assert later == ([1, 2, 3] if asked else [])  # from the first epoch on
+    assert len(again.logits.get("test", ())) == (4 if asked else 0)
+    assert all(torch.equal(values, again.logits[name]) for name, values in whole.logits.items())
 
 
 def test_the_key_changes_with_whatever_can_change_the_numbers(monkeypatch):
@@ -193,7 +167,6 @@ def test_prose_changes_nothing_and_edited_code_is_noticed(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("where", "name", "value"),
     [
-        (data, "to_tensor", lambda images, device: torch.zeros(len(images), 1, 28, 28)),
         (training, "EVALUATION_BATCH", 1),
         (training.Fitting, "epoch", lambda self, tick: {}),
         (augment.TRANSFORMS, "flip", lambda images: images + 0.1),
@@ -203,11 +176,6 @@ def test_code_that_was_replaced_is_noticed(where, name, value, monkeypatch):
     assert training.CODE.altered() is None
     (monkeypatch.setitem if isinstance(where, dict) else monkeypatch.setattr)(where, name, value)
     assert "diganti" in training.CODE.altered()
-
-
-def test_a_shell_that_changes_the_builtins_replaces_no_code(monkeypatch):
-    monkeypatch.setattr(builtins, "quit", lambda: None)
-    assert training.CODE.altered() is None
 
 
 def test_altered_code_reads_and_keeps_no_run_and_that_is_said(store, monkeypatch, capsys):
@@ -230,10 +198,9 @@ def test_a_damaged_checkpoint_is_said_and_not_used(tmp_path, capsys):
     fit(checkpoint=partial(runs.save_checkpoint, tmp_path))
     assert len(runs.load_checkpoint(tmp_path)["progress"]["history"]) == 3
     path = tmp_path / runs.CHECKPOINT
-    for damaged in (path.read_bytes()[: path.stat().st_size // 2], b""):
-        path.write_bytes(damaged)
-        assert runs.load_checkpoint(tmp_path) is None
-        assert str(path) in capsys.readouterr().err
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert runs.load_checkpoint(tmp_path) is None
+    assert str(path) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["predictions.npz", "history.csv", "info.json"])

@@ -1,6 +1,5 @@
 """Training against the same written out plainly, exact resume, augmentation, settings' limits."""
 
-import contextlib
 import copy
 import math
 from dataclasses import replace
@@ -195,28 +194,12 @@ def test_the_history_and_the_two_chosen_states_are_those_of_the_predictions():
     assert "extra" not in logits  # shown to nobody before
 
 
-@pytest.mark.parametrize("switched", [torch.no_grad(), torch.inference_mode(), "float64"])
-def test_torch_switched_to_what_cannot_train_is_one_line(switched, request):
-    if switched == "float64":
-        request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
-        torch.set_default_dtype(torch.float64)
-        switched = contextlib.nullcontext()
-    with switched, pytest.raises(InputError, match=r"set_default_dtype\(torch.float32\)"):
-        training.fit(SMALL, DATA, RANDOM)
-
-
-def test_logits_never_visited_do_not_count_and_a_logit_of_zero_is_class_0():
-    logits, labels = torch.tensor([2.0, -1, 0, math.nan]), torch.tensor([1.0, 1, 0, 1])
-    loss, accuracy = training.loss_and_accuracy(logits, labels)
-    by_hand = math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1)) + math.log(2)
-    assert (loss, accuracy) == (pytest.approx(by_hand / 3), pytest.approx(2 / 3))
-
-
-@pytest.mark.parametrize(("monitor", "best"), [("auc", 1), ("loss", 2)])
-def test_the_better_epoch_has_the_higher_auc_then_the_lower_loss_or_the_lower_loss(monitor, best):
-    rows = [{"val_auc": a, "val_loss": b} for a, b in ((0.9, 0.5), (0.9, 0.4), (0.8, 0.1))]
-    merits = [training.merit(TrainConfig(monitor=monitor), row) for row in rows]
-    assert merits.index(max(merits)) == best
+def test_torch_switched_to_what_cannot_train_is_one_line(request):
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    for dtype, gradients in ((torch.float64, True), (torch.float32, False)):
+        torch.set_default_dtype(dtype)
+        with torch.set_grad_enabled(gradients), pytest.raises(InputError, match="set_default_dty"):
+            training.fit(SMALL, DATA, RANDOM)
 
 
 RESUMED = {
@@ -275,18 +258,6 @@ def test_bfloat16_multiplies_while_training_and_never_while_judging():
     torch.testing.assert_close(coarse.logits["val_last"], judged, atol=1e-6, rtol=0)
 
 
-def test_an_epoch_of_many_labels_gives_a_logit_for_each():
-    images, network = data.to_tensor(DATA.train.images), nn.Sequential(nn.Flatten())
-    network.append(nn.Linear(256, 3))
-    optimizer = SGD(network.parameters(), lr=0.0)  # the predictions stay what they are
-    schedule = training.make_schedule(SMALL, optimizer, 3, {})
-    method = training.Method(optimizer, nn.BCEWithLogitsLoss(), schedule)
-    rows = torch.arange(47).split(16)
-    found = training.train_epoch(network, images, torch.ones(48, 3), rows, method)
-    torch.testing.assert_close(found[:47], network(images[:47]).detach())
-    assert found[47].isnan().all()  # never shown
-
-
 def test_the_images_of_a_network_of_ones_own_are_enlarged():
     parts = {"network": nn.Sequential(nn.Flatten(), nn.Linear(24 * 24, 1))}
     outcome = training.fit(replace(SMALL, epochs=1, resize=24), DATA, RANDOM, parts=parts)
@@ -294,9 +265,8 @@ def test_the_images_of_a_network_of_ones_own_are_enlarged():
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_epoch_and_rate():
-    with pytest.raises(InputError, match=r"epoch 1\b.*1e\+30") as caught:
+    with pytest.raises(InputError, match=r"epoch 1\b.*1e\+30"):
         training.fit(replace(SMALL, lr=1e30), DATA, RANDOM)
-    assert "\n" not in str(caught.value)
 
 
 # --- the order of the images ----------------------------------------------------------------------
@@ -307,60 +277,31 @@ def batches(labels: torch.Tensor, **settings) -> tuple[torch.Tensor, ...]:
     return training.draw_batches(TrainConfig(**settings), labels, generator)
 
 
-def test_an_epoch_shows_every_image_once_in_batches():
-    found = batches(torch.ones(70), batch_size=32)
-    assert [len(rows) for rows in found] == [32, 32, 6]
-    order = torch.randperm(70, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(torch.cat(found), order)
-
-
 @pytest.mark.parametrize("rare", [0, 1])
-@pytest.mark.parametrize("settings", [{"balance": "repeat"}, MINORITY], ids=str)
-def test_the_rarer_class_is_repeated_to_the_size_of_the_other(settings, rare):
-    labels = torch.tensor([rare] * 10 + [1 - rare] * 35).float()
-    rows = torch.cat(batches(labels, **settings))
-    times = torch.bincount(rows, minlength=45)
-    assert len(rows) == 70 and (times[10:] == 1).all()
-    assert times[:10].tolist() == [4] * 5 + [3] * 5
-    assert not torch.equal(rows.sort().values, rows)
-
-
-@pytest.mark.parametrize("rare", [0, 1])
-def test_the_sampler_draws_both_classes_alike(rare):
-    labels = torch.tensor([rare] * 200 + [1 - rare] * 800).float()
+def test_an_epoch_shows_every_image_once_or_both_classes_alike(rare):
+    labels = torch.tensor([rare] * 200 + [1 - rare] * 700).float()
+    shuffled = batches(labels, batch_size=32)
+    assert [len(rows) for rows in shuffled] == [32] * 28 + [4]
+    order = torch.randperm(900, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.cat(shuffled), order)
+    for settings in ({"balance": "repeat"}, MINORITY):
+        rows = torch.cat(batches(labels, **settings))
+        times = torch.bincount(rows, minlength=900).tolist()
+        assert times == [4] * 100 + [3] * 100 + [1] * 700
+        assert not torch.equal(rows.sort().values, rows)
     rows = torch.cat(batches(labels, balance="sampler"))
-    assert len(rows) == 1000 and abs((labels[rows] == rare).float().mean().item() - 0.5) < 0.06
+    assert len(rows) == 900 and abs((labels[rows] == rare).float().mean().item() - 0.5) < 0.06
 
 
 # --- what the settings make -----------------------------------------------------------------------
 
 
-def rates(config: TrainConfig, parts: dict, steps: int) -> list[float]:
-    """The learning rate of each step of three epochs, as the optimizer sees it."""
-    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=config.lr)
-    schedule, seen = training.make_schedule(config, optimizer, steps, parts), []
-    for loss in (0.4, 0.5, 0.3):
-        for _ in range(steps // 3):
-            seen.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            if len(seen) < steps:
-                schedule.step()
-        schedule.end_epoch(loss, 1 - loss)
-    return seen
-
-
 @pytest.mark.parametrize("rare", [0, 1])
-@pytest.mark.parametrize("target", ["minority", "all"])
-def test_minority_augmentation_touches_only_the_rarer_class(target, rare):
+def test_minority_augmentation_touches_only_the_rarer_class(rare):
     labels = torch.tensor([rare] * 10 + [1 - rare] * 30).float()
-    config = TrainConfig(augment=("exposure",), augment_target=target)
-    x, y = training.make_transform(config, labels, {})(
-        torch.zeros(40, 1, 28, 28), labels.unsqueeze(1)
-    )
-    changed = x.flatten(1).abs().sum(1) > 0
-    assert changed[:10].all() and changed[10:].all().item() == (target == "all")
-    assert target == "all" or not changed[10:].any()
-    assert torch.equal(y[:, 0], labels)
+    transform = training.make_transform(TrainConfig(**MINORITY), labels, {})
+    x, _ = transform(torch.zeros(40, 1, 28, 28), labels.unsqueeze(1))
+    assert torch.equal(x.flatten(1).any(1), labels == rare)
 
 
 def test_an_optimizer_of_ones_own_gets_the_rate_unless_it_has_one():
@@ -390,13 +331,16 @@ def test_an_optimizer_of_ones_own_gets_the_rate_unless_it_has_one():
 )
 def test_a_schedule_of_ones_own_counts_what_it_counts(make, wanted):
     """Batches of one-cycle, epochs of the others; who asks for it sees the validation loss."""
-    assert rates(TrainConfig(epochs=3, lr=1.0), {"schedule": make}, 6) == pytest.approx(wanted)
-
-
-@pytest.mark.parametrize("own", [nn.MSELoss, nn.MSELoss(), nn.functional.mse_loss])
-def test_a_loss_of_ones_own_is_a_class_or_what_it_makes(own):
-    loss = training.make_criterion(TrainConfig(), torch.ones(2), {"loss": own})
-    assert loss(torch.zeros(2, 1), torch.full((2, 1), 3.0)) == 9
+    config, optimizer = TrainConfig(epochs=3, lr=1.0), SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule, seen = training.make_schedule(config, optimizer, 6, {"schedule": make}), []
+    for step, loss in enumerate((0.4, 0.4, 0.5, 0.5, 0.3, 0.3)):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if step < 5:
+            schedule.step()
+        if step % 2:
+            schedule.end_epoch(loss, 1 - loss)
+    assert seen == pytest.approx(wanted)
 
 
 def test_augmentation_keeps_shape_and_range_and_flips_exactly():
@@ -413,26 +357,11 @@ def test_augmentation_keeps_shape_and_range_and_flips_exactly():
 # --- limits ---------------------------------------------------------------------------------------
 
 
-def test_the_recipe_is_the_courses():
-    course = {"epochs": 10, "batch_size": 32, "optimizer": "adam", "lr": 4e-4, "weight_decay": 0}
-    course |= {"dropout": 0, "architecture": "resnet18", "layer_lr": 1, "tta": 0, "seed": 0}
-    assert TrainConfig() == TrainConfig(**course) and TrainConfig(seed=3).changed() == {}
-    changed = TrainConfig(lr=0.1, augment=("flip",), precision="bfloat16").changed()
-    assert changed == {"lr": 0.1, "augment": ("flip",)}
-
-
 LIMITS = {
     "epochs": ([1, np.int64(3)], [0, 2.5, None, True]),
-    "batch_size": ([1], [0]),
     "lr": ([1e-9, np.float32(0.5)], [0.0, -1.0, math.inf, math.nan, "0,001"]),
-    "weight_decay": ([0.0, 2.0], [-1e-9, math.inf]),
-    "dropout": ([0.0, 0.99], [-0.01, 1.0]),
     "patience": ([1, None], [0]),
     "resize": ([8, 512], [7, 513]),
-    "clip": ([1e-9], [0.0, math.inf]),
-    "layer_lr": ([0.01, 1.0], [0.0, 1.01]),
-    "unfreeze": ([1], [0]),
-    "tta": ([0, 100], [-1, 101]),
     "seed": ([0, 2**31 - 1], [-1, 2**31]),
 }
 
@@ -462,6 +391,5 @@ REFUSED = {
 
 @pytest.mark.parametrize("named", REFUSED)
 def test_settings_that_mean_nothing_are_refused_by_name(named):
-    with pytest.raises(InputError, match=named) as caught:
+    with pytest.raises(InputError, match=named):
         TrainConfig(**REFUSED[named])
-    assert "\n" not in str(caught.value)

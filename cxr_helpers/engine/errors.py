@@ -5,7 +5,6 @@ import html
 
 class InputError(ValueError):
     """Wrong input in one Indonesian line: what is wrong and what to do. Commands exit with 2.
-
     details: the traceback through a person's own code, where that failed.
     """
 

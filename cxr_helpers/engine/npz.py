@@ -1,6 +1,5 @@
-"""What is in an npz of MedMNIST's layout: for train, val and test `{split}_images` (N, H, W[, 3])
-uint8 and `{split}_labels`, (N, 1) class numbers or (N, K) with a column 0/1 per finding (Yang et
-al., Scientific Data 10:41, 2023). One's own may also hold (N, H, W, 1), labels (N,), and names.
+"""What is in an npz of MedMNIST's layout (Yang et al., Scientific Data 10:41, 2023): for train, val
+and test `{split}_images` (N, H, W[, 3]) uint8, `{split}_labels` (N, 1) or (N, K) of 0/1.
 """
 
 import os
@@ -41,14 +40,11 @@ def one_line(path: Path) -> Iterator[None]:
         raise
     except DAMAGED as error:
         content = ownfiles.kind(path) or "rusak, terpotong, atau memuat pickle"
-        raise InputError(
-            f"Berkas {path} bukan npz yang utuh ({content}): "
-            "hapus atau ganti dengan npz yang utuh dan bersusunan MedMNIST."
-        ) from error
+        cure = "ganti dengan npz yang utuh dan bersusunan MedMNIST"
+        raise InputError(f"Berkas {path} bukan npz yang utuh ({content}): {cure}.") from error
     except OSError as error:
-        raise InputError(
-            f"Berkas {path} tidak dapat dibaca ({error.strerror or error}): periksa izin bacanya."
-        ) from error
+        why = f"tidak dapat dibaca ({error.strerror or error}): periksa izin bacanya"
+        raise InputError(f"Berkas {path} {why}.") from error
 
 
 def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
@@ -62,10 +58,8 @@ def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         inside = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
         missing = [name for name in ARRAYS if name not in inside]
         if missing:
-            raise InputError(
-                f"Berkas {path} tidak memuat {', '.join(missing)}, tetapi {', '.join(inside[:8])}: "
-                "berikan npz dengan susunan MedMNIST."
-            )
+            why = f"tidak memuat {', '.join(missing)}, tetapi {', '.join(inside[:8])}"
+            raise InputError(f"Berkas {path} {why}: berikan npz dengan susunan MedMNIST.")
         for name in ARRAYS:
             with archive.open(f"{name}.npy") as stream:
                 shape, _, dtype = _header(stream)
@@ -126,9 +120,8 @@ def _why_not(split: str, shapes: dict, flag: str, size: int) -> str:
 
 
 def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]]:
-    """(class names in ascending order, whether there is a column a class, {split: (N,) int64 places
-    in the names, or (N, K) columns}) of a file with classes of its own. Raises InputError where the
-    labels are no classes, and those of `read`.
+    """(class names, whether there is a column a class, {split: (N,) places in the names, or (N, K)
+    columns}) of a file with classes of its own. Raises InputError, and the errors of `read`.
     """
     labels = dict(zip(SPLITS, read(path, *ARRAYS[1::2]), strict=True))
     width = (*labels["train"].shape[1:], 1)[0]
@@ -141,16 +134,13 @@ def own_labels(path: Path) -> tuple[tuple[str, ...], bool, dict[str, np.ndarray]
         flat = {split: np.char.strip(column.astype(str)) for split, column in flat.items()}
     values = np.unique(np.concatenate(list(flat.values())))
     if not 2 <= len(values) <= MANY_CLASSES:
-        raise InputError(
-            f"Label di {path} mempunyai {len(values)} nilai yang berbeda: "
-            f"yang diperlukan 2 sampai {MANY_CLASSES} kelas."
-        )
+        wanted = f"yang diperlukan 2 sampai {MANY_CLASSES} kelas"
+        raise InputError(f"Label di {path} mempunyai {len(values)} nilai yang berbeda: {wanted}.")
     names = tuple(str(value if words else int(value)) for value in values)
     spellings = {name.casefold() for name in names}
     if len(spellings) < len(names) or spellings & {"", "nan"}:  # pandas' word for an empty cell
-        raise InputError(
-            f"Label di {path} ada yang kosong, nan, atau hanya berbeda ejaannya: perbaiki labelnya."
-        )
+        why = "ada yang kosong, nan, atau hanya berbeda ejaannya: perbaiki labelnya"
+        raise InputError(f"Label di {path} {why}.")
     return names, False, {split: np.searchsorted(values, column) for split, column in flat.items()}
 
 
@@ -195,12 +185,9 @@ def _read_rows(path: Path, name: str, wanted: np.ndarray, version: tuple) -> np.
 
 
 def read_patients() -> dict[str, dict[str, np.ndarray]]:
-    """{split: {"rows", "patients", "labels"}}, each (n,) int64, of the 3,293 ChestMNIST images
-    whose only label is cardiomegaly (0) or pneumothorax (1), in the order of the rows.
-
-    rows: the image's place in that split of chestmnist.npz; patients: their numbers in NIH
-    ChestX-ray14 (Wang et al. 2017). Derived from the split lists of arnoweng/CheXNet, whose rows
-    are ChestMNIST's; never published as one, they are compared before they are used (patients_of).
+    """{split: {"rows", "patients", "labels"}}, each (n,) int64, of the ChestMNIST images with one
+    finding: patients' numbers in NIH ChestX-ray14 (Wang et al. 2017), by the split lists of
+    arnoweng/CheXNet; compared before they are used (patients_of).
     """
     table = pd.read_csv(PATIENTS, names=["split", "rows", "patients", "labels"], header=0)
     columns = ("rows", "patients", "labels")

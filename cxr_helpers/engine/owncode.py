@@ -1,10 +1,6 @@
-"""A student's own code as text: what is trained is made from the text that is part of the run's
-key, and from nothing else.
-
-A class cannot be identified by itself: its source misses a global that has changed. So the text is
-collected that the person executed: each part as it stands in the call, and every definition that it
-rests on, from the cell (or the file of `load`) that made it. That text is a small program. Every
-training executes it anew in an empty namespace, so no seed finds what another has left behind.
+"""A student's own code as text: a small program of each part as it stands in the call and of every
+definition that it rests on, as executed. It is part of the run's key, and every training executes
+it anew in an empty namespace.
 """
 
 import ast
@@ -54,10 +50,7 @@ def load(path: str | Path) -> Own:
     try:
         source = path.read_text(encoding="utf-8-sig")
         compile(source, path.name, "exec")
-    except SyntaxError as error:
-        why = f"baris {error.lineno} bukan Python yang benar ({error.msg})"
-        raise InputError(f"Berkas {path} {why}.") from None
-    except (OSError, ValueError) as error:
+    except (SyntaxError, OSError, ValueError) as error:
         raise InputError(f"Berkas {path} tidak dapat dibaca: {error}.") from None
     return read(path.name, source)
 
@@ -88,12 +81,9 @@ def explained() -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        own = [
-            frame
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename.startswith("<") and frame.filename in linecache.cache
-        ]
-        where = f" pada baris “{own[-1].line}”" if own else ""
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.line for frame in frames if frame.line and frame.filename.startswith("<")]
+        where = f" pada baris “{lines[-1]}”" if lines else ""
         reason = (str(error).splitlines() or [""])[0][:200]
         memory = isinstance(error, MemoryError) or "memory" in reason
         advice = ": kecilkan batch_size atau resize" if memory else ""
@@ -113,17 +103,14 @@ def make(source: str) -> dict[str, object]:
 
 
 def expressions(source: str) -> dict[str, str]:
-    """What the parts of a program are, as they were written, with the values of plain names:
-    {"network": "partial(Net, width=8)", …}.
+    """{"network": "partial(Net, width=8)", …}: the parts of a program as they were written, with
+    the values of plain names.
     """
     if not source:
         return {}
     *above, parts = ast.parse(source).body
-    values = {
-        node.targets[0].id: node.value
-        for node in above
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-    }
+    assigned = [node for node in above if isinstance(node, ast.Assign)]
+    values = {n.targets[0].id: n.value for n in assigned if isinstance(n.value, ast.Constant)}
 
     class Values(ast.NodeTransformer):
         def visit_Name(self, node: ast.Name) -> ast.expr:
@@ -199,9 +186,7 @@ def _as_now(part: object) -> object:
 
 
 def _tensors(made: dict[str, object]) -> dict[str, Tensor]:
-    """{place: tensor} of a namespace, and by place whether a module is in train mode; without those
-    of lazy layers, which have no shape yet.
-    """
+    """{place: tensor} of a namespace, and whether a module is in train mode; no lazy ones."""
     tensors = {}
     for place, value in (made | made[PARTS]).items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
@@ -322,9 +307,7 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def _changed_by(node: ast.AST) -> set[str]:
-    """Names whose value a piece of code changes in place: x.a = 1, x.append(1) and, by torch's mark
-    of what works in place, nn.init.ones_(x).
-    """
+    """Names that a piece of code changes in place: x.a = 1, x.append(1), nn.init.ones_(x)."""
     if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
         return _root(node)
     if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
@@ -350,9 +333,7 @@ def _statements(text: str) -> list[Statement]:
 
 
 class _Collector:
-    """Gathers the statements that a program needs, each after those that it rests on. frame: where
-    the call stands; texts: what was executed, oldest first.
-    """
+    """Gathers the statements (of the texts, oldest first) that a program rests on, in order."""
 
     def __init__(self, frame: types.FrameType, texts: list[str]):
         self.globals, self.texts = frame.f_globals, texts
@@ -399,9 +380,8 @@ class _Collector:
         self.imports.append(line if line.split()[-1] == name else f"{line} as {name}")
 
     def _from_text(self, name: str, value: object, local: bool) -> None:
-        """Collect the statements that bound a name and changed its value since. A class or function
-        is taken by its own name: a loop does not say which it was, and a name in a function has no
-        text.
+        """Collect the statements that bound a name and changed its value since; a class or function
+        is taken by its own name, for a loop does not say which it was.
         """
         own_name = getattr(value, "__name__", name) if isinstance(value, DEFINED) else name
         if own_name != name and self.globals.get(own_name) is value:
@@ -423,9 +403,7 @@ class _Collector:
 
 
 def _notation(value: object) -> tuple[str, str] | None:
-    """(what it imports, expression) that gives back a value: plain, numbers of NumPy and torch, a
-    file of one's own, a network of the run store; None of what only its text makes again.
-    """
+    """(what it imports, expression) that gives back a value; None where only its text does."""
     if isinstance(value, Own):
         _check_imports(value.text_)
         simple = "'''" not in value.text_ and "\\" not in value.text_

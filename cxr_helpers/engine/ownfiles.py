@@ -1,8 +1,5 @@
 """Single files that people bring: what they are, the network in a checkpoint, a picture's greys.
-
-Training programs wrap a state dict ({"state_dict": …, "optimizer": …}) and rename what is in it
-(`module.`, `model.backbone.`). The network is what stands behind the beginning that makes the most
-names its own. Only tensors are read (weights_only=True): a file that would run code is refused.
+Only tensors are read (weights_only=True): a file that would run code is refused.
 """
 
 import itertools
@@ -52,17 +49,12 @@ def kind(path: Path) -> str | None:
 
 def read_checkpoint(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors in `path` that bear the names of `network`'s, whatever wraps and precedes them,
-    as float32 by these names, and the names for which the network has no place.
-
-    Read are .safetensors and what torch.save wrote, by content, not by ending. Shapes are not
-    compared here (model.fill). Raises InputError.
+    as float32 by these names, and the names without a place; shapes: model.fill. Raises InputError.
     """
     state_dicts = dict(_state_dicts(_load(path)))
     if not state_dicts:
-        raise InputError(
-            f"WEIGHTS={path}: isinya bukan state dict. "
-            "Simpan dengan torch.save(model.state_dict(), …)."
-        )
+        cure = "simpan dengan torch.save(model.state_dict(), …)"
+        raise InputError(f"WEIGHTS={path}: isinya bukan state dict: {cure}.")
     wanted = network.state_dict()
     # a head is replaced, and old files count no batches
     needed = [n for n in wanted if not n.startswith("fc.") and not n.endswith("_batches_tracked")]
@@ -84,9 +76,7 @@ def read_checkpoint(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], 
 def _load(path: Path) -> object:
     # unlike Path's it answers for any text, a name too long for the disk included
     if not os.path.isfile(path):
-        raise InputError(
-            f"WEIGHTS={path}: tidak ada, atau bukan berkas. Periksa letak dan ejaannya."
-        )
+        raise InputError(f"WEIGHTS={path}: tidak ada, atau bukan berkas. Periksa letaknya.")
     try:
         with open(path, "rb") as file:
             begins = file.read(9)
@@ -134,8 +124,8 @@ def _state_dicts(value: object, place: str = "") -> Iterator[tuple[str, dict[str
 
 
 def _find(path: Path, state_dicts: dict, needed: list[str]) -> tuple[str, str]:
-    """The state dict, and the beginning of its names, behind which most names of `needed` stand, at
-    least half, else the first one and "". Refuses two that differ (student and teacher, say).
+    """The state dict, and the beginning of its names, behind which most names of `needed` stand,
+    else the first one and "". Refuses two that differ (student and teacher, say).
     """
     count = Counter()
     for place, tensors in state_dicts.items():
@@ -151,10 +141,9 @@ def _find(path: Path, state_dicts: dict, needed: list[str]) -> tuple[str, str]:
         first, second = (state_dicts[place].get(prefix + name) for place, prefix in (best, other))
         if first is not None and second is not None and not torch.equal(first, second):
             places = ["".join(pair).rstrip(".") or "lapisan teratas" for pair in (best, other)]
+            cure = "Simpan ulang yang Anda maksud saja: torch.save(state_dict_itu, …)."
             raise InputError(
-                f"WEIGHTS={path}: memuat dua jaringan yang berbeda isinya, "
-                f"di {' dan di '.join(places)}. "
-                "Simpan ulang yang Anda maksud saja: torch.save(state_dict_itu, …)."
+                f"WEIGHTS={path}: memuat dua jaringan, di {' dan di '.join(places)}. {cure}"
             )
     return best
 
@@ -165,16 +154,14 @@ def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
     sound = dense and tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
     if not sound or (name.endswith("running_var") and (tensor < 0).any()):
         raise InputError(
-            f"WEIGHTS={path}: {name} ({str(tensor.dtype).removeprefix('torch.')}) memuat nilai "
-            "yang bukan bilangan pecahan terhingga (bilangan bulat, NaN, tak hingga, atau varians "
-            "negatif). Simpan ulang jaringan aslinya, dari epoch sebelum pelatihannya gagal."
+            f"WEIGHTS={path}: {name} ({str(tensor.dtype).removeprefix('torch.')}) memuat bilangan "
+            "bulat, NaN, tak hingga, atau varians negatif. Simpan ulang jaringan aslinya."
         )
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Grey values (H, W) uint8 of the first picture in a PNG, JPEG or DICOM file, turned upright as
-    its EXIF data say; colour becomes luminance (ITU-R BT.601), what is transparent becomes black,
-    as the surroundings of a radiograph are. Raises InputError.
+    """Grey values (H, W) uint8 of the first picture in a PNG, JPEG or DICOM file, turned upright;
+    colour becomes luminance (ITU-R BT.601), what is transparent black. Raises InputError.
     """
     path = Path(path).expanduser()
     try:
@@ -224,10 +211,8 @@ def _dicom(path: Path) -> np.ndarray:
         if values.ndim != 2:
             raise ValueError("several images, or colour")
     except Exception as error:  # pydicom and its decoders raise what they like
-        raise InputError(
-            f"Berkas {path} tidak dapat dibaca sebagai satu citra DICOM keabuan "
-            f"({type(error).__name__}): simpan sebagai PNG."
-        ) from None
+        why = f"bukan satu citra DICOM keabuan ({type(error).__name__})"
+        raise InputError(f"Berkas {path} {why}: simpan sebagai PNG.") from None
     share = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         share = 1 - share

@@ -41,10 +41,8 @@ def train(
     cluster: str = "",
     done: Callable[[int], None] = lambda n: None,
 ) -> list[Run]:
-    """The run of each training, in order: read from the store, or trained by n_jobs processes, or
-    by the workers of the dask cluster "dask://host:port". Raises InputError.
-
-    given: what `make` and `trainer` are called with, the device last. done(n): n more are there.
+    """The run of each training, in order: read, or trained by n_jobs processes or the workers of
+    "dask://host:port". given: what `make` and `trainer` take, the device last. Raises InputError.
     """
     with sharing(n_jobs, given[0][-1], cluster):
         tasks, missing, trained = [make(*arguments) for arguments in given], {}, []
@@ -87,10 +85,10 @@ def _fetch(
                 runs.put(key, contents)
                 done(1)
         except (died, RuntimeError) as error:
-            raise InputError(
-                f"Sebuah proses pekerja mati ({type(error).__name__}), biasanya karena memori "
-                "habis: kurangi N_JOBS, lalu jalankan lagi; yang sudah selesai tidak diulang."
-            ) from error
+            why = (
+                f"Sebuah proses pekerja mati ({type(error).__name__}), biasanya karena memori habis"
+            )
+            raise InputError(f"{why}: kurangi N_JOBS, lalu jalankan lagi.") from error
 
 
 def _work(

@@ -130,8 +130,5 @@ def agree(bodies: dict[str, dict]) -> None:
                 values[name] = json.dumps(value, sort_keys=True, ensure_ascii=False)
         if len(set(values.values())) > 1:
             shown = "; ".join(f"{name}: {value}" for name, value in values.items())
-            raise InputError(
-                f"Hasil yang akan digabungkan berbeda pada {title} ({shown}): "
-                "hapus dengan `make clean`, lalu jalankan `make report` "
-                "(pelatihan yang tersimpan tidak diulang)."
-            )
+            cure = "jalankan `make clean`, lalu `make report` (yang sudah dilatih tidak diulang)"
+            raise InputError(f"Hasil yang digabungkan berbeda pada {title} ({shown}): {cure}.")

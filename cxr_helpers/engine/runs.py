@@ -1,7 +1,5 @@
-"""The run store: runs/<key>/ holds what one training gave, once, and survives being killed.
-
-key = digest of everything that decides the numbers. Equal key, equal run: it is read, not trained
-again. The store knows no network: it is handed the function that trains (notebook 02).
+"""The run store: runs/<key>/ holds what one training gave, once, and survives being killed. key =
+digest of everything that decides the numbers; an equal key is read, not trained again.
 """
 
 import ast
@@ -37,11 +35,9 @@ FILES = ("config.json", "code.py", "history.csv", "predictions.npz", "info.json"
 
 @dataclass(frozen=True)
 class Task:
-    """One training as the store sees it.
-
-    identity: everything that decides its numbers, as JSON. given: what the function that trains is
-    called with, settings first. data: the fingerprint of its images. own: the program it executes.
-    unkept: gives None, or why the identity does not describe it (Indonesian; "" if that is said).
+    """One training as the store sees it: identity decides its numbers, given is what trains it,
+    data the images' fingerprint, own its program; unkept() says why it is not kept (Indonesian), or
+    None.
     """
 
     identity: dict
@@ -78,10 +74,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """One finished training, read from its folder.
-
-    history: one row an epoch (epoch, train_loss, train_acc, val_loss, val_acc, val_auc), accuracies
-    as shares. logits: "train", "val" (epochs, N) as recorded epoch by epoch, and "{split}_best",
+    """One finished training: logits "train", "val" (epochs, N) as recorded and "{split}_best",
     "{split}_last" (N,) in eval mode; those of the test split only `open_test` hands out.
     """
 
@@ -113,17 +106,13 @@ class Run:
         """The state dict of the "best" or "last" epoch. Raises InputError."""
         path = self.folder / f"{which}.safetensors"
         if not path.exists():
-            raise InputError(
-                f"Bobot {path} tidak disimpan, karena dilatih oleh beberapa proses: "
-                "latihlah lagi dengan n_jobs=1."
-            )
+            cure = "dilatih oleh beberapa proses, latihlah lagi dengan n_jobs=1"
+            raise InputError(f"Bobot {path} tidak disimpan: {cure}.")
         return load_file(path)
 
 
 class Code:
-    """The code that decides a run's numbers, as it was when it was imported: of `modules`, and of
-    those in `only` no more than the named definitions.
-    """
+    """The code that decides a run's numbers, as it was imported: of `modules`, `only` the named."""
 
     def __init__(self, modules: tuple[types.ModuleType, ...], only: dict | None = None):
         self._modules, self._only = modules, only or {}
@@ -240,12 +229,8 @@ def get(
     train: Callable[..., Outcome],
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
 ) -> Run:
-    """Read the run if it is in the store, else train it, going on from its last whole epoch; of two
-    processes that ask for one run, one trains. Raises InputError.
-
-    `train(*task.given, resume=…, checkpoint=…, on_epoch=…, every_epoch=…)` goes on from the state
-    `resume` (or None), calls `checkpoint(epoch, state)` and `on_epoch(history)` after each epoch,
-    and records the test split of every epoch if `every_epoch`, that is, where weights are kept.
+    """Read the run, or train it from its last whole epoch; of two processes that ask, one trains.
+    `train(*task.given, …)` is training.fit or alike. Raises InputError.
     """
     how = {"on_epoch": on_epoch, "every_epoch": task.keep_weights}
     why = task.unkept()
@@ -260,10 +245,8 @@ def get(
         with files.locked(task.folder / "lock", waiting):
             return _kept(task, train, how)
     except OSError as error:
-        raise InputError(
-            f"Hasil pelatihan tidak dapat disimpan di {task.folder} ({error.strerror}): "
-            "sediakan ruang atau izin tulis, lalu jalankan lagi; pelatihannya dilanjutkan."
-        ) from None
+        why = f"Hasil tidak dapat disimpan di {task.folder} ({error.strerror})"
+        raise InputError(f"{why}: sediakan ruang atau izin tulis, lalu jalankan lagi.") from None
 
 
 def _kept(task: Task, train: Callable[..., Outcome], how: dict) -> Run:
@@ -303,9 +286,7 @@ def read(key: str) -> Run:
 
 
 def stored(code: str, clear: bool = False) -> pd.DataFrame:
-    """The trainings in the store with their settings; code: the digest of what trains now. clear:
-    delete those of another code, which nothing reads again.
-    """
+    """The trainings in the store with their settings; clear: delete those of another code."""
     rows = []
     for path in files.runs_folder().glob("*/config.json"):
         folder, identity = path.parent, json.loads(path.read_text())

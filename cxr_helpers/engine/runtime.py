@@ -1,5 +1,5 @@
-"""What a process that trains runs on: threads, memory, precision, a progress bar. torch is imported
-where it is needed, so that `begin_worker` is in force at once.
+"""What a process that trains runs on. torch is imported where it is needed, so that `begin_worker`
+is in force at once.
 """
 
 import ctypes
@@ -74,9 +74,7 @@ def check_torch() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc's malloc hold freed blocks instead of returning them to the system.
-
-    A batch frees and asks again for hundreds of megabytes; what went back must be mapped and zeroed
+    """Let glibc's malloc hold freed blocks: what goes back to the system must be mapped and zeroed
     anew, tens of thousands of page faults a batch (bench/training_speed.py).
     """
     if sys.platform != "linux":
@@ -115,9 +113,7 @@ def native_bfloat16(device: "torch.device") -> bool:
 def pick_precision(name: str, device: "torch.device") -> str:
     """PRECISION on this device; auto is bfloat16 where that is native. Raises InputError."""
     if name == "bfloat16" and device.type == "mps":
-        raise InputError(
-            "PRECISION=bfloat16 tidak tersedia pada GPU Apple: pakai PRECISION=float32."
-        )
+        raise InputError("PRECISION=bfloat16 tidak ada pada GPU Apple: pakai PRECISION=float32.")
     if name != "auto":
         return name
     return "bfloat16" if native_bfloat16(device) else "float32"

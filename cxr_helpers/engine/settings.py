@@ -98,9 +98,8 @@ def to_number(name: str, value, limits: tuple = (), whole: bool = True) -> int |
     except (TypeError, ValueError, OverflowError):
         kind = "bilangan bulat" if whole else "bilangan, dengan titik sebagai tanda desimal"
         bounds = f" mulai dari {limits[0]} sampai {limits[1]}" if limits else ""
-        raise InputError(
-            f"{name}={str(value)[:40]} tidak dapat dipakai: nilainya harus {kind}{bounds}."
-        ) from None
+        why = f"nilainya harus {kind}{bounds}"
+        raise InputError(f"{name}={str(value)[:40]} tidak dapat dipakai: {why}.") from None
     return int(number) if whole else number
 
 

@@ -64,10 +64,8 @@ def recognise(remote: Remote, candidates: Iterable[Path]) -> Path | None:
 
 
 def fetch(remote: Remote, path: Path, timeout: float = 10.0, retries: int = 2) -> Path:
-    """Make sure that `path` exists, downloading `remote` if it does not; several processes may ask.
-
-    timeout: seconds that the server may be silent. A file that is already there is never opened or
-    replaced; nothing stands there before its digest is right. Raises DownloadError.
+    """Make sure that `path` exists, downloading `remote` if it does not. timeout: seconds of
+    silence. Nothing stands there before its digest is right. Raises DownloadError.
     """
     path = Path(path)
     if path.exists():
@@ -105,8 +103,7 @@ def fetch(remote: Remote, path: Path, timeout: float = 10.0, retries: int = 2) -
 @dataclass(frozen=True)
 class Source:
     """A file that data.load can read: kind "chestmnist", "phantom", "medmnist" or "file"; flag: the
-    medmnist set whose layout and class names it has, "" for classes of its own, which have names
-    and perhaps columns 0/1; title and note: Indonesian; truth: the phantom's, for analysis only.
+    set whose layout it has, "" for its own classes; truth: the phantom's, for analysis only.
     """
 
     kind: str
@@ -138,11 +135,8 @@ class Source:
 def resolve(
     data: str = "auto", size: int = 28, folder: Path = Path("data"), remote: Remote | None = None
 ) -> Source:
-    """Find, fetch or draw the file that `data` names: "auto" (ChestMNIST if it is in `folder` or
-    can be fetched, else the phantom, which is said), a 2D set of MedMNIST (never anything else in
-    its place), "phantom", or the path of an npz. Raises InputError.
-
-    folder: where downloads and the phantom are kept; remote: another download than medmnist's.
+    """Find, fetch or draw the file that `data` names: "auto" (ChestMNIST, else the phantom, which
+    is said), a 2D set of MedMNIST, "phantom", or an npz. Raises InputError.
     """
     data, folder = str(data).strip(), Path(folder)
     name, path = data.lower(), Path(os.path.expanduser(data))
@@ -196,10 +190,8 @@ def _phantom(size: int, folder: Path, note: str) -> Source:
     from phantom import ensure
 
     if size != 28:
-        raise InputError(
-            f"Fantom hanya ada pada ukuran 28, sedangkan SIZE={size}: "
-            "pakai SIZE=28 atau DATA=chestmnist."
-        )
+        why = f"Fantom hanya ada pada ukuran 28, sedangkan SIZE={size}"
+        raise InputError(f"{why}: pakai SIZE=28 atau DATA=chestmnist.")
     path, truth = ensure(folder)
     return Source("phantom", "chestmnist", path, size, "Fantom toraks sintetis 28×28", note, truth)
 
