@@ -417,7 +417,7 @@ def against_ruler(ruler: dict, points: dict) -> Figure:
         bars = np.abs([[y - low, y - high], [x - left, x - right]])[:, :, None]
         style = {"fmt": marker, "color": colour, "ms": 6, "elinewidth": 1, "label": name}
         panel.errorbar(1 - x, y, *bars, **style)
-    panel.legend(loc="lower right")
+    panel.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     return figure
 
 
