@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import socket
 import time
 from pathlib import Path
@@ -104,8 +103,7 @@ def test_the_answers_of_a_hand_in_share_their_seconds_and_the_last_has_some(monk
 
 
 def test_without_bubblewrap_no_class_is_graded_and_the_cure_is_named(tmp_path, monkeypatch):
-    real = shutil.which
-    monkeypatch.setattr(shutil, "which", lambda name: None if name == "bwrap" else real(name))
+    monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("KUMPULAN", str(tmp_path))
     monkeypatch.delenv("TANPA_KOTAK", raising=False)
     with pytest.raises(InputError, match=r"apt-get install bubblewrap.*TANPA_KOTAK=1"):
@@ -155,21 +153,6 @@ def retrained(given: package.Handin, boxed: bool = True) -> str:
     return again.retrain(given, claim, [], claims.Studies(), "garam", boxed)
 
 
-@pytest.fixture
-def asked(monkeypatch) -> dict:
-    """What a kernel would be asked to train, and how long it would have: it is ended at once."""
-    seen = {}
-
-    def run(kernel, code, seconds, question=""):
-        seen.update(code=code, seconds=seconds)
-        raise box.Ended("direkam")
-
-    monkeypatch.setattr(box.Kernel, "__enter__", lambda kernel: kernel)
-    monkeypatch.setattr(box.Kernel, "__exit__", lambda kernel, *error: None)
-    monkeypatch.setattr(box.Kernel, "run", run)
-    return seen
-
-
 @boxed
 def test_own_code_agrees_bit_by_bit_and_reaches_nothing_of_ours(given, tmp_path):
     attack = f"""import contextlib, os, pathlib
@@ -184,7 +167,16 @@ if os.path.exists({str(files.ROOT / "grading")!r}):
     assert not (tmp_path / "x").exists() and not (files.data_folder() / "x").exists()
 
 
-def test_what_may_not_be_trained_is_said_and_never_run(given, tmp_path, asked):
+def test_what_may_not_be_trained_is_said_and_never_run(given, tmp_path, monkeypatch):
+    asked = {}
+
+    def run(kernel, code, seconds, question=""):
+        asked.update(seconds=seconds)
+        raise box.Ended("direkam")
+
+    monkeypatch.setattr(box.Kernel, "__enter__", lambda kernel: kernel)
+    monkeypatch.setattr(box.Kernel, "__exit__", lambda kernel, *error: None)
+    monkeypatch.setattr(box.Kernel, "run", run)
     trap = f"open({str(tmp_path / 'x')!r}, 'w').write('x')\n" + OWN
     for changes, said in (
         ({"own": trap}, "kode sendiri hanya dilatih di dalam kotak"),

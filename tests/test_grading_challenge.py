@@ -12,23 +12,15 @@ import phantom
 from grading import challenge, grade, package, pages
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """OUT with a challenge of 120 images, whose baseline trains in no time."""
-    out = tmp_path_factory.mktemp("tugas")
-    (out / "pengajar").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(challenge, "probabilities", lambda *given: np.linspace(0.1234, 0.9, 120))
-        assert challenge.make(out, 120, preset="smoke", weights="random", device="cpu") == 120
-    return out
-
-
-def test_the_secret_stays_gives_the_same_images_again_and_cannot_be_told_from_them(made):
-    (handed,) = [path for path in (made / "mahasiswa").rglob("*") if path.is_file()]
-    key = made / "pengajar" / challenge.KEY
+def test_the_secret_gives_the_same_images_and_cannot_be_told_from_them(tmp_path, monkeypatch):
+    (tmp_path / "pengajar").mkdir()
+    monkeypatch.setattr(challenge, "probabilities", lambda *given: np.linspace(0.1234, 0.9, 120))
+    assert challenge.make(tmp_path, 120, preset="smoke", weights="random", device="cpu") == 120
+    (handed,) = [path for path in (tmp_path / "mahasiswa").rglob("*") if path.is_file()]
+    key = tmp_path / "pengajar" / challenge.KEY
     before, body = (handed.read_bytes(), key.read_bytes()), json.loads(key.read_text())
-    assert challenge.make(made, 7) == 120 and (handed.read_bytes(), key.read_bytes()) == before
-    assert 40 < challenge.read_key(made / "pengajar").public.sum() < 80
+    assert challenge.make(tmp_path, 7) == 120 and (handed.read_bytes(), key.read_bytes()) == before
+    assert 40 < challenge.read_key(tmp_path / "pengajar").public.sum() < 80
     assert int(body["secret"], 16) > 2**100 and key.stat().st_mode & 0o077 == 0
     for hidden in (body["secret"], *map(str, body["baseline"][:3])):
         assert hidden.encode() not in before[0]
