@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cxr_helpers import remedies
-from cxr_helpers.engine import files, settings
+from cxr_helpers.engine import settings
 from cxr_helpers.model import resolve_weights
 from cxr_helpers.remedies import REMEDIES
 from cxr_helpers.study import Study
@@ -15,23 +15,10 @@ from cxr_helpers.training import TrainConfig
 from tests.conftest import made
 
 
-class Small(Study):
-    """A study whose recipe trains the small CNN."""
-
-    def config(self, **changes) -> TrainConfig:
-        return super().config(**{"architecture": "small_cnn"} | changes)
-
-
-def study(data, **preset) -> Small:
+def study(data, **preset) -> Study:
     preset = replace(settings.PRESETS["smoke"], **preset)
     there = (resolve_weights("random"), preset, 3, torch.device("cpu"), "float32", Path())
-    return Small(data, data, *there, "", 0.0)
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv(files.RUNS, str(tmp_path))
-    return tmp_path
+    return Study(data, data, *there, "", 0.0)
 
 
 # --- the rows
