@@ -469,7 +469,7 @@ def read_reference(folder: Path = REFERENCE) -> dict:
         return json.loads((folder / "results.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(
-            f"Studi acuan di {folder} tidak ada atau rusak: "
+            f"Studi multiseed di {folder} tidak ada atau rusak: "
             "ambil lagi folder itu dari repositori, atau jalankan `make reference`."
         ) from None
 

@@ -402,7 +402,7 @@ def train(jobs: list[Job], study: Study, n_jobs: int, cluster: str) -> None:
     """
     missing = [job for job in jobs if not is_kept(job)]
     done, size = len(jobs) - len(missing), len(jobs) if cluster else n_jobs
-    with bar(len(jobs), "Studi acuan", initial=done, unit="pelatihan") as progress:
+    with bar(len(jobs), "Studi multiseed", initial=done, unit="pelatihan") as progress:
         for start in range(0, len(missing), size):
             group = missing[start : start + size]
             given = [(job.config, job.data, job.weights, study.device) for job in group]
@@ -460,7 +460,7 @@ def main() -> int:
     if again:
         return 0 if check(jobs, study, int(again)) else 1
     done = sum(is_kept(job) for job in jobs)
-    print(f"Studi acuan: {done} dari {len(jobs)} pelatihan tunggal sudah ada.", flush=True)
+    print(f"Studi multiseed: {done} dari {len(jobs)} pelatihan tunggal sudah ada.", flush=True)
     try:
         train(jobs, study, n_jobs, cluster)
         combined = combination(rows(jobs), study, data) or []
@@ -471,7 +471,7 @@ def main() -> int:
             train(own_sets(study, data, chosen), study, n_jobs, cluster)
     finally:
         summarise(jobs, study, data)
-    print(f"Studi acuan lengkap: {remedies.REFERENCE / 'results.json'}")
+    print(f"Studi multiseed lengkap: {remedies.REFERENCE / 'results.json'}")
     return 0
 
 
