@@ -2,6 +2,7 @@
 reference study's seeds of the recipe are its partners.
 """
 
+import difflib
 import json
 import sys
 import types
@@ -33,6 +34,7 @@ FEW = 16  # images of the batch that `check` sends through
 SOME = 200  # images of which a classifier of scikit-learn learns in `check`
 DRAWS = 16  # of a step that augments: one that always gives the same draws nothing
 CUT = "Gradien tidak sampai ke lapisan pertama: periksa detach(), no_grad(), dan aktivasi nol"
+ALSO_CALLED = {"learning_rate": "lr", "criterion": "loss", "transform": "augment"}
 RESHAPING = ("View", "Unsafe", "Reshape", "Slice", "Select", "Unsqueeze", "Squeeze", "Index")
 STOPPED = "Dihentikan. Jalankan lagi untuk melanjutkan dari epoch terakhir yang utuh."
 
@@ -91,7 +93,9 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
     """Tell plain settings from own parts, whose program the call in `frame` gives. InputError."""
     known = [field.name for field in fields(TrainConfig) if field.name != "own"] + list(PARTS)
     for name in set(changes) - set(known):
-        raise InputError(f"{name} bukan pengaturan: yang ada {', '.join(known)}.")
+        near = ALSO_CALLED.get(name) or "".join(difflib.get_close_matches(name, known, n=1))
+        asked = f"mungkin maksud Anda {near}?" if near else f"yang ada: {', '.join(known)}."
+        raise InputError(f"{name} bukan pengaturan: {asked}")
     worded = any(isinstance(changes.get(name), str) for name in ("network", "loss"))
     listed = isinstance(changes.get("augment", ()), Sequence)
     classifier, others = changes.get("model"), changes.keys() - {"model", "preprocess", "epochs"}

@@ -5,13 +5,8 @@ from importlib import import_module
 
 from cxr_helpers.engine.errors import InputError
 
-COMMANDS = {
-    "kumpul": "submit",
-    "tugas": "release",
-    "nilai": "grade",
-    "tantangan": "challenge",
-    "bundel": "bundle",
-}
+COMMANDS = {"kumpul": "submit", "tugas": "release", "nilai": "grade"}
+COMMANDS |= {"tantangan": "challenge", "bundel": "bundle"}
 
 
 def main() -> int:

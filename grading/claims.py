@@ -28,14 +28,7 @@ from cxr_helpers.study import Study, open_study
 from grading import package
 
 LESSON, ANALYSIS = "02_pelatihan", "03_analisis_overfitting"
-COMPARED = {
-    "acc": "Akurasi",
-    "balanced_acc": "Akurasi seimbang",
-    "auc": "AUC",
-    "f1": "F1",
-    "sensitivity": "Sensitivitas",
-    "specificity": "Spesifisitas",
-}
+COMPARED = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity")
 CLOSE = 1e-6
 WEIGHTS = ("random", "imagenet", "gabor")
 ARRAYS = 32 * 2**20  # bytes of what predictions.npz holds, as they come out

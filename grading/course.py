@@ -65,9 +65,7 @@ def _check_keys(folder: Path) -> None:
     """Refuse a folder one level too high or too low: solutions would be taken for keys."""
     keys = any("hasil" in path.read_text("utf-8") for path in folder.glob("*.py"))
     if not (keys or (folder / "solusi").is_dir() or (folder / "tantangan.json").is_file()):
-        nearby = (folder / "pengajar", folder.parent)
-        meant = next((place for place in nearby if (place / "solusi").is_dir()), "pengajar/")
-        raise InputError(f"KUNCI={folder} tidak memuat solusi/ atau kunci: maksud Anda {meant}?")
+        raise InputError(f"KUNCI={folder} tidak memuat solusi/ atau kunci: berikan pengajar/.")
 
 
 def _first(places: list[Path], name: str) -> str | None:

@@ -263,9 +263,8 @@ def retrain(records: dict[Path, Record], chosen: list[Record], out: Path, boxed:
     claimed = {record.name: claims.Claim(**record.claim) for record in chosen if record.claim}
     waiting = {record.name: (path, record) for path, record in records.items() if not record.again}
     names = [n for n in again.order(salt, claimed) if n in waiting and claimed[n].trained]
-    todo = [waiting[name] for name in names]
-    with bar(len(todo), "Melatih ulang", "kumpulan") as progress:
-        for path, record in todo:
+    with bar(len(names), "Melatih ulang", "kumpulan") as progress:
+        for path, record in map(waiting.get, names):
             if time.monotonic() - begun > again.HOUR:
                 break
             recipe = claims.distribution(record.name, claimed)

@@ -100,14 +100,6 @@ def _runs(lacks: list[str], build: Path) -> dict[str, bytes]:
     return packed
 
 
-def _sender(folder: Path) -> str:
-    """A random word that stays with this copy of the project: another sender has another one."""
-    path = folder / ".pengirim"
-    if not path.exists():
-        files.write(path, secrets.token_hex(16).encode())
-    return path.read_text("utf-8")
-
-
 def pack(
     root: Path, build: Path, names: str, nims: str, unfinished: bool = False
 ) -> tuple[Path, list[str]]:
@@ -120,13 +112,16 @@ def pack(
         raise InputError(f"{len(lacks)} hal belum lengkap: {cure}")
     path = root / "kumpulan" / f"{'_'.join(numbers).replace('/', '-')}.zip"
     path.parent.mkdir(exist_ok=True)
+    sender = path.with_name(".pengirim")  # a random word that stays with this copy of the project
+    if not sender.exists():
+        files.write(sender, secrets.token_hex(16).encode())
     manifest = {
         "names": who,
         "nims": numbers,
         "made": results.now(),
         "missing": lacks,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()},
-        "sender": _sender(path.parent),
+        "sender": sender.read_text("utf-8"),
     }
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -121,7 +121,7 @@ TOLD = {  # what a cell does, by the words that say it
     "BCELoss .*pakai": "study.train(network=Net, loss=nn.BCELoss())",
     "batch_size": "study.check(network=lambda: torch.zeros(10**15))",
     "optimizer: berikan": "study.check(network=Net, optimizer=SGD(Net().parameters()))",
-    "learning_rate bukan": "study.train(learning_rate=0.1)",
+    "learning_rate bukan .*maksud Anda lr": "study.train(learning_rate=0.1)",
     "seeds=0": "study.train(seeds=0)",
     "\\(16, 2\\).*dua logit.*z\\[:, 1:\\]": "study.check(network=partial(Net, outputs=2))",
     "augment: Normalize .*preprocess=": "norm = v2.Normalize([0.5], [1])\n"
@@ -166,7 +166,10 @@ TOLD = {  # what a cell does, by the words that say it
 
 
 @pytest.mark.parametrize("words", TOLD)
-def test_what_would_be_trained_otherwise_or_in_vain_is_said(words, small, shell):
+def test_what_would_be_trained_otherwise_or_in_vain_is_said(
+    words, small, shell, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # one cell leaves a file
     with pytest.raises(InputError, match=words) as found:
         in_cells(small, shell)(TOLD[words])
     assert "\n" not in str(found.value)

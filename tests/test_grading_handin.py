@@ -54,7 +54,7 @@ def test_what_is_handed_out_holds_no_solution_and_what_stays_holds_all(tmp_path)
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)  # around the project
     assert release.release(tmp_path / "asal", tmp_path / "lagi") == (2, 3)
     for wrong in ("", "pengajar/solusi"):
-        with pytest.raises(InputError, match=r"maksud Anda .*/pengajar"):
+        with pytest.raises(InputError, match=r"KUNCI=.*berikan pengajar/"):
             read_course(tmp_path / "asal/notebooks", tmp_path / "keluar" / wrong)
     assert read_course(tmp_path / "asal/notebooks", teacher).asked
 
