@@ -30,6 +30,7 @@ OURS = "BUILD DATA WEIGHTS PRESET SEED DEVICE SIZE CLASSES PRECISION SEEDS REPEA
 OURS += "NAME NIM MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES".split()
 # SEED: that of the number under which test_grading_handin.py hands the report in.
 SETTINGS = "report PRESET=smoke DATA=phantom WEIGHTS=random SEED=6111 NIM=13/22.tk-01".split()
+SETTINGS.append("REPEAT=augmentation")  # two trainings beside the recipe's, so for two processes
 SETTINGS.append("NAME=Siti <b>Rahma</b> & Co $x")
 SOLVED = ("01_adaptasi_bobot", "03_analisis_overfitting")
 

@@ -44,7 +44,8 @@ def test_no_page_is_more_than_a_third_empty_but_before_a_new_chapter(drawn, pape
     for page, picture in enumerate(drawn[:-1]):
         inked = (picture[int(TOP * len(picture)) : int(BOTTOM * len(picture))] < 200).any(axis=1)
         stretches = np.diff([-1, *np.flatnonzero(inked), len(inked)]) - 1
-        if page + 1 not in chapters:
+        turned = picture.shape[1] > picture.shape[0]  # for tables of which none is broken
+        if page + 1 not in chapters and not turned:
             shares[page] = stretches.max() / len(inked)
     assert len(shares) > 5 and max(shares.values()) <= 1 / 3, shares
 

@@ -17,7 +17,7 @@ from cxr_helpers.model import resolve_weights
 from cxr_helpers.study import Study
 from report import reference as computing
 from tests.conftest import made
-from tests.test_remedies import Small
+from tests.test_experiments import Small
 
 REMEDIES = [one for one in remedies.REMEDIES if one.name in ("dropout", "augmentation", "cosine")]
 PRESET = replace(settings.PRESETS["smoke"], epochs=1)

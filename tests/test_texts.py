@@ -140,6 +140,7 @@ PENDING = "belum dapat diputuskan"
 BETTER = ESTIMATE | {"p": 0.01, "p_adjusted": 0.02, "verdict": "lebih baik"}
 OPEN = BETTER | {"verdict": PENDING}
 FALLS = {"value": -0.1}
+SAME = {"summary.first.train_loss": 0.5, "summary.last.train_loss": 0.5}
 BY_HOLM = OPEN | {"p_adjusted": 0.094, "by_holm": True}
 JUDGED = {"predicts": BETTER, "overfits": BETTER | {"verdict": "setara"}}
 JUDGED |= {"difference": {"val_loss": ESTIMATE}}
@@ -286,6 +287,7 @@ BRANCHES = [
     (FOUR, "text_remedies", {"training_sets": None}, "dari pasien lain belum diukur"),
     (FOUR, "text_detectable", {"detectable": [PLAN]}, "100 untuk selisih 0,01", " 16 "),
     (FIVE, "text_holm", {"before": 7}, "7 percobaan lain pernah"),
+    (TWO, "text_history", SAME, "tetap 0,500 (semula 0,500)"),
     (FIVE, "text_holm", {"variants.1.predicts": BY_HOLM}, "(p 0,094)"),
     (FOUR, "text_val_loss", {"summary.closed": counted("above", "A")["predicts"]}, "1 menaikkan"),
     (FOUR, "text_val_loss", {"summary.closed": []}, ""),
