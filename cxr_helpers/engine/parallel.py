@@ -3,12 +3,14 @@ several computers (notebook 04). Every finished run ends in the run store.
 """
 
 import os
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 
 import joblib
 import torch
+from joblib.externals.loky.backend import resource_tracker
 
 from cxr_helpers.engine import files, runs, runtime
 from cxr_helpers.engine.errors import InputError
@@ -79,7 +81,9 @@ def _fetch(
     died = joblib.externals.loky.process_executor.TerminatedWorkerError
     with _backend(n_jobs, cluster, list(shared.values())):
         try:
-            for key, contents in joblib.Parallel(**options)(calls):
+            with _leaving_interrupts():
+                coming = joblib.Parallel(**options)(calls)
+            for key, contents in coming:
                 if key not in missing:
                     raise InputError("Pekerja memakai kode lain: samakan git commit dan paketnya.")
                 runs.put(key, contents)
@@ -107,6 +111,19 @@ def _work(
         run = runs.get(make(*rest, device), train)
         kept = [path for path in run.folder.iterdir() if path.name in runs.FILES]
         return run.key, {path.name: path.read_bytes() for path in kept}
+
+
+@contextmanager
+def _leaving_interrupts():
+    """Processes that start here leave Ctrl-C to the process that asked, from their first line on:
+    they inherit that it is blocked, while another thread still hears it here.
+    """
+    resource_tracker.ensure_running()  # the first of them, which would end the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

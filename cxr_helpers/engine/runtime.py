@@ -6,7 +6,6 @@ import ctypes
 import os
 import platform
 import re
-import signal
 import sys
 import threading
 import time
@@ -26,8 +25,7 @@ LARGE, NEVER = 32 * 2**20, 2**31 - 1  # bytes: more than any tensor of a batch, 
 
 
 def begin_worker() -> None:
-    """Leave Ctrl-C to the process that asked, and end soon after that process is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """End soon after the process that asked is gone."""
     asking = os.getppid()
 
     def follow() -> None:
