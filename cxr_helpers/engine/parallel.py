@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 import joblib
 import torch
@@ -117,6 +118,7 @@ def _leaving_interrupts():
     """Processes that start here leave Ctrl-C to the process that asked, from their first line on:
     they inherit that it is blocked, while another thread still hears it here.
     """
+    resource_tracker.ensure_running()  # starting later, it would end the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
