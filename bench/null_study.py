@@ -102,10 +102,8 @@ def one_training(
     true = accuracy(strength + 0.05) - accuracy(strength)
     yield "perubahan akurasi", moved["ci95"], true, None
     half = images.patients % 2 == 0
-    groups = evaluation.compare_groups(
-        hits[0][half], hits[0][~half], images.patients[half], images.patients[~half]
-    )
-    yield "dua kelompok citra", groups["ci95"], 0.0, None
+    groups = [evaluation.share(hits[0][which], images.patients[which]) for which in (half, ~half)]
+    yield "dua kelompok citra", evaluation.unpaired(*groups)["ci95"], 0.0, None
     ratios = generator.normal(0, 1, REGION_IMAGES)
     yield "atribusi (logaritma)", estimate(of_images(ratios))["ci95"], 0.0, None
 
@@ -133,18 +131,18 @@ def two_recipes(
         one_more = evaluation.prediction(Measured(np.array(before), ()))  # on the same images
         yield "seed berikutnya", one_more["ci95"], following, None
     apart = evaluation.difference(ours["auc"], theirs["auc"])
-    yield "selisih AUC", apart.ci95, 0.0, apart.p
+    yield "selisih AUC", apart["ci95"], 0.0, apart["p"]
     losses = (evaluation.loss(np.stack(nets), images.labels) for nets in logits)
     apart = evaluation.difference(*(of_images(values, images.patients) for values in losses))
-    yield "selisih loss", apart.ci95, 0.0, apart.p
+    yield "selisih loss", apart["ci95"], 0.0, apart["p"]
     gaps = [gap(images, training, *each) for each in zip(strengths, logits, strict=True)]
     true = accuracy(TRAINED, spread) - accuracy(STRENGTH, spread)
     yield "kesenjangan", estimate(gaps[0])["ci95"], true, None
     apart = evaluation.difference(*gaps)
-    yield "selisih kesenjangan", apart.ci95, 0.0, apart.p
+    yield "selisih kesenjangan", apart["ci95"], 0.0, apart["p"]
     gain = evaluation.ensemble_difference(logits[0], images.labels, images.patients)
     true = auc(STRENGTH, spread, seeds[0]) - auc(STRENGTH, spread)
-    yield "ansambel", gain.ci95, true, None
+    yield "ansambel", gain["ci95"], true, None
 
 
 def simulated(times: int) -> pd.DataFrame:
@@ -202,7 +200,7 @@ def null_rate(recipe: Measured, size: int) -> tuple[float, int]:
 
     groups = itertools.combinations(range(len(recipe.values)), size)
     pairs = [(a, b) for a, b in itertools.combinations(groups, 2) if not set(a) & set(b)]
-    apart = [evaluation.difference(only(a), only(b)).p for a, b in pairs]
+    apart = [evaluation.difference(only(a), only(b))["p"] for a, b in pairs]
     return float(np.mean(np.array(apart) < SIGNIFICANCE)), len(pairs)
 
 

@@ -205,10 +205,11 @@ class Row:
 # --- what may be said of rows ---------------------------------------------------------------------
 
 SIDES = ("below", "across", "above")  # of zero
+NOTHING_EARLIER = {"auc": (), "gap": ()}  # p-values of what was compared before
 LISTED = 6  # rows that a sentence still names one by one; the table names them all
 
 
-def judge(rows: list[Row], data: Dataset, earlier: dict | None = None) -> list[dict]:
+def judge(rows: list[Row], data: Dataset, earlier: dict = NOTHING_EARLIER) -> list[dict]:
     """Each row as 04_perbaikan.json holds it; the first is the baseline, with which the others are
     compared.
 
@@ -223,20 +224,14 @@ def judge(rows: list[Row], data: Dataset, earlier: dict | None = None) -> list[d
     ]
     guessing = [evaluation.guesses(row.test(data)) for row in rows[1:]]
     predicts, overfits = (
-        evaluation.judge(
-            [row[name] for row in differences],
-            margin,
-            name == "auc",
-            guessing,
-            earlier[name] if earlier else (),
-        )
-        for name, margin in evaluation.MARGIN.items()
+        evaluation.judge([row[name] for row in differences], name, guessing, earlier[name])
+        for name in NOTHING_EARLIER
     )
     judged = [_described(row, data) for row in rows]
     judged[0] |= dict.fromkeys(("difference", "predicts", "overfits")) | {"verdict": "pembanding"}
     for row, difference, auc, gap in zip(judged[1:], differences, predicts, overfits, strict=True):
-        row["difference"] = {name: metric.as_dict() for name, metric in difference.items()}
-        row |= {"predicts": auc, "overfits": gap, "verdict": auc["verdict"]}
+        row |= {"difference": difference, "predicts": auc, "overfits": gap}
+        row["verdict"] = auc["verdict"]
     return judged
 
 
@@ -271,11 +266,10 @@ def ensemble(row: Row, data: Dataset) -> dict | None:
         return None
     mean = [np.mean(logits, axis=0)]
     difference = evaluation.ensemble_difference(logits, labels, patients)
-    margin, guessing = evaluation.MARGIN["auc"], [evaluation.guesses(mean)]
     return {
         "seeds": [run.seed for run in row.trained],
         "test": evaluation.metrics(mean, labels, patients),
-        "difference": evaluation.judge([difference], margin, True, guessing)[0],
+        "difference": evaluation.judge([difference], "auc", [evaluation.guesses(mean)])[0],
     }
 
 
@@ -474,13 +468,13 @@ def read_reference(folder: Path = REFERENCE) -> dict:
         ) from None
 
 
-def load_training(path: Path) -> tuple[dict, Trained] | None:
-    """(about, what a judgement needs) of a training's file; None where it is missing or damaged."""
+def load_training(path: Path) -> Trained | None:
+    """What a judgement needs of a training's file; None where it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
             logits = {name: arrays[name].astype(np.float32) for name in (*EXACT, "train", "extra")}
-        return about, Trained(about["config"]["seed"], logits, about["history"], about)
+        return Trained(about["config"]["seed"], logits, about["history"], about)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
@@ -494,7 +488,7 @@ def reference_baseline(study, folder: Path = REFERENCE) -> Row | None:
         return None
     folder = BFLOAT16 if study.precision == "bfloat16" else folder / "trainings"
     kept = filter(None, map(load_training, folder.glob("baseline-s*.npz")))
-    trainings = [run for about, run in kept if about["config"]["epochs"] == study.preset.epochs]
+    trainings = [run for run in kept if run.info["config"]["epochs"] == study.preset.epochs]
     trainings.sort(key=lambda run: run.seed)
     return Row(BASELINE, trainings, {}) if trainings else None
 

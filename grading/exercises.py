@@ -326,7 +326,7 @@ def _decide(rng: Generator) -> Iterator[Case]:
         "p besar": [(m / 5, 3 * m, 0.06, m), (-m / 2, -m / 4, 0.1, m), (-3 * m, -m, 0.4, m)],
     }
     for situation, (low, high, p, margin) in _pairs(intervals):
-        measured = evaluation.Difference((low + high) / 2, (low, high), p)
+        measured = {"value": (low + high) / 2, "ci95": (low, high)}
         expected = evaluation.verdict(measured, p, margin)
         given = {"low": low, "high": high, "p": p, "margin": margin}
         yield Case(situation, given, expected)

@@ -96,7 +96,7 @@ def test_the_results_are_those_of_the_predictions(planned):
     for row, seeds in zip(shown["variants"][:4], ([0, 1, 2], [0, 1], [0, 1], [0, 1]), strict=True):
         alone, both = [], []
         for one in named(planned, row["name"]):
-            arrays = remedies.load_training(one.path)[1].logits
+            arrays = remedies.load_training(one.path).logits
             alone.append(roc_auc_score(used.test.labels, arrays["test"]))
             labels = np.concatenate([used.test.labels, used.extra.labels])
             both.append(roc_auc_score(labels, np.concatenate([arrays["test"], arrays["extra"]])))
