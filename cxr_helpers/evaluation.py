@@ -1,9 +1,7 @@
 """How good, how sure, and which is better: metrics with their intervals, and verdicts on recipes,
-from logits and labels (notebooks 02, 03 and 04).
-
-Class 1 is the positive class. Nothing here sees an image or a network. A result would be another
-with other patients and with another seed; both are drawn at random, like cases and readers in a
-reader study (Obuchowski & Rockette 1995; Gallas 2006):
+from logits and labels (notebooks 02, 03 and 04). Class 1 is the positive class. A result would be
+another with other patients and with another seed; both are drawn at random, like cases and readers
+in a reader study (Obuchowski & Rockette 1995; Gallas 2006):
 
     variance = variance between images + variance between seeds
 
@@ -25,7 +23,6 @@ from itertools import combinations
 import numpy as np
 from scipy.special import expit
 from scipy.stats import rankdata, t
-from sklearn.metrics import roc_curve
 from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.95
@@ -210,17 +207,14 @@ def measured(
     thresholds: Sequence[float] | None = None,
 ) -> dict[str, Measured]:
     """Every metric of `influence` from logits (N,) and thresholds (None: 0), one a seed."""
-    seeds = [
-        influence(given, labels, threshold)
-        for given, threshold in zip(logits, thresholds or [0.0] * len(logits), strict=True)
-    ]
-    images = {"sensitivity": labels == 1, "specificity": labels == 0}
-    result = {}
+    pairs = zip(logits, thresholds or [0.0] * len(logits), strict=True)
+    seeds = [influence(given, labels, threshold) for given, threshold in pairs]
+    images, result = {"sensitivity": labels == 1, "specificity": labels == 0}, {}
     for metric in seeds[0]:
         which = images.get(metric, slice(None))
-        influences = np.stack([seed[metric][1][which] for seed in seeds])
-        values = np.array([seed[metric][0] for seed in seeds])
-        result[metric] = Measured(values, ((influences, among(patients, which)),))
+        values, influences = zip(*(seed[metric] for seed in seeds), strict=True)
+        part = np.stack(influences)[:, which], among(patients, which)
+        result[metric] = Measured(np.array(values), (part,))
     return result
 
 
@@ -442,12 +436,10 @@ def verdict(
 def judge(
     differences: list[dict], metric: str, guessing: Sequence[bool], earlier: Sequence[float] = ()
 ) -> list[dict]:
-    """Each difference in a metric of MARGIN with "p_adjusted" (Holm 1979 over those that have a p),
-    its "verdict", "by_holm": whether it is undecided although its own p is small, and "narrow":
-    whether its interval could lie within the margin.
-
-    guessing: rows whose networks guess one class get MAJORITY instead. earlier: p-values of what
-    was compared before, for whose number the others are adjusted, too.
+    """Each difference in a metric of MARGIN with "p_adjusted" (Holm 1979 over those that have a p
+    and over `earlier`, the p-values of what was compared before), its "verdict" (MAJORITY where the
+    networks are guessing), "by_holm": whether it is undecided although its own p is small, and
+    "narrow": whether its interval could lie within the margin.
     """
     own = [row["p"] for row in differences if row["p"] is not None]
     adjusted, margin, rows = iter(holm([*own, *earlier])), MARGIN[metric], []
@@ -464,21 +456,12 @@ def judge(
 # --- thresholds and protocols ---------------------------------------------------------------------
 
 
-def roc(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """The ROC curve of logits (N,): {"false_positive", "true_positive"} rates."""
-    false_positive, true_positive, _ = roc_curve(labels, logits)
-    return {"false_positive": false_positive, "true_positive": true_positive}
-
-
 def chosen_threshold(logits: np.ndarray, labels: np.ndarray) -> float:
     """The logit above which to decide for class 1 so that most are right; of ties nearest to 0."""
-    order = np.argsort(logits, kind="stable")
-    score, positive = logits[order], labels[order] == 1
-    gained = np.cumsum(np.where(positive, -1, 1))
-    correct = positive.sum() + np.concatenate([[0], gained])  # of the k lowest called 0
+    score = np.unique(logits)
     between = np.concatenate([[score[0] - 1], (score[1:] + score[:-1]) / 2, [score[-1] + 1]])
-    splits = np.concatenate([[True], score[1:] > score[:-1], [True]])  # equal logits stay together
-    best = between[splits & (correct == correct[splits].max())]
+    correct = np.array([((logits > limit) == (labels == 1)).sum() for limit in between])
+    best = between[correct == correct.max()]
     return float(best[np.abs(best).argmin()])
 
 
@@ -518,11 +501,10 @@ def calibration(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | N
 def reliability(
     logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None
 ) -> list[dict]:
-    """A row a non-empty bin of the predicted class: confidence, accuracy, low, high, n."""
+    """A row a non-empty bin of the predicted class: confidence, n, and the accuracy's estimate."""
     sure, hits = confidence(logits), (logits > 0) == (labels == 1)
     places, rows = np.minimum((sure * BINS).astype(int), BINS - 1), []
     for inside in (places == place for place in np.unique(places)):
-        found = share(hits[inside], among(patients, inside))
-        row = {"confidence": sure[inside].mean(), "accuracy": found["value"], "n": inside.sum()}
-        rows.append(row | dict(zip(("low", "high"), found["ci95"], strict=True)))
+        row = {"confidence": sure[inside].mean(), "n": inside.sum()}
+        rows.append(row | share(hits[inside], among(patients, inside)))
     return rows

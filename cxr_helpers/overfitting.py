@@ -62,17 +62,15 @@ def _sided(measured: Measured) -> dict:
     return found | {"side": side(found["ci95"])}
 
 
-def accuracies(fits: list[Run], data: Dataset, which: str = "last") -> list[Measured]:
-    """Accuracy on training and on validation images in eval mode, of the "last" or "best" epoch."""
-    splits = {"train": data.train, "val": data.val}
-    return [accuracy([f.logits[f"{n}_{which}"] for f in fits], part) for n, part in splits.items()]
+def accuracies(fits: list[Run], data: Dataset) -> list[Measured]:
+    """Accuracy on training and on validation images in eval mode, after the last epoch."""
+    splits = {"train_last": data.train, "val_last": data.val}
+    return [accuracy([fit.logits[name] for fit in fits], part) for name, part in splits.items()]
 
 
-def gap(fits: list[Run], data: Dataset, which: str = "last") -> dict:
+def gap(fits: list[Run], data: Dataset) -> dict:
     """How much more accurate a network is on training than on validation images; see accuracies."""
-    train, val = accuracies(fits, data, which)
-    right = {"train_acc": estimate(train, "share"), "val_acc": estimate(val, "share")}
-    return _sided(minus(train, val)) | right
+    return _sided(minus(*accuracies(fits, data)))
 
 
 def turn(fits: list[Run], data: Dataset) -> dict:
@@ -141,14 +139,10 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
 
 def learning_curve(study, fits: list[Run]) -> list[dict]:
     """The course's recipe on ever more training images, over the seeds of `fits`; see `curve`."""
-    whole, points = study.used, []
-    for part in PARTS:
-        n = round(part * len(whole.train))
-        if n < 4:
-            continue
+    whole, seeds, points = study.used, [fit.config.seed for fit in fits], []
+    for n in (max(2, round(part * len(whole.train))) for part in PARTS):
         data = replace(whole, train=datasets.subset(whole.train, n, study.seed))
         given = (data, study.weights, study.device, False)
-        seeds = [fit.config.seed for fit in fits]
         points.append((data, [training.run(study.config(seed=seed), *given) for seed in seeds]))
     return curve([*points, (whole, fits)])
 
@@ -157,11 +151,10 @@ def curve(points: list[tuple[Dataset, list]]) -> list[dict]:
     """A row a size, of data sets and the runs on them, the largest last, after the last epoch."""
     val, rows, right = points[-1][0].val, [], []
     for data, fits in points:
-        measured = gap(fits, data)
+        train_acc, val_acc = (estimate(shares, "share") for shares in accuracies(fits, data))
         right.append(evaluation.right([fit.logits["val_last"] for fit in fits], val.labels))
-        row = {"n": len(data.train), "patients": data.train.n_patients, "seeds": len(fits)}
-        row |= {name: measured[name] for name in ("train_acc", "val_acc")}
-        row["gap"] = {name: measured[name] for name in ("value", "ci95", "side")}
+        row = {"n": len(data.train), "patients": data.train.n_patients}
+        row |= {"train_acc": train_acc, "val_acc": val_acc}
         for name, before in (("from_first", 0), ("from_previous", -2)):
             moved = right[-1] - right[before] if rows else None
             row[name] = None if moved is None else evaluation.change(moved, val.patients)
@@ -221,9 +214,10 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
     step = max(1, pool.images.shape[1] // FOLD_PIXELS)
     pixels = pool.images[:, ::step, ::step].reshape(len(labels), -1).astype(np.float32)
     nearest, memoriser = [], KNeighborsRegressor(1)  # of each image the nearest that is trained on
-    for splitter in (StratifiedKFold, StratifiedGroupKFold):
+    for splitter, groups in ((StratifiedKFold, None), (StratifiedGroupKFold, who)):
         for i in range(FOLD_REPEATS):
-            parts = splitter(folds, shuffle=True, random_state=seed + i).split(labels, labels, who)
+            parts = splitter(folds, shuffle=True, random_state=seed + i)
+            parts = parts.split(labels, labels, groups)
             nearest.append(cross_val_predict(memoriser, pixels, np.arange(len(labels)), cv=parts))
     nearest = np.reshape(nearest, (2, FOLD_REPEATS, -1)).astype(int)
     random, grouped = (labels[nearest] == labels).mean(axis=1)
@@ -252,15 +246,13 @@ def temperature(logits: np.ndarray, val: Split, test_logits: np.ndarray, test: S
     it by loss ("difference": its change) and calibration.
     """
     t = fit_temperature(logits, val.labels)
-    body, losses = {"temperature": t}, {}
+    before, after = evaluation.loss(np.stack([test_logits, test_logits / t]), test.labels)
+    body = {"temperature": t, "difference": _sided(of_images(after - before, test.patients))}
     for name, scaled in (("before", test_logits), ("after", test_logits / t)):
-        losses[name] = evaluation.loss(scaled, test.labels)
-        body[name] = {"loss": estimate(of_images(losses[name], test.patients))}
         given = (scaled, test.labels, test.patients)
-        body[name] |= evaluation.calibration(*given)
+        body[name] = evaluation.calibration(*given)
         body[f"reliability_{name}"] = evaluation.reliability(*given)
-    apart = _sided(of_images(losses["after"] - losses["before"], test.patients))
-    return body | {"difference": apart}
+    return body
 
 
 def _remark(truth: dict[str, np.ndarray], row: int) -> str:
@@ -315,10 +307,9 @@ def grad_cam(network: nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 def attribution(run: Run, study) -> dict:
-    """Attribution maps of validation images by the chosen epoch's network, to be looked at: some
-    right and wrong examples, none with a flipped label. maps: {method: (n, H, W)}; "unlearnt" is of
-    random weights, since a map that is the same there says nothing of what was learnt (Adebayo et
-    al. 2018).
+    """Attribution maps (n, H, W) of validation images by the chosen epoch's network, some right and
+    some wrong, none with a flipped label; "unlearnt" is of random weights, since a map that is the
+    same there says nothing of what was learnt (Adebayo et al. 2018).
     """
     val, truth, logits = study.used.val, study.used.val.truth, run.logits["val_best"]
     right = (logits > 0) == (val.labels == 1)

@@ -17,7 +17,7 @@ from IPython.display import Markdown, Pretty, display
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 from scipy.special import logit
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, roc_curve
 from torch import Tensor, nn
 
 import phantom
@@ -170,12 +170,13 @@ def threshold_panel(
     logits: np.ndarray, labels: np.ndarray, class_names: tuple[str, str]
 ) -> ipywidgets.VBox:
     """Move the threshold of the probability; what it decides on logits (N,) moves along."""
-    curve, area = evaluation.roc(logits, labels), float(evaluation.area_under_curve(logits, labels))
+    curve = roc_curve(labels, logits)[:2]
+    area = float(evaluation.area_under_curve(logits, labels))
 
     def draw(threshold: float) -> tuple[Figure, str]:
         matrix = confusion_matrix(labels, logits > logit(threshold))
         specificity, sensitivity = matrix.diagonal() / matrix.sum(axis=1)
-        return figures.roc(**curve, matrix=matrix, class_names=class_names, area=area), (
+        return figures.roc(curve, matrix=matrix, class_names=class_names, area=area), (
             f"Ambang {number(threshold, 2)}: sensitivitas {percent(sensitivity)}, "
             f"spesifisitas {percent(specificity)}."
         )

@@ -449,13 +449,6 @@ def test_networks_that_give_more_than_95_percent_to_one_class_are_said_to_guess(
 # --- what the figures show
 
 
-def test_the_area_under_the_roc_curve_is_the_auc(case):
-    logits, labels = case
-    curve = evaluation.roc(logits, labels)
-    area = np.trapezoid(curve["true_positive"], curve["false_positive"])
-    assert area == pytest.approx(metrics.roc_auc_score(labels, logits))
-
-
 def test_each_point_of_the_reliability_diagram_is_that_of_its_images(case):
     logits, labels = case[0].copy(), case[1]
     logits[-1] = 60  # a confidence of 1
@@ -466,5 +459,4 @@ def test_each_point_of_the_reliability_diagram_is_that_of_its_images(case):
         inside = np.minimum(sure * 15 // 1, 14) == min(row["confidence"] * 15 // 1, 14)
         assert row["n"] == inside.sum()
         assert row["confidence"] == pytest.approx(sure[inside].mean())
-        assert row["accuracy"] == pytest.approx(right[inside].mean())
-        assert [row["low"], row["high"]] == evaluation.share(right[inside])["ci95"]
+        assert row.items() >= evaluation.share(right[inside]).items()
