@@ -11,9 +11,9 @@ in a reader study (Obuchowski & Rockette 1995; Gallas 2006):
   seeds    the sample variance of the metric over the seeds, over their number (Welch 1947)
 
 The interval is Student's, with the degrees of freedom of Satterthwaite (1946), to which images
-count as infinitely many; of a share and of the AUC it is Wilson's (1927) with that quantile and
-variance. With fewer than LEAST_SEEDS seeds it counts images alone. Estimates are {"value",
-"ci95"}, several with "sd" over the seeds.
+count as infinitely many, but where a mean is no share as `Measured.image_freedom`; of a share and
+of the AUC it is Wilson's (1927) with that quantile and variance. With fewer than LEAST_SEEDS seeds
+it counts images alone. Estimates are {"value", "ci95"}, several with "sd" over the seeds.
 """
 
 from collections.abc import Sequence
@@ -152,6 +152,14 @@ class Measured:
         """Variance between images of the mean over the seeds."""
         return sum(image_variance(each.mean(axis=0), patients) for each, patients in self.parts)
 
+    def image_freedom(self) -> float:
+        """Degrees of freedom of that variance, few where few patients make most of it: of a χ² that
+        varies as the sum of their squares does.
+        """
+        sums = [of_patients(each.mean(axis=0), patients) for each, patients in self.parts]
+        spread = sum((each**4).sum() - (each**2).sum() ** 2 / len(each) for each in sums)
+        return 2 * sum((each**2).sum() for each in sums) ** 2 / spread if spread > 0 else np.inf
+
     def seed_variance(self) -> float:
         """Variance between seeds of their mean. Each seed's value also moves with what its own
         training makes of these images, which the variance between images holds already: the part
@@ -177,12 +185,18 @@ class Measured:
         return min(float(most), value * (1 - value) / max(variance, 1e-12))
 
 
+def of_patients(influences: np.ndarray, patients: np.ndarray | None) -> np.ndarray:
+    """Influences of images (N,), summed over each patient's."""
+    if patients is None:
+        return influences
+    return np.bincount(np.unique(patients, return_inverse=True)[1], influences)
+
+
 def image_variance(influences: np.ndarray, patients: np.ndarray | None = None) -> float:
-    """Variance of a metric from each image's influence (N,), summed over a patient's images."""
-    if patients is not None:
-        influences = np.bincount(np.unique(patients, return_inverse=True)[1], influences)
-    n = len(influences)
-    return float(n / (n - 1) * (influences**2).sum()) if n > 1 else np.inf
+    """Variance of a metric from each image's influence (N,), by patients."""
+    sums = of_patients(influences, patients)
+    n = len(sums)
+    return float(n / (n - 1) * (sums**2).sum()) if n > 1 else np.inf
 
 
 def of_images(values: np.ndarray, patients: np.ndarray | None = None) -> Measured:
@@ -233,13 +247,13 @@ def wilson(share: float, n: float, quantile: float = NORMAL) -> list[float]:
 
 def freedom(*parts: tuple[float, float]) -> float:
     """Degrees of freedom of a sum of variances, from (variance, its own degrees) each."""
-    least = sum(variance**2 / df for variance, df in parts if df < np.inf)
+    least = sum(variance**2 / df for variance, df in parts if variance and df < np.inf)
     return sum(variance for variance, _ in parts) ** 2 / least if least else np.inf
 
 
-def tested(value: float, images: float, seeds: float = 0.0, df_seeds: float = 1) -> dict:
-    """{"value", "ci95", "p" (two-sided, against 0)} from the variances of images and seeds."""
-    df, error = freedom((images, np.inf), (seeds, df_seeds)), np.sqrt(images + seeds)
+def tested(value: float, *parts: tuple[float, float]) -> dict:
+    """{"value", "ci95", "p" (two-sided, against 0)} from the parts of the variance, as freedom."""
+    df, error = freedom(*parts), np.sqrt(sum(variance for variance, _ in parts))
     half = float(t.ppf((1 + LEVEL) / 2, df) * error)
     p = float(2 * t.sf(abs(value) / max(error, 1e-300), df))
     return {"value": value, "ci95": [value - half, value + half], "p": p}
@@ -253,10 +267,11 @@ def estimate(recipe: Measured, kind: str = "plain") -> dict:
     k, value, variance = len(recipe.values), float(np.mean(recipe.values)), recipe.image_variance()
     sd = float(np.std(recipe.values, ddof=1)) if k > 1 else None
     seeds = max(0.0, recipe.seed_variance()) if k >= LEAST_SEEDS else 0.0
-    ci = tested(value, variance, seeds, max(1, k - 1))["ci95"]
-    if kind != "plain":
+    if kind == "plain":
+        ci = tested(value, (variance, recipe.image_freedom()), (seeds, k - 1))["ci95"]
+    else:
         n = recipe.effective_size(variance + seeds, patients_alone=kind == "auc")
-        df = freedom((variance, np.inf), (seeds, max(1, k - 1)))
+        df = freedom((variance, np.inf), (seeds, k - 1))
         ci = wilson(value, n, float(t.ppf((1 + LEVEL) / 2, df)))
     return {"value": value, "ci95": ci, "sd": sd}
 
@@ -358,10 +373,10 @@ def difference(ours: Measured, theirs: Measured) -> dict:
         variance += image_variance(apart, patients) or unseen**2
     recipes = (ours.values, theirs.values)
     if min(map(len, recipes)) < LEAST_SEEDS:
-        return tested(value, variance) | {"p": None}
+        return tested(value, (variance, np.inf)) | {"p": None}
     seeds = max(0.0, ours.seed_variance() + theirs.seed_variance())
     parts = [(np.var(values, ddof=1) / len(values), len(values)) for values in recipes]
-    return tested(value, variance, seeds, _df_seeds(parts))
+    return tested(value, (variance, np.inf), (seeds, _df_seeds(parts)))
 
 
 def ensemble_difference(
@@ -379,7 +394,8 @@ def ensemble_difference(
     apart = influence(np.mean(logits, axis=0), labels)["auc"][1] - single
     without = np.array([gain(logits[:i] + logits[i + 1 :]) for i in range(k)])
     seeds = (k - 1) / k * ((without - without.mean()) ** 2).sum()
-    return tested(gain(logits), image_variance(apart, patients), float(seeds), k - 1)
+    images = image_variance(apart, patients), np.inf
+    return tested(gain(logits), images, (float(seeds), k - 1))
 
 
 def plan(recipe: Measured, seeds: int, partners: int, rows: int = 1) -> dict[str, float]:

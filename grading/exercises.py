@@ -328,6 +328,5 @@ def _decide(rng: Generator) -> Iterator[Case]:
     }
     for situation, (low, high, p, margin) in _pairs(intervals):
         measured = {"value": (low + high) / 2, "ci95": (low, high)}
-        expected = evaluation.verdict(measured, p, margin)
         given = {"low": low, "high": high, "p": p, "margin": margin}
-        yield Case(situation, given, expected)
+        yield Case(situation, given, evaluation.verdict(measured, p, margin))

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import norm, t, ttest_ind
+from scipy.stats import kurtosis, norm, t, ttest_ind
 from sklearn import metrics
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
@@ -143,14 +143,23 @@ def test_the_calibration_error_of_chance_is_that_of_labels_drawn_from_the_networ
 # --- images and seeds
 
 
-def same(found: dict, value: float, images: float, seeds: float, df_seeds: float) -> None:
+def same(found: dict, value: float, images, seeds: float, df_seeds, df_images=np.inf) -> None:
     """What was found follows from the variances of images and seeds (Satterthwaite 1946)."""
-    se, df = np.sqrt(images + seeds), (images + seeds) ** 2 * df_seeds / seeds**2
+    se = np.sqrt(images + seeds)
+    df = (images + seeds) ** 2 / (images**2 / df_images + seeds**2 / df_seeds)
     half = t.ppf(0.975, df) * se
     assert found["value"] == pytest.approx(value)
     assert list(found["ci95"]) == pytest.approx([value - half, value + half])
     if "p" in found:
         assert found["p"] == pytest.approx(2 * t.sf(abs(value) / se, df))
+
+
+def freedom(*sets: np.ndarray) -> float:
+    """Degrees of freedom of the variance of a sum of means of independent values."""
+    each = [values.var() / len(values) for values in sets]
+    pairs = zip(each, sets, strict=True)
+    spread = [v**2 * (kurtosis(values, fisher=False) - 1) / len(values) for v, values in pairs]
+    return 2 * sum(each) ** 2 / sum(spread)
 
 
 def between(values: np.ndarray) -> float:
@@ -224,7 +233,7 @@ def test_differences_and_means_are_those_of_the_seeds_on_the_same_images(metric)
     df = (images + seeds[0]) ** 2 * 2 / seeds[0] ** 2
     n = min(40, value * (1 - value) / (images + seeds[0]))
     assert mean["ci95"] == pytest.approx(wilson(value, n, t.ppf(0.975, df)))
-    same(evaluation.estimate(each[0]), value, images, seeds[0], 2)
+    same(evaluation.estimate(each[0]), value, images, seeds[0], 2, freedom(shown[0]))
     assert mean["sd"] == pytest.approx(acc[0].std(ddof=1))
     plain = [evaluation.measured(logits, LABELS) for logits in recipes]
     assert np.array_equal(plain[0]["acc_chosen"].values, plain[0]["acc"].values)
@@ -268,8 +277,8 @@ def test_the_gap_and_its_difference_count_both_splits_their_patients_and_the_see
     images = variance(train[0] - train[1], val[0] - val[1])
     found = evaluation.difference(ours, theirs)
     same(found, gaps[0].mean() - gaps[1].mean(), images, seeds.sum(), 3)
-    alone = variance(train[0], val[0])
-    same(evaluation.estimate(ours), gaps[0].mean(), alone, seeds[0], 3)
+    alone, df = variance(train[0], val[0]), freedom(*(part[0].mean(axis=0) for part in parts))
+    same(evaluation.estimate(ours), gaps[0].mean(), alone, seeds[0], 3, df)
 
 
 def test_what_an_ensemble_gains_counts_images_and_by_jackknife_seeds():
