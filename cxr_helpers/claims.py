@@ -1,10 +1,8 @@
 """The ledger of claims: what the course's report said, what is measured here, and what may be
-concluded from it (notebook 03).
-
-A claimed number is tested for equivalence (Schuirmann 1987) within a tolerance set before anything
-was measured: an interval that merely holds it would reward imprecision. It can be tested only where
-data, weights, recipe and size are the course's own, over three seeds; the shape of a claim (falls,
-rises, exceeds) on any data.
+concluded from it (notebook 03). A claimed number is tested for equivalence (Schuirmann 1987) within
+a tolerance set before anything was measured: an interval that merely holds it would reward
+imprecision. It can be tested only where data, weights, recipe and size are the course's own, over
+three seeds; the shape of a claim (falls, rises, exceeds) on any data.
 """
 
 from collections.abc import Sequence

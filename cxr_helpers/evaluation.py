@@ -28,9 +28,8 @@ from statsmodels.stats.multitest import multipletests
 LEVEL = 0.95
 NORMAL = float(t.ppf((1 + LEVEL) / 2, np.inf))
 LEAST_SEEDS = 3  # for a verdict; with fewer there is no telling a recipe from its luck
-# Welch's degrees of freedom are themselves an estimate. With fewer seeds of a recipe they are set
-# to their least possible value: without this bench.null_study, splitting one recipe's seeds three
-# against three, found a difference in more than 5% of cases.
+# With fewer seeds of a recipe Welch's degrees of freedom, themselves an estimate, are set to their
+# least: else bench.null_study, splitting one recipe's seeds, finds a difference in more than 5%.
 ENOUGH_SEEDS = 5
 BINS = 15  # of the expected calibration error, as in Guo et al. 2017
 DRAWS = 2000  # of labels, to see what chance does to the calibration error
@@ -85,9 +84,7 @@ def majority_share(labels: np.ndarray) -> float:
 
 
 def area_under_curve(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve by the rank sum (Hanley & McNeil 1982); ties count one half. Arrays
-    (..., N), result (...).
-    """
+    """Area under the ROC curve of arrays (..., N), ties as one half (Hanley & McNeil 1982)."""
     positive = labels == 1
     n_positive, n = positive.sum(-1), labels.shape[-1]
     ranks = rankdata(score, axis=-1)
@@ -99,8 +96,7 @@ def placements(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """For each image (N,) the share of the other class's images that it is on the right side of
     (ties: one half); their mean over either class is the AUC (DeLong et al. 1988).
     """
-    positive = labels == 1
-    below = np.empty(len(labels))
+    positive, below = labels == 1, np.empty(len(labels))
     everywhere = rankdata(score)
     for which in (positive, ~positive):
         below[which] = (everywhere[which] - rankdata(score[which])) / (~which).sum()
@@ -161,10 +157,9 @@ class Measured:
         return 2 * sum((each**2).sum() for each in sums) ** 2 / spread if spread > 0 else np.inf
 
     def seed_variance(self) -> float:
-        """Variance between seeds of their mean. Each seed's value also moves with what its own
-        training makes of these images, which the variance between images holds already: the part
-        by which single seeds vary more between images than their mean does is taken off. May
-        be negative by chance.
+        """Variance between seeds of their mean, without what the variance between images holds
+        already: by how much more single seeds vary between images than their mean does. May be
+        negative by chance.
         """
         k = len(self.values)
         alone = [image_variance(i, patients) for each, patients in self.parts for i in each]
@@ -172,13 +167,12 @@ class Measured:
         return float(np.var(self.values, ddof=1)) / k - shared
 
     def effective_size(self, variance: float, patients_alone: bool = False) -> float:
-        """How many independent images would know a share with this variance as well: never more
-        than there are, or than there are patients; where all images are alike one for each patient
-        (Kish 1965: N² / Σ sizes²).
+        """How many independent images would know a share with this variance as well, at most as
+        many as there are (or patients); where all are alike those of Kish (1965): N² / Σ sizes².
         """
         value, (influences, patients) = float(self.values.mean()), self.parts[0]
         n = influences.shape[1]
-        sizes = np.ones(n) if patients is None else np.unique(patients, return_counts=True)[1]
+        sizes = of_patients(np.ones(n), patients)
         if value in (0, 1) or len(sizes) == 1:
             return float(n**2 / (sizes**2).sum())
         most = len(sizes) if patients_alone else n
@@ -319,9 +313,7 @@ def metrics(
 
 
 def unpaired(a: dict, b: dict) -> dict:
-    """a − b of estimates on other images: {"value", "ci95", "side" of zero}, by square-and-add
-    (Newcombe 1998, method 10).
-    """
+    """a − b of estimates on other images, with its "side", by square-and-add (Newcombe 1998)."""
     value, (a_low, a_high), (b_low, b_high) = a["value"] - b["value"], a["ci95"], b["ci95"]
     low = float(value - np.hypot(a["value"] - a_low, b_high - b["value"]))
     high = float(value + np.hypot(a_high - a["value"], b["value"] - b_low))
@@ -400,9 +392,8 @@ def ensemble_difference(
 
 def plan(recipe: Measured, seeds: int, partners: int, rows: int = 1) -> dict[str, float]:
     """What a study with so many seeds of a remedy and of its partner, which both spread as this
-    recipe (three seeds at least), shows in POWER of all cases: "seen", a true difference of this
-    size, at Holm's first step among `rows` remedies (Cohen 1988, ch. 2); "equal", that two equal
-    recipes are EQUAL within this margin.
+    recipe, shows in POWER of all cases (Cohen 1988, ch. 2): "seen", a true difference of this size,
+    at Holm's first step among `rows` remedies; "equal", that equal recipes are EQUAL within it.
     """
     influences, patients = recipe.parts[0]
     apart = [image_variance(a - b, patients) for a, b in combinations(influences, 2)]

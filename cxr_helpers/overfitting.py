@@ -162,16 +162,14 @@ def curve(points: list[tuple[Dataset, list]]) -> list[dict]:
     return rows
 
 
-def _counts(which: np.ndarray, patients: np.ndarray | None) -> dict:
-    """How many images a mask holds, and of how many patients."""
-    return {"n": int(which.sum()), "patients": n_patients(patients, which)}
-
-
-def signs(truth: dict[str, np.ndarray], which: np.ndarray) -> dict[str, float | None]:
-    """Mean cardiothoracic ratio of the images without air, mean share of air of those with it."""
-    air = truth["side"] > 0
+def signs(split: Split, which: np.ndarray) -> dict[str, float | None]:
+    """Of a mask's images: how many, of how many patients, the mean cardiothoracic ratio of those
+    without air and the mean share of air of those with it.
+    """
+    truth, air = split.truth, split.truth["side"] > 0
     drawn = {"ctr": truth["ctr"][which & ~air], "air": truth["size"][which & air]}
-    return {sign: float(values.mean()) if len(values) else None for sign, values in drawn.items()}
+    means = {sign: float(values.mean()) if len(values) else None for sign, values in drawn.items()}
+    return means | {"n": int(which.sum()), "patients": n_patients(split.patients, which)}
 
 
 def memorisation(fits: list[Run], train: Split) -> dict | None:
@@ -191,10 +189,9 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
         rows.append(row)
     rise = evaluation.change((right[-1] - right[0])[:, flipped], among(who, flipped))
     lead = evaluation.unpaired(rows[0]["correct"], rows[0]["flipped"])
-    drawn = {name: signs(train.truth, which) for name, which in groups.items()}
+    drawn = {name: signs(train, which) for name, which in groups.items()}
     pairs = [(drawn["flipped"][sign], drawn["correct"][sign]) for sign in ("ctr", "air")]
-    return {
-        **{name: drawn[name] | _counts(which, who) for name, which in groups.items()},
+    return drawn | {
         "weaker": all(None not in pair and pair[0] < pair[1] for pair in pairs),
         "by_epoch": rows,
         "rise": rise,
@@ -271,7 +268,8 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
     rows = np.flatnonzero(wrong)[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
     above, truth = wrong & (sure > CONFIDENT), split.truth
     return {
-        **_counts(above, split.patients),
+        "n": int(above.sum()),
+        "patients": n_patients(split.patients, above),
         "n_flipped": None if truth is None else int(truth["flipped"][above].astype(bool).sum()),
         "images": split.images[rows],
         "labels": split.labels[rows],

@@ -1,13 +1,11 @@
 """The remedies that the course's report recommends, each as a change of the recipe, their training
-and what may be said of them (notebook 04).
-
-Validation chooses (the combination), the test split judges. The rows of the reference study that
-ships with the package are judged by the same functions; report/reference.py computes them.
+and what may be said of them (notebook 04), also in the reference study that ships with the package,
+which report/reference.py computes. Validation chooses (the combination), the test split judges.
 """
 
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from cxr_helpers.engine import files, npz, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import bar
-from cxr_helpers.evaluation import Measured, minus, of_images, right
+from cxr_helpers.evaluation import Measured, minus, of_images, right, side
 from cxr_helpers.model import Weights
 from cxr_helpers.training import TrainConfig
 
@@ -75,14 +73,10 @@ REMEDIES = (
         {"augment": ANATOMICAL, "balance": "repeat"},
     ),
 )
-# what REPEAT=augmentation trains where the preset doesn't train every row
-ALONE = ("augmentation",)
-# at most so many remedies in the combination: each more makes it harder to say what helped
-COMBINED = 4
+ALONE = ("augmentation",)  # what REPEAT=augmentation trains beside the combination
+COMBINED = 4  # remedies at most: each more makes it harder to say what helped
 SHOWN = ("auc", "acc", "acc_chosen", "brier", "overconfidence")  # metrics that chapter 4 shows
-# A simpler network and fewer trained layers both take capacity away; a smaller network may not have
-# the layers to freeze.
-EXCLUSIVE = {4, 5}
+EXCLUSIVE = {4, 5}  # recommendations: a smaller network may not have the layers to freeze
 
 
 def combine(validation: dict[str, dict[str, float]]) -> Remedy | None:
@@ -192,7 +186,7 @@ class Row:
 
 # --- what may be said of rows ---------------------------------------------------------------------
 
-SIDES = ("below", "across", "above")  # of zero
+GROUPS = (*evaluation.VERDICTS, "below", "across", "above")  # in this order; sides of zero
 NOTHING_EARLIER = {"auc": (), "gap": ()}
 LISTED = 6  # rows that a sentence still names one by one; the table names them all
 
@@ -271,9 +265,7 @@ def summarise(rows: list[dict]) -> dict:
         "n": len(rivals),
         "predicts": _grouped(rivals, lambda row: row["predicts"]["verdict"]),
         "overfits": _grouped(rivals, lambda row: row["overfits"]["verdict"]),
-        "closed": _grouped(
-            closed, lambda row: evaluation.side(row["difference"]["val_loss"]["ci95"]), SIDES
-        ),
+        "closed": _grouped(closed, lambda row: side(row["difference"]["val_loss"]["ci95"])),
         "narrow": [sum(row[name]["narrow"] for row in rivals) for name in ("predicts", "overfits")],
         "compared": [names[0], names[shown]],
         "shown": shown,
@@ -281,12 +273,10 @@ def summarise(rows: list[dict]) -> dict:
     }
 
 
-def _grouped(
-    rows: list[dict], word_of: Callable[[dict], str], order: Sequence[str] = evaluation.VERDICTS
-) -> list[dict]:
+def _grouped(rows: list[dict], word_of: Callable[[dict], str]) -> list[dict]:
     """For each word how many rows have it, if any, and their titles unless too many."""
     groups = []
-    for word in order:
+    for word in GROUPS:
         titles = [row["title"] for row in rows if word_of(row) == word]
         named = titles if len(titles) <= LISTED else None
         groups.append({"verdict": word, "n": len(titles), "titles": named})

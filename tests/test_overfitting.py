@@ -248,7 +248,7 @@ def test_real_images_are_only_mirrored_and_exposed(sees, sign, sides):
 @pytest.mark.parametrize(("known", "side"), [(True, "below"), (False, "above")])
 def test_a_ruler_ranks_without_a_network_and_pixels_stand_in_for_it(tmp_path, known, side):
     """Hearts of class 0 are larger, which tells all; the pixels of these images tell nothing."""
-    part = split_of(40)
+    part = split_of(80)
     part = replace(part, truth={"ctr": 0.5 - 0.1 * part.labels} if known else None)
     run = fit(tmp_path, signed(part.labels, 0.9)[None])
     cells = ("penggaris", "penggaris-catat")
