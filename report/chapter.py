@@ -239,8 +239,7 @@ FIGURES = {
     "fig-prediksi": Drawing(figures.predictions, NAMES, examples="val_examples"),
     "fig-roc": Drawing(
         figures.roc,
-        "roc.false_positive",
-        "roc.true_positive",
+        "roc.curve",
         NAMES,
         matrix="roc.confusion",
         area="roc.auc",
