@@ -2,13 +2,11 @@
 Typst.
 
 An exporter's Jinja template writes ONE Pandoc Markdown document; the pandoc of the pypandoc_binary
-wheel and one Lua filter turn it into HTML or Typst; the typst wheel makes the PDF. No LaTeX, no
+wheel and two Lua filters turn it into HTML or Typst; the typst wheel makes the PDF. No LaTeX, no
 browser, no system font, no network.
 
-    jupyter nbconvert --to report.exporters.LaporanHTML FILE.ipynb
+    jupyter nbconvert --to report.exporters.LaporanHTML FILE.ipynb    (in the project's folder)
     python -m report.exporters FILE.ipynb --html OUT.html | --pdf OUT.pdf
-
-The first from the project's root; LaporanPDF likewise.
 """
 
 import base64
@@ -208,7 +206,8 @@ class LaporanHTML(_Laporan):
 
     def typeset(self, markdown: str, meta: dict) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            style = (TEMPLATES / "laporan.css").read_text("utf-8")
+            sheets = HERE / "huruf/libertinus.css", TEMPLATES / "laporan.css"
+            style = "".join(sheet.read_text("utf-8") for sheet in sheets)
             options = [*HTML.split(), "-V", f"style={style}"]
             page = self._pandoc(Path(folder), markdown, meta, options)
         page = re.sub(r"(?s)<p>.*?</p>", _with_margin, page)
