@@ -48,7 +48,7 @@ OPTIONS += " --lua-filter=laporan.lua --citeproc --bibliography=pustaka.bib"
 HTML = "-t html5 --mathml --toc --toc-depth=2 --section-divs --template=laporan.html"
 TYPST = "-t typst --template=laporan.typ"
 BESIDE = [HERE / "foreign.lua", HERE / "laporan.lua", HERE / "pustaka.bib"]
-BESIDE += TEMPLATES.glob("laporan.*")
+BESIDE += [HERE / "huruf/libertinus.css", *TEMPLATES.glob("laporan.*")]
 UTF8 = {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
 FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.S)
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
@@ -206,10 +206,7 @@ class LaporanHTML(_Laporan):
 
     def typeset(self, markdown: str, meta: dict) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            sheets = HERE / "huruf/libertinus.css", TEMPLATES / "laporan.css"
-            style = "".join(sheet.read_text("utf-8") for sheet in sheets)
-            options = [*HTML.split(), "-V", f"style={style}"]
-            page = self._pandoc(Path(folder), markdown, meta, options)
+            page = self._pandoc(Path(folder), markdown, meta, HTML.split())
         page = re.sub(r"(?s)<p>.*?</p>", _with_margin, page)
         return re.sub(r'(<img\b[^>]*\bsrc=")(keluaran-\d+\.\w+)"', self._embedded, page)
 
@@ -264,7 +261,7 @@ class LaporanPDF(_Laporan):
 
 def _with_margin(paragraph: re.Match) -> str:
     """A paragraph whose intervals a wide screen shows in the margin, with their numbers."""
-    return IN_TEXT.sub(r'\1 <span class="samping" data-angka="\1">\2</span>', paragraph[0])
+    return IN_TEXT.sub(r'\1<span class="samping" data-angka="\1"> \2</span>', paragraph[0])
 
 
 def _unclean(fault: str, said: object) -> InputError:
