@@ -48,7 +48,7 @@ OPTIONS += " --lua-filter=laporan.lua --citeproc --bibliography=pustaka.bib"
 HTML = "-t html5 --mathml --toc --toc-depth=2 --section-divs --template=laporan.html"
 TYPST = "-t typst --template=laporan.typ"
 BESIDE = [HERE / "foreign.lua", HERE / "laporan.lua", HERE / "pustaka.bib"]
-BESIDE += [HERE / "huruf/libertinus.css", *TEMPLATES.glob("laporan.*")]
+BESIDE += [HERE / "huruf/huruf.css", *TEMPLATES.glob("laporan.*")]
 UTF8 = {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
 FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.S)
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
