@@ -337,12 +337,11 @@ def overview(
     signs([panels["a"], panels["b"]], samples, data)
     panels["c"].set_title("Akurasi")
     by_epoch(panels["c"], history, "acc", majority=majority)
-    panels["c"].legend()
     rows = by_effect(variants)
     differences(panels["e"], [row["predicts"] for row in rows], MARGIN["auc"], 1, 3)
     panels["e"].set_title("Selisih AUC uji setiap perbaikan")
     name_rows(panels["e"], [re.split(r", | \(", row["title"])[0] for row in rows])
-    return figure
+    return with_legend(figure, panels["c"], side="left")
 
 
 def predictions(examples: dict, class_names: Sequence[str]) -> Figure:
@@ -514,8 +513,9 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
     images, outlines = examples["images"], examples["outlines"] or {}
     names = [f"\n{name}" for name in class_names]  # below its mark: the images are narrow
     shape = (1 + len(METHODS), len(images))
-    height = 0.7 * WIDTH * shape[0] / shape[1] + 0.6
-    figure, panels = canvas(*shape, 0.7 * WIDTH, height, squeeze=False)
+    width = 0.85 * WIDTH
+    height = width * shape[0] / shape[1] + 0.6
+    figure, panels = canvas(*shape, width, height, squeeze=False)
     for i, (above, *below) in enumerate(panels.T):
         _answer(above, images[i], examples["probability"][i], examples["labels"][i], names)
         for panel, method in zip(below, METHODS, strict=True):
@@ -545,6 +545,7 @@ def response(rows: list[dict]) -> Figure:
         left.set_ylabel("Logit")
         gaps = np.pad(row["images"], ((0, 0), (0, 0), (0, 1)), constant_values=255)
         picture(right, np.hstack(gaps))
+        right.set_anchor("W")
     return figure
 
 
@@ -593,9 +594,8 @@ def progress(history: list[dict], others: Sequence[list[dict]], epochs: int, tit
         by_epoch(panel, history, quantity)
         panel.set_title(name)
         epoch_axis(panel, range(1, epochs + 1))
-    panels[1].legend()
     figure.suptitle(title, fontsize=9)
-    return figure
+    return with_legend(figure, panels[1])
 
 
 def by_effect(variants: list[dict]) -> list[dict]:
