@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import joblib
 import torch
-from joblib.externals.loky.backend import resource_tracker
 
 from cxr_helpers.engine import files, runs, runtime
 from cxr_helpers.engine.errors import InputError
@@ -118,7 +117,6 @@ def _leaving_interrupts():
     """Processes that start here leave Ctrl-C to the process that asked, from their first line on:
     they inherit that it is blocked, while another thread still hears it here.
     """
-    resource_tracker.ensure_running()  # the first of them, which would end the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
