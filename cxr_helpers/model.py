@@ -2,13 +2,12 @@
 torchvision, where weights come from, and which part of a network is trained.
 """
 
-import difflib
 import hashlib
 import math
 import os
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +24,8 @@ from cxr_helpers.engine import ownfiles, sources
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.npz import LUMINANCE
 
+# How the course made kernels for one channel: see adapt_conv1.
+COURSE = {"reduce": "mean", "resize": "bilinear", "scale": "none"}
 OURS = ("resnet18", "resnet18_layer2", "small_cnn")
 SMALL_IMAGE = 32  # pixels; up to here the stem keeps the resolution
 # The whole digest, as projects publish it that pin the file; of other networks' files torchvision
@@ -95,10 +96,8 @@ def adapt_conv1(
     resize: str = "bilinear",
     scale: str = "none",
 ) -> Tensor:
-    """First-layer kernels (O, I, K, K) as (O, channels, kernel, kernel); the defaults are the
-    course's.
-
-    More channels share the reduced kernel equally: equal channels give its response. Raises
+    """First-layer kernels (O, I, K, K) as (O, channels, kernel, kernel), by default as the course
+    did. More channels share the reduced kernel equally: equal channels give its response. Raises
     InputError on an unknown way or a weight of another shape.
     """
     given = {"reduce": (reduce, REDUCTIONS), "resize": (resize, RESIZES), "scale": (scale, SCALES)}
@@ -128,10 +127,9 @@ def stem_kernel(size: int) -> int:
 def course_resnet18(
     size: int = 28, dropout: float = 0.0, architecture: str = "resnet18"
 ) -> nn.Module:
-    """ResNet-18 (He et al. 2016, table 1) for one channel, (N, 1, size, size) → (N, 1).
-
-    Small images keep their resolution in the stem, as CIFAR's do in section 4.2. "resnet18_layer2"
-    ends after layer2 (0.7 million parameters instead of 11.2).
+    """ResNet-18 (He et al. 2016, table 1) for one channel, (N, 1, size, size) → (N, 1). Small
+    images keep their resolution in the stem, as CIFAR's do in section 4.2. "resnet18_layer2" ends
+    after layer2 (0.7 million parameters instead of 11.2).
     """
     network = models.resnet18(num_classes=1)
     kernel, stride = stem_kernel(size), 1 if size <= SMALL_IMAGE else 2
@@ -167,13 +165,6 @@ def drop_before(layer: nn.Module, rate: float) -> None:
         )
 
 
-def resized(network: nn.Module, size: int) -> nn.Module:
-    """The network with its input enlarged to size × size (bilinear), by a hook."""
-    enlarge = partial(F.interpolate, size=(size, size), mode="bilinear", align_corners=False)
-    network.register_forward_pre_hook(lambda _, given: (enlarge(given[0]),))
-    return network
-
-
 def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
     """Move the network to `device` in the memory layout that trains fastest there
     (bench/training_speed.py); only rounding changes.
@@ -191,24 +182,18 @@ def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
 # --- any classifier of torchvision ----------------------------------------------------------------
 
 
-def check_architecture(name: str) -> None:
-    """Raises InputError, with the nearest names, unless `name` is one of OURS or of torchvision's
-    classifiers.
-    """
-    theirs = models.list_models(module=models)
-    if name not in OURS and name not in theirs:
-        near = difflib.get_close_matches(str(name), theirs, n=3, cutoff=0)
-        raise InputError(
-            f"architecture={name!r} tidak dikenal: pilih {', '.join(OURS)}, "
-            f"atau jaringan torchvision, misalnya {', '.join(near)}."
-        )
+NAMED = f"{', '.join(OURS)}, atau jaringan torchvision, misalnya mobilenet_v3_small"
+
+
+def is_architecture(name: str) -> bool:
+    """Whether it is one of OURS or of torchvision's classifiers."""
+    return name in OURS or name in models.list_models(module=models)
 
 
 def classifier(name: str, size: int, dropout: float = 0.0, **adapt: str) -> nn.Module:
-    """The torchvision network `name`, randomly initialised, for (N, 1, size, size) → (N, 1).
-
-    `adapt` goes to adapt_conv1; dropout is before the last layer. Raises InputError where the
-    network cannot be made for this size or read it.
+    """The torchvision network `name`, randomly initialised, for (N, 1, size, size) → (N, 1), with
+    dropout before its last layer; `adapt`: of adapt_conv1. Raises InputError where the network
+    cannot be made for this size or read it.
     """
     try:
         network = _stock(name, size)
@@ -294,11 +279,9 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class Weights:
-    """Initial weights.
-
-    kind: "random", "gabor", "imagenet" or "file" (ResNet-18's), "published" (another torchvision
-    network's) or "run" (an earlier training's, head included); title, note: Indonesian, for the
-    cover; state: None where everything is drawn; digest: for the run's key.
+    """Initial weights. kind: "random", "gabor", "imagenet" or "file" (ResNet-18's), "published"
+    (another torchvision network's) or "run" (an earlier training's, head included); title, note:
+    Indonesian; state: None where everything is drawn; digest: for the run's key.
     """
 
     kind: str
@@ -346,52 +329,45 @@ def gabor_bank() -> Tensor:
     return bank * (norm / bank.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
 
 
-def resolve_weights(weights: str = "auto", folder: Path = Path("data")) -> Weights:
-    """ResNet-18's: auto (ImageNet's if they can be had, else random with a note that says so),
-    imagenet, gabor, random, or a file's path. folder: where the ImageNet file is kept.
-
-    auto asks a silent server once, imagenet three times. Raises InputError with one line.
+def resolve_weights(
+    weights: str = "auto", folder: Path = Path("data"), architecture: str = "resnet18"
+) -> Weights:
+    """Of a torchvision network: imagenet (torchvision's own), auto (those if they can be had, else
+    random with a note that says so), gabor, random, or the path of a file of that network. folder:
+    where the official file is kept. Raises InputError, also where a file does not fit the network.
     """
+    unseen = "Jaringan belum pernah melihat citra apa pun."
+    random = Weights("random", "Bobot acak", unseen, None, "random")
+    if weights == "random":
+        return random
     if weights == "gabor":
         state = {"conv1.weight": gabor_bank()}
         note = "Lapisan pertama berisi saringan berarah dari rumus; lapisan lainnya acak."
         return Weights("gabor", "Bank Gabor", note, state, digest(state))
-    note = "Jaringan belum pernah melihat citra apa pun."
-    if weights == "auto":
-        try:
-            return published("resnet18", "imagenet", folder, sources.AUTO_TIMEOUT, retries=0)
-        except sources.DownloadError as error:
-            weights = "random"
-            note = f"Bobot ImageNet tidak dapat diunduh ({error.reason}), maka dimulai dari acak."
-    if weights == "random":
-        return Weights("random", "Bobot acak", note, None, "random")
-    return published("resnet18", weights, folder)
-
-
-def published(
-    architecture: str, given: str, folder: Path, timeout: float = 10.0, retries: int = 2
-) -> Weights:
-    """Weights of a torchvision network: given "imagenet", torchvision's own, else the path of a
-    file of that network. Raises InputError with one line, also where the file does not fit.
-    """
-    if given == "imagenet":
+    if weights in ("auto", "imagenet"):
         kind, title = "imagenet", f"Bobot ImageNet ({architecture})"
         note = "Dari torchvision, dilatih pada ImageNet-1K."
-        path = _official_file(architecture, folder, timeout, retries)
+        try:
+            path = _official_file(architecture, folder, once=weights == "auto")
+        except sources.DownloadError as error:
+            if weights == "imagenet":
+                raise
+            why = f"Bobot ImageNet tidak dapat diunduh ({error.reason}), maka dimulai dari acak."
+            return replace(random, note=why)
     else:
-        path = Path(os.path.expanduser(given))
+        path = Path(os.path.expanduser(weights))
         kind, title, note = "file", f"Bobot dari {path.name}", "Berkas dari pengguna."
     network = _stock(architecture)
     state, unused = ownfiles.read_checkpoint(path, network)
     if unused:
         note += f" Tidak dipakai: {', '.join(unused[:3])}."
     kind = kind if architecture == "resnet18" else "published"
-    weights = Weights(kind, title, note, state, digest(state))
-    fill(network, weights)  # what does not fit is said now, not after the first notebook
-    return weights
+    given = Weights(kind, title, note, state, digest(state))
+    fill(network, given)  # what does not fit is said now, not after the first notebook
+    return given
 
 
-def _official_file(architecture: str, folder: Path, timeout: float, retries: int) -> Path:
+def _official_file(architecture: str, folder: Path, once: bool) -> Path:
     """torchvision's best: from `folder` (any .pth), from torch's own cache, or fetched."""
     url = models.get_model_weights(architecture).DEFAULT.url
     name, digits = Path(url).name, re.search(r"-([0-9a-f]{8,})\.pth$", url)[1]
@@ -403,28 +379,27 @@ def _official_file(architecture: str, folder: Path, timeout: float, retries: int
             f"{folder / name} rusak atau bukan berkas resminya (SHA-256-nya berbeda): "
             "hapus atau ganti namanya, lalu ulangi."
         )
-    return path or sources.fetch(remote, folder / name, timeout, retries)
+    patience = (sources.AUTO_TIMEOUT, 0) if once else ()
+    return path or sources.fetch(remote, folder / name, *patience)
 
 
 def fill(network: nn.Module, weights: Weights, **adapt: str) -> None:
-    """Load weights: a run's as they are, others fitted to the network. Raises InputError with the
-    first names that differ where they are another network's.
+    """Load weights: a run's as they are, others fitted to the network. Raises InputError where they
+    are another network's.
     """
-    own, state = network.state_dict(), weights.state
+    state = weights.state
     if weights.kind == "gabor":
-        state = own | state
+        state = network.state_dict() | state
     if weights.kind != "run":
         state = _fitted(state, network, adapt)
-    names = [name for name in own | state if name not in own or name not in state]
-    names += [name for name in own if name in state and own[name].shape != state[name].shape]
-    if names:
-        more = ", …" if len(names) > 4 else ""
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        why = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{weights.title} berasal dari jaringan lain, bukan {type(network).__name__} "
-            f"({', '.join(names[:4])}{more} tidak ada, tidak dikenal, atau berbentuk lain): "
+            f"{weights.title} berasal dari jaringan lain ({why}): "
             "pakai bobot dari jaringan yang sama."
-        )
-    network.load_state_dict(state)
+        ) from None
 
 
 def _fitted(state: dict[str, Tensor], network: nn.Module, adapt: dict) -> dict[str, Tensor]:
@@ -453,26 +428,23 @@ def build(
     size: int = 28,
     dropout: float = 0.0,
     architecture: str = "resnet18",
-    enlarge: int | None = None,
     **adapt: str,
 ) -> nn.Module:
     """The network at its start: drawn from `seed` (the global random state is left alone), then
-    filled from `weights`; ResNet-18's leave any other network as drawn.
-
-    size: of the images; enlarge: to which the network enlarges them; `adapt` goes to adapt_conv1.
+    filled from `weights`; ResNet-18's leave any other network as drawn. `adapt`: of adapt_conv1.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if architecture == "small_cnn":
             network = small_cnn(dropout)
         elif architecture in OURS:
-            network = course_resnet18(enlarge or size, dropout, architecture)
+            network = course_resnet18(size, dropout, architecture)
         else:
-            network = classifier(architecture, enlarge or size, dropout, **adapt)
+            network = classifier(architecture, size, dropout, **adapt)
     belongs = architecture in OURS[:2] or weights.kind in ("published", "run")
     if weights.state is not None and belongs:
         fill(network, weights, **adapt)
-    return resized(network, enlarge) if enlarge else network
+    return network
 
 
 # --- which part is trained ------------------------------------------------------------------------
@@ -528,7 +500,7 @@ def split_frozen(network: nn.Module, trainable: str) -> tuple[nn.Module, nn.Modu
 
 
 @torch.no_grad()
-def features(frozen: nn.Module, images: Tensor, batch: int = 256) -> Tensor:
-    """The frozen part's output for every image (N, …), in eval mode."""
-    frozen.eval()
-    return torch.cat([frozen(part) for part in images.split(batch)])
+def features(network: nn.Module, images: Tensor, batch: int = 256) -> Tensor:
+    """What a network or a part of it gives for every image (N, …), in eval mode."""
+    network.eval()
+    return torch.cat([network(part) for part in images.split(batch)])

@@ -264,6 +264,13 @@ def test_the_images_of_a_network_of_ones_own_are_enlarged():
     assert outcome.info["parameters"] == 24 * 24 + 1
 
 
+def test_lazy_layers_are_sized_on_what_preprocess_leaves():
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(1))
+    parts = {"network": network, "preprocess": lambda images: images[..., 2:, 2:]}
+    outcome = training.fit(replace(SMALL, epochs=1), made(), RANDOM, parts=parts)
+    assert outcome.info["parameters"] == 26 * 26 + 1
+
+
 def test_a_loss_that_is_not_finite_stops_and_names_epoch_and_rate():
     with pytest.raises(InputError, match=r"epoch 1\b.*1e\+30"):
         training.fit(replace(SMALL, lr=1e30), DATA, RANDOM)
