@@ -2,6 +2,7 @@
 torchvision, where weights come from, and which part of a network is trained.
 """
 
+import copy
 import hashlib
 import math
 import os
@@ -13,12 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from scipy.special import logit
-from sklearn.base import BaseEstimator, clone
 from torch import Tensor, nn
-from torchvision import models
-from torchvision.models.vision_transformer import interpolate_embeddings
-from torchvision.transforms.v2.functional import center_crop
 
 from cxr_helpers.engine import ownfiles, sources
 from cxr_helpers.engine.errors import InputError
@@ -78,7 +74,7 @@ RESIZES = {
     "bilinear_antialias": partial(F.interpolate, mode="bilinear", antialias=True),
     "bicubic": partial(F.interpolate, mode="bicubic"),
     "area": F.adaptive_avg_pool2d,
-    "crop": center_crop,
+    "crop": lambda weight, size: F.pad(weight, 4 * [(size[0] - weight.shape[-1]) // 2]),
     "pinv": _least_squares,
 }
 SCALES = {
@@ -131,7 +127,7 @@ def course_resnet18(
     images keep their resolution in the stem, as CIFAR's do in section 4.2. "resnet18_layer2" ends
     after layer2 (0.7 million parameters instead of 11.2).
     """
-    network = models.resnet18(num_classes=1)
+    network = _stock("resnet18", num_classes=1)
     kernel, stride = stem_kernel(size), 1 if size <= SMALL_IMAGE else 2
     network.conv1 = nn.Conv2d(1, 64, kernel, stride, padding=kernel // 2, bias=False)
     if size <= SMALL_IMAGE:
@@ -187,7 +183,11 @@ NAMED = f"{', '.join(OURS)}, atau jaringan torchvision, misalnya mobilenet_v3_sm
 
 def is_architecture(name: str) -> bool:
     """Whether it is one of OURS or of torchvision's classifiers."""
-    return name in OURS or name in models.list_models(module=models)
+    if name in OURS:
+        return True
+    from torchvision import models  # late, as everything of torchvision: it takes seconds to import
+
+    return name in models.list_models(module=models)
 
 
 def classifier(name: str, size: int, dropout: float = 0.0, **adapt: str) -> nn.Module:
@@ -214,11 +214,14 @@ def classifier(name: str, size: int, dropout: float = 0.0, **adapt: str) -> nn.M
     return network.train()
 
 
-def _stock(name: str, size: int = 224) -> nn.Module:
+def _stock(name: str, size: int = 224, **options) -> nn.Module:
     """A network as torchvision makes it, randomly initialised, without Inception's side heads."""
-    options = {"image_size": size} if name.startswith("vit_") else {}
+    from torchvision import models
+
+    if name.startswith("vit_"):
+        options |= {"image_size": size}
     if name in ("googlenet", "inception_v3"):
-        options = {"init_weights": True, "aux_logits": False}
+        options |= {"init_weights": True, "aux_logits": False}
     return models.get_model(name, weights=None, **options)
 
 
@@ -257,9 +260,9 @@ class Classifier(nn.Module):
     (N, 1): its scores, above 0 for class 1, take the place of logits.
     """
 
-    def __init__(self, classifier: BaseEstimator):
+    def __init__(self, classifier):
         super().__init__()
-        self.classifier = clone(classifier)
+        self.classifier = copy.deepcopy(classifier)  # what was passed stays as it is
 
     def fit(self, images: Tensor, labels: Tensor) -> None:
         """Learn from images (N, 1, H, W) and labels (N,)."""
@@ -268,10 +271,10 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         pixels = images.flatten(1).cpu().numpy()
         if hasattr(self.classifier, "decision_function"):
-            scores = self.classifier.decision_function(pixels)
+            scores = torch.from_numpy(self.classifier.decision_function(pixels))
         else:  # log-odds
-            scores = logit(self.classifier.predict_proba(pixels)[:, 1].clip(1e-6, 1 - 1e-6))
-        return torch.from_numpy(scores).float().unsqueeze(1).to(images.device)
+            scores = torch.from_numpy(self.classifier.predict_proba(pixels)[:, 1]).logit(eps=1e-6)
+        return scores.float().unsqueeze(1).to(images.device)
 
 
 # --- where weights come from ----------------------------------------------------------------------
@@ -369,6 +372,8 @@ def resolve_weights(
 
 def _official_file(architecture: str, folder: Path, once: bool) -> Path:
     """torchvision's best: from `folder` (any .pth), from torch's own cache, or fetched."""
+    from torchvision import models
+
     url = models.get_model_weights(architecture).DEFAULT.url
     name, digits = Path(url).name, re.search(r"-([0-9a-f]{8,})\.pth$", url)[1]
     remote = sources.Remote(url, f"sha256:{SHA256.get(architecture, digits)}")
@@ -409,6 +414,8 @@ def _fitted(state: dict[str, Tensor], network: nn.Module, adapt: dict) -> dict[s
     """
     own, state = network.state_dict(), dict(state)
     if hasattr(network, "image_size") and "encoder.pos_embedding" in state:
+        from torchvision.models.vision_transformer import interpolate_embeddings
+
         state = interpolate_embeddings(network.image_size, network.patch_size, state)
     conv, head = f"{_names(network, nn.Conv2d)[0]}.weight", f"{_last_layer(network)}."
     if conv in state and state[conv].shape != own[conv].shape:

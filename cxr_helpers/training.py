@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
+from importlib.metadata import version
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
@@ -693,7 +693,7 @@ def identity(config: TrainConfig, data: Dataset, weights: Weights, device: Devic
         "threads": torch.get_num_threads() if torch.device(device).type == "cpu" else None,
         "size": data.source.size,
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),
         "code": CODE.digest,
     }
 
