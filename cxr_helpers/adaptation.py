@@ -20,8 +20,7 @@ from cxr_helpers.model import COURSE, Weights
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LEAST_SQUARES = {"reduce": "sum", "resize": "pinv", "scale": "none"}
-# The course's choice first; then one thing changed at a time, then the combinations that theory
-# favours.
+# The course's choice first; then one thing changed at a time, then what theory favours.
 STRATEGIES = (
     COURSE,
     COURSE | {"reduce": "sum"},
@@ -69,9 +68,7 @@ def adapted_response(weight: Tensor, images: np.ndarray, stride: int = 1) -> Ten
 
 
 def agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
-    """(mean correlation over channels, relative error ‖a−b‖/‖b‖) of two responses (N, C, H, W),
-    without the border pixel.
-    """
+    """(mean correlation over channels, ‖a−b‖/‖b‖) of responses (N, C, H, W) inside the border."""
     a, b = (r[..., 1:-1, 1:-1].transpose(0, 1).flatten(1) for r in (ours, theirs))
     a0, b0 = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     # A colour kernel does not answer a grey image: nothing to correlate with.
@@ -93,9 +90,7 @@ def probe_logits(network: nn.Module, train: Split, test: Split, seed: int = 0) -
 
 
 def starts(weights: Weights, kernel: int) -> list[tuple[str, Weights, dict]]:
-    """(title, weights, strategy) of each start, the random one first. Where the kernels keep their
-    7×7 pixels, only the sum is left of the second way.
-    """
+    """(title, weights, strategy) of each start, the random one first; kernel: the stem's."""
     random = ("Bobot acak", model.resolve_weights("random"), COURSE)
     rgb = source(weights)
     if weights.state is not None and rgb is not weights:

@@ -45,9 +45,7 @@ def geometry(images: Tensor) -> Tensor:
 
 
 def exposure(images: Tensor) -> Tensor:
-    """Change contrast and brightness of each image of (N, 1, H, W), values in [-1, 1], and clip as
-    a detector does.
-    """
+    """Change contrast and brightness of images (N, 1, H, W) in −1…1, clipped as a detector does."""
     n = len(images)
     gain = 1 + _uniform(n, CONTRAST, images).view(n, 1, 1, 1)
     offset = _uniform(n, BRIGHTNESS, images).view(n, 1, 1, 1)
@@ -64,9 +62,7 @@ TRANSFORMS = {"geometry": geometry, "exposure": exposure, "flip": flip}
 
 
 def apply(images: Tensor, names: tuple[str, ...], only: Tensor | None = None) -> Tensor:
-    """Apply the named transforms in order to (N, 1, H, W); where `only` (N,) is False the image
-    stays as it is.
-    """
+    """Apply the named transforms in order to images (N, 1, H, W), or to those in `only` (N,)."""
     changed = images
     for name in names:
         changed = TRANSFORMS[name](changed)
@@ -126,9 +122,7 @@ def _apply_step(step: Callable, images: Tensor, labels: Tensor) -> tuple[Tensor,
 
 
 def preview(image: np.ndarray, names: tuple[str, ...], n: int, seed: int = 0) -> np.ndarray:
-    """n versions (n, H, W) uint8 of one image (H, W) uint8 under the named transforms, to be looked
-    at; the global random state is left alone.
-    """
+    """n versions (n, H, W) uint8 of an image (H, W) uint8 under the named transforms, to see."""
     copies = torch.from_numpy(image / 127.5 - 1).float().expand(n, 1, -1, -1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

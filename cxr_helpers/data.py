@@ -123,9 +123,7 @@ class Dataset:
 
     @cached_property
     def overlap(self) -> dict[str, int]:
-        """{"train-val": n, …}: how many images of the second split are also in the first, pixel by
-        pixel.
-        """
+        """{"train-val": n, …}: images of the second split that are in the first, too."""
         shared = {}
         for (one, first), (other, second) in itertools.combinations(self.splits.items(), 2):
             there = {image.tobytes() for image in first.images}
@@ -227,9 +225,7 @@ def _with_truth(source: Source, split: str, part: Split) -> Split:
 
 
 def cautions(splits: dict[str, Split], classes: Sequence[str]) -> list[str]:
-    """What a reader must know before believing numbers from these splits, as Indonesian sentences:
-    few images of a class, one class far rarer than the other, flat images (notebook 02).
-    """
+    """What a reader must know of these splits, as Indonesian sentences (notebook 02)."""
     said = []
     for name, part in splits.items():
         counts = np.bincount(part.labels, minlength=2)
@@ -308,8 +304,6 @@ def folds(dataset: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
 
 
 def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
-    """uint8 (N, H, W) in 0…255 → float32 (N, 1, H, W) in −1…1 on `device`: (x/255 − 0.5)/0.5, the
-    course's normalisation.
-    """
+    """uint8 (N, H, W) → float32 (N, 1, H, W) in −1…1, the course's normalisation, on `device`."""
     shares = torch.from_numpy(np.array(images)).to(device).float().div(255)
     return shares.sub(0.5).div(0.5).unsqueeze(1)

@@ -24,8 +24,7 @@ from cxr_helpers.engine.npz import LUMINANCE
 COURSE = {"reduce": "mean", "resize": "bilinear", "scale": "none"}
 OURS = ("resnet18", "resnet18_layer2", "small_cnn")
 SMALL_IMAGE = 32  # pixels; up to here the stem keeps the resolution
-# The whole digest, as projects publish it that pin the file; of other networks' files torchvision
-# tells the first digits, in the name.
+# the whole digest; of other networks' files torchvision tells the first digits, in the name
 SHA256 = {"resnet18": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"}
 
 
@@ -162,9 +161,7 @@ def drop_before(layer: nn.Module, rate: float) -> None:
 
 
 def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move the network to `device` in the memory layout that trains fastest there
-    (bench/training_speed.py); only rounding changes.
-    """
+    """Move to `device`, in the layout that trains fastest there (bench/training_speed.py)."""
     network = network.to(device, memory_format=torch.channels_last)
     last = getattr(network, "layer4", None)
     if device.type == "cpu" and isinstance(last, nn.Sequential):
@@ -389,9 +386,7 @@ def _official_file(architecture: str, folder: Path, once: bool) -> Path:
 
 
 def fill(network: nn.Module, weights: Weights, **adapt: str) -> None:
-    """Load weights: a run's as they are, others fitted to the network. Raises InputError where they
-    are another network's.
-    """
+    """Load weights: a run's as they are, others fitted. InputError for another network's."""
     state = weights.state
     if weights.kind == "gabor":
         state = network.state_dict() | state
@@ -464,9 +459,7 @@ def stages(network: nn.Module) -> list[nn.Module]:
 
 
 def freeze(network: nn.Module, trainable: str) -> None:
-    """Leave only the named part trainable ("all", "layer4+head", "head"). Raises InputError where
-    the network lacks that part.
-    """
+    """Leave only the named part trainable. Raises InputError where the network lacks it."""
     if trainable == "layer4+head" and getattr(network, "layer4", None) not in stages(network):
         raise InputError(
             "trainable='layer4+head' memerlukan layer4, yang tidak ada pada jaringan ini: "
@@ -477,9 +470,7 @@ def freeze(network: nn.Module, trainable: str) -> None:
 
 
 def open_stages(network: nn.Module, n: int) -> None:
-    """Leave only the first n of `stages` trainable. Frozen BatchNorm keeps its statistics in train
-    mode too.
-    """
+    """Leave only the first n of `stages` trainable; frozen BatchNorm keeps its statistics."""
     frozen = stages(network)[n:]
     network.requires_grad_(True)
     for child in frozen:
@@ -495,9 +486,7 @@ def open_stages(network: nn.Module, n: int) -> None:
 
 
 def split_frozen(network: nn.Module, trainable: str) -> tuple[nn.Module, nn.Module]:
-    """(what comes before the first trained child, the rest) of a network of ours; one after the
-    other they are the network. They share its tensors.
-    """
+    """(all before the first trained child, the rest) of a network of ours, with its tensors."""
     children = list(network.named_children())
     first = {"layer4+head": "layer4", "head": "fc"}[trainable]
     at = [name for name, _ in children].index(first)

@@ -86,9 +86,7 @@ class Study:
         return panels.shown(experiments.compare(self, None if more else results))
 
     def runs(self, clear: bool = False) -> pd.DataFrame:
-        """The stored trainings with their sizes; clear: delete those of another version of the
-        code.
-        """
+        """The stored trainings with their sizes; clear: delete those of other code."""
         return runs.stored(training.CODE.digest, clear)
 
     def load(self, path: str | Path) -> owncode.Own:
@@ -176,8 +174,7 @@ def pick_device(name: str) -> torch.device:
     known = {"cuda": torch.cuda, "mps": torch.backends.mps}
     there = [kind for kind, backend in known.items() if backend.is_available()] + ["cpu"]
     if name not in ("auto", *there):
-        cure = "pakai DEVICE=cpu atau DEVICE=auto"
-        raise InputError(f"DEVICE={name} tidak tersedia pada komputer ini: {cure}.")
+        raise InputError(f"DEVICE={name} tidak ada di sini: pakai DEVICE=cpu atau DEVICE=auto.")
     return torch.device(there[0] if name == "auto" else name)
 
 

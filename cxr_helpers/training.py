@@ -82,11 +82,6 @@ def _whole(usual: int | None, unit: str, low: int = 1, high: float = math.inf):
     return _setting(rule, lambda n: low <= n <= high, default=usual)
 
 
-def _positive(usual: float | None, unit: str):
-    rule = f"lebih besar dari 0 ({unit})"
-    return _setting(rule, lambda value: 0 < value < math.inf, default=usual)
-
-
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything a person may set about a run; the defaults are the course's recipe.
@@ -104,7 +99,7 @@ class TrainConfig:
     epochs: int = _whole(10, "kali semua citra latih")
     batch_size: int = _whole(32, "citra")
     optimizer: str = _one_of("adam", *(name for name in OPTIMIZERS if name != "adam"))
-    lr: float = _positive(4e-4, "per langkah")
+    lr: float = _setting("di atas 0 (per langkah)", lambda x: 0 < x < math.inf, default=4e-4)
     weight_decay: float = _setting("0 atau lebih", lambda x: 0 <= x < math.inf, default=0.0)
     schedule: str = _one_of("constant", "cosine", "onecycle")
     dropout: float = _setting("dari 0 sampai di bawah 1", lambda x: 0 <= x < 1, default=0.0)
@@ -118,7 +113,7 @@ class TrainConfig:
     adaptation: dict[str, str] = _some_of(COURSE, default_factory=COURSE.copy)  # noqa: RUF009
     precision: str = _one_of("float32", "bfloat16")
     resize: int | None = _whole(None, "piksel", 8, 512)
-    clip: float | None = _positive(None, "norma gradien")
+    clip: float | None = _setting("di atas 0 (norma)", lambda x: 0 < x < math.inf, default=None)
     average: str = _one_of("none", "ema", "swa")
     layer_lr: float = _setting("di atas 0 sampai 1", lambda x: 0 < x <= 1, default=1.0)
     unfreeze: int | None = _whole(None, "epoch")
@@ -211,9 +206,7 @@ def make_optimizer(
 
 @dataclass
 class Schedule:
-    """The learning rate of a run, moved after each batch or each epoch, whichever the scheduler
-    counts.
-    """
+    """The learning rate, moved after each batch or each epoch, whichever the scheduler counts."""
 
     scheduler: lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
     each_batch: bool = True
@@ -273,9 +266,7 @@ def make_transform(config: TrainConfig, labels: Tensor, parts: dict) -> Transfor
 def make_mean(
     config: TrainConfig, network: nn.Module, optimizer: Optimizer
 ) -> AveragedModel | None:
-    """The averaged weights of a network, where the settings ask for them; an exponential mean
-    follows each step.
-    """
+    """The averaged weights, if the settings ask for them; an exponential mean follows each step."""
     if config.average == "ema":
         every_step = get_ema_multi_avg_fn(EMA_DECAY)
         mean = AveragedModel(network, multi_avg_fn=every_step, use_buffers=True)
@@ -287,9 +278,7 @@ def make_mean(
 def network_of(
     config: TrainConfig, size: int, weights: Weights, device: torch.device, parts: dict
 ) -> nn.Module:
-    """The network for images of `size` pixels at its start, on the device, behind what prepares the
-    images. Raises InputError.
-    """
+    """The network for images of `size` pixels at its start, on the device. Raises InputError."""
     runtime.check_torch()
     if "model" in parts:
         network = model.Classifier(parts["model"])
@@ -371,9 +360,7 @@ def draw_batches(
 
 @dataclass
 class Method:
-    """What an epoch is trained with; `clip` bounds the norm of the gradient, `step(network, x, y)`
-    gives a loss in place of `criterion`'s.
-    """
+    """What an epoch is trained with; step(network, x, y) gives a loss in place of criterion's."""
 
     optimizer: Optimizer
     criterion: Loss
@@ -716,9 +703,7 @@ def run(
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
     parts: dict | None = None,
 ) -> Run:
-    """The run of these settings: read from the store, or trained; with `parts`, which no text
-    identifies, it is not kept. Raises InputError.
-    """
+    """The run of these settings, read or trained; with `parts`, which have no text, not kept."""
     asked = task(config, data, weights, device, keep_weights)
     asked = asked if parts is None else replace(asked, unkept=str)
     return runs.get(asked, partial(fit, parts=parts), on_epoch)
