@@ -217,9 +217,8 @@ def starting(
         weights = _as_start(path.name, ownfiles.read_checkpoint(path, network)[0])
         model.fill(network, weights)
         return weights
-    if config.architecture in model.OURS:
-        return resolve_weights(given, files.data_folder())
-    return model.published(config.architecture, given, files.data_folder())
+    architecture = "resnet18" if config.architecture in model.OURS else config.architecture
+    return resolve_weights(given, files.data_folder(), architecture)
 
 
 def _as_start(whence: str, state: dict[str, torch.Tensor]) -> Weights:
