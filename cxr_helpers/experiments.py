@@ -182,9 +182,8 @@ def starting(
         network, path = training.network_of(config, size, random, cpu, parts), Path(given)
         state, _ = ownfiles.read_checkpoint(path.expanduser(), network)
         return _as_start(path.name, state)
-    if config.architecture in model.OURS:
-        return resolve_weights(given, files.data_folder())
-    return model.published(config.architecture, given, files.data_folder())
+    architecture = "resnet18" if config.architecture in model.OURS else config.architecture
+    return resolve_weights(given, files.data_folder(), architecture)
 
 
 def _as_start(whence: str, state: dict[str, torch.Tensor]) -> Weights:
