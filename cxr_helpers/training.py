@@ -326,8 +326,7 @@ def restored(run: Run | str, which: str = "best", parts: dict | None = None) -> 
     mode; parts: in place of what its text makes. Raises InputError.
     """
     run, cpu = runs.read(run) if isinstance(run, str) else run, torch.device("cpu")
-    kept = run.identity["config"]
-    config = TrainConfig(**kept | {"augment": tuple(kept["augment"])})
+    config = TrainConfig(**run.identity["config"])
     weights = Weights("run", "Bobot pelatihan itu", "", run.weights(which), "")
     parts = parts_of(config, cpu) if parts is None else parts
     if "model" in parts:

@@ -108,7 +108,7 @@ TOLD = {  # what a cell does, by the words that say it
     "augment: Normalize .*preprocess=": "norm = v2.Normalize([0.5], [1])\n"
     "study.check(network=Net, augment=[norm])",
     "StepLR, nama=": "study.check(network=Net, schedule=lr_scheduler.StepLR)",
-    "bukan Net": "torch.save({'fc.weight': torch.ones(1, 8)}, 'other.pt')\n"
+    "jaringan lain .*for Net": "torch.save({'fc.weight': torch.ones(1, 8)}, 'other.pt')\n"
     "study.check(network=Net, start='other.pt')",
     "hanya pengklasifikasi": "study.check(model=Net)",
     "network\\(x\\)": "study.check(network=Net, step=lambda net, x, y: net(x[:4]).mean())",

@@ -47,8 +47,7 @@ def load(path: str | Path) -> Own:
         source = path.read_text(encoding="utf-8-sig")
         compile(source, path.name, "exec")
     except (SyntaxError, OSError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        where = f"baris {line}" if line else "letak, izin, dan isinya"
+        where = f"baris {error.lineno}" if isinstance(error, SyntaxError) else "letak dan isinya"
         raise InputError(f"Berkas {path} tidak terbaca sebagai Python: periksa {where}.") from None
     return read(path.name, source)
 
@@ -64,8 +63,7 @@ def _execute(source: str, filename: str) -> dict:
     """Namespace of an executed text, which can be read again under its filename."""
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     # Known by its filename, so that a class of this text finds its namespace where it looks for it.
-    module = types.ModuleType(filename)
-    sys.modules[filename] = module
+    module = sys.modules[filename] = types.ModuleType(filename)
     exec(compile(source, filename, "exec"), module.__dict__)
     return module.__dict__
 

@@ -162,8 +162,7 @@ def to_plain(config) -> None:
         if value is None and field.type in (int | None, float | None):
             continue
         if field.type in (int, int | None, float, float | None):
-            number = to_number(field.name, value, whole=field.type in (int, int | None))
-            object.__setattr__(config, field.name, number)
+            value = to_number(field.name, value, whole=field.type in (int, int | None))
         elif field.type == tuple[str, ...]:
-            words = (value,) if isinstance(value, str) else tuple(value)
-            object.__setattr__(config, field.name, words)
+            value = (value,) if isinstance(value, str) else tuple(value)
+        object.__setattr__(config, field.name, value)
