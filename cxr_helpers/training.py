@@ -40,8 +40,8 @@ PARTS = {  # what a person may give that is their own, and how that is said
     "step": "fungsi jaringan, citra, label → loss, sebagai ganti loss",
     "model": "pengklasifikasi scikit-learn atas piksel, sebagai ganti jaringan",
 }
-# They need a closure, sparse gradients, matrices alone; the first is what all of them are.
-WITHOUT = ("optimizer", "lbfgs", "sparseadam", "muon")
+# They need a closure, sparse gradients, matrices or whole batches; the first is what all are.
+WITHOUT = ("optimizer", "lbfgs", "sparseadam", "muon", "rprop")
 OPTIMIZERS = {
     name.lower(): kind
     for name, kind in sorted(vars(torch.optim).items())
@@ -191,17 +191,18 @@ def make_optimizer(
         groups = [
             {"params": stage, "lr": config.lr * config.layer_lr**i} for i, stage in stages if stage
         ]
-    offered = {"lr": config.lr, "weight_decay": config.weight_decay, "network": network}
     if not groups:
         raise InputError("Jaringan itu tidak mempunyai parameter yang dilatih.")
+    rates = {"lr": config.lr, "weight_decay": config.weight_decay}
     if "optimizer" in parts:
         if not config.weight_decay:  # its own default may be another one
-            del offered["weight_decay"]
-    elif config.optimizer in ("adam", "adamw"):
+            del rates["weight_decay"]
+        given = (parts["optimizer"], groups)
+        return _made("optimizer", (Optimizer,), *given, network=network, **rates)
+    if config.optimizer in ("adam", "adamw"):
         # The fused step is the same arithmetic in one pass over the parameters.
-        offered["fused"] = device.type in ("cpu", "cuda")
-    kind = parts.get("optimizer", OPTIMIZERS[config.optimizer])
-    return _made("optimizer", (Optimizer,), kind, groups, **offered)
+        rates["fused"] = device.type in ("cpu", "cuda")
+    return OPTIMIZERS[config.optimizer](groups, **rates)
 
 
 @dataclass
