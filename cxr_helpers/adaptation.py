@@ -131,7 +131,6 @@ def measure_starts(study) -> list[dict]:
         random = random or test
         if rows:
             apart = {name: evaluation.difference(test[name], random[name]) for name in test}
-            row["difference"] = {name: each.as_dict() for name, each in apart.items()}
-            row["side"] = evaluation.side(row["difference"]["acc"]["ci95"])
+            row |= {"difference": apart, "side": evaluation.side(apart["acc"]["ci95"])}
         rows.append(row)
     return rows
