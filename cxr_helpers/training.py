@@ -264,16 +264,14 @@ def make_transform(config: TrainConfig, labels: Tensor, parts: dict) -> Transfor
     return lambda x, y: (augment.apply(x, config.augment, only=y.squeeze(1) == minority), y)
 
 
-def make_mean(
-    config: TrainConfig, network: nn.Module, optimizer: Optimizer
-) -> AveragedModel | None:
-    """The averaged weights, if the settings ask for them; an exponential mean follows each step."""
-    if config.average == "ema":
-        every_step = get_ema_multi_avg_fn(EMA_DECAY)
-        mean = AveragedModel(network, multi_avg_fn=every_step, use_buffers=True)
-        optimizer.register_step_post_hook(lambda *_: mean.update_parameters(network))
-        return mean
-    return AveragedModel(network) if config.average == "swa" else None
+def make_mean(config: TrainConfig, network: nn.Module, optimizer: Optimizer) -> AveragedModel:
+    """The averaged weights; an exponential mean follows each step."""
+    if config.average == "swa":
+        return AveragedModel(network)
+    every_step = get_ema_multi_avg_fn(EMA_DECAY)
+    mean = AveragedModel(network, multi_avg_fn=every_step, use_buffers=True)
+    optimizer.register_step_post_hook(lambda *_: mean.update_parameters(network))
+    return mean
 
 
 def network_of(
@@ -507,9 +505,11 @@ class Fitting:
             schedule = make_schedule(config, optimizer, self.per_epoch * config.epochs, parts)
             transform, step = make_transform(config, labels, parts), parts.get("step")
             how = (criterion, schedule, transform, config.precision, config.clip, step)
-            self.method, self.mean = Method(optimizer, *how), make_mean(config, network, optimizer)
-            states = {"network": network, "optimizer": optimizer, "schedule": schedule.scheduler}
-            self.stateful = states if self.mean is None else states | {"mean": self.mean}
+            self.method = Method(optimizer, *how)
+            self.stateful = {"network": network, "optimizer": optimizer}
+            self.stateful["schedule"] = schedule.scheduler
+            if config.average != "none":
+                self.mean = self.stateful["mean"] = make_mean(config, network, optimizer)
 
     def _take(self, data: Dataset, parts: dict) -> None:
         """The images on the device, the labels (N,) on the CPU, by split."""
