@@ -28,10 +28,9 @@ def main() -> int:
         school.mkdir()
         project, build = Project(school), Path(os.environ.get("BUILD") or "build").resolve()
         made.MORE |= submit.missing(school, build, "", "")[1]
-        shutil.copytree(teacher / "solutions", school / "grading/solutions", dirs_exist_ok=True)
-        shutil.copytree(teacher / "notebooks", school / "notebooks", dirs_exist_ok=True)
-        if files.data_folder().exists():
-            shutil.copytree(files.data_folder(), school / "data")
+        for part, place in (("solutions", "grading/solutions"), ("notebooks", "notebooks")):
+            shutil.copytree(teacher / part, school / place, dirs_exist_ok=True)
+        (school / "data").symlink_to(files.data_folder())
         read = course.read_course(school / "notebooks", None, school / "grading/solutions")
         for path in (files.ROOT / "notebooks").glob("0*.ipynb"):
             notebook = nbformat.read(path, 4)
@@ -40,20 +39,19 @@ def main() -> int:
             made.MORE[f"notebooks/{path.name}"] = nbformat.writes(notebook)
         planted = made.planted_class([str(teacher), str(school)], SIZE)
         made.lay_out(planted, base / "kumpulan")
-        before, load, begun, used = made.state(base), os.getloadavg(), time.time(), os.times()
+        before, load, begun, used = made.state(base), os.getloadavg()[0], time.time(), os.times()
         words = {"KUMPULAN": base / "kumpulan", "KUNCI": teacher / "kunci", "BUILD": base / "b"}
         ran = project.make("nilai", *[f"{name}={place}" for name, place in words.items()])
         seconds, spent = time.time() - begun, sum(os.times()[2:4]) - sum(used[2:4])
-        faults = (
-            made.faults(planted, base / "b/nilai/nilai.csv", read) if not ran.returncode else []
-        )
-        faults += [
-            path for path, digest in made.state(base).items() if before.get(path, digest) != digest
-        ]
-    print(ran.stdout, *faults, sep="\n")
-    print(f"{len(planted)} kumpulan: {number(seconds, 0)} s, {number(seconds / SIZE, 1)} s sebuah;")
-    print(f"prosesor {number(spent, 0)} s; beban sebelumnya {number(load[0], 1)}")
-    return bool(faults or ran.returncode) or seconds > MOST * SIZE
+        after, faults = made.state(base), [ran.stdout] if ran.returncode else []
+        faults += [f"{path} was changed" for path in before if after.get(path) != before[path]]
+        faults += faults or made.faults(planted, base / "b/nilai/nilai.csv", read)
+    print(*faults, sep="\n")
+    print(
+        f"{SIZE} kumpulan: {number(seconds, 0)} s, {number(seconds / SIZE, 1)} s sebuah, prosesor"
+    )
+    print(f"{number(spent, 0)} s; beban sebelumnya {number(load, 1)}")
+    return bool(faults) or seconds > MOST * SIZE
 
 
 if __name__ == "__main__":
