@@ -1,6 +1,5 @@
-"""A class of forty graded in one run, attacks and odd deliveries among it (tests/grading_class.py):
-`python -m bench.grading_class`. Each hand-in holds our own notebooks with every exercise solved,
-and the report of BUILD if there is one. Exit status 1 where anything is not as planned.
+"""`python -m bench.grading_class`: forty hand-ins in one run, attacks among them, each with our own
+notebooks solved and the report of BUILD if there is one. Status 1: something was not as planned.
 """
 
 import os
@@ -40,17 +39,15 @@ def main() -> int:
         planted = made.planted_class([str(teacher), str(school)], SIZE)
         made.lay_out(planted, base / "kumpulan")
         before, load, begun, used = made.state(base), os.getloadavg()[0], time.time(), os.times()
-        words = {"KUMPULAN": base / "kumpulan", "KUNCI": teacher / "kunci", "BUILD": base / "b"}
-        ran = project.make("nilai", *[f"{name}={place}" for name, place in words.items()])
+        words = f"nilai KUMPULAN={base}/kumpulan KUNCI={teacher}/kunci BUILD={base}/b"
+        ran = project.make(*words.split())
         seconds, spent = time.time() - begun, sum(os.times()[2:4]) - sum(used[2:4])
         after, faults = made.state(base), [ran.stdout] if ran.returncode else []
         faults += [f"{path} was changed" for path in before if after.get(path) != before[path]]
-        faults += faults or made.faults(planted, base / "b/nilai/nilai.csv", read)
+        faults = faults or made.faults(planted, base / "b/nilai/nilai.csv", read)
     print(*faults, sep="\n")
-    print(
-        f"{SIZE} kumpulan: {number(seconds, 0)} s, {number(seconds / SIZE, 1)} s sebuah, prosesor"
-    )
-    print(f"{number(spent, 0)} s; beban sebelumnya {number(load, 1)}")
+    said = f"{number(seconds, 0)} s, {number(seconds / SIZE, 1)} s sebuah, prosesor"
+    print(f"{SIZE} kumpulan: {said} {number(spent, 0)} s; beban sebelumnya {number(load, 1)}")
     return bool(faults) or seconds > MOST * SIZE
 
 
