@@ -90,8 +90,8 @@ $(BUILD)/report/laporan.%: $(BUILD)/notebooks/laporan.ipynb $(TYPESETTER)
 	@"$$PY" -m report.exporters $< --$* $@
 $(PAGES): $(BUILD)/report/%.html: $(BUILD)/notebooks/%.ipynb $(TYPESETTER)
 	@"$$PY" -m report.exporters $< --html $@
-$(BUILD)/report/index.html: report/templates/index.html report/templates/laporan.css | $(REPORT)
-	@sed '/<style>/r report/templates/laporan.css' $< > $@
+$(BUILD)/report/index.html: report/templates/index.html report/huruf/huruf.css report/templates/laporan.css | $(REPORT)
+	@sed $(patsubst %,-e '/<style>/r %',$(filter %.css,$^)) $< > $@
 
 report: $(PAGES) $(REPORT) $(BUILD)/report/index.html
 	@if [ -n "$$(find $(REPORT) -newer $(BUILD)/.begin 2>/dev/null)" ]; then \

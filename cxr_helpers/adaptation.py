@@ -135,10 +135,7 @@ def measure_starts(study) -> list[dict]:
         if random is None:
             random = test
         else:
-            difference = {
-                metric: evaluation.difference(test[metric], random[metric]).as_dict()
-                for metric in test
-            }
+            difference = {name: evaluation.difference(test[name], random[name]) for name in test}
             side = evaluation.side(difference["acc"]["ci95"])
         rows.append(
             {

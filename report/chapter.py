@@ -233,8 +233,7 @@ FIGURES = {
     "fig-prediksi": Drawing(figures.predictions, NAMES, examples="val_examples"),
     "fig-roc": Drawing(
         figures.roc,
-        "roc.false_positive",
-        "roc.true_positive",
+        "roc.curve",
         NAMES,
         matrix="roc.confusion",
         area="roc.auc",
@@ -251,7 +250,7 @@ FIGURES = {
     "fig-salah-yakin": Drawing(figures.predictions, NAMES, examples="confident_errors"),
     "fig-hafalan": Drawing(figures.memorisation, "memorisation.by_epoch", width="72%"),
     "fig-respons": Drawing(figures.response, rows="response"),
-    "fig-atribusi": Drawing(figures.attributions, NAMES, width="70%", examples="attribution"),
+    "fig-atribusi": Drawing(figures.attributions, NAMES, width="85%", examples="attribution"),
     # 04_perbaikan
     "fig-augmentasi": Drawing(
         figures.augmentations, "augmentations.image", "augmentations.examples"

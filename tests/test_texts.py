@@ -176,7 +176,6 @@ SETS = [{"title": own["verdict"], "own": own, "shared": BETTER} for own in (BETT
 PLAN = {"images": 682, "patients": 360, "seeds": [5, 10], "rows": 18, "difference": 0.0417}
 PLAN |= {"needed": [{"difference": 0.02, "seeds": 16}, {"difference": 0.01, "seeds": None}]}
 PLAN |= {"equal": 40, "most": 100}
-ALL_LABELS = {"images": 78000, "labels": 14, "left_out": 2, "pretraining_epochs": 3}
 GUESS = ESTIMATE | {"measure": "predicts", "direction": "above", "size": 0.01, "agrees": "ya"}
 GUESS |= {"within": False}
 NO_SIZE = {"size": None, "agrees": "tidak"}
@@ -348,7 +347,6 @@ SMALLER = [
     (FOUR, {"repeated": [UNPLACED]}, "tbl_pengulangan"),
     (FOUR, SMALL | {"first": "2026-11-01", "last": "2026-11-01"}, "text_source"),
     (FOUR, SMALL | {"combination": None}, "text_combination text_background"),
-    (FOUR, {"shown.1": ROW | {"name": "pretrained", "changed": ALL_LABELS}}, "text_pretraining"),
     (FOUR, OTHER, "text_remedies text_ensemble text_repetition"),
     (FOUR, COARSE, "text_repetition"),
     (FIVE, {"guesses": [None], "ensembles": [None]}, "text_guesses text_ensemble"),
