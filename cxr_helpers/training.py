@@ -40,8 +40,8 @@ PARTS = {  # what a person may give that is their own, and how that is said
     "step": "fungsi jaringan, citra, label → loss, sebagai ganti loss",
     "model": "pengklasifikasi scikit-learn atas piksel, sebagai ganti jaringan",
 }
-# They need sparse gradients, matrices alone; the first is what all of them are.
-WITHOUT = ("optimizer", "sparseadam", "muon")
+# They take no weight decay, need sparse gradients or matrices; the first is what all are.
+WITHOUT = ("optimizer", "lbfgs", "rprop", "sparseadam", "muon")
 OPTIMIZERS = {
     name.lower(): kind
     for name, kind in sorted(vars(torch.optim).items())
@@ -191,17 +191,18 @@ def make_optimizer(
         groups = [
             {"params": stage, "lr": config.lr * config.layer_lr**i} for i, stage in stages if stage
         ]
-    offered = {"lr": config.lr, "weight_decay": config.weight_decay, "network": network}
     if not groups:
         raise InputError("Jaringan itu tidak mempunyai parameter yang dilatih.")
+    rates = {"lr": config.lr, "weight_decay": config.weight_decay}
     if "optimizer" in parts:
         if not config.weight_decay:  # its own default may be another one
-            del offered["weight_decay"]
-    elif config.optimizer in ("adam", "adamw"):
+            del rates["weight_decay"]
+        given = (parts["optimizer"], groups)
+        return _made("optimizer", (Optimizer,), *given, network=network, **rates)
+    if config.optimizer in ("adam", "adamw"):
         # The fused step is the same arithmetic in one pass over the parameters.
-        offered["fused"] = device.type in ("cpu", "cuda")
-    kind = parts.get("optimizer", OPTIMIZERS[config.optimizer])
-    return _made("optimizer", (Optimizer,), kind, groups, **offered)
+        rates["fused"] = device.type in ("cpu", "cuda")
+    return OPTIMIZERS[config.optimizer](groups, **rates)
 
 
 @dataclass
@@ -263,16 +264,14 @@ def make_transform(config: TrainConfig, labels: Tensor, parts: dict) -> Transfor
     return lambda x, y: (augment.apply(x, config.augment, only=y.squeeze(1) == minority), y)
 
 
-def make_mean(
-    config: TrainConfig, network: nn.Module, optimizer: Optimizer
-) -> AveragedModel | None:
-    """The averaged weights, if the settings ask for them; an exponential mean follows each step."""
-    if config.average == "ema":
-        every_step = get_ema_multi_avg_fn(EMA_DECAY)
-        mean = AveragedModel(network, multi_avg_fn=every_step, use_buffers=True)
-        optimizer.register_step_post_hook(lambda *_: mean.update_parameters(network))
-        return mean
-    return AveragedModel(network) if config.average == "swa" else None
+def make_mean(config: TrainConfig, network: nn.Module, optimizer: Optimizer) -> AveragedModel:
+    """The averaged weights; an exponential mean follows each step."""
+    if config.average == "swa":
+        return AveragedModel(network)
+    every_step = get_ema_multi_avg_fn(EMA_DECAY)
+    mean = AveragedModel(network, multi_avg_fn=every_step, use_buffers=True)
+    optimizer.register_step_post_hook(lambda *_: mean.update_parameters(network))
+    return mean
 
 
 def network_of(
@@ -520,9 +519,11 @@ class Fitting:
             schedule = make_schedule(config, optimizer, self.per_epoch * config.epochs, parts)
             transform, step = make_transform(config, labels, parts), parts.get("step")
             how = (criterion, schedule, transform, config.precision, config.clip, step)
-            self.method, self.mean = Method(optimizer, *how), make_mean(config, network, optimizer)
-            states = {"network": network, "optimizer": optimizer, "schedule": schedule.scheduler}
-            self.stateful = states if self.mean is None else states | {"mean": self.mean}
+            self.method = Method(optimizer, *how)
+            self.stateful = {"network": network, "optimizer": optimizer}
+            self.stateful["schedule"] = schedule.scheduler
+            if config.average != "none":
+                self.mean = self.stateful["mean"] = make_mean(config, network, optimizer)
 
     def _take(self, data: Dataset, parts: dict) -> None:
         """The images on the device, the labels (N,) on the CPU, by split."""

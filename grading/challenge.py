@@ -25,7 +25,7 @@ from cxr_helpers import data, evaluation, experiments, training
 from cxr_helpers.engine import files, results
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import Study, open_study
-from grading import package, release
+from grading import package
 
 IMAGES = Path("tantangan") / "citra.npz"  # in the data folder
 ANSWER = "tantangan.csv"  # beside the results files
@@ -73,7 +73,9 @@ def make(out: Path, n: int = COUNT, **settings) -> int:
 
 def main() -> int:
     get = os.environ.get
-    out = release.handed_out()
+    out = Path(get("OUT") or "OUT").resolve()
+    if not all((out / name).is_dir() for name in ("mahasiswa", "pengajar")):
+        raise InputError(f"OUT={out}: jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi.")
     n = make(out, preset=get("PRESET") or "auto", weights=get("WEIGHTS") or "auto")
     print(f"{out}/mahasiswa/data/{IMAGES}: {n} citra tanpa label, untuk dibagikan.")
     print(f"{out}/pengajar/{KEY}: rahasia dan label untuk `make nilai`, jangan dibagikan.")

@@ -2,7 +2,6 @@
 kumpulan/<NIM>.zip. Up to three students, with commas or semicolons. BELUM=1: as it is.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -120,7 +119,6 @@ def pack(
         "nims": numbers,
         "made": results.now(),
         "missing": lacks,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()},
         "sender": sender.read_text("utf-8"),
     }
     stream = io.BytesIO()
