@@ -190,7 +190,7 @@ def rank(answers: dict[str, np.ndarray], key: Key, which: str) -> list[dict]:
             better = [auc[other]["value"] > auc[who]["value"] for other in answers]
             pair = [evaluation.measured([s], labels)["auc"] for s in (given, logits[first])]
             place = 1 + sum(better)
-            level = evaluation.side(evaluation.difference(*pair).ci95) == "across"
+            level = evaluation.side(evaluation.difference(*pair)["ci95"]) == "across"
         row = {"place": place, "who": who, "auc": auc[who]["value"], "ci95": auc[who]["ci95"]}
         board.append(row | {"level": level})
     return sorted(board, key=lambda row: (-row["auc"], row["who"]))

@@ -265,7 +265,7 @@ def usual(study: Study, row: str = "baseline") -> list[float]:
     if remedies.reference_baseline(study) is None:
         return []
     paths = [p for p in remedies.TRAININGS.glob("*.npz") if p.stem.rpartition("-s")[0] == row]
-    trained = [run for _, run in filter(None, map(remedies.load_training, sorted(paths)))]
+    trained = filter(None, map(remedies.load_training, sorted(paths)))
     labels = study.used.test.labels
     return [float(evaluation.area_under_curve(run.logits["test"], labels)) for run in trained]
 

@@ -2,13 +2,11 @@
 Typst.
 
 An exporter's Jinja template writes ONE Pandoc Markdown document; the pandoc of the pypandoc_binary
-wheel and one Lua filter turn it into HTML or Typst; the typst wheel makes the PDF. No LaTeX, no
+wheel and two Lua filters turn it into HTML or Typst; the typst wheel makes the PDF. No LaTeX, no
 browser, no system font, no network.
 
-    jupyter nbconvert --to report.exporters.LaporanHTML FILE.ipynb
+    jupyter nbconvert --to report.exporters.LaporanHTML FILE.ipynb    (in the project's folder)
     python -m report.exporters FILE.ipynb --html OUT.html | --pdf OUT.pdf
-
-The first from the project's root; LaporanPDF likewise.
 """
 
 import base64
@@ -50,7 +48,7 @@ OPTIONS += " --lua-filter=laporan.lua --citeproc --bibliography=pustaka.bib"
 HTML = "-t html5 --mathml --toc --toc-depth=2 --section-divs --template=laporan.html"
 TYPST = "-t typst --template=laporan.typ"
 BESIDE = [HERE / "foreign.lua", HERE / "laporan.lua", HERE / "pustaka.bib"]
-BESIDE += TEMPLATES.glob("laporan.*")
+BESIDE += [HERE / "huruf/huruf.css", *TEMPLATES.glob("laporan.*")]
 UTF8 = {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
 FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.S)
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
@@ -208,9 +206,7 @@ class LaporanHTML(_Laporan):
 
     def typeset(self, markdown: str, meta: dict) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            style = (TEMPLATES / "laporan.css").read_text("utf-8")
-            options = [*HTML.split(), "-V", f"style={style}"]
-            page = self._pandoc(Path(folder), markdown, meta, options)
+            page = self._pandoc(Path(folder), markdown, meta, HTML.split())
         page = re.sub(r"(?s)<p>.*?</p>", _with_margin, page)
         return re.sub(r'(<img\b[^>]*\bsrc=")(keluaran-\d+\.\w+)"', self._embedded, page)
 
@@ -265,7 +261,7 @@ class LaporanPDF(_Laporan):
 
 def _with_margin(paragraph: re.Match) -> str:
     """A paragraph whose intervals a wide screen shows in the margin, with their numbers."""
-    return IN_TEXT.sub(r'\1 <span class="samping" data-angka="\1">\2</span>', paragraph[0])
+    return IN_TEXT.sub(r'\1<span class="samping" data-angka="\1"> \2</span>', paragraph[0])
 
 
 def _unclean(fault: str, said: object) -> InputError:

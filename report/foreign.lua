@@ -11,7 +11,7 @@ local WRAP = {
   ins = pandoc.Underline, s = pandoc.Strikeout, del = pandoc.Strikeout, strike = pandoc.Strikeout,
   sub = pandoc.Subscript, sup = pandoc.Superscript, code = as_code, kbd = as_code, tt = as_code,
 }
-local NUMBERED = { fig = true, tbl = true, sec = true } -- a link to one of these is laporan.lua's
+local LONGEST = 2000 -- letters of an address; a PDF takes no very long one
 local WIDEST = 640 -- CSS pixels that fill the width of the text
 
 local function note(text, remark)
@@ -80,7 +80,7 @@ end
 local function part(block)
   if not block.classes:includes("sel") then return nil end
   local format = { format = "markdown", extensions = PANDOC_READER_OPTIONS.extensions }
-  local doubts, doc = pandoc.log.silence(pandoc.read, block.text, format)
+  local doubts, doc = pandoc.log.silence(pandoc.read, block.text, format, PANDOC_READER_OPTIONS)
   if #doubts > 0 then doubts, doc = pandoc.log.silence(pandoc.read, block.text, PLAIN) end
   return doc.blocks
 end
@@ -171,12 +171,12 @@ local function anchors(doc)
   return doc:walk({ Block = keep, Inline = keep }):walk({
     Link = function(link)
       local id = link.target:match("^#(.*)$")
-      if not id or NUMBERED[id:match("^(%a+)%-")] then return nil end
+      if not id and #link.target <= LONGEST then return nil end
       if places[id] then
         link.target = "#" .. places[id]
         return link
       end
-      note("#" .. id, "tujuan tautan ini tidak ada; kata-katanya dicetak tanpa tautan")
+      note(link.target:sub(1, 60), "tautan ini tidak dapat dibuka; kata-katanya dicetak tanpa tautan")
       return link.content
     end,
   })

@@ -26,11 +26,11 @@ PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp
 INTERACTIVE = re.compile(r"application/(?:vnd\.(?:plotly|vega|vegalite|bokehjs)|javascript)")
 # Code first, so that what is written about Markdown is not taken for it.
 CODE = (
-    r"(?P<code>^ {0,3}(?P<f>`{3,}|~{3,}).*?(?:(?P<end>^ {0,3}(?P=f)[`~]*[ \t]*$)|\Z)"
+    r"(?P<code>^(?P<in> {0,3})(?P<f>`{3,}|~{3,}).*?(?:(?P<end>^ {0,3}(?P=f)[`~]*[ \t]*$)|\Z)"
     r"|(?P<t>`+)(?!`).+?(?<!`)(?P=t)(?!`))"
 )
 LOADED = (
-    r"<(?P<loaded>iframe|video|audio|canvas|object|embed)\b(?P<about>[^>]*)>"
+    r"<(?P<loaded>iframe|video|audio|canvas|object|embed|svg)\b(?P<about>[^>]*)>"
     r"(?:.*?</(?P=loaded)\s*>)?"
 )
 MARKED = re.compile(
@@ -149,7 +149,8 @@ def markdown(cell, pictures: Pictures) -> str:
     def written(match: re.Match) -> str:
         if match["code"] or match["formula"]:
             # a fence left open reaches to the end of its cell
-            return match[0] + (f"\n{match['f']}" if match["f"] and not match["end"] else "")
+            left_open = match["f"] and not match["end"]
+            return match[0] + (f"\n{match['in']}{match['f']}" if left_open else "")
         if match["loaded"]:
             return _said(match)
         if match["table"]:

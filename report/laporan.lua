@@ -3,21 +3,16 @@
 -- A Div .figure (attributes alt, berkas, lebar; content: the caption) and a Div .table (content: a table and a Div
 -- .keterangan) become numbered blocks; their attributes sumber (results file and keys) and halaman (a page that shows
 -- them too) become a link behind the caption on the screen. A link to #fig-…, #tbl-… or #sec-… gets the number of its
--- target. An id that is unknown is an error. From the first heading .lampiran on chapters are lettered;
--- a heading .melintang sets its section on landscape paper.
+-- target. From the first heading .lampiran on chapters are lettered; a heading .melintang sets its section on landscape
+-- paper.
 
 local html = FORMAT:match("html") ~= nil
 local stringify, to_inlines = pandoc.utils.stringify, pandoc.utils.blocks_to_inlines
 local NAMES = { figure = "Gambar", table = "Tabel" }
-local PREFIX = { figure = "fig-", table = "tbl-" }
 local NUMBERED = { fig = true, tbl = true, sec = true }
-local LANDSCAPE, PORTRAIT = "flipped: true, margin: (x: 22mm, top: 22mm, bottom: 18mm)", "flipped: false, margin: margins"
-local LONGEST_WHOLE = 20 -- rows; a longer table may be broken over two pages, its head repeated
 -- A table of so many columns, or of columns that need so many letters, is wide: it may use the margin on the screen and
--- is set smaller on paper.
-local WIDE, WIDE_LETTERS = 7, 80
-local BREAKABLE = "#show figure.where(kind: table): set block(breakable: true)\n"
-local SMALLER = "#show table: set text(8pt)\n#set table(inset: (x: 3pt, y: 3.6pt))\n"
+-- is set smaller on paper, where a line holds so many.
+local WIDE, WIDE_LETTERS, UPRIGHT, TURNED = 7, 80, 112, 178
 local number, counts = {}, { figure = 0, table = 0, formula = 0 }
 local levels, appendix, landscape = { 0, 0, 0, 0, 0, 0 }, false, false
 
@@ -45,9 +40,8 @@ local count = {
     number[header.identifier] = table.concat({ chapter, table.unpack(levels, 2, header.level) }, ".")
   end,
   Div = function(div)
-    for kind, prefix in pairs(PREFIX) do
+    for kind in pairs(NAMES) do
       if div.classes:includes(kind) then
-        if div.identifier:sub(1, 4) ~= prefix then error("id #" .. div.identifier .. " harus diawali " .. prefix) end
         counts[kind] = counts[kind] + 1
         number[div.identifier] = tostring(counts[kind])
       end
@@ -67,7 +61,7 @@ local function heading(header)
   local blocks, turned = pandoc.Blocks({ header }), header.classes:includes("melintang")
   if header.classes:includes("lampiran") then blocks:insert(1, raw("#show: lampiran")) end
   if header.level == 1 and turned ~= landscape then
-    blocks:insert(1, raw("#set page(" .. (turned and LANDSCAPE or PORTRAIT) .. ")"))
+    blocks:insert(1, raw("#set page(.." .. (turned and "melintang" or "tegak") .. ")"))
     landscape = turned
   end
   return blocks
@@ -98,13 +92,12 @@ local function unbroken(cell)
   local text = stringify(cell.contents)
   if #cell.contents ~= 1 or not text:match("^[+−–%d]") or utf8.len(text) > 40 then return end
   local content = cell.contents[1].content
-  local function begins(inline) return inline.t == "Str" and inline.text:match("^%(") end
   local function whole(from, to)
     local part = pandoc.Inlines({ table.unpack(content, from, to) })
     if html then return pandoc.Inlines({ pandoc.Span(part, { class = "utuh" }) }) end
     return part:map(function(inline) return inline.t == "Space" and pandoc.Str("\u{a0}") or inline end)
   end
-  local _, bracket = content:find_if(begins, 2)
+  local _, bracket = content:find_if(function(inline) return (inline.text or ""):match("^%(") end, 2)
   local parts = bracket and whole(1, bracket - 2) .. { pandoc.Space() } .. whole(bracket) or whole(1)
   cell.contents = { pandoc.Plain(parts) }
 end
@@ -115,23 +108,25 @@ local function longest_word(text)
   return longest
 end
 
--- Whether a table is wide, and the share of the width that each column of a wide one gets on paper: as its longest
--- number or, for words, its longest word or 14 letters.
+-- Whether a table is wide, and the share of the width that each column of a wide one gets on paper: its longest number,
+-- or the longest word and, where the line has room, more of its words, in all columns as many letters.
 local function measured(grid)
-  local wanted, all = {}, 0
-  local function want(i, width) wanted[i] = math.max(wanted[i] or 3, width + 2) end
-  for _, row in ipairs(rows_of(grid)) do
-    for i, cell in ipairs(row.cells) do
-      local text = stringify(cell.contents)
-      want(i, math.max(longest_word(text), math.min(utf8.len(text), text:match("^[+−–%d]") and 20 or 14)))
+  local function wanted(letters)
+    local widths, all = {}, 0
+    for place, row in ipairs(grid.head.rows .. rows_of(grid)) do
+      for i, cell in ipairs(row.cells) do
+        local text = stringify(cell.contents)
+        local most = text:match("^[+−–%d]") and letters + 6 or place > 1 and letters or 0
+        widths[i] = math.max(widths[i] or 3, longest_word(text) + 2, math.min(utf8.len(text), most) + 2)
+      end
     end
+    for _, width in ipairs(widths) do all = all + width end
+    return all, grid.colspecs:map(function(spec, i) return { spec[1], widths[i] / all } end)
   end
-  for _, row in ipairs(grid.head.rows) do
-    for i, cell in ipairs(row.cells) do want(i, longest_word(stringify(cell.contents))) end
-  end
-  for _, width in ipairs(wanted) do all = all + width end
-  local specs = grid.colspecs:map(function(spec, i) return { spec[1], wanted[i] / all } end)
-  return #specs >= WIDE or all > WIDE_LETTERS, specs
+  local letters, room = 14, landscape and TURNED or UPRIGHT
+  local wide = #grid.colspecs >= WIDE or wanted(letters) > WIDE_LETTERS
+  while letters < room and wanted(letters + 1) <= room do letters = letters + 1 end
+  return wide, select(2, wanted(letters))
 end
 
 local function figure(div)
@@ -148,10 +143,9 @@ local function figure(div)
       raw("</figcaption></figure>"),
     }
   end
-  local placement = id == "fig-ringkasan" and "none" or "auto"
   local picture = "image(" .. quoted(file) .. ", width: " .. width .. ", alt: " .. quoted(alt) .. ")"
   return {
-    raw("#figure(" .. picture .. ", placement: " .. placement .. ", caption: ["),
+    raw("#figure(" .. picture .. ", caption: ["),
     captioned("figure", div, div.content),
     raw("]) <" .. id .. ">"),
   }
@@ -183,9 +177,7 @@ local function tabular(div)
   end
   grid.caption, grid.identifier = { long = { captioned("table", div, caption) } }, id
   if wide then grid.colspecs = specs end
-  local opening = wide and "#[\n" .. SMALLER or "#[\n"
-  if #rows_of(grid) > LONGEST_WHOLE then opening = opening .. BREAKABLE end
-  return { raw(opening), grid, raw("]") }
+  return { raw(wide and "#[\n#show: rapat" or "#["), grid, raw("]") }
 end
 
 local function code(block)
@@ -198,14 +190,10 @@ end
 
 -- An answer or a hint: folded on the screen, set apart on paper.
 local function fold(div)
-  local title, blocks = div.attributes.judul, pandoc.Blocks({})
-  if html then
-    blocks:insert(raw('<details class="lipat"><summary>' .. attribute(title) .. "</summary>"))
-  else
-    blocks:insert(raw("#block(inset: (left: 4mm), stroke: (left: 0.8pt + luma(75%)))["))
-    blocks:insert(pandoc.Para({ pandoc.Strong({ pandoc.Str(title .. ".") }) }))
-  end
-  return blocks .. div.content .. { raw(html and "</details>" or "]") }
+  local title = div.attributes.judul
+  local opening = { raw('<details class="lipat"><summary>' .. attribute(title) .. "</summary>") }
+  if not html then opening = { raw("#lipat["), pandoc.Para({ pandoc.Strong({ pandoc.Str(title .. ".") }) }) } end
+  return pandoc.Blocks(opening) .. div.content .. { raw(html and "</details>" or "]") }
 end
 
 local function reference(link)
@@ -213,7 +201,6 @@ local function reference(link)
   if not html and not link.target:match("^#") and not link.target:match("^%a+:") then return link.content end
   local id, kind = link.target:match("^#((%l+)%-.+)$")
   if not NUMBERED[kind] then return nil end
-  if not number[id] then error("rujukan ke #" .. id .. " tidak bertujuan") end
   local text = link.content:clone()
   text:insert(pandoc.Str("\u{a0}" .. number[id]))
   return pandoc.Link(text, link.target)

@@ -14,6 +14,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from tests.conftest import ROOT
+from tests.test_pages import page  # noqa: F401 - a fixture
 
 VALIDATOR = ROOT / "tests/node_modules/.bin/html-validate"
 TOP, BOTTOM = 27 / 297, 1 - 25 / 297  # the margins of laporan.typ
@@ -41,33 +42,30 @@ def test_no_page_is_more_than_a_third_empty_but_before_a_new_chapter(drawn, pape
     titles = [entry for entry in paper.outline if not isinstance(entry, list)]
     chapters = {paper.get_destination_page_number(title) for title in titles}
     shares = {}
-    for page, picture in enumerate(drawn[:-1]):
+    for place, picture in enumerate(drawn[:-1]):
         inked = (picture[int(TOP * len(picture)) : int(BOTTOM * len(picture))] < 200).any(axis=1)
         stretches = np.diff([-1, *np.flatnonzero(inked), len(inked)]) - 1
         turned = picture.shape[1] > picture.shape[0]  # for tables of which none is broken
-        if page + 1 not in chapters and not turned:
-            shares[page] = stretches.max() / len(inked)
+        if place + 1 not in chapters and not turned:
+            shares[place] = stretches.max() / len(inked)
     assert len(shares) > 5 and max(shares.values()) <= 1 / 3, shares
 
 
 def test_nothing_is_cut_off_at_the_sides_of_the_paper(drawn):
-    for page, picture in enumerate(drawn):
+    for place, picture in enumerate(drawn):
         side = int(SIDE * picture.shape[1])
-        assert picture[:, :side].min() > 200 and picture[:, -side:].min() > 200, page
+        assert picture[:, :side].min() > 200 and picture[:, -side:].min() > 200, place
 
 
-def test_the_tables_fit_on_a_screen_and_on_paper(built, chromium):
+def test_the_tables_fit_on_a_screen_and_on_paper(built, page):  # noqa: F811
     """A smoke report on the phantom shows every remedy of the reference study."""
     scrolled = "[...document.querySelectorAll('.gulir')].filter(b => b.scrollWidth > b.clientWidth)"
-    page = chromium.new_page()
-    page.set_default_timeout(120_000)
     page.goto((built.folder / "build/report/laporan.html").as_uri())
     assert page.evaluate("document.querySelectorAll('.gulir').length") > 10
     for width, media in ((1280, "screen"), (800, "print")):  # on a phone a table scrolls in a box
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(media=media)
         assert page.evaluate(f"{scrolled}.map(b => b.parentElement.id)") == [], width
-    page.close()
 
 
 def test_html_validate_finds_nothing(built, tmp_path):

@@ -16,6 +16,11 @@ from tests.conftest import ROOT
 AXE = ROOT / "tests/node_modules/axe-core/axe.min.js"
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 PAGES = ["laporan", *NOTEBOOKS]
+# Pictures are there, in the page's own typeface, and what is folded has the triangle that says so.
+LAID_OUT = """[...document.images].every(i => i.complete && i.naturalWidth > 50)
+&& [...document.fonts].filter(f => f.status === 'loaded').length > 2
+&& [...document.querySelectorAll('summary')].every(s => getComputedStyle(s).display === 'list-item')
+"""
 
 
 def report_file(built, name: str) -> Path:
@@ -39,10 +44,10 @@ def test_a_page_is_whole_alone_and_quiet_and_its_links_lead_somewhere(built, pag
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     address = report_file(built, name).as_uri()
     page.goto(address)
-    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 50)")
-    for width, media in ((1280, "screen"), (360, "screen"), (800, "print")):
+    for width, media in ((1280, "screen"), (1100, "screen"), (360, "screen"), (800, "print")):
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(media=media)
+        assert page.evaluate(LAID_OUT), width
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "scrolls sideways"
     expect(page.locator("nav"), "the contents are printed").to_have_css("display", "none")
     assert requests == [address] and errors == []
