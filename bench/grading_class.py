@@ -1,6 +1,4 @@
-"""`python -m bench.grading_class`: forty hand-ins in one run, attacks among them, each with our own
-notebooks solved and the report of BUILD if there is one. Status 1: something was not as planned.
-"""
+"""`python -m bench.grading_class`: forty hand-ins, attacks among them, as planned and in time?"""
 
 import os
 import shutil
@@ -27,6 +25,7 @@ def main() -> int:
         teacher, school = made.course_folder(base / "rumah"), base / "kuliah"
         school.mkdir()
         project, build = Project(school), Path(os.environ.get("BUILD") or "build").resolve()
+        # every hand-in also holds our own notebooks, solved, and the report of BUILD
         made.MORE |= submit.missing(school, build, "", "")[1]
         for part, place in (("solutions", "grading/solutions"), ("notebooks", "notebooks")):
             shutil.copytree(teacher / part, school / place, dirs_exist_ok=True)
@@ -45,8 +44,7 @@ def main() -> int:
         ran = project.make(*words.split())
         seconds, spent = time.time() - begun, sum(psutil.cpu_times()[:3]) - used
         faults = [f"{path} changed" for path in set(before.items()) - set(made.state(base).items())]
-        csv = base / "b/nilai/nilai.csv"
-        faults += [ran.stdout] if ran.returncode else made.faults(planted, csv, read)
+        faults += [ran.stdout] if ran.returncode else made.faults(planted, base / "b/nilai", read)
     print(*faults, sep="\n")
     said = f"{number(seconds, 0)} s, {number(seconds / SIZE, 1)} s sebuah, prosesor"
     print(f"{SIZE} kumpulan: {said} {number(spent, 0)} s; beban sebelumnya {number(load, 1)}")
