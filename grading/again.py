@@ -24,7 +24,6 @@ from grading import box, claims, package
 
 MOST = 1800  # seconds of a training, whatever a student's own file says
 HOUR = 3600  # of all trainings of a class, with ULANG=1
-CPU = 4 * MOST
 PIECE = 1000  # predictions that come out of the box at once
 TRAIN = """
 import json, torch
@@ -99,7 +98,7 @@ def _again(identity: dict, study: Study) -> np.ndarray:
     shown = {files.data_folder().resolve(): "/tmp/data", torch_home: "/tmp/torch"}
     named = dict(zip((files.DATA, "TORCH_HOME"), shown.values(), strict=True))
     try:
-        with box.Kernel(True, shown, named, CPU) as kernel:
+        with box.Kernel(True, shown, named, cpu=4 * MOST) as kernel:
             train, asked = TRAIN.format(given=json.dumps(given)), ASK.format(piece=PIECE)
             error, answer = kernel.run(train, MOST * threads, asked)
     except box.Ended as ended:

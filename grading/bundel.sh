@@ -20,8 +20,8 @@ awk -f report/cpu.awk "$OUT/mahasiswa/requirements.txt" > "$OUT/.lock"
 
 # Wheels are compressed already; the archive appears whole or not at all.
 rm -f "$OUT/.lock"
-tar -C "$OUT" --transform 's|^mahasiswa|cxr|; s|^wheels|cxr/wheels|' -cf "$archive.part" \
+tar -C "$OUT" --transform 's|^mahasiswa|cxr|' --transform 's|^wheels|cxr/wheels|' -cf "$archive.part" \
   --exclude mahasiswa/wheels --exclude mahasiswa/.venv --exclude mahasiswa/build --exclude mahasiswa/runs --exclude mahasiswa/kumpulan \
-  mahasiswa wheels
+  mahasiswa wheels || fail "$archive tidak dapat ditulis: periksa ruang disk, lalu ulangi."
 mv "$archive.part" "$archive"
 echo "$archive ($(du -h "$archive" | cut -f1)): di komputer lab \`tar xf\`, \`cd cxr\`, lalu \`make setup\`."

@@ -186,9 +186,9 @@ def delivered() -> list[Planted]:
     ]
 
 
-def faults(planted: list[Planted], path: Path, course) -> list[str]:
+def faults(planted: list[Planted], out: Path, course) -> list[str]:
     """What nilai.csv says of the hand-ins that was not planned."""
-    rows = csv.DictReader(io.StringIO(path.read_text("utf-8-sig")), delimiter=";")
+    rows = csv.DictReader(io.StringIO((out / "nilai.csv").read_text("utf-8-sig")), delimiter=";")
     rows, wrong = {row["Kumpulan"]: row for row in rows}, []
     for one in planted:
         row = rows[one.name.split("/")[-1]]

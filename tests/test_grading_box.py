@@ -232,7 +232,7 @@ def graded(tmp_path_factory):
 
 def test_every_point_status_and_remark_is_the_planted_one(graded):
     base, planted, _, course = graded
-    assert made.faults(planted, base / "nilai/nilai.csv", course) == []
+    assert made.faults(planted, base / "nilai", course) == []
 
 
 def test_a_second_run_grades_only_what_was_cut_short_and_no_page_tells_a_hidden_test(graded):
