@@ -9,7 +9,7 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -187,7 +187,7 @@ def grade_class(
     expected = marking.expect(course.steps, course.solutions, course.probes, boxed)
     studies = claims.Studies()
     progress = bar(len(bases), "Menilai", "kumpulan", len(bases) - len(todo))
-    with progress, ThreadPoolExecutor(AT_ONCE) as pool:
+    with progress, redirect_stdout(None), ThreadPoolExecutor(AT_ONCE) as pool:
         waiting = {pool.submit(grade, p, course, expected, boxed, studies): p for p in todo}
         try:
             for future in as_completed(waiting):
