@@ -2,11 +2,10 @@
 `--times 10` simulates ten times as many studies).
 
 By simulation, with its own error (two standard errors): how often a 95% interval of each kind holds
-the truth (93% at least), and how often two equal recipes are told apart (level). Images come from
-patients, networks from seeds; the spread is that of the reference study (AUC .897, its standard
-deviation over seeds .0133). And on that study's own seeds: the recipe is split into two groups,
-every way there is, which are compared as if they were two recipes. Exit status 1 where an interval
-covers too little or equal recipes come out apart too often.
+the truth (93% at least), how often two equal recipes are told apart (level), how often what a plan
+promises in 80% is shown (power). Images come from patients, networks from seeds, which spread as
+the reference study's (AUC .897 ± .0133). And on that study's own seeds, split into two groups every
+way there is: how often these differ, as of two recipes. Exit status 1 where one of these is missed.
 """
 
 import argparse
@@ -27,8 +26,7 @@ from cxr_helpers.evaluation import LEAST_SEEDS, SIGNIFICANCE, Measured, estimate
 from cxr_helpers.study import open_study
 from report import reference
 
-STRENGTH, SEED_SD = 0.8945, 0.0525  # of the score, in standard deviations of an image
-TRAINED = 1.9  # strength on the training images
+STRENGTH, TRAINED, SEED_SD = 0.8945, 1.9, 0.0525  # of the score: test, training images, seeds
 # The score's variance: of a patient, of a recipe on a patient, of an image, of a training.
 SHARES = (0.35, 0.15, 0.25, 0.25)
 SEEDS = ((3, 3), (3, 10), (5, 10), (10, 10))  # of two recipes
@@ -36,9 +34,10 @@ SEEDS = ((3, 3), (3, 10), (5, 10), (10, 10))  # of two recipes
 DESIGNS = ((682, 0.1, 100), (682, 1.0, 100), (682, 2.0, 100), (6682, 1.0, 40))
 HARD = (120, float(norm.ppf(0.97) / np.sqrt(2)))  # few images, of an AUC of .97
 MANY = 1_000_000  # images that stand for all there are
-REGION_IMAGES = 30  # attribution maps, at least, of a region
 LEAST = 0.93
+PLAN = "rencana: "  # before the kinds that are shown in POWER of all cases
 SPLITS = (3, 5)  # seeds a group
+SPLIT_STUDIES = 20  # that are simulated for the spread of a split's rate
 
 
 # --- simulated studies ----------------------------------------------------------------------------
@@ -82,6 +81,7 @@ def truths(generator: np.random.Generator, strength: float, spread: float = 0.0)
     logits += (2 * images.labels - 1) * generator.normal(0, spread, MANY)
     values = evaluation.influence(logits, images.labels)
     of_many = {name: values[name][0] for name in ("brier", "overconfidence")}
+    of_many["loss"] = evaluation.loss(logits, images.labels).mean()
     return of_many | {"acc": accuracy(strength, spread), "auc": auc(strength, spread)}
 
 
@@ -97,17 +97,14 @@ def one_training(
     metrics = evaluation.metrics(early, images.labels, images.patients)
     for metric, name in NAMES.items():
         yield name, metrics[metric]["ci95"], truth[metric], None
+    losses = of_images(evaluation.loss(early, images.labels), images.patients)
+    yield "loss", estimate(losses)["ci95"], truth["loss"], None
     hits = right([early, late], images.labels)
     moved = evaluation.change(hits[1:] - hits[:1], images.patients)
-    true = accuracy(strength + 0.05) - accuracy(strength)
-    yield "perubahan akurasi", moved["ci95"], true, None
+    yield "perubahan akurasi", moved["ci95"], accuracy(strength + 0.05) - accuracy(strength), None
     half = images.patients % 2 == 0
-    groups = evaluation.compare_groups(
-        hits[0][half], hits[0][~half], images.patients[half], images.patients[~half]
-    )
-    yield "dua kelompok citra", groups["ci95"], 0.0, None
-    ratios = generator.normal(0, 1, REGION_IMAGES)
-    yield "atribusi (logaritma)", estimate(of_images(ratios))["ci95"], 0.0, None
+    groups = [evaluation.share(hits[0][which], images.patients[which]) for which in (half, ~half)]
+    yield "dua kelompok citra", evaluation.unpaired(*groups)["ci95"], 0.0, None
 
 
 def gap(images: Images, training: Images, strengths: np.ndarray, test: list) -> Measured:
@@ -133,18 +130,26 @@ def two_recipes(
         one_more = evaluation.prediction(Measured(np.array(before), ()))  # on the same images
         yield "seed berikutnya", one_more["ci95"], following, None
     apart = evaluation.difference(ours["auc"], theirs["auc"])
-    yield "selisih AUC", apart.ci95, 0.0, apart.p
+    yield "selisih AUC", apart["ci95"], 0.0, apart["p"]
+    if seeds[1] == 10:  # of fewer the spread, and with it the plan, is known too badly
+        plan = evaluation.plan(theirs["auc"], *seeds)
+        equal = evaluation.verdict(apart, 1.0, plan["equal"]) == evaluation.EQUAL
+        yield f"{PLAN}setara", apart["ci95"], 0.0, 1.0 - equal
+        raised = norm.ppf(auc(STRENGTH, spread) + plan["seen"]) * np.sqrt(0.5 + spread**2)
+        better = images.networks(generator.normal(raised, spread, seeds[0]))
+        better = evaluation.measured(better, images.labels, images.patients)["auc"]
+        apart = evaluation.difference(better, theirs["auc"])
+        yield f"{PLAN}selisih terlihat", apart["ci95"], plan["seen"], apart["p"]
     losses = (evaluation.loss(np.stack(nets), images.labels) for nets in logits)
     apart = evaluation.difference(*(of_images(values, images.patients) for values in losses))
-    yield "selisih loss", apart.ci95, 0.0, apart.p
+    yield "selisih loss", apart["ci95"], 0.0, apart["p"]
     gaps = [gap(images, training, *each) for each in zip(strengths, logits, strict=True)]
     true = accuracy(TRAINED, spread) - accuracy(STRENGTH, spread)
     yield "kesenjangan", estimate(gaps[0])["ci95"], true, None
     apart = evaluation.difference(*gaps)
-    yield "selisih kesenjangan", apart.ci95, 0.0, apart.p
+    yield "selisih kesenjangan", apart["ci95"], 0.0, apart["p"]
     gain = evaluation.ensemble_difference(logits[0], images.labels, images.patients)
-    true = auc(STRENGTH, spread, seeds[0]) - auc(STRENGTH, spread)
-    yield "ansambel", gain.ci95, true, None
+    yield "ansambel", gain["ci95"], auc(STRENGTH, spread, seeds[0]) - auc(STRENGTH, spread), None
 
 
 def simulated(times: int) -> pd.DataFrame:
@@ -184,7 +189,9 @@ def show(studies: pd.DataFrame) -> bool:
         level = "–" if np.isnan(apart) else percent(apart)
         least = f"{percent(designs['mean'].min())} (±{percent(errors)}): {worst}"
         print(f"| {kind} | {percent(covers)} | {level} | {percent(error)} | {least} |", flush=True)
-        fine &= covers > LEAST - error and not apart > SIGNIFICANCE + error
+        most, least_power = SIGNIFICANCE + error, evaluation.POWER - 2 * error  # twice the error
+        missed = apart < least_power if kind.startswith(PLAN) else apart > most
+        fine &= covers > LEAST - error and not missed
     return bool(fine)
 
 
@@ -192,9 +199,7 @@ def show(studies: pd.DataFrame) -> bool:
 
 
 def null_rate(recipe: Measured, size: int) -> tuple[float, int]:
-    """Share of the splits of the seeds into two groups of `size` that come out as different, and
-    their number.
-    """
+    """Share of the splits of the seeds into two groups of `size` that differ, and their number."""
 
     def only(seeds: tuple[int, ...]) -> Measured:
         parts = tuple((influences[[*seeds]], patients) for influences, patients in recipe.parts)
@@ -202,22 +207,29 @@ def null_rate(recipe: Measured, size: int) -> tuple[float, int]:
 
     groups = itertools.combinations(range(len(recipe.values)), size)
     pairs = [(a, b) for a, b in itertools.combinations(groups, 2) if not set(a) & set(b)]
-    apart = [evaluation.difference(only(a), only(b)).p for a, b in pairs]
+    apart = [evaluation.difference(only(a), only(b))["p"] for a, b in pairs]
     return float(np.mean(np.array(apart) < SIGNIFICANCE)), len(pairs)
 
 
 def split(row: remedies.Row, data: Dataset) -> bool:
     """Print the null rates of the reference's recipe; whether none is above SIGNIFICANCE."""
-    recipes, rates = {"kesenjangan": row.gap(data)}, []
+    generator, studies, fine = np.random.default_rng(0), [], []
+    recipes = {"kesenjangan": row.gap(data)}
+    for _ in range(SPLIT_STUDIES):  # how far the rate of other seeds would lie from this one
+        images = Images(generator, 682)
+        logits = images.networks(generator.normal(STRENGTH, SEED_SD, len(row.trained)))
+        studies.append(evaluation.measured(logits, images.labels, images.patients)["auc"])
+    spreads = {n: 2 * np.std([null_rate(study, n)[0] for study in studies]) for n in SPLITS}
     for part in (replace(data, extra=None), data):
         n = len(remedies.test_images(part)[0])
         recipes[f"AUC, {number(n, 0)} citra uji"] = row.measured(part)["auc"]
     print("\n| Ukuran | Seed tiap kelompok | Pembagian | Dinyatakan berbeda |\n|:--|--:|--:|--:|")
     for (question, recipe), size in itertools.product(recipes.items(), SPLITS):
         rate, pairs = null_rate(recipe, size)
-        rates.append(rate)
-        print(f"| {question} | {size} | {number(pairs, 0)} | {percent(rate)} |", flush=True)
-    return max(rates) <= SIGNIFICANCE
+        fine.append(rate <= SIGNIFICANCE + spreads[size])
+        shown = f"{percent(rate)} (±{percent(spreads[size])})"
+        print(f"| {question} | {size} | {number(pairs, 0)} | {shown} |", flush=True)
+    return all(fine)
 
 
 def main() -> int:

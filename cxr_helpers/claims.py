@@ -1,10 +1,8 @@
 """The ledger of claims: what the course's report said, what is measured here, and what may be
-concluded from it (notebook 03).
-
-A claimed number is tested for equivalence (Schuirmann 1987) within a tolerance set before anything
-was measured: an interval that merely holds it would reward imprecision. It can be tested only where
-data, weights, recipe and size are the course's own, over three seeds; the shape of a claim (falls,
-rises, exceeds) on any data. The words stand in notebooks/text/03_analisis_overfitting.md.j2.
+concluded from it (notebook 03). A claimed number is tested for equivalence (Schuirmann 1987) within
+a tolerance set before anything was measured: an interval that merely holds it would reward
+imprecision. It can be tested only where data, weights, recipe and size are the course's own, over
+three seeds; the shape of a claim (falls, rises, exceeds) on any data.
 """
 
 from collections.abc import Sequence
@@ -85,9 +83,9 @@ def differences(fits: list[Run], study) -> list[str]:
     return [name for name, same in theirs.items() if not same]
 
 
-def _row(id: str, kind: str, measured: dict, verdict: str, reasons: Sequence = (), **more) -> dict:
+def _row(id: str, kind: str, measured: dict, verdict: str, reasons: Sequence = ()) -> dict:
     """A row of the ledger; reasons: why there is no verdict."""
-    return {"id": id, "kind": kind, **measured, "verdict": verdict, "reasons": [*reasons], **more}
+    return {"id": id, "kind": kind, **measured, "verdict": verdict, "reasons": [*reasons]}
 
 
 def _number(id: str, fits: list[Run], data: Dataset) -> Measured:
@@ -127,7 +125,6 @@ def shapes(fits: list[Run], data: Dataset) -> list[dict]:
         change = estimate(of_images(last - first, part.patients))
         if what == "acc":
             change = evaluation.change(last - first, part.patients)
-        change |= {"first": float(np.nanmean(first)), "last": float(np.nanmean(last))}
         change |= {"from_epoch": start + 1, "to_epoch": epochs}
         rows.append(_row(id, f"{what}_change", change, directed(change["ci95"], claimed)))
     gap = estimate(_number("gap_last", fits, data))
@@ -146,13 +143,13 @@ def confidence(fits: list[Run], data: Dataset) -> list[dict]:
     some_err = SUPPORTED if errors["n_wrong"] else UNDECIDED
     return [
         _row("mostly_confident", "share", share, directed(share["ci95"], of=0.5)),
-        _row("confident_errors", "count", errors, some_err, seed=fits[0].config.seed),
+        _row("confident_errors", "count", errors, some_err),
     ]
 
 
 def transfer(study) -> dict:
     """The claim that transfer works on medical images: the course's start against a random one, by
-    test AUC after the last epoch, beside it accuracy.
+    test AUC after the last epoch.
     """
     unlike = ["artificial"] if study.used.source.kind == "phantom" else []
     unlike += [] if study.weights.kind == "imagenet" else ["weights"]
@@ -161,10 +158,9 @@ def transfer(study) -> dict:
     if not study.preset.side_studies:
         return _row("transfer", "untrained", UNKNOWN, UNDECIDED, ["untrained"])
     course = adaptation.measure_starts(study)[1]
-    auc, acc = (course["difference"][name] for name in ("auc", "acc"))
-    few = too_few(len(course["seeds"]))
+    auc, few = course["difference"]["auc"], too_few(len(course["seeds"]))
     verdict = UNDECIDED if few else directed(auc["ci95"])
-    return _row("transfer", "transfer", auc, verdict, few, acc=acc)
+    return _row("transfer", "transfer", auc, verdict, few)
 
 
 def grey_adaptation(study) -> dict:
@@ -178,8 +174,7 @@ def grey_adaptation(study) -> dict:
     logits = adaptation.probe_logits(network, data.train, data.val, study.seed)
     right, guess = evaluation.right([logits], labels), labels == (labels.mean() > 0.5)
     change = evaluation.change(right - guess, data.val.patients)
-    shares = {"acc": float(right.mean()), "majority": evaluation.majority_share(labels)}
-    return _row("grey_adaptation", "features", change, directed(change["ci95"]), **shares)
+    return _row("grey_adaptation", "features", change, directed(change["ci95"]))
 
 
 def contradictions() -> dict:

@@ -1,9 +1,7 @@
 """How good, how sure, and which is better: metrics with their intervals, and verdicts on recipes,
-from logits and labels (notebooks 02, 03 and 04).
-
-Class 1 is the positive class. Nothing here sees an image or a network. A result would be another
-with other patients and with another seed; both are drawn at random, like cases and readers in a
-reader study (Obuchowski & Rockette 1995; Gallas 2006):
+from logits and labels (notebooks 02, 03 and 04). Class 1 is the positive class. A result would be
+another with other patients and with another seed; both are drawn at random, like cases and readers
+in a reader study (Obuchowski & Rockette 1995; Gallas 2006):
 
     variance = variance between images + variance between seeds
 
@@ -13,28 +11,25 @@ reader study (Obuchowski & Rockette 1995; Gallas 2006):
   seeds    the sample variance of the metric over the seeds, over their number (Welch 1947)
 
 The interval is Student's, with the degrees of freedom of Satterthwaite (1946), to which images
-count as infinitely many; of a share and of the AUC it is Wilson's (1927) with that quantile and
-variance. With fewer than LEAST_SEEDS seeds it counts images alone. Estimates are {"value",
-"ci95"}, several with "sd" over the seeds.
+count as infinitely many, but where a mean is no share as `Measured.image_freedom`; of a share and
+of the AUC it is Wilson's (1927) with that quantile and variance. With fewer than LEAST_SEEDS seeds
+it counts images alone. Estimates are {"value", "ci95"}, several with "sd" over the seeds.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 from scipy.special import expit
 from scipy.stats import rankdata, t
-from sklearn.metrics import roc_curve
 from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.95
 NORMAL = float(t.ppf((1 + LEVEL) / 2, np.inf))
 LEAST_SEEDS = 3  # for a verdict; with fewer there is no telling a recipe from its luck
-# Welch's degrees of freedom are themselves an estimate. With fewer seeds of a recipe they are set
-# to their least possible value: without this bench.null_study, splitting one recipe's seeds three
-# against three, found a difference in more than 5% of cases.
+# With fewer seeds of a recipe Welch's degrees of freedom, themselves an estimate, are set to their
+# least: else bench.null_study, splitting one recipe's seeds, finds a difference in more than 5%.
 ENOUGH_SEEDS = 5
 BINS = 15  # of the expected calibration error, as in Guo et al. 2017
 DRAWS = 2000  # of labels, to see what chance does to the calibration error
@@ -89,9 +84,7 @@ def majority_share(labels: np.ndarray) -> float:
 
 
 def area_under_curve(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve by the rank sum (Hanley & McNeil 1982); ties count one half. Arrays
-    (..., N), result (...).
-    """
+    """Area under the ROC curve of arrays (..., N), ties as one half (Hanley & McNeil 1982)."""
     positive = labels == 1
     n_positive, n = positive.sum(-1), labels.shape[-1]
     ranks = rankdata(score, axis=-1)
@@ -103,8 +96,7 @@ def placements(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """For each image (N,) the share of the other class's images that it is on the right side of
     (ties: one half); their mean over either class is the AUC (DeLong et al. 1988).
     """
-    positive = labels == 1
-    below = np.empty(len(labels))
+    positive, below = labels == 1, np.empty(len(labels))
     everywhere = rankdata(score)
     for which in (positive, ~positive):
         below[which] = (everywhere[which] - rankdata(score[which])) / (~which).sum()
@@ -156,11 +148,18 @@ class Measured:
         """Variance between images of the mean over the seeds."""
         return sum(image_variance(each.mean(axis=0), patients) for each, patients in self.parts)
 
+    def image_freedom(self) -> float:
+        """Degrees of freedom of that variance, few where few patients make most of it: of a χ² that
+        varies as the sum of their squares does.
+        """
+        sums = [of_patients(each.mean(axis=0), patients) for each, patients in self.parts]
+        spread = sum((each**4).sum() - (each**2).sum() ** 2 / len(each) for each in sums)
+        return 2 * sum((each**2).sum() for each in sums) ** 2 / spread if spread > 0 else np.inf
+
     def seed_variance(self) -> float:
-        """Variance between seeds of their mean. Each seed's value also moves with what its own
-        training makes of these images, which the variance between images holds already: the part
-        by which single seeds vary more between images than their mean does is taken off. May
-        be negative by chance.
+        """Variance between seeds of their mean, without what the variance between images holds
+        already: by how much more single seeds vary between images than their mean does. May be
+        negative by chance.
         """
         k = len(self.values)
         alone = [image_variance(i, patients) for each, patients in self.parts for i in each]
@@ -168,25 +167,30 @@ class Measured:
         return float(np.var(self.values, ddof=1)) / k - shared
 
     def effective_size(self, variance: float, patients_alone: bool = False) -> float:
-        """How many independent images would know a share with this variance as well: never more
-        than there are, or than there are patients; where all images are alike one for each patient
-        (Kish 1965: N² / Σ sizes²).
+        """How many independent images would know a share with this variance as well, at most as
+        many as there are (or patients); where all are alike those of Kish (1965): N² / Σ sizes².
         """
         value, (influences, patients) = float(self.values.mean()), self.parts[0]
         n = influences.shape[1]
-        sizes = np.ones(n) if patients is None else np.unique(patients, return_counts=True)[1]
+        sizes = of_patients(np.ones(n), patients)
         if value in (0, 1) or len(sizes) == 1:
             return float(n**2 / (sizes**2).sum())
         most = len(sizes) if patients_alone else n
         return min(float(most), value * (1 - value) / max(variance, 1e-12))
 
 
+def of_patients(influences: np.ndarray, patients: np.ndarray | None) -> np.ndarray:
+    """Influences of images (N,), summed over each patient's."""
+    if patients is None:
+        return influences
+    return np.bincount(np.unique(patients, return_inverse=True)[1], influences)
+
+
 def image_variance(influences: np.ndarray, patients: np.ndarray | None = None) -> float:
-    """Variance of a metric from each image's influence (N,), summed over a patient's images."""
-    if patients is not None:
-        influences = np.bincount(np.unique(patients, return_inverse=True)[1], influences)
-    n = len(influences)
-    return float(n / (n - 1) * (influences**2).sum()) if n > 1 else np.inf
+    """Variance of a metric from each image's influence (N,), by patients."""
+    sums = of_patients(influences, patients)
+    n = len(sums)
+    return float(n / (n - 1) * (sums**2).sum()) if n > 1 else np.inf
 
 
 def of_images(values: np.ndarray, patients: np.ndarray | None = None) -> Measured:
@@ -211,17 +215,14 @@ def measured(
     thresholds: Sequence[float] | None = None,
 ) -> dict[str, Measured]:
     """Every metric of `influence` from logits (N,) and thresholds (None: 0), one a seed."""
-    seeds = [
-        influence(given, labels, threshold)
-        for given, threshold in zip(logits, thresholds or [0.0] * len(logits), strict=True)
-    ]
-    images = {"sensitivity": labels == 1, "specificity": labels == 0}
-    result = {}
+    pairs = zip(logits, thresholds or [0.0] * len(logits), strict=True)
+    seeds = [influence(given, labels, threshold) for given, threshold in pairs]
+    images, result = {"sensitivity": labels == 1, "specificity": labels == 0}, {}
     for metric in seeds[0]:
         which = images.get(metric, slice(None))
-        influences = np.stack([seed[metric][1][which] for seed in seeds])
-        values = np.array([seed[metric][0] for seed in seeds])
-        result[metric] = Measured(values, ((influences, among(patients, which)),))
+        values, influences = zip(*(seed[metric] for seed in seeds), strict=True)
+        part = np.stack(influences)[:, which], among(patients, which)
+        result[metric] = Measured(np.array(values), (part,))
     return result
 
 
@@ -238,10 +239,18 @@ def wilson(share: float, n: float, quantile: float = NORMAL) -> list[float]:
     return [max(0.0, low), min(1.0, high)]
 
 
-def _half_width(variance: float, seeds: float = 0.0, df_seeds: float = 1) -> tuple[float, float]:
-    """Half an interval, and its degrees of freedom, from the variances of images and seeds."""
-    df = (variance + seeds) ** 2 / (seeds**2 / df_seeds) if seeds else np.inf
-    return float(t.ppf((1 + LEVEL) / 2, df) * np.sqrt(variance + seeds)), float(df)
+def freedom(*parts: tuple[float, float]) -> float:
+    """Degrees of freedom of a sum of variances, from (variance, its own degrees) each."""
+    least = sum(variance**2 / df for variance, df in parts if variance and df < np.inf)
+    return sum(variance for variance, _ in parts) ** 2 / least if least else np.inf
+
+
+def tested(value: float, *parts: tuple[float, float]) -> dict:
+    """{"value", "ci95", "p" (two-sided, against 0)} from the parts of the variance, as freedom."""
+    df, error = freedom(*parts), np.sqrt(sum(variance for variance, _ in parts))
+    half = float(t.ppf((1 + LEVEL) / 2, df) * error)
+    p = float(2 * t.sf(abs(value) / max(error, 1e-300), df))
+    return {"value": value, "ci95": [value - half, value + half], "p": p}
 
 
 def estimate(recipe: Measured, kind: str = "plain") -> dict:
@@ -252,10 +261,11 @@ def estimate(recipe: Measured, kind: str = "plain") -> dict:
     k, value, variance = len(recipe.values), float(np.mean(recipe.values)), recipe.image_variance()
     sd = float(np.std(recipe.values, ddof=1)) if k > 1 else None
     seeds = max(0.0, recipe.seed_variance()) if k >= LEAST_SEEDS else 0.0
-    half, df = _half_width(variance, seeds, k - 1)
-    ci = [value - half, value + half]
-    if kind != "plain":
+    if kind == "plain":
+        ci = tested(value, (variance, recipe.image_freedom()), (seeds, k - 1))["ci95"]
+    else:
         n = recipe.effective_size(variance + seeds, patients_alone=kind == "auc")
+        df = freedom((variance, np.inf), (seeds, k - 1))
         ci = wilson(value, n, float(t.ppf((1 + LEVEL) / 2, df)))
     return {"value": value, "ci95": ci, "sd": sd}
 
@@ -291,6 +301,9 @@ def metrics(
     {"value"}; of logits (N,), or one array a seed, and labels (N,) in {0, 1}.
     """
     seeds = list(np.atleast_2d(np.stack(logits)))
+    if 0 <= np.min(seeds) < 0.5 < np.max(seeds) <= 1:
+        cure = "bila itu probabilitas p, berikan logitnya, scipy.special.logit(p)"
+        print(f"Catatan: metrics menerima logit, dan semua nilai ini antara 0 dan 1; {cure}.")
     ece = [expected_calibration_error(expit(given), labels) for given in seeds]
     every = measured(seeds, labels, patients, thresholds)
     return {
@@ -302,12 +315,12 @@ def metrics(
     }
 
 
-def _apart(a: dict, b: dict) -> dict:
-    """a − b of two independent estimates, by square-and-add (Newcombe 1998, method 10)."""
+def unpaired(a: dict, b: dict) -> dict:
+    """a − b of estimates on other images, with its "side", by square-and-add (Newcombe 1998)."""
     value, (a_low, a_high), (b_low, b_high) = a["value"] - b["value"], a["ci95"], b["ci95"]
-    low = np.hypot(a["value"] - a_low, b_high - b["value"])
-    high = np.hypot(a_high - a["value"], b["value"] - b_low)
-    return {"value": value, "ci95": [float(value - low), float(value + high)]}
+    low = float(value - np.hypot(a["value"] - a_low, b_high - b["value"]))
+    high = float(value + np.hypot(a_high - a["value"], b["value"] - b_low))
+    return {"value": value, "ci95": [low, high], "side": side([low, high])}
 
 
 def change(moved: np.ndarray, patients: np.ndarray | None = None) -> dict:
@@ -317,21 +330,10 @@ def change(moved: np.ndarray, patients: np.ndarray | None = None) -> dict:
     whole = estimate(of_images(moved, patients))
     seen = ~np.isnan(moved).all(axis=0)
     mean, who = np.nanmean(moved[:, seen], axis=0), among(patients, seen)
-    least = _apart(share(np.maximum(mean, 0), who), share(np.maximum(-mean, 0), who))["ci95"]
+    least = unpaired(share(np.maximum(mean, 0), who), share(np.maximum(-mean, 0), who))["ci95"]
     # of a single patient the variance is not known: no narrower than what is possible
     ci = [max(-1.0, min(whole["ci95"][0], least[0])), min(1.0, max(whole["ci95"][1], least[1]))]
     return {"value": whole["value"], "ci95": ci, "side": side(ci)}
-
-
-def compare_groups(
-    a: np.ndarray,
-    b: np.ndarray,
-    a_patients: np.ndarray | None = None,
-    b_patients: np.ndarray | None = None,
-) -> dict:
-    """Share of hits a (N,) minus that of b (M,), other images: {"value", "ci95", "side"}."""
-    apart = _apart(share(a, a_patients), share(b, b_patients))
-    return {**apart, "side": side(apart["ci95"])}
 
 
 def side(ci: Sequence[float], of: float = 0.0) -> str:
@@ -345,41 +347,18 @@ def side(ci: Sequence[float], of: float = 0.0) -> str:
 # --- two recipes ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A recipe's mean over the seeds minus the baseline's; p is two-sided. Where one has fewer than
-    LEAST_SEEDS, ci95 counts images alone and p is None.
-    """
-
-    value: float
-    ci95: tuple[float, float]
-    p: float | None
-
-    def as_dict(self) -> dict:
-        return asdict(self)
-
-
-def _tested(value: float, variance: float, seeds: float, df_seeds: float) -> Difference:
-    """A difference with its interval and p-value from its variances."""
-    half, df = _half_width(variance, seeds, df_seeds)
-    error = max(np.sqrt(variance + seeds), 1e-300)
-    p = float(2 * t.sf(abs(value) / error, df))
-    return Difference(value, (value - half, value + half), p)
-
-
 def _df_seeds(parts: Sequence[tuple[float, int]]) -> float:
     """Degrees of freedom (Welch 1947) of a variance that is a sum of parts, one a recipe: (variance
     of its mean, its seeds); below ENOUGH_SEEDS the fewest they can be.
     """
     fewest = min(k for _, k in parts)
-    if fewest < ENOUGH_SEEDS:
-        return fewest - 1
-    of_each = sum(part**2 / (k - 1) for part, k in parts)
-    return sum(part for part, _ in parts) ** 2 / max(of_each, 1e-300)
+    return fewest - 1 if fewest < ENOUGH_SEEDS else freedom(*((part, k - 1) for part, k in parts))
 
 
-def difference(ours: Measured, theirs: Measured) -> Difference:
-    """The difference of two recipes in a metric, measured on the same images."""
+def difference(ours: Measured, theirs: Measured) -> dict:
+    """A recipe's mean over the seeds minus another's on the same images, as `tested`. Where one has
+    fewer than LEAST_SEEDS, the interval counts images alone and p is None.
+    """
     value = float(np.mean(ours.values) - np.mean(theirs.values))
     variance = 0.0
     for (a, patients), (b, _) in zip(ours.parts, theirs.parts, strict=True):
@@ -389,16 +368,15 @@ def difference(ours: Measured, theirs: Measured) -> Difference:
         variance += image_variance(apart, patients) or unseen**2
     recipes = (ours.values, theirs.values)
     if min(map(len, recipes)) < LEAST_SEEDS:
-        half, _ = _half_width(variance)
-        return Difference(value, (value - half, value + half), None)
+        return tested(value, (variance, np.inf)) | {"p": None}
     seeds = max(0.0, ours.seed_variance() + theirs.seed_variance())
     parts = [(np.var(values, ddof=1) / len(values), len(values)) for values in recipes]
-    return _tested(value, variance, seeds, _df_seeds(parts))
+    return tested(value, (variance, np.inf), (seeds, _df_seeds(parts)))
 
 
 def ensemble_difference(
     logits: list[np.ndarray], labels: np.ndarray, patients: np.ndarray | None = None
-) -> Difference:
+) -> dict:
     """AUC of the mean of the logits (one array (N,) a seed, three at least) minus the mean of their
     AUCs; its variance between seeds is the jackknife's (Efron & Tibshirani 1993, ch. 11).
     """
@@ -411,14 +389,14 @@ def ensemble_difference(
     apart = influence(np.mean(logits, axis=0), labels)["auc"][1] - single
     without = np.array([gain(logits[:i] + logits[i + 1 :]) for i in range(k)])
     seeds = (k - 1) / k * ((without - without.mean()) ** 2).sum()
-    return _tested(gain(logits), image_variance(apart, patients), float(seeds), k - 1)
+    images = image_variance(apart, patients), np.inf
+    return tested(gain(logits), images, (float(seeds), k - 1))
 
 
 def plan(recipe: Measured, seeds: int, partners: int, rows: int = 1) -> dict[str, float]:
     """What a study with so many seeds of a remedy and of its partner, which both spread as this
-    recipe (three seeds at least), shows in POWER of all cases: "seen", a true difference of this
-    size, at Holm's first step among `rows` remedies (Cohen 1988, ch. 2); "equal", that two equal
-    recipes are EQUAL within this margin.
+    recipe, shows in POWER of all cases (Cohen 1988, ch. 2): "seen", a true difference of this size,
+    at Holm's first step among `rows` remedies; "equal", that equal recipes are EQUAL within it.
     """
     influences, patients = recipe.parts[0]
     apart = [image_variance(a - b, patients) for a, b in combinations(influences, 2)]
@@ -426,7 +404,7 @@ def plan(recipe: Measured, seeds: int, partners: int, rows: int = 1) -> dict[str
     whole = sum(part for part, _ in parts)
     # what a training makes of these images is in the variance between seeds, as in `difference`
     images = min(whole, np.mean(apart) / 2 * (1 / seeds + 1 / partners))
-    _, df = _half_width(images, whole - images, _df_seeds(parts))
+    df = freedom((images, np.inf), (whole - images, _df_seeds(parts)))
     seen = t.ppf(1 - SIGNIFICANCE / rows / 2, df) + t.ppf(POWER, df)
     equal = t.ppf((1 + LEVEL) / 2, df) + t.ppf((1 + POWER) / 2, df)
     return {"seen": float(seen * np.sqrt(whole)), "equal": float(equal * np.sqrt(whole))}
@@ -450,80 +428,50 @@ def guesses(logits: list[np.ndarray]) -> bool:
 
 
 def verdict(
-    difference: Difference, p_adjusted: float | None, margin: float, higher_is_better: bool = True
+    difference: dict, p_adjusted: float | None, margin: float, higher_is_better: bool = True
 ) -> str:
     """EQUAL: the whole interval lies within ±margin, whatever its side of zero; BETTER or WORSE:
     the adjusted p-value is below SIGNIFICANCE; else, and without a p-value, UNDECIDED.
     """
     if p_adjusted is None:
         return UNDECIDED
-    low, high = difference.ci95
+    low, high = difference["ci95"]
     if -margin < low and high < margin:
         return EQUAL
     if p_adjusted >= SIGNIFICANCE:
         return UNDECIDED
-    return BETTER if (difference.value > 0) == higher_is_better else WORSE
+    return BETTER if (difference["value"] > 0) == higher_is_better else WORSE
 
 
 def judge(
-    differences: list[Difference],
-    margin: float,
-    higher_is_better: bool = True,
-    guessing: Sequence[bool] | None = None,
-    earlier: Sequence[float] = (),
+    differences: list[dict], metric: str, guessing: Sequence[bool], earlier: Sequence[float] = ()
 ) -> list[dict]:
-    """Each difference as a dict with "p_adjusted" (Holm 1979 over those that have a p), its
-    "verdict", "by_holm": whether it is undecided although its own p is small, and "narrow": whether
-    its interval could lie within the margin.
-
-    guessing: rows whose networks guess one class get MAJORITY instead. earlier: p-values of what
-    was compared before, for whose number the others are adjusted, too.
+    """Each difference in a metric of MARGIN with "p_adjusted" (Holm 1979 over those that have a p
+    and over `earlier`, the p-values of what was compared before), its "verdict" (MAJORITY where the
+    networks are guessing), "by_holm": whether it is undecided although its own p is small, and
+    "narrow": whether its interval could lie within the margin.
     """
-    adjusted = iter(holm([row.p for row in differences if row.p is not None] + list(earlier)))
-    rows = []
-    for row, guessed in zip(differences, guessing or [False] * len(differences), strict=True):
-        p = None if row.p is None else next(adjusted)
-        word = MAJORITY if guessed else verdict(row, p, margin, higher_is_better)
-        by_holm = word == UNDECIDED and p is not None and row.p < SIGNIFICANCE
-        narrow = p is not None and row.ci95[1] - row.ci95[0] < 2 * margin
+    own = [row["p"] for row in differences if row["p"] is not None]
+    adjusted, margin, rows = iter(holm([*own, *earlier])), MARGIN[metric], []
+    for row, guessed in zip(differences, guessing, strict=True):
+        p = None if row["p"] is None else next(adjusted)
+        word = MAJORITY if guessed else verdict(row, p, margin, metric == "auc")
+        by_holm = word == UNDECIDED and p is not None and row["p"] < SIGNIFICANCE
+        narrow = p is not None and row["ci95"][1] - row["ci95"][0] < 2 * margin
         judged = {"p_adjusted": p, "verdict": word, "by_holm": by_holm, "narrow": narrow}
-        rows.append(row.as_dict() | judged)
+        rows.append(row | judged)
     return rows
 
 
 # --- thresholds and protocols ---------------------------------------------------------------------
 
 
-def confusion(logits: np.ndarray, labels: np.ndarray, threshold: float = 0.0) -> list[list[int]]:
-    """[[0 as 0, 0 as 1], [1 as 0, 1 as 1]]: true class as predicted; 1 above `threshold`."""
-    predicted = logits > threshold
-    return [[int(((labels == t) & (predicted == p)).sum()) for p in (False, True)] for t in (0, 1)]
-
-
-def operating_point(matrix: list[list[int]]) -> dict[str, float]:
-    """{"sensitivity", "specificity"} of a confusion matrix; both classes must be present."""
-    (true_negative, false_positive), (false_negative, true_positive) = matrix
-    return {
-        "sensitivity": true_positive / (true_positive + false_negative),
-        "specificity": true_negative / (true_negative + false_positive),
-    }
-
-
-def roc(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """The ROC curve of logits (N,): {"false_positive", "true_positive"} rates."""
-    false_positive, true_positive, _ = roc_curve(labels, logits)
-    return {"false_positive": false_positive, "true_positive": true_positive}
-
-
 def chosen_threshold(logits: np.ndarray, labels: np.ndarray) -> float:
     """The logit above which to decide for class 1 so that most are right; of ties nearest to 0."""
-    order = np.argsort(logits, kind="stable")
-    score, positive = logits[order], labels[order] == 1
-    gained = np.cumsum(np.where(positive, -1, 1))
-    correct = positive.sum() + np.concatenate([[0], gained])  # of the k lowest called 0
+    score = np.unique(logits)
     between = np.concatenate([[score[0] - 1], (score[1:] + score[:-1]) / 2, [score[-1] + 1]])
-    splits = np.concatenate([[True], score[1:] > score[:-1], [True]])  # equal logits stay together
-    best = between[splits & (correct == correct[splits].max())]
+    correct = np.array([((logits > limit) == (labels == 1)).sum() for limit in between])
+    best = between[correct == correct.max()]
     return float(best[np.abs(best).argmin()])
 
 
@@ -539,32 +487,34 @@ def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> f
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def chance_calibration_error(
-    logits: np.ndarray, patients: np.ndarray | None = None, seed: int = 0
-) -> dict:
-    """The ECE that a calibrated network with these logits (N,) would show by chance, mean "value"
-    and "range95": labels are drawn from its probabilities (consistency resampling: Bröcker & Smith
-    2007), one draw a patient.
+def calibration(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
+    """The measured ECE of logits (N,) beside what a calibrated network with these logits would show
+    by chance, mean "value" and "range95": labels are drawn from its probabilities (consistency
+    resampling: Bröcker & Smith 2007), one draw a patient.
     """
-    probability, n = expit(logits), len(logits)
-    who = np.arange(n) if patients is None else np.unique(patients, return_inverse=True)[1]
-    generator, errors = np.random.default_rng(seed), []
+    probability, who = expit(logits), np.arange(len(logits))
+    if patients is not None:
+        who = np.unique(patients, return_inverse=True)[1]
+    generator, errors = np.random.default_rng(0), []
     for _ in range(DRAWS):
-        labels = generator.random(who.max() + 1)[who] < probability
-        errors.append(expected_calibration_error(probability, labels))
-    low, high = np.quantile(errors, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {"value": float(np.mean(errors)), "range95": [float(low), float(high)]}
+        drawn = generator.random(who.max() + 1)[who] < probability
+        errors.append(expected_calibration_error(probability, drawn))
+    chance = np.quantile(errors, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    measured = expected_calibration_error(probability, labels)
+    return {
+        "ece_measured": measured,
+        "ece_chance": {"value": float(np.mean(errors)), "range95": chance},
+        "beyond_chance": measured > chance[1],
+    }
 
 
 def reliability(
     logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None
-) -> pd.DataFrame:
-    """One row a non-empty bin of the predicted class: confidence, accuracy, low, high, n."""
+) -> list[dict]:
+    """A row a non-empty bin of the predicted class: confidence, n, and the accuracy's estimate."""
     sure, hits = confidence(logits), (logits > 0) == (labels == 1)
-    which = np.minimum((sure * BINS).astype(int), BINS - 1)
-    table = []
-    for place in np.unique(which):
-        inside = which == place
-        low, high = share(hits[inside], among(patients, inside))["ci95"]
-        table.append((sure[inside].mean(), hits[inside].mean(), low, high, inside.sum()))
-    return pd.DataFrame(table, columns=["confidence", "accuracy", "low", "high", "n"])
+    places, rows = np.minimum((sure * BINS).astype(int), BINS - 1), []
+    for inside in (places == place for place in np.unique(places)):
+        row = {"confidence": sure[inside].mean(), "n": inside.sum()}
+        rows.append(row | share(hits[inside], among(patients, inside)))
+    return rows

@@ -21,7 +21,6 @@ from matplotlib.patches import Circle, Ellipse
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
-from torchvision.utils import make_grid
 
 from cxr_helpers.engine.indonesian import join, number, plain, signed
 from cxr_helpers.evaluation import BETTER, MAJORITY, MARGIN, WORSE
@@ -74,9 +73,9 @@ sns.set_theme(
 class Canvas(Figure):
     """A Figure that pyplot does not hold: any thread may draw it. JupyterLab shows it as PNG."""
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self, dpi: int = DPI) -> bytes:
         stream = io.BytesIO()
-        self.savefig(stream, format="png", dpi=DPI)
+        self.savefig(stream, format="png", dpi=dpi)
         return stream.getvalue()
 
 
@@ -234,6 +233,8 @@ def kernels(before: ArrayLike, after: ArrayLike) -> Figure:
 
 def _mosaic(kernels: np.ndarray, gap: float) -> np.ndarray:
     """Kernels (n, 1 or 3, h, w), each divided by its own largest size, as one image (H, W, 3)."""
+    from torchvision.utils import make_grid
+
     tiles = torch.as_tensor(kernels)
     tiles = tiles / tiles.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
     return make_grid(tiles, nrow=16, padding=1, pad_value=gap).permute(1, 2, 0).numpy()
@@ -377,16 +378,15 @@ def _answer(panel, image, p, label, class_names, sure: str = "") -> None:
 
 
 def roc(
-    false_positive: ArrayLike,
-    true_positive: ArrayLike,
+    curve: tuple[ArrayLike, ArrayLike],
     matrix: list[list[int]],
     class_names: Sequence[str],
     area: float,
 ) -> Figure:
-    """ROC curve with the operating point of a threshold, beside its confusion matrix."""
+    """ROC curve (false, true positives) with a threshold's point, beside its confusion matrix."""
     figure, (left, right) = canvas(1, 2, height=2.7)
     _roc_axes(left)
-    left.plot(false_positive, true_positive, color=BLUE, lw=1.4, label=f"model, AUC {number(area)}")
+    left.plot(*curve, color=BLUE, lw=1.4, label=f"model, AUC {number(area)}")
     positive = [row[1] / sum(row) for row in matrix]  # of the negative and of the positive images
     left.plot(*positive, "D", color=ORANGE, ms=7, label="ambang yang dipakai")
     left.legend(loc="lower right")
@@ -407,8 +407,7 @@ def against_ruler(ruler: dict, points: dict) -> Figure:
     names = {"ratio": "rasio kardiotoraks saja", "pixels": "regresi logistik atas piksel"}
     curves = ((ruler, names[ruler["kind"]], GREEN, "-."), (ruler["network"], "model", BLUE, "-"))
     for scored, name, colour, dashes in curves:
-        rates = scored["curve"]["false_positive"], scored["curve"]["true_positive"]
-        panel.plot(*rates, ls=dashes, color=colour, lw=1.3, label=name)
+        panel.plot(*scored["curve"], ls=dashes, color=colour, lw=1.3, label=name)
     styles = {"half": ("ambang bawaan", "D", ORANGE), "chosen": ("ambang validasi", "s", RED)}
     for decided, (name, marker, colour) in styles.items():
         point = points[decided]
@@ -503,9 +502,8 @@ def reliability(before: list[dict], after: list[dict]) -> Figure:
     style = {"label": "model, IK 95%", "color": BLUE, "marker": "o"}
     for (above, below), bins in zip(panels.T, (before, after), strict=True):
         x = [row["confidence"] for row in bins]
-        shares = [{"value": row["accuracy"], "ci95": (row["low"], row["high"])} for row in bins]
         above.plot([0.5, 1], [0.5, 1], "--", color=GREY, lw=0.8, label="kalibrasi sempurna")
-        with_intervals(above, x, shares, style, bars=True)
+        with_intervals(above, x, bins, style, bars=True)
         below.bar(x, [row["n"] for row in bins], 0.02, color=BLUE)
         below.set(xlabel="Probabilitas rata-rata", xlim=(0.48, 1.02))
     return with_legend(figure, panels[0][0])

@@ -3,17 +3,15 @@ measurements of notebook 03, from stored runs (only `learning_curve` trains) and
 asks for patients or for the truth gives None where they are not known.
 """
 
-import copy
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
-from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.neighbors import KNeighborsRegressor
 from torch import nn
 
 import phantom
@@ -22,6 +20,7 @@ from cxr_helpers import evaluation, training
 from cxr_helpers.data import Dataset, Split, to_tensor
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.evaluation import Measured, among, estimate, minus, n_patients, of_images, side
+from cxr_helpers.model import resolve_weights
 
 HALVINGS = 20  # of the validation images, to measure how far the loss rises
 JUDGED = {"acc": "share", "auc": "auc"}  # metrics by which rules that choose an epoch are compared
@@ -62,17 +61,15 @@ def _sided(measured: Measured) -> dict:
     return found | {"side": side(found["ci95"])}
 
 
-def accuracies(fits: list[Run], data: Dataset, which: str = "last") -> list[Measured]:
-    """Accuracy on training and on validation images in eval mode, of the "last" or "best" epoch."""
-    splits = {"train": data.train, "val": data.val}
-    return [accuracy([f.logits[f"{n}_{which}"] for f in fits], part) for n, part in splits.items()]
+def accuracies(fits: list[Run], data: Dataset) -> list[Measured]:
+    """Accuracy on training and on validation images in eval mode, after the last epoch."""
+    splits = {"train_last": data.train, "val_last": data.val}
+    return [accuracy([fit.logits[name] for fit in fits], part) for name, part in splits.items()]
 
 
-def gap(fits: list[Run], data: Dataset, which: str = "last") -> dict:
+def gap(fits: list[Run], data: Dataset) -> dict:
     """How much more accurate a network is on training than on validation images; see accuracies."""
-    train, val = accuracies(fits, data, which)
-    right = {"train_acc": estimate(train, "share"), "val_acc": estimate(val, "share")}
-    return _sided(minus(train, val)) | right
+    return _sided(minus(*accuracies(fits, data)))
 
 
 def turn(fits: list[Run], data: Dataset) -> dict:
@@ -127,31 +124,25 @@ def selection(fits: list[Run], data: Dataset) -> list[dict]:
         "loss": [int(fit.history["val_loss"].argmin()) for fit in fits],
         "auc": [int(fit.history["val_auc"].argmax()) for fit in fits],
     }
-    rows, of_rule, test = [], {}, data.test
+    rows, last, test = [], {}, data.test
     for rule, epochs in rules.items():
         logits = [fit.open_test()["epochs"][epoch] for fit, epoch in zip(fits, epochs, strict=True)]
-        of_rule[rule] = evaluation.measured(logits, test.labels, test.patients)
-        row = {"rule": rule, "epochs": [epoch + 1 for epoch in epochs], "difference": {}}
-        for name, kind in JUDGED.items():
-            row[name] = estimate(of_rule[rule][name], kind)
-            row["difference"][name] = _sided(paired(of_rule[rule][name], of_rule["last"][name]))
-        row["differs"] = [n for n, apart in row["difference"].items() if apart["side"] != "across"]
-        rows.append(row)
+        ours = evaluation.measured(logits, test.labels, test.patients)
+        last = last or ours
+        apart = {name: _sided(paired(ours[name], last[name])) for name in JUDGED}
+        row = {"rule": rule, "epochs": [epoch + 1 for epoch in epochs], "difference": apart}
+        row["differs"] = [name for name in apart if apart[name]["side"] != "across"]
+        rows.append(row | {name: estimate(ours[name], kind) for name, kind in JUDGED.items()})
     return rows
 
 
 def learning_curve(study, fits: list[Run]) -> list[dict]:
     """The course's recipe on ever more training images, over the seeds of `fits`; see `curve`."""
-    whole, points = study.used, []
-    for part in PARTS:
-        n = round(part * len(whole.train))
-        if n < 4:
-            continue
+    whole, seeds, points = study.used, [fit.config.seed for fit in fits], []
+    for n in (max(2, round(part * len(whole.train))) for part in PARTS):
         data = replace(whole, train=datasets.subset(whole.train, n, study.seed))
-        given = (data, study.weights, study.device)
-        configs = [study.config(seed=fit.config.seed) for fit in fits]
-        runs = [training.run(config, *given, keep_weights=False) for config in configs]
-        points.append((data, runs))
+        given = (data, study.weights, study.device, False)
+        points.append((data, [training.run(study.config(seed=seed), *given) for seed in seeds]))
     return curve([*points, (whole, fits)])
 
 
@@ -159,11 +150,10 @@ def curve(points: list[tuple[Dataset, list]]) -> list[dict]:
     """A row a size, of data sets and the runs on them, the largest last, after the last epoch."""
     val, rows, right = points[-1][0].val, [], []
     for data, fits in points:
-        measured = gap(fits, data)
+        train_acc, val_acc = (estimate(shares, "share") for shares in accuracies(fits, data))
         right.append(evaluation.right([fit.logits["val_last"] for fit in fits], val.labels))
-        row = {"n": len(data.train), "patients": data.train.n_patients, "seeds": len(fits)}
-        row |= {name: measured[name] for name in ("train_acc", "val_acc")}
-        row["gap"] = {name: measured[name] for name in ("value", "ci95", "side")}
+        row = {"n": len(data.train), "patients": data.train.n_patients}
+        row |= {"train_acc": train_acc, "val_acc": val_acc}
         for name, before in (("from_first", 0), ("from_previous", -2)):
             moved = right[-1] - right[before] if rows else None
             row[name] = None if moved is None else evaluation.change(moved, val.patients)
@@ -171,16 +161,14 @@ def curve(points: list[tuple[Dataset, list]]) -> list[dict]:
     return rows
 
 
-def _counts(which: np.ndarray, patients: np.ndarray | None) -> dict:
-    """How many images a mask holds, and of how many patients."""
-    return {"n": int(which.sum()), "patients": n_patients(patients, which)}
-
-
-def signs(truth: dict[str, np.ndarray], which: np.ndarray) -> dict[str, float | None]:
-    """Mean cardiothoracic ratio of the images without air, mean share of air of those with it."""
-    air = truth["side"] > 0
+def signs(split: Split, which: np.ndarray) -> dict[str, float | None]:
+    """Of a mask's images: how many, of how many patients, the mean cardiothoracic ratio of those
+    without air and the mean share of air of those with it.
+    """
+    truth, air = split.truth, split.truth["side"] > 0
     drawn = {"ctr": truth["ctr"][which & ~air], "air": truth["size"][which & air]}
-    return {sign: float(values.mean()) if len(values) else None for sign, values in drawn.items()}
+    means = {sign: float(values.mean()) if len(values) else None for sign, values in drawn.items()}
+    return means | {"n": int(which.sum()), "patients": n_patients(split.patients, which)}
 
 
 def memorisation(fits: list[Run], train: Split) -> dict | None:
@@ -199,12 +187,10 @@ def memorisation(fits: list[Run], train: Split) -> dict | None:
             row[name] = estimate(of_images(right[-1][:, which], among(who, which)), "share")
         rows.append(row)
     rise = evaluation.change((right[-1] - right[0])[:, flipped], among(who, flipped))
-    first, (a, b) = right[0].mean(axis=0), groups.values()
-    lead = evaluation.compare_groups(first[a], first[b], among(who, a), among(who, b))
-    drawn = {name: signs(train.truth, which) for name, which in groups.items()}
+    lead = evaluation.unpaired(rows[0]["correct"], rows[0]["flipped"])
+    drawn = {name: signs(train, which) for name, which in groups.items()}
     pairs = [(drawn["flipped"][sign], drawn["correct"][sign]) for sign in ("ctr", "air")]
-    return {
-        **{name: drawn[name] | _counts(which, who) for name, which in groups.items()},
+    return drawn | {
         "weaker": all(None not in pair and pair[0] < pair[1] for pair in pairs),
         "by_epoch": rows,
         "rise": rise,
@@ -223,15 +209,13 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
         return None
     step = max(1, pool.images.shape[1] // FOLD_PIXELS)
     pixels = pool.images[:, ::step, ::step].reshape(len(labels), -1).astype(np.float32)
-    apart = euclidean_distances(pixels, squared=True)
-    # of each image the nearest one that is trained on
-    nearest = np.zeros((2, FOLD_REPEATS, len(labels)), int)
-    for way, groups in enumerate((None, who)):
-        splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    nearest, memoriser = [], KNeighborsRegressor(1)  # of each image the nearest that is trained on
+    for splitter, groups in ((StratifiedKFold, None), (StratifiedGroupKFold, who)):
         for i in range(FOLD_REPEATS):
             parts = splitter(folds, shuffle=True, random_state=seed + i)
-            for train, held in parts.split(labels, labels, groups):
-                nearest[way, i, held] = train[apart[np.ix_(held, train)].argmin(axis=1)]
+            parts = parts.split(labels, labels, groups)
+            nearest.append(cross_val_predict(memoriser, pixels, np.arange(len(labels)), cv=parts))
+    nearest = np.reshape(nearest, (2, FOLD_REPEATS, -1)).astype(int)
     random, grouped = (labels[nearest] == labels).mean(axis=1)
     return {
         "n": len(labels),
@@ -242,14 +226,6 @@ def by_patient(data: Dataset, seed: int = 0) -> dict | None:
         "grouped": evaluation.share(grouped, who),
         "flattery": evaluation.change((random - grouped)[None], who),
     }
-
-
-def calibration(logits: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None) -> dict:
-    """The measured ECE of logits (N,) beside that of chance (notebooks 02 and 03)."""
-    measured = evaluation.expected_calibration_error(expit(logits), labels)
-    chance = evaluation.chance_calibration_error(logits, patients)
-    beyond = measured > chance["range95"][1]
-    return {"ece_measured": measured, "ece_chance": chance, "beyond_chance": beyond}
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -266,15 +242,13 @@ def temperature(logits: np.ndarray, val: Split, test_logits: np.ndarray, test: S
     it by loss ("difference": its change) and calibration.
     """
     t = fit_temperature(logits, val.labels)
-    body, losses = {"temperature": t, "softens": t > 1}, {}
+    before, after = evaluation.loss(np.stack([test_logits, test_logits / t]), test.labels)
+    body = {"temperature": t, "difference": _sided(of_images(after - before, test.patients))}
     for name, scaled in (("before", test_logits), ("after", test_logits / t)):
-        losses[name] = evaluation.loss(scaled, test.labels)
-        body[name] = {"loss": estimate(of_images(losses[name], test.patients))}
-        body[name] |= calibration(scaled, test.labels, test.patients)
-        diagram = evaluation.reliability(scaled, test.labels, test.patients)
-        body[f"reliability_{name}"] = diagram.to_dict("records")
-    apart = _sided(of_images(losses["after"] - losses["before"], test.patients))
-    return body | {"difference": apart}
+        given = (scaled, test.labels, test.patients)
+        body[name] = evaluation.calibration(*given)
+        body[f"reliability_{name}"] = evaluation.reliability(*given)
+    return body
 
 
 def _remark(truth: dict[str, np.ndarray], row: int) -> str:
@@ -293,7 +267,8 @@ def confident_errors(logits: np.ndarray, split: Split) -> dict:
     rows = np.flatnonzero(wrong)[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
     above, truth = wrong & (sure > CONFIDENT), split.truth
     return {
-        **_counts(above, split.patients),
+        "n": int(above.sum()),
+        "patients": n_patients(split.patients, above),
         "n_flipped": None if truth is None else int(truth["flipped"][above].astype(bool).sum()),
         "images": split.images[rows],
         "labels": split.labels[rows],
@@ -307,6 +282,8 @@ def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> 
     """Integrated gradients (Sundararajan et al. 2017) of the logit, (N, H, W) uint8: maps that
     sum to about logit(image) − logit(reference (H, W)).
     """
+    from captum.attr import IntegratedGradients
+
     network.eval()
     maps = IntegratedGradients(lambda x: network(x).squeeze(1)).attribute(
         to_tensor(images),
@@ -322,28 +299,18 @@ def grad_cam(network: nn.Module, images: np.ndarray) -> np.ndarray:
     """Grad-CAM (Selvaraju et al. 2017) of the logit at the last convolution, (N, H, W) uint8: maps
     of the images' size, signed.
     """
+    from captum.attr import LayerAttribution, LayerGradCam
+
     last = [part for part in network.modules() if isinstance(part, nn.Conv2d)][-1]
     maps = LayerGradCam(lambda x: network(x).squeeze(1), last).attribute(to_tensor(images))
     maps = LayerAttribution.interpolate(maps, images.shape[1:], "bilinear")
     return maps.squeeze(1).detach().numpy().astype(np.float32)
 
 
-def unlearnt(network: nn.Module) -> nn.Module:
-    """The same network with random weights: a map that doesn't change says nothing of what was
-    learnt (Adebayo et al. 2018).
-    """
-    network = copy.deepcopy(network)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for part in network.modules():
-            if hasattr(part, "reset_parameters"):
-                part.reset_parameters()
-    return network.eval()
-
-
 def attribution(run: Run, study) -> dict:
-    """Attribution maps of validation images by the chosen epoch's network, to be looked at: some
-    right and wrong examples, none with a flipped label. maps: {method: (n, H, W)}.
+    """Attribution maps (n, H, W) of validation images by the chosen epoch's network, some right and
+    some wrong, none with a flipped label; "unlearnt" is of random weights, since a map that is the
+    same there says nothing of what was learnt (Adebayo et al. 2018).
     """
     val, truth, logits = study.used.val, study.used.val.truth, run.logits["val_best"]
     right = (logits > 0) == (val.labels == 1)
@@ -352,10 +319,11 @@ def attribution(run: Run, study) -> dict:
     examples = np.concatenate([fair[right[fair]][:3], fair[~right[fair]][:3]])
     mean = study.used.train.images.mean(axis=0).round().astype(np.uint8)
     images, network = val.images[examples], training.restored(run)
+    start = (run.config, study.used.source.size, resolve_weights("random"), torch.device("cpu"), {})
     maps = {
         "gradients": attribute(network, images, mean),
         "grad_cam": grad_cam(network, images),
-        "unlearnt": attribute(unlearnt(network), images, mean),
+        "unlearnt": attribute(training.network_of(*start), images, mean),
     }
     return {
         "images": images,
@@ -396,9 +364,7 @@ def _redrawn(thing: str) -> np.ndarray:
 
 def _edited(images: np.ndarray, thing: str) -> np.ndarray:
     """Images (N, H, W) uint8 at each value of a thing: (values, N, H, W)."""
-    edited = {
-        "mirror": lambda side: images[..., ::side],
-        "exposure": lambda times: images - DARKER * np.log(times),
-    }[thing]
-    made = np.stack([edited(value) for value in EDITS[thing]])
-    return made.round().clip(0, 255).astype(np.uint8)
+    if thing == "mirror":
+        return np.stack([images[..., ::side] for side in EDITS[thing]])
+    exposed = np.stack([images - DARKER * np.log(times) for times in EDITS[thing]])
+    return exposed.round().clip(0, 255).astype(np.uint8)

@@ -17,6 +17,7 @@ from IPython.display import Markdown, Pretty, display
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 from scipy.special import logit
+from sklearn.metrics import confusion_matrix, roc_curve
 from torch import Tensor, nn
 
 import phantom
@@ -27,7 +28,6 @@ from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import duration, interval, number, percent, plain, points, signed
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import someone_watches
-from cxr_helpers.evaluation import MARGIN, Difference
 from cxr_helpers.experiments import DIRECTIONS, Comparison, Guess, Recipe, Result, duga
 from cxr_helpers.model import REDUCTIONS, RESIZES, SCALES, adapt_conv1
 from cxr_helpers.remedies import read_reference
@@ -112,7 +112,8 @@ def beside(*parts: ipywidgets.Widget) -> ipywidgets.HBox:
 
 
 def show_in(picture: ipywidgets.Image, figure: Figure) -> None:
-    picture.value, picture.layout.display = figure._repr_png_(), None
+    picture.value = figure._repr_png_(2 * figures.DPI)  # as sharp as an SVG beside it
+    picture.layout = {"width": f"{figure.get_figwidth()}in", "max_width": "100%"}
 
 
 def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets.VBox:
@@ -169,14 +170,15 @@ def threshold_panel(
     logits: np.ndarray, labels: np.ndarray, class_names: tuple[str, str]
 ) -> ipywidgets.VBox:
     """Move the threshold of the probability; what it decides on logits (N,) moves along."""
-    curve, area = evaluation.roc(logits, labels), float(evaluation.area_under_curve(logits, labels))
+    curve = roc_curve(labels, logits)[:2]
+    area = float(evaluation.area_under_curve(logits, labels))
 
     def draw(threshold: float) -> tuple[Figure, str]:
-        matrix = evaluation.confusion(logits, labels, logit(threshold))
-        point = evaluation.operating_point(matrix)
-        return figures.roc(**curve, matrix=matrix, class_names=class_names, area=area), (
-            f"Ambang {number(threshold, 2)}: sensitivitas {percent(point['sensitivity'])}, "
-            f"spesifisitas {percent(point['specificity'])}."
+        matrix = confusion_matrix(labels, logits > logit(threshold))
+        specificity, sensitivity = matrix.diagonal() / matrix.sum(axis=1)
+        return figures.roc(curve, matrix=matrix, class_names=class_names, area=area), (
+            f"Ambang {number(threshold, 2)}: sensitivitas {percent(sensitivity)}, "
+            f"spesifisitas {percent(specificity)}."
         )
 
     return panel([slider("Ambang", 0.01, 0.99, ipywidgets.FloatSlider, step=0.01, value=0.5)], draw)
@@ -251,16 +253,12 @@ RULES = (
 )
 
 
-def came_true(guess: Guess, difference: Difference) -> str:
+def came_true(guess: Guess, difference: dict) -> str:
     """What a difference of the AUC says of a guess: too few seeds give its direction alone."""
-    if difference.p is None:
-        directions = {
-            "above": difference.value > 0,
-            "below": difference.value < 0,
-            "across": abs(difference.value) < MARGIN["auc"],
-        }
-        return "searah" if directions[guess.direction] else "tidak searah"
-    agrees = experiments.outcome(guess, {guess.measure: difference.as_dict()})["agrees"]
+    if difference["p"] is None:
+        point = (difference["value"], difference["value"])
+        return "searah" if experiments.agrees(guess, point) == "ya" else "tidak searah"
+    agrees = experiments.agrees(guess, difference["ci95"])
     return {"ya": "sesuai", "tidak": "tidak sesuai"}.get(agrees, agrees)
 
 
@@ -346,7 +344,7 @@ class Laboratory(ipywidgets.VBox):
         auc, partner = (
             evaluation.measured(seeds, val.labels, val.patients)["auc"] for seeds in logits
         )
-        difference, guess = evaluation.difference(auc, partner), self.guess.value
+        apart, guess = evaluation.difference(auc, partner), self.guess.value
         controls = self._changed().values()
         changed = [f"{control.description.lower()} {control.label}" for control in controls]
         line = {
@@ -354,8 +352,8 @@ class Laboratory(ipywidgets.VBox):
             "Seed": self.seeds.label,
             "Dugaan": guess,
             "AUC validasi": number(auc.values.mean()),
-            "Selisih": f"{signed(difference.value)} (IK 95% {interval(difference.ci95, 3, 1)})",
-            "Hasil": came_true(duga(guess), difference),
+            "Selisih": f"{signed(apart['value'])} (IK 95% {interval(apart['ci95'], 3, 1)})",
+            "Hasil": came_true(duga(guess), apart),
         }
         self.lines.append(line)
         n, history = len(self.lines), ours.history.to_dict("records")
@@ -401,10 +399,13 @@ WARNING = (
 )
 
 
-def show_own_image(path: str | Path | None, run: Run, study) -> None:
+def show_own_image(path: str | Path | None, run: Run | Result, study) -> None:
     """Show a PNG, JPEG or DICOM, what the network sees of it, its map and answer; None: nothing."""
     if path is None:
         return
+    run = getattr(run, "runs", [run])[0]  # of a result, its first
+    if not isinstance(run, Run):
+        raise InputError("Berikan hasil study.train, bukan jaringannya: ia diukur dengan datanya.")
     data, network = study.used, training.restored(run)
     image = Image.fromarray(ownfiles.read_picture(files.from_root(str(path))))
     side, size = min(image.size), data.source.size

@@ -1,29 +1,23 @@
 """The remedies that the course's report recommends, each as a change of the recipe, their training
-and what may be said of them (notebook 04).
-
-Validation chooses (the combination), the test split judges. The rows of the reference study that
-ships with the package are judged by the same functions; report/reference.py computes them.
+and what may be said of them (notebook 04), also in the reference study that ships with the package,
+which report/reference.py computes. Validation chooses (the combination), the test split judges.
 """
 
-import hashlib
-import inspect
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
 from cxr_helpers import evaluation, model, training
-from cxr_helpers.data import Dataset, grey, to_tensor
-from cxr_helpers.engine import files, npz, runs, settings
+from cxr_helpers.data import Dataset, Split, grey
+from cxr_helpers.engine import files, npz, settings
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.runs import Outcome, Run
+from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import bar
-from cxr_helpers.evaluation import Measured
+from cxr_helpers.evaluation import Measured, minus, of_images, right, side
 from cxr_helpers.model import Weights
 from cxr_helpers.training import TrainConfig
 
@@ -50,7 +44,7 @@ REMEDIES = (
     Remedy(
         "weight_decay", 2, "Weight decay 0,05 (AdamW)", {"optimizer": "adamw", "weight_decay": 0.05}
     ),
-    Remedy("augmentation", 3, "Augmentasi geometri dan pencahayaan", {"augment": ANATOMICAL}),
+    Remedy("augmentation", 3, "Augmentasi geometri, paparan, dan kontras", {"augment": ANATOMICAL}),
     Remedy("flip", 3, "Augmentasi cermin kiri-kanan", {"augment": ("flip",)}),
     Remedy("small_cnn", 4, "CNN kecil", {"architecture": "small_cnn"}),
     Remedy("resnet18_layer2", 4, "ResNet-18 hingga layer2", {"architecture": "resnet18_layer2"}),
@@ -65,7 +59,7 @@ REMEDIES = (
     Remedy("batch_128", 7, "Batch 128", {"batch_size": 128}),
     Remedy("early_stopping", 8, "Early stopping (patience 2 epoch)", {"patience": 2}, which="best"),
     Remedy("pos_weight", 9, "Bobot kelas pada loss", {"balance": "pos_weight"}),
-    Remedy("weighted_sampler", 9, "Pengambilan berimbang", {"balance": "sampler"}),
+    Remedy("weighted_sampler", 9, "Pencuplikan berimbang", {"balance": "sampler"}),
     Remedy(
         "minority_augmentation",
         10,
@@ -75,27 +69,21 @@ REMEDIES = (
     Remedy(
         "minority_repeated",
         10,
-        "Kelas minoritas diulang, augmentasi kedua kelas",
+        "Oversampling kelas minoritas, augmentasi kedua kelas",
         {"augment": ANATOMICAL, "balance": "repeat"},
     ),
 )
-PRETRAINED = Remedy("pretrained", None, "Prapelatihan dengan semua label (tambahan kami)")
-# what REPEAT=augmentation trains where the preset doesn't train every row
-ALONE = ("augmentation",)
-# at most so many remedies in the combination: each more makes it harder to say what helped
-COMBINED = 4
+ALONE = ("augmentation",)  # what REPEAT=augmentation trains beside the combination
+COMBINED = 4  # remedies at most: each more makes it harder to say what helped
 SHOWN = ("auc", "acc", "acc_chosen", "brier", "overconfidence")  # metrics that chapter 4 shows
-# A simpler network and fewer trained layers both take capacity away; a smaller network may not have
-# the layers to freeze.
-EXCLUSIVE = {4, 5}
+EXCLUSIVE = {4, 5}  # recommendations: a smaller network may not have the layers to freeze
 
 
 def combine(validation: dict[str, dict[str, float]]) -> Remedy | None:
     """The remedies that help most on validation as one; None where fewer than two go together.
-    validation: {name: Row.validation} of the baseline and the remedies; test has no say.
-
-    A candidate has a lower loss and a higher AUC than the baseline: loss alone would choose
-    networks that learned too little to be wrong with confidence. The highest AUC goes first.
+    validation: {name: Row.validation} of the baseline and the remedies; test has no say. A
+    candidate has a lower loss and a higher AUC than the baseline: loss alone would choose networks
+    that learned too little to be wrong with confidence. The highest AUC goes first.
     """
     base, chosen = validation["baseline"], []
     known = [remedy for remedy in REMEDIES if remedy.name in validation]
@@ -123,10 +111,9 @@ def _go_together(a: Remedy, b: Remedy) -> bool:
 
 @dataclass(frozen=True)
 class Trained:
-    """What one training left that a judgement needs.
-
-    logits: (N,) in eval mode of "train", "val", "test" and further ("extra") test images in the
-    epoch that is judged; "val_last" of the last one, by which every row is chosen. info: as of Run.
+    """What one training left that a judgement needs. logits: (N,) in eval mode of "train", "val",
+    "test" and further ("extra") test images in the epoch that is judged; "val_last" of the last
+    one, by which every row is chosen. info: as of Run.
     """
 
     seed: int
@@ -177,44 +164,37 @@ class Row:
     def gap(self, data: Dataset) -> Measured:
         """Training minus test accuracy: with the validation images early stopping chose."""
         labels, patients = test_images(data)
-        fitted = evaluation.right(self.logits("train"), data.train.labels)
-        unseen = evaluation.right(self.test(data), labels)
-        fitted = evaluation.of_images(fitted, data.train.patients)
-        return evaluation.minus(fitted, evaluation.of_images(unseen, patients))
-
-    def val_loss(self, data: Dataset) -> Measured:
-        """Of the epoch that is judged: high where a network never learned, whose gap is small."""
-        losses = evaluation.loss(np.stack(self.logits("val")), data.val.labels)
-        return evaluation.of_images(losses, data.val.patients)
+        fitted = of_images(right(self.logits("train"), data.train.labels), data.train.patients)
+        return minus(fitted, of_images(right(self.test(data), labels), patients))
 
     def measured(self, data: Dataset) -> dict[str, Measured]:
-        """What chapter 4 shows of a row: on all test images, the gap and the validation loss."""
+        """What chapter 4 shows: on all test images, the gap, and the validation loss, which is high
+        where a network never learned and its gap is small.
+        """
         labels, patients = test_images(data)
         of_test = evaluation.measured(self.test(data), labels, patients, self.thresholds(data))
+        losses = evaluation.loss(np.stack(self.logits("val")), data.val.labels)
         shown = {name: of_test[name] for name in SHOWN}
-        return shown | {"gap": self.gap(data), "val_loss": self.val_loss(data)}
+        return shown | {"gap": self.gap(data), "val_loss": of_images(losses, data.val.patients)}
 
     def validation(self, data: Dataset) -> dict[str, float]:
         """Mean validation loss and AUC after the last epoch, the same measure for every row."""
         labels, logits = data.val.labels, np.stack(self.logits("val_last"))
-        loss = evaluation.loss(logits, labels).mean(axis=1)
-        auc = [evaluation.area_under_curve(given, labels) for given in logits]
-        return {"loss": float(np.mean(loss)), "auc": float(np.mean(auc))}
+        loss, auc = evaluation.loss(logits, labels), evaluation.area_under_curve(logits, labels)
+        return {"loss": float(loss.mean(axis=1).mean()), "auc": float(auc.mean())}
 
 
 # --- what may be said of rows ---------------------------------------------------------------------
 
-SIDES = ("below", "across", "above")  # of zero
+GROUPS = (*evaluation.VERDICTS, "below", "across", "above")  # in this order; sides of zero
+NOTHING_EARLIER = {"auc": (), "gap": ()}
 LISTED = 6  # rows that a sentence still names one by one; the table names them all
 
 
-def judge(rows: list[Row], data: Dataset, earlier: dict | None = None) -> list[dict]:
-    """Each row as 04_perbaikan.json holds it; the first is the baseline, with which the others are
-    compared.
-
-    difference: of the metrics of `Row.measured`, on all test images. predicts, overfits: that of
-    the AUC and that of the gap with their verdicts, adjusted by Holm over the rows and over
-    `earlier`, {"auc", "gap": the p-values of what was compared before}.
+def judge(rows: list[Row], data: Dataset, earlier: dict = NOTHING_EARLIER) -> list[dict]:
+    """Each row as 04_perbaikan.json holds it, compared with the first, the baseline. difference: of
+    the metrics of `Row.measured`. predicts, overfits: that of the AUC and that of the gap with
+    their verdicts, by Holm over the rows and `earlier`, the p-values of what was compared before.
     """
     baseline, *others = (row.measured(data) for row in rows)
     differences = [
@@ -223,20 +203,14 @@ def judge(rows: list[Row], data: Dataset, earlier: dict | None = None) -> list[d
     ]
     guessing = [evaluation.guesses(row.test(data)) for row in rows[1:]]
     predicts, overfits = (
-        evaluation.judge(
-            [row[name] for row in differences],
-            margin,
-            name == "auc",
-            guessing,
-            earlier[name] if earlier else (),
-        )
-        for name, margin in evaluation.MARGIN.items()
+        evaluation.judge([row[name] for row in differences], name, guessing, earlier[name])
+        for name in NOTHING_EARLIER
     )
     judged = [_described(row, data) for row in rows]
     judged[0] |= dict.fromkeys(("difference", "predicts", "overfits")) | {"verdict": "pembanding"}
     for row, difference, auc, gap in zip(judged[1:], differences, predicts, overfits, strict=True):
-        row["difference"] = {name: metric.as_dict() for name, metric in difference.items()}
-        row |= {"predicts": auc, "overfits": gap, "verdict": auc["verdict"]}
+        row |= {"difference": difference, "predicts": auc, "overfits": gap}
+        row["verdict"] = auc["verdict"]
     return judged
 
 
@@ -271,19 +245,17 @@ def ensemble(row: Row, data: Dataset) -> dict | None:
         return None
     mean = [np.mean(logits, axis=0)]
     difference = evaluation.ensemble_difference(logits, labels, patients)
-    margin, guessing = evaluation.MARGIN["auc"], [evaluation.guesses(mean)]
     return {
         "seeds": [run.seed for run in row.trained],
         "test": evaluation.metrics(mean, labels, patients),
-        "difference": evaluation.judge([difference], margin, True, guessing)[0],
+        "difference": evaluation.judge([difference], "auc", [evaluation.guesses(mean)])[0],
     }
 
 
 def summarise(rows: list[dict]) -> dict:
-    """What the sentences about the rows of `judge` say; "shown" and "combination" are places.
-
-    closed: the rows whose gap is smaller, by the side of their difference in validation loss.
-    shown: the row whose curve stands beside the baseline's, the combination if there is one.
+    """What the sentences about the rows of `judge` say. closed: the rows whose gap is smaller, by
+    the side of their difference in validation loss. shown: the place of the row whose curve stands
+    beside the baseline's, the combination if there is one.
     """
     names, rivals = [row["name"] for row in rows], rows[1:]
     combination = names.index("combination") if "combination" in names else None
@@ -293,9 +265,7 @@ def summarise(rows: list[dict]) -> dict:
         "n": len(rivals),
         "predicts": _grouped(rivals, lambda row: row["predicts"]["verdict"]),
         "overfits": _grouped(rivals, lambda row: row["overfits"]["verdict"]),
-        "closed": _grouped(
-            closed, lambda row: evaluation.side(row["difference"]["val_loss"]["ci95"]), SIDES
-        ),
+        "closed": _grouped(closed, lambda row: side(row["difference"]["val_loss"]["ci95"])),
         "narrow": [sum(row[name]["narrow"] for row in rivals) for name in ("predicts", "overfits")],
         "compared": [names[0], names[shown]],
         "shown": shown,
@@ -303,12 +273,10 @@ def summarise(rows: list[dict]) -> dict:
     }
 
 
-def _grouped(
-    rows: list[dict], word_of: Callable[[dict], str], order: Sequence[str] = evaluation.VERDICTS
-) -> list[dict]:
+def _grouped(rows: list[dict], word_of: Callable[[dict], str]) -> list[dict]:
     """For each word how many rows have it, if any, and their titles unless too many."""
     groups = []
-    for word in order:
+    for word in GROUPS:
         titles = [row["title"] for row in rows if word_of(row) == word]
         named = titles if len(titles) <= LISTED else None
         groups.append({"verdict": word, "n": len(titles), "titles": named})
@@ -337,22 +305,16 @@ def planned(study, repeat: str = "auto") -> list[Remedy]:
 
 
 def measure(study, n_jobs: int | str = 1, cluster: str = "", repeat: str = "auto") -> list[dict]:
-    """Train the baseline and what is `planned` (or read them from the store), and judge them: rows
-    as of `judge`.
-
-    Where every remedy is trained, then also the combination that this study's validation chooses,
-    and with a preset that trains every row, the recipe after `pretrain`. n_jobs, cluster: as of
-    training.run_all.
+    """Rows as of `judge` of the baseline and of what is `planned`, trained or read from the store;
+    where that is every remedy, then also of the combination that this study's validation chooses.
+    n_jobs, cluster: as of training.run_all.
     """
     n_jobs, cluster = settings.parse_jobs(n_jobs, cluster)
-    rows = [baseline(study)]
-    # one after the other, with every core
-    pretrained = [_pretrained(study)] if study.preset.every_row and wider(study) else []
-    rows += _train(study, planned(study, repeat), n_jobs, cluster)
+    rows = [baseline(study), *_train(study, planned(study, repeat), n_jobs, cluster)]
     if trains_every_row(study, repeat):
         chosen = combine({row.remedy.name: row.validation(study.used) for row in rows})
         rows += _train(study, [chosen], n_jobs, cluster) if chosen else []
-    return judge(rows + pretrained, study.used)
+    return judge(rows, study.used)
 
 
 def baseline(study) -> Row:
@@ -368,91 +330,54 @@ def _train(study, remedies: list[Remedy], n_jobs: int, cluster: str) -> list[Row
     with bar(len(given), f"Perbaikan ({len(remedies)} baris)", unit="pelatihan") as progress:
         fits = iter(training.run_all(given, n_jobs, cluster, progress.update))
     for remedy in remedies:
-        runs_of_row = [next(fits) for _ in seeds]
-        trainings = [trained(run, remedy.which) for run in runs_of_row]
-        rows.append(Row(remedy, trainings, runs_of_row[0].config.changed()))
+        trainings = [trained(next(fits), remedy.which) for _ in seeds]
+        rows.append(Row(remedy, trainings, study.config(**remedy.changes).changed()))
     return rows
 
 
-# --- pre-training on every label of the file ------------------------------------------------------
+# --- pre-training on the whole file ---------------------------------------------------------------
 
 # over all images of the file: of ChestMNIST ten times the steps that the pair's ten epochs take
 PRETRAINING_EPOCHS = 3
 
 
-def wider(study) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """Images (N, H, W) of the file's train split, all their labels (N, K), and how many are left
-    out: what equals a validation or test image of the pair, or shows a patient of theirs. None of
-    the phantom, of one label an image, and of a file too large to be read whole.
+def wider(study) -> Dataset | None:
+    """The file's train and val splits whole, class 1 with any finding and class 0 with none; left
+    out of train is what equals a validation or test image of the pair, or shows a patient of
+    theirs. None of a file too large to be read whole or without either class.
     """
     source, data = study.data.source, study.data
-    if not source.many_labels or source.kind == "phantom":
+    if not source.many_labels or npz.is_large(npz.headers(source.path)["train_images"][0]):
         return None
-    if npz.is_large(npz.headers(source.path)["train_images"][0]):
-        return None
-    images, labels = npz.read(source.path, "train_images", "train_labels")
-    images = grey(images)
+    parts = {}
+    for name in ("train", "val"):
+        images, labels = npz.read(source.path, f"{name}_images", f"{name}_labels")
+        images, findings = grey(images), labels.any(axis=1).astype(np.uint8)
+        parts[name] = Split(images, findings, np.arange(len(images)))
     judged = {image.tobytes() for split in (data.val, data.test) for image in split.images}
-    kept = np.array([image.tobytes() not in judged for image in images])
+    kept = np.array([image.tobytes() not in judged for image in parts["train"].images])
     if data.train.patients is not None:
         others = np.concatenate([data.val.patients, data.test.patients])
         kept[data.train.rows[np.isin(data.train.patients, others)]] = False
-    return images[kept], labels[kept], int((~kept).sum())
+    parts["train"] = parts["train"].at(np.flatnonzero(kept))
+    whole = all(part.labels.min() == 0 < part.labels.max() for part in parts.values())
+    return replace(data, extra=None, **parts) if whole else None
 
 
 def pretrain(study, config: TrainConfig | None = None) -> Weights:
-    """The network of `config` (default: the recipe), trained on all labels of the study's file or
-    read from the run store, as the start of another training. Raises InputError.
+    """The network of `config` (default: the recipe), trained to tell images with a finding from
+    those without on the study's whole file, as the start of another training. Raises InputError.
     """
     config, everything = config or study.config(), wider(study)
-    if everything is None or config.architecture not in model.OURS:
+    if everything is None:
         raise InputError(
-            "Prapelatihan memerlukan berkas dengan banyak label setiap citra, misalnya "
-            f"DATA=chestmnist SIZE=28, dan salah satu jaringan {', '.join(model.OURS)}."
+            "Prapelatihan memerlukan berkas dengan banyak label setiap citra, yang juga memuat "
+            "citra tanpa temuan, misalnya DATA=chestmnist SIZE=28."
         )
-    images, labels, _ = everything
-    digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    identity = training.identity(config, study.used, study.weights, study.device)
-    identity |= {"pretraining": [PRETRAINING_EPOCHS, digest, inspect.getsource(_fit_all_labels)]}
-    given = (config, (images, labels), study.used, study.weights, study.device)
-    run = runs.get(runs.Task(identity, given, study.used.fingerprint), _fit_all_labels)
-    state = run.weights("last")
-    note = "Dilatih lebih dahulu dengan semua label citra latih berkas yang sama."
-    return Weights("run", "Prapelatihan dengan semua label", note, state, model.digest(state))
-
-
-def _fit_all_labels(config, images_and_labels, data, weights, device, **_) -> Outcome:
-    """As training.fit, with one logit a label; the last layer that it returns is untrained."""
-    images, labels = images_and_labels
-    x, y = to_tensor(images, device), torch.from_numpy(labels).float().to(device)
-    network = training.network_of(config, data.source.size, weights, device, {})
-    criterion, head, history = nn.BCEWithLogitsLoss(), network.fc, []
-    steps = -(-len(x) // config.batch_size) * PRETRAINING_EPOCHS
-    with training.seeded(config.seed, device):
-        network.fc = nn.Linear(head.in_features, y.shape[1]).to(device)
-    optimizer = training.make_optimizer(config, network, device, {})
-    schedule = training.make_schedule(config, optimizer, steps, {})
-    with bar(steps, f"Prapelatihan, seed {config.seed}") as progress:
-        method = training.Method(optimizer, criterion, schedule, precision=config.precision)
-        for epoch in range(1, PRETRAINING_EPOCHS + 1):
-            with training.seeded(config.seed * 10_007 + epoch, device):
-                batches = torch.randperm(len(x)).split(config.batch_size)
-                logits = training.train_epoch(network, x, y, batches, method, progress.update)
-            history.append({"epoch": epoch, "train_loss": criterion(logits, y.cpu()).item()})
-    network.fc = head
-    state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    return Outcome(history, {}, {"last": state}, {})
-
-
-def _pretrained(study) -> Row:
-    """The recipe after `pretrain`, one training a seed."""
-    trainings, (images, labels, left_out) = [], wider(study)
-    for seed in range(study.seed, study.seed + study.preset.seeds):
-        config = study.config(seed=seed)
-        given = (config, study.used, pretrain(study, config), study.device)
-        trainings.append(trained(training.run(*given, keep_weights=False)))
-    about = {"images": len(images), "labels": labels.shape[1], "left_out": left_out}
-    return Row(PRETRAINED, trainings, {"pretraining_epochs": PRETRAINING_EPOCHS} | about)
+    config = replace(config, epochs=PRETRAINING_EPOCHS)
+    state = training.run(config, everything, study.weights, study.device).weights("last")
+    note = "Dilatih lebih dahulu untuk mengenali citra dengan temuan pada seluruh berkas."
+    return Weights("run", "Prapelatihan dengan seluruh berkas", note, state, model.digest(state))
 
 
 # --- the reference study that ships with the package ----------------------------------------------
@@ -474,13 +399,13 @@ def read_reference(folder: Path = REFERENCE) -> dict:
         ) from None
 
 
-def load_training(path: Path) -> tuple[dict, Trained] | None:
-    """(about, what a judgement needs) of a training's file; None where it is missing or damaged."""
+def load_training(path: Path) -> Trained | None:
+    """What a judgement needs of a training's file; None where it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
             logits = {name: arrays[name].astype(np.float32) for name in (*EXACT, "train", "extra")}
-        return about, Trained(about["config"]["seed"], logits, about["history"], about)
+        return Trained(about["config"]["seed"], logits, about["history"], about)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
@@ -494,7 +419,7 @@ def reference_baseline(study, folder: Path = REFERENCE) -> Row | None:
         return None
     folder = BFLOAT16 if study.precision == "bfloat16" else folder / "trainings"
     kept = filter(None, map(load_training, folder.glob("baseline-s*.npz")))
-    trainings = [run for about, run in kept if about["config"]["epochs"] == study.preset.epochs]
+    trainings = [run for run in kept if run.info["config"]["epochs"] == study.preset.epochs]
     trainings.sort(key=lambda run: run.seed)
     return Row(BASELINE, trainings, {}) if trainings else None
 

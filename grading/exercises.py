@@ -22,6 +22,7 @@ from IPython import get_ipython
 from numpy.random import Generator
 from scipy.special import logit
 from scipy.stats import norm
+from sklearn.metrics import roc_curve
 from torch import nn
 
 from cxr_helpers import evaluation
@@ -238,8 +239,8 @@ def _best_threshold(rng: Generator) -> Iterator[Case]:
     }
     for situation, (n, up) in _pairs(sizes):
         logits, labels = _logits(rng, n, up)
-        curve = evaluation.roc(logits, labels)
-        best = float((curve["true_positive"] - curve["false_positive"]).max())
+        false_positive, true_positive, _ = roc_curve(labels, logits)
+        best = float((true_positive - false_positive).max())
         yield Case(situation, {"logits": logits, "labels": labels}, best, _youden)
 
 
@@ -326,7 +327,6 @@ def _decide(rng: Generator) -> Iterator[Case]:
         "p besar": [(m / 5, 3 * m, 0.06, m), (-m / 2, -m / 4, 0.1, m), (-3 * m, -m, 0.4, m)],
     }
     for situation, (low, high, p, margin) in _pairs(intervals):
-        measured = evaluation.Difference((low + high) / 2, (low, high), p)
-        expected = evaluation.verdict(measured, p, margin)
+        measured = {"value": (low + high) / 2, "ci95": (low, high)}
         given = {"low": low, "high": high, "p": p, "margin": margin}
-        yield Case(situation, given, expected)
+        yield Case(situation, given, evaluation.verdict(measured, p, margin))

@@ -4,9 +4,10 @@
     bab.record(test=metrics(…))      # written to the results file at once
     bab.table("tbl-uji")             # and shown, in JupyterLab and in the typeset report alike
 
-The sentences stand in notebooks/text/<name>.md.j2: a Jinja macro for each text and table, and two
-for each figure, its caption and its alternative text. A template words what the results say; it
-computes nothing. Every number that a filter prints is noted with its place in the results file.
+A caption stands where the notebook shows its figure or table. What depends on results stands in
+notebooks/text/<name>.md.j2: a Jinja macro for each text and table. A template words what the
+results say; it computes nothing. Every number that a filter prints is noted with its place in the
+results file.
 
 Each output carries, beside what JupyterLab shows, the metadata {"laporan": {"kind", "id",
 "caption", "alt", "source", "printed", …}} that report/exporters.py turns into numbered figures and
@@ -181,12 +182,6 @@ def _words_only(value):
     return value
 
 
-def _direction(before: float, after: float) -> str:
-    if after == before:
-        return "tetap"
-    return "naik" if after > before else "turun"
-
-
 def _in_a_sentence(title: str) -> str:
     """A title within a sentence: up to its first comma, in lower case unless it begins a name."""
     word, *rest = title.split(", ")[0].split(" ")
@@ -204,7 +199,6 @@ def _environment() -> jinja2.Environment:
     )
     templates.filters |= {name: _noting(name) for name in FORMATS}
     templates.filters |= {
-        "arah_ke": _direction,
         "aman": escape,
         "banyak": _count,
         "daftar": lambda words: indonesian.join([str(word) for word in words]),
@@ -239,8 +233,7 @@ FIGURES = {
     "fig-prediksi": Drawing(figures.predictions, NAMES, examples="val_examples"),
     "fig-roc": Drawing(
         figures.roc,
-        "roc.false_positive",
-        "roc.true_positive",
+        "roc.curve",
         NAMES,
         matrix="roc.confusion",
         area="roc.auc",
@@ -374,26 +367,34 @@ class Chapter:
         line = f"{said}; hasil pengukuran: {_said(measured)} {unit}".strip()
         _emit({"text/markdown": f"**{line}**", "text/plain": line}, "lab")
 
-    def table(self, id: str) -> None:
-        """Show the table `id` ("tbl-…") with its caption."""
-        macro = id.replace("-", "_")
-        markdown, printed = self.words(macro)
-        caption, noted = self.words(f"{macro}_caption")
+    def table(self, id: str, caption: str = "") -> None:
+        """Show the table `id` ("tbl-…") with its caption (see `_caption`)."""
+        markdown, printed = self.words(id.replace("-", "_"))
+        caption, noted = self._caption(id, caption)
         source = sorted({".".join(re.split(r"[.\[]", n["path"])[:2]) for n in printed})
         head = f'<table><caption style="text-align: left">{_inline(caption)}</caption>'
         data = {"text/html": _html(markdown).replace("<table>", head, 1)}
         data |= {"text/markdown": markdown, "text/plain": _plain(markdown)}
         _emit(data, "table", printed + noted, id=id, caption=caption, source=source)
 
-    def figure(self, id: str) -> None:
+    def figure(self, id: str, caption: str = "") -> None:
         """Draw and show the figure `id` ("fig-…") of FIGURES with caption and alternative text."""
-        drawing, macro = FIGURES[id], id.replace("-", "_")
+        drawing, alt = FIGURES[id], f"{id.replace('-', '_')}_alt"
         figure = drawing.draw(**{name: pick(self.result, k) for name, k in drawing.keys.items()})
-        caption, printed = self.words(f"{macro}_caption")
-        alt, noted = self.words(f"{macro}_alt")
+        caption, printed = self._caption(id, caption)
+        own_alt = hasattr(self._module(), alt)
+        alt, noted = self.words(alt) if own_alt else (_plain(caption), [])
         about = {"id": id, "caption": caption, "alt": alt, "width": drawing.width}
         about["source"] = [self._place(key) for key in drawing.keys.values()]
         _emit(_pictures(figure, caption, alt), "figure", printed + noted, **about)
+
+    def _caption(self, id: str, given: str) -> tuple[str, list[dict]]:
+        """The caption that the notebook gave, kept for the report; without one, the template's."""
+        kept = self.result.get("captions", {})
+        if given and self._study:
+            self.record(captions=kept | {id: given})
+        caption = given or kept.get(id)
+        return (caption, []) if caption else self.words(f"{id.replace('-', '_')}_caption")
 
     def _place(self, key: str) -> str:
         """Where a key of `result` stands: the name of its results file, then the key in it."""

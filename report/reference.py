@@ -144,14 +144,13 @@ def _identity(job: Job) -> dict:
 
 def kept(job: Job) -> Trained | None:
     """What the file of this very training holds: same settings, images and start; else None."""
-    stored = remedies.load_training(job.path)
-    if stored is None:
+    trained, wanted = remedies.load_training(job.path), _identity(job)
+    if trained is None:
         return None
-    (about, trained), wanted = stored, _identity(job)
     # a setting that has come to TrainConfig since had its default
-    config = asdict(TrainConfig()) | about["config"]
+    config, identity = asdict(TrainConfig()) | trained.info["config"], trained.info["identity"]
     same = json.loads(json.dumps(wanted["config"])) == json.loads(json.dumps(config))
-    same = same and all(about["identity"][name] == wanted[name] for name in ("data", "weights"))
+    same = same and all(identity[name] == wanted[name] for name in ("data", "weights"))
     return trained if same else None
 
 
@@ -245,13 +244,13 @@ def _training_sets(variants: list[dict], data: Dataset) -> list[dict] | None:
     names, recipes = [BASELINE.name, *remedies.ALONE, "combination"], []
     for name in names:
         paths = sorted(remedies.TRAININGS.glob(f"{OWN_SETS}{name}-s*.npz"))
-        trainings = [kept[1] for kept in map(remedies.load_training, paths) if kept]
+        trainings = list(filter(None, map(remedies.load_training, paths)))
         if len(trainings) < SEEDS or name not in shared:
             return None
         logits = Row(BASELINE, trainings, {}).test(data)
         recipes.append(evaluation.measured(logits, *remedies.test_images(data))["auc"])
     differences = [evaluation.difference(recipe, recipes[0]) for recipe in recipes[1:]]
-    verdicts = evaluation.judge(differences, evaluation.MARGIN["auc"])
+    verdicts = evaluation.judge(differences, "auc", [False] * len(differences))
     return [
         {"title": shared[name]["title"], "shared": shared[name]["predicts"], "own": verdict}
         for name, verdict in zip(names[1:], verdicts, strict=True)

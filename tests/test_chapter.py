@@ -36,6 +36,11 @@ def test_a_template_holds_no_result_typed_by_hand(name):
         assert not re.search(r"\d+,\d|\d\s?%|\d{2}", NAMES.sub("", text)), text
 
 
+def test_the_templates_hold_what_depends_on_results_and_no_more():
+    said = " ".join(d.data for t in TEMPLATES.values() for d in t.find_all(nodes.TemplateData))
+    assert 1000 < len(re.findall(r"[A-Za-zÀ-ÿ][\w\-’']+", said)) <= 2700
+
+
 def test_a_link_to_literature_names_authors_and_year_as_the_bibliography_does():
     paths = [*chapters.TEXTS.glob("*.j2"), *chapters.TEXTS.parent.glob("*.ipynb")]
     said = " ".join(path.read_text("utf-8") for path in paths)

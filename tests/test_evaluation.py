@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import norm, t, ttest_ind
+from scipy.stats import kurtosis, norm, t, ttest_ind
 from sklearn import metrics
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
@@ -17,7 +17,6 @@ from cxr_helpers.evaluation import (
     MAJORITY,
     UNDECIDED,
     WORSE,
-    Difference,
     Measured,
     of_images,
     wilson,
@@ -133,24 +132,34 @@ def test_the_calibration_error_of_chance_is_that_of_labels_drawn_from_the_networ
     logits, _ = case
     drawn = np.random.default_rng(0).random((2000, 60)) < expit(logits)
     errors = np.array([ece(logits, labels) for labels in drawn])
-    found = evaluation.chance_calibration_error(logits)
+    found = evaluation.calibration(logits, case[1])["ece_chance"]
     assert found["value"] == pytest.approx(errors.mean())
     assert found["range95"] == pytest.approx(np.quantile(errors, [0.025, 0.975]))
-    patients = evaluation.chance_calibration_error(np.repeat(logits, 2), np.arange(120) // 2)
+    twice = [np.repeat(values, 2) for values in (*case, np.arange(60))]
+    patients = evaluation.calibration(*twice)["ece_chance"]
     assert patients["value"] == pytest.approx(found["value"])  # they share the draw of their label
 
 
 # --- images and seeds
 
 
-def same(found: dict, value: float, images: float, seeds: float, df_seeds: float) -> None:
+def same(found: dict, value: float, images, seeds: float, df_seeds, df_images=np.inf) -> None:
     """What was found follows from the variances of images and seeds (Satterthwaite 1946)."""
-    se, df = np.sqrt(images + seeds), (images + seeds) ** 2 * df_seeds / seeds**2
+    se = np.sqrt(images + seeds)
+    df = (images + seeds) ** 2 / (images**2 / df_images + seeds**2 / df_seeds)
     half = t.ppf(0.975, df) * se
     assert found["value"] == pytest.approx(value)
     assert list(found["ci95"]) == pytest.approx([value - half, value + half])
     if "p" in found:
         assert found["p"] == pytest.approx(2 * t.sf(abs(value) / se, df))
+
+
+def freedom(*sets: np.ndarray) -> float:
+    """Degrees of freedom of the variance of a sum of means of independent values."""
+    each = [values.var() / len(values) for values in sets]
+    pairs = zip(each, sets, strict=True)
+    spread = [v**2 * (kurtosis(values, fisher=False) - 1) / len(values) for v, values in pairs]
+    return 2 * sum(each) ** 2 / sum(spread)
 
 
 def between(values: np.ndarray) -> float:
@@ -180,23 +189,23 @@ def test_a_difference_counts_images_and_seeds(n, m):
     seeds = ours.var(ddof=1) / n + theirs.var(ddof=1) / m
     for images in (1e-4, 0.0):
         found = evaluation.difference(recipe(ours, images), recipe(theirs, 0))
-        same(found.as_dict(), ours.mean() - theirs.mean(), images, seeds, df)
+        same(found, ours.mean() - theirs.mean(), images, seeds, df)
 
 
 def test_with_few_seeds_or_no_spread_between_them_images_alone_count():
     few = recipe(np.array([0.92, 0.93]), 0.01**2)
     found = evaluation.difference(few, recipe(np.array([0.9, 0.9, 0.91]), 0))
-    assert found.p is None
-    assert found.ci95[1] - found.value == pytest.approx(norm.ppf(0.975) * 0.01)
+    assert found["p"] is None
+    assert found["ci95"][1] - found["value"] == pytest.approx(norm.ppf(0.975) * 0.01)
     for name, mean in (("plain", 0.925), ("share", 0.925)):
         assert evaluation.estimate(few, name)["value"] == mean
     half = norm.ppf(0.975) * 0.01
     assert evaluation.estimate(few)["ci95"] == pytest.approx([0.925 - half, 0.925 + half])
     high, low = recipe(np.full(3, 0.5), 0.1**2), recipe(np.full(3, 0.25), 0)
     alike = evaluation.difference(high, low)
-    assert alike.p == pytest.approx(2 * norm.sf(2.5))
-    assert evaluation.difference(recipe(np.full(3, 0.5), 0), low).p == 0
-    assert evaluation.difference(low, low).p == 1
+    assert alike["p"] == pytest.approx(2 * norm.sf(2.5))
+    assert evaluation.difference(recipe(np.full(3, 0.5), 0), low)["p"] == 0
+    assert evaluation.difference(low, low)["p"] == 1
     assert evaluation.image_variance(np.array([0.3, -0.3])) == pytest.approx(0.36)
     assert evaluation.image_variance(np.array([0.3, -0.3]), np.zeros(2)) == np.inf  # one patient
 
@@ -217,14 +226,14 @@ def test_differences_and_means_are_those_of_the_seeds_on_the_same_images(metric)
     pairs = zip(recipes, points, strict=True)
     each = [evaluation.measured(logits, LABELS, who, own)[metric] for logits, own in pairs]
     images = (shown[0] - shown[1]).var(ddof=1) / 20
-    found = evaluation.difference(*each).as_dict()
+    found = evaluation.difference(*each)
     same(found, acc[0].mean() - acc[1].mean(), images, sum(seeds), 2)
     mean = evaluation.metrics(recipes[0], LABELS, who, points[0])[metric]
     value, images = acc[0].mean(), shown[0].var(ddof=1) / 20
     df = (images + seeds[0]) ** 2 * 2 / seeds[0] ** 2
     n = min(40, value * (1 - value) / (images + seeds[0]))
     assert mean["ci95"] == pytest.approx(wilson(value, n, t.ppf(0.975, df)))
-    same(evaluation.estimate(each[0]), value, images, seeds[0], 2)
+    same(evaluation.estimate(each[0]), value, images, seeds[0], 2, freedom(shown[0]))
     assert mean["sd"] == pytest.approx(acc[0].std(ddof=1))
     plain = [evaluation.measured(logits, LABELS) for logits in recipes]
     assert np.array_equal(plain[0]["acc_chosen"].values, plain[0]["acc"].values)
@@ -266,10 +275,10 @@ def test_the_gap_and_its_difference_count_both_splits_their_patients_and_the_see
     ]
     seeds = gaps.var(axis=1, ddof=1) / 4 - np.sum(shared, axis=1)
     images = variance(train[0] - train[1], val[0] - val[1])
-    found = evaluation.difference(ours, theirs).as_dict()
+    found = evaluation.difference(ours, theirs)
     same(found, gaps[0].mean() - gaps[1].mean(), images, seeds.sum(), 3)
-    alone = variance(train[0], val[0])
-    same(evaluation.estimate(ours), gaps[0].mean(), alone, seeds[0], 3)
+    alone, df = variance(train[0], val[0]), freedom(*(part[0].mean(axis=0) for part in parts))
+    same(evaluation.estimate(ours), gaps[0].mean(), alone, seeds[0], 3, df)
 
 
 def test_what_an_ensemble_gains_counts_images_and_by_jackknife_seeds():
@@ -284,7 +293,7 @@ def test_what_an_ensemble_gains_counts_images_and_by_jackknife_seeds():
     alone = np.mean([evaluation.influence(one, LABELS)["auc"][1] for one in logits], axis=0)
     apart = evaluation.influence(np.mean(logits, axis=0), LABELS)["auc"][1] - alone
     for patients in (None, who):
-        found = evaluation.ensemble_difference(logits, LABELS, patients).as_dict()
+        found = evaluation.ensemble_difference(logits, LABELS, patients)
         same(found, gain(logits), evaluation.image_variance(apart, patients), seeds, 3)
 
 
@@ -355,13 +364,14 @@ def test_wilson_is_the_published_formula_and_holds_the_share_for_every_sample_si
 
 def test_two_groups_are_compared_by_newcombes_interval():
     a, b = np.arange(70) < 56, np.arange(80) < 48
-    found = evaluation.compare_groups(a, b)
+    shares = evaluation.share(a), evaluation.share(b)
+    found = evaluation.unpaired(*shares)
     assert found["ci95"] == pytest.approx([0.0524, 0.3339], abs=2e-3)  # Newcombe 1998, table II (a)
     assert (found["value"], found["side"]) == (pytest.approx(0.2), "above")
-    assert evaluation.compare_groups(b, a)["side"] == "below"
+    assert evaluation.unpaired(*shares[::-1])["side"] == "below"
     # Two images a patient say as much as one.
-    who = [np.arange(2 * n) // 2 for n in (70, 80)]
-    pairs = evaluation.compare_groups(np.repeat(a, 2), np.repeat(b, 2), *who)
+    twice = [evaluation.share(np.repeat(x, 2), np.arange(2 * len(x)) // 2) for x in (a, b)]
+    pairs = evaluation.unpaired(*twice)
     assert pairs["ci95"] == pytest.approx(found["ci95"])
 
 
@@ -409,16 +419,16 @@ def test_the_threshold_is_the_best_on_validation(logits, labels, wanted):
     ],
 )
 def test_verdicts_on_both_sides_of_each_boundary(value, half, p, wanted):
-    one = Difference(value, (value - half, value + half), p)
+    one = {"value": value, "ci95": (value - half, value + half)}
     assert evaluation.verdict(one, p, 0.01) == wanted
     turned = {BETTER: WORSE, WORSE: BETTER}.get(wanted, wanted)
     assert evaluation.verdict(one, p, 0.01, higher_is_better=False) == turned
 
 
 def test_rows_are_judged_by_holm_over_those_that_have_a_p_and_say_when_holm_alone_decides():
-    def judged(*given: float | None, **more) -> list[tuple]:
-        rows = [Difference(0.03, (0.01, 0.05), p) for p in given]
-        found = evaluation.judge(rows, 0.01, **more)
+    def judged(*given: float | None, metric="auc", guessing=(False,) * 4) -> list[tuple]:
+        rows = [{"value": 0.03, "ci95": (0.01, 0.05), "p": p} for p in given]
+        found = evaluation.judge(rows, metric, guessing[: len(given)])
         assert not any(row["narrow"] for row in found)
         return [(row["p_adjusted"], row["verdict"], row["by_holm"]) for row in found]
 
@@ -430,8 +440,8 @@ def test_rows_are_judged_by_holm_over_those_that_have_a_p_and_say_when_holm_alon
     ]
     assert judged(0.03, 0.03) == [(pytest.approx(0.06), UNDECIDED, True)] * 2
     assert judged(0.06) == [(pytest.approx(0.06), UNDECIDED, False)]
-    assert judged(None, higher_is_better=False) == [(None, UNDECIDED, False)]
-    guessing = judged(0.001, 0.001, higher_is_better=False, guessing=[True, False])
+    assert judged(None, metric="gap") == [(None, UNDECIDED, False)]
+    guessing = judged(0.001, 0.001, metric="gap", guessing=[True, False])
     assert [row[1] for row in guessing] == [MAJORITY, WORSE]
 
 
@@ -448,27 +458,14 @@ def test_networks_that_give_more_than_95_percent_to_one_class_are_said_to_guess(
 # --- what the figures show
 
 
-def test_the_matrix_its_operating_point_and_the_roc_curve(case):
-    logits, labels = case
-    for threshold in (0.0, 0.5):
-        matrix = evaluation.confusion(logits, labels, threshold)
-        assert matrix == metrics.confusion_matrix(labels, logits > threshold).tolist()
-    point = evaluation.operating_point([[30, 10], [4, 16]])
-    assert point == {"sensitivity": 0.8, "specificity": 0.75}
-    curve = evaluation.roc(logits, labels)
-    area = np.trapezoid(curve["true_positive"], curve["false_positive"])
-    assert area == pytest.approx(metrics.roc_auc_score(labels, logits))
-
-
 def test_each_point_of_the_reliability_diagram_is_that_of_its_images(case):
     logits, labels = case[0].copy(), case[1]
     logits[-1] = 60  # a confidence of 1
     sure, right = 1 / (1 + np.exp(-np.abs(logits))), (logits > 0) == labels
-    rows = evaluation.reliability(logits, labels).to_dict("records")
+    rows = evaluation.reliability(logits, labels)
     assert sum(row["n"] for row in rows) == 60 and len(rows) > 4
     for row in rows:
         inside = np.minimum(sure * 15 // 1, 14) == min(row["confidence"] * 15 // 1, 14)
         assert row["n"] == inside.sum()
         assert row["confidence"] == pytest.approx(sure[inside].mean())
-        assert row["accuracy"] == pytest.approx(right[inside].mean())
-        assert [row["low"], row["high"]] == evaluation.share(right[inside])["ci95"]
+        assert row.items() >= evaluation.share(right[inside]).items()

@@ -10,7 +10,7 @@ from cxr_helpers import experiments, panels
 from cxr_helpers.engine import runs, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import number, signed
-from cxr_helpers.evaluation import MARGIN, Difference
+from cxr_helpers.evaluation import MARGIN
 from cxr_helpers.experiments import duga
 from cxr_helpers.model import resolve_weights
 from cxr_helpers.study import Study
@@ -108,5 +108,5 @@ def test_what_is_wrong_is_said_in_the_panel(bench, monkeypatch):
     ],
 )
 def test_few_seeds_give_a_direction_and_more_a_verdict(guess, value, p, said):
-    found = Difference(value, (value - 0.02, value + 0.02), p)
+    found = {"value": value, "ci95": (value - 0.02, value + 0.02), "p": p}
     assert panels.came_true(duga(guess), found) == said

@@ -56,8 +56,7 @@ def test_the_gap_is_that_of_the_finished_network_not_of_the_curve(tmp_path):
     known = lesson("03_analisis_overfitting", "sel-07", fits=[run], run=run, val=val)
     for loss, epoch in zip(known["losses"], seen, strict=True):
         assert loss.values == [evaluation.loss(epoch, val.labels).mean()]
-    last, best = overfitting.gap([run], data), overfitting.gap([run], data, "best")
-    assert (last["value"], best["value"]) == (pytest.approx(0.125), pytest.approx(0))
+    assert overfitting.gap([run], data)["value"] == pytest.approx(0.125)
     for share, side in ((1.0, "above"), (0.75, "across"), (0.25, "below")):
         run.logits["train_last"] = signed(train.labels, share)
         assert overfitting.gap([run], data)["side"] == side
@@ -85,7 +84,7 @@ def test_the_loss_may_rise_with_confidence_alone_where_ranking_is_kept(tmp_path,
     found = overfitting.turn([run], SimpleNamespace(val=val))
     assert (found["rise"]["side"], found["ranking"]["side"]) == ("above", side)
     first, last = (evaluation.measured([logits], val.labels)["auc"] for logits in able)
-    wanted = evaluation.difference(last, first).ci95
+    wanted = evaluation.difference(last, first)["ci95"]
     assert found["ranking"]["ci95"] == pytest.approx(wanted, abs=0.001)
 
 
@@ -116,7 +115,7 @@ def test_what_both_rules_owe_to_a_seed_is_no_difference_between_them():
     """Three trainings far apart, in each of which one rule is better by .01."""
     values, images = np.array([[0.61, 0.71, 0.81], [0.6, 0.7, 0.8]]), np.zeros((3, 9))
     ours, theirs = (evaluation.Measured(each, ((images, None),)) for each in values)
-    assert evaluation.side(evaluation.difference(ours, theirs).ci95) == "across"
+    assert evaluation.side(evaluation.difference(ours, theirs)["ci95"]) == "across"
     found = evaluation.estimate(overfitting.paired(ours, theirs))
     assert found["ci95"] == pytest.approx([0.01, 0.01])
 
@@ -181,7 +180,7 @@ def test_temperature_softens_what_is_too_sure_and_may_mend_or_harm(val, test, si
     splits = [SimpleNamespace(labels=one, patients=None) for one in (labels[:1000], y)]
     found = overfitting.temperature(val * honest[:1000], splits[0], sure, splits[1])
     t = found["temperature"]
-    assert t == pytest.approx(val, rel=0.15) and found["softens"] is (val > 1)
+    assert t == pytest.approx(val, rel=0.15)
     assert found["difference"]["side"] == side
     gain = evaluation.loss(sure / t, y) - evaluation.loss(sure, y)
     assert found["difference"]["value"] == pytest.approx(gain.mean())
@@ -249,7 +248,7 @@ def test_real_images_are_only_mirrored_and_exposed(sees, sign, sides):
 @pytest.mark.parametrize(("known", "side"), [(True, "below"), (False, "above")])
 def test_a_ruler_ranks_without_a_network_and_pixels_stand_in_for_it(tmp_path, known, side):
     """Hearts of class 0 are larger, which tells all; the pixels of these images tell nothing."""
-    part = split_of(40)
+    part = split_of(80)
     part = replace(part, truth={"ctr": 0.5 - 0.1 * part.labels} if known else None)
     run = fit(tmp_path, signed(part.labels, 0.9)[None])
     cells = ("penggaris", "penggaris-catat")

@@ -93,12 +93,11 @@ def test_rows_are_compared_with_the_baseline_by_patients_thresholds_margins_and_
     for name in others:
         own = measured(ROWS[name])
         apart.append({one: evaluation.difference(own[one], base[one]) for one in base})
-        found = {one: difference.as_dict() for one, difference in apart[-1].items()}
-        assert judged[name]["difference"] == found
+        assert judged[name]["difference"] == apart[-1]
         assert judged[name]["gap"] == evaluation.estimate(own["gap"])
     guessing = [name == "guess" for name in others]
     for question, of, margin in (("predicts", "auc", 0.01), ("overfits", "gap", 0.02)):
-        wanted = evaluation.judge([one[of] for one in apart], margin, of == "auc", guessing)
+        wanted = evaluation.judge([one[of] for one in apart], of, guessing)
         for name, row in zip(others, wanted, strict=True):
             narrow = np.ptp(row["ci95"]) < 2 * margin and name != "lonely"
             assert judged[name][question] == row and row["narrow"] == narrow
@@ -129,7 +128,7 @@ def test_an_ensemble_gets_the_verdict_that_was_built_in(test, verdict):
     alone = replace(DATA, extra=None)
     found = remedies.ensemble(replace(ROWS["lonely"], trained=each), alone)
     together = roc_auc_score(LABELS["test"], np.mean(test, axis=0))
-    wanted = evaluation.ensemble_difference(test, LABELS["test"], PATIENTS["test"]).as_dict()
+    wanted = evaluation.ensemble_difference(test, LABELS["test"], PATIENTS["test"])
     assert found["difference"]["verdict"] == verdict and found["seeds"] == [0, 1, 2, 3, 4]
     assert found["difference"].items() >= wanted.items()
     assert found["test"]["auc"]["value"] == pytest.approx(together)

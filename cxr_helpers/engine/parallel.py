@@ -7,10 +7,11 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 import joblib
 import torch
-from joblib.externals.loky.backend import resource_tracker
+from joblib.externals import loky
 
 from cxr_helpers.engine import files, runs, runtime
 from cxr_helpers.engine.errors import InputError
@@ -78,7 +79,7 @@ def _fetch(
     # data and weights, which dask sends once and not with every task
     shared = {id(value): value for task in missing.values() for value in task.given[1:-1]}
     options = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": "all"}
-    died = joblib.externals.loky.process_executor.TerminatedWorkerError
+    died = loky.process_executor.TerminatedWorkerError
     with _backend(n_jobs, cluster, list(shared.values())):
         try:
             with _leaving_interrupts():
@@ -118,7 +119,7 @@ def _leaving_interrupts():
     """Processes that start here leave Ctrl-C to the process that asked, from their first line on:
     they inherit that it is blocked, while another thread still hears it here.
     """
-    resource_tracker.ensure_running()  # the first of them, which would end the block
+    resource_tracker.ensure_running()  # starting later, it would end the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -133,7 +134,11 @@ def _backend(n_jobs: int, cluster: str, shared: list):
         threads = max(1, runtime.cores() // n_jobs)
         worker = {"inner_max_num_threads": threads, "initializer": runtime.begin_worker}
         with joblib.parallel_config(backend="loky", n_jobs=n_jobs, **worker):
-            yield
+            try:
+                yield
+            except KeyboardInterrupt:  # also of workers that are still starting
+                loky.get_reusable_executor().shutdown(kill_workers=True)
+                raise
         return
     try:
         from distributed import Client

@@ -1,6 +1,4 @@
-"""What a process that trains runs on. torch is imported where it is needed, so that `begin_worker`
-is in force at once.
-"""
+"""What a process that trains runs on; torch is imported where it is needed."""
 
 import ctypes
 import os
