@@ -12,17 +12,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from cxr_helpers import evaluation, model, training
+from cxr_helpers import evaluation, model
 from cxr_helpers.data import Split, to_tensor
-from cxr_helpers.model import Weights
+from cxr_helpers.model import COURSE, Weights
 
 # torchvision's normalisation of the RGB values in [0, 1] for IMAGENET1K_V1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-COURSE = {"reduce": "mean", "resize": "bilinear", "scale": "none"}
 LEAST_SQUARES = {"reduce": "sum", "resize": "pinv", "scale": "none"}
-# The course's choice first; then one thing changed at a time, then the combinations that theory
-# favours.
+# The course's choice first; then one thing changed at a time, then what theory favours.
 STRATEGIES = (
     COURSE,
     COURSE | {"reduce": "sum"},
@@ -37,22 +35,18 @@ STRATEGIES = (
 )
 
 
-# --- how alike the adapted kernels answer ---------------------------------------------------------
-
-
-def _has_rgb_kernels(weights: Weights) -> bool:
+def source(weights: Weights) -> Weights:
+    """Weights with RGB kernels (64, 3, 7, 7): these, or the Gabor bank where they have none."""
     kernels = (weights.state or {}).get("conv1.weight")
-    return kernels is not None and kernels.shape[1:] == (3, 7, 7)
+    rgb = kernels is not None and kernels.shape[1:] == (3, 7, 7)
+    return weights if rgb else model.resolve_weights("gabor")
 
 
 def source_kernels(weights: Weights) -> tuple[Tensor, str]:
-    """The RGB kernels (64, 3, 7, 7) that the notebook adapts, and what they are (Indonesian): of
-    weights that have none, the Gabor bank.
-    """
-    if _has_rgb_kernels(weights):
-        return weights.state["conv1.weight"], weights.title
-    why = "karena bobot awal pelatihan tidak mempunyai kernel RGB 7×7"
-    return model.gabor_bank(), f"Bank Gabor sebagai contoh, {why}"
+    """The RGB kernels that the notebook adapts, and what they are (Indonesian)."""
+    chosen, why = source(weights), "karena bobot awal pelatihan tidak mempunyai kernel RGB 7×7"
+    title = chosen.title if chosen is weights else f"Bank Gabor sebagai contoh, {why}"
+    return chosen.state["conv1.weight"], title
 
 
 @torch.no_grad()
@@ -74,18 +68,13 @@ def adapted_response(weight: Tensor, images: np.ndarray, stride: int = 1) -> Ten
 
 
 def agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
-    """(mean correlation over channels, relative error ‖a−b‖/‖b‖) of two responses (N, C, H, W),
-    without the border pixel.
-    """
+    """(mean correlation over channels, ‖a−b‖/‖b‖) of responses (N, C, H, W) inside the border."""
     a, b = (r[..., 1:-1, 1:-1].transpose(0, 1).flatten(1) for r in (ours, theirs))
     a0, b0 = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     # A colour kernel does not answer a grey image: nothing to correlate with.
     varied = b0.norm(dim=1) > 1e-4 * b0.norm(dim=1).max()
     correlation = F.cosine_similarity(a0, b0)[varied].mean()
     return correlation.item(), ((a - b).norm() / b.norm()).item()
-
-
-# --- what the features are worth ------------------------------------------------------------------
 
 
 def probe_logits(network: nn.Module, train: Split, test: Split, seed: int = 0) -> np.ndarray:
@@ -100,23 +89,17 @@ def probe_logits(network: nn.Module, train: Split, test: Split, seed: int = 0) -
     return classifier.fit(seen, train.labels).decision_function(unseen)
 
 
-# --- what a start is worth ------------------------------------------------------------------------
-
-
 def starts(weights: Weights, kernel: int) -> list[tuple[str, Weights, dict]]:
-    """(title, weights, strategy) of each start, the random one first. Where the kernels keep their
-    7×7 pixels, only the sum is left of the second way.
-    """
+    """(title, weights, strategy) of each start, the random one first; kernel: the stem's."""
     random = ("Bobot acak", model.resolve_weights("random"), COURSE)
-    rgb = _has_rgb_kernels(weights)
-    if weights.state is not None and not rgb:
+    rgb = source(weights)
+    if weights.state is not None and rgb is not weights:
         return [random, (weights.title, weights, COURSE)]
-    source = weights if rgb else model.resolve_weights("gabor")
     way = "jumlah" if kernel == 7 else "jumlah dan pseudo-inverse"
     return [
         random,
-        (f"{source.title}, cara mata kuliah", source, COURSE),
-        (f"{source.title}, {way}", source, LEAST_SQUARES),
+        (f"{rgb.title}, cara mata kuliah", rgb, COURSE),
+        (f"{rgb.title}, {way}", rgb, LEAST_SQUARES),
     ]
 
 
@@ -127,38 +110,27 @@ def measure_starts(study) -> list[dict]:
     """
     data, rows, random = study.used, [], None
     for title, weights, strategy in starts(study.weights, model.stem_kernel(data.source.size)):
-        runs = _train(study, weights, strategy)
+        # The course's own runs are the baseline's, whose weights notebooks 02 and 03 ask for.
+        keep = strategy == COURSE and weights.digest == study.weights.digest
+        runs = replace(study, weights=weights).baseline(keep, adaptation=strategy)
         first = evaluation.right([run.logits["val"][0] for run in runs], data.val.labels)
+        first = evaluation.of_images(first, data.val.patients)
         logits = [run.open_test()["last"] for run in runs]
         test = evaluation.measured(logits, data.test.labels, data.test.patients)
-        difference = side = None
-        if random is None:
-            random = test
-        else:
-            difference = {name: evaluation.difference(test[name], random[name]) for name in test}
-            side = evaluation.side(difference["acc"]["ci95"])
-        rows.append(
-            {
-                "title": title,
-                "kind": weights.kind,
-                "seeds": [run.config.seed for run in runs],
-                "n_train": len(data.train),
-                "epochs": study.preset.epochs,
-                "first": evaluation.estimate(
-                    evaluation.of_images(first, data.val.patients), "share"
-                ),
-                "test": evaluation.metrics(logits, data.test.labels, data.test.patients),
-                "difference": difference,
-                "side": side,
-            }
-        )
+        row = {
+            "title": title,
+            "kind": weights.kind,
+            "seeds": [run.config.seed for run in runs],
+            "n_train": len(data.train),
+            "epochs": study.preset.epochs,
+            "first": evaluation.estimate(first, "share"),
+            "test": evaluation.metrics(logits, data.test.labels, data.test.patients),
+            "difference": None,
+            "side": None,
+        }
+        random = random or test
+        if rows:
+            apart = {name: evaluation.difference(test[name], random[name]) for name in test}
+            row |= {"difference": apart, "side": evaluation.side(apart["acc"]["ci95"])}
+        rows.append(row)
     return rows
-
-
-def _train(study, weights: Weights, strategy: dict) -> list:
-    config = study.config(adaptation=strategy)
-    # The start that is the course's own: its runs are the baseline's, whose weights notebooks 02
-    # and 03 ask for.
-    keep = config == study.config() and weights.digest == study.weights.digest
-    configs = [replace(config, seed=study.seed + i) for i in range(study.preset.seeds)]
-    return [training.run(each, study.used, weights, study.device, keep) for each in configs]

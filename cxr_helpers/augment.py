@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import v2
 
 from cxr_helpers.engine.errors import InputError
 
@@ -46,9 +45,7 @@ def geometry(images: Tensor) -> Tensor:
 
 
 def exposure(images: Tensor) -> Tensor:
-    """Change contrast and brightness of each image of (N, 1, H, W), values in [-1, 1], and clip as
-    a detector does.
-    """
+    """Change contrast and brightness of images (N, 1, H, W) in −1…1, clipped as a detector does."""
     n = len(images)
     gain = 1 + _uniform(n, CONTRAST, images).view(n, 1, 1, 1)
     offset = _uniform(n, BRIGHTNESS, images).view(n, 1, 1, 1)
@@ -65,9 +62,7 @@ TRANSFORMS = {"geometry": geometry, "exposure": exposure, "flip": flip}
 
 
 def apply(images: Tensor, names: tuple[str, ...], only: Tensor | None = None) -> Tensor:
-    """Apply the named transforms in order to (N, 1, H, W); where `only` (N,) is False the image
-    stays as it is.
-    """
+    """Apply the named transforms in order to images (N, 1, H, W), or to those in `only` (N,)."""
     changed = images
     for name in names:
         changed = TRANSFORMS[name](changed)
@@ -75,32 +70,35 @@ def apply(images: Tensor, names: tuple[str, ...], only: Tensor | None = None) ->
 
 
 def apply_own(images: Tensor, labels: Tensor, steps: Sequence[Callable]) -> tuple[Tensor, Tensor]:
-    """Apply steps of one's own in order to images (N, 1, H, W) with labels (N, 1) (notebook 05).
-
-    A step is a function of the images, or of images and labels that gives both back, or a transform
-    of torchvision. Raises InputError where a step takes no tensor, or changes the shape or the kind
-    of the numbers.
+    """Apply steps of one's own in order to images (N, 1, H, W) with labels (N, 1): functions of the
+    images, or of images and labels that give both back, or transforms of torchvision. InputError
+    where one takes no tensor, or changes the shape or the kind of the numbers.
     """
     images, labels = images.clone(), labels.clone()  # a step may change them in place
+    wanted = [(images.shape, images.dtype), (labels.shape, labels.dtype)]
     for step in steps:
-        given, made = (images, labels), _apply_step(step, images, labels)
-        for before, after in zip(given, made, strict=True):
-            kept = isinstance(after, Tensor) and after.shape == before.shape
-            if not kept or after.dtype != before.dtype:
-                raise InputError(
-                    f"Augmentasi {getattr(step, '__name__', type(step).__name__)} harus "
-                    f"mengembalikan tensor {tuple(before.shape)} {before.dtype} seperti masukannya."
-                )
+        made = _apply_step(step, images, labels)
+        whole = isinstance(made, tuple) and all(isinstance(part, Tensor) for part in made)
+        if not whole or [(part.shape, part.dtype) for part in made] != wanted:
+            raise InputError(
+                f"Augmentasi {getattr(step, '__name__', type(step).__name__)} harus mengembalikan "
+                f"tensor {tuple(images.shape)} {images.dtype} seperti masukannya, dan bila ia "
+                "menerima label, labelnya juga: return citra, label."
+            )
         images, labels = made
     return images, labels
+
+
+def _of_library(step: Callable) -> bool:
+    kinds = [kind.__module__ for kind in type(step).__mro__]
+    return any(module.startswith(("torchvision.", "albumentations.")) for module in kinds)
 
 
 def prepare(step: Callable, images: Tensor) -> Tensor:
     """Images (N, 1, H, W) by a step of one's own; transforms of a library get one image after the
     other, so that each draws anew, in 0…1 as they expect it. Raises InputError.
     """
-    library = type(step).__module__.startswith(("torchvision.", "albumentations."))
-    if not (library or isinstance(step, v2.Transform)):
+    if not _of_library(step):
         return step(images)
     try:
         return torch.stack([step(image) for image in (images + 1) / 2])
@@ -112,30 +110,19 @@ def prepare(step: Callable, images: Tensor) -> Tensor:
 
 def _apply_step(step: Callable, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     inner = getattr(step, "transforms", [step])
-    if any(isinstance(transform, v2.MixUp | v2.CutMix) for transform in inner):
+    if any(type(transform).__name__ in ("MixUp", "CutMix") for transform in inner):
         both = torch.cat([1 - labels, labels], dim=1)  # they mix the share of each class
         mixed, shares = step(images, both)
         return mixed, shares[:, 1:]
-    library = type(step).__module__.startswith(("torchvision.", "albumentations."))
-    if library or isinstance(step, v2.Transform):
+    if _of_library(step):
         return prepare(step, images) * 2 - 1, labels
     parameters = inspect.signature(step).parameters.values()
     needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    if len(needed) < 2:
-        return step(images), labels
-    changed = step(images, labels)
-    if not isinstance(changed, tuple) or len(changed) != 2:
-        raise InputError(
-            "Augmentasi dengan dua masukan (citra, label) harus mengembalikan keduanya: "
-            "return citra, label."
-        )
-    return changed
+    return step(images, labels) if len(needed) > 1 else (step(images), labels)
 
 
 def preview(image: np.ndarray, names: tuple[str, ...], n: int, seed: int = 0) -> np.ndarray:
-    """n versions (n, H, W) uint8 of one image (H, W) uint8 under the named transforms, to be looked
-    at; the global random state is left alone.
-    """
+    """n versions (n, H, W) uint8 of an image (H, W) uint8 under the named transforms, to see."""
     copies = torch.from_numpy(image / 127.5 - 1).float().expand(n, 1, -1, -1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

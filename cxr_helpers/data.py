@@ -51,11 +51,8 @@ INDONESIAN = {  # of ChestMNIST and PneumoniaMNIST; others are shown as their fi
 @dataclass(frozen=True)
 class Split:
     """images (N, H, W) uint8; labels (N,) uint8 in {0, 1}; rows (N,) int64, the images' place in
-    the file's split.
-
-    truth: the phantom's ground truth of these images, {name: (N, …)}, or None. It is for analysis
-    and never reaches a network. patients: (N,) int64, equal for images of one patient; None where
-    each image counts as a patient of its own.
+    the file's split; truth: the phantom's {name: (N, …)}, or None, for analysis alone; patients:
+    (N,) int64, or None where each image counts as a patient of its own.
     """
 
     images: np.ndarray
@@ -126,9 +123,7 @@ class Dataset:
 
     @cached_property
     def overlap(self) -> dict[str, int]:
-        """{"train-val": n, …}: how many images of the second split are also in the first, pixel by
-        pixel.
-        """
+        """{"train-val": n, …}: images of the second split that are in the first, too."""
         shared = {}
         for (one, first), (other, second) in itertools.combinations(self.splits.items(), 2):
             there = {image.tobytes() for image in first.images}
@@ -140,12 +135,10 @@ class Dataset:
 
 
 def load(source: Source, classes: str = "auto") -> Dataset:
-    """Read two classes of `source`, every split, in the file's order; colour becomes grey.
-
-    classes: two names as MedMNIST or the file itself writes them, any case, separated by a comma;
-    the first becomes label 0. "auto": the course's two classes for ChestMNIST, both classes of a
-    set that has two. Where an image may carry several labels only those whose ONLY label is one of
-    the two are kept. What is odd (cautions) is added to the source's note. Raises InputError.
+    """Read two classes of `source`, every split, in the file's order; colour becomes grey. classes:
+    two names as the file or MedMNIST writes them, any case, separated by a comma; the first becomes
+    label 0. "auto": the course's two for ChestMNIST, both of a set that has two. Images whose ONLY
+    label is one of the two are kept. `cautions` are added to the source's note. Raises InputError.
     """
     check_layout(source.path, source.flag, source.size)
     names, pair = _pair(source, str(classes).lower())
@@ -174,19 +167,15 @@ def _pair(source: Source, classes: str) -> tuple[list[str], tuple[int, int]]:
     if classes == "auto" and len(names) == 2:
         return names, (0, 1)
     wanted = DEFAULT_CLASSES if classes == "auto" and source.flag == "chestmnist" else classes
-    words = wanted.split(",")
     if not source.flag and len(names) == 2 and all(name.lstrip("-").isdigit() for name in names):
         # Bare numbers take the two names given, in ascending order.
-        given = [word.strip() for word in words]
+        given = [word.strip() for word in wanted.split(",")]
         if len(given) == len({*given} - {"", *names}) == 2:
             return given, (0, 1)
-    places = {name.lower(): at for at, name in enumerate(names)}
-    # Some names hold a comma themselves ("normal, benign"), so every comma is tried as the one
-    # between the two.
-    for i in range(1, len(words)):
-        first, second = ",".join(words[:i]).strip(), ",".join(words[i:]).strip()
-        if first in places and second in places and first != second:
-            return names, (places[first], places[second])
+    for pair in itertools.permutations(range(len(names)), 2):  # a name may itself hold a comma
+        written = ",".join(names[place] for place in pair).lower()
+        if written.replace(" ", "") == wanted.replace(" ", ""):
+            return names, pair
     raise InputError(
         f"CLASSES={classes} tidak memilih dua dari {len(names)} kelas {source.title}: "
         f"berikan dua kelas yang berbeda, dipisahkan koma. Kelas yang ada: {'; '.join(names)}."
@@ -198,23 +187,14 @@ def _read_split(source: Source, split: str, names: list[str], pair: tuple[int, i
         labels = npz.read(source.path, f"{split}_labels")[0]
     else:
         labels = npz.own_labels(source.path)[2][split]
-    labels = labels if source.many_labels else labels.reshape(-1)
-    highest = 1 if source.many_labels else len(names) - 1
-    if labels.size and (labels.min() < 0 or labels.max() > highest):
-        raise InputError(
-            f"{split}_labels di {source.path} memuat nilai di luar 0 sampai {highest}: "
-            "perbaiki berkasnya."
-        )
-    if source.many_labels:
-        single = labels.sum(axis=1) == 1
-        members = [single & (labels[:, index] == 1) for index in pair]
-    else:
-        members = [labels == index for index in pair]
-    for index, member in zip(pair, members, strict=True):
+    if not source.many_labels:
+        labels = labels.reshape(-1, 1) == np.arange(len(names))
+    single = labels.sum(axis=1) == 1
+    members = [single & (labels[:, place] == 1) for place in pair]
+    for place, member in zip(pair, members, strict=True):
         if not member.any():
-            only = " dengan label itu saja" if source.many_labels else ""
             raise InputError(
-                f"Kelas {names[index]} tidak mempunyai citra{only} di split {split} "
+                f"Tidak ada citra berlabel {names[place]} saja di split {split} "
                 f"pada {source.path}: pilih kelas lain."
             )
     rows = np.flatnonzero(members[0] | members[1]).astype(np.int64)
@@ -238,23 +218,14 @@ def grey(images: np.ndarray) -> np.ndarray:
 
 def _with_truth(source: Source, split: str, part: Split) -> Split:
     """A split of the phantom with its ground truth and its patients."""
-    n = headers(source.path)[f"{split}_labels"][0][0]
     with one_line(source.truth), np.load(source.truth, allow_pickle=False) as arrays:
         names = [name for name in arrays if name.startswith(f"{split}_")]
-        truth = {name.removeprefix(f"{split}_"): arrays[name] for name in names}
-    if not truth or any(len(array) != n for array in truth.values()):
-        raise InputError(
-            f"Berkas {source.truth} tidak cocok dengan fantomnya: "
-            "hapus berkas itu, lalu jalankan lagi."
-        )
-    truth = {name: array[part.rows] for name, array in truth.items()}
+        truth = {name.removeprefix(f"{split}_"): arrays[name][part.rows] for name in names}
     return replace(part, truth=truth, patients=truth["patient"].astype(np.int64))
 
 
 def cautions(splits: dict[str, Split], classes: Sequence[str]) -> list[str]:
-    """What a reader must know before believing numbers from these splits, as Indonesian sentences:
-    few images of a class, one class far rarer than the other, flat images (notebook 02).
-    """
+    """What a reader must know of these splits, as Indonesian sentences (notebook 02)."""
     said = []
     for name, part in splits.items():
         counts = np.bincount(part.labels, minlength=2)
@@ -278,9 +249,7 @@ def cautions(splits: dict[str, Split], classes: Sequence[str]) -> list[str]:
 
 def subset(split: Split, n: int | None, seed: int) -> Split:
     """n images with the classes in the split's own proportion (at least one of each), in the
-    split's order; None or n ≥ N: all.
-
-    The same seed gives the same images; of the same seed, a smaller subset lies within a larger one
+    split's order; None or n ≥ N: all. Of the same seed, a smaller subset lies within a larger one
     up to the rounding of the proportion. Raises InputError when n < 2.
     """
     if n is None or n >= len(split):
@@ -334,12 +303,7 @@ def folds(dataset: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
     return [replace(dataset, train=whole.at(train), val=whole.at(val)) for train, val in places]
 
 
-# --- seen by a network ----------------------------------------------------------------------------
-
-
 def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
-    """uint8 (N, H, W) in 0…255 → float32 (N, 1, H, W) in −1…1 on `device`: (x/255 − 0.5)/0.5, the
-    course's normalisation.
-    """
+    """uint8 (N, H, W) → float32 (N, 1, H, W) in −1…1, the course's normalisation, on `device`."""
     shares = torch.from_numpy(np.array(images)).to(device).float().div(255)
     return shares.sub(0.5).div(0.5).unsqueeze(1)

@@ -21,7 +21,6 @@ from matplotlib.patches import Circle, Ellipse
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
-from torchvision.utils import make_grid
 
 from cxr_helpers.engine.indonesian import join, number, plain, signed
 from cxr_helpers.evaluation import BETTER, MAJORITY, MARGIN, WORSE
@@ -74,9 +73,9 @@ sns.set_theme(
 class Canvas(Figure):
     """A Figure that pyplot does not hold: any thread may draw it. JupyterLab shows it as PNG."""
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self, dpi: int = DPI) -> bytes:
         stream = io.BytesIO()
-        self.savefig(stream, format="png", dpi=DPI)
+        self.savefig(stream, format="png", dpi=dpi)
         return stream.getvalue()
 
 
@@ -234,6 +233,8 @@ def kernels(before: ArrayLike, after: ArrayLike) -> Figure:
 
 def _mosaic(kernels: np.ndarray, gap: float) -> np.ndarray:
     """Kernels (n, 1 or 3, h, w), each divided by its own largest size, as one image (H, W, 3)."""
+    from torchvision.utils import make_grid
+
     tiles = torch.as_tensor(kernels)
     tiles = tiles / tiles.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
     return make_grid(tiles, nrow=16, padding=1, pad_value=gap).permute(1, 2, 0).numpy()

@@ -8,7 +8,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
@@ -283,6 +282,8 @@ def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> 
     """Integrated gradients (Sundararajan et al. 2017) of the logit, (N, H, W) uint8: maps that
     sum to about logit(image) − logit(reference (H, W)).
     """
+    from captum.attr import IntegratedGradients
+
     network.eval()
     maps = IntegratedGradients(lambda x: network(x).squeeze(1)).attribute(
         to_tensor(images),
@@ -298,6 +299,8 @@ def grad_cam(network: nn.Module, images: np.ndarray) -> np.ndarray:
     """Grad-CAM (Selvaraju et al. 2017) of the logit at the last convolution, (N, H, W) uint8: maps
     of the images' size, signed.
     """
+    from captum.attr import LayerAttribution, LayerGradCam
+
     last = [part for part in network.modules() if isinstance(part, nn.Conv2d)][-1]
     maps = LayerGradCam(lambda x: network(x).squeeze(1), last).attribute(to_tensor(images))
     maps = LayerAttribution.interpolate(maps, images.shape[1:], "bilinear")

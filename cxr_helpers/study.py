@@ -22,11 +22,9 @@ from cxr_helpers.training import TrainConfig
 
 @dataclass(frozen=True)
 class Study:
-    """One set of settings, ready to work with.
-
-    data: the whole filtered data set; used: what every notebook trains and judges on (cut down by
-    the preset, stratified by class, the same images for every seed). Changes of a recipe are any
-    setting of TrainConfig, and parts of one's own: network, loss, optimizer, schedule, augment.
+    """One set of settings, ready to work with. data: the whole filtered data set; used: what every
+    notebook trains and judges on (cut down by the preset, the same images for every seed). Changes
+    of a recipe are any setting of TrainConfig, and the parts of one's own of training.PARTS.
     """
 
     data: datasets.Dataset
@@ -45,11 +43,12 @@ class Study:
         usual = {"epochs": self.preset.epochs, "seed": self.seed, "precision": self.precision}
         return TrainConfig(**usual | changes)
 
-    def baseline(self, **changes) -> list[Run]:
+    def baseline(self, keep_weights: bool = True, **changes) -> list[Run]:
         """The recipe, one run a seed of the preset; notebooks 02, 03 and 04 share these runs."""
         first = self.config(**changes)
         configs = [replace(first, seed=self.seed + i) for i in range(self.preset.seeds)]
-        return [training.run(config, self.used, self.weights, self.device) for config in configs]
+        given = (self.used, self.weights, self.device, keep_weights)
+        return [training.run(config, *given) for config in configs]
 
     def train(
         self,
@@ -80,16 +79,14 @@ class Study:
 
     def few(self, n: int) -> "Study":
         """The same study on n images of each split, which shows soon what can learn by heart."""
-        return replace(self, used=experiments.few(self, n))
+        return replace(self, used=replace(datasets.take(self.used, n, n, n, seed=0), extra=None))
 
     def compare(self, results: dict[str, experiments.Result], *more) -> experiments.Comparison:
         """Hold results of `train`, {title: result}, against the recipe: a table and figures."""
         return panels.shown(experiments.compare(self, None if more else results))
 
     def runs(self, clear: bool = False) -> pd.DataFrame:
-        """The stored trainings with their sizes; clear: delete those of another version of the
-        code.
-        """
+        """The stored trainings with their sizes; clear: delete those of other code."""
         return runs.stored(training.CODE.digest, clear)
 
     def load(self, path: str | Path) -> owncode.Own:
@@ -99,11 +96,12 @@ class Study:
     def provenance(self) -> dict:
         """Where numbers come from; results.write completes it."""
         used, overlap = self.used, self.data.overlap
+        device = {"type": self.device.type, "name": device_name(self.device)}
         patients = {split: part.n_patients for split, part in used.splits.items()}
-        described = ("kind", "title", "note", "collection", "size")
+        described = ("kind", "title", "note")
         return {
             "data": {
-                **{name: getattr(used.source, name) for name in described},
+                **{name: getattr(used.source, name) for name in (*described, "collection", "size")},
                 "single_label_filter": used.source.many_labels,
                 "classes": list(used.classes),
                 "class_names": list(used.class_names_id),
@@ -112,21 +110,14 @@ class Study:
                 "totals": {split: len(part) for split, part in used.splits.items()},
                 "patients": patients if used.train.patients is not None else None,
                 "counts_available": self.data.counts,
-                "overlap": overlap,
                 "shared": [{"splits": pair.split("-"), "n": n} for pair, n in overlap.items() if n],
             },
-            "weights": {
-                name: getattr(self.weights, name) for name in ("kind", "title", "note", "digest")
-            },
+            "weights": {name: getattr(self.weights, name) for name in (*described, "digest")},
             "preset": dataclasses.asdict(self.preset),
             "seed": self.seed,
             "seeds": [self.seed + i for i in range(self.preset.seeds)],
             "precision": self.precision,
-            "device": {
-                "type": self.device.type,
-                "threads": torch.get_num_threads(),
-                "name": device_name(self.device),
-            },
+            "device": device | {"threads": torch.get_num_threads()},
             "started": self.started,
             "clock": self.clock,
         }
@@ -151,9 +142,8 @@ def open_study(
 
     data: auto, chestmnist, another MedMNIST set, phantom, or an .npz file; weights: auto, imagenet,
     gabor, random, or a file; preset: auto, smoke, quick, full. They mean what they mean for `make
-    report`; every notebook passes its parameter cell on, and `make lab` gives what stands there at
-    its default. A relative path counts from the project's root too. Raises InputError with one line
-    for the person.
+    report`; what stands at its default, `make lab` gives. A relative path counts from the project's
+    root too. Raises InputError.
     """
     started, clock = results.now(), time.time()
     typed = {"data": data, "weights": weights, "preset": preset, "seed": seed, "device": device}
@@ -184,8 +174,7 @@ def pick_device(name: str) -> torch.device:
     known = {"cuda": torch.cuda, "mps": torch.backends.mps}
     there = [kind for kind, backend in known.items() if backend.is_available()] + ["cpu"]
     if name not in ("auto", *there):
-        cure = "pakai DEVICE=cpu atau DEVICE=auto"
-        raise InputError(f"DEVICE={name} tidak tersedia pada komputer ini: {cure}.")
+        raise InputError(f"DEVICE={name} tidak ada di sini: pakai DEVICE=cpu atau DEVICE=auto.")
     return torch.device(there[0] if name == "auto" else name)
 
 
@@ -195,7 +184,7 @@ def _chosen(given: settings.Settings, device: torch.device) -> tuple[sources.Sou
     choice = json.loads(Path(decided).read_text(encoding="utf-8")) if decided else {}
     if choice:
         paths = {name: choice["source"][name] for name in ("path", "truth")}
-        paths = {name: path and Path(path) for name, path in paths.items()}
+        paths = {name: path and files.project() / path for name, path in paths.items()}
         source = sources.Source(**choice["source"] | paths)
     else:
         source = sources.resolve(files.from_root(given.data), given.size, folder)

@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
+from importlib.metadata import version
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
@@ -28,8 +28,7 @@ from cxr_helpers.engine import owncode, parallel, runs, runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Outcome, Run, Task
 from cxr_helpers.engine.runtime import bar
-from cxr_helpers.evaluation import area_under_curve
-from cxr_helpers.model import Weights
+from cxr_helpers.model import COURSE, Weights
 
 PARTS = {  # what a person may give that is their own, and how that is said
     "network": "kelas nn.Module, atau fungsi yang membuatnya: citra (N, 1, H, W) → logit (N, 1)",
@@ -41,8 +40,8 @@ PARTS = {  # what a person may give that is their own, and how that is said
     "step": "fungsi jaringan, citra, label → loss, sebagai ganti loss",
     "model": "pengklasifikasi scikit-learn atas piksel, sebagai ganti jaringan",
 }
-# They need a closure, sparse gradients, matrices alone; the first is what all of them are.
-WITHOUT = ("optimizer", "lbfgs", "sparseadam", "muon")
+# They take no weight decay, need sparse gradients or matrices; the first is what all are.
+WITHOUT = ("optimizer", "lbfgs", "rprop", "sparseadam", "muon")
 OPTIMIZERS = {
     name.lower(): kind
     for name, kind in sorted(vars(torch.optim).items())
@@ -54,51 +53,33 @@ RECORDED = ("val", "test")  # splits whose logits are recorded after each epoch
 # its activations still fit the cache of a laptop: measured faster than 16 and than 256
 EVALUATION_BATCH = 64
 
+Device = str | torch.device
 Loss = Callable[[Tensor, Tensor], Tensor]  # of logits and labels (B, 1)
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of images and labels of a batch
 
 # --- settings -------------------------------------------------------------------------------------
 
 
-def _one_of(*choices: str) -> tuple[Callable, str]:
-    return choices.__contains__, f"salah satu dari {', '.join(choices)}"
+def _setting(rule: str, holds: Callable[..., bool], **usual):
+    """A field with what a value must hold, how that is said, and the recipe's value."""
+    return field(metadata={"rule": rule, "holds": holds}, **usual)
 
 
-def _from_one(unit: str) -> tuple[Callable, str]:
-    return lambda n: n >= 1, f"bilangan bulat mulai dari 1 ({unit})"
+def _one_of(*choices: str):
+    """The recipe's comes first."""
+    rule = f"salah satu dari {', '.join(choices)}"
+    return _setting(rule, choices.__contains__, default=choices[0])
 
 
-ADAPTATION = {"reduce": "mean", "resize": "bilinear", "scale": "none"}  # as of model.adapt_conv1
-RULES = {  # what a value must hold, and how that is said
-    "epochs": _from_one("kali semua citra latih"),
-    "batch_size": _from_one("citra"),
-    "optimizer": _one_of(*OPTIMIZERS),
-    "lr": (lambda rate: 0 < rate < math.inf, "lebih besar dari 0 (per langkah)"),
-    "weight_decay": (lambda decay: 0 <= decay < math.inf, "0 atau lebih"),
-    "schedule": _one_of("constant", "cosine", "onecycle"),
-    "dropout": (lambda share: 0 <= share < 1, "antara 0 dan 1 (1 tidak termasuk)"),
-    "trainable": _one_of("all", "layer4+head", "head"),
-    "augment": (
-        lambda names: set(names) <= set(augment.TRANSFORMS),
-        f"beberapa dari {', '.join(augment.TRANSFORMS)}",
-    ),
-    "augment_target": _one_of("all", "minority"),
-    "balance": _one_of("none", "pos_weight", "sampler", "repeat"),
-    "monitor": _one_of("auc", "loss", "acc", "f1"),
-    "patience": _from_one("epoch"),
-    "adaptation": (
-        lambda adapt: isinstance(adapt, dict) and set(adapt) <= set(ADAPTATION),
-        f"misalnya {{'reduce': 'sum'}} (yang dapat diatur: {', '.join(ADAPTATION)})",
-    ),
-    "precision": _one_of("float32", "bfloat16"),
-    "resize": (lambda side: 8 <= side <= 512, "bilangan bulat dari 8 sampai 512 (piksel)"),
-    "clip": (lambda norm: 0 < norm < math.inf, "lebih besar dari 0 (norma gradien)"),
-    "average": _one_of("none", "ema", "swa"),
-    "layer_lr": (lambda factor: 0 < factor <= 1, "lebih besar dari 0 dan paling besar 1"),
-    "unfreeze": _from_one("epoch"),
-    "tta": (lambda n: 0 <= n <= 100, "bilangan bulat dari 0 sampai 100 (salinan citra)"),
-    "seed": (lambda n: 0 <= n < 2**31, "bilangan bulat dari 0 sampai 2147483647"),
-}
+def _some_of(names: dict, **usual):
+    rule = f"beberapa dari {', '.join(names)}"
+    return _setting(rule, lambda given: set(given) <= set(names), **usual)
+
+
+def _whole(usual: int | None, unit: str, low: int = 1, high: float = math.inf):
+    limits = f"mulai dari {low}" if high == math.inf else f"dari {low} sampai {high}"
+    rule = f"bilangan bulat {limits} ({unit})"
+    return _setting(rule, lambda n: low <= n <= high, default=usual)
 
 
 @dataclass(frozen=True)
@@ -106,64 +87,56 @@ class TrainConfig:
     """Everything a person may set about a run; the defaults are the course's recipe.
 
     `augment_target="minority"` repeats the rarer class and augments it alone, which teaches a
-    network to see the augmentation. `monitor` chooses the best epoch on validation: by AUC, which
-    sees the order of the predictions and not how sure they are, by the loss, accuracy or F1;
-    `patience` stops after so many epochs without a better one. `precision` is that of the
-    multiplications while training (autocast: Kalamkar et al. 2019); weights stay float32.
-
-    For experiments of one's own (notebook 05): any torchvision `architecture`; `resize` enlarges
-    the input; `clip` bounds the norm of the gradient (Pascanu et al. 2013); `average` judges the
-    exponential mean of the steps or the mean of the later half of the epochs (Izmailov et al.
-    2018); `layer_lr` multiplies the rate once more for each stage below the head; `unfreeze` = k
-    opens one stage more every k epochs (Howard & Ruder 2018); `tta` averages the final predictions
-    over augmented copies; `own`: see engine/owncode.py. Raises InputError.
+    network to see the augmentation. `monitor` chooses the best epoch on validation: AUC sees the
+    order of the predictions and not how sure they are. `precision` is that of the multiplications
+    while training (autocast: Kalamkar et al. 2019); weights stay float32. `clip`: Pascanu et al.
+    2013; `average` judges the exponential mean of the steps or the mean of the later half of the
+    epochs (Izmailov et al. 2018); `layer_lr` multiplies the rate once more for each stage below the
+    head; `unfreeze` = k opens one stage more every k epochs (Howard & Ruder 2018); `tta` averages
+    the final predictions over augmented copies; `own`: see engine/owncode.py. Raises InputError.
     """
 
-    epochs: int = 10
-    batch_size: int = 32
-    optimizer: str = "adam"
-    lr: float = 4e-4
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    dropout: float = 0.0
-    architecture: str = "resnet18"
-    trainable: str = "all"
-    augment: tuple[str, ...] = ()
-    augment_target: str = "all"
-    balance: str = "none"
-    monitor: str = "auc"
-    patience: int | None = None
-    adaptation: dict[str, str] = field(default_factory=ADAPTATION.copy)
-    precision: str = "float32"
-    resize: int | None = None
-    clip: float | None = None
-    average: str = "none"
-    layer_lr: float = 1.0
-    unfreeze: int | None = None
-    tta: int = 0
+    epochs: int = _whole(10, "kali semua citra latih")
+    batch_size: int = _whole(32, "citra")
+    optimizer: str = _one_of("adam", *(name for name in OPTIMIZERS if name != "adam"))
+    lr: float = _setting("di atas 0 (per langkah)", lambda x: 0 < x < math.inf, default=4e-4)
+    weight_decay: float = _setting("0 atau lebih", lambda x: 0 <= x < math.inf, default=0.0)
+    schedule: str = _one_of("constant", "cosine", "onecycle")
+    dropout: float = _setting("dari 0 sampai di bawah 1", lambda x: 0 <= x < 1, default=0.0)
+    architecture: str = _setting(model.NAMED, model.is_architecture, default="resnet18")
+    trainable: str = _one_of("all", "layer4+head", "head")
+    augment: tuple[str, ...] = _some_of(augment.TRANSFORMS, default=())
+    augment_target: str = _one_of("all", "minority")
+    balance: str = _one_of("none", "pos_weight", "sampler", "repeat")
+    monitor: str = _one_of("auc", "loss", "acc", "f1")
+    patience: int | None = _whole(None, "epoch")
+    adaptation: dict[str, str] = _some_of(COURSE, default_factory=COURSE.copy)  # noqa: RUF009
+    precision: str = _one_of("float32", "bfloat16")
+    resize: int | None = _whole(None, "piksel", 8, 512)
+    clip: float | None = _setting("di atas 0 (norma)", lambda x: 0 < x < math.inf, default=None)
+    average: str = _one_of("none", "ema", "swa")
+    layer_lr: float = _setting("di atas 0 sampai 1", lambda x: 0 < x <= 1, default=1.0)
+    unfreeze: int | None = _whole(None, "epoch")
+    tta: int = _whole(0, "salinan citra", 0, 100)
     own: str = ""
-    seed: int = 0
+    seed: int = _whole(0, "awal bilangan acak", 0, 2**31 - 1)
 
     def __post_init__(self):
         settings.to_plain(self)
-        model.check_architecture(self.architecture)
-        for name, (holds, rule) in RULES.items():
-            value = getattr(self, name)
-            if value is not None and not holds(value):
-                raise InputError(f"{name}={value!r} tidak dapat dipakai: nilainya harus {rule}.")
-        minority, partly = self.augment_target == "minority", self.trainable != "all"
-        for wrong, why in (
-            (minority and not self.augment, "augment_target='minority' memerlukan augment=(…)"),
-            (
-                minority and self.balance != "none",
-                "augment_target='minority' sudah mengulang kelas yang jarang: hapus balance=…",
-            ),
-            (minority and self.own, "augment_target='minority' hanya untuk augmentasi bernama"),
-            (partly and self.unfreeze, "unfreeze sendiri membuka lapisan: hapus trainable=…"),
-            (partly and self.average != "none", "average memerlukan trainable='all'"),
-            (self.tta and not (self.augment or self.own), "tta memerlukan augment=(…)"),
+        for setting in fields(self):
+            value, rule = getattr(self, setting.name), setting.metadata.get("rule")
+            if rule and value is not None and not setting.metadata["holds"](value):
+                why = f"nilainya harus {rule}"
+                raise InputError(f"{setting.name}={value!r} tidak dapat dipakai: {why}.")
+        minority, whole = self.augment_target == "minority", self.trainable == "all"
+        alone = bool(self.augment) and not self.own and self.balance == "none"
+        for fits, why in (
+            (alone or not minority, "augment_target='minority': augment=(…), tanpa balance=…"),
+            (whole or not self.unfreeze, "unfreeze sendiri membuka lapisan: hapus trainable=…"),
+            (whole or self.average == "none", "average memerlukan trainable='all'"),
+            (not self.tta or self.augment or self.own, "tta memerlukan augment=(…)"),
         ):
-            if wrong:
+            if not fits:
                 raise InputError(f"Pengaturan itu tidak dapat dipakai bersama: {why}.")
 
     def changed(self) -> dict:
@@ -174,7 +147,8 @@ class TrainConfig:
 
 def listed_settings() -> str:
     """A line for each setting, with its value in the recipe, and each part of one's own."""
-    rules = {f"{n}={getattr(TrainConfig(), n)!r}": rule for n, (_, rule) in RULES.items()}
+    recipe, listed = TrainConfig(), [field for field in fields(TrainConfig) if field.metadata]
+    rules = {f"{f.name}={getattr(recipe, f.name)!r}": f.metadata["rule"] for f in listed}
     rules |= {f"{part}=…": rule for part, rule in PARTS.items()}
     return "".join(f"\n        {name}: {rule}" for name, rule in rules.items())
 
@@ -217,24 +191,23 @@ def make_optimizer(
         groups = [
             {"params": stage, "lr": config.lr * config.layer_lr**i} for i, stage in stages if stage
         ]
-    offered = {"lr": config.lr, "weight_decay": config.weight_decay, "network": network}
     if not groups:
         raise InputError("Jaringan itu tidak mempunyai parameter yang dilatih.")
+    rates = {"lr": config.lr, "weight_decay": config.weight_decay}
     if "optimizer" in parts:
         if not config.weight_decay:  # its own default may be another one
-            del offered["weight_decay"]
-        return _made("optimizer", (Optimizer,), parts["optimizer"], groups, **offered)
+            del rates["weight_decay"]
+        given = (parts["optimizer"], groups)
+        return _made("optimizer", (Optimizer,), *given, network=network, **rates)
     if config.optimizer in ("adam", "adamw"):
         # The fused step is the same arithmetic in one pass over the parameters.
-        offered["fused"] = device.type in ("cpu", "cuda")
-    return _made("optimizer", (Optimizer,), OPTIMIZERS[config.optimizer], groups, **offered)
+        rates["fused"] = device.type in ("cpu", "cuda")
+    return OPTIMIZERS[config.optimizer](groups, **rates)
 
 
 @dataclass
 class Schedule:
-    """The learning rate of a run, moved after each batch or each epoch, whichever the scheduler
-    counts.
-    """
+    """The learning rate, moved after each batch or each epoch, whichever the scheduler counts."""
 
     scheduler: lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
     each_batch: bool = True
@@ -275,9 +248,8 @@ def make_criterion(config: TrainConfig, labels: Tensor, parts: dict) -> Loss:
     """The loss of a batch. labels: (N,) of the training images."""
     if "loss" in parts:
         return parts["loss"]() if inspect.isclass(parts["loss"]) else copy.deepcopy(parts["loss"])
-    if config.balance != "pos_weight":
-        return nn.BCEWithLogitsLoss()
-    return nn.BCEWithLogitsLoss(pos_weight=(labels < 0.5).sum() / (labels > 0.5).sum())
+    ratio = (labels < 0.5).sum() / (labels > 0.5).sum() if config.balance == "pos_weight" else None
+    return nn.BCEWithLogitsLoss(pos_weight=ratio)
 
 
 def make_transform(config: TrainConfig, labels: Tensor, parts: dict) -> Transform:
@@ -292,27 +264,46 @@ def make_transform(config: TrainConfig, labels: Tensor, parts: dict) -> Transfor
     return lambda x, y: (augment.apply(x, config.augment, only=y.squeeze(1) == minority), y)
 
 
+def make_mean(config: TrainConfig, network: nn.Module, optimizer: Optimizer) -> AveragedModel:
+    """The averaged weights; an exponential mean follows each step."""
+    if config.average == "swa":
+        return AveragedModel(network)
+    every_step = get_ema_multi_avg_fn(EMA_DECAY)
+    mean = AveragedModel(network, multi_avg_fn=every_step, use_buffers=True)
+    optimizer.register_step_post_hook(lambda *_: mean.update_parameters(network))
+    return mean
+
+
 def network_of(
     config: TrainConfig, size: int, weights: Weights, device: torch.device, parts: dict
 ) -> nn.Module:
-    """The network for images of `size` pixels at its start, on the device, behind what prepares the
-    images. Raises InputError.
-    """
+    """The network for images of `size` pixels at its start, on the device. Raises InputError."""
     runtime.check_torch()
     if "model" in parts:
         network = model.Classifier(parts["model"])
     elif "network" in parts:
-        network = _own_network(config, size, weights, parts["network"])
+        network = _own_network(config, parts["network"])
     else:
-        given = (weights, config.seed, size, config.dropout, config.architecture, config.resize)
+        given = (weights, config.seed, config.resize or size, config.dropout, config.architecture)
         network = model.build(*given, **config.adaptation)
-    if "preprocess" in parts:
-        prepare = partial(augment.prepare, parts["preprocess"])
-        network.register_forward_pre_hook(lambda _, given: (prepare(given[0]),), prepend=True)
+    if config.resize:
+        side = (config.resize, config.resize)
+        enlarge = partial(F.interpolate, size=side, mode="bilinear", align_corners=False)
+        network.register_forward_pre_hook(lambda _, given: (enlarge(given[0]),))
+    if parts.keys() & {"network", "preprocess"}:  # which may change what they are given
+        prepare = partial(augment.prepare, parts.get("preprocess", nn.Identity()))
+        network.register_forward_pre_hook(
+            lambda _, given: (prepare(given[0].clone()),), prepend=True
+        )
+    if any(map(nn.parameter.is_lazy, network.parameters())):
+        with torch.no_grad():  # which gives lazy layers their shapes
+            network.eval()(torch.zeros(2, 1, size, size))
+    if "network" in parts and weights.kind == "run":
+        model.fill(network, weights)
     return model.lay_out(network, device)
 
 
-def _own_network(config: TrainConfig, size: int, weights: Weights, network: object) -> nn.Module:
+def _own_network(config: TrainConfig, network: object) -> nn.Module:
     if config.dropout:
         raise InputError("dropout=… tidak berlaku bagi jaringan sendiri: tulis nn.Dropout di sana.")
     network = network if isinstance(network, nn.Module) else network()
@@ -320,19 +311,13 @@ def _own_network(config: TrainConfig, size: int, weights: Weights, network: obje
         raise InputError(f"network: {type(network).__name__} bukan nn.Module: berikan kelasnya.")
     with suppress(RuntimeError):  # torch copies none under the old weight_norm
         network = copy.deepcopy(network)  # what was passed stays as it is
-    if any(map(nn.parameter.is_lazy, network.parameters())):
-        side = config.resize or size
-        with torch.no_grad():  # which gives lazy layers their shapes
-            network.eval()(torch.zeros(2, 1, side, side))
-    if weights.kind == "run":
-        model.fill(network, weights)
-    return model.resized(network, config.resize) if config.resize else network
+    return network
 
 
 def parts_of(config: TrainConfig, device: torch.device) -> dict:
     """The parts of one's own that settings hold as text, made anew."""
     with seeded(config.seed, device):  # what they draw
-        return owncode.make(config.own) if config.own else {}
+        return owncode.namespace(config.own)[owncode.PARTS] if config.own else {}
 
 
 def restored(run: Run | str, which: str = "best", parts: dict | None = None) -> nn.Module:
@@ -340,8 +325,7 @@ def restored(run: Run | str, which: str = "best", parts: dict | None = None) -> 
     mode; parts: in place of what its text makes. Raises InputError.
     """
     run, cpu = runs.read(run) if isinstance(run, str) else run, torch.device("cpu")
-    kept = run.identity["config"]
-    config = TrainConfig(**kept | {"augment": tuple(kept["augment"])})
+    config = TrainConfig(**run.identity["config"])
     weights = Weights("run", "Bobot pelatihan itu", "", run.weights(which), "")
     parts = parts_of(config, cpu) if parts is None else parts
     if "model" in parts:
@@ -376,9 +360,7 @@ def draw_batches(
 
 @dataclass
 class Method:
-    """What an epoch is trained with; `clip` bounds the norm of the gradient, `step(network, x, y)`
-    gives a loss in place of `criterion`'s.
-    """
+    """What an epoch is trained with; step(network, x, y) gives a loss in place of criterion's."""
 
     optimizer: Optimizer
     criterion: Loss
@@ -387,6 +369,38 @@ class Method:
     precision: str = "float32"
     clip: float | None = None
     step: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None
+
+    def loss(self, network: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, and the logits that it was made of."""
+        # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and
+        # they would go stale.
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            if self.step is not None:
+                return watched(self.step, network, x, y)
+            output = network(x)
+        logits = output.detach().float().clone()  # a loss may change its input
+        return self.criterion(output.float(), y), logits
+
+    def update(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """One step on a batch; returns its logits as they were before."""
+        logits = []
+
+        def gradient() -> Tensor:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss, output = self.loss(network, x, y)
+            logits.append(output)
+            if loss.requires_grad:  # else the step has done it
+                loss.backward()
+            if self.clip is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), self.clip)
+            return loss
+
+        if isinstance(self.optimizer, torch.optim.LBFGS):  # which asks several times
+            self.optimizer.step(gradient)
+        else:
+            gradient()
+            self.optimizer.step()
+        return logits[0]
 
 
 def train_epoch(
@@ -402,31 +416,12 @@ def train_epoch(
 
     inputs (N, …) and labels lie on the device.
     """
-    # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and they
-    # would go stale.
-    bfloat16 = method.precision == "bfloat16"
-    autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=bfloat16)
     network.train()
     logits = torch.full(labels.shape, math.nan, device=inputs.device)
     for rows in batches:
         rows = rows.to(inputs.device)
-        x, y = method.transform(inputs[rows], labels[rows])
-        method.optimizer.zero_grad(set_to_none=True)
-        if method.step is None:
-            with autocast:
-                output = network(x)
-            output = output.float()
-            loss = method.criterion(output, y)
-        else:
-            with autocast:
-                loss, output = watched(method.step, network, x, y)
-        if loss.requires_grad:  # else the step has done it
-            loss.backward()
-        if method.clip is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), method.clip)
-        method.optimizer.step()
+        logits[rows] = method.update(network, *method.transform(inputs[rows], labels[rows]))
         method.schedule.step()
-        logits[rows] = output.detach()
         after_step()
     return logits.squeeze(1).cpu()
 
@@ -438,22 +433,12 @@ def watched(step: Callable, network: nn.Module, x: Tensor, y: Tensor) -> tuple[T
     loss = step(network, x, y)
     hook.remove()
     first = [output[0] if isinstance(output, tuple) else output for output in outputs]
-    return loss, torch.cat(first)[: len(x)].detach().float()
+    return loss, torch.cat([x.new_empty(0), *first])[: len(x)].detach().float()
 
 
-@torch.no_grad()
 def evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
     """Logits (N,) on the CPU of inputs (N, …), in eval mode and without gradient."""
-    network.eval()
-    return torch.cat([network(part).squeeze(1) for part in inputs.split(EVALUATION_BATCH)]).cpu()
-
-
-def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean BCE and share of right decisions of logits and labels (N,); NaN was never visited."""
-    seen = ~torch.isnan(logits)
-    logits, labels = logits[seen], labels[seen]
-    loss = F.binary_cross_entropy_with_logits(logits, labels)
-    return loss.item(), ((logits > 0) == (labels > 0.5)).float().mean().item()
+    return model.features(network, inputs, EVALUATION_BATCH).squeeze(1).cpu()
 
 
 def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
@@ -463,13 +448,15 @@ def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
 
 
 def _row(config: TrainConfig, epoch: int, logits: dict[str, Tensor], labels: dict) -> dict:
-    """The row of the history after so many epochs."""
+    """The row of the history after so many epochs; a logit of NaN was never visited."""
     row = {"epoch": epoch}
     for name in ("train", "val"):
-        measured = loss_and_accuracy(logits[name], labels[name])
-        row[f"{name}_loss"], row[f"{name}_acc"] = measured
+        seen = ~torch.isnan(logits[name])
+        z, y = logits[name][seen], labels[name][seen]
+        row[f"{name}_loss"] = F.binary_cross_entropy_with_logits(z, y).item()
+        row[f"{name}_acc"] = ((z > 0) == (y > 0.5)).float().mean().item()
     scores, truth = logits["val"].numpy(), labels["val"].numpy()
-    row["val_auc"] = float(area_under_curve(scores, truth))
+    row["val_auc"] = float(evaluation.area_under_curve(scores, truth))
     if config.monitor == "f1":
         row["val_f1"] = float(f1_score(truth, scores > 0, zero_division=0.0))
     return row
@@ -526,30 +513,26 @@ class Fitting:
         labels = self.labels["train"]
         self.target = labels.unsqueeze(1).to(device)
         self.per_epoch = len(draw_batches(config, labels, torch.Generator().manual_seed(0)))
-        self.mean = None  # of the weights, where the settings ask for one
-        self.method = None  # of a classifier, which no step trains
-        if "model" in parts:
-            return
-        optimizer = make_optimizer(config, self.part, device, parts)
-        schedule = make_schedule(config, optimizer, self.per_epoch * config.epochs, parts)
-        transform = make_transform(config, labels, parts)
-        how = (config.precision, config.clip, parts.get("step"))
-        self.method = Method(optimizer, criterion, schedule, transform, *how)
-        if config.average == "ema":
-            every_step = get_ema_multi_avg_fn(EMA_DECAY)
-            self.mean = AveragedModel(self.network, multi_avg_fn=every_step, use_buffers=True)
-        elif config.average == "swa":
-            self.mean = AveragedModel(self.network)
+        self.mean, self.method = None, None  # of a classifier, which no step trains
+        if "model" not in parts:
+            optimizer = make_optimizer(config, self.part, device, parts)
+            schedule = make_schedule(config, optimizer, self.per_epoch * config.epochs, parts)
+            transform, step = make_transform(config, labels, parts), parts.get("step")
+            how = (criterion, schedule, transform, config.precision, config.clip, step)
+            self.method = Method(optimizer, *how)
+            self.stateful = {"network": network, "optimizer": optimizer}
+            self.stateful["schedule"] = schedule.scheduler
+            if config.average != "none":
+                self.mean = self.stateful["mean"] = make_mean(config, network, optimizer)
 
     def _take(self, data: Dataset, parts: dict) -> None:
         """The images on the device, the labels (N,) on the CPU, by split."""
         config, self.inputs, self.labels = self.config, {}, {}
-        for name in ("train", "val", "test", "extra"):
-            split = getattr(data, name)
-            if split is not None:
-                images = to_tensor(split.images, self.device)
-                self.inputs[name] = images.contiguous(memory_format=torch.channels_last)
-                self.labels[name] = torch.from_numpy(split.labels.astype(np.float32))
+        extra = {} if data.extra is None else {"extra": data.extra}
+        for name, split in (data.splits | extra).items():
+            images = to_tensor(split.images, self.device)
+            self.inputs[name] = images.contiguous(memory_format=torch.channels_last)
+            self.labels[name] = torch.from_numpy(split.labels.astype(np.float32))
         changing = config.trainable == "all" or config.augment or parts or config.resize
         if config.architecture in model.OURS and not changing:
             # What never changes is computed once: the frozen part's output becomes the input.
@@ -595,15 +578,9 @@ class Fitting:
             model.open_stages(self.network, 1 + epoch // config.unfreeze)
         generator = torch.Generator().manual_seed(seed)
         batches = draw_batches(config, self.labels["train"], generator)
-
-        def after_step() -> None:
-            if config.average == "ema":
-                self.mean.update_parameters(self.network)
-            tick()
-
         given = self.part, self.inputs["train"], self.target, batches, self.method
         with seeded(seed, self.device):
-            logits = train_epoch(*given, after_step)
+            logits = train_epoch(*given, tick)
         if config.average == "swa" and epoch >= config.epochs // 2:
             self.mean.update_parameters(self.network)
             # statistics of the averaged weights
@@ -638,32 +615,30 @@ class Fitting:
             self.epoch()
         self.network.load_state_dict(weights)
 
-    def _stateful(self) -> dict:
-        optimizer, schedule = self.method.optimizer, self.method.schedule.scheduler
-        parts = {"network": self.network, "optimizer": optimizer, "schedule": schedule}
-        return parts if self.mean is None else parts | {"mean": self.mean}
-
     def checkpoint(self) -> dict:
         """Everything needed to go on after the last whole epoch."""
         progress = {name: getattr(self, name) for name in PROGRESS}
-        states = {name: part.state_dict() for name, part in self._stateful().items()}
+        states = {name: part.state_dict() for name, part in self.stateful.items()}
         return states | {"progress": progress}
 
     def resume(self, saved: dict) -> None:
         """Go on from a checkpoint, unless its epochs lack a split that is to be recorded."""
         if set(self.recorded) <= set(saved["progress"]["recorded"]):
             vars(self).update(saved["progress"])
-            for name, part in self._stateful().items():
+            for name, part in self.stateful.items():
                 part.load_state_dict(saved[name])
 
     def outcome(self) -> Outcome:
         """What the run store keeps of the whole training."""
         n, weights = len(self.history), {"last": self._weights(), "best": self.best_weights}
         logits = {name: torch.stack(epochs) for name, epochs in self.logits.items() if epochs}
-        states = {n: weights["last"], self.best_epoch: weights["best"]}
-        final = {epoch: self._final(epoch, state) for epoch, state in states.items()}
         for which, epoch in (("last", n), ("best", self.best_epoch)):
-            logits |= {f"{split}_{which}": values for split, values in final[epoch].items()}
+            self.network.load_state_dict(weights[which])
+            for split in self.inputs:
+                # what was recorded in training mode, or without the copies, says nothing of the end
+                known = split in self.recorded and not self.config.tta
+                end = self.logits[split][epoch - 1] if known else self.predict(split)
+                logits[f"{split}_{which}"] = end
         info = {
             "best_epoch": self.best_epoch,
             "parameters": sum(p.numel() for p in self.network.parameters()),
@@ -674,23 +649,12 @@ class Fitting:
         }
         return Outcome(self.history, logits, weights, info)
 
-    def _final(self, epoch: int, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits (N,) of every split with an epoch's weights; what it recorded is not computed
-        twice, but for the training images, which were seen in training mode.
-        """
-        self.network.load_state_dict(weights)
-        recorded = () if self.config.tta else self.recorded
-        return {
-            split: self.logits[split][epoch - 1] if split in recorded else self.predict(split)
-            for split in self.inputs
-        }
-
 
 def fit(
     config: TrainConfig,
     data: Dataset,
     weights: Weights,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
     parts: dict | None = None,
     resume: dict | None = None,
     checkpoint: Callable[[int, dict], None] = lambda epoch, state: None,
@@ -720,9 +684,7 @@ def fit(
 # --- through the run store ------------------------------------------------------------------------
 
 
-def identity(
-    config: TrainConfig, data: Dataset, weights: Weights, device: str | torch.device
-) -> dict:
+def identity(config: TrainConfig, data: Dataset, weights: Weights, device: Device) -> dict:
     """Everything that decides the numbers of a run, as JSON can hold it."""
     read = owncode.files_read(config.own)
     return ({"files": read} if read else {}) | {
@@ -733,40 +695,30 @@ def identity(
         "threads": torch.get_num_threads() if torch.device(device).type == "cpu" else None,
         "size": data.source.size,
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),
         "code": CODE.digest,
     }
 
 
-def _altered() -> str | None:  # a function of this file, which a worker can be sent by its name
-    return CODE.altered()
-
-
 def task(
-    config: TrainConfig,
-    data: Dataset,
-    weights: Weights,
-    device: str | torch.device = "cpu",
-    keep_weights: bool = True,
+    config: TrainConfig, data: Dataset, weights: Weights, device: Device, keep_weights: bool = True
 ) -> Task:
     """A training as the run store sees it; keep_weights: else predictions of two epochs alone."""
     what = identity(config, data, weights, device)
     given = (config, data, weights, torch.device(device))
-    return Task(what, given, data.fingerprint, config.own, _altered, keep_weights)
+    return Task(what, given, data.fingerprint, config.own, CODE.altered, keep_weights)
 
 
 def run(
     config: TrainConfig,
     data: Dataset,
     weights: Weights,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
     keep_weights: bool = True,
     on_epoch: Callable[[list[dict]], None] = lambda history: None,
     parts: dict | None = None,
 ) -> Run:
-    """The run of these settings: read from the store, or trained; with `parts`, which no text
-    identifies, it is not kept. Raises InputError.
-    """
+    """The run of these settings, read or trained; with `parts`, which have no text, not kept."""
     asked = task(config, data, weights, device, keep_weights)
     asked = asked if parts is None else replace(asked, unkept=str)
     return runs.get(asked, partial(fit, parts=parts), on_epoch)
@@ -788,6 +740,6 @@ CODE = runs.Code(
     only={
         data: ("to_tensor",),
         evaluation: ("area_under_curve",),
-        owncode: ("read", "make", "namespace", "_execute"),
+        owncode: ("read", "namespace", "_execute"),
     },
 )

@@ -116,7 +116,7 @@ def test_the_layout_changes_rounding_only():
 def test_a_file_of_the_network_fills_all_but_its_head(tmp_path):
     given = models.resnet34().state_dict()
     torch.save(given, tmp_path / "resnet34.pth")
-    weights = model.published("resnet34", str(tmp_path / "resnet34.pth"), tmp_path)
+    weights = resolve_weights(str(tmp_path / "resnet34.pth"), tmp_path, "resnet34")
     state = model.build(weights, 0, 28, architecture="resnet34", reduce="sum").state_dict()
     stem = adapt_conv1(given["conv1.weight"], kernel=3, reduce="sum")
     assert torch.equal(state["conv1.weight"], stem)

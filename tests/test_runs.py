@@ -53,10 +53,10 @@ def assert_whole(folder: Path) -> None:
 
 
 def test_a_run_is_what_was_trained_and_is_read_ever_after(store):
-    outcome = fit()
-    assert not training.task(TINY, DATA, WEIGHTS).finished
+    outcome, asked = fit(), training.task(TINY, DATA, WEIGHTS, "cpu")
+    assert not asked.finished
     run = get()
-    assert training.task(TINY, DATA, WEIGHTS).finished and run.identity["data"] == DATA.fingerprint
+    assert asked.finished and run.identity["data"] == DATA.fingerprint
     assert_whole(store / run.key)
     assert run.history.to_dict("records") == outcome.history
     assert {name.split("_")[0] for name in run.logits} == {"train", "val"}, "the test split waits"

@@ -258,10 +258,13 @@ def test_bfloat16_multiplies_while_training_and_never_while_judging():
     torch.testing.assert_close(coarse.logits["val_last"], judged, atol=1e-6, rtol=0)
 
 
-def test_the_images_of_a_network_of_ones_own_are_enlarged():
+def test_a_network_of_ones_own_gets_images_enlarged_and_as_preprocess_leaves_them():
     parts = {"network": nn.Sequential(nn.Flatten(), nn.Linear(24 * 24, 1))}
-    outcome = training.fit(replace(SMALL, epochs=1, resize=24), DATA, RANDOM, parts=parts)
-    assert outcome.info["parameters"] == 24 * 24 + 1
+    training.fit(replace(SMALL, epochs=1, resize=24), DATA, RANDOM, parts=parts)
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(1))
+    parts = {"network": lazy, "preprocess": lambda images: images[..., 2:, 2:]}
+    outcome = training.fit(replace(SMALL, epochs=1), made(), RANDOM, parts=parts)
+    assert outcome.info["parameters"] == 26 * 26 + 1
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_epoch_and_rate():

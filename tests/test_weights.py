@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
-from torchvision.models import resnet18
+from torchvision import models
 
 from cxr_helpers import model
 from cxr_helpers.engine import sources
@@ -27,7 +27,7 @@ def rgb() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def stock() -> dict[str, torch.Tensor]:
     """torchvision's own ResNet-18 as a state dict with a thousand classes."""
-    return resnet18().state_dict()
+    return models.resnet18().state_dict()
 
 
 def grey(n: int = 4, size: int = 20) -> torch.Tensor:
@@ -147,7 +147,7 @@ def test_what_does_not_fit_is_listed_by_name(stock):
     del broken["bn1.weight"], broken["bn1.num_batches_tracked"]  # the latter decides nothing
     with pytest.raises(InputError) as caught:
         model.fill(model.course_resnet18(), weights(broken))
-    assert "(bn1.weight, layer1.9.weight, layer1.0.conv1.weight tidak ada" in one_line(caught)
+    assert all(name in one_line(caught) for name in ("bn1.weight", "layer1.9", "layer1.0.conv1"))
 
 
 def test_a_head_may_differ_and_stages_may_be_cut_but_nothing_else_is_missing(stock):
@@ -193,7 +193,7 @@ def published(content, answering, monkeypatch, tmp_path):
     def publish(status: int = 200):
         url = answering(status, content).url.replace("set.npz", "resnet18-f37072fd.pth")
         best = SimpleNamespace(DEFAULT=SimpleNamespace(url=url))
-        monkeypatch.setattr(model.models, "get_model_weights", lambda name: best)
+        monkeypatch.setattr(models, "get_model_weights", lambda name: best)
         monkeypatch.setitem(model.SHA256, "resnet18", hashlib.sha256(content).hexdigest())
         monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
         return tmp_path / "data"
