@@ -132,7 +132,8 @@ def two_recipes(
     apart = evaluation.difference(ours["auc"], theirs["auc"])
     yield "selisih AUC", apart["ci95"], 0.0, apart["p"]
     if seeds[1] == 10:  # of fewer the spread, and with it the plan, is known too badly
-        plan = evaluation.plan(theirs["auc"], *seeds)
+        own = reference.between(ours["auc"], theirs["auc"])
+        plan = evaluation.plan(theirs["auc"], *seeds, between=own)
         equal = evaluation.verdict(apart, 1.0, plan["equal"]) == evaluation.EQUAL
         yield f"{PLAN}setara", apart["ci95"], 0.0, 1.0 - equal
         raised = norm.ppf(auc(STRENGTH, spread) + plan["seen"]) * np.sqrt(0.5 + spread**2)

@@ -393,27 +393,28 @@ def ensemble_difference(
     return tested(gain(logits), images, (float(seeds), k - 1))
 
 
-def plan(recipe: Measured, seeds: int, partners: int, rows: int = 1) -> dict[str, float]:
+def plan(recipe: Measured, seeds: int, partners: int, rows: int = 1, between: float = 0) -> dict:
     """What a study with so many seeds of a remedy and of its partner, which both spread as this
     recipe, shows in POWER of all cases (Cohen 1988, ch. 2): "seen", a true difference of this size,
     at Holm's first step among `rows` remedies; "equal", that equal recipes are EQUAL within it.
+    between: variance between images of what sets two recipes apart, however many their seeds.
     """
     influences, patients = recipe.parts[0]
     apart = [image_variance(a - b, patients) for a, b in combinations(influences, 2)]
     parts = [(np.var(recipe.values, ddof=1) / k, k) for k in (seeds, partners)]
-    whole = sum(part for part, _ in parts)
+    whole = between + sum(part for part, _ in parts)
     # what a training makes of these images is in the variance between seeds, as in `difference`
-    images = min(whole, np.mean(apart) / 2 * (1 / seeds + 1 / partners))
+    images = min(whole, between + np.mean(apart) / 2 * (1 / seeds + 1 / partners))
     df = freedom((images, np.inf), (whole - images, _df_seeds(parts)))
     seen = t.ppf(1 - SIGNIFICANCE / rows / 2, df) + t.ppf(POWER, df)
     equal = t.ppf((1 + LEVEL) / 2, df) + t.ppf((1 + POWER) / 2, df)
     return {"seen": float(seen * np.sqrt(whole)), "equal": float(equal * np.sqrt(whole))}
 
 
-def seeds_needed(recipe: Measured, shows: str, size: float, rows: int = 1) -> int | None:
+def seeds_needed(recipe: Measured, shows: str, size: float, **how: float) -> int | None:
     """The fewest seeds of either whose `plan` shows "seen" or "equal" at `size`; None: too many."""
     numbers = range(LEAST_SEEDS, MOST_SEEDS + 1)
-    return next((k for k in numbers if plan(recipe, k, k, rows)[shows] <= size), None)
+    return next((k for k in numbers if plan(recipe, k, k, **how)[shows] <= size), None)
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -203,7 +203,7 @@ def summarise(jobs: list[Job], study: Study, data: Dataset) -> None:
         "variants": variants,
         "combination": asdict(combined[0].remedy) if combined else None,
         "ensemble": remedies.ensemble(judged[0], data),
-        "detectable": _detectable(judged[0], len(judged) - 1, data),
+        "detectable": _detectable(judged, data),
         "training_sets": _training_sets(variants, data),
         "cross_validation": _folds(jobs, stored),
         "learning_curve": _learning_curve(jobs, stored),
@@ -215,23 +215,40 @@ def summarise(jobs: list[Job], study: Study, data: Dataset) -> None:
     files.write(file, text.encode())
 
 
-def _detectable(row: Row, rows: int, data: Dataset) -> list[dict] | None:
+def between(ours: Measured, theirs: Measured) -> float:
+    """Variance between images of what sets two recipes apart, without what each training makes of
+    the images, which more seeds average out.
+    """
+    (a, patients), (b, _) = ours.parts[0], theirs.parts[0]
+    apart = evaluation.image_variance(a.mean(axis=0) - b.mean(axis=0), patients)
+    pair = (ours, theirs)
+    held = sum(np.var(r.values, ddof=1) / len(r.values) - r.seed_variance() for r in pair)
+    return max(0.0, apart - held)
+
+
+def _detectable(judged: list[Row], data: Dataset) -> list[dict] | None:
     """What a study like this one can show of AUC on the test split alone and on all test images, at
     Holm's first step among its rows: the difference that it sees in four of five cases, and how
     many seeds of a remedy and of its partner each of SIZES and "setara" need. None for few seeds.
     """
-    if len(row.trained) < evaluation.LEAST_SEEDS:
+    baseline, *others = (len(row.trained) for row in judged)
+    if baseline < evaluation.LEAST_SEEDS or min(others, default=0) < 2:  # one shows no spread
         return None
-    plans = []
+    plans, rows = [], len(judged) - 1
     for part in (replace(data, extra=None), data):
-        recipe, (labels, patients) = row.measured(part)["auc"], remedies.test_images(part)
+        labels, patients = remedies.test_images(part)
+        recipe, *others = (
+            evaluation.measured(row.test(part), labels, patients)["auc"] for row in judged
+        )
+        usual = float(np.median([between(other, recipe) for other in others]))
         margin = evaluation.MARGIN["auc"]
         plan = {"images": len(labels), "patients": evaluation.n_patients(patients), "rows": rows}
         plan |= {"seeds": [SEEDS, BASELINE_SEEDS], "most": evaluation.MOST_SEEDS}
-        plan["difference"] = evaluation.plan(recipe, SEEDS, BASELINE_SEEDS, rows)["seen"]
-        needed = {size: evaluation.seeds_needed(recipe, "seen", size, rows) for size in SIZES}
+        how = {"rows": rows, "between": usual}
+        plan["difference"] = evaluation.plan(recipe, SEEDS, BASELINE_SEEDS, **how)["seen"]
+        needed = {size: evaluation.seeds_needed(recipe, "seen", size, **how) for size in SIZES}
         plan["needed"] = [{"difference": size, "seeds": n} for size, n in needed.items()]
-        plan["equal"] = evaluation.seeds_needed(recipe, "equal", margin)
+        plan["equal"] = evaluation.seeds_needed(recipe, "equal", margin, between=usual)
         plans.append(plan)
     return plans
 

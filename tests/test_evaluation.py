@@ -304,8 +304,8 @@ def test_a_plan_says_what_a_study_of_two_recipes_that_spread_alike_would_show(se
     each = [evaluation.influence(one, LABELS)["auc"] for one in logits]
     pairs = [evaluation.image_variance(a[1] - b[1], who) for a, b in combinations(each, 2)]
     one_seed = np.var([value for value, _ in each], ddof=1)
-    error = np.sqrt(one_seed * (1 / seeds + 1 / partners))
-    of_seeds = error**2 - min(error**2, np.mean(pairs) / 2 * (1 / seeds + 1 / partners))
+    error = np.sqrt(one_seed * (1 / seeds + 1 / partners) + 1e-4)
+    of_seeds = error**2 - min(error**2, 1e-4 + np.mean(pairs) / 2 * (1 / seeds + 1 / partners))
     parts = one_seed / np.array([seeds, partners])
     df = parts.sum() ** 2 / (parts**2 / [seeds - 1, partners - 1]).sum() if seeds > 4 else 2
     df *= error**4 / of_seeds**2 if of_seeds else np.inf
@@ -313,11 +313,12 @@ def test_a_plan_says_what_a_study_of_two_recipes_that_spread_alike_would_show(se
     equal = (t.ppf(0.975, df) + t.ppf(0.9, df)) * error
     for rows in (1, 18):
         seen = (t.ppf(1 - 0.025 / rows, df) + t.ppf(0.8, df)) * error
-        found = evaluation.plan(recipe, seeds, partners, rows)
+        found = evaluation.plan(recipe, seeds, partners, rows, between=1e-4)
         assert found == pytest.approx({"seen": seen, "equal": equal})
     for shows in ("seen", "equal"):
         size = evaluation.plan(recipe, 10, 10, 18)[shows]
-        needed = [evaluation.seeds_needed(recipe, shows, size * much, 18) for much in (1, 0.999)]
+        sizes = [size * much for much in (1, 0.999)]
+        needed = [evaluation.seeds_needed(recipe, shows, size, rows=18) for size in sizes]
         assert needed == [10, 11] and evaluation.seeds_needed(recipe, shows, size / 9) is None
     assert evaluation.seeds_needed(recipe, "seen", 9.0) == 3
 
