@@ -110,7 +110,7 @@ def test_a_timed_cell_is_read_like_any_other(shell):
     assert kinds([shell("found")]) == ["Net"]
 
 
-def test_a_file_is_read_once_and_stands_in_the_program(shell, tmp_path):
+def test_a_file_is_read_once_and_stands_in_the_program_or_its_wrong_line_is_named(shell, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("import torch\nfrom torch import nn\n" + NETWORK)
     shell(f"mine = owncode.load({str(file)!r})")
@@ -118,6 +118,9 @@ def test_a_file_is_read_once_and_stands_in_the_program(shell, tmp_path):
     file.write_text("raise SystemExit")
     shell("Taken = mine.Net")
     assert kinds([program, shell("capture(network=Taken)")]) == ["Net", "Net"]
+    file.write_text("x = 1\ndef f(:\n")
+    with pytest.raises(InputError, match=r"mine\.py .*: periksa baris 2"):
+        owncode.load(file)
 
 
 def test_what_has_no_text_or_stands_in_an_imported_file_is_said(shell, tmp_path, monkeypatch):
@@ -132,12 +135,6 @@ def test_what_has_no_text_or_stands_in_an_imported_file_is_said(shell, tmp_path,
     ):
         with pytest.raises(owncode.Unknown, match=why):
             shell(cell)
-
-
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
-    (tmp_path / "broken.py").write_text("x = 1\ndef f(:\n")
-    with pytest.raises(InputError, match=r"broken\.py .*: periksa baris 2"):
-        owncode.load(tmp_path / "broken.py")
 
 
 def test_a_failure_in_own_code_says_the_line_and_keeps_the_way_there():
