@@ -383,8 +383,7 @@ def train_epoch(
 
     inputs (N, …) and labels lie on the device.
     """
-    # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and they
-    # would go stale.
+    # Entered anew for each batch: autocast keeps the weights it has cast, and they would go stale.
     bfloat16 = method.precision == "bfloat16"
     autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=bfloat16)
     network.train()
