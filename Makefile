@@ -67,7 +67,7 @@ $(BUILD)/.environment: pyproject.toml
 # The seed is that of `make report`, so that nothing is trained twice and a student discusses the numbers that the report shows.
 lab: $(READY)
 	@SEED="$${SEED:-$$("$$PY" report/check.py seed)}" && export SEED && \
-	CXR_LAB=1 $(if $(findstring :,$(CURDIR)),PYTHONPATH=..) "$$PY" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. notebooks/01_adaptasi_bobot.ipynb
+	CXR_LAB=1 $(if $(findstring :,$(CURDIR)),PYTHONPATH=..) "$$PY" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/01_adaptasi_bobot.ipynb
 
 $(BUILD)/.settings $(BUILD)/.cover: $(BUILD)/.%: FORCE | $(READY)
 	@"$$PY" report/check.py $*

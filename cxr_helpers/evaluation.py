@@ -301,6 +301,9 @@ def metrics(
     {"value"}; of logits (N,), or one array a seed, and labels (N,) in {0, 1}.
     """
     seeds = list(np.atleast_2d(np.stack(logits)))
+    if 0 <= np.min(seeds) < 0.5 < np.max(seeds) <= 1:
+        cure = "bila itu probabilitas p, berikan logitnya, scipy.special.logit(p)"
+        print(f"Catatan: metrics menerima logit, dan semua nilai ini antara 0 dan 1; {cure}.")
     ece = [expected_calibration_error(expit(given), labels) for given in seeds]
     every = measured(seeds, labels, patients, thresholds)
     return {

@@ -73,9 +73,9 @@ sns.set_theme(
 class Canvas(Figure):
     """A Figure that pyplot does not hold: any thread may draw it. JupyterLab shows it as PNG."""
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self, dpi: int = DPI) -> bytes:
         stream = io.BytesIO()
-        self.savefig(stream, format="png", dpi=DPI)
+        self.savefig(stream, format="png", dpi=dpi)
         return stream.getvalue()
 
 

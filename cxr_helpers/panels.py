@@ -28,7 +28,6 @@ from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import duration, interval, number, percent, plain, points, signed
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import someone_watches
-from cxr_helpers.evaluation import MARGIN
 from cxr_helpers.experiments import DIRECTIONS, Comparison, Guess, Recipe, Result, duga
 from cxr_helpers.model import REDUCTIONS, RESIZES, SCALES, adapt_conv1
 from cxr_helpers.remedies import read_reference
@@ -113,7 +112,8 @@ def beside(*parts: ipywidgets.Widget) -> ipywidgets.HBox:
 
 
 def show_in(picture: ipywidgets.Image, figure: Figure) -> None:
-    picture.value, picture.layout.display = figure._repr_png_(), None
+    picture.value = figure._repr_png_(2 * figures.DPI)  # as sharp as an SVG beside it
+    picture.layout = {"width": f"{figure.get_figwidth()}in", "max_width": "100%"}
 
 
 def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets.VBox:
@@ -255,15 +255,10 @@ RULES = (
 
 def came_true(guess: Guess, difference: dict) -> str:
     """What a difference of the AUC says of a guess: too few seeds give its direction alone."""
-    value = difference["value"]
     if difference["p"] is None:
-        directions = {
-            "above": value > 0,
-            "below": value < 0,
-            "across": abs(value) < MARGIN["auc"],
-        }
-        return "searah" if directions[guess.direction] else "tidak searah"
-    agrees = experiments.outcome(guess, {guess.measure: difference})["agrees"]
+        point = (difference["value"], difference["value"])
+        return "searah" if experiments.agrees(guess, point) == "ya" else "tidak searah"
+    agrees = experiments.agrees(guess, difference["ci95"])
     return {"ya": "sesuai", "tidak": "tidak sesuai"}.get(agrees, agrees)
 
 
@@ -404,10 +399,13 @@ WARNING = (
 )
 
 
-def show_own_image(path: str | Path | None, run: Run, study) -> None:
+def show_own_image(path: str | Path | None, run: Run | Result, study) -> None:
     """Show a PNG, JPEG or DICOM, what the network sees of it, its map and answer; None: nothing."""
     if path is None:
         return
+    run = getattr(run, "runs", [run])[0]  # of a result, its first
+    if not isinstance(run, Run):
+        raise InputError("Berikan hasil study.train, bukan jaringannya: ia diukur dengan datanya.")
     data, network = study.used, training.restored(run)
     image = Image.fromarray(ownfiles.read_picture(files.from_root(str(path))))
     side, size = min(image.size), data.source.size

@@ -79,7 +79,7 @@ class Study:
 
     def few(self, n: int) -> "Study":
         """The same study on n images of each split, which shows soon what can learn by heart."""
-        return replace(self, used=experiments.few(self, n))
+        return replace(self, used=replace(datasets.take(self.used, n, n, n, seed=0), extra=None))
 
     def compare(self, results: dict[str, experiments.Result], *more) -> experiments.Comparison:
         """Hold results of `train`, {title: result}, against the recipe: a table and figures."""
@@ -184,7 +184,7 @@ def _chosen(given: settings.Settings, device: torch.device) -> tuple[sources.Sou
     choice = json.loads(Path(decided).read_text(encoding="utf-8")) if decided else {}
     if choice:
         paths = {name: choice["source"][name] for name in ("path", "truth")}
-        paths = {name: path and Path(path) for name, path in paths.items()}
+        paths = {name: path and files.project() / path for name, path in paths.items()}
         source = sources.Source(**choice["source"] | paths)
     else:
         source = sources.resolve(files.from_root(given.data), given.size, folder)

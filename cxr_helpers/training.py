@@ -40,8 +40,8 @@ PARTS = {  # what a person may give that is their own, and how that is said
     "step": "fungsi jaringan, citra, label → loss, sebagai ganti loss",
     "model": "pengklasifikasi scikit-learn atas piksel, sebagai ganti jaringan",
 }
-# They need a closure, sparse gradients, matrices or whole batches; the first is what all are.
-WITHOUT = ("optimizer", "lbfgs", "sparseadam", "muon", "rprop")
+# They take no weight decay, need sparse gradients or matrices; the first is what all are.
+WITHOUT = ("optimizer", "lbfgs", "rprop", "sparseadam", "muon")
 OPTIMIZERS = {
     name.lower(): kind
     for name, kind in sorted(vars(torch.optim).items())
@@ -290,9 +290,11 @@ def network_of(
         side = (config.resize, config.resize)
         enlarge = partial(F.interpolate, size=side, mode="bilinear", align_corners=False)
         network.register_forward_pre_hook(lambda _, given: (enlarge(given[0]),))
-    if "preprocess" in parts:
-        prepare = partial(augment.prepare, parts["preprocess"])
-        network.register_forward_pre_hook(lambda _, given: (prepare(given[0]),), prepend=True)
+    if parts.keys() & {"network", "preprocess"}:  # which may change what they are given
+        prepare = partial(augment.prepare, parts.get("preprocess", nn.Identity()))
+        network.register_forward_pre_hook(
+            lambda _, given: (prepare(given[0].clone()),), prepend=True
+        )
     if any(map(nn.parameter.is_lazy, network.parameters())):
         with torch.no_grad():  # which gives lazy layers their shapes
             network.eval()(torch.zeros(2, 1, size, size))
@@ -315,7 +317,7 @@ def _own_network(config: TrainConfig, network: object) -> nn.Module:
 def parts_of(config: TrainConfig, device: torch.device) -> dict:
     """The parts of one's own that settings hold as text, made anew."""
     with seeded(config.seed, device):  # what they draw
-        return owncode.make(config.own) if config.own else {}
+        return owncode.namespace(config.own)[owncode.PARTS] if config.own else {}
 
 
 def restored(run: Run | str, which: str = "best", parts: dict | None = None) -> nn.Module:
@@ -323,8 +325,7 @@ def restored(run: Run | str, which: str = "best", parts: dict | None = None) -> 
     mode; parts: in place of what its text makes. Raises InputError.
     """
     run, cpu = runs.read(run) if isinstance(run, str) else run, torch.device("cpu")
-    kept = run.identity["config"]
-    config = TrainConfig(**kept | {"augment": tuple(kept["augment"])})
+    config = TrainConfig(**run.identity["config"])
     weights = Weights("run", "Bobot pelatihan itu", "", run.weights(which), "")
     parts = parts_of(config, cpu) if parts is None else parts
     if "model" in parts:
@@ -369,6 +370,38 @@ class Method:
     clip: float | None = None
     step: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None
 
+    def loss(self, network: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, and the logits that it was made of."""
+        # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and
+        # they would go stale.
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            if self.step is not None:
+                return watched(self.step, network, x, y)
+            output = network(x)
+        logits = output.detach().float().clone()  # a loss may change its input
+        return self.criterion(output.float(), y), logits
+
+    def update(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """One step on a batch; returns its logits as they were before."""
+        logits = []
+
+        def gradient() -> Tensor:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss, output = self.loss(network, x, y)
+            logits.append(output)
+            if loss.requires_grad:  # else the step has done it
+                loss.backward()
+            if self.clip is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), self.clip)
+            return loss
+
+        if isinstance(self.optimizer, torch.optim.LBFGS):  # which asks several times
+            self.optimizer.step(gradient)
+        else:
+            gradient()
+            self.optimizer.step()
+        return logits[0]
+
 
 def train_epoch(
     network: nn.Module,
@@ -383,30 +416,12 @@ def train_epoch(
 
     inputs (N, …) and labels lie on the device.
     """
-    # Entered anew for each batch: autocast keeps the weights it has cast, and they would go stale.
-    bfloat16 = method.precision == "bfloat16"
-    autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=bfloat16)
     network.train()
     logits = torch.full(labels.shape, math.nan, device=inputs.device)
     for rows in batches:
         rows = rows.to(inputs.device)
-        x, y = method.transform(inputs[rows], labels[rows])
-        method.optimizer.zero_grad(set_to_none=True)
-        if method.step is None:
-            with autocast:
-                output = network(x)
-            output = output.float()
-            loss = method.criterion(output, y)
-        else:
-            with autocast:
-                loss, output = watched(method.step, network, x, y)
-        if loss.requires_grad:  # else the step has done it
-            loss.backward()
-        if method.clip is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), method.clip)
-        method.optimizer.step()
+        logits[rows] = method.update(network, *method.transform(inputs[rows], labels[rows]))
         method.schedule.step()
-        logits[rows] = output.detach()
         after_step()
     return logits.squeeze(1).cpu()
 
@@ -418,7 +433,7 @@ def watched(step: Callable, network: nn.Module, x: Tensor, y: Tensor) -> tuple[T
     loss = step(network, x, y)
     hook.remove()
     first = [output[0] if isinstance(output, tuple) else output for output in outputs]
-    return loss, torch.cat(first)[: len(x)].detach().float()
+    return loss, torch.cat([x.new_empty(0), *first])[: len(x)].detach().float()
 
 
 def evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
@@ -725,6 +740,6 @@ CODE = runs.Code(
     only={
         data: ("to_tensor",),
         evaluation: ("area_under_curve",),
-        owncode: ("read", "make", "namespace", "_execute"),
+        owncode: ("read", "namespace", "_execute"),
     },
 )

@@ -3,16 +3,16 @@
 Run as `python -m grading WORD`.
 
 exercises   `periksa`, the exercises of notebooks 01–04 and their hidden tests
-submit      `make kumpul`; release: `make tugas`; bundle: `make bundel`; grade: `make nilai`;
+submit      `make kumpul`; release: `make tugas`; grade: `make nilai`; bundel.sh: `make bundel`;
             challenge: `make tantangan`
 package     reads a hand-in into memory; answers finds in it what was asked
 box         a kernel that sees neither network nor home nor key; inside is what lies in it
 marking     runs answers in the box and grades, outside of it, what they gave
-claims      whether a report's numbers follow from its predictions; again trains runs once more
+claims      whether a report's numbers follow from its predictions; shown: whether its pages show
+            them; again trains runs once more
 pages       what an instructor reads
 
-Covered: code that loops, forks, swallows interrupts, eats memory, floods its output, kills its
-kernel, looks for files or the network, or returns an object that equals everything; broken, hostile
-and copied hand-ins.
+Covered: code that loops, sleeps, forks, eats memory, kills its kernel, looks for files or the
+network, or returns an object that equals everything; broken, hostile and copied hand-ins.
 Not covered: a fault of the Linux kernel itself; answers that somebody else wrote.
 """

@@ -1,5 +1,5 @@
 """Claimed runs trained again (ULANG), a student's own code included: in the box, which sees our
-data and weights besides. Without the box (TANPA_KOTAK=1) own code is never trained.
+data and weights besides.
 
 The class draws what is trained, with a salt that no student knows: of each hand-in notebook 02's
 run and one of another row.
@@ -20,13 +20,10 @@ from cxr_helpers import evaluation
 from cxr_helpers.engine import files, indonesian
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import Study
-from cxr_helpers.training import TrainConfig
 from grading import box, claims, package
 
-EPOCHS = 5  # a run of more than so many times the preset's epochs is not done again
 MOST = 1800  # seconds of a training, whatever a student's own file says
 HOUR = 3600  # of all trainings of a class, with ULANG=1
-CPU = 4 * MOST
 PIECE = 1000  # predictions that come out of the box at once
 TRAIN = """
 import json, torch
@@ -61,7 +58,6 @@ def retrain(
     recipe: list[float],
     studies: claims.Studies,
     drawn_by: str,
-    boxed: bool,
 ) -> str:
     """What came of training notebook 02's run and one of another row again, in Indonesian. recipe:
     AUCs of the recipe on the same images, for rows of which the reference study has none.
@@ -72,7 +68,7 @@ def retrain(
         try:
             study = studies.get(package.results(handin, "02_pelatihan")["provenance"])
             kept = claims.run_of(handin, key, study).test["best"]
-            logits = _again(claims.identity(handin, key), study, boxed)
+            logits = _again(claims.identity(handin, key), study)
             usual = claims.usual(study, row) or recipe
             came = agreement(logits, kept, study.used.test.labels, usual)
         except (InputError, *claims.ODD) as error:
@@ -82,21 +78,11 @@ def retrain(
     return "; ".join(said)
 
 
-def _settings(identity: dict, study: Study, boxed: bool) -> TrainConfig:
-    """Those of a run that may be trained again. Raises InputError and any of claims.ODD."""
-    config = claims.config_of(identity)
-    if config.epochs > EPOCHS * study.preset.epochs:
-        raise InputError(f"{config.epochs} epoch terlalu banyak")
-    if config.own and not boxed:
-        raise InputError("kode sendiri hanya dilatih di dalam kotak")
+def _again(identity: dict, study: Study) -> np.ndarray:
+    """Predictions (N,) of a run trained again. Raises InputError and any of claims.ODD."""
     if identity["weights"] != study.weights.digest:
         raise InputError("bobot awalnya lain")
-    return config
-
-
-def _again(identity: dict, study: Study, boxed: bool) -> np.ndarray:
-    """Predictions (N,) of a training done again. Raises InputError and any of claims.ODD."""
-    config, source = _settings(identity, study, boxed), study.used.source
+    config, source = claims.config_of(identity), study.used.source
     settings = {
         "data": source.kind if source.kind in ("phantom", "chestmnist") else source.flag,
         "weights": study.weights.kind,
@@ -110,13 +96,11 @@ def _again(identity: dict, study: Study, boxed: bool) -> np.ndarray:
     given = {"study": settings, "threads": threads, "config": asdict(config)}
     torch_home = Path(torch.hub.get_dir()).parent
     shown = {files.data_folder().resolve(): "/tmp/data", torch_home: "/tmp/torch"}
-    seen = shown.values() if boxed else map(str, shown)
-    named = dict(zip((files.DATA, "TORCH_HOME"), seen, strict=True))
+    named = dict(zip((files.DATA, "TORCH_HOME"), shown.values(), strict=True))
     try:
-        with box.Kernel(boxed, shown, named, CPU) as kernel:
-            error, _ = kernel.run(TRAIN.format(given=json.dumps(given)), MOST)
-            ask = box.ask(ASK.format(piece=PIECE))
-            answer = kernel.run("", box.START, ask)[1] if not error else None
+        with box.Kernel(True, shown, named, cpu=4 * MOST) as kernel:
+            train, asked = TRAIN.format(given=json.dumps(given)), ASK.format(piece=PIECE)
+            error, answer = kernel.run(train, MOST * threads, asked)
     except box.Ended as ended:
         longer = f"lebih lama daripada {MOST // 60} menit di komputer ini"
         raise InputError(longer if ended.status == "waktu habis" else ended.status) from None

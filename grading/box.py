@@ -1,17 +1,17 @@
-"""A kernel for a student's code: in bubblewrap, without network, home or key; its process outside
-speaks to it over sockets.
+"""A kernel for a student's code: in bubblewrap, without network, home or key. It speaks with us by
+two pipes (see inside), a line a cell; what it prints goes nowhere.
 
-It may write in two small tmpfs and nowhere else, where its sockets lie, too. Bounded inside by
-prlimit and a filter of system calls; watched from here, because prlimit counts each process by
-itself and bounds no processes of root. What comes out is measured before it is parsed, and an error
-comes out as its kind alone: a text could tell what the key asks.
+It may write in two small tmpfs and nowhere else. Bounded inside by prlimit and a filter of system
+calls; watched from here, because prlimit counts each process by itself and bounds no processes of
+root. A line is measured before it is parsed, and an error comes out as its kind alone: a text could
+tell what the key asks.
 """
 
 import builtins
 import json
 import os
 import platform
-import queue
+import select
 import shutil
 import site
 import struct
@@ -23,9 +23,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import zmq
-from jupyter_client import KernelManager
-from jupyter_client.kernelspec import KernelSpec
 
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
@@ -33,18 +30,19 @@ from cxr_helpers.engine.errors import InputError
 ADDRESS, FILE_SIZE, SCRATCH = 6 * 2**30, 100 * 2**20, 256 * 2**20
 MEMORY = 4 * 2**30  # resident, of all processes of a kernel together
 PROCESSES, THREADS, CPU = 40, 512, 600
-# bytes of a cell's output, of one message, and of what is parsed at once, an answer among it
-OUTPUT, LARGEST, PARSED = 5 * 2**20, 32 * 2**20, 200_000
-# seconds: until a kernel answers; from the interrupt to the end; for output to follow
-START, GRACE, LAST_OUTPUT = 120, 3, 10
+LINE = 200_000  # bytes of what is parsed, an answer among it
+PIPE = 4096  # bytes that a pipe which is ready takes without waiting
+START, LOOK = 120, 0.3  # seconds: until a kernel answers; between two looks at it
+# On an overloaded machine computing may take so many times its seconds; asleep, it is charged each.
+SLOWEST = 10
 HANDIN, LEAST = 80, 1  # seconds: for all answers of a hand-in; for an answer at least
 PROJECT = "/tmp/proyek"  # where the box sees of this repository:
 OURS = "cxr_helpers phantom report grading/__init__.py grading/inside.py grading/exercises.py "
 OURS += "grading/kesalahan.json"
-SOCKETS = "/tmp/s"  # begin so, in the box
 # memfd_create, memfd_secret, shmget: memory that no process and no tmpfs accounts for. By machine:
 # (its number in a filter, those of the calls)
 HIDDEN_MEMORY = {"x86_64": (0xC000003E, (319, 447, 29)), "aarch64": (0xC00000B7, (279, 447, 194))}
+PROGRAM = [sys.executable, "-m", "grading.inside"]
 
 
 class Ended(Exception):
@@ -84,9 +82,7 @@ def filtered() -> bytes:
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 
 
-def command(
-    connection: Path, shown: dict[Path, str], named: dict[str, str], cpu: int, seccomp: int
-) -> list[str]:
+def command(shown: dict[Path, str], named: dict[str, str], cpu: int, seccomp: int) -> list[str]:
     """What starts a kernel in the box. shown: {folder of ours: where the box sees it}; named: what
     its environment holds besides; seccomp: the open file of its filter.
     """
@@ -96,14 +92,12 @@ def command(
     for name, value in (environment("/tmp/home", PROJECT) | named).items():
         given += ["--setenv", name, value]
     seen = {files.ROOT / ours: f"{PROJECT}/{ours}" for ours in OURS.split()}
-    seen |= {connection: "/tmp/k.json"} | shown
     given += _system()
-    for place, there in seen.items():
+    for place, there in (seen | shown).items():
         given += ["--ro-bind-try", str(place), there]
     given += "--dir /tmp/kerja --dir /tmp/home --remount-ro / --chdir /tmp/kerja --".split()
     limits = f"--as={ADDRESS} --nproc={THREADS} --fsize={FILE_SIZE} --core=0 --cpu={cpu}"
-    kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "/tmp/k.json"]
-    return ["bwrap", *alone.split(), *given, "prlimit", *limits.split(), "--", *kernel]
+    return ["bwrap", *alone.split(), *given, "prlimit", *limits.split(), "--", *PROGRAM]
 
 
 def _system() -> list[str]:
@@ -135,189 +129,126 @@ def environment(home: str, project: str) -> dict[str, str]:
     }
 
 
-def ask(probe: str) -> str:
-    """The question for what a probe gives of the student's names (see inside)."""
-    return f"__import__('grading.inside').inside.ask({probe!r}, globals())"
-
-
 class Allowance:
     """Seconds for all answers of a hand-in: none takes more than a quarter of what is left."""
 
     left = HANDIN
 
-    def run(self, kernel: "Kernel", code: str, most: float, question: str = "") -> tuple:
+    def run(self, kernel: "Kernel", code: str, most: float, probe: str = "") -> tuple:
         """As Kernel.run, for at most so many seconds."""
-        begun = time.monotonic()
+        before = kernel.charged
         try:
-            return kernel.run(code, min(most, max(LEAST, self.left / 4)), question)
+            return kernel.run(code, min(most, max(LEAST, self.left / 4)), probe)
         finally:
-            self.left -= time.monotonic() - begun
+            self.left -= kernel.charged - before
 
 
 class Kernel:
     """A kernel, a context manager. Who breaks a limit of time or size ends it (Ended). said: the
-    text of the last error, for errors of our own cells.
+    text of the last error, for errors of our own cells; charged: the seconds of what ran so far,
+    those of a processor while it computes, all while it sleeps.
     """
 
     def __init__(self, boxed: bool = True, shown=(), named=(), cpu: int = CPU):
-        self.boxed, self.said, self.more = boxed, "", (dict(shown), dict(named), cpu)
+        self.boxed, self.more = boxed, (dict(shown), dict(named), cpu)
+        self.said, self.charged, self._asked = "", 0.0, 0
+        self._looked, self._busy = time.monotonic(), 0.0
 
     def __enter__(self) -> "Kernel":
-        place = "/tmp" if os.path.isdir("/tmp") else None  # a socket's path must be short
-        self.folder = Path(tempfile.mkdtemp(prefix="nilai-", dir=place))
-        self._context = zmq.Context()
-        # what is larger is dropped before it fills our memory
-        self._context.setsockopt(zmq.MAXMSGSIZE, LARGEST)
-        self._manager = KernelManager(
-            context=self._context,
-            transport="ipc",
-            connection_file=str(self.folder / "k.json"),
-            ip=SOCKETS if self.boxed else str(self.folder / "s"),
+        self.folder = Path(tempfile.mkdtemp(prefix="nilai-"))  # where it works without the box
+        seen = environment(str(self.folder), str(files.ROOT)) | self.more[1]
+        program, writing = os.pipe()
+        os.write(writing, filtered())
+        os.close(writing)
+        pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
+        self._process = subprocess.Popen(
+            command(*self.more, program) if self.boxed else PROGRAM,
+            **{"stdin": pipe, "stdout": pipe, "stderr": quiet, "pass_fds": (program,)},
+            **{"env": seen, "cwd": self.folder, "start_new_session": True},
         )
-        self._manager.session.unpack, self._came = self._parsed, 0
-        self._client = None
+        os.close(program)
         try:
-            self._start()
-            self._client = self._manager.client()
-            self._client.start_channels()
-            self._client.wait_for_ready(timeout=START)
-            self.run("import grading.inside; del grading", START)
+            self.run("", START)
         except BaseException as error:
             self.__exit__()
-            if not isinstance(error, (RuntimeError, Ended)):
+            if not isinstance(error, Ended):
                 raise
-            cure = "periksa `make setup`, lalu ulangi."
-            raise InputError(
-                f"Kernel untuk menilai tidak dapat dimulai ({error}): {cure}"
-            ) from None
+            why = f"Kernel untuk menilai tidak dapat dimulai ({error})"
+            raise InputError(f"{why}: periksa `make setup`, lalu ulangi.") from None
         return self
-
-    def _start(self) -> None:
-        """Start it; in the box, find its sockets. Raises RuntimeError."""
-        quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
-        seen = environment(str(self.folder), str(files.ROOT)) | self.more[1]
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        (self.folder / "saringan").write_bytes(filtered())
-        with open(self.folder / "saringan", "rb") as program:
-            if self.boxed:
-                argv = command(self.folder / "k.json", *self.more, program.fileno())
-            self._manager._kernel_spec = KernelSpec(
-                argv=argv, display_name="nilai", language="python", interrupt_mode="message"
-            )
-            quiet["pass_fds"] = (program.fileno(),)
-            self._manager.start_kernel(env=seen, cwd=str(self.folder), **quiet)
-        deadline = time.monotonic() + START
-        while self.boxed and self._manager.ip == SOCKETS:
-            for process in self._processes()[1:]:
-                inside = f"/proc/{process.pid}/root{SOCKETS}"
-                if all(os.path.exists(f"{inside}-{port}") for port in self._manager.ports):
-                    self._manager.ip = inside
-                    # else a link in place of a socket could lead us to one out here
-                    self._context.setsockopt(zmq.RECONNECT_IVL, -1)
-            if not self._manager.is_alive() or time.monotonic() > deadline:
-                raise RuntimeError("kotaknya tidak menjawab")
-            time.sleep(0.02)
-
-    def _parsed(self, raw: bytes) -> dict:
-        """A part of a message from JSON, numbers as floats; {} for what is no JSON or too large."""
-        self._came += len(raw)
-        try:
-            return json.loads(raw, parse_int=float) if len(raw) <= PARSED else {}
-        except (ValueError, RecursionError):
-            return {}
 
     def __exit__(self, *_) -> None:
         tree = self._processes()  # before the first of them is gone; the box takes its own along
-        try:
-            if self._client:
-                self._client.stop_channels()
-        finally:
-            self._manager.shutdown_kernel(now=True)
-            for process in tree:
-                with suppress(psutil.Error):
-                    process.kill()
-            psutil.wait_procs(tree, timeout=10)
-            self._context.destroy(linger=0)
-            shutil.rmtree(self.folder, ignore_errors=True)
+        for process in tree:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(tree, timeout=10)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _processes(self) -> list[psutil.Process]:
         try:
-            first = psutil.Process(self._manager.provisioner.pid)
+            first = psutil.Process(self._process.pid)
             return [first, *first.children(recursive=True)]
-        except (psutil.Error, AttributeError, TypeError):
+        except psutil.Error:
             return []
 
-    def _watch(self) -> None:
-        """Raises Ended."""
-        if not self._manager.is_alive():
-            raise Ended("kernel mati")
-        tree, memory = self._processes(), 0
+    def _look(self) -> None:
+        """Charge the time since the last look. Raises Ended."""
+        tree, memory, busy, awake = self._processes(), 0, 0.0, False
         for process in tree:
-            with suppress(psutil.Error):
+            with suppress(psutil.Error), process.oneshot():
                 memory += process.memory_info().rss
+                busy += sum(process.cpu_times()[:4])  # with children that are gone
+                awake |= process.status() == psutil.STATUS_RUNNING  # or waits for a processor
+        now = time.monotonic()
+        passed, self._looked = now - self._looked, now
+        asleep = passed if not awake else passed / SLOWEST
+        self.charged += max(busy - self._busy, asleep)
+        self._busy = busy
         if len(tree) > PROCESSES:
             raise Ended("melanggar kotak")
         if memory > MEMORY:
             raise Ended("memori")
 
-    def run(self, code: str, seconds: float, question: str = "") -> tuple[str | None, object]:
-        """(kind of a cell's error or None, what `question` gives as JSON or None). Raises Ended."""
-        asked = {"nilai": question} if question else None
-        message = self._client.execute(
-            code, store_history=False, allow_stdin=False, user_expressions=asked
-        )
+    def run(self, code: str, seconds: float, probe: str = "") -> tuple[str | None, object]:
+        """(kind of a cell's error or None, what a probe then fills `hasil` with or None). Raises
+        Ended.
+        """
+        self._asked += 1
+        self._looked = time.monotonic()  # it waited for us until now
+        line = self._exchange(json.dumps([self._asked, code, probe]).encode() + b"\n", seconds)
         try:
-            reply = self._wait(message, seconds)
-            if not reply:
-                raise Ended("keluaran berlebihan")
-            error = reply.get("ename", "galat") if reply["status"] != "ok" else None
-            self.said = f"{error}: {reply.get('evalue', '')}"[:300]
-            answer = reply.get("user_expressions", {}).get("nilai", {})
-            text = answer["data"]["text/plain"] if answer.get("status") == "ok" else ""
-        except (KeyError, ValueError, TypeError, AttributeError):
-            # a message that is none: something in the kernel was replaced
-            raise Ended("kernel rusak") from None
+            number, error, self.said, values = json.loads(line, parse_int=float)
+        except (ValueError, TypeError, RecursionError):
+            number = None  # something in the kernel was replaced
+        if number != self._asked or not isinstance(error, str | None):
+            raise Ended("kernel rusak")
         if error is not None and error not in dir(builtins):
             error = "galat buatan sendiri"
-        return error, self._parsed(str(text).encode()) or None
+        return error, values
 
-    def _wait(self, message: str, seconds: float) -> dict:
-        """The reply, once all of its output has come, too: a flood arrives after the reply."""
-        deadline, looked, reply = time.monotonic() + seconds, 0.0, None
-        self._came, interrupted, idle = 0, False, False
-        while True:
-            idle = self._drain(message) or idle
-            if self._came > OUTPUT:
+    def _exchange(self, left: bytes, seconds: float) -> bytes:
+        """Send a line; the line that comes back. Raises Ended."""
+        sending, coming = self._process.stdin.fileno(), self._process.stdout.fileno()
+        came, until = b"", self.charged + seconds
+        while not came.endswith(b"\n"):
+            ready = select.select([coming], [sending] if left else [], [], LOOK)
+            try:
+                left = left[os.write(sending, left[:PIPE]) :] if ready[1] else left
+                piece = os.read(coming, LINE) if ready[0] else b""
+            except BrokenPipeError:
+                raise Ended("kernel mati") from None
+            if ready[0] and not piece:
+                raise Ended("kernel mati")
+            came += piece
+            if len(came) > LINE:
                 raise Ended("keluaran berlebihan")
-            if reply is not None and idle:
-                return reply
-            try:
-                arrived = self._client.get_shell_msg(timeout=0.1)
-                if arrived["parent_header"].get("msg_id") == message:
-                    if interrupted:
-                        raise Ended("waktu habis")
-                    reply = arrived["content"]
-                    deadline = min(deadline, time.monotonic() + LAST_OUTPUT)
-            except queue.Empty:
-                pass
-            now = time.monotonic()
-            if now - looked > 0.5:
-                self._watch()
-                looked = now
-            if now > deadline + GRACE * interrupted:
-                if interrupted or reply is not None:
-                    raise Ended("waktu habis" if reply is None else "keluaran berlebihan")
-                self._manager.interrupt_kernel()
-                interrupted = True
-
-    def _drain(self, message: str) -> bool:
-        """Forget the output that waits; whether the kernel is done with the message."""
-        while self._came <= OUTPUT:
-            try:
-                arrived = self._client.get_iopub_msg(timeout=0)
-            except queue.Empty:
-                return False
-            ours = arrived["parent_header"].get("msg_id") == message
-            if ours and arrived["content"].get("execution_state") == "idle":
-                return True
-        return False
+            if time.monotonic() - self._looked > LOOK:
+                self._look()
+            if self.charged > until:
+                raise Ended("waktu habis")
+        return came

@@ -25,12 +25,11 @@ from cxr_helpers import data, evaluation, experiments, training
 from cxr_helpers.engine import files, results
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import Study, open_study
-from grading import package, release
+from grading import package
 
 IMAGES = Path("tantangan") / "citra.npz"  # in the data folder
 ANSWER = "tantangan.csv"  # beside the results files
 COUNT = 1000  # images
-BITS = 128
 KEY = "tantangan.json"
 BASELINE, MAJORITY = "Resep mata kuliah", "Tebakan mayoritas"
 EDGE = 1e-9  # probabilities 0 and 1 have no logit
@@ -54,7 +53,7 @@ def make(out: Path, n: int = COUNT, **settings) -> int:
     """Write both files, of a key that is there the same images; how many. settings: the study's."""
     path = out / "pengajar" / KEY
     body = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    secret = body["secret"] if body else f"{secrets.randbits(BITS):032x}"
+    secret = body["secret"] if body else secrets.token_hex(16)
     ids, images, labels = draw(secret, len(body["ids"]) if body else n)
     if not body:
         study = open_study("phantom", **settings)
@@ -73,7 +72,9 @@ def make(out: Path, n: int = COUNT, **settings) -> int:
 
 def main() -> int:
     get = os.environ.get
-    out = release.handed_out()
+    out = Path(get("OUT") or "OUT").resolve()
+    if not all((out / name).is_dir() for name in ("mahasiswa", "pengajar")):
+        raise InputError(f"OUT={out}: jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi.")
     n = make(out, preset=get("PRESET") or "auto", weights=get("WEIGHTS") or "auto")
     print(f"{out}/mahasiswa/data/{IMAGES}: {n} citra tanpa label, untuk dibagikan.")
     print(f"{out}/pengajar/{KEY}: rahasia dan label untuk `make nilai`, jangan dibagikan.")

@@ -7,7 +7,6 @@ predictions is made from them once more, by the functions that the notebooks use
 
 import io
 import json
-import math
 import threading
 import zipfile
 from collections import defaultdict
@@ -150,18 +149,6 @@ def run_of(handin: package.Handin, key: str, study: Study) -> HandedIn:
     return HandedIn(key, None, config, history, logits, info, test)
 
 
-def same(said, right, without: tuple[str, ...] = ()) -> bool:
-    """Whether JSON says what was measured, numbers nearly; what was not looked for is left out."""
-    if isinstance(right, dict) and isinstance(said, dict):
-        names = [name for name in right if name not in without]
-        return all(name in said and same(said[name], right[name], without) for name in names)
-    if isinstance(right, list) and isinstance(said, list) and len(said) == len(right):
-        return all(same(a, b, without) for a, b in zip(said, right, strict=True))
-    if isinstance(right, float) and isinstance(said, float):
-        return math.isclose(said, right, rel_tol=CLOSE, abs_tol=CLOSE)
-    return type(said) is type(right) and said == right
-
-
 class Runs:
     """The runs of a hand-in on the study's images, by settings and seed."""
 
@@ -223,7 +210,11 @@ def table(name: str, runs: Runs, claim: Claim) -> list[str]:
     without = TOLD if every else TOLD + BY_ALL
     faults = {place: "tanpa pelatihan" for place in range(len(rows)) if place not in kept}
     for place, row in zip(kept, results.plain(again), strict=True):
-        faults |= {} if same(said[place], row, without) else {place: "angkanya lain"}
+        faults |= (
+            {}
+            if package.same(row, said[place], CLOSE, CLOSE, without)
+            else {place: "angkanya lain"}
+        )
     claim.rows, claim.of_rows = claim.rows + len(kept), claim.of_rows + len(rows)
     tables = body.get("variants"), remedies.read_reference()["variants"]
     words = [] if body.get("shown", tables[0]) in tables else ["tabel acuan"]
@@ -242,7 +233,7 @@ def lesson(runs: Runs) -> list[str]:
         f"{name[:2]}: {part}"
         for name, parts in made.items()
         for part, right in parts.items()
-        if not same(bodies[name].get(part), right)
+        if not package.same(right, bodies[name].get(part), CLOSE, CLOSE)
     ]
 
 
@@ -313,7 +304,7 @@ def _check(claim: Claim, handin: package.Handin, studies: Studies) -> None:
     claim.last = float(evaluation.area_under_curve(run.test["last"], labels))
     claim.like = f"{study.used.fingerprint} {study.weights.kind} {study.preset.name}"
     claim.usual, claim.trained = usual(study), {claim.key: "baseline"}
-    unlike = unlike_recipe(run.config, study, package.manifest(handin)[1].get("nims"))
+    unlike = unlike_recipe(run.config, study, package.manifest(handin).get("nims"))
     faults = [*lesson(runs), *table("04_perbaikan", runs, claim)]
     faults += table("05_percobaan", runs, claim)
     claim.status = "tidak cocok" if faults else "cocok"

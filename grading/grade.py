@@ -17,13 +17,13 @@ from pathlib import Path
 from cxr_helpers.engine import files, indonesian, settings, sources
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runtime import bar
-from grading import again, answers, box, challenge, claims, marking, package, pages, roster
+from grading import again, answers, box, challenge, claims, marking, package, pages, roster, shown
 from grading.course import Course, read_course
 from grading.roster import Roster, Student
 from grading.submit import GROUP
 
 AT_ONCE = 2  # kernels; each may take a core and up to 1 GB
-RECORD = 5  # of what a record holds; a new number grades anew
+RECORD = 6  # of what a record holds; a new number grades anew
 SAID, ROWS = 10, 8  # NIMs of a manifest, rows of notebook 05 that are kept
 SOON = 86400  # seconds by which another computer's clock may be ahead
 
@@ -56,7 +56,7 @@ class Record:
 
 def said(handin: package.Handin, path: Path) -> dict:
     """What a hand-in says of who made it and when, within bounds, else what its file says."""
-    body, made = package.manifest(handin)[1], None
+    body, made = package.manifest(handin), None
     with suppress(OSError):
         state = (path.parent if path.parent.is_file() else path).stat()
         made = datetime.fromtimestamp(state.st_mtime).astimezone().isoformat(timespec="seconds")
@@ -87,9 +87,10 @@ def grade(
             part = marking.grade_part(course.asked[name], given, outcome, values)
             record.parts[name] = asdict(part)
         record.answer, record.answer_fault = challenge.answer(handin)
-        record.claim = asdict(claims.check(handin, studies))
-        record.experiments = experiments(handin)
-        record.remarks += [*dict.fromkeys(handin.remarks)][:20] + package.altered(handin)
+        claim = claims.check(handin, studies)
+        record.claim, record.experiments = asdict(claim), experiments(handin)
+        record.remarks += [*dict.fromkeys(handin.remarks)][:20]
+        record.remarks += shown.remarks(handin, boxed) if claim.recomputed else []
         return record
     except package.Refused as error:
         status, why = error.status, str(error)
@@ -257,7 +258,7 @@ def latest(records: dict[Path, Record], people: Roster | None = None) -> list[Re
     return sorted(newest.values(), key=lambda record: (record.student, record.name))
 
 
-def retrain(records: dict[Path, Record], chosen: list[Record], out: Path, boxed: bool) -> None:
+def retrain(records: dict[Path, Record], chosen: list[Record], out: Path) -> None:
     """Train claimed runs again (ULANG), for about an hour, and keep what came of it."""
     salt, studies, begun = again.salt(out), claims.Studies(), time.monotonic()
     claimed = {record.name: claims.Claim(**record.claim) for record in chosen if record.claim}
@@ -269,7 +270,7 @@ def retrain(records: dict[Path, Record], chosen: list[Record], out: Path, boxed:
                 break
             recipe = claims.distribution(record.name, claimed)
             try:
-                given = package.read(path), claimed[record.name], recipe, studies, salt, boxed
+                given = package.read(path), claimed[record.name], recipe, studies, salt
                 record.again = again.retrain(*given)
             except Exception as error:  # the class goes on
                 record.again = f"tidak dapat diulang ({type(error).__name__})"
@@ -289,12 +290,12 @@ def fetch_nothing(remote: sources.Remote, path: Path, *_, **__) -> Path:
 
 def main() -> int:
     get = os.environ.get
-    boxed = get("TANPA_KOTAK", "") in ("", "0")
+    boxed, repeat = get("TANPA_KOTAK", "") in ("", "0"), get("ULANG", "") not in ("", "0")
     if not get("KUMPULAN"):
         raise InputError("berikan folder kumpulannya, misalnya: make nilai KUMPULAN=kumpulan")
     limit = pages.deadline(get("BATAS") or "")
     per_day = settings.to_number("TERLAMBAT", get("TERLAMBAT") or 10, (0, 100), whole=False) / 100
-    if boxed and (why := box.refusal()):
+    if (boxed or repeat) and (why := box.refusal()):
         raise InputError(why)
     sources.fetch = fetch_nothing
     own = Path(get("KUNCI")) if get("KUNCI") else None
@@ -306,8 +307,8 @@ def main() -> int:
     records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
     people = people or handed_in([*records.values()])
     chosen = latest(records, people)
-    if get("ULANG", "") not in ("", "0"):
-        retrain(records, chosen, out, boxed)
+    if repeat:
+        retrain(records, chosen, out)
     if key:
         settled = [record for record in records.values() if not record.conflict]
         pages.challenge_board(out, settled, key, limit)

@@ -6,16 +6,15 @@ beside the student's answer and beside the solution; only the JSON of both is co
 
 import builtins
 import hashlib
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cxr_helpers.engine.errors import InputError
-from grading import box, exercises
+from grading import box, exercises, package
 from grading.answers import Answer, Asked, needed
 
-CELL, SETUP = 30, 180  # seconds of an answer and of a probe; of a cell of our own
+CELL, SETUP = 30, 180  # seconds of an answer with its probe; of a cell of our own
 HAND = "periksa tangan"
 TYPES = set("Tensor ndarray Series DataFrame function generator method module".split())
 TYPES |= set(dir(builtins))
@@ -80,10 +79,7 @@ def _together(
             last = name or last
             try:
                 if name:
-                    error, _ = time.run(kernel, given[name], CELL)
-                    ask = box.ask(probes[name])
-                    value = time.run(kernel, "", CELL, ask)[1] if probes.get(name) else None
-                    done[name] = ("", error, value)
+                    done[name] = ("", *time.run(kernel, given[name], CELL, probes.get(name) or ""))
                 elif last:  # an answer above may have made ours slow
                     time.run(kernel, ours, SETUP)
                 elif kernel.run(ours, SETUP)[0]:
@@ -97,24 +93,6 @@ def _together(
     return done, None
 
 
-def equal(expected, value) -> bool:
-    """Of two JSON values: numbers nearly, all else exactly; true is no number."""
-    if _number(expected) and _number(value):
-        return math.isclose(expected, value, rel_tol=exercises.RELATIVE, abs_tol=exercises.ABSOLUTE)
-    if type(expected) is not type(value):
-        return False
-    if isinstance(expected, list):
-        return len(expected) == len(value) and all(map(equal, expected, value))
-    if isinstance(expected, dict):
-        same = expected.keys() == value.keys()
-        return same and all(equal(expected[key], value[key]) for key in expected)
-    return expected == value
-
-
-def _number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _type_name(name) -> str:
     """A type's name, if no invention, which could carry what the key asks to the feedback."""
     return name if isinstance(name, str) and name in TYPES else "objek atau galat buatan sendiri"
@@ -122,7 +100,7 @@ def _type_name(name) -> str:
 
 def wrong(expected, value) -> str:
     """What is wrong with a value, in words that do not give the right one away; "" for nothing."""
-    if equal(expected, value):
+    if package.same(expected, value, exercises.RELATIVE, exercises.ABSOLUTE):
         return ""
     if value is None and expected is not None:
         return "tidak memberi nilai (None)"
@@ -130,7 +108,7 @@ def wrong(expected, value) -> str:
         return f"berhenti dengan {_type_name(value['galat'])}"
     if isinstance(value, dict) and set(value) == {"objek"}:
         return f"memberi sebuah {_type_name(value['objek'])}, bukan nilai yang diminta"
-    numbers = [_number(expected), _number(value)]
+    numbers = [package.is_number(expected), package.is_number(value)]
     if not all(numbers) and (any(numbers) or type(expected) is not type(value)):
         return "jenis nilainya lain daripada yang diminta"
     if isinstance(expected, list) and len(expected) != len(value):

@@ -81,14 +81,6 @@ def release(root: Path, out: Path) -> tuple[int, int]:
     return len(names), asked
 
 
-def handed_out() -> Path:
-    """OUT, the folder of an earlier `make tugas`. Raises InputError."""
-    given = Path(os.environ.get("OUT") or "OUT").resolve()
-    if not all((given / name).is_dir() for name in ("mahasiswa", "pengajar")):
-        raise InputError(f"OUT={given}: jalankan dahulu `make tugas OUT=../tugas`, lalu ulangi.")
-    return given
-
-
 def main() -> int:
     if not os.environ.get("OUT"):
         raise InputError("berikan folder baru, misalnya: make tugas OUT=../tugas")

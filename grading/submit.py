@@ -2,7 +2,6 @@
 kumpulan/<NIM>.zip. Up to three students, with commas or semicolons. BELUM=1: as it is.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -83,16 +82,16 @@ def _code(notebook) -> list[str]:
 
 
 def _runs(lacks: list[str], build: Path) -> dict[str, bytes]:
-    """The runs on the data that the report rests on, without their weights."""
-    body = _json(build / "results" / "02_pelatihan.json")
+    """The runs of the report's data and code, not abandoned ones of another, without weights."""
     try:
-        key, fingerprint = body["run"]["key"], body["provenance"]["data"]["fingerprint"]
+        key = _json(build / "results" / "02_pelatihan.json")["run"]["key"]
     except (KeyError, TypeError):
         lacks.append("02_pelatihan.json belum ada atau rusak: jalankan `make report`")
         return {}
     packed, runs = {}, files.runs_folder()
+    report = _json(runs / key / "config.json")
     for folder in sorted(info.parent for info in runs.glob("*/info.json")):
-        if folder.name == key or _json(folder / "config.json").get("data") == fingerprint:
+        if all(_json(folder / "config.json").get(n) == report.get(n) for n in ("data", "code")):
             for path in [folder / name for name in OF_A_RUN if (folder / name).exists()]:
                 packed[f"runs/{folder.name}/{path.name}"] = path.read_bytes()
     if f"runs/{key}/predictions.npz" not in packed:
@@ -120,7 +119,6 @@ def pack(
         "nims": numbers,
         "made": results.now(),
         "missing": lacks,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()},
         "sender": sender.read_text("utf-8"),
     }
     stream = io.BytesIO()

@@ -32,12 +32,13 @@ def decide(output: Path) -> None:
         "weights_note": opened.weights.note,
         "precision": opened.precision,
     }
-    text = json.dumps(choice, ensure_ascii=False, indent=1, default=_absolute)
+    text = json.dumps(choice, ensure_ascii=False, indent=1, default=_from_project)
     files.write(output, text.encode())
 
 
-def _absolute(path: Path) -> str:
-    return str(path.resolve())
+def _from_project(path: Path) -> str:  # whose folder may be moved
+    path, project = path.resolve(), files.project().resolve()
+    return str(path.relative_to(project) if path.is_relative_to(project) else path)
 
 
 if __name__ == "__main__":

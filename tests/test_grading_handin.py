@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
-from grading import answers, claims, grade, package, pages, release, submit
+from grading import answers, box, claims, grade, package, pages, release, shown, submit
 from grading.course import read_course
 from grading.roster import Roster, Student
 from tests import grading_class as made
@@ -76,18 +76,6 @@ def handed(built, tmp_path_factory):
         yield project, path
 
 
-def test_a_hand_in_holds_what_grading_needs_and_no_weights(handed):
-    with zipfile.ZipFile(handed[1]) as archive:
-        names = set(archive.namelist())
-        manifest = json.loads(archive.read("manifest.json"))
-    assert manifest["nims"] == ["130001"] and len(manifest["sender"]) == 32
-    assert set(manifest["files"]) == names - {"manifest.json"}
-    wanted = {"notebooks/02_pelatihan.ipynb", "build/results/02_pelatihan.json"}
-    assert wanted | {"build/report/laporan.pdf"} <= names
-    assert any(name.endswith("predictions.npz") for name in names)
-    assert not [name for name in names if name.endswith((".safetensors", ".pt", "lock"))]
-
-
 def test_what_does_not_fit_together_is_listed_and_nothing_written(handed, tmp_path, capsys):
     project = tmp_path / "proyek"
     shutil.copytree(handed[0], project, ignore=shutil.ignore_patterns("kumpulan", "data"))
@@ -114,17 +102,25 @@ def test_one_person_may_have_a_comma_and_a_group_writes_semicolons():
             submit.people(names, nims)
 
 
-def test_a_real_report_agrees_and_what_was_changed_after_it_was_packed_is_remarked(handed):
-    handin = package.read(handed[1])
+def test_a_hand_in_has_no_weights_and_agrees_and_an_edited_page_is_remarked(handed):
+    handin, boxed = package.read(handed[1]), box.refusal() is None
+    with zipfile.ZipFile(handed[1]) as archive:
+        ends = (".safetensors", ".pt", "lock")
+        assert not [name for name in archive.namelist() if name.endswith(ends)]
+    assert (
+        package.manifest(handin)["nims"] == ["130001"]
+        and "notebooks/02_pelatihan.ipynb" in handin.files
+    )
     claim = claims.check(handin, claims.Studies())
     assert claim.status == "cocok" and claim.rows >= 2, claim.why
-    assert package.altered(handin) == []
-    handin.files["build/results/02_pelatihan.json"] += b" "
-    (said,) = package.altered(handin)
-    assert said.endswith(": build/results/02_pelatihan.json")
-    for odd in (b"[]", b"{", b'{"files": 3}', b'{"files": {"a.json": 3}}'):
-        handin.files["manifest.json"] = odd
-        package.altered(handin)  # no exception stops the class
+    assert shown.remarks(handin, boxed) == []
+    body = package.results(handin, "02_pelatihan")
+    body["test"]["auc"]["value"] = 0.98765
+    handin.files["build/results/02_pelatihan.json"] = json.dumps(body).encode()
+    html, pdf = shown.remarks(handin, boxed)
+    assert html == pdf.replace("pdf", "html") == f"laporan.html: {shown.LOST}: 0,988"
+    handin.files["build/report/laporan.pdf"] = b"%PDF-1.7"
+    assert f"laporan.pdf: {shown.LOST}: semuanya" in shown.remarks(handin, boxed)
 
 
 ATTACK = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -188,7 +184,7 @@ def test_another_sender_is_a_conflict_and_the_same_one_hands_in_again():
     assert "oleh 4, padahal manifesnya menyebut 2" in said[records[5].name]
 
 
-def test_hand_out_then_grade_without_the_box_with_a_mark_by_hand(tmp_path, monkeypatch):
+def test_a_hand_in_is_graded_without_the_box_with_a_mark_by_hand(tmp_path, monkeypatch):
     (tmp_path / "proyek").mkdir()
     school, out = Project(tmp_path / "proyek"), tmp_path / "proyek/build/nilai"
     (made.course_folder(tmp_path / "kuliah") / f"notebooks/{made.FIRST}.ipynb").unlink()
@@ -201,12 +197,9 @@ def test_hand_out_then_grade_without_the_box_with_a_mark_by_hand(tmp_path, monke
     monkeypatch.setenv("OUT", str(files.ROOT / "build"))
     with pytest.raises(InputError, match="di dalam repositori"):
         release.main()
-    assert release.release(school.folder, tmp_path / "tugas")[1] == 2
-    assert not list((tmp_path / "tugas/mahasiswa").rglob("solutions"))
-    shutil.copytree(tmp_path / "kuliah/kunci", tmp_path / "tugas/pengajar", dirs_exist_ok=True)
     out.mkdir(parents=True)
     (out / "tangan.csv").write_text("nim;bagian;poin;catatan\n130003;esai-bocor;4,5;tepat\n")
-    places = [f"KUMPULAN={tmp_path}/kelas", f"KUNCI={tmp_path}/tugas/pengajar"]
+    places = [f"KUMPULAN={tmp_path}/kelas", f"KUNCI={tmp_path}/kuliah/kunci"]
     graded = school.make("nilai", *places, "TANPA_KOTAK=1", "BATAS=2026-11-19 08:00+00:00")
     assert "1 kumpulan dinilai" in graded.stdout, graded.stdout
     (line,) = (out / "nilai.csv").read_text("utf-8-sig").splitlines()[1:]

@@ -1,6 +1,6 @@
 """JupyterLab itself: notebook 01 with its widgets, a network of one's own, the laboratory of 04."""
 
-import json
+import re
 import shutil
 import subprocess
 import sys
@@ -61,21 +61,18 @@ def lab(folder, tmp_path):
     places = ("JUPYTER_CONFIG", "JUPYTER_RUNTIME", "JUPYTERLAB_SETTINGS", "JUPYTERLAB_WORKSPACES")
     variables = {f"{name}_DIR": str(tmp_path / name) for name in places}
     variables |= {"IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(folder)}
-    options = "--no-browser --allow-root --expose-app-in-browser --notebook-dir=. --ip=127.0.0.1"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", *options.split(), "--IdentityProvider.token=uji"],
-        cwd=folder,
-        env=environment() | variables,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    options = "--no-browser --allow-root --expose-app-in-browser --ip=127.0.0.1"
+    (ours,) = re.findall(r"--notebook-dir.*", (folder / "Makefile").read_text())
+    options += f" {ours.replace('01_adaptasi_bobot', 'coba')}"
+    command = [sys.executable, "-m", "jupyterlab", *options.split()]
+    log, where = tmp_path / "log", {"cwd": folder, "env": environment() | variables}
+    with log.open("w") as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, **where)
     try:
-        while not (said := list((tmp_path / "JUPYTER_RUNTIME").glob("jpserver-*.json"))):
+        while not (printed := re.findall(r"http://\S+token=\w+", log.read_text())):
             assert process.poll() is None
             time.sleep(0.2)
-        time.sleep(0.2)  # until it is written
-        url = json.loads(said[0].read_text())["url"]
-        yield f"{url}lab/tree/notebooks/coba.ipynb?token=uji"
+        yield printed[0]
     finally:
         process.terminate()
         process.wait(30)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cxr_helpers.engine import owncode
-from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.errors import InputError, explained
 
 BEGIN = """
 import sys
@@ -43,7 +43,7 @@ def shell(shell):
 
 
 def network(program: str) -> torch.nn.Module:
-    return owncode.make(program)["network"]()
+    return owncode.namespace(program)["BAGIAN"]["network"]()
 
 
 def kinds(programs: list[str]) -> list[str]:
@@ -79,7 +79,7 @@ def test_expressions_are_taken_as_they_stand_in_the_call(shell):
     shell("momentum = 0.9")
     sgd = "partial(torch.optim.SGD, momentum=momentum)"
     program = shell(f"capture(\n  network=lambda: Net(4),\n  optimizer={sgd}, loss=nn.MSELoss())")
-    parts = owncode.make(program)
+    parts = owncode.namespace(program)["BAGIAN"]
     assert parts["network"]().head.in_features == 4
     assert parts["optimizer"].keywords == {"momentum": 0.9}
     shown = owncode.expressions(program)["optimizer"]
@@ -136,15 +136,13 @@ def test_what_has_no_text_or_stands_in_an_imported_file_is_said(shell, tmp_path,
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "broken.py").write_text("x = 1\ndef f(:\n")
-    with pytest.raises(InputError, match=r"broken\.py, line 2"):
+    with pytest.raises(InputError, match=r"broken\.py .*: periksa baris 2"):
         owncode.load(tmp_path / "broken.py")
 
 
 def test_a_failure_in_own_code_says_the_line_and_keeps_the_way_there():
-    parts = owncode.make(
-        "def f(x):\n    return x.undefined\n\nBAGIAN = {\n    'augment': [f],\n}\n"
-    )
+    made = owncode.namespace("def f(x):\n    return x.undefined\n")
     said = r"return x\.undefined.*AttributeError"
-    with pytest.raises(InputError, match=said) as found, owncode.explained():
-        parts["augment"][0](torch.zeros(1))
+    with pytest.raises(InputError, match=said) as found, explained():
+        made["f"](torch.zeros(1))
     assert "undefined" in found.value.details and "in f" in found.value.details

@@ -11,6 +11,7 @@ from cxr_helpers import overfitting, panels
 from cxr_helpers.engine import files, ownfiles, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.indonesian import percent
+from cxr_helpers.experiments import Result
 from cxr_helpers.model import resolve_weights
 from cxr_helpers.study import Study
 from tests.conftest import made
@@ -103,11 +104,13 @@ def shown(monkeypatch):
 
 def test_an_image_of_the_data_gets_the_answer_that_it_got_in_the_data(trained, shown, tmp_path):
     run, study = trained
+    with pytest.raises(InputError, match="hasil study"):
+        panels.show_own_image("foto.png", torch.nn.Flatten(), study)
     logits = run.logits["val_best"]
     temperature = overfitting.fit_temperature(logits, study.used.val.labels)
     for row in (logits.argmin(), logits.argmax()):
         image, size = study.used.val.images[row], abs(logits[row])
-        panels.show_own_image(saved(tmp_path, Image.fromarray(image)), run, study)
+        panels.show_own_image(saved(tmp_path, Image.fromarray(image)), Result((run,)), study)
         figure, said = shown[-2:]
         _, seen, attributed = (panel.images[0].get_array() for panel in figure.axes)
         assert (seen == image).all() and np.abs(attributed).max() > 0

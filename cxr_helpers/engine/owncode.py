@@ -11,15 +11,12 @@ import linecache
 import os
 import symtable
 import sys
-import textwrap
-import traceback
 import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 
+import executing
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -29,10 +26,9 @@ from cxr_helpers.engine.errors import InputError
 PARTS = "BAGIAN"  # the name that a program gives its parts
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
 DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
-# no training is part of another
-TRAINING = ("cxr_helpers.study", "cxr_helpers.experiments")
+TRAINING = ("cxr_helpers.study", "cxr_helpers.experiments")  # none is part of another
 NUMBERS = 4096  # an array or tensor of no more is kept by its values
-ITSELF = "tidak dijalankan lagi oleh pelatihan; ambil dahulu nilainya, misalnya dengan float(…)"
+ITSELF = "tidak dijalankan lagi oleh pelatihan; tulis float(nilai), atau network=lambda: Net(lebar)"
 _numbers = count(1)
 
 
@@ -51,55 +47,30 @@ def load(path: str | Path) -> Own:
         source = path.read_text(encoding="utf-8-sig")
         compile(source, path.name, "exec")
     except (SyntaxError, OSError, ValueError) as error:
-        raise InputError(f"Berkas {path} tidak dapat dibaca: {error}.") from None
+        where = f"baris {error.lineno}" if isinstance(error, SyntaxError) else "letak dan isinya"
+        raise InputError(f"Berkas {path} tidak terbaca sebagai Python: periksa {where}.") from None
     return read(path.name, source)
 
 
 def read(name: str, source: str) -> Own:
     """What the text of a file defines."""
     defined = _execute(source, f"<{name} {next(_numbers)}>")
-    own = Own(**{key: value for key, value in defined.items() if not key.startswith("__")})
-    own.name_, own.text_ = name, source
-    return own
+    public = {key: value for key, value in defined.items() if not key.startswith("__")}
+    return Own(**public | {"name_": name, "text_": source})
 
 
 def _execute(source: str, filename: str) -> dict:
     """Namespace of an executed text, which can be read again under its filename."""
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     # Known by its filename, so that a class of this text finds its namespace where it looks for it.
-    module = types.ModuleType(filename)
-    sys.modules[filename] = module
+    module = sys.modules[filename] = types.ModuleType(filename)
     exec(compile(source, filename, "exec"), module.__dict__)
     return module.__dict__
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn what one's own code raises into one line with the last line of it on the way."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.line for frame in frames if frame.line and frame.filename.startswith("<")]
-        where = f" pada baris “{lines[-1]}”" if lines else ""
-        reason = (str(error).splitlines() or [""])[0][:200]
-        memory = isinstance(error, MemoryError) or "memory" in reason
-        advice = ": kecilkan batch_size atau resize" if memory else ""
-        said = InputError(f"Kode Anda gagal{where}: {type(error).__name__}: {reason}{advice}.")
-        said.details = "".join(traceback.format_exception(error))
-        raise said from None
 
 
 def namespace(source: str) -> dict[str, object]:
     """What a program defines, made anew; under PARTS its parts."""
     return _execute(source, f"<kode sendiri {next(_numbers)}>")
-
-
-def make(source: str) -> dict[str, object]:
-    """The parts of a program, made anew."""
-    return namespace(source)[PARTS]
 
 
 def expressions(source: str) -> dict[str, str]:
@@ -109,22 +80,20 @@ def expressions(source: str) -> dict[str, str]:
     if not source:
         return {}
     *above, parts = ast.parse(source).body
-    assigned = [node for node in above if isinstance(node, ast.Assign)]
-    values = {n.targets[0].id: n.value for n in assigned if isinstance(n.value, ast.Constant)}
-
-    class Values(ast.NodeTransformer):
-        def visit_Name(self, node: ast.Name) -> ast.expr:
-            return values.get(node.id, node)
-
-    made = Values().visit(parts.value)
-    return {k.value: ast.unparse(v) for k, v in zip(made.keys, made.values, strict=True)}
+    plain = [n for n in above if isinstance(n, ast.Assign) and not _names(n.value)]
+    values = {ast.unparse(n.targets[0]): ast.unparse(n.value)[:40] for n in plain}
+    for node in ast.walk(parts.value):
+        if isinstance(node, ast.Name):
+            node.id = values.get(node.id, node.id)
+    made = zip(parts.value.keys, parts.value.values, strict=True)
+    return {name.value: ast.unparse(part) for name, part in made}
 
 
 def files_read(source: str) -> dict[str, str]:
     """SHA-256 of the files that a program names, but those of Python: it holds their text."""
     digests = {}
     for node in ast.walk(_tree(source)):
-        text = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
+        text = getattr(node, "value", None)
         if isinstance(text, str) and "\n" in text:
             digests |= files_read(text)  # of `load`
         elif isinstance(text, str) and os.path.isfile(text) and not text.endswith(".py"):
@@ -134,22 +103,20 @@ def files_read(source: str) -> dict[str, str]:
 
 def program(parts: dict[str, object], frame: types.FrameType) -> str:
     """The program that makes `parts`, keyword arguments of the call in `frame`, or Unknown."""
-    namespace = frame.f_globals | frame.f_locals
-    cells = [_without_magic(cell) for cell in namespace.get("In", []) if cell]
-    text = "".join(linecache.getlines(frame.f_code.co_filename))
-    if not text:  # under %%time
-        text = cells[-1] if cells else ""
-    collector, written = _Collector(frame, [*cells, text]), _arguments(text, frame, parts)
-    lines = []
+    cells = [_without_magic(cell) for cell in frame.f_globals.get("In", []) if cell]
+    text = "".join(linecache.getlines(frame.f_code.co_filename)) or "".join(cells[-1:])
+    if text.rstrip("\n") not in cells:
+        cells.append(text)
+    collector = _Collector(frame, cells)
+    written, lines = _arguments(text, frame), []
     for name, value in parts.items():
-        source = written.get(name) or getattr(value, "__name__", "<lambda>")
-        another = source.isidentifier() and namespace.get(source) is not value
-        if source == "<lambda>" or another:
+        source = written.get(name) or getattr(value, "__name__", "")
+        if name not in written and frame.f_globals.get(source) is not value:
             raise Unknown(f"teks {name} tidak ditemukan; tuliskan {name}=… pada panggilannya")
-        collector.need(source, in_call=True)
+        collector.need(f"({source})", in_call=True)  # of several lines, it is one expression
         lines.append(f"    {name!r}: {source},\n")
     imports = "\n".join(sorted(set(collector.imports)))
-    pieces = [imports, *collector.statements, f"{PARTS} = {{\n{''.join(lines)}}}"]
+    pieces = [imports, *collector.written, f"{PARTS} = {{\n{''.join(lines)}}}"]
     return "\n\n".join(filter(None, pieces)) + "\n"
 
 
@@ -167,20 +134,19 @@ def passed(parts: dict, source: str, frame: types.FrameType) -> dict[str, object
     """What a program defines, as it is where the call in `frame` stands; see `namespace`."""
     here = frame.f_globals | frame.f_locals
     names = set().union(*(statement.binds for statement in _statements(source)))
-    return {name: here[name] for name in names & here.keys()} | {PARTS: _as_now(parts)}
+    now = {name: _as_now(part) for name, part in parts.items()}
+    return {name: here[name] for name in names & here.keys()} | {PARTS: now}
 
 
 def _as_now(part: object) -> object:
-    """Functions with what is around them as it is now: a loop over experiments goes on."""
-    if isinstance(part, dict):
-        return {name: _as_now(value) for name, value in part.items()}
+    """A function with what is around it as it is now: a loop over experiments goes on."""
     if isinstance(part, list | tuple):
         return [_as_now(step) for step in part]
     if not isinstance(part, types.FunctionType):
         return part
     cells = tuple(types.CellType(cell.cell_contents) for cell in part.__closure__ or ())
-    around = dict(part.__globals__)
-    now = types.FunctionType(part.__code__, around, part.__name__, part.__defaults__, cells)
+    given = (part.__code__, dict(part.__globals__), part.__name__, part.__defaults__, cells)
+    now = types.FunctionType(*given)
     now.__kwdefaults__ = part.__kwdefaults__
     return now
 
@@ -195,8 +161,7 @@ def _tensors(made: dict[str, object]) -> dict[str, Tensor]:
             tensors[place] = value
         elif isinstance(value, nn.Module):
             named = [*value.named_parameters(), *value.named_buffers()]
-            for name, module in value.named_modules():
-                named.append((f"{name} train()/eval()", torch.tensor(module.training)))
+            named += [(f"{n} mode", torch.tensor(m.training)) for n, m in value.named_modules()]
             tensors |= {f"{place}.{name}": tensor for name, tensor in named}
     return {place: t for place, t in tensors.items() if not nn.parameter.is_lazy(t)}
 
@@ -233,25 +198,16 @@ def _without_magic(cell: str) -> str:
     return cell
 
 
-def _arguments(text: str, frame: types.FrameType, parts: dict) -> dict[str, str]:
-    """The keyword arguments, as written, of the call in `frame`; {} if several could be it."""
-    calls = [
-        node
-        for node in ast.walk(_tree(text))
-        if isinstance(node, ast.Call) and set(parts) <= {word.arg for word in node.keywords}
-    ]
-    here = [call for call in calls if call.lineno <= frame.f_lineno <= call.end_lineno]
-    if len(here) > 1 and hasattr(frame.f_code, "co_positions"):  # Python 3.11
-        _, line, _, column = list(frame.f_code.co_positions())[frame.f_lasti // 2]
-        # two calls may share a line, but never their end
-        here = [call for call in here if (call.end_lineno, call.end_col_offset) == (line, column)]
-    if len(here) != 1:
-        return {}
-    return {
-        word.arg: textwrap.dedent(ast.get_source_segment(text, word.value))
-        for word in here[0].keywords
-        if word.arg in parts
-    }
+def _arguments(text: str, frame: types.FrameType) -> dict[str, str]:
+    """The keyword arguments, as written in `text`, of the call that `frame` executes."""
+    name = frame.f_code.co_filename
+    untold = not linecache.getlines(name)  # under %%time
+    if untold:
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    call = executing.Source.executing(frame).node
+    if untold:  # the next such cell has another text
+        del linecache.cache[name]
+    return {w.arg: ast.get_source_segment(text, w.value) for w in getattr(call, "keywords", [])}
 
 
 @cache
@@ -280,7 +236,7 @@ def _globals_of(source: str) -> set[str]:
 
 
 class Statement:
-    """A statement of an executed text, the names it binds, and those whose value it changes."""
+    """A statement of an executed text: the names it binds, changes, and gives other names to."""
 
     def __init__(self, text: str, node: ast.stmt):
         above = getattr(node, "decorator_list", [])
@@ -291,8 +247,10 @@ class Statement:
         inner = [] if isinstance(node, DEFINITIONS) else list(ast.walk(node))
         self.changes = set().union(*map(_changed_by, inner))
         for loop in inner:  # for p in net.parameters(): p.requires_grad = False
-            if isinstance(loop, ast.For) and _names(loop.target) & self.changes:
+            looped = isinstance(loop, ast.For | ast.comprehension)
+            if looped and _names(loop.target) & self.changes:
                 self.changes |= _names(loop.iter)
+        self.renames = _root(node.value) if isinstance(node, ast.Assign) else set()
 
     def keeps(self, name: str) -> bool:
         """Whether what a bound name was before matters: to x = x + 1, in an if, in a try."""
@@ -310,13 +268,12 @@ def _changed_by(node: ast.AST) -> set[str]:
     """Names that a piece of code changes in place: x.a = 1, x.append(1), nn.init.ones_(x)."""
     if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
         return _root(node)
-    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
-        return set()
-    called = node.value.func
-    names = _root(called) if isinstance(called, ast.Attribute) else set()
-    if getattr(called, "attr", getattr(called, "id", "")).endswith("_"):
-        names = names.union(*map(_root, node.value.args))
-    return names
+    called = getattr(getattr(node, "value", None), "func", None)
+    if isinstance(node, ast.Expr) and isinstance(called, ast.Attribute):
+        return _root(called)
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("_"):
+        return set().union(*map(_root, [node.func, *node.args]))
+    return set()
 
 
 def _root(node: ast.AST) -> set[str]:
@@ -333,38 +290,35 @@ def _statements(text: str) -> list[Statement]:
 
 
 class _Collector:
-    """Gathers the statements (of the texts, oldest first) that a program rests on, in order."""
+    """Gathers what a program rests on of the texts (oldest first): imports, and what is written."""
 
     def __init__(self, frame: types.FrameType, texts: list[str]):
-        self.globals, self.texts = frame.f_globals, texts
-        names = frame.f_locals.items()
+        self.globals, names = frame.f_globals, frame.f_locals.items()
         self.locals = {name: value for name, value in names if self.globals.get(name) is not value}
         self.imports: list[str] = []
-        self.statements: list[str] = []
-        self._collected: dict[str, object] = {}
+        self.written: list[str] = []
+        self._executed = [statement for text in texts for statement in _statements(text)]
+        self._collected: set[str] = set()
 
     def need(self, source: str, in_call: bool = False) -> None:
         """Collect what a definition, or (in_call) a part in the call, takes from around it."""
         _check_imports(source)
-        for name in sorted(_globals_of(source)):
-            local = in_call and name in self.locals
-            if not local and name not in self.globals:
-                if hasattr(builtins, name):
-                    continue
+        changed = set().union(*map(_changed_by, ast.walk(_tree(source))))
+        values = self.globals | (self.locals if in_call else {})
+        for name in sorted(_globals_of(source) - self._collected):
+            if name in changed and isinstance(values.get(name), list | dict | set):
+                raise Unknown(f"{name} diisi kode itu, padahal pelatihan memakai salinannya")
+            if name in values:
+                self._collected.add(name)
+                self._define(name, values[name])
+            elif not hasattr(builtins, name):
                 raise Unknown(f"nama {name} tidak dikenal")
-            value = self.locals[name] if local else self.globals[name]
-            if name not in self._collected:
-                self._collected[name] = value
-                self._define(name, value, local)
-            elif self._collected[name] is not value:
-                raise Unknown(f"{name} berarti lain di dalam fungsi itu; beri nama yang berbeda")
 
-    def _define(self, name: str, value: object, local: bool) -> None:
-        written = _notation(value)
-        if written:
-            line, expression = written
+    def _define(self, name: str, value: object) -> None:
+        if notation := _notation(value):
+            line, expression = notation
             self.imports += [line] if line else []
-            self.statements.append(f"{name} = {expression}")
+            self.written.append(f"{name} = {expression}")
         elif isinstance(value, types.ModuleType):
             _check_installed(value.__name__)
             self._import(f"import {value.__name__}", name)
@@ -374,32 +328,36 @@ class _Collector:
         elif any(kind.__module__ in TRAINING for kind in type(value).__mro__):
             raise Unknown(f"{name} {ITSELF}")
         else:
-            self._from_text(name, value, local)
+            self._from_text(name, value)
 
     def _import(self, line: str, name: str) -> None:
         self.imports.append(line if line.split()[-1] == name else f"{line} as {name}")
 
-    def _from_text(self, name: str, value: object, local: bool) -> None:
+    def _from_text(self, name: str, value: object) -> None:
         """Collect the statements that bound a name and changed its value since; a class or function
         is taken by its own name, for a loop does not say which it was.
         """
         own_name = getattr(value, "__name__", name) if isinstance(value, DEFINED) else name
         if own_name != name and self.globals.get(own_name) is value:
             self.need(own_name)
-            self.statements.append(f"{name} = {own_name}")
+            self.written.append(f"{name} = {own_name}")
             return
-        sources = []
-        for statement in chain.from_iterable(map(_statements, () if local else self.texts)):
-            binds = name in statement.binds
-            if binds and not statement.keeps(name):
-                sources = []
-            if binds or name in statement.changes:
+        sources, names = [], {name}
+        for statement in () if name in self.locals else self._executed:
+            anew = {bound for bound in statement.binds if not statement.keeps(bound)}
+            names = names - anew | {name}
+            if name in anew:
+                sources, names = [], {name}
+            if statement.renames & names:  # last = net.fc: what changes it changes net
+                names |= statement.binds
+            if names & (statement.binds | statement.changes):
                 sources.append(statement.source)
         if not sources:
-            raise Unknown(f"teks yang mendefinisikan {name} tidak ditemukan; tuliskan nilainya")
+            raise Unknown(f"teks {name} tidak ditemukan; tuliskan pada panggilannya")
+        self._collected |= names
         for source in sources:
             self.need(source)
-        self.statements += sources
+        self.written += sources
 
 
 def _notation(value: object) -> tuple[str, str] | None:
@@ -432,9 +390,8 @@ def _is_plain(value: object) -> bool:
 def _importable(value: object) -> bool:
     """Whether `from module import name` gives back this very object."""
     module = getattr(value, "__module__", None) or "__main__"
-    if module == "__main__" or module.startswith("<"):
-        return False
-    return getattr(sys.modules.get(module), value.__qualname__, None) is value
+    a_file = not module.startswith(("__main__", "<"))
+    return a_file and getattr(sys.modules.get(module), value.__qualname__, None) is value
 
 
 def _check_imports(source: str) -> None:

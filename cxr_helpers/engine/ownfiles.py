@@ -54,7 +54,7 @@ def read_checkpoint(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], 
     state_dicts = dict(_state_dicts(_load(path)))
     if not state_dicts:
         cure = "simpan dengan torch.save(model.state_dict(), …)"
-        raise InputError(f"WEIGHTS={path}: isinya bukan state dict: {cure}.")
+        raise InputError(f"Berkas bobot {path}: isinya bukan state dict: {cure}.")
     wanted = network.state_dict()
     # a head is replaced, and old files count no batches
     needed = [n for n in wanted if not n.startswith("fc.") and not n.endswith("_batches_tracked")]
@@ -76,7 +76,7 @@ def read_checkpoint(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], 
 def _load(path: Path) -> object:
     # unlike Path's it answers for any text, a name too long for the disk included
     if not os.path.isfile(path):
-        raise InputError(f"WEIGHTS={path}: tidak ada, atau bukan berkas. Periksa letaknya.")
+        raise InputError(f"Berkas bobot {path}: tidak ada, atau bukan berkas. Periksa letaknya.")
     try:
         with open(path, "rb") as file:
             begins = file.read(9)
@@ -88,7 +88,7 @@ def _load(path: Path) -> object:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(f"WEIGHTS={path}: {_why_unreadable(path, error)}") from None
+        raise InputError(f"Berkas bobot {path}: {_why_unreadable(path, error)}") from None
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
@@ -143,7 +143,7 @@ def _find(path: Path, state_dicts: dict, needed: list[str]) -> tuple[str, str]:
             places = ["".join(pair).rstrip(".") or "lapisan teratas" for pair in (best, other)]
             cure = "Simpan ulang yang Anda maksud saja: torch.save(state_dict_itu, …)."
             raise InputError(
-                f"WEIGHTS={path}: memuat dua jaringan, di {' dan di '.join(places)}. {cure}"
+                f"Berkas bobot {path}: memuat dua jaringan, di {' dan di '.join(places)}. {cure}"
             )
     return best
 
@@ -154,8 +154,8 @@ def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
     sound = dense and tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
     if not sound or (name.endswith("running_var") and (tensor < 0).any()):
         raise InputError(
-            f"WEIGHTS={path}: {name} ({str(tensor.dtype).removeprefix('torch.')}) memuat bilangan "
-            "bulat, NaN, tak hingga, atau varians negatif. Simpan ulang jaringan aslinya."
+            f"Berkas bobot {path}: {name} ({str(tensor.dtype).removeprefix('torch.')}) memuat "
+            "bilangan bulat, NaN, tak hingga, atau varians negatif. Simpan ulang jaringan aslinya."
         )
 
 

@@ -4,7 +4,6 @@ digest of everything that decides the numbers; an equal key is read, not trained
 
 import ast
 import atexit
-import csv
 import hashlib
 import io
 import json
@@ -25,8 +24,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from cxr_helpers.engine import files, owncode
-from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine import files
+from cxr_helpers.engine.errors import InputError, explained
 
 CHECKPOINT = "checkpoint.pt"  # of a training that has not ended
 # A finished run without its weights; code.py where it holds code of one's own, info.json last.
@@ -196,8 +195,7 @@ def _save(folder: Path, outcome: Outcome, keep_weights: bool) -> None:
     stream = io.BytesIO()
     np.savez_compressed(stream, **{name: t.numpy() for name, t in outcome.logits.items()})
     files.write(folder / "predictions.npz", stream.getvalue())
-    history = pd.DataFrame(outcome.history).to_csv(index=False)
-    files.write(folder / "history.csv", history.encode())
+    files.write(folder / "history.csv", pd.DataFrame(outcome.history).to_csv(index=False).encode())
     for which, state in outcome.weights.items() if keep_weights else ():
         files.write(folder / f"{which}.safetensors", save(state))
     # last: its presence says that the run is whole
@@ -211,10 +209,10 @@ def _read(key: str, folder: Path, config: object) -> Run | None:
         info = json.loads((folder / "info.json").read_text())
         with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
             logits = dict(arrays)  # all of them, so that damage is noticed here
-        with open(folder / "history.csv", encoding="utf-8", newline="") as lines:
-            # float() gives back the very numbers written
-            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
-        history = pd.DataFrame(rows).astype({"epoch": int})
+        history = pd.read_csv(folder / "history.csv", dtype=str)
+        history = history.astype(float).astype({"epoch": int})  # the very numbers written
+        if history.empty or history.isna().any(axis=None):
+            raise ValueError("cut short")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -237,7 +235,7 @@ def get(
     if why is not None:
         if why:
             _say(f"Pelatihan ini tidak disimpan, karena {why}: mulai ulang kernel.")
-        with owncode.explained():
+        with explained():
             outcome = train(*task.given, **how)
         return _outside(task, outcome)
     waiting = f"Proses lain sedang mengerjakan pelatihan {task.key}: menunggu hasilnya."
@@ -258,7 +256,7 @@ def _kept(task: Task, train: Callable[..., Outcome], how: dict) -> Run:
     if task.own:
         files.write(folder / "code.py", task.own.encode())
     how |= {"resume": load_checkpoint(folder), "checkpoint": partial(save_checkpoint, folder)}
-    with owncode.explained() if task.own else nullcontext():
+    with explained() if task.own else nullcontext():
         outcome = train(*task.given, **how)
     why = task.unkept()  # the code may have been altered while it trained
     if why:

@@ -156,11 +156,13 @@ def threads() -> int:
 
 
 def to_plain(config) -> None:
-    """Turn the numbers of a frozen dataclass into Python's own: NumPy's 3 and "3" become 3."""
+    """Turn NumPy's 3 and "3" in a frozen dataclass into 3, a word or list of words into a tuple."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value is None and field.type in (int | None, float | None):
             continue
         if field.type in (int, int | None, float, float | None):
-            number = to_number(field.name, value, whole=field.type in (int, int | None))
-            object.__setattr__(config, field.name, number)
+            value = to_number(field.name, value, whole=field.type in (int, int | None))
+        elif field.type == tuple[str, ...]:
+            value = (value,) if isinstance(value, str) else tuple(value)
+        object.__setattr__(config, field.name, value)

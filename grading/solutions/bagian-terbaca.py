@@ -1,8 +1,5 @@
 # JAWABAN: bagian-terbaca
 def share_read(source, target):
-    """Proporsi bobot kernel source×source yang dibaca interpolasi bilinear ke target×target, antara
-    0 dan 1.
-    """
     read = set()
     for i in range(target):
         place = max(0.0, (i + 0.5) * source / target - 0.5)

@@ -1,6 +1,5 @@
 # JAWABAN: ece
 def calibration_error(probability, labels):
-    """ECE dari probabilitas kelas 1 (N,) dan label (N,) bernilai 0 atau 1."""
     chosen = probability > 0.5
     confidence = np.where(chosen, probability, 1 - probability)
     correct = chosen == (labels == 1)

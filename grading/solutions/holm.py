@@ -1,6 +1,5 @@
 # JAWABAN: holm
 def holm_adjusted(p_values):
-    """Nilai-p yang dikoreksi menurut Holm, dalam urutan masukan."""
     p_values = np.asarray(p_values, dtype=float)
     adjusted, highest = np.empty(len(p_values)), 0.0
     for step, row in enumerate(np.argsort(p_values, kind="stable")):

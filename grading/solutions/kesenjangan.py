@@ -1,7 +1,5 @@
 # JAWABAN: kesenjangan
 def gap_points(train_logits, train_labels, val_logits, val_labels):
-    """Akurasi latih dikurangi akurasi validasi, dalam poin persen; semua larik berbentuk (N,)."""
-
     def accuracy(logits, labels):
         return np.mean((logits > 0) == (labels == 1))
 

@@ -1,6 +1,5 @@
 # JAWABAN: putusan
 def decide(low, high, p, margin):
-    """Salah satu dari "lebih baik", "lebih buruk", "setara", "belum dapat diputuskan"."""
     if -margin < low and high < margin:
         return "setara"
     if p >= 0.05:

@@ -1,7 +1,5 @@
 # JAWABAN: youden
 def best_threshold(logits, labels):
-    """Ambang logit dengan indeks Youden terbesar; kelas 1 diputuskan bila logit > ambang."""
-
     def youden(threshold):
         predicted = logits > threshold
         return np.mean(predicted[labels == 1]) + np.mean(~predicted[labels == 0]) - 1
