@@ -210,8 +210,7 @@ def grey(images: np.ndarray) -> np.ndarray:
     if images.ndim == 3 or images.shape[3] == 1:
         return np.ascontiguousarray(images.reshape(images.shape[:3]))
     weights = np.array(LUMINANCE, np.uint32)
-    # Whole numbers, so that every machine rounds alike; one image at a time, since 32 bits a
-    # channel are four times the file.
+    # Whole numbers round alike on every machine; one image at a time, since they take 32 bits.
     shades = [(image.astype(np.uint32) @ weights + 500) // 1000 for image in images]
     return np.array(shades).astype(np.uint8)
 

@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -336,24 +336,26 @@ def resolve_weights(
     random with a note that says so), gabor, random, or the path of a file of that network. folder:
     where the official file is kept. Raises InputError, also where a file does not fit the network.
     """
-    unseen = "Jaringan belum pernah melihat citra apa pun."
-    random = Weights("random", "Bobot acak", unseen, None, "random")
-    if weights == "random":
-        return random
+    note = "Jaringan belum pernah melihat citra apa pun."
     if weights == "gabor":
         state = {"conv1.weight": gabor_bank()}
         note = "Lapisan pertama berisi saringan berarah dari rumus; lapisan lainnya acak."
         return Weights("gabor", "Bank Gabor", note, state, digest(state))
-    if weights in ("auto", "imagenet"):
-        kind, title = "imagenet", f"Bobot ImageNet ({architecture})"
-        note = "Dari torchvision, dilatih pada ImageNet-1K."
+    if weights != "random":
         try:
-            path = _official_file(architecture, folder, once=weights == "auto")
+            return _from_file(weights, folder, architecture)
         except sources.DownloadError as error:
             if weights == "imagenet":
                 raise
-            why = f"Bobot ImageNet tidak dapat diunduh ({error.reason}), maka dimulai dari acak."
-            return replace(random, note=why)
+            note = f"Bobot ImageNet tidak dapat diunduh ({error.reason}), maka dimulai dari acak."
+    return Weights("random", "Bobot acak", note, None, "random")
+
+
+def _from_file(weights: str, folder: Path, architecture: str) -> Weights:
+    if weights in ("auto", "imagenet"):
+        path = _official_file(architecture, folder, once=weights == "auto")
+        kind, title = "imagenet", f"Bobot ImageNet ({architecture})"
+        note = "Dari torchvision, dilatih pada ImageNet-1K."
     else:
         path = Path(os.path.expanduser(weights))
         kind, title, note = "file", f"Bobot dari {path.name}", "Berkas dari pengguna."
@@ -362,9 +364,9 @@ def resolve_weights(
     if unused:
         note += f" Tidak dipakai: {', '.join(unused[:3])}."
     kind = kind if architecture == "resnet18" else "published"
-    given = Weights(kind, title, note, state, digest(state))
-    fill(network, given)  # what does not fit is said now, not after the first notebook
-    return given
+    read = Weights(kind, title, note, state, digest(state))
+    fill(network, read)  # what does not fit is said now, not after the first notebook
+    return read
 
 
 def _official_file(architecture: str, folder: Path, once: bool) -> Path:
