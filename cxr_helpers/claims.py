@@ -148,9 +148,7 @@ def confidence(fits: list[Run], data: Dataset) -> list[dict]:
 
 
 def transfer(study) -> dict:
-    """The claim that transfer works on medical images: the course's start against a random one, by
-    test AUC after the last epoch.
-    """
+    """The claim that transfer works: the course's start against a random one, by test AUC."""
     unlike = ["artificial"] if study.used.source.kind == "phantom" else []
     unlike += [] if study.weights.kind == "imagenet" else ["weights"]
     if unlike:

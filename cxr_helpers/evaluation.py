@@ -149,9 +149,7 @@ class Measured:
         return sum(image_variance(each.mean(axis=0), patients) for each, patients in self.parts)
 
     def image_freedom(self) -> float:
-        """Degrees of freedom of that variance, few where few patients make most of it: of a χ² that
-        varies as the sum of their squares does.
-        """
+        """Degrees of freedom, of a χ² that varies alike: few where few patients make most of it."""
         sums = [of_patients(each.mean(axis=0), patients) for each, patients in self.parts]
         spread = sum((each**4).sum() - (each**2).sum() ** 2 / len(each) for each in sums)
         return 2 * sum((each**2).sum() for each in sums) ** 2 / spread if spread > 0 else np.inf

@@ -191,9 +191,7 @@ def _as_start(whence: str, state: dict[str, torch.Tensor]) -> Weights:
 
 
 def check(study, recipe: Recipe, start: "Result | Weights | str | None" = None) -> None:
-    """Send one batch through a recipe: its parts as they were passed and as their text makes them
-    must behave alike. Raises InputError.
-    """
+    """One batch through a recipe: parts as passed and as of their text behave alike. InputError."""
     config = replace(study.config(**recipe.changes), batch_size=FEW)
     with explained():
         start = starting(study, config, start, recipe.live)
@@ -399,9 +397,7 @@ def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] =
 
 
 def outcome(guess: Guess | None, row: dict) -> dict | None:
-    """A guess beside what came out, and whether it agrees: UNDECIDED where the interval holds both
-    or there is no verdict.
-    """
+    """A guess beside what came, and whether it agrees: UNDECIDED where both may hold."""
     if guess is None:
         return None
     came = row[guess.measure]
@@ -430,9 +426,7 @@ def agrees(guess: Guess, ci95: tuple[float, float]) -> str:
 def run_all(
     study, experiments: Sequence[Experiment], seeds: int, n_jobs: int = 1, cluster: str = ""
 ) -> Comparison:
-    """Train every experiment over `seeds` seeds, once one batch has gone through each, and compare
-    them. Raises InputError.
-    """
+    """Send a batch through every experiment, train each over `seeds` seeds, compare. InputError."""
     listed = isinstance(experiments, Sequence)
     if not listed or not all(isinstance(row, Experiment) for row in experiments):
         raise InputError("Berikan sebuah daftar percobaan: [Experiment('nama', 'alasan', …), …].")

@@ -296,9 +296,7 @@ def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> 
 
 
 def grad_cam(network: nn.Module, images: np.ndarray) -> np.ndarray:
-    """Grad-CAM (Selvaraju et al. 2017) of the logit at the last convolution, (N, H, W) uint8: maps
-    of the images' size, signed.
-    """
+    """Grad-CAM (Selvaraju et al. 2017) at the last convolution: signed maps of (N, H, W) uint8."""
     from captum.attr import LayerAttribution, LayerGradCam
 
     last = [part for part in network.modules() if isinstance(part, nn.Conv2d)][-1]

@@ -411,9 +411,7 @@ def load_training(path: Path) -> Trained | None:
 
 
 def reference_baseline(study, folder: Path = REFERENCE) -> Row | None:
-    """The reference study's seeds of the recipe in this study's precision; None where its images,
-    length or start are others.
-    """
+    """The reference's seeds of the recipe in this precision; None of other images or start."""
     images = read_reference(folder)["provenance"]["data"].get("without_extra")
     if (images, "random") != (study.used.fingerprint, study.weights.kind):
         return None
