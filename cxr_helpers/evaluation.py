@@ -10,10 +10,9 @@ in a reader study (Obuchowski & Rockette 1995; Gallas 2006):
            (Obuchowski 1997); None for the patients: each image counts for itself
   seeds    the sample variance of the metric over the seeds, over their number (Welch 1947)
 
-The interval is Student's, with the degrees of freedom of Satterthwaite (1946), to which images
-count as infinitely many, but where a mean is no share as `Measured.image_freedom`; of a share and
-of the AUC it is Wilson's (1927) with that quantile and variance. With fewer than LEAST_SEEDS seeds
-it counts images alone. Estimates are {"value", "ci95"}, several with "sd" over the seeds.
+The interval is Student's with Satterthwaite's degrees of freedom (1946), images counting as many
+unless a mean is no share (`Measured.image_freedom`); of a share and the AUC it is Wilson's (1927).
+Below LEAST_SEEDS seeds it counts images alone. Estimates: {"value", "ci95", "sd" over the seeds}.
 """
 
 from collections.abc import Sequence
