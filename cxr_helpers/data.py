@@ -194,7 +194,7 @@ def _read_split(source: Source, split: str, names: list[str], pair: tuple[int, i
     for place, member in zip(pair, members, strict=True):
         if not member.any():
             raise InputError(
-                f"Tidak ada citra berlabel {names[place]} saja di split {split} "
+                f"Tidak ada citra berlabel {names[place]} saja di bagian {split} "
                 f"pada {source.path}: pilih kelas lain."
             )
     rows = np.flatnonzero(members[0] | members[1]).astype(np.int64)
@@ -229,7 +229,7 @@ def cautions(splits: dict[str, Split], classes: Sequence[str]) -> list[str]:
     for name, part in splits.items():
         counts = np.bincount(part.labels, minlength=2)
         rare = int(counts.argmin())
-        few = f"Split {name} hanya memuat {counts.min()} citra kelas {classes[rare]}"
+        few = f"Bagian {name} hanya memuat {counts.min()} citra kelas {classes[rare]}"
         if counts.min() < FEW:
             said.append(f"{few}: angkanya sangat tidak pasti.")
         if counts.max() >= LOPSIDED * counts.min():
@@ -239,7 +239,7 @@ def cautions(splits: dict[str, Split], classes: Sequence[str]) -> list[str]:
         flat = (part.images.min(axis=(1, 2)) == part.images.max(axis=(1, 2))).sum()
         if flat > FLAT * len(part):
             of = f"{number(flat, 0)} dari {number(len(part), 0)}"
-            said.append(f"{of} citra split {name} berwarna rata.")
+            said.append(f"{of} citra bagian {name} berwarna rata.")
     return said
 
 
@@ -294,7 +294,7 @@ def folds(dataset: Dataset, seed: int, n: int = FOLDS) -> list[Dataset]:
         if count < n:
             raise InputError(
                 f"Kelas {name} hanya mempunyai {count} {'pasien' if known else 'citra'} "
-                f"di split latih dan validasi, kurang dari {n} lipatan validasi silang: "
+                f"di bagian latih dan validasi, kurang dari {n} lipatan validasi silang: "
                 "pakai PRESET=full atau tambahkan citra kelas itu."
             )
     kind = StratifiedGroupKFold if known else StratifiedKFold

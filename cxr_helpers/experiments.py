@@ -97,7 +97,7 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
     _refuse((not listed, "augment: berikan daftar, misalnya augment=[geser]."))
     if "model" in own:
         beside = changes.keys() - {"model", "preprocess", "epochs"}
-        why = "model: berikan hanya pengklasifikasi scikit-learn; untuk jaringan, network=…."
+        why = "model: berikan hanya pengklasifikasi scikit-learn; untuk jaringan saraf, network=…."
         _refuse((bool(beside) or not hasattr(own["model"], "fit"), why))
         plain["epochs"] = 1
     if not own:
@@ -250,14 +250,14 @@ def _observe(study, fit: Callable[..., training.Fitting], parts: dict) -> dict[s
     cut = cut and config.trainable == "all" and not config.unfreeze
     restless = not torch.allclose(logits[-2], logits[-1], rtol=1e-4, atol=1e-6)
     _refuse(
-        (restless, "Jaringan acak dalam mode eval: tulis F.dropout(x, training=self.training)."),
+        (restless, "Model acak dalam mode eval: tulis F.dropout(x, training=self.training)."),
         (cut, f"{CUT}; bila {name} memang tidak dilatih, bekukan."),
     )
     moved = [(p.detach() - old).norm() for p, old in zip(trained.values(), before, strict=True)]
     return {
         "hasil augmentasi": x,
         "label augmentasi": y,
-        "keluaran jaringan": logits,
+        "keluaran model": logits,
         "loss": loss,
         "gradien loss": torch.stack(gradients),
         "langkah pengoptimal": torch.stack(moved),
@@ -295,7 +295,7 @@ def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     mode = f"dalam mode {'train' if network.training else 'eval'}"
     wanted = f"satu logit setiap citra, ({n}, 1); dua dijadikan satu: return z[:, 1:] - z[:, :1]."
-    _refuse((shape != (n, 1), f"Jaringan memberi {shape} {mode}, seharusnya {wanted}"))
+    _refuse((shape != (n, 1), f"Model memberi {shape} {mode}, seharusnya {wanted}"))
     nodes = [output.grad_fn] if output.requires_grad else []
     for node in nodes:  # and those that are added on the way
         nodes += {before for before, _ in node.next_functions if before} - set(nodes)
@@ -306,9 +306,9 @@ def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     confined = bool(((output >= 0) & (output <= 1)).all())
     squashed = confined and end.startswith(("Sigmoid", "Softmax"))
     _refuse(
-        (not output.isfinite().all(), f"Jaringan memberi {UNDEFINED}"),
+        (not output.isfinite().all(), f"Model memberi {UNDEFINED}"),
         (bool(unknown), "Lapisan dalam daftar Python tidak dilatih: pakai nn.ModuleList."),
-        (squashed, f"Jaringan memberi probabilitas {mode}: hapus sigmoid di akhir."),
+        (squashed, f"Model memberi probabilitas {mode}: hapus sigmoid di akhir."),
     )
     return output
 
@@ -368,7 +368,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         here = len(self.variants) - 1
-        corrected = f"p-nya dikoreksi atas {here + self.before} percobaan yang pernah dibandingkan"
+        corrected = f"nilai-p dikoreksi atas {here + self.before} percobaan yang pernah diuji"
         return f"Perbandingan {here} percobaan dengan resep mata kuliah; {corrected} di sini"
 
 

@@ -175,7 +175,7 @@ def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
 # --- any classifier of torchvision ----------------------------------------------------------------
 
 
-NAMED = f"{', '.join(OURS)}, atau jaringan torchvision, misalnya mobilenet_v3_small"
+NAMED = f"{', '.join(OURS)}, atau model torchvision, misalnya mobilenet_v3_small"
 
 
 def is_architecture(name: str) -> bool:
@@ -336,7 +336,7 @@ def resolve_weights(
     random with a note that says so), gabor, random, or the path of a file of that network. folder:
     where the official file is kept. Raises InputError, also where a file does not fit the network.
     """
-    note = "Jaringan belum pernah melihat citra apa pun."
+    note = "Model belum pernah melihat citra apa pun."
     if weights == "gabor":
         state = {"conv1.weight": gabor_bank()}
         note = "Lapisan pertama berisi saringan berarah dari rumus; lapisan lainnya acak."
@@ -394,14 +394,14 @@ def fill(network: nn.Module, weights: Weights, **adapt: str) -> None:
         state = network.state_dict() | state
     if weights.kind != "run":
         state = _fitted(state, network, adapt)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        why = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{weights.title} berasal dari jaringan lain ({why}): "
-            "pakai bobot dari jaringan yang sama."
-        ) from None
+    ours, theirs = (
+        {(name, tensor.shape) for name, tensor in states.items()}
+        for states in (network.state_dict(), state)
+    )
+    if differ := sorted({name for name, _ in ours ^ theirs}):
+        what = f"{weights.title} berasal dari model lain, bukan {type(network).__name__}"
+        raise InputError(f"{what} (yang berbeda: {', '.join(differ[:4])}): pakai bobotnya sendiri.")
+    network.load_state_dict(state)
 
 
 def _fitted(state: dict[str, Tensor], network: nn.Module, adapt: dict) -> dict[str, Tensor]:
@@ -464,7 +464,7 @@ def freeze(network: nn.Module, trainable: str) -> None:
     """Leave only the named part trainable. Raises InputError where the network lacks it."""
     if trainable == "layer4+head" and getattr(network, "layer4", None) not in stages(network):
         raise InputError(
-            "trainable='layer4+head' memerlukan layer4, yang tidak ada pada jaringan ini: "
+            "trainable='layer4+head' memerlukan layer4, yang tidak ada pada model ini: "
             "pakai trainable='head' atau 'all'."
         )
     if trainable != "all":

@@ -405,7 +405,7 @@ def show_own_image(path: str | Path | None, run: Run | Result, study) -> None:
         return
     run = getattr(run, "runs", [run])[0]  # of a result, its first
     if not isinstance(run, Run):
-        raise InputError("Berikan hasil study.train, bukan jaringannya: ia diukur dengan datanya.")
+        raise InputError("Berikan hasil study.train, bukan modelnya: ia diukur dengan datanya.")
     data, network = study.used, training.restored(run)
     image = Image.fromarray(ownfiles.read_picture(files.from_root(str(path))))
     side, size = min(image.size), data.source.size

@@ -37,8 +37,8 @@ PARTS = {  # what a person may give that is their own, and how that is said
     "schedule": "kelas torch.optim.lr_scheduler, atau fungsi: pengoptimal → jadwal",
     "augment": "daftar fungsi citra (N, 1, H, W), bernilai −1…1, dan transformasi torchvision",
     "preprocess": "fungsi citra untuk ketiga bagian data, atau transformasi torchvision",
-    "step": "fungsi jaringan, citra, label → loss, sebagai ganti loss",
-    "model": "pengklasifikasi scikit-learn atas piksel, sebagai ganti jaringan",
+    "step": "fungsi network, citra, label → loss, sebagai ganti loss",
+    "model": "pengklasifikasi scikit-learn atas piksel, sebagai ganti network",
 }
 # They take no weight decay, need sparse gradients or matrices; the first is what all are.
 WITHOUT = ("optimizer", "lbfgs", "rprop", "sparseadam", "muon")
@@ -192,7 +192,7 @@ def make_optimizer(
             {"params": stage, "lr": config.lr * config.layer_lr**i} for i, stage in stages if stage
         ]
     if not groups:
-        raise InputError("Jaringan itu tidak mempunyai parameter yang dilatih.")
+        raise InputError("Model itu tidak mempunyai parameter yang dilatih.")
     rates = {"lr": config.lr, "weight_decay": config.weight_decay}
     if "optimizer" in parts:
         if not config.weight_decay:  # its own default may be another one
@@ -305,7 +305,7 @@ def network_of(
 
 def _own_network(config: TrainConfig, network: object) -> nn.Module:
     if config.dropout:
-        raise InputError("dropout=… tidak berlaku bagi jaringan sendiri: tulis nn.Dropout di sana.")
+        raise InputError("dropout=… tidak berlaku bagi model sendiri: tulis nn.Dropout di sana.")
     network = network if isinstance(network, nn.Module) else network()
     if not isinstance(network, nn.Module):
         raise InputError(f"network: {type(network).__name__} bukan nn.Module: berikan kelasnya.")

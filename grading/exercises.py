@@ -281,8 +281,8 @@ def _alternating(rng: Generator, by_class: bool) -> tuple[np.ndarray, np.ndarray
 def _calibration_error(rng: Generator) -> Iterator[Case]:
     few = (np.append(rng.uniform(0.94, 0.99, 3), [1.0, 0.3]), np.array([1, 1, 1, 0, 0]))
     networks = {
-        "jaringan yang terlalu yakin di sebagian kelompok": [_alternating(rng, by_class=False)],
-        "jaringan yang terlalu yakin pada satu kelas": [_alternating(rng, by_class=True)],
+        "model yang terlalu yakin di sebagian kelompok": [_alternating(rng, by_class=False)],
+        "model yang terlalu yakin pada satu kelas": [_alternating(rng, by_class=True)],
         "citra sedikit, banyak kelompok kosong": [few],
     }
     for situation, (probability, labels) in _pairs(networks):

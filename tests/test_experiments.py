@@ -82,7 +82,7 @@ def test_every_seed_starts_fresh_and_a_run_is_the_start_of_another(small, mine, 
     for name, tensor in first.runs[0].weights("best").items():
         torch.testing.assert_close(second.runs[0].weights("last")[name], tensor, atol=1e-5, rtol=0)
     assert second.runs[0].key != small.train(network=mine.Net, lr=1e-9).runs[0].key
-    with pytest.raises(InputError, match="jaringan lain"):
+    with pytest.raises(InputError, match="model lain"):
         small.train(network=lambda: mine.Net(4), start=first)
 
 
@@ -108,7 +108,7 @@ TOLD = {  # what a cell does, by the words that say it
     "augment: Normalize .*preprocess=": "norm = v2.Normalize([0.5], [1])\n"
     "study.check(network=Net, augment=[norm])",
     "StepLR, nama=": "study.check(network=Net, schedule=lr_scheduler.StepLR)",
-    "jaringan lain .*for Net": "torch.save({'fc.weight': torch.ones(1, 8)}, 'other.pt')\n"
+    "model lain, bukan Net .*fc": "torch.save({'fc.weight': torch.ones(1, 8)}, 'other.pt')\n"
     "study.check(network=Net, start='other.pt')",
     "hanya pengklasifikasi": "study.check(model=Net)",
     "network\\(x\\)": "study.check(network=Net, step=lambda net, x, y: net(x[:4]).mean())",
@@ -128,7 +128,7 @@ TOLD = {  # what a cell does, by the words that say it
     "acak dalam mode eval": DRESSED.format("return F.dropout(super().forward(x))"),
     "probabilitas dalam mode eval": DRESSED.format(EVAL + "z.softmax(0)[:]"),
     "tuple dalam mode eval": DRESSED.format(EVAL + "(z, z)"),
-    "Jaringan memberi NaN": DRESSED.format("return (super().forward(x) - 99).log()"),
+    "Model memberi NaN": DRESSED.format("return (super().forward(x) - 99).log()"),
     "loss memberi NaN": "study.check(network=Net, loss=lambda z, y: (z.mean() - 99).log())",
     "Gradien": DRESSED.format("return super().forward(x).detach()"),
     "ModuleList": DRESSED.format("return super().forward(x) * layers[0].weight").replace(

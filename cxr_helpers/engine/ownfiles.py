@@ -143,7 +143,7 @@ def _find(path: Path, state_dicts: dict, needed: list[str]) -> tuple[str, str]:
             places = ["".join(pair).rstrip(".") or "lapisan teratas" for pair in (best, other)]
             cure = "Simpan ulang yang Anda maksud saja: torch.save(state_dict_itu, …)."
             raise InputError(
-                f"Berkas bobot {path}: memuat dua jaringan, di {' dan di '.join(places)}. {cure}"
+                f"Berkas bobot {path}: memuat dua model, di {' dan di '.join(places)}. {cure}"
             )
     return best
 
@@ -155,7 +155,7 @@ def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
     if not sound or (name.endswith("running_var") and (tensor < 0).any()):
         raise InputError(
             f"Berkas bobot {path}: {name} ({str(tensor.dtype).removeprefix('torch.')}) memuat "
-            "bilangan bulat, NaN, tak hingga, atau varians negatif. Simpan ulang jaringan aslinya."
+            "bilangan bulat, NaN, tak hingga, atau varians negatif. Simpan ulang model aslinya."
         )
 
 
