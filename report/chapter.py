@@ -39,7 +39,7 @@ from cxr_helpers.evaluation import LEAST_SEEDS
 TEXTS = files.ROOT / "notebooks" / "text"
 # Fixed metadata: the same figure gives the same bytes.
 SVG_METADATA = {"Date": None, "Creator": None}
-PNG_DPI = 150
+PNG_DPI, EM_PER_INCH = 150, 7.3  # one scale: letters are as large in every figure
 CITED = re.compile(r"(?<=[\[; ]@)\w+(?=[\];])|(?<=\(#ref-)\w+(?=\))")
 
 
@@ -373,7 +373,8 @@ class Chapter:
         caption, noted = self._caption(id, caption)
         source = sorted({".".join(re.split(r"[.\[]", n["path"])[:2]) for n in printed})
         head = f'<table><caption style="text-align: left">{_inline(caption)}</caption>'
-        data = {"text/html": _html(markdown).replace("<table>", head, 1)}
+        shown = _html(markdown).replace(" hingga ", "\u00a0hingga\u00a0")  # an interval stays whole
+        data = {"text/html": shown.replace("<table>", head, 1)}
         data |= {"text/markdown": markdown, "text/plain": _plain(markdown)}
         _emit(data, "table", printed + noted, id=id, caption=caption, source=source)
 
@@ -382,8 +383,7 @@ class Chapter:
         drawing, alt = FIGURES[id], f"{id.replace('-', '_')}_alt"
         figure = drawing.draw(**{name: pick(self.result, k) for name, k in drawing.keys.items()})
         caption, printed = self._caption(id, caption)
-        own_alt = hasattr(self._module(), alt)
-        alt, noted = self.words(alt) if own_alt else (_plain(caption), [])
+        alt, noted = self.words(alt) if hasattr(self._module(), alt) else (_plain(caption), [])
         about = {"id": id, "caption": caption, "alt": alt, "width": drawing.width}
         about["source"] = [self._place(key) for key in drawing.keys.values()]
         _emit(_pictures(figure, caption, alt), "figure", printed + noted, **about)
@@ -480,8 +480,8 @@ def _pictures(figure: Figure, caption: str, alt: str) -> dict[str, str]:
     figure.savefig(raster, format="png", dpi=PNG_DPI, metadata={"Software": None})
     image = base64.b64encode(raster.getvalue()).decode()
     shown = (
-        f'<figure><img alt="{html.escape(alt)}" style="max-width: 100%; width: 46em" '
-        f'src="data:image/png;base64,{image}">'
+        f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{image}" '
+        f'style="max-width: 100%; width: {EM_PER_INCH * figure.get_figwidth():.1f}em">'
         f"<figcaption>{_inline(caption)}</figcaption></figure>"
     )
     return {"text/html": shown, "image/svg+xml": vector.getvalue().decode(), "text/plain": alt}
