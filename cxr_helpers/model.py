@@ -395,10 +395,10 @@ def fill(network: nn.Module, weights: Weights, **adapt: str) -> None:
     if weights.kind != "run":
         state = _fitted(state, network, adapt)
     ours, theirs = (
-        {(name, tensor.shape) for name, tensor in states.items()}
+        {name: tensor.shape for name, tensor in states.items()}
         for states in (network.state_dict(), state)
     )
-    if differ := sorted({name for name, _ in ours ^ theirs}):
+    if differ := [name for name in ours | theirs if ours.get(name) != theirs.get(name)]:
         what = f"{weights.title} berasal dari model lain, bukan {type(network).__name__}"
         raise InputError(f"{what} (yang berbeda: {', '.join(differ[:4])}): pakai bobotnya sendiri.")
     network.load_state_dict(state)

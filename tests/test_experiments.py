@@ -241,7 +241,7 @@ def test_parts_of_ones_own_are_kept_with_their_text_and_trained_again_in_the_box
     assert not np.array_equal(plain.logits["val_last"], trained.logits["val_last"])
     if box.refusal():
         pytest.skip(box.refusal())
-    logits = retrained._again(trained.identity, study, boxed=True)
+    logits = retrained._again(trained.identity, study)
     np.testing.assert_array_equal(logits, trained.open_test()["best"])
 
 

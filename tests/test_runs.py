@@ -156,9 +156,9 @@ def test_prose_changes_nothing_and_edited_code_is_noticed(tmp_path, monkeypatch)
             patch.setattr(module, "__file__", str(tmp_path / "edited.py"))
             return training.CODE.altered()
 
-    assert said(training, '"""Mean BCE', '# why\n    """The mean BCE') is None
-    first = "seen = ~torch.isnan(logits)"  # right after a docstring
-    assert said(training, first, first.replace("~", "")) is not None
+    assert said(training, '"""What makes an', '# why\n    """What then makes an') is None
+    first = "followed = ()"  # right after a docstring
+    assert said(training, first, "followed = (0,)") is not None
     assert said(data, "def take(", "def taken(") is None, "it decides no run's numbers"
     assert said(data, "def to_tensor(images", "def to_tensor(image") is not None
     assert "sedang diubah" in said(training, "import math", "import math (")
