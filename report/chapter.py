@@ -21,7 +21,7 @@ import io
 import json
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import jinja2
@@ -188,6 +188,7 @@ def _in_a_sentence(title: str) -> str:
     return " ".join([word.lower() if word[1:].islower() else word, *rest])
 
 
+@cache  # a template is compiled once
 def _environment() -> jinja2.Environment:
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEXTS),
