@@ -189,9 +189,9 @@ def _in_a_sentence(title: str) -> str:
 
 
 @cache  # a template is compiled once
-def _environment() -> jinja2.Environment:
+def _environment(folder: Path) -> jinja2.Environment:
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEXTS),
+        loader=jinja2.FileSystemLoader(folder),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -337,7 +337,7 @@ class Chapter:
             files_of = self._files or {"r": self.name}
             bodies = self.result if self._files else {"r": self.result}
             seen = {part: traced(body, files_of[part]) for part, body in bodies.items()}
-            template = _environment().get_template(f"{self.name}.md.j2")
+            template = _environment(TEXTS).get_template(f"{self.name}.md.j2")
             self._macros = template.make_module({**seen, "printed": self._printed})
         return self._macros
 

@@ -18,7 +18,7 @@ from report import chapter as chapters
 from report import exporters
 
 TEMPLATES = {
-    path.name: chapters._environment().parse(path.read_text("utf-8"))
+    path.name: chapters._environment(chapters.TEXTS).parse(path.read_text("utf-8"))
     for path in sorted(chapters.TEXTS.glob("*.md.j2"))
 }
 # What a template may say in digits of its own: names, sizes and thresholds, never a result.

@@ -29,7 +29,7 @@ class Texts:
 
     def __init__(self, results: dict[str, dict]):
         self.results, self.unseen = results, set()
-        self.templates = chapter._environment()
+        self.templates = chapter._environment(chapter.TEXTS)
         self.templates.globals["noted"] = self._noted
         self._parse, self.templates._parse = self.templates._parse, self._watched
 
