@@ -160,11 +160,10 @@ class Kernel:
         program, writing = os.pipe()
         os.write(writing, filtered())
         os.close(writing)
-        pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
+        asked = command(*self.more, program) if self.boxed else PROGRAM
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(
-            command(*self.more, program) if self.boxed else PROGRAM,
-            **{"stdin": pipe, "stdout": pipe, "stderr": quiet, "pass_fds": (program,)},
-            **{"env": seen, "cwd": self.folder, "start_new_session": True},
+            asked, env=seen, cwd=self.folder, pass_fds=(program,), start_new_session=True, **pipes
         )
         os.close(program)
         try:
