@@ -90,8 +90,8 @@ def apply_own(images: Tensor, labels: Tensor, steps: Sequence[Callable]) -> tupl
 
 
 def _of_library(step: Callable) -> bool:
-    kinds = [kind.__module__ for kind in type(step).__mro__]
-    return any(module.startswith(("torchvision.", "albumentations.")) for module in kinds)
+    homes = [str(getattr(kind, "__module__", "")) for kind in (step, *type(step).__mro__)]
+    return any(home.startswith(("torchvision.", "albumentations.", "PIL.")) for home in homes)
 
 
 def prepare(step: Callable, images: Tensor) -> Tensor:
@@ -102,8 +102,8 @@ def prepare(step: Callable, images: Tensor) -> Tensor:
         return step(images)
     try:
         return torch.stack([step(image) for image in (images + 1) / 2])
-    except (TypeError, ValueError, KeyError):
-        name = type(step).__name__
+    except (AttributeError, TypeError, ValueError, KeyError):
+        name = getattr(step, "__name__", type(step).__name__)
         cure = "pakai torchvision.transforms.v2, atau tulis fungsi atas tensor (N, 1, H, W)"
         raise InputError(f"{name} bukan untuk tensor, mungkin untuk PIL: {cure}.") from None
 

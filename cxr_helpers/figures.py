@@ -4,9 +4,12 @@ Each takes what a results file holds, or arrays of the same shape; an estimate i
 Lines and markers differ in shape as well as in colour, so that grey print stays readable.
 """
 
+import base64
 import io
 import re
 from collections.abc import Sequence
+from html import escape
+from pathlib import Path
 from textwrap import wrap
 
 import numpy as np
@@ -29,7 +32,8 @@ from cxr_helpers.evaluation import BETTER, MAJORITY, MARGIN, WORSE
 WIDTH = 6.3
 NARROW = 0.72 * WIDTH  # of a figure with one panel
 LETTERS = 96  # of a title's size, side by side over WIDTH
-DPI = 100  # where a notebook shows a figure
+EM_PER_INCH = 7.3  # one scale in JupyterLab: letters are as large in every figure
+DARK = Path(__file__).with_name("gelap.css").read_text("utf-8")
 BLUE, ORANGE, GREEN = sns.color_palette("colorblind")[:3]
 # the palette's own red is orange to the eye; the text calls frames red
 RED, GREY, PURPLE = (0.75, 0.07, 0.16), (0.45, 0.45, 0.45), (0.6, 0.3, 0.7)
@@ -64,6 +68,7 @@ sns.set_theme(
         "axes.spines.right": False,
         "axes.titlelocation": "left",
         "svg.hashsalt": "cxr",  # the same figure gives the same bytes
+        "svg.fonttype": "path",  # and looks the same whatever fonts a machine has
     },
 )
 
@@ -71,12 +76,22 @@ sns.set_theme(
 
 
 class Canvas(Figure):
-    """A Figure that pyplot does not hold: any thread may draw it. JupyterLab shows it as PNG."""
+    """A Figure that pyplot does not hold: any thread may draw it."""
 
-    def _repr_png_(self, dpi: int = DPI) -> bytes:
-        stream = io.BytesIO()
-        self.savefig(stream, format="png", dpi=dpi)
+    def svg(self) -> str:
+        """The figure without a background: equal figures give equal bytes."""
+        stream, undated = io.StringIO(), {"Date": None, "Creator": None}
+        self.savefig(stream, format="svg", metadata=undated, transparent=True)
         return stream.getvalue()
+
+    def _repr_html_(self, alt: str = "") -> str:
+        """For JupyterLab: white where its theme is light, or where a browser cannot tell."""
+        rules = f"<style>svg {{ background: white }} {DARK}</style>"
+        drawn = self.svg().replace("<defs>", f"{rules}<defs>", 1)
+        source = "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()
+        width = f"max-width: 100%; width: {EM_PER_INCH * self.get_figwidth():.1f}em"
+        shown = f'<img class="cxr" alt="{escape(alt)}" src="{source}" style="{width}">'
+        return f"<style>[data-jp-theme-light=false] .cxr {{ color-scheme: dark }}</style>{shown}"
 
 
 def decimals(value: float, _=None) -> str:
@@ -494,11 +509,10 @@ def _two_curves(rows: list[dict], x: list[int], styles: dict[str, dict]) -> tupl
 def reliability(before: list[dict], after: list[dict]) -> Figure:
     """Reliability before and after temperature scaling, over the counts of the bins."""
     figure, panels = canvas(2, 2, height=2.8, sharex=True, sharey="row", height_ratios=(3, 1))
-    panels[0][0].set(
-        title="Sebelum penskalaan suhu", ylabel="Proporsi yang benar", ylim=(0.4, 1.03)
-    )
-    panels[0][1].set_title("Sesudah penskalaan suhu")
+    panels[0][0].set(ylabel="Proporsi yang benar", ylim=(0.4, 1.03))
     panels[1][0].set_ylabel("Citra")
+    for panel, word in zip(panels[0], ("Sebelum", "Sesudah"), strict=True):
+        panel.set_title(f"{word} penskalaan suhu")
     style = {"label": "model, IK 95%", "color": BLUE, "marker": "o"}
     for (above, below), bins in zip(panels.T, (before, after), strict=True):
         x = [row["confidence"] for row in bins]
@@ -514,9 +528,8 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
     images, outlines = examples["images"], examples["outlines"] or {}
     names = [f"\n{name}" for name in class_names]  # below its mark: the images are narrow
     shape = (1 + len(METHODS), len(images))
-    width = 0.85 * WIDTH
-    height = width * shape[0] / shape[1] + 0.6
-    figure, panels = canvas(*shape, width, height, squeeze=False)
+    height = 0.85 * WIDTH * shape[0] / shape[1] + 0.6
+    figure, panels = canvas(*shape, 0.85 * WIDTH, height, squeeze=False)
     for i, (above, *below) in enumerate(panels.T):
         _answer(above, images[i], examples["probability"][i], examples["labels"][i], names)
         for panel, method in zip(below, METHODS, strict=True):

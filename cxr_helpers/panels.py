@@ -111,19 +111,14 @@ def beside(*parts: ipywidgets.Widget) -> ipywidgets.HBox:
     return ipywidgets.HBox(parts, layout={"flex_flow": "row wrap"})
 
 
-def show_in(picture: ipywidgets.Image, figure: Figure) -> None:
-    picture.value = figure._repr_png_(2 * figures.DPI)  # as sharp as an SVG beside it
-    picture.layout = {"width": f"{figure.get_figwidth()}in", "max_width": "100%"}
-
-
 def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets.VBox:
     """Controls above a line of text and a picture: draw(*values) whenever a control changes."""
     # ipywidgets.interactive_output empties and fills again at every move: the page would jump.
-    picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
+    picture, said = ipywidgets.HTML(), ipywidgets.HTML()
 
     def redraw(_=None) -> None:
         figure, said.value = draw(*(control.value for control in controls))
-        show_in(picture, figure)
+        picture.value = figure._repr_html_()
 
     for control in controls:
         control.observe(redraw, "value")
@@ -277,7 +272,7 @@ class Laboratory(ipywidgets.VBox):
         self.button = ipywidgets.Button(description="Latih", button_style="primary", disabled=True)
         self.said, self.table = ipywidgets.HTML(), ipywidgets.HTML()
         self.table.add_class("jp-RenderedHTMLCommon")  # JupyterLab's own style of tables
-        self.picture = ipywidgets.Image(format="png", layout={"display": "none"})
+        self.picture = ipywidgets.HTML(layout={"display": "none"})
         choices = beside(*self.controls.values(), self.seeds)
         guess = beside(ipywidgets.HTML("<b>Dugaan Anda:</b>"), self.guess, self.button)
         self.children = [choices, guess, self.said, self.picture, self.table]
@@ -335,7 +330,7 @@ class Laboratory(ipywidgets.VBox):
         return experiments.train(self.study, Recipe(changes), len(seeds), on_epoch=on_epoch)
 
     def _show(self, figure: Figure) -> None:
-        show_in(self.picture, figure)
+        self.picture.value = figure._repr_html_()
 
     def _add(self, ours: Result, theirs: Result) -> None:
         """Show a result as one more line of the table, its curves, and whether the guess held."""

@@ -72,7 +72,7 @@ def read(path: Path) -> Handin:
     if not handin.files:
         why = "Tidak memuat notebook atau hasil apa pun: minta ZIP buatan `make kumpul`."
         raise Refused("kosong", why)
-    digests = sorted(name + _sha256(content) for name, content in handin.files.items())
+    digests = sorted(n + hashlib.sha256(c).hexdigest() for n, c in handin.files.items())
     handin.digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
     return handin
 
@@ -245,17 +245,13 @@ def manifest(handin: Handin) -> dict:
 def file_name(name: str, more: str = "") -> str:
     """A file's name for any text: readable, and another one for every other text."""
     plain = re.sub(r"[^0-9A-Za-z]+", "-", name)[:40].strip("-")
-    return f"{plain}-{_sha256((name + more).encode(errors='replace'))[:8]}"
+    return f"{plain}-{hashlib.sha256((name + more).encode(errors='replace')).hexdigest()[:8]}"
 
 
 def listed(names: list[str]) -> str:
     """The first names, and how many more there are."""
     more = f" dan {len(names) - LISTED} lainnya" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def read_json(content: bytes | None) -> dict | None:

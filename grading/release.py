@@ -59,9 +59,7 @@ def _tracked(root: Path) -> list[str]:
 def release(root: Path, out: Path) -> tuple[int, int]:
     """(files handed out, parts asked) of both folders, written to `out`. Raises InputError."""
     if out.exists() and any(out.iterdir()):
-        raise InputError(
-            f"OUT={out} sudah berisi: pilih folder baru, agar tidak ada yang tertimpa."
-        )
+        raise InputError(f"OUT={out} sudah berisi: pilih folder baru.")
     student, teacher = out / "mahasiswa", out / "pengajar"
     paths = package.chapters(root / "notebooks")
     notebooks = {f"notebooks/{path.name}": split(path) for path in paths}

@@ -15,9 +15,6 @@ tables. All text is Pandoc Markdown; what comes from outside (names, file names)
 filter `aman` first.
 """
 
-import base64
-import html
-import io
 import json
 import re
 from collections.abc import Callable
@@ -25,7 +22,6 @@ from functools import cache, partial
 from pathlib import Path
 
 import jinja2
-import matplotlib
 import mistune
 import pypandoc
 from IPython.display import display
@@ -37,9 +33,6 @@ from cxr_helpers.engine.results import COVER, KEY
 from cxr_helpers.evaluation import LEAST_SEEDS
 
 TEXTS = files.ROOT / "notebooks" / "text"
-# Fixed metadata: the same figure gives the same bytes.
-SVG_METADATA = {"Date": None, "Creator": None}
-PNG_DPI, EM_PER_INCH = 150, 7.3  # one scale: letters are as large in every figure
 CITED = re.compile(r"(?<=[\[; ]@)\w+(?=[\];])|(?<=\(#ref-)\w+(?=\))")
 
 
@@ -472,20 +465,10 @@ def _inline(markdown: str) -> str:
     return _html(markdown).strip().removeprefix("<p>").removesuffix("</p>")
 
 
-def _pictures(figure: Figure, caption: str, alt: str) -> dict[str, str]:
-    """The figure for the report (SVG) and for JupyterLab (PNG in HTML)."""
-    vector, raster = io.BytesIO(), io.BytesIO()
-    # Text as paths: the report looks the same whatever fonts a machine has.
-    with matplotlib.rc_context({"svg.fonttype": "path"}):
-        figure.savefig(vector, format="svg", metadata=SVG_METADATA, transparent=True)
-    figure.savefig(raster, format="png", dpi=PNG_DPI, metadata={"Software": None})
-    image = base64.b64encode(raster.getvalue()).decode()
-    shown = (
-        f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{image}" '
-        f'style="max-width: 100%; width: {EM_PER_INCH * figure.get_figwidth():.1f}em">'
-        f"<figcaption>{_inline(caption)}</figcaption></figure>"
-    )
-    return {"text/html": shown, "image/svg+xml": vector.getvalue().decode(), "text/plain": alt}
+def _pictures(figure: figures.Canvas, caption: str, alt: str) -> dict[str, str]:
+    """The figure for the report (SVG) and for JupyterLab."""
+    shown = f"<figure>{figure._repr_html_(alt)}<figcaption>{_inline(caption)}</figcaption></figure>"
+    return {"text/html": shown, "image/svg+xml": figure.svg(), "text/plain": alt}
 
 
 def items(markdown: str) -> list[str]:

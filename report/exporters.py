@@ -52,9 +52,8 @@ BESIDE += [HERE / "huruf/huruf.css", *TEMPLATES.glob("laporan.*")]
 UTF8 = {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
 FOLDED = re.compile(r"<details><summary>(.*?)</summary>\n(.*?)\n</details>", re.S)
 DROPPED_TAGS = {"parameters", "injected-parameters", "hapus"}
-# Figures have no background of their own; on a dark page the ink that seaborn draws text and axes
-# with turns light.
-DARK = f"<style>{(TEMPLATES / 'gambar.css').read_text('utf-8')}</style>"
+# figures have no background of their own
+DARK = f"<style>{(files.ROOT / 'cxr_helpers/gelap.css').read_text('utf-8')}</style>"
 IN_TEXT = re.compile(r"([+−\d][\d.,%]*(?: poin persen)?)\s(\(IK 95% [^()<]*\))")  # 0,892 (IK 95% …)
 NO_DATE = datetime(1980, 1, 1, tzinfo=timezone.utc)
 

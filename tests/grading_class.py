@@ -12,6 +12,8 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from grading import claims
+
 FIRST, SECOND = "06_akurasi", "07_sensitivitas"
 CHAPTERS = {FIRST: ("akurasi", "jumlah"), SECOND: ("sensitivitas", "esai-bocor")}
 POINTS = {"akurasi": 4, "jumlah": 2, "sensitivitas": 2, "esai-bocor": 5}
@@ -169,6 +171,11 @@ def delivered() -> list[Planted]:
     attacker = texts(dict.fromkeys(GOOD, "x"), victim, sender="lain")
     nothing = dict.fromkeys(SOLUTIONS, ("salah|galat", 0.0))
     claim = texts(GOOD, "130011") | {"build/results/02_pelatihan.json": huge}
+    data = {"kind": "chestmnist", "size": 224, "classes": ["cardiomegaly", "pneumothorax"]}
+    about = {"seed": 0, "data": data, "preset": {"name": "smoke"}, "weights": {"kind": "random"}}
+    test = {name: {"value": 1} for name in claims.COMPARED}
+    away = json.dumps({"run": {"key": "k"}, "provenance": about, "test": test})
+    away = {"results/02_pelatihan.json": away, "runs/k/predictions.npz": ""}
     moodle = "Siti Rahma_483921_assignsubmission_file_"
     same = {
         name: zipped(texts(GOOD, name)) for name in ("2E10", "19/473", "19/473/", "19\u200b/473")
@@ -178,6 +185,7 @@ def delivered() -> list[Planted]:
         Planted(f"moodle.zip/{moodle}", {"130014.zip": zipped(texts(GOOD, "130014"))}),
         Planted("130010", copied, remark="salinan"),
         Planted("130011.zip", zipped(claim)),
+        Planted("130015.zip", zipped(texts(GOOD, "130015") | away), remark="tidak mengunduh"),
         Planted("130012.zip", zipped(texts(GOOD | endless, "130012", made=future)), remark="masa"),
         Planted("kelompok.zip", zipped(texts(GOOD, "", nims=four)), remark="kelompok 4 orang"),
         Planted("nanti.zip", zipped(attacker), parts=nothing, remark="KONFLIK dengan 130000.zip"),

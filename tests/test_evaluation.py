@@ -377,12 +377,8 @@ def test_two_groups_are_compared_by_newcombes_interval():
 
 
 def test_an_interval_lies_above_below_or_across():
-    for ci, side in (
-        ((0.1, 0.2), "above"),
-        ((0.0, 0.2), "across"),
-        ((-0.2, 0.0), "across"),
-        ((-0.2, -0.1), "below"),
-    ):
+    sides = {(0.1, 0.2): "above", (0, 0.2): "across", (-0.2, 0): "across", (-0.2, -0.1): "below"}
+    for ci, side in sides.items():
         assert evaluation.side(ci) == evaluation.side((ci[0] + 0.5, ci[1] + 0.5), 0.5) == side
 
 

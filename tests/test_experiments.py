@@ -138,6 +138,8 @@ TOLD = {  # what a cell does, by the words that say it
     "network: berikan kelas": "study.check(network='resnet50')",
     "tidak mempunyai parameter": "study.check(network=nn.Flatten)",
     "mungkin untuk PIL": "study.check(network=Net, augment=[transforms.ToTensor()])",
+    "equalize bukan untuk tensor": "from PIL.ImageOps import equalize\n"
+    "study.check(network=Net, preprocess=equalize)",
     r"compare\({'nama'": "study.compare(1, 2)",
 }
 

@@ -6,13 +6,9 @@ from cxr_helpers.engine import indonesian
 
 
 def test_numbers_have_a_decimal_comma():
-    for value, digits, text in (
-        (1234.5, 1, "1.234,5"),
-        (-0.25, 2, "−0,25"),
-        (1234567, 0, "1.234.567"),
-        (-0.04, 1, "0,0"),
-        (math.nan, 1, "–"),
-    ):
+    written = {(1234.5, 1): "1.234,5", (-0.25, 2): "−0,25", (1234567, 0): "1.234.567"}
+    written |= {(-0.04, 1): "0,0", (math.nan, 1): "–"}
+    for (value, digits), text in written.items():
         assert indonesian.number(value, digits) == text
 
 

@@ -117,13 +117,13 @@ def test_a_student_reads_moves_widgets_trains_interrupts_resumes_compares_and_gu
     until(f"{code}.every(c => c.execution_count) || {code}.{failed}.length")
     assert page.evaluate(f"{code}.{failed}") == []
     show(next(i for i, cell in enumerate(cells) if "adaptation_panel" in cell.source))
-    picture = page.locator("img.jupyter-widgets").first
+    picture = page.locator(".jupyter-widgets img.cxr").first
     before = picture.get_attribute("src")
     page.locator(".jupyter-widgets select").nth(1).select_option(index=4)
     expect(picture).not_to_have_attribute("src", before, timeout=90_000)
 
     # a network of one's own: trained, interrupted, resumed where it was, compared
-    run(training, "image/png")  # the first curves
+    run(training, "cxr")  # the first curves
     command("interrupt-kernel")
     until(f"{said(training, 'Dihentikan')} && {IDLE}")
     page.wait_for_timeout(2000)  # what is asked at once after an interrupt, the kernel throws away
@@ -146,6 +146,6 @@ def test_a_student_reads_moves_widgets_trains_interrupts_resumes_compares_and_gu
     expect(button).to_be_enabled(timeout=180_000)
     button.click()
     expect(page.get_by_role("row", name="tanpa perubahan")).to_contain_text("sama", timeout=300_000)
-    curve = panel.locator("img.jupyter-widgets")
+    curve = panel.locator(".jupyter-widgets img.cxr")
     assert curve.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
     expect(button).to_be_disabled()  # until the next guess
