@@ -318,8 +318,7 @@ def test_a_plan_says_what_a_study_of_two_recipes_that_spread_alike_would_show(se
         assert found == pytest.approx({"seen": seen, "equal": equal})
     for shows in ("seen", "equal"):
         size = evaluation.plan(recipe, 10, 10, 18)[shows]
-        sizes = [size * much for much in (1, 0.999)]
-        needed = [seeds_needed(recipe, shows, size, rows=18) for size in sizes]
+        needed = [seeds_needed(recipe, shows, size * much, rows=18) for much in (1, 0.999)]
         assert needed == [10, 11] and seeds_needed(recipe, shows, size / 9) is None
     assert seeds_needed(recipe, "seen", 9.0) == 3
 
