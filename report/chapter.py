@@ -431,9 +431,7 @@ def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> Non
     ]
     for cell in tagged:
         markdown = "".join(cell["source"])
-        example = (
-            f"{notebook}: sel bertanda `{tag}` masih berisi contoh; gantilah sebelum dikumpulkan."
-        )
+        example = f"{notebook}: sel `{tag}` masih berisi contoh; gantilah sebelum dikumpulkan."
         note = example if markdown.startswith("*(") else None  # as the notebook is handed out
         _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose", note=note)
     if not tagged:

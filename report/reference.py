@@ -29,7 +29,6 @@ from cxr_helpers import data as datasets
 from cxr_helpers import evaluation, overfitting, remedies, training
 from cxr_helpers.data import FOLDS, Dataset, Split
 from cxr_helpers.engine import files, indonesian, results, settings
-from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import bar
 from cxr_helpers.evaluation import Measured, area_under_curve
@@ -481,18 +480,13 @@ def _anew(job: Job, study: Study, threads: int) -> Trained:
 def main() -> int:
     get = os.environ.get
     n_jobs, cluster = settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")
-    again = get("CHECK", "").strip()
-    if again and not (again.isascii() and again.isdigit() and int(again) > 0):
-        raise InputError(
-            f"CHECK={again} tidak dapat dipakai: "
-            "berikan banyaknya pelatihan yang diulang, mulai dari 1."
-        )
+    again = settings.to_number("CHECK", get("CHECK", "").strip() or 0, (0, 1000))
     device, fixed = get("DEVICE") or "auto", {"preset": "full", "precision": "float32"}
     study = open_study(data="phantom", weights="random", device=device, **fixed)
     data = with_extra(study.used)
     jobs = plan(study, data)
     if again:
-        return 0 if check(jobs, study, int(again)) else 1
+        return 0 if check(jobs, study, again) else 1
     done = sum(is_kept(job) for job in jobs)
     print(f"Studi multiseed: {done} dari {len(jobs)} pelatihan tunggal sudah ada.", flush=True)
     try:
