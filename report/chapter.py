@@ -137,7 +137,7 @@ FORMATS: dict[str, Callable[..., str]] = {
     ),
     "juta": lambda value, digits=1: indonesian.number(value / 1e6, digits),
     "gib": lambda megabytes, digits=1: indonesian.number(megabytes / 1024, digits),
-    "nilai_p": indonesian.p_value,
+    "nilai_p": lambda p: "<0,001" if p < 0.001 else indonesian.number(p),
     "durasi": indonesian.duration,
     "tanggal": indonesian.date,
     "selang": indonesian.interval,
