@@ -62,9 +62,7 @@ def duga(arah: str, besar: float | None = None, ukuran: str = "auc") -> Guess:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings that a student changes, own parts as a program; passed: what it defines, as it was
-    passed (owncode.passed); live: the parts where no text identifies them.
-    """
+    """Changed settings, own parts as a program; what it defines, as passed; parts without text."""
 
     changes: dict
     passed: dict | None = None
@@ -98,13 +96,14 @@ def separate(changes: dict, frame: types.FrameType) -> Recipe:
     if "model" in own:
         beside = changes.keys() - {"model", "preprocess", "epochs"}
         why = "model: berikan hanya pengklasifikasi scikit-learn; untuk jaringan saraf, network=…."
-        _refuse((bool(beside) or not hasattr(own["model"], "fit"), why))
+        scores = [hasattr(own["model"], name) for name in ("decision_function", "predict_proba")]
+        _refuse((bool(beside) or not any(scores), why))
         plain["epochs"] = 1
     if not own:
         return Recipe(plain)
     try:
-        program = owncode.program(own, frame)
-        return Recipe({**plain, "own": program}, owncode.passed(own, program, frame))
+        program, passed = owncode.program(own, frame)
+        return Recipe({**plain, "own": program}, passed)
     except owncode.Unknown as why:
         print(f"Pelatihan ini tidak akan disimpan: {why}.", file=sys.stderr, flush=True)
         return Recipe(plain, live=own)
@@ -166,9 +165,7 @@ def train(
 def starting(
     study, config: TrainConfig, start: "Result | Weights | str | None", live: dict | None = None
 ) -> Weights:
-    """The weights that a training begins with: the study's (None), those of a Result, of a file of
-    that network, or torchvision's "imagenet". Raises InputError.
-    """
+    """The weights that a training begins with; start: as of Study.train. Raises InputError."""
     if start is None or isinstance(start, Weights):
         return start or study.weights
     if isinstance(start, Result):
@@ -203,13 +200,15 @@ def check(study, recipe: Recipe, start: "Result | Weights | str | None" = None) 
             made = owncode.namespace(config.own)
         differs = owncode.align(made, recipe.passed)
         if not differs:
-            both = (made, recipe.passed)
+            both = (made, owncode.apart(recipe.passed))
             ours, theirs = (_observe(study, fit, given[owncode.PARTS]) for given in both)
             # bit for bit on a CPU; a GPU may add in another order
             same = partial(torch.allclose, rtol=1e-4, atol=1e-6, equal_nan=True)
-            differs = next((name for name in ours if not same(ours[name], theirs[name])), "")
+            pairs = {name: (ours[name], theirs[name]) for name in ours}
+            alike = {name: a.shape == b.shape and same(a, b) for name, (a, b) in pairs.items()}
+            differs = next((name for name in alike if not alike[name]), "")
         why = f"Yang dilatih dibuat dari teks, dan {differs} lain daripada yang diberikan"
-        _refuse((bool(differs), f"{why}: ubahlah di dalam fungsi atau __init__."))
+        _refuse((bool(differs), f"{why}: ubah di fungsi atau __init__, atau jalankan lagi selnya."))
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:
@@ -228,6 +227,7 @@ def _observe(study, fit: Callable[..., training.Fitting], parts: dict) -> dict[s
     network, config, method = fitting.part, fitting.config, fitting.method
     images, labels = fitting.inputs["train"], fitting.target
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    held = {id(p) for group in method.optimizer.param_groups for p in group["params"]}
     before = [p.detach().clone() for p in trained.values()]
     modes = (False, False) if method.step else (True, False, False)
     with training.seeded(config.seed, fitting.device):
@@ -249,7 +249,9 @@ def _observe(study, fit: Callable[..., training.Fitting], parts: dict) -> dict[s
     cut = first.grad is None or not first.grad.any()
     cut = cut and config.trainable == "all" and not config.unfreeze
     restless = not torch.allclose(logits[-2], logits[-1], rtol=1e-4, atol=1e-6)
+    foreign = bool(held - set(map(id, network.parameters())))
     _refuse(
+        (foreign, "Pengoptimal melatih model lain: tulis optimizer=lambda params, network: …."),
         (restless, "Model acak dalam mode eval: tulis F.dropout(x, training=self.training)."),
         (cut, f"{CUT}; bila {name} memang tidak dilatih, bekukan."),
     )
@@ -284,7 +286,7 @@ def _loss(method: training.Method, network: nn.Module, x: torch.Tensor, y: torch
     _refuse(
         (not one_number, "loss harus memberi satu bilangan: rata-ratakan hasilnya."),
         (one_number and not loss.isfinite(), f"loss memberi {UNDEFINED}"),
-        (len(logits) != len(x), "step harus memanggil network(x) dengan semua citra batch itu."),
+        (logits.shape != y.shape, "step harus memanggil network(x); keluaran pertamanya (N, 1)."),
     )
     return loss.detach()
 
@@ -333,9 +335,7 @@ def partners(study) -> tuple[Row, str]:
 
 
 def compared_before(study, results: Sequence[Result]) -> dict[str, list[float]]:
-    """The p-values, by measure, of every other experiment of this run store that was compared on
-    these images: twenty ideas without effect are twenty chances to look better.
-    """
+    """The p-values, by measure, of all others compared here: each is a chance to look better."""
     ours = {result.runs[0].folder for result in results}
     paths = sorted(files.runs_folder().glob(f"*/{COMPARED}"))
     kept = [json.loads(path.read_text("utf-8")) for path in paths if path.parent not in ours]
@@ -353,8 +353,8 @@ def _count(study, result: Result, row: dict) -> None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Experiments beside the recipe (variants: rows of remedies.judge), as 05_percobaan.json holds
-    it; before: how many others were compared; compared: rows whose curves are shown.
+    """Experiments beside the recipe (variants: rows of remedies.judge); before: how many others
+    were compared; compared: rows whose curves are shown.
     """
 
     variants: list[dict]

@@ -110,7 +110,12 @@ TOLD = {  # what a cell does, by the words that say it
     "StepLR, nama=": "study.check(network=Net, schedule=lr_scheduler.StepLR)",
     "model lain, bukan Net .*fc": "torch.save({'fc.weight': torch.ones(1, 8)}, 'other.pt')\n"
     "study.check(network=Net, start='other.pt')",
-    "hanya pengklasifikasi": "study.check(model=Net)",
+    "hanya pengklasifikasi": "from sklearn.linear_model import Lasso\nstudy.check(model=Lasso())",
+    "Pengoptimal melatih model lain": "net = Net()\n"
+    "study.check(network=net, optimizer=lambda params: SGD(net.parameters(), 0.1))",
+    "float32: hapus half": "study.check(network=lambda: Net().half())",
+    "open.*tuliskan dalam sel": "def read(x): return x * len(open('x').read())\n"
+    "study.check(network=Net, preprocess=read)",
     "network\\(x\\)": "study.check(network=Net, step=lambda net, x, y: net(x[:4]).mean())",
     "Dihentikan": "def stopped(z, y):\n    raise KeyboardInterrupt\nparts = {'loss': stopped}\n"
     "study.train(**parts)",
@@ -193,6 +198,9 @@ FINE = {
     "CutMix or MixUp": "study.check(augment=[v2.RandomChoice([v2.MixUp(num_classes=2)])])",
     "in a loop": "rows = [Experiment(f'{w}', network=lambda: Net(w)) for w in (2, 3)]\n"
     "for row in rows: run_all(study, [row], 1)",
+    "frozen in a loop, after it not": "kept = {}\nfor w in (2, 3):\n    net = Net(w)\n"
+    "    net.conv.requires_grad_(False)\n    kept[w] = study.train(network=net)\n"
+    "    net.conv.requires_grad_(True)\nassert made(kept[2]) == 3 and made(kept[3]) == 4",
     "changed inputs": "def first(x): return x.mul_(0.5)\ndef half(x): return x * 0.5\n"
     "class Shifted(Net):\n    def forward(self, x): x -= 0.2; return super().forward(x)\n"
     "class Apart(Net):\n    def forward(self, x): return super().forward(x - 0.2)\n"
@@ -201,9 +209,13 @@ FINE = {
     "one = study.train(network=Shifted, loss=doubled, preprocess=first).runs[0].logits\n"
     "two = study.train(network=Apart, loss=twice, preprocess=half).runs[0].logits\n"
     "assert all((one[name] == two[name]).all() for name in one)",
-    "weights by another name": "net = Net()\nlast = net.fc\nlast.bias.data.fill_(3.0)\n"
-    "run = study.train(network=net, lr=1e-9).runs[0]\n"
-    "assert abs(run.weights('last')['fc.bias'] - 3) < 1e-3",
+    "a trained network, changed": "net = study.train(network=Net).network()\nlast = net.fc\n"
+    "net.conv.requires_grad_(False)\nlast.bias.data.fill_(3.0)\n"
+    "again = study.train(network=net, lr=1e-9)\nassert made(again) == 9\n"
+    "assert abs(again.runs[0].weights('last')['fc.bias'] - 3) < 1e-3",
+    "what a check would change": "mean = Net()\ndef follow(weight): mean.fc.weight.data += weight\n"
+    "def step(net, x, y): follow(net.fc.weight.data); return smoothed(net(x), mean(x).sigmoid())\n"
+    "assert all(made(study.train(network=Net, step=step, lr=lr)) for lr in (1e-3, 1e-4))",
     "a list that is filled": "kept = []\nclass Keeps(Net):\n"
     "    def forward(self, x): kept.append(len(x)); return super().forward(x)\n"
     "run = study.train(network=Keeps).runs[0]\nassert not run.key and kept.count(32) > 1",

@@ -15,7 +15,7 @@ from functools import partial
 from cxr_helpers.engine import owncode
 
 def capture(**parts):
-    return owncode.program(parts, sys._getframe(1))
+    return owncode.program(parts, sys._getframe(1))[0]
 """
 NETWORK = """
 WIDTH = 8

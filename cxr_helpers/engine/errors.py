@@ -1,15 +1,26 @@
 """The one error that a person is meant to read, and what becomes one."""
 
 import html
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+CURES = {  # of what PyTorch says of one's own code, which part means what to do
+    "memory": "kecilkan batch_size atau resize",
+    "closure": "tulis langkah yang menghitung loss dua kali sebagai step=…",
+    "shapes cannot be multiplied": "samakan ukuran masukan nn.Linear, atau pakai nn.LazyLinear",
+    "to have . channels": "citra berkanal satu: nn.Conv2d(1, …), atau x.expand(-1, 3, -1, -1)",
+    "type .* should be the same": "pakai float32: hapus half() dan double(), atau beri .float()",
+    "Target|shape mismatch|can't be cast": "label float32 (N, 1), satu logit, BCEWithLogitsLoss",
+    "got dict": "berikan tuple, logit yang pertama",
+    "KeyError": "isi dict itu di sel yang membuatnya",
+    "empty parameter list": "berikan parameter yang diterima fungsi itu",
+}
+
 
 class InputError(ValueError):
-    """Wrong input in one Indonesian line: what is wrong and what to do. Commands exit with 2.
-    details: the traceback through a person's own code, where that failed.
-    """
+    """Wrong input in one Indonesian line, with the cure; details: a traceback of own code."""
 
     details = ""
 
@@ -38,9 +49,9 @@ def explained() -> Iterator[None]:
         lines = [frame.line for frame in frames if frame.line and frame.filename.startswith("<")]
         where = f" pada baris “{lines[-1]}”" if lines else ""
         reason = (str(error).splitlines() or [""])[0][:200]
-        memory = isinstance(error, MemoryError) or "memory" in reason
-        advice = ": kecilkan batch_size atau resize" if memory else ""
-        said = InputError(f"Kode Anda gagal{where}: {type(error).__name__}: {reason}{advice}.")
+        reason = f"{type(error).__name__}: {reason.rstrip('.')}"
+        cures = [cure for words, cure in CURES.items() if re.search(words, reason, re.IGNORECASE)]
+        said = InputError(f"Kode Anda gagal{where}: {': '.join([reason, *cures[:1]])}.")
         said.details = "".join(traceback.format_exception(error))
         raise said from None
 

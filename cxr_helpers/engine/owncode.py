@@ -1,17 +1,20 @@
-"""A student's own code as text: a small program of each part as it stands in the call and of every
-definition that it rests on, as executed. It is part of the run's key, and every training executes
-it anew in an empty namespace.
+"""A student's own code as text: a program of each part as it stands in the call and of what it
+rests on, as executed; part of the run's key, and executed anew by every training.
 """
 
 import ast
 import builtins
+import copy
 import hashlib
 import importlib.util
 import linecache
 import os
+import re
 import symtable
 import sys
+import traceback
 import types
+from contextlib import suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -27,6 +30,7 @@ PARTS = "BAGIAN"  # the name that a program gives its parts
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
 DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
 TRAINING = ("cxr_helpers.study", "cxr_helpers.experiments")  # none is part of another
+MAGIC = re.compile(r"(?:\s|#.*\n)*get_ipython\(\)\.run_(?:cell|line)_magic(\((?s:.*)\))\s*")
 NUMBERS = 4096  # an array or tensor of no more is kept by its values
 ITSELF = "tidak dijalankan lagi oleh pelatihan; tulis float(nilai), atau network=lambda: Net(lebar)"
 _numbers = count(1)
@@ -74,9 +78,7 @@ def namespace(source: str) -> dict[str, object]:
 
 
 def expressions(source: str) -> dict[str, str]:
-    """{"network": "partial(Net, width=8)", …}: the parts of a program as they were written, with
-    the values of plain names.
-    """
+    """The parts of a program as they were written, with the values of plain names."""
     if not source:
         return {}
     *above, parts = ast.parse(source).body
@@ -101,54 +103,77 @@ def files_read(source: str) -> dict[str, str]:
     return digests
 
 
-def program(parts: dict[str, object], frame: types.FrameType) -> str:
-    """The program that makes `parts`, keyword arguments of the call in `frame`, or Unknown."""
+def program(parts: dict[str, object], frame: types.FrameType) -> tuple[str, dict[str, object]]:
+    """The program of the `parts` of the call in `frame`, and what it names, as it is. Unknown."""
     cells = [_without_magic(cell) for cell in frame.f_globals.get("In", []) if cell]
-    text = "".join(linecache.getlines(frame.f_code.co_filename)) or "".join(cells[-1:])
-    if text.rstrip("\n") not in cells:
-        cells.append(text)
-    collector = _Collector(frame, cells)
-    written, lines = _arguments(text, frame), []
+    name = frame.f_code.co_filename
+    if name.startswith("<timed"):  # under %%time
+        linecache.cache[name] = (0, None, cells[-1].splitlines(keepends=True), name)
+    *earlier, running = cells if _text(frame) in cells else [*cells, _text(frame)]
+    lines = [line for above, line in traceback.walk_stack(frame) if _text(above) == running]
+    executed = [statement for cell in earlier for statement in _statements(cell)]
+    executed += map(Statement, _above([sys.maxsize, *lines][-1], _tree(running).body))
+    collector = _Collector(frame, executed)
+    call = executing.Source.executing(frame).node
+    written = {word.arg: ast.unparse(word.value) for word in getattr(call, "keywords", [])}
+    lines = []
     for name, value in parts.items():
         source = written.get(name) or getattr(value, "__name__", "")
         if name not in written and frame.f_globals.get(source) is not value:
             raise Unknown(f"teks {name} tidak ditemukan; tuliskan {name}=… pada panggilannya")
-        collector.need(f"({source})", in_call=True)  # of several lines, it is one expression
+        collector.need(source, in_call=True)
         lines.append(f"    {name!r}: {source},\n")
     imports = "\n".join(sorted(set(collector.imports)))
     pieces = [imports, *collector.written, f"{PARTS} = {{\n{''.join(lines)}}}"]
-    return "\n\n".join(filter(None, pieces)) + "\n"
+    made = "\n\n".join(filter(None, pieces)) + "\n"
+    _check_imports(made)
+    here = frame.f_globals | frame.f_locals
+    return made, {name: here[name] for name in collector.collected & here.keys()} | {PARTS: parts}
+
+
+def _text(frame: types.FrameType) -> str:
+    return "".join(linecache.getlines(frame.f_code.co_filename)).rstrip("\n")
+
+
+def _above(line: float, nodes: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements before what executes at a line, also those within a loop that spans it."""
+    begun = [node for node in nodes if node.lineno <= line]
+    if not begun or begun[-1].end_lineno < line:
+        return begun
+    inner = [child for child in ast.iter_child_nodes(begun[-1]) if isinstance(child, ast.stmt)]
+    return begun[:-1] + _above(line, inner)
 
 
 def rewritten(source: str, frame: types.FrameType) -> list[str]:
     """Functions and classes of a program that a cell has defined otherwise since."""
-    latest = {}
-    for cell in frame.f_globals.get("In", []):
-        for statement in _statements(_without_magic(cell)):
-            latest |= dict.fromkeys(statement.binds, statement.source)
+    cells = map(_without_magic, frame.f_globals.get("In", []))
+    executed = [statement for cell in cells for statement in _statements(cell)]
+    latest = {name: statement.source for statement in executed for name in statement.binds}
     defined = [s for s in _statements(source) if isinstance(s.node, DEFINITIONS)]
     return [n for s in defined for n in s.binds if latest.get(n, s.source) != s.source]
 
 
-def passed(parts: dict, source: str, frame: types.FrameType) -> dict[str, object]:
-    """What a program defines, as it is where the call in `frame` stands; see `namespace`."""
-    here = frame.f_globals | frame.f_locals
-    names = set().union(*(statement.binds for statement in _statements(source)))
-    now = {name: _as_now(part) for name, part in parts.items()}
-    return {name: here[name] for name in names & here.keys()} | {PARTS: now}
+def apart(given: dict[str, object]) -> dict[str, object]:
+    """What was passed, with copies of what it holds: to try them leaves the student's alone."""
+    copies, around = {}, given.copy()
+    for name, value in given.items():
+        with suppress(Exception):  # not everything can be copied
+            around[name] = copy.deepcopy(value, copies)
+    around |= {name: _among(value, around) for name, value in around.items() if name != PARTS}
+    return around | {PARTS: {name: _among(part, around) for name, part in around[PARTS].items()}}
 
 
-def _as_now(part: object) -> object:
-    """A function with what is around it as it is now: a loop over experiments goes on."""
+def _among(part: object, around: dict[str, object]) -> object:
+    """A function of one's own with what was around it then: a loop over experiments goes on."""
     if isinstance(part, list | tuple):
-        return [_as_now(step) for step in part]
-    if not isinstance(part, types.FunctionType):
+        return [_among(step, around) for step in part]
+    if not isinstance(part, types.FunctionType) or part.__module__ != "__main__":
         return part
-    cells = tuple(types.CellType(cell.cell_contents) for cell in part.__closure__ or ())
-    given = (part.__code__, dict(part.__globals__), part.__name__, part.__defaults__, cells)
-    now = types.FunctionType(*given)
-    now.__kwdefaults__ = part.__kwdefaults__
-    return now
+    code, inner = part.__code__, zip(part.__code__.co_freevars, part.__closure__ or (), strict=True)
+    cells = tuple(types.CellType(around.get(name, cell.cell_contents)) for name, cell in inner)
+    then = types.FunctionType(code, around, part.__name__, part.__defaults__, cells)
+    then.__kwdefaults__ = part.__kwdefaults__
+    return then
 
 
 def _tensors(made: dict[str, object]) -> dict[str, Tensor]:
@@ -167,10 +192,9 @@ def _tensors(made: dict[str, object]) -> dict[str, Tensor]:
 
 
 def align(made: dict[str, object], given: dict[str, object]) -> str:
-    """Give the random parameters of a program's namespace the values of those that were passed.
-    Returns what else differs, in words, or "".
-    """
-    ours, theirs = _tensors(made), _tensors(given)
+    """Give random parameters that were made the values passed; what else differs, or ""."""
+    ours = _tensors({name: made[name] for name in made.keys() & given.keys()})
+    theirs = _tensors(given)
     for place in ours | theirs:
         one, other = ours.get(place), theirs.get(place)
         if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
@@ -189,25 +213,8 @@ def align(made: dict[str, object], given: dict[str, object]) -> str:
 
 def _without_magic(cell: str) -> str:
     """The Python under %%time or %time, of which IPython makes the argument of a call."""
-    body = _tree(cell).body
-    if len(body) == 1:
-        for node in ast.walk(body[0]):
-            called = getattr(getattr(node, "func", None), "attr", "")
-            if called in ("run_cell_magic", "run_line_magic"):
-                return ast.literal_eval(node.args[-1])
-    return cell
-
-
-def _arguments(text: str, frame: types.FrameType) -> dict[str, str]:
-    """The keyword arguments, as written in `text`, of the call that `frame` executes."""
-    name = frame.f_code.co_filename
-    untold = not linecache.getlines(name)  # under %%time
-    if untold:
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-    call = executing.Source.executing(frame).node
-    if untold:  # the next such cell has another text
-        del linecache.cache[name]
-    return {w.arg: ast.get_source_segment(text, w.value) for w in getattr(call, "keywords", [])}
+    given = len(_tree(cell).body) == 1 and MAGIC.fullmatch(cell)
+    return ast.literal_eval(given[1])[-1] if given else cell
 
 
 @cache
@@ -238,10 +245,8 @@ def _globals_of(source: str) -> set[str]:
 class Statement:
     """A statement of an executed text: the names it binds, changes, and gives other names to."""
 
-    def __init__(self, text: str, node: ast.stmt):
-        above = getattr(node, "decorator_list", [])
-        lines = [f"@{ast.get_source_segment(text, decorator)}" for decorator in above]
-        self.node, self.source = node, "\n".join([*lines, ast.get_source_segment(text, node)])
+    def __init__(self, node: ast.stmt):
+        self.node, self.source = node, ast.unparse(node)  # no comment decides a run
         symbols = symtable.symtable(self.source, "kode", "exec").get_symbols()
         self.binds = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
         inner = [] if isinstance(node, DEFINITIONS) else list(ast.walk(node))
@@ -256,7 +261,8 @@ class Statement:
         """Whether what a bound name was before matters: to x = x + 1, in an if, in a try."""
         if isinstance(self.node, DEFINITIONS):
             return False
-        partly = isinstance(self.node, (ast.If, ast.Try, ast.AugAssign))
+        added = [n.target for n in ast.walk(self.node) if isinstance(n, ast.AugAssign)]
+        partly = isinstance(self.node, (ast.If, ast.Try)) or name in map(ast.unparse, added)
         return partly or name in _globals_of(self.source)
 
 
@@ -286,57 +292,55 @@ def _root(node: ast.AST) -> set[str]:
 @cache
 def _statements(text: str) -> list[Statement]:
     """The outermost statements of a text."""
-    return [Statement(text, node) for node in _tree(text).body]
+    return [Statement(node) for node in _tree(text).body]
 
 
 class _Collector:
-    """Gathers what a program rests on of the texts (oldest first): imports, and what is written."""
+    """Gathers what a program rests on of the statements executed: imports, and what is written."""
 
-    def __init__(self, frame: types.FrameType, texts: list[str]):
+    def __init__(self, frame: types.FrameType, executed: list[Statement]):
         self.globals, names = frame.f_globals, frame.f_locals.items()
         self.locals = {name: value for name, value in names if self.globals.get(name) is not value}
         self.imports: list[str] = []
         self.written: list[str] = []
-        self._executed = [statement for text in texts for statement in _statements(text)]
-        self._collected: set[str] = set()
+        self._executed = executed
+        self.collected: set[str] = set()
 
     def need(self, source: str, in_call: bool = False) -> None:
         """Collect what a definition, or (in_call) a part in the call, takes from around it."""
-        _check_imports(source)
         changed = set().union(*map(_changed_by, ast.walk(_tree(source))))
         values = self.globals | (self.locals if in_call else {})
-        for name in sorted(_globals_of(source) - self._collected):
+        for name in sorted(_globals_of(source) - self.collected):
             if name in changed and isinstance(values.get(name), list | dict | set):
                 raise Unknown(f"{name} diisi kode itu, padahal pelatihan memakai salinannya")
+            if name == "open":
+                raise Unknown("isi berkas dari open() tidak tersimpan; tuliskan dalam sel")
             if name in values:
-                self._collected.add(name)
+                self.collected.add(name)
                 self._define(name, values[name])
             elif not hasattr(builtins, name):
                 raise Unknown(f"nama {name} tidak dikenal")
 
     def _define(self, name: str, value: object) -> None:
-        if notation := _notation(value):
-            line, expression = notation
-            self.imports += [line] if line else []
+        line, expression = _notation(value) or ("", "")
+        self.imports += [line] if line else []
+        if expression and not isinstance(value, nn.Module):
             self.written.append(f"{name} = {expression}")
         elif isinstance(value, types.ModuleType):
-            _check_installed(value.__name__)
             self._import(f"import {value.__name__}", name)
         elif isinstance(value, DEFINED) and _importable(value):
-            _check_installed(value.__module__)
             self._import(f"from {value.__module__} import {value.__qualname__}", name)
         elif any(kind.__module__ in TRAINING for kind in type(value).__mro__):
             raise Unknown(f"{name} {ITSELF}")
         else:
-            self._from_text(name, value)
+            self._from_text(name, value, expression and f"{name} = {expression}")
 
     def _import(self, line: str, name: str) -> None:
         self.imports.append(line if line.split()[-1] == name else f"{line} as {name}")
 
-    def _from_text(self, name: str, value: object) -> None:
-        """Collect the statements that bound a name and changed its value since; a class or function
-        is taken by its own name, for a loop does not say which it was.
-        """
+    def _from_text(self, name: str, value: object, binding: str) -> None:
+        """Collect what bound a name (or binding), and changed its value since."""
+        # a class or function is taken by its own name: a loop does not say which it was
         own_name = getattr(value, "__name__", name) if isinstance(value, DEFINED) else name
         if own_name != name and self.globals.get(own_name) is value:
             self.need(own_name)
@@ -351,12 +355,14 @@ class _Collector:
             if statement.renames & names:  # last = net.fc: what changes it changes net
                 names |= statement.binds
             if names & (statement.binds | statement.changes):
-                sources.append(statement.source)
-        if not sources:
+                sources.append(binding if binding and name in anew else statement.source)
+        sources = sources or [binding]
+        if not any(sources):
             raise Unknown(f"teks {name} tidak ditemukan; tuliskan pada panggilannya")
-        self._collected |= names
+        self.collected |= names
         for source in sources:
-            self.need(source)
+            if source != binding:
+                self.need(source)
         self.written += sources
 
 
@@ -367,10 +373,12 @@ def _notation(value: object) -> tuple[str, str] | None:
         simple = "'''" not in value.text_ and "\\" not in value.text_
         quoted = f"'''\\\n{value.text_}'''" if simple else repr(value.text_)
         return "from cxr_helpers.engine import owncode", f"owncode.read({value.name_!r}, {quoted})"
-    if isinstance(value, nn.Module) and hasattr(value, "again_"):
-        return "from cxr_helpers import training", value.again_
     if _is_plain(value):
         return "", repr(value)
+    trained = isinstance(value, list) and all(hasattr(net, "again_") for net in value)
+    if trained or hasattr(value, "again_"):
+        again = f"[{', '.join(net.again_ for net in value)}]" if trained else value.again_
+        return "from cxr_helpers import training", again
     few = isinstance(value, np.generic | np.ndarray) and value.size <= NUMBERS
     if few and _is_plain(value.tolist()):
         return "import numpy", f"numpy.{value.dtype.name}({value.tolist()!r})"

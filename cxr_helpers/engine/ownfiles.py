@@ -1,6 +1,4 @@
-"""Single files that people bring: what they are, the network in a checkpoint, a picture's greys.
-Only tensors are read (weights_only=True): a file that would run code is refused.
-"""
+"""Files that people bring: weights, of which tensors alone are read, and pictures."""
 
 import itertools
 import os
@@ -48,9 +46,7 @@ def kind(path: Path) -> str | None:
 
 
 def read_checkpoint(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors in `path` that bear the names of `network`'s, whatever wraps and precedes them,
-    as float32 by these names, and the names without a place; shapes: model.fill. Raises InputError.
-    """
+    """Tensors in a file by the names of `network`'s, and names without a place. InputError."""
     state_dicts = dict(_state_dicts(_load(path)))
     if not state_dicts:
         cure = "simpan dengan torch.save(model.state_dict(), …)"
@@ -124,9 +120,7 @@ def _state_dicts(value: object, place: str = "") -> Iterator[tuple[str, dict[str
 
 
 def _find(path: Path, state_dicts: dict, needed: list[str]) -> tuple[str, str]:
-    """The state dict, and the beginning of its names, behind which most names of `needed` stand,
-    else the first one and "". Refuses two that differ (student and teacher, say).
-    """
+    """Where most names of `needed` stand, and their beginning; two that differ are refused."""
     count = Counter()
     for place, tensors in state_dicts.items():
         for name, own_name in itertools.product(tensors, needed):
@@ -160,9 +154,7 @@ def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Grey values (H, W) uint8 of the first picture in a PNG, JPEG or DICOM file, turned upright;
-    colour becomes luminance (ITU-R BT.601), what is transparent black. Raises InputError.
-    """
+    """Grey values (H, W) uint8, upright, of a PNG, JPEG or DICOM file. Raises InputError."""
     path = Path(path).expanduser()
     try:
         if kind(path) == "citra DICOM" or path.suffix.lower() in (".dcm", ".dicom"):
@@ -201,18 +193,17 @@ def _dicom(path: Path) -> np.ndarray:
     try:
         import pydicom
         from pydicom.pixels import apply_modality_lut, apply_voi_lut
-    except ImportError:
-        install = "pasang pydicom dengan `python -m pip install pydicom`"
-        raise InputError(f"Berkas {path} adalah DICOM: {install}, atau simpan PNG.") from None
-    try:
+
         dataset = pydicom.dcmread(path)
         values = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
         values = values.astype(np.float64)
         if values.ndim != 2:
             raise ValueError("several images, or colour")
     except Exception as error:  # pydicom and its decoders raise what they like
-        why = f"bukan satu citra DICOM keabuan ({type(error).__name__})"
-        raise InputError(f"Berkas {path} {why}: simpan sebagai PNG.") from None
+        why = f"bukan satu citra DICOM keabuan ({type(error).__name__}): simpan sebagai PNG"
+        if isinstance(error, ImportError):
+            why = "adalah DICOM: pasang pydicom (python -m pip install pydicom), atau simpan PNG"
+        raise InputError(f"Berkas {path} {why}.") from None
     share = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         share = 1 - share
