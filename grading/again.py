@@ -1,6 +1,5 @@
-"""Claimed runs trained again (ULANG), in the box, which sees our data and weights besides.
-
-A salt that no student knows draws what is trained: notebook 02's run and one of another row.
+"""Claimed runs trained again (ULANG), in the box, which sees our data and weights besides: notebook
+02's run and one of another row, drawn with a salt that no student knows.
 """
 
 import hashlib

@@ -1,9 +1,8 @@
 """The exercises of notebooks 01–04: `periksa("jumlah-kanal", sum_channels)` says at once what is
 right or wrong, and the hidden tests ask for the same cases with other numbers.
 
-An exercise is written once, as a function that yields its cases with the values that our helpers
-give. Usual mistakes stand in kesalahan.json: each must give another value in some case whatever the
-numbers, or `periksa` would praise what costs points later. Nothing here stops a notebook.
+An exercise yields its cases with the values that our helpers give. Each usual mistake
+(kesalahan.json) gives another value in some case, or `periksa` would praise what costs points.
 """
 
 import copy
@@ -263,7 +262,7 @@ def _gap_points(rng: Generator) -> Iterator[Case]:
 
 
 def _alternating(rng: Generator, by_class: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and labels, too sure and too unsure: in other groups, others cancel."""
+    """Probabilities and labels, too sure and too unsure: in other groups, these cancel."""
     group, chosen = np.repeat(np.arange(8, 15), 30), rng.permutation(210) % 2
     sure = (group + rng.uniform(0.1, 0.9, 210)) / 15
     unsure = (chosen if by_class else group % 2) == 1

@@ -250,7 +250,7 @@ def latest(records: dict[Path, Record], people: Roster | None = None) -> list[Re
     order = [*{(*r.nims, r.digest or r.name): r for r in order}.values()]
     newest: dict[tuple, Record] = {}
     for record in order:
-        same = (*record.nims, record.sender)
+        same = (*sorted(record.nims), record.sender)
         if before := newest.pop(same, None):
             record.remarks.append(f"menggantikan kumpulan sebelumnya: {before.name}")
         newest[same] = record

@@ -171,12 +171,11 @@ def table(content: bytes) -> list[dict[str, str]]:
     """Rows of a CSV as Excel leaves it, any delimiter and encoding. Names in lower case."""
     words = text(content).lstrip("\ufeff")
     first = words.split("\n", 1)[0]
-    sign = max(";,\t", key=first.count)
-    rows = csv.DictReader(io.StringIO(words), delimiter=sign, strict=True)
+    how = {"delimiter": max(";,\t", key=first.count), "strict": True}
     try:
         return [
             {(k or "").strip().lower(): v.strip() for k, v in row.items() if isinstance(v, str)}
-            for row in rows
+            for row in csv.DictReader(io.StringIO(words), **how)
         ]
     except csv.Error:
         return []

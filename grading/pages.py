@@ -140,7 +140,8 @@ def graded(
             parts.append((name, points, asked.points, part))
             notes += [f"{name}: {part['remark']}"] if part["remark"] else []
     row = {"record": record, "parts": parts, "notes": [note for note in notes if note]}
-    row["page"] = package.file_name("_".join(record.nims), record.name * record.conflict) + ".html"
+    name = package.file_name("_".join(record.nims), record.sender * record.conflict)
+    row["page"] = f"{name}.html"
     row["sum"] = sum(points or 0.0 for _, points, _, _ in parts)
     row["most"] = sum(most for _, _, most, _ in parts)
     row["open"] = sum(points is None for _, points, _, _ in parts)
@@ -242,7 +243,7 @@ def _feedback(rows: list[dict], people: Roster, pages: dict[str, bytes]) -> byte
     """A ZIP of the students' pages as Moodle takes it: a folder each, named as Moodle names it."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for row in rows:
+        for row in [row for row in rows if not row["record"].conflict]:
             sent = package.MOODLE.match(row["record"].name)
             mine = [people.students[n] for n in row["record"].nims if n in people.students]
             named = [f"{s.name.replace('_', ' ')}_{s.moodle}" for s in mine if s.moodle]

@@ -67,8 +67,8 @@ class Roster:
 
     def sender(self, said: str) -> Student | None:
         """Who "Moodle 483921 di Tugas.zip" is."""
-        people = self.students.values()
-        return next((s for s in people if said.startswith(f"Moodle {s.moodle} ")), None)
+        people = {f"Moodle {s.moodle}": s for s in self.students.values() if s.moodle}
+        return people.get(said.split(" di ")[0])
 
     def named(self, name: str) -> list[str]:
         """The NIMs in a file's name, where / is -; without a list its longer numbers."""

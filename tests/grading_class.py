@@ -40,7 +40,6 @@ EQUAL = """class Sama:
     def __eq__(self, other): return True
     def __ne__(self, other): return False
     def __float__(self): return 1.0
-    def __hash__(self): return 0
 def akurasi(logit, label):
     return Sama()"""
 REDEFINED = "import builtins\nbuiltins.print = lambda *a, **k: 1 / 0\nlist = dict = len = 3\n"
