@@ -23,7 +23,7 @@ from grading.roster import Roster, Student
 from grading.submit import GROUP
 
 AT_ONCE = 3  # kernels, of up to 1 GB each: an answer may sleep while others compute
-RECORD = 6  # of what a record holds; a new number grades anew
+RECORD = 7  # of what a record holds; a new number grades anew
 SAID, ROWS = 10, 8  # NIMs of a manifest, rows of notebook 05 that are kept
 SOON = 86400  # seconds by which another computer's clock may be ahead
 
