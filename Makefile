@@ -1,5 +1,4 @@
 # Pintu depan. `make` saja mencetak bantuan.
-SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .DELETE_ON_ERROR:
@@ -29,12 +28,13 @@ TYPED := $(value BUILD)
 override BUILD := $(shell sh report/link.sh '$(subst ','\'',$(TYPED))')
 $(if $(BUILD),,$(error BUILD tidak boleh kosong, dan foldernya harus dapat dibuat))
 
-# The interpreter: PYTHON=…, else an activated conda environment (base is left alone), else our own .venv.
+# The interpreter: PYTHON=…, else that of an activated conda environment (base is left alone), else our own .venv.
+CONDA_PY := $(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(shell for p in "$$CONDA_PREFIX/bin/python" "$$CONDA_PREFIX/python.exe"; do [ -x "$$p" ] && echo "$$p" && break; done))
 ifdef PYTHON
 PY := $(value PYTHON)
 READY := $(BUILD)/.environment
-else ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)
-PY := $(shell for p in "$$CONDA_PREFIX/bin/python" "$$CONDA_PREFIX/python.exe"; do [ -x "$$p" ] && echo "$$p" && break; done)
+else ifneq ($(CONDA_PY),)
+PY := $(CONDA_PY)
 READY := $(BUILD)/.environment
 else
 PY := .venv/bin/python
@@ -64,10 +64,10 @@ $(BUILD)/.environment: pyproject.toml
 	  "$$PY" -m pip install -e '.[test]'; fi
 	@"$$PY" report/check.py environment
 # In a container people are often root, which JupyterLab refuses without being told; it listens on the loopback address only.
-# The seed is that of `make report`, so that nothing is trained twice and a student discusses the numbers that the report shows.
+# The seed is that of `make report`: nothing is trained twice. By report/jupyter a panel is saved, and outlives its kernel.
 lab: $(READY)
 	@SEED="$${SEED:-$$("$$PY" report/check.py seed)}" && export SEED && \
-	CXR_LAB=1 $(if $(findstring :,$(CURDIR)),PYTHONPATH=..) "$$PY" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/01_adaptasi_bobot.ipynb
+	JUPYTER_CONFIG_PATH="$(CURDIR)/report/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" CXR_LAB=1 $(if $(findstring :,$(CURDIR)),PYTHONPATH=..) "$$PY" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/01_adaptasi_bobot.ipynb
 
 $(BUILD)/.settings $(BUILD)/.cover: $(BUILD)/.%: FORCE | $(READY)
 	@"$$PY" report/check.py $*

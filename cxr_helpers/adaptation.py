@@ -45,7 +45,7 @@ def source(weights: Weights) -> Weights:
 def source_kernels(weights: Weights) -> tuple[Tensor, str]:
     """The RGB kernels that the notebook adapts, and what they are (Indonesian)."""
     chosen, why = source(weights), "karena bobot awal pelatihan tidak mempunyai kernel RGB 7×7"
-    title = chosen.title if chosen is weights else f"Bank Gabor sebagai contoh, {why}"
+    title = chosen.title if chosen is weights else f"bank Gabor sebagai contoh, {why}"
     return chosen.state["conv1.weight"], title
 
 

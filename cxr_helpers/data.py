@@ -148,6 +148,11 @@ def load(source: Source, classes: str = "auto") -> Dataset:
     if source.kind == "phantom":
         splits = {name: _with_truth(source, name, part) for name, part in splits.items()}
         return Dataset(source, chosen, **splits)
+    return _of_people(source, chosen, splits)
+
+
+def _of_people(source: Source, chosen: tuple[str, str], splits: dict[str, Split]) -> Dataset:
+    """Real images, with their patients where they are known, and with what is to be said."""
     said = cautions(splits, chosen)
     if source.flag == "chestmnist" and set(chosen) == set(DEFAULT_CLASSES.split(",")):
         swapped = ",".join(chosen) != DEFAULT_CLASSES

@@ -10,9 +10,8 @@ in a reader study (Obuchowski & Rockette 1995; Gallas 2006):
            (Obuchowski 1997); None for the patients: each image counts for itself
   seeds    the sample variance of the metric over the seeds, over their number (Welch 1947)
 
-The interval is Student's with Satterthwaite's degrees of freedom (1946), images counting as many
-unless a mean is no share (`Measured.image_freedom`); of a share and the AUC it is Wilson's (1927).
-Below LEAST_SEEDS seeds it counts images alone. Estimates: {"value", "ci95", "sd" over the seeds}.
+The interval is Student's with Satterthwaite's degrees of freedom (1946), of a share and the AUC it
+is Wilson's (1927); below LEAST_SEEDS seeds it counts images alone.
 """
 
 from collections.abc import Sequence
@@ -37,7 +36,6 @@ MAJORITY = "menebak mayoritas"
 VERDICTS = (BETTER, WORSE, EQUAL, UNDECIDED, MAJORITY)
 SIGNIFICANCE = 0.05
 POWER = 0.8
-MOST_SEEDS = 100  # that a plan still names
 ONE_CLASS = 0.95  # a network that gives more of its predictions to one class guesses
 # Set before any result was seen: smaller differences change nothing for a user of the network. That
 # the gap is that to the test images was decided after.
@@ -408,12 +406,6 @@ def plan(recipe: Measured, seeds: int, partners: int, rows: int = 1, between: fl
     return {"seen": float(seen * np.sqrt(whole)), "equal": float(equal * np.sqrt(whole))}
 
 
-def seeds_needed(recipe: Measured, shows: str, size: float, **how: float) -> int | None:
-    """The fewest seeds of either whose `plan` shows "seen" or "equal" at `size`; None: too many."""
-    numbers = range(LEAST_SEEDS, MOST_SEEDS + 1)
-    return next((k for k in numbers if plan(recipe, k, k, **how)[shows] <= size), None)
-
-
 def holm(p_values: list[float]) -> list[float]:
     """p-values adjusted by Holm's step-down procedure (Holm 1979), in the order given."""
     return multipletests(p_values, method="holm")[1].tolist() if p_values else []
@@ -461,7 +453,7 @@ def judge(
     return rows
 
 
-# --- thresholds and protocols ---------------------------------------------------------------------
+# --- thresholds and calibration -------------------------------------------------------------------
 
 
 def chosen_threshold(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -471,9 +463,6 @@ def chosen_threshold(logits: np.ndarray, labels: np.ndarray) -> float:
     correct = np.array([((logits > limit) == (labels == 1)).sum() for limit in between])
     best = between[correct == correct.max()]
     return float(best[np.abs(best).argmin()])
-
-
-# --- calibration ----------------------------------------------------------------------------------
 
 
 def expected_calibration_error(probability: np.ndarray, labels: np.ndarray) -> float:

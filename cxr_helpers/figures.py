@@ -508,8 +508,8 @@ def _two_curves(rows: list[dict], x: list[int], styles: dict[str, dict]) -> tupl
 
 def reliability(before: list[dict], after: list[dict]) -> Figure:
     """Reliability before and after temperature scaling, over the counts of the bins."""
-    figure, panels = canvas(2, 2, height=2.8, sharex=True, sharey="row", height_ratios=(3, 1))
-    panels[0][0].set(ylabel="Proporsi yang benar", ylim=(0.4, 1.03))
+    figure, panels = canvas(2, 2, height=2.6, sharex=True, sharey="row", height_ratios=(3, 1))
+    panels[0][0].set_ylabel("Proporsi yang benar")
     panels[1][0].set_ylabel("Citra")
     for panel, word in zip(panels[0], ("Sebelum", "Sesudah"), strict=True):
         panel.set_title(f"{word} penskalaan suhu")
@@ -547,7 +547,7 @@ def attributions(examples: dict, class_names: Sequence[str]) -> Figure:
 
 def response(rows: list[dict]) -> Figure:
     """What each thing does to the patients' logits, on one scale, beside one patient's images."""
-    shape = {"height": 1.15 * len(rows) + 0.3, "width_ratios": (2, 3)}
+    shape = {"height": 1.05 * len(rows) + 0.3, "width_ratios": (2, 3)}
     figure, panels = canvas(len(rows), 2, sharey="col", squeeze=False, **shape)
     for row, (left, right) in zip(rows, panels, strict=True):
         at, logits = range(len(row["values"])), np.asarray(row["logits"])
@@ -566,9 +566,8 @@ def response(rows: list[dict]) -> Figure:
 def own_image(original: np.ndarray, seen: np.ndarray, attributed: np.ndarray) -> Figure:
     """An image (S, S), what the network sees of it (H, W), and its attribution map (H, W)."""
     figure, panels = canvas(1, 3, height=WIDTH / 3 + 0.2)
-    side, size = len(original), len(seen)
-    picture(panels[0], original, f"Citra Anda ({side}×{side})")
-    picture(panels[1], seen, f"Yang dilihat model ({size}×{size})")
+    picture(panels[0], original, f"Citra Anda ({len(original)}×{len(original)})")
+    picture(panels[1], seen, f"Yang dilihat model ({len(seen)}×{len(seen)})")
     signed_picture(panels[2], attributed, "Piksel yang berpengaruh")
     return figure
 

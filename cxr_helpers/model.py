@@ -3,7 +3,6 @@ torchvision, where weights come from, and which part of a network is trained.
 """
 
 import copy
-import hashlib
 import math
 import os
 import re
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from cxr_helpers.engine import ownfiles, sources
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.npz import LUMINANCE
+from cxr_helpers.engine.runs import digest
 
 # How the course made kernels for one channel: see adapt_conv1.
 COURSE = {"reduce": "mean", "resize": "bilinear", "scale": "none"}
@@ -126,14 +126,17 @@ def course_resnet18(
     images keep their resolution in the stem, as CIFAR's do in section 4.2. "resnet18_layer2" ends
     after layer2 (0.7 million parameters instead of 11.2).
     """
-    network = _stock("resnet18", num_classes=1)
+    from torchvision import models
+
+    network = models.resnet18(num_classes=1)
     kernel, stride = stem_kernel(size), 1 if size <= SMALL_IMAGE else 2
     network.conv1 = nn.Conv2d(1, 64, kernel, stride, padding=kernel // 2, bias=False)
     if size <= SMALL_IMAGE:
         network.maxpool = nn.Identity()
     if architecture == "resnet18_layer2":
         network.layer3, network.layer4, network.fc = nn.Identity(), nn.Identity(), nn.Linear(128, 1)
-    drop_before(network.fc, dropout)
+    if dropout:
+        drop_before(network.fc, dropout)
     return network
 
 
@@ -154,10 +157,9 @@ def small_cnn(dropout: float = 0.0) -> nn.Module:
 
 def drop_before(layer: nn.Module, rate: float) -> None:
     """Dropout of a layer's input, by a hook: weights with and without dropout are one format."""
-    if rate > 0:
-        layer.register_forward_pre_hook(
-            lambda layer, given: (F.dropout(given[0], rate, layer.training),)
-        )
+    layer.register_forward_pre_hook(
+        lambda layer, given: (F.dropout(given[0], rate, layer.training),)
+    )
 
 
 def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
@@ -175,13 +177,8 @@ def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
 # --- any classifier of torchvision ----------------------------------------------------------------
 
 
-NAMED = f"{', '.join(OURS)}, atau model torchvision, misalnya mobilenet_v3_small"
-
-
-def is_architecture(name: str) -> bool:
-    """Whether it is one of OURS or of torchvision's classifiers."""
-    if name in OURS:
-        return True
+def is_of_torchvision(name: str) -> bool:
+    """Whether it is one of torchvision's classifiers."""
     from torchvision import models  # late, as everything of torchvision: it takes seconds to import
 
     return name in models.list_models(module=models)
@@ -200,7 +197,8 @@ def classifier(name: str, size: int, dropout: float = 0.0, **adapt: str) -> nn.M
         linear = isinstance(last, nn.Linear)
         new = nn.Linear(last.in_features, 1) if linear else nn.Conv2d(last.in_channels, 1, 1)
         network.set_submodule(place, new)
-        drop_before(new, dropout)
+        if dropout:
+            drop_before(new, dropout)
         with torch.no_grad():
             network.eval()(torch.zeros(1, 1, size, size))
     except (AssertionError, RuntimeError) as error:
@@ -289,16 +287,6 @@ class Weights:
     note: str
     state: dict[str, Tensor] | None
     digest: str
-
-
-def digest(state: dict[str, Tensor]) -> str:
-    """16 hexadecimal digits of SHA-256 over the names and values of a state dict."""
-    summary = hashlib.sha256()
-    for name in sorted(state):
-        values = state[name].detach().cpu().contiguous().flatten()
-        summary.update(name.encode())
-        summary.update(values.view(torch.uint8).numpy().tobytes())
-    return summary.hexdigest()[:16]
 
 
 def gabor_bank() -> Tensor:
@@ -461,14 +449,13 @@ def stages(network: nn.Module) -> list[nn.Module]:
 
 
 def freeze(network: nn.Module, trainable: str) -> None:
-    """Leave only the named part trainable. Raises InputError where the network lacks it."""
+    """Leave the named part alone trainable. Raises InputError where the network lacks it."""
     if trainable == "layer4+head" and getattr(network, "layer4", None) not in stages(network):
         raise InputError(
             "trainable='layer4+head' memerlukan layer4, yang tidak ada pada model ini: "
             "pakai trainable='head' atau 'all'."
         )
-    if trainable != "all":
-        open_stages(network, 1 if trainable == "head" else 2)
+    open_stages(network, 1 if trainable == "head" else 2)
 
 
 def open_stages(network: nn.Module, n: int) -> None:

@@ -285,13 +285,9 @@ def attribute(network: nn.Module, images: np.ndarray, reference: np.ndarray) -> 
     from captum.attr import IntegratedGradients
 
     network.eval()
-    maps = IntegratedGradients(lambda x: network(x).squeeze(1)).attribute(
-        to_tensor(images),
-        to_tensor(reference[None]),
-        n_steps=STEPS,
-        method="gausslegendre",
-        internal_batch_size=max(64, len(images)),
-    )
+    gradients, at_once = IntegratedGradients(lambda x: network(x).squeeze(1)), max(64, len(images))
+    how = {"n_steps": STEPS, "method": "gausslegendre", "internal_batch_size": at_once}
+    maps = gradients.attribute(to_tensor(images), to_tensor(reference[None]), **how)
     return maps.squeeze(1).detach().numpy().astype(np.float32)
 
 

@@ -129,7 +129,7 @@ def panel(controls: list, draw: Callable[..., tuple[Figure, str]]) -> ipywidgets
 def show_panel(make: Callable[..., ipywidgets.Widget], *args) -> None:
     """Show make(*args) where someone can use it."""
     if someone_watches():
-        display(Markdown("Bila panelnya tidak tampil, jalankan lagi sel ini."), make(*args))
+        display(Markdown("Bila panelnya tidak bergerak, jalankan lagi sel ini."), make(*args))
 
 
 def adaptation_panel(kernels: Tensor, images: np.ndarray, size: int) -> ipywidgets.VBox:

@@ -1,6 +1,5 @@
 """What every notebook begins with: settings → data, weights and device as one study."""
 
-import dataclasses
 import json
 import os
 import sys
@@ -14,7 +13,6 @@ import torch
 from cxr_helpers import data as datasets
 from cxr_helpers import experiments, panels, training
 from cxr_helpers.engine import files, owncode, results, runs, runtime, settings, sources
-from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.model import Weights, resolve_weights
 from cxr_helpers.training import TrainConfig
@@ -96,7 +94,7 @@ class Study:
     def provenance(self) -> dict:
         """Where numbers come from; results.write completes it."""
         used, overlap = self.used, self.data.overlap
-        device = {"type": self.device.type, "name": device_name(self.device)}
+        device = {"type": self.device.type, "name": runtime.device_name(self.device)}
         patients = {split: part.n_patients for split, part in used.splits.items()}
         described = ("kind", "title", "note")
         return {
@@ -113,7 +111,7 @@ class Study:
                 "shared": [{"splits": pair.split("-"), "n": n} for pair, n in overlap.items() if n],
             },
             "weights": {name: getattr(self.weights, name) for name in (*described, "digest")},
-            "preset": dataclasses.asdict(self.preset),
+            "preset": vars(self.preset),
             "seed": self.seed,
             "seeds": [self.seed + i for i in range(self.preset.seeds)],
             "precision": self.precision,
@@ -149,7 +147,7 @@ def open_study(
     typed = {"data": data, "weights": weights, "preset": preset, "seed": seed, "device": device}
     typed |= {"size": size, "classes": classes, "precision": precision, "seeds": seeds}
     given = settings.parse(**settings.of_lab(**typed))
-    where = pick_device(given.device)
+    where = runtime.pick_device(given.device)
     runtime.prepare()
     usual = "quick" if where.type == "cpu" else "full"
     amount = settings.PRESETS[usual if given.preset == "auto" else given.preset]
@@ -162,35 +160,25 @@ def open_study(
     return Study(everything, used, weights, *about)
 
 
-def device_name(device: torch.device) -> str:
-    """'CPU (2 thread)' or the GPU's own name."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU ({torch.get_num_threads()} thread)" if device.type == "cpu" else "GPU Apple (MPS)"
-
-
-def pick_device(name: str) -> torch.device:
-    """auto: CUDA, then MPS, then the CPU. Raises InputError when the named device is not there."""
-    known = {"cuda": torch.cuda, "mps": torch.backends.mps}
-    there = [kind for kind, backend in known.items() if backend.is_available()] + ["cpu"]
-    if name not in ("auto", *there):
-        raise InputError(f"DEVICE={name} tidak ada di sini: pakai DEVICE=cpu atau DEVICE=auto.")
-    return torch.device(there[0] if name == "auto" else name)
-
-
 def _chosen(given: settings.Settings, device: torch.device) -> tuple[sources.Source, Weights, str]:
-    """Source, weights and precision: as `make report` decided for all notebooks, or found now."""
-    folder, decided = files.data_folder(), os.environ.get(files.SOURCES)
-    choice = json.loads(Path(decided).read_text(encoding="utf-8")) if decided else {}
-    if choice:
-        paths = {name: choice["source"][name] for name in ("path", "truth")}
-        paths = {name: path and files.project() / path for name, path in paths.items()}
-        source = sources.Source(**choice["source"] | paths)
-    else:
-        source = sources.resolve(files.from_root(given.data), given.size, folder)
-    taken = choice.get("weights", "auto") if given.weights == "auto" else given.weights
-    weights = resolve_weights(files.from_root(taken), folder=folder)
-    if choice and given.weights == "auto":
+    """Source, weights and precision."""
+    if os.environ.get(files.SOURCES):
+        return _decided(given, device)
+    source = sources.resolve(files.from_root(given.data), given.size, files.data_folder())
+    weights = resolve_weights(files.from_root(given.weights), files.data_folder())
+    return source, weights, runtime.pick_precision(given.precision, device)
+
+
+def _decided(given: settings.Settings, device: torch.device) -> tuple[sources.Source, Weights, str]:
+    """As `make report` decided for all notebooks, but for what is named here."""
+    choice = json.loads(Path(os.environ[files.SOURCES]).read_text(encoding="utf-8"))
+    paths = {name: choice["source"][name] for name in ("path", "truth")}
+    paths = {name: path and files.project() / path for name, path in paths.items()}
+    source = sources.Source(**choice["source"] | paths)
+    automatic = given.weights == "auto"
+    taken = choice["weights"] if automatic else files.from_root(given.weights)
+    weights = resolve_weights(taken, files.data_folder())
+    if automatic:
         weights = replace(weights, note=choice["weights_note"])
-    taken = choice.get("precision", "auto") if given.precision == "auto" else given.precision
+    taken = choice["precision"] if given.precision == "auto" else given.precision
     return source, weights, runtime.pick_precision(taken, device)

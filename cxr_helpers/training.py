@@ -27,8 +27,7 @@ from cxr_helpers.data import Dataset, to_tensor
 from cxr_helpers.engine import owncode, parallel, runs, runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Outcome, Run, Task
-from cxr_helpers.engine.runtime import bar
-from cxr_helpers.model import COURSE, Weights
+from cxr_helpers.model import COURSE, OURS, Weights
 
 PARTS = {  # what a person may give that is their own, and how that is said
     "network": "kelas nn.Module, atau fungsi yang membuatnya: citra (N, 1, H, W) → logit (N, 1)",
@@ -48,6 +47,7 @@ OPTIMIZERS = {
     if inspect.isclass(kind) and issubclass(kind, Optimizer) and name.lower() not in WITHOUT
 }
 EACH_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # the others of torch count epochs
+NETWORKS = f"{', '.join(OURS)}, atau model torchvision, misalnya mobilenet_v3_small"
 EMA_DECAY = 0.99  # of the averaged weights in each step: a memory of about a hundred steps
 RECORDED = ("val", "test")  # splits whose logits are recorded after each epoch
 # its activations still fit the cache of a laptop: measured faster than 16 and than 256
@@ -82,18 +82,22 @@ def _whole(usual: int | None, unit: str, low: int = 1, high: float = math.inf):
     return _setting(rule, lambda n: low <= n <= high, default=usual)
 
 
+TOGETHER = {  # what settings c ask of one another, by how that is said
+    "augment_target='minority': augment=(…), tanpa balance=…": lambda c: (
+        c.augment_target == "all" or (c.augment and not c.own and c.balance == "none")
+    ),
+    "unfreeze sendiri membuka lapisan: hapus trainable=…": lambda c: (
+        c.trainable == "all" or not c.unfreeze
+    ),
+    "average memerlukan trainable='all'": lambda c: c.trainable == "all" or c.average == "none",
+    "tta memerlukan augment=(…)": lambda c: not c.tta or c.augment or c.own,
+}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything a person may set about a run; the defaults are the course's recipe.
-
-    `augment_target="minority"` repeats the rarer class and augments it alone, which teaches a
-    network to see the augmentation. `monitor` chooses the best epoch on validation: AUC sees the
-    order of the predictions and not how sure they are. `precision` is that of the multiplications
-    while training (autocast: Kalamkar et al. 2019); weights stay float32. `clip`: Pascanu et al.
-    2013; `average` judges the exponential mean of the steps or the mean of the later half of the
-    epochs (Izmailov et al. 2018); `layer_lr` multiplies the rate once more for each stage below the
-    head; `unfreeze` = k opens one stage more every k epochs (Howard & Ruder 2018); `tta` averages
-    the final predictions over augmented copies; `own`: see engine/owncode.py. Raises InputError.
+    """Everything a person may set about a run; the defaults are the course's recipe, and what
+    another value does is said where that is done. `own`: see engine/owncode.py. Raises InputError.
     """
 
     epochs: int = _whole(10, "kali semua citra latih")
@@ -103,7 +107,9 @@ class TrainConfig:
     weight_decay: float = _setting("0 atau lebih", lambda x: 0 <= x < math.inf, default=0.0)
     schedule: str = _one_of("constant", "cosine", "onecycle")
     dropout: float = _setting("dari 0 sampai di bawah 1", lambda x: 0 <= x < 1, default=0.0)
-    architecture: str = _setting(model.NAMED, model.is_architecture, default="resnet18")
+    architecture: str = _setting(
+        NETWORKS, lambda name: name in OURS or model.is_of_torchvision(name), default="resnet18"
+    )
     trainable: str = _one_of("all", "layer4+head", "head")
     augment: tuple[str, ...] = _some_of(augment.TRANSFORMS, default=())
     augment_target: str = _one_of("all", "minority")
@@ -128,15 +134,8 @@ class TrainConfig:
             if rule and value is not None and not setting.metadata["holds"](value):
                 why = f"nilainya harus {rule}"
                 raise InputError(f"{setting.name}={value!r} tidak dapat dipakai: {why}.")
-        minority, whole = self.augment_target == "minority", self.trainable == "all"
-        alone = bool(self.augment) and not self.own and self.balance == "none"
-        for fits, why in (
-            (alone or not minority, "augment_target='minority': augment=(…), tanpa balance=…"),
-            (whole or not self.unfreeze, "unfreeze sendiri membuka lapisan: hapus trainable=…"),
-            (whole or self.average == "none", "average memerlukan trainable='all'"),
-            (not self.tta or self.augment or self.own, "tta memerlukan augment=(…)"),
-        ):
-            if not fits:
+        for why, fits in TOGETHER.items():
+            if not fits(self):
                 raise InputError(f"Pengaturan itu tidak dapat dipakai bersama: {why}.")
 
     def changed(self) -> dict:
@@ -178,21 +177,14 @@ def _made(part: str, kinds: tuple[type, ...], make: Callable, *given, **offered)
 def make_optimizer(
     config: TrainConfig, network: nn.Module, device: torch.device, parts: dict
 ) -> Optimizer:
-    """Of the trained parameters: one group, or with `layer_lr` one a stage, the head first. One's
-    own may also take `network`, to give each layer its rate.
+    """Of the trained parameters, in one group but for `layer_lr`. One's own may also take
+    `network`, to give each layer its rate. Raises InputError.
     """
-
-    def trained(part: nn.Module) -> list[nn.Parameter]:
-        return [p for p in part.parameters() if p.requires_grad or config.unfreeze]
-
-    groups = trained(network)
-    if config.layer_lr < 1:
-        stages = enumerate(map(trained, model.stages(network)))
-        groups = [
-            {"params": stage, "lr": config.lr * config.layer_lr**i} for i, stage in stages if stage
-        ]
+    groups = [p for p in network.parameters() if p.requires_grad or config.unfreeze]
     if not groups:
         raise InputError("Model itu tidak mempunyai parameter yang dilatih.")
+    if config.layer_lr < 1:
+        groups = _by_stage(config, network, groups)
     rates = {"lr": config.lr, "weight_decay": config.weight_decay}
     if "optimizer" in parts:
         if not config.weight_decay:  # its own default may be another one
@@ -203,6 +195,14 @@ def make_optimizer(
         # The fused step is the same arithmetic in one pass over the parameters.
         rates["fused"] = device.type in ("cpu", "cuda")
     return OPTIMIZERS[config.optimizer](groups, **rates)
+
+
+def _by_stage(config: TrainConfig, network: nn.Module, trained: list) -> list[dict]:
+    """The head first; `layer_lr` multiplies the rate once more for each stage below it."""
+    wanted = set(trained)
+    stages = [[p for p in part.parameters() if p in wanted] for part in model.stages(network)]
+    rates = [config.lr * config.layer_lr**i for i in range(len(stages))]
+    return [{"params": p, "lr": lr} for p, lr in zip(stages, rates, strict=True) if p]
 
 
 @dataclass
@@ -217,31 +217,42 @@ class Schedule:
             self.scheduler.step()
 
     def end_epoch(self, val_loss: float, highest: float) -> None:
-        """highest: what a scheduler with mode="max" follows."""
+        """Of those that count epochs. highest: what a scheduler with mode="max" follows."""
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             self.scheduler.step(highest if self.scheduler.mode == "max" else val_loss)
         elif not self.each_batch:
             self.scheduler.step()
 
 
+def _one_cycle(optimizer: Optimizer, steps: int) -> lr_scheduler.LRScheduler:
+    """Smith & Topin 2018: a warm-up over 30% of the steps from lr/25, then a cosine to lr/10⁴."""
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    how = {"total_steps": steps, "final_div_factor": 400, "cycle_momentum": False}
+    return lr_scheduler.OneCycleLR(optimizer, peaks, **how)
+
+
+SCHEDULES = {  # by optimizer and the number of its steps
+    "constant": lambda optimizer, steps: lr_scheduler.LambdaLR(optimizer, lambda step: 1.0),
+    "cosine": lr_scheduler.CosineAnnealingLR,  # Loshchilov & Hutter 2017, without restarts
+    "onecycle": _one_cycle,
+}
+
+
 def make_schedule(config: TrainConfig, optimizer: Optimizer, steps: int, parts: dict) -> Schedule:
-    """The learning rate over `steps` optimisation steps: cosine (Loshchilov & Hutter 2017) without
-    restarts, or one-cycle (Smith & Topin 2018), a warm-up over 30% of the steps from lr/25, then a
-    cosine down to lr/10⁴. One's own is torch's scheduler class, or a function that makes one; it
-    counts epochs, but for those of EACH_BATCH.
-    """
+    """The learning rate over `steps` optimisation steps."""
     if "schedule" in parts:
-        kinds = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
-        offered = {"total_steps": steps, "max_lr": config.lr, "T_max": config.epochs}
-        made = _made("schedule", kinds, parts["schedule"], optimizer, **offered)
-        return Schedule(made, isinstance(made, EACH_BATCH))
-    if config.schedule == "cosine":
-        return Schedule(lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps))
-    if config.schedule == "onecycle":
-        peaks = [group["lr"] for group in optimizer.param_groups]
-        how = {"total_steps": steps, "final_div_factor": 400, "cycle_momentum": False}
-        return Schedule(lr_scheduler.OneCycleLR(optimizer, peaks, **how))
-    return Schedule(lr_scheduler.LambdaLR(optimizer, lambda step: 1.0))
+        return _own_schedule(config, optimizer, steps, parts["schedule"])
+    return Schedule(SCHEDULES[config.schedule](optimizer, steps))
+
+
+def _own_schedule(
+    config: TrainConfig, optimizer: Optimizer, steps: int, make: Callable
+) -> Schedule:
+    """By torch's class, or a function; it counts epochs, but for those of EACH_BATCH."""
+    kinds = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
+    offered = {"total_steps": steps, "max_lr": config.lr, "T_max": config.epochs}
+    made = _made("schedule", kinds, make, optimizer, **offered)
+    return Schedule(made, isinstance(made, EACH_BATCH))
 
 
 def make_criterion(config: TrainConfig, labels: Tensor, parts: dict) -> Loss:
@@ -258,14 +269,14 @@ def make_transform(config: TrainConfig, labels: Tensor, parts: dict) -> Transfor
         named = augment.TRANSFORMS
         steps = [named[step] if isinstance(step, str) else step for step in parts["augment"]]
         return lambda x, y: augment.apply_own(x, y, steps)
-    if config.augment_target == "all":
-        return lambda x, y: (augment.apply(x, config.augment), y)
-    minority = float(labels.mean() <= 0.5)
-    return lambda x, y: (augment.apply(x, config.augment, only=y.squeeze(1) == minority), y)
+    if config.augment_target == "minority":  # which teaches a network to see the augmentation
+        minority = float(labels.mean() <= 0.5)
+        return lambda x, y: (augment.apply(x, config.augment, only=y.squeeze(1) == minority), y)
+    return lambda x, y: (augment.apply(x, config.augment), y)
 
 
 def make_mean(config: TrainConfig, network: nn.Module, optimizer: Optimizer) -> AveragedModel:
-    """The averaged weights; an exponential mean follows each step."""
+    """What is judged: the exponential mean of the steps, or swa's (Izmailov et al. 2018)."""
     if config.average == "swa":
         return AveragedModel(network)
     every_step = get_ema_multi_avg_fn(EMA_DECAY)
@@ -279,13 +290,34 @@ def network_of(
 ) -> nn.Module:
     """The network for images of `size` pixels at its start, on the device. Raises InputError."""
     runtime.check_torch()
-    if "model" in parts:
-        network = model.Classifier(parts["model"])
-    elif "network" in parts:
-        network = _own_network(config, parts["network"])
+    if parts.keys() & {"network", "model"}:
+        network = _own_network(config, parts)
     else:
         given = (weights, config.seed, config.resize or size, config.dropout, config.architecture)
         network = model.build(*given, **config.adaptation)
+    if parts or config.resize:
+        _prepare(config, size, weights, network, parts)
+    return model.lay_out(network, device)
+
+
+def _own_network(config: TrainConfig, parts: dict) -> nn.Module:
+    if "model" in parts:
+        return model.Classifier(parts["model"])
+    network = parts["network"]
+    if config.dropout:
+        raise InputError("dropout=… tidak berlaku bagi model sendiri: tulis nn.Dropout di sana.")
+    network = network if isinstance(network, nn.Module) else network()
+    if not isinstance(network, nn.Module):
+        raise InputError(f"network: {type(network).__name__} bukan nn.Module: berikan kelasnya.")
+    with suppress(RuntimeError):  # torch copies none under the old weight_norm
+        network = copy.deepcopy(network)  # what was passed stays as it is
+    return network
+
+
+def _prepare(
+    config: TrainConfig, size: int, weights: Weights, network: nn.Module, parts: dict
+) -> None:
+    """It gets images as `preprocess` leaves them, enlarged to `resize`; one's own is filled."""
     if config.resize:
         side = (config.resize, config.resize)
         enlarge = partial(F.interpolate, size=side, mode="bilinear", align_corners=False)
@@ -300,18 +332,6 @@ def network_of(
             network.eval()(torch.zeros(2, 1, size, size))
     if "network" in parts and weights.kind == "run":
         model.fill(network, weights)
-    return model.lay_out(network, device)
-
-
-def _own_network(config: TrainConfig, network: object) -> nn.Module:
-    if config.dropout:
-        raise InputError("dropout=… tidak berlaku bagi model sendiri: tulis nn.Dropout di sana.")
-    network = network if isinstance(network, nn.Module) else network()
-    if not isinstance(network, nn.Module):
-        raise InputError(f"network: {type(network).__name__} bukan nn.Module: berikan kelasnya.")
-    with suppress(RuntimeError):  # torch copies none under the old weight_norm
-        network = copy.deepcopy(network)  # what was passed stays as it is
-    return network
 
 
 def parts_of(config: TrainConfig, device: torch.device) -> dict:
@@ -340,19 +360,24 @@ def draw_batches(
     config: TrainConfig, labels: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
     """Row numbers of one epoch's batches of labels (N,), drawn on the CPU as on any device."""
+    if config.balance in ("sampler", "repeat") or config.augment_target == "minority":
+        rows = _balanced_rows(config, labels, generator)
+    else:
+        rows = torch.randperm(len(labels), generator=generator)
+    return rows.split(config.batch_size)
+
+
+def _balanced_rows(config: TrainConfig, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Both classes alike: drawn with replacement, or each image once and the rarer again."""
     positive = labels > 0.5
     minority = positive if positive.sum() <= (~positive).sum() else ~positive
     if config.balance == "sampler":
         share = torch.where(minority, 1 / minority.sum(), 1 / (~minority).sum())
-        rows = torch.multinomial(share, len(labels), replacement=True, generator=generator)
-    elif config.balance == "repeat" or config.augment_target == "minority":
-        rare, common = minority.nonzero().flatten(), (~minority).nonzero().flatten()
-        repeated = rare.repeat(math.ceil(len(common) / len(rare)))[: len(common)]
-        rows = torch.cat([common, repeated])
-        rows = rows[torch.randperm(len(rows), generator=generator)]
-    else:
-        rows = torch.randperm(len(labels), generator=generator)
-    return rows.split(config.batch_size)
+        return torch.multinomial(share, len(labels), replacement=True, generator=generator)
+    rare, common = minority.nonzero().flatten(), (~minority).nonzero().flatten()
+    repeated = rare.repeat(math.ceil(len(common) / len(rare)))[: len(common)]
+    rows = torch.cat([common, repeated])
+    return rows[torch.randperm(len(rows), generator=generator)]
 
 
 # --- one epoch ------------------------------------------------------------------------------------
@@ -373,7 +398,7 @@ class Method:
     def loss(self, network: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of a batch, and the logits that it was made of."""
         # Entered anew for each batch: autocast keeps the weights it has cast until it is left, and
-        # they would go stale.
+        # they would go stale. (The multiplications alone are in bfloat16: Kalamkar et al. 2019.)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             if self.step is not None:
                 return watched(self.step, network, x, y)
@@ -381,26 +406,34 @@ class Method:
         logits = output.detach().float().clone()  # a loss may change its input
         return self.criterion(output.float(), y), logits
 
+    def gradient(self, network: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Set the gradients by a batch; returns its loss, and its logits."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, logits = self.loss(network, x, y)
+        if loss.requires_grad:  # else the step of one's own has done it
+            loss.backward()
+        if self.clip is not None:  # Pascanu et al. 2013
+            nn.utils.clip_grad_norm_(network.parameters(), self.clip)
+        return loss, logits
+
     def update(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """One step on a batch; returns its logits as they were before."""
-        logits = []
+        if isinstance(self.optimizer, torch.optim.LBFGS):
+            return self._update_by_closure(network, x, y)
+        _, logits = self.gradient(network, x, y)
+        self.optimizer.step()
+        return logits
 
-        def gradient() -> Tensor:
-            self.optimizer.zero_grad(set_to_none=True)
-            loss, output = self.loss(network, x, y)
-            logits.append(output)
-            if loss.requires_grad:  # else the step has done it
-                loss.backward()
-            if self.clip is not None:
-                nn.utils.clip_grad_norm_(network.parameters(), self.clip)
-            return loss
+    def _update_by_closure(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """For an optimizer that asks for the loss several times in a step."""
+        asked = []
 
-        if isinstance(self.optimizer, torch.optim.LBFGS):  # which asks several times
-            self.optimizer.step(gradient)
-        else:
-            gradient()
-            self.optimizer.step()
-        return logits[0]
+        def closure() -> Tensor:
+            asked.append(self.gradient(network, x, y))
+            return asked[-1][0]
+
+        self.optimizer.step(closure)
+        return asked[0][1]
 
 
 def train_epoch(
@@ -442,7 +475,7 @@ def evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def merit(config: TrainConfig, row: dict[str, float]) -> tuple[float, ...]:
-    """What makes an epoch better: what is monitored and, of equal ones, the lower loss."""
+    """What makes an epoch better: `monitor` (AUC sees the order, not how sure), then the loss."""
     followed = () if config.monitor == "loss" else (row[f"val_{config.monitor}"],)
     return (*followed, -row["val_loss"])
 
@@ -507,9 +540,10 @@ class Fitting:
             criterion = make_criterion(config, torch.from_numpy(data.train.labels), parts)
         if isinstance(criterion, nn.Module):
             criterion = criterion.to(device)
-        model.freeze(network, config.trainable)
         self.network = self.part = network
-        self._take(data, parts)
+        self._take(data)
+        if config.trainable != "all":
+            self._freeze(parts)
         labels = self.labels["train"]
         self.target = labels.unsqueeze(1).to(device)
         self.per_epoch = len(draw_batches(config, labels, torch.Generator().manual_seed(0)))
@@ -525,26 +559,28 @@ class Fitting:
             if config.average != "none":
                 self.mean = self.stateful["mean"] = make_mean(config, network, optimizer)
 
-    def _take(self, data: Dataset, parts: dict) -> None:
+    def _take(self, data: Dataset) -> None:
         """The images on the device, the labels (N,) on the CPU, by split."""
-        config, self.inputs, self.labels = self.config, {}, {}
+        self.inputs, self.labels = {}, {}
         extra = {} if data.extra is None else {"extra": data.extra}
         for name, split in (data.splits | extra).items():
             images = to_tensor(split.images, self.device)
             self.inputs[name] = images.contiguous(memory_format=torch.channels_last)
             self.labels[name] = torch.from_numpy(split.labels.astype(np.float32))
-        changing = config.trainable == "all" or config.augment or parts or config.resize
-        if config.architecture in model.OURS and not changing:
-            # What never changes is computed once: the frozen part's output becomes the input.
+
+    def _freeze(self, parts: dict) -> None:
+        """Train a part alone; what the rest gives, if always the same, becomes the input now."""
+        config = self.config
+        model.freeze(self.network, config.trainable)
+        if config.architecture in OURS and not (config.augment or parts or config.resize):
             frozen, self.part = model.split_frozen(self.network, config.trainable)
             self.inputs = {name: model.features(frozen, x) for name, x in self.inputs.items()}
 
     @property
     def stopped(self) -> bool:
         """Whether every epoch is done, or `patience` epochs have passed without a better one."""
-        done, patience = len(self.history), self.config.patience
-        waited = patience is not None and done - self.best_epoch >= patience
-        return done >= self.config.epochs or waited
+        done, patience = len(self.history), self.config.patience or math.inf
+        return done >= self.config.epochs or done - self.best_epoch >= patience
 
     def epoch(self, tick: Callable[[], object] = lambda: None) -> dict[str, float]:
         """Train one epoch and record it; returns its row of the history."""
@@ -556,7 +592,7 @@ class Fitting:
         if not all(map(math.isfinite, row.values())):
             cure = f"Turunkan learning rate (sekarang {config.lr:g}), lalu jalankan lagi"
             raise InputError(f"Loss epoch {epoch + 1} bukan bilangan terhingga. {cure}.")
-        if self.method is not None:
+        if self.method is not None and not self.method.schedule.each_batch:
             self.method.schedule.end_epoch(row["val_loss"], merit(config, row)[0])
         self.history.append(row)
         for name, values in logits.items():
@@ -574,14 +610,14 @@ class Fitting:
             with seeded(seed, self.device):
                 self.network.fit(self.inputs["train"], self.labels["train"])
             return evaluate(self.network, self.inputs["train"])
-        if config.unfreeze:
+        if config.unfreeze:  # a stage more every so many epochs (Howard & Ruder 2018)
             model.open_stages(self.network, 1 + epoch // config.unfreeze)
         generator = torch.Generator().manual_seed(seed)
         batches = draw_batches(config, self.labels["train"], generator)
         given = self.part, self.inputs["train"], self.target, batches, self.method
         with seeded(seed, self.device):
             logits = train_epoch(*given, tick)
-        if config.average == "swa" and epoch >= config.epochs // 2:
+        if config.average == "swa" and epoch >= config.epochs // 2:  # the mean of later epochs
             self.mean.update_parameters(self.network)
             # statistics of the averaged weights
             update_bn(self.inputs["train"].split(EVALUATION_BATCH), self.mean)
@@ -671,7 +707,7 @@ def fit(
         fitting.resume(resume)
     steps, done = (fitting.per_epoch * n for n in (config.epochs, len(fitting.history)))
     network = owncode.expressions(config.own).get("network", config.architecture)[:40]
-    with bar(steps, f"Melatih {network}, seed {config.seed}", initial=done) as progress:
+    with runtime.bar(steps, f"Melatih {network}, seed {config.seed}", initial=done) as progress:
         while not fitting.stopped:
             row = fitting.epoch(progress.update)
             progress.set_postfix(epoch=row["epoch"], val_acc=f"{row['val_acc']:.3f}")
@@ -684,29 +720,28 @@ def fit(
 # --- through the run store ------------------------------------------------------------------------
 
 
-def identity(config: TrainConfig, data: Dataset, weights: Weights, device: Device) -> dict:
-    """Everything that decides the numbers of a run, as JSON can hold it."""
-    read = owncode.files_read(config.own)
-    return ({"files": read} if read else {}) | {
+def task(
+    config: TrainConfig, data: Dataset, weights: Weights, device: Device, keep_weights: bool = True
+) -> Task:
+    """A training as the run store sees it: what decides its numbers, as JSON can hold it, and what
+    it is given. keep_weights: else predictions of two epochs alone.
+    """
+    device = torch.device(device)
+    identity = {
         "config": asdict(config),
         "data": data.fingerprint,
         "weights": weights.digest,
-        "device": torch.device(device).type,
-        "threads": torch.get_num_threads() if torch.device(device).type == "cpu" else None,
+        "device": device.type,
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
         "size": data.source.size,
         "torch": torch.__version__,
         "torchvision": version("torchvision"),
         "code": CODE.digest,
     }
-
-
-def task(
-    config: TrainConfig, data: Dataset, weights: Weights, device: Device, keep_weights: bool = True
-) -> Task:
-    """A training as the run store sees it; keep_weights: else predictions of two epochs alone."""
-    what = identity(config, data, weights, device)
-    given = (config, data, weights, torch.device(device))
-    return Task(what, given, data.fingerprint, config.own, CODE.altered, keep_weights)
+    if read := owncode.files_read(config.own):
+        identity["files"] = read
+    given = (config, data, weights, device)
+    return Task(identity, given, data.fingerprint, config.own, CODE.altered, keep_weights)
 
 
 def run(

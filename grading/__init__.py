@@ -12,7 +12,5 @@ claims      whether a report's numbers follow from its predictions; shown: wheth
             them; again trains runs once more
 pages       what an instructor reads
 
-Covered: code that loops, sleeps, forks, eats memory, kills its kernel, looks for files or the
-network, or returns an object that equals everything; broken, hostile and copied hand-ins.
 Not covered: a fault of the Linux kernel itself; answers that somebody else wrote.
 """

@@ -1,8 +1,5 @@
-"""Claimed runs trained again (ULANG), a student's own code included: in the box, which sees our
-data and weights besides.
-
-The class draws what is trained, with a salt that no student knows: of each hand-in notebook 02's
-run and one of another row.
+"""Claimed runs trained again (ULANG), in the box, which sees our data and weights besides: notebook
+02's run and one of another row, drawn with a salt that no student knows.
 """
 
 import hashlib
@@ -59,9 +56,7 @@ def retrain(
     studies: claims.Studies,
     drawn_by: str,
 ) -> str:
-    """What came of training notebook 02's run and one of another row again, in Indonesian. recipe:
-    AUCs of the recipe on the same images, for rows of which the reference study has none.
-    """
+    """What came of it, in Indonesian. recipe: AUCs for rows that the reference study lacks."""
     others, said = order(drawn_by, claim.trained.keys() - {claim.key}), []
     for key in [claim.key, *others[:1]]:
         row = claim.trained[key]
@@ -113,9 +108,7 @@ def _again(identity: dict, study: Study) -> np.ndarray:
 
 
 def agreement(logits: np.ndarray, kept: np.ndarray, labels: np.ndarray, usual: list[float]) -> str:
-    """How predictions of a training done again stand to those handed in, both (N,): equal, or their
-    AUCs no further apart than those of two seeds, of which `usual` holds some, at 95%.
-    """
+    """How predictions (N,) of two trainings stand: equal, or as two seeds (AUCs: usual), at 95%."""
     if logits.shape != kept.shape or not np.isfinite(logits).all():
         return "TIDAK COCOK, pelatihan itu tidak memberi prediksi yang dapat dibandingkan"
     if np.array_equal(logits, kept):

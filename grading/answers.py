@@ -1,7 +1,5 @@
-"""The answers of a notebook: which ones our notebook asks for, and where they are in a student's.
-
-Editors strip signs, so an answer is found by any of them: cell id, grade_id in nbgrader's metadata,
-marker (`# JAWABAN: id`, `<!-- JAWABAN: id -->`), or the name of the function that it defines.
+"""Which answers our notebook asks for, and where they are in a student's: editors strip signs, so
+any will do: cell id, grade_id in nbgrader's metadata, marker, the name that the answer defines.
 """
 
 import ast

@@ -1,10 +1,8 @@
 """A kernel for a student's code: in bubblewrap, without network, home or key. It speaks with us by
 two pipes (see inside), a line a cell; what it prints goes nowhere.
 
-It may write in two small tmpfs and nowhere else. Bounded inside by prlimit and a filter of system
-calls; watched from here, because prlimit counts each process by itself and bounds no processes of
-root. A line is measured before it is parsed, and an error comes out as its kind alone: a text could
-tell what the key asks.
+It may write in two small tmpfs. It is watched from here, because prlimit counts each process by
+itself and bounds none of root. An error comes out as its kind alone: a text could tell the key.
 """
 
 import builtins
@@ -70,9 +68,7 @@ def refusal() -> str | None:
 
 
 def filtered() -> bytes:
-    """A filter of system calls (seccomp, classic BPF) that refuses HIDDEN_MEMORY and the calls of
-    another machine; it allows all where this machine's numbers are not known.
-    """
+    """A seccomp filter (classic BPF) of HIDDEN_MEMORY; it allows all on an unknown machine."""
     machine, calls = HIDDEN_MEMORY.get(platform.machine(), (0, ()))
     last, allow, refuse = len(calls), (0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x50001)  # EPERM
     program = [(0x20, 0, 0, 4), (0x15, 0, last + 3, machine)]  # the machine, of the call's data
@@ -83,9 +79,7 @@ def filtered() -> bytes:
 
 
 def command(shown: dict[Path, str], named: dict[str, str], cpu: int, seccomp: int) -> list[str]:
-    """What starts a kernel in the box. shown: {folder of ours: where the box sees it}; named: what
-    its environment holds besides; seccomp: the open file of its filter.
-    """
+    """What starts a kernel. shown: {folder: where the box sees it}; named: environment besides."""
     alone = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session "
     alone += f"--cap-drop ALL --clearenv --seccomp {seccomp}"
     given = []
@@ -214,9 +208,7 @@ class Kernel:
             raise Ended("memori")
 
     def run(self, code: str, seconds: float, probe: str = "") -> tuple[str | None, object]:
-        """(kind of a cell's error or None, what a probe then fills `hasil` with or None). Raises
-        Ended.
-        """
+        """(kind of a cell's error or None, what a probe fills `hasil` with). Raises Ended."""
         self._asked += 1
         self._looked = time.monotonic()  # it waited for us until now
         line = self._exchange(json.dumps([self._asked, code, probe]).encode() + b"\n", seconds)

@@ -1,9 +1,7 @@
-"""The class's challenge: `make tantangan OUT=../tugas` draws it, notebook 05 predicts it, `make
-nilai` ranks what was handed in.
+"""The class's challenge: `make tantangan` draws it, notebook 05 predicts, `make nilai` ranks.
 
-OUT/mahasiswa/data/tantangan/citra.npz holds ids and images of a phantom, OUT/pengajar/ the secret
-that made them, labels, and the prediction of the course's recipe. A public half is shown while the
-challenge runs, the private half once BATAS has passed. Of a student the last answer counts.
+Handed out are ids and images; secret, labels and the recipe's prediction stay. A public half is
+shown while it runs, the private half once BATAS has passed. Of a student the last answer counts.
 """
 
 import hashlib
@@ -106,9 +104,7 @@ def probabilities(
 
 
 def predict(study: Study, experiment: experiments.Experiment, seeds: int = 1) -> Path | None:
-    """Write tantangan.csv (`id,probability`) beside the results files; None, and a line, where no
-    challenge was handed out. Raises InputError for images of another size than the study's.
-    """
+    """Write tantangan.csv beside the results; None without a challenge. Raises InputError."""
     path = files.data_folder() / IMAGES
     if not path.exists():
         print(f"Tidak ada tantangan: {path} belum dibagikan, sel ini dilewati.")

@@ -1,5 +1,4 @@
-"""What a report claims, held against the predictions handed in: do its numbers follow, is notebook
-02 the recipe, and whose are they.
+"""Whether a report's numbers follow from the predictions handed in, and whose those are.
 
 Labels are never taken from a student: the data set is opened here. What notebooks 02 to 05 say of
 predictions is made from them once more, by the functions that the notebooks use.
@@ -30,7 +29,9 @@ LESSON, ANALYSIS = "02_pelatihan", "03_analisis_overfitting"
 COMPARED = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity")
 CLOSE = 1e-6
 WEIGHTS = ("random", "imagenet", "gabor")
-ARRAYS = 32 * 2**20  # bytes of what predictions.npz holds, as they come out
+# bytes of what predictions.npz holds, as they come out, and of all of a hand-in
+ARRAYS, EVERY_ARRAY = 32 * 2**20, 256 * 2**20
+WIDE_LINE = 1000  # bytes of a line of history.csv: pandas takes its time for each column
 MOST = 60  # rows of a table, seeds of a row
 # what an odd file makes of code that expects a sound one
 ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
@@ -48,10 +49,9 @@ FEWEST, WIDE = 5, 8
 
 @dataclass
 class Claim:
-    """status: Indonesian; claimed, recomputed: {metric: value}; ranks: of the test predictions;
-    last: AUC after the last epoch; usual: that of the reference study's seeds on the same images;
-    like: equal where `last` may be compared; rows, of_rows: of notebooks 04 and 05, checked and
-    all; trained: {run: name of the row that rests on it}.
+    """claimed, recomputed: {metric: value}; ranks: of the test predictions; last: AUC of the last
+    epoch; usual: that of the reference study's seeds; like: equal where `last` may be compared;
+    rows, of_rows: checked and all; trained: {run: name of the row that rests on it}.
     """
 
     status: str = ""
@@ -105,9 +105,7 @@ class Studies:
         self._open, self._lock = cache(open_study), threading.Lock()
 
     def get(self, provenance: dict, training: bool = True) -> Study:
-        """The study with a report's settings and, for a `training`, its weights. Raises InputError
-        where it cannot be opened here.
-        """
+        """The study with a report's settings, for a `training` its weights. Raises InputError."""
         data = provenance["data"]
         kind, size, preset = str(data["kind"]), int(data["size"]), str(provenance["preset"]["name"])
         if kind not in ("phantom", "chestmnist"):
@@ -137,11 +135,15 @@ def config_of(body: dict) -> training.TrainConfig:
 def run_of(handin: package.Handin, key: str, study: Study) -> HandedIn:
     """A run as it was handed in. Raises InputError and any of ODD."""
     logits = arrays(content(handin, key, "predictions.npz") or b"")
+    lines = content(handin, key, "history.csv") or b""
+    if max(map(len, lines.splitlines()), default=0) > WIDE_LINE:
+        raise package.Refused("rusak", "history.csv bukan riwayat sebuah pelatihan.")
+    history = pd.read_csv(io.BytesIO(lines))
     for name, values in logits.items():
+        n = len(getattr(study.used, name.split("_")[0]).labels)
         whole = name == "train" or np.isfinite(values).all()  # a sampler leaves images out
-        if not whole or values.shape[-1] != len(getattr(study.used, name.split("_")[0]).labels):
+        if not whole or values.shape not in ((n,), (len(history), n)):
             raise package.Refused("rusak", "Banyaknya prediksi bukan banyaknya citra.")
-    history = pd.read_csv(io.BytesIO(content(handin, key, "history.csv") or b""))
     test = {NAMES.get(k, k): v for k, v in logits.items() if k.startswith(("test", "extra"))}
     info = package.read_json(content(handin, key, "info.json")) or {}
     config = config_of(identity(handin, key))
@@ -152,7 +154,7 @@ class Runs:
     """The runs of a hand-in on the study's images, by settings and seed."""
 
     def __init__(self, handin: package.Handin, study: Study, key: str):
-        self.handin, self.study = handin, study
+        self.handin, self.study, self._read, self._size = handin, study, {}, 0
         keys = {path.split("/")[-2] for path in handin.files if path.endswith("/config.json")}
         identities = {name: identity(handin, name) for name in sorted(keys)}
         here = {k: b for k, b in identities.items() if b.get("data") == study.used.fingerprint}
@@ -175,14 +177,23 @@ class Runs:
         """The runs with these changes and seeds, for each start that they were all made from."""
         own = {name: changed[name] for name in training.PARTS if name in changed}
         asked, seeds = self._unlike(changed) | own, seeds[:MOST]
+        if len({*seeds}) < len(seeds):  # a training counted twice is no second one
+            return []
         alike = [keys for theirs, keys in self._groups.values() if theirs == asked]
         there = [keys for keys in alike if set(seeds) <= keys.keys()]
-        return [[run_of(self.handin, keys[seed], self.study) for seed in seeds] for keys in there]
+        return [[self.run(keys[seed]) for seed in seeds] for keys in there]
+
+    def run(self, key: str) -> HandedIn:
+        """A run, read once. Raises InputError and any of ODD."""
+        if key not in self._read:
+            self._read[key] = run_of(self.handin, key, self.study)
+            self._size += sum(values.nbytes for values in self._read[key].logits.values())
+            if self._size > EVERY_ARRAY:
+                raise package.Refused("terlalu besar", "Terlalu banyak prediksi untuk dibaca.")
+        return self._read[key]
 
     def row(self, said: dict, trained: dict[str, str]) -> remedies.Row | None:
-        """A row of a table with its runs, whose keys join `trained`; None where they are not all
-        here. Of several starts it is the one nearest to the row's AUC.
-        """
+        """A row, of several starts the nearest to its AUC; its runs join `trained`; else None."""
         found, rows = self.find(said["changed"], said["seeds"]), []
         which = "last" if said["epoch_judged"] == "last" else "best"
         for runs in found:
@@ -209,11 +220,8 @@ def table(name: str, runs: Runs, claim: Claim) -> list[str]:
     without = TOLD if every else TOLD + BY_ALL
     faults = {place: "tanpa pelatihan" for place in range(len(rows)) if place not in kept}
     for place, row in zip(kept, results.plain(again), strict=True):
-        faults |= (
-            {}
-            if package.same(row, said[place], CLOSE, CLOSE, without)
-            else {place: "angkanya lain"}
-        )
+        if not package.same(row, said[place], CLOSE, CLOSE, without):
+            faults[place] = "angkanya lain"
     claim.rows, claim.of_rows = claim.rows + len(kept), claim.of_rows + len(rows)
     tables = body.get("variants"), remedies.read_reference()["variants"]
     words = [] if body.get("shown", tables[0]) in tables else ["tabel acuan"]
@@ -295,7 +303,8 @@ def _check(claim: Claim, handin: package.Handin, studies: Studies) -> None:
         why = f"runs/{claim.key}/predictions.npz tidak dikumpulkan."
         raise package.Refused("tanpa prediksi", why)
     study = _study(studies, body["provenance"])
-    runs, run = Runs(handin, study, claim.key), run_of(handin, claim.key, study)
+    runs = Runs(handin, study, claim.key)
+    run = runs.run(claim.key)
     labels, best = study.used.test.labels, run.test["best"]
     measured = evaluation.influence(best, labels)
     claim.recomputed = {name: float(measured[name][0]) for name in COMPARED}

@@ -1,9 +1,8 @@
 """The exercises of notebooks 01–04: `periksa("jumlah-kanal", sum_channels)` says at once what is
 right or wrong, and the hidden tests ask for the same cases with other numbers.
 
-An exercise is written once, as a function that yields its cases with the values that our helpers
-give. Usual mistakes stand in kesalahan.json: each must give another value in some case whatever the
-numbers, or `periksa` would praise what costs points later. Nothing here stops a notebook.
+An exercise yields its cases with the values that our helpers give. Each usual mistake
+(kesalahan.json) gives another value in some case, or `periksa` would praise what costs points.
 """
 
 import copy
@@ -37,9 +36,7 @@ MISTAKES = json.loads(Path(__file__).with_name("kesalahan.json").read_text(encod
 
 @dataclass(frozen=True)
 class Case:
-    """One call of an answer, its arguments by name, and what it must give. situation: Indonesian;
-    reached: gives what is compared, where several values are equally good.
-    """
+    """One call of an answer. reached: gives what is compared, where several values are as good."""
 
     situation: str
     given: dict
@@ -55,9 +52,7 @@ def _exercise(name: str) -> Callable:
 
 
 def probe(name: str, answer: str, seed: int) -> str:
-    """The program of a hidden test (see marking) of the function called `answer`: its calls, with
-    their arguments written out.
-    """
+    """The program of a hidden test (see marking) that calls `answer` in every case."""
     program, calls = ["import numpy as np"], {}
     for case in EXERCISES[name](np.random.default_rng(seed)):
         given = ", ".join(map(_literal, case.given.values()))
@@ -267,9 +262,7 @@ def _gap_points(rng: Generator) -> Iterator[Case]:
 
 
 def _alternating(rng: Generator, by_class: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and labels of a network that is too sure and too unsure by turns, by groups of
-    confidence or by predicted class: grouped in another way, other deviations cancel.
-    """
+    """Probabilities and labels, too sure and too unsure: in other groups, these cancel."""
     group, chosen = np.repeat(np.arange(8, 15), 30), rng.permutation(210) % 2
     sure = (group + rng.uniform(0.1, 0.9, 210)) / 15
     unsure = (chosen if by_class else group % 2) == 1

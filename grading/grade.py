@@ -63,8 +63,10 @@ def said(handin: package.Handin, path: Path) -> dict:
     given = {key: body[key] if isinstance(body.get(key), list) else [] for key in ("nims", "names")}
     texts = {key: [package.clean(x)[:100] for x in given[key][:SAID]] for key in given}
     moodle = package.MOODLE.match(path.name)
-    claimed = f"ZIP {package.clean(body.get('sender', ''))[:64]}"  # never that Moodle said it
-    sender = f"Moodle {moodle[2]}" if moodle else claimed
+    # who says nothing is nobody else who says nothing; a ZIP could pretend to be Moodle's
+    sender = f"ZIP {body['sender']}" if body.get("sender") else f"berkas {path.name}"
+    sender = f"Moodle {moodle[2]} di {path.parent.name}" if moodle else sender
+    sender = package.clean(sender)[:99]
     return {**texts, "sender": sender, "made": package.clean(body.get("made") or made or "")[:40]}
 
 
@@ -138,6 +140,8 @@ def handins(folder: Path) -> list[Path]:
         if path.is_symlink() or path.name.startswith((".", *package.LEFTOVER)):
             continue
         parts = package.moodle_parts(path) if path.is_file() else []
+        if parts:
+            print(f"{path.name}: arsip Moodle dengan {len(parts)} kumpulan")
         entries += parts or [path]
     if not entries:
         cure = "Kumpulkan ZIP atau folder mahasiswa di satu folder."
@@ -156,7 +160,8 @@ def basis(path: Path, course: Course, boxed: bool) -> str:
 
 
 def record_path(folder: Path, path: Path) -> Path:
-    return folder / f"{package.file_name(path.name)}.json"
+    archive = path.parent.name if path.parent.is_file() else ""
+    return folder / f"{package.file_name(path.name, archive)}.json"
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -245,7 +250,7 @@ def latest(records: dict[Path, Record], people: Roster | None = None) -> list[Re
     order = [*{(*r.nims, r.digest or r.name): r for r in order}.values()]
     newest: dict[tuple, Record] = {}
     for record in order:
-        same = (*record.nims, record.sender)
+        same = (*sorted(record.nims), record.sender)
         if before := newest.pop(same, None):
             record.remarks.append(f"menggantikan kumpulan sebelumnya: {before.name}")
         newest[same] = record
@@ -302,7 +307,8 @@ def main() -> int:
     course, key = read_course(own_keys=own), challenge.read_key(own)
     people = roster.read(Path(get("KELAS"))) if get("KELAS") else None
     for student in people.students.values() if people else ():
-        pages.deadline(student.limit)  # before an hour of grading, not after it
+        # before an hour of grading, not after it
+        pages.deadline(student.limit, f"KELAS, NIM {student.nim}: batas")
     out = Path(get("BUILD") or "build") / "nilai"
     records, now = grade_class(Path(get("KUMPULAN")), out, course, boxed)
     people = people or handed_in([*records.values()])

@@ -1,6 +1,4 @@
-"""The kernel in the box: runs the cells that come in, a line each, and says what a probe asks, as
-JSON. It knows no expected value.
-"""
+"""The kernel in the box: runs the cells that come in, says what a probe asks, as JSON."""
 
 import builtins
 import os

@@ -1,7 +1,6 @@
 """Run the answers of a hand-in in the box, and judge out here what the probes bring back.
 
-A probe fills `hasil`: {what is checked, in Indonesian: value or function that gives it}. It runs
-beside the student's answer and beside the solution; only the JSON of both is compared, here.
+A probe fills `hasil` ({what is checked: value or function}) beside answer and solution alike.
 """
 
 import builtins
@@ -34,13 +33,11 @@ class Part:
 
 
 def probe(asked: Asked, solution: str, key: str | None) -> str | None:
-    """What asks for an answer's values: the key, else the exercise's probe (its seed follows from
-    the solution, which no student has), else the names that the solution sets, else None.
-    """
+    """What asks for an answer's values: key, exercise, or the names that the solution sets."""
     if key is not None:
         return key
     name = asked.grade_id
-    if name in exercises.EXERCISES:
+    if name in exercises.EXERCISES:  # the seed hangs on the solution, which no student has
         seed = int(hashlib.sha256(solution.encode()).hexdigest()[:8], 16)
         return exercises.probe(name, asked.names[0], seed)
     names = re.findall(r"^([A-Za-z]\w*) *(?::[^=\n]+)?=(?!=)", solution, re.M)

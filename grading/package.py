@@ -1,6 +1,5 @@
-"""A hand-in (ZIP, folder, or one student's part of Moodle's archive) as {name: content} in memory.
-
-Nothing is extracted, bytes are counted as they are read; what is unsafe is left out and remarked.
+"""A hand-in (ZIP, folder, part of Moodle's archive) as {name: content} in memory: nothing is
+extracted, bytes are counted as they are read; what is unsafe is left out and remarked.
 """
 
 import csv
@@ -24,6 +23,7 @@ from cxr_helpers.engine.errors import InputError
 
 MEMBERS = 5_000
 ONE, TOTAL = 20 * 2**20, 100 * 2**20  # bytes of a file, and of all files that are read
+MOST = {".json": 8 * 2**20, ".csv": 2**17}  # of files that take many times their size once parsed
 WANTED = (".ipynb", ".json", ".npz", ".csv", ".py", "laporan.html", "laporan.pdf")
 LEFTOVER = set("__MACOSX .DS_Store Thumbs.db desktop.ini .ipynb_checkpoints".split())
 LEFTOVER |= {".git", ".venv", "__pycache__"}
@@ -81,13 +81,17 @@ def _take(members: Iterator[tuple[str, io.BufferedIOBase]], handin: Handin) -> N
     """Read members, counting what really comes out of them."""
     total = 0
     for name, stream in members:
+        most = MOST.get(Path(name).suffix.lower(), ONE)
         with stream:
-            content = stream.read(ONE + 1)
+            content = stream.read(most + 1)
         total += len(content)
-        if len(content) > ONE or total > TOTAL:
-            why = f"{name[:80]}: lebih besar daripada yang dibaca ({ONE >> 20} MB sebuah berkas)."
+        if total > TOTAL:
+            why = f"Semua berkasnya lebih besar daripada yang dibaca ({TOTAL >> 20} MB)."
             raise Refused("terlalu besar", why)
-        handin.files[name] = content
+        if len(content) <= most:
+            handin.files[name] = content
+        else:
+            handin.remarks.append(f"terlalu besar, tidak dibaca: {name[-80:]}")
 
 
 def _safe(raw: str, handin: Handin) -> str | None:
@@ -167,11 +171,11 @@ def table(content: bytes) -> list[dict[str, str]]:
     """Rows of a CSV as Excel leaves it, any delimiter and encoding. Names in lower case."""
     words = text(content).lstrip("\ufeff")
     first = words.split("\n", 1)[0]
-    rows = csv.DictReader(io.StringIO(words), delimiter=max(";,\t", key=first.count))
+    how = {"delimiter": max(";,\t", key=first.count), "strict": True}
     try:
         return [
             {(k or "").strip().lower(): v.strip() for k, v in row.items() if isinstance(v, str)}
-            for row in rows
+            for row in csv.DictReader(io.StringIO(words), **how)
         ]
     except csv.Error:
         return []
@@ -221,19 +225,32 @@ def notebook(content: bytes):
         raise Refused("konflik", f"Notebook memuat tanda konflik git (<<<<<<<): {why}")
     try:
         raw = json.loads(words)
-        raw["cells"] = raw["cells"][:CELLS]
-        for cell in raw["cells"]:  # outputs are never read, and may be what is wrong
-            cell.pop("outputs", None)
-            if cell.get("cell_type") == "code":
-                cell |= {"outputs": [], "execution_count": None}
-        made = nbformat.reads(json.dumps(raw), as_version=4)
-        for cell in made.cells:
-            lines = [cell.source] if isinstance(cell.source, str) else cell.source
-            cell.source = clean("".join(map(str, lines))[:CELL_TEXT])
-        return made
+        about = {
+            name: raw[name] for name in ("nbformat", "nbformat_minor", "metadata") if name in raw
+        }
+        made = {"metadata": {}} | _bounded(about)
+        made["cells"] = [_cell(cell) for cell in raw["cells"][:CELLS]]
+        return nbformat.reads(json.dumps(made), as_version=4)
     except Exception as error:  # whatever an odd file makes of nbformat must not stop the class
         why = f"Notebook tidak dapat dibaca ({type(error).__name__}): simpan ulang dari JupyterLab."
         raise Refused("rusak", why) from None
+
+
+def _bounded(about: dict) -> dict:
+    """What has no more parts than a notebook has cells: nbformat takes its time for each."""
+    return {k: v for k, v in about.items() if sum(map(json.dumps(v).count, "{[,")) <= CELLS}
+
+
+def _cell(cell: dict) -> dict:
+    """What is read of a cell: no outputs, which may be what is wrong."""
+    source = clean("".join(map(str, cell.pop("source", "")))[:CELL_TEXT])
+    cell.pop("outputs", None)
+    kept = _bounded(cell) | {"source": source}
+    if not isinstance(kept.get("metadata"), dict):
+        kept["metadata"] = {}
+    if cell.get("cell_type") == "code":
+        kept |= {"outputs": [], "execution_count": None}
+    return kept
 
 
 def manifest(handin: Handin) -> dict:
@@ -268,9 +285,7 @@ def is_number(value) -> bool:
 
 
 def same(right, said, relative: float, absolute: float, without: tuple[str, ...] = ()) -> bool:
-    """Whether JSON holds what it should: numbers nearly, all else exactly (true is no number), the
-    parts named in `without` and more than was asked in any way.
-    """
+    """Whether JSON holds what it should, numbers nearly; parts named in `without` in any way."""
     if is_number(right) and is_number(said):
         return math.isclose(right, said, rel_tol=relative, abs_tol=absolute)
     if type(right) is not type(said):

@@ -1,6 +1,4 @@
-"""What an instructor reads of a graded class. Every page is one file without scripts; what a
-student wrote is escaped by Jinja, and a content policy forbids what would be left.
-"""
+"""What an instructor reads of a class: pages without scripts; what a student wrote is escaped."""
 
 import io
 import keyword
@@ -26,7 +24,8 @@ from grading.roster import Roster, Student
 LATE = 0.1  # of the points, for each day that has begun
 # tokens of a piece; share of the class that makes it common; share that is remarked
 GRAM, COMMON, ALIKE = 5, 1 / 3, 0.8
-SHOWN = 2_000  # characters of similar answers side by side
+# characters of an answer that are compared, and of those that are shown side by side
+READ, SHOWN = 8_000, 2_000
 HALVES = {"public": "terbuka", "private": "tertutup"}  # of the challenge's images
 HANDMADE = ("nim", "bagian", "poin", "tingkat", "catatan")
 POINTS, LEVELS = r"\d{1,6}(\.\d{1,6})?", r"[0-3]([ ,;]{0,3}[0-3]){0,9}"
@@ -34,15 +33,16 @@ HIGHEST = 3  # level of grading/rubrik.md
 LOOK = "perlu dilihat"
 
 
-def deadline(text: str) -> datetime | None:
-    """BATAS, in local time unless it names a zone. Raises InputError."""
-    if not text.strip():
+def deadline(text: str, name: str = "BATAS") -> datetime | None:
+    """In local time unless it names a zone; a day alone ends at night. Raises InputError."""
+    words = text.strip()
+    if not words:
         return None
     try:
-        given = datetime.fromisoformat(text.strip())
+        given = datetime.fromisoformat(words if len(words) > 10 else f"{words} 23:59:59")
     except ValueError:
-        example = 'tulis misalnya BATAS="2026-12-01 23:59"'
-        raise InputError(f"BATAS={text} tidak dapat dibaca: {example}.") from None
+        example = "tulis misalnya 2026-12-01 23:59"
+        raise InputError(f"{name}={words} tidak dapat dibaca: {example}.") from None
     return given if given.tzinfo else given.astimezone()
 
 
@@ -85,9 +85,7 @@ def table(rows: list[list]) -> bytes:
 def marks_by_hand(
     path: Path, records: list, course: Course
 ) -> tuple[dict[tuple[str, str], dict], dict[str, list[str]]]:
-    """({(student, part): {"poin", "catatan"}}, {fault: rows that do not count}); adds rows that are
-    missing to the file. Raises InputError.
-    """
+    """({(student, part): mark}, {fault: rows}); adds missing rows. Raises InputError."""
     owner = {nim: record.student for record in records for nim in record.nims}
     people = Roster(map(Student, owner))
     content, given, wrong = path.read_bytes() if path.exists() else b"", {}, {}
@@ -142,7 +140,8 @@ def graded(
             parts.append((name, points, asked.points, part))
             notes += [f"{name}: {part['remark']}"] if part["remark"] else []
     row = {"record": record, "parts": parts, "notes": [note for note in notes if note]}
-    row["page"] = package.file_name("_".join(record.nims), record.name * record.conflict) + ".html"
+    name = package.file_name("_".join(record.nims), record.sender * record.conflict)
+    row["page"] = f"{name}.html"
     row["sum"] = sum(points or 0.0 for _, points, _, _ in parts)
     row["most"] = sum(most for _, _, most, _ in parts)
     row["open"] = sum(points is None for _, points, _, _ in parts)
@@ -165,7 +164,7 @@ def resemblance(records: list, course: Course) -> list[tuple]:
     kept, own, asked = set(re.findall(r"\w+", "\n".join(ours))), [], course.asked
     for record in records:
         texts = record.given.items()
-        pieces = [_grams(text, None if asked[name].essay else kept) for name, text in texts]
+        pieces = [_grams(t[:READ], None if asked[n].essay else kept) for n, t in texts]
         own.append(set().union(*pieces))
     often = Counter(gram for grams in own for gram in grams)
     most = max(2, COMMON * sum(map(bool, own)))
@@ -244,7 +243,7 @@ def _feedback(rows: list[dict], people: Roster, pages: dict[str, bytes]) -> byte
     """A ZIP of the students' pages as Moodle takes it: a folder each, named as Moodle names it."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for row in rows:
+        for row in [row for row in rows if not row["record"].conflict]:
             sent = package.MOODLE.match(row["record"].name)
             mine = [people.students[n] for n in row["record"].nims if n in people.students]
             named = [f"{s.name.replace('_', ' ')}_{s.moodle}" for s in mine if s.moodle]

@@ -66,8 +66,9 @@ class Roster:
         return alike[0] if len(alike) == 1 else None
 
     def sender(self, said: str) -> Student | None:
-        """Who "Moodle 483921" is."""
-        return next((s for s in self.students.values() if f"Moodle {s.moodle}" == said), None)
+        """Who "Moodle 483921 di Tugas.zip" is."""
+        people = {f"Moodle {s.moodle}": s for s in self.students.values() if s.moodle}
+        return people.get(said.split(" di ")[0])
 
     def named(self, name: str) -> list[str]:
         """The NIMs in a file's name, where / is -; without a list its longer numbers."""
@@ -83,18 +84,21 @@ def read(path: Path) -> Roster:
     if not path.is_file():
         raise InputError(f"KELAS={path}: berkas itu tidak ada.")
     students: dict[str, Student] = {}
-    for row in package.table(path.read_bytes()):
+    rows = package.table(path.read_bytes())
+    if not any(row.get(title) for row in rows for title in COLUMNS["nim"]):
+        cure = "simpan sebagai CSV; baris pertamanya memuat nama kolom, di antaranya nim"
+        raise InputError(f"{path}: tidak ada kolom nim yang terisi: {cure}.")
+    for row in rows:
         given = {
             n: next((row[t] for t in titles if row.get(t)), "") for n, titles in COLUMNS.items()
         }
         if not any(given.values()):
             continue  # Excel leaves empty lines
         nim = normal(given["nim"])
-        if nim is None or nim in students:
-            why = "ada dua kali" if nim else "bukan NIM: tulis angka dan huruf"
-            raise InputError(f"{path}: baris {'; '.join(row.values())[:80]!r}: NIM-nya {why}.")
         digits = re.sub(r"\D", "", given["moodle"])  # "Peserta 483921"
+        again = nim in students or digits in {s.moodle for s in students.values()} - {""}
+        if nim is None or again:
+            why = "NIM atau nomor Moodle-nya ada dua kali" if nim else "NIM-nya bukan NIM"
+            raise InputError(f"{path}: baris {'; '.join(row.values())[:80]!r}: {why}.")
         students[nim] = Student(**given | {"nim": nim, "moodle": digits})
-    if not students:
-        raise InputError(f"{path}: tidak ada mahasiswa; kolom nim dan nama diperlukan.")
     return Roster(students.values())

@@ -20,6 +20,7 @@ CHAPTER = re.compile(r'^(\w+) = Chapter\.read\("(\w+)"', re.M)
 SHOWN = re.compile(r"^(\w+)\.(text|table)\((.+)\)$", re.M)  # what hangs on a condition is indented
 COVER = [("report", name) for name in ("abstract", "facts", "points")]
 WORD, TAG = re.compile(r"\w+(?:,\d+)?"), re.compile(r"<[^<>]*>")
+WITHIN = re.compile(r"</?(?:a|b|code|em|i|span|strong|su[bp])\b[^<>]*>")  # tags that end no word
 # of Markdown, what the pages do not show as it is: targets of links, citations, formulas
 UNSHOWN = re.compile(r"\]\([^()]*\)|@\w+|<[^<>]*>|\$[^$]*\$|\{[^{}]*\}|\\(?=.)")
 SECONDS, ASK = 60, "hasil['kurang'] = sorted(lost)"
@@ -61,7 +62,8 @@ def _words(text: str) -> Counter:
 def _lost(wanted: Counter, name: str, content: bytes, boxed: bool) -> list[str]:
     """Which words a page lacks; the box reads a PDF, because any file may lie there."""
     if name.endswith("html"):
-        return sorted(wanted - _words(html.unescape(TAG.sub("", package.text(content)))))
+        text = TAG.sub(" ", WITHIN.sub("", package.text(content)))
+        return sorted(wanted - _words(html.unescape(text)))
     given = {"content": base64.b64encode(content), "paths": PATHS, "word": WORD.pattern}
     with box.Kernel(boxed) as kernel:
         answer = kernel.run(PDF.format(**given, wanted=dict(wanted)), SECONDS, ASK)[1]

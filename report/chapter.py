@@ -109,6 +109,11 @@ def _points_with_interval(estimate: dict) -> str:
     return f"{points} poin persen (IK 95% {indonesian.interval(estimate['ci95'])})"
 
 
+def _moved_with_interval(estimate: dict) -> str:
+    way = "turun" if estimate["value"] < 0 else "naik"
+    return f"{way} {_points_with_interval(estimate).lstrip('+−')}"
+
+
 def _as_code(value) -> str:
     """A setting as one types it: 'geometry+flip', '20', '0.0015'."""
     if isinstance(value, (list, str)):
@@ -132,7 +137,7 @@ FORMATS: dict[str, Callable[..., str]] = {
     ),
     "juta": lambda value, digits=1: indonesian.number(value / 1e6, digits),
     "gib": lambda megabytes, digits=1: indonesian.number(megabytes / 1024, digits),
-    "nilai_p": indonesian.p_value,
+    "nilai_p": lambda p: "<0,001" if p < 0.001 else indonesian.number(p),
     "durasi": indonesian.duration,
     "tanggal": indonesian.date,
     "selang": indonesian.interval,
@@ -140,6 +145,7 @@ FORMATS: dict[str, Callable[..., str]] = {
     "persen_ik": _percent_with_interval,
     "bilangan_ik": _number_with_interval,
     "poin_ik": _points_with_interval,
+    "gerak_ik": _moved_with_interval,  # "naik 3,1 poin persen (IK 95% …)"
 }
 
 
@@ -354,12 +360,14 @@ class Chapter:
             _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose", printed)
 
     def guess(self, guess, measured, unit: str = "") -> None:
-        """Show, in JupyterLab alone, a reader's guess (`...`: none yet) beside what was measured:
-        numbers or words.
+        """Show a reader's guess (`...`: none yet) beside what was measured, numbers or words; the
+        page folds it, and leaves out that nobody guessed.
         """
         said = "Anda belum menebak" if guess is ... else f"Tebakan Anda: {_said(guess)}"
-        line = f"{said}; hasil pengukuran: {_said(measured)} {unit}".strip()
-        _emit({"text/markdown": f"**{line}**", "text/plain": line}, "lab")
+        result = f"{_said(measured)} {unit}".strip()
+        line = f"{said}; hasil pengukuran: {result}"
+        page = escape(f"Hasil pengukuran: {result}." if guess is ... else f"{line}.")
+        _emit({"text/markdown": f"**{line}**", "text/plain": line}, "guess", page=page)
 
     def table(self, id: str, caption: str = "") -> None:
         """Show the table `id` ("tbl-…") with its caption (see `_caption`)."""
@@ -423,9 +431,7 @@ def words_of_reader(notebook: str, tag: str, build: Path | str = "build") -> Non
     ]
     for cell in tagged:
         markdown = "".join(cell["source"])
-        example = (
-            f"{notebook}: sel bertanda `{tag}` masih berisi contoh; gantilah sebelum dikumpulkan."
-        )
+        example = f"{notebook}: sel `{tag}` masih berisi contoh; gantilah sebelum dikumpulkan."
         note = example if markdown.startswith("*(") else None  # as the notebook is handed out
         _emit({"text/markdown": markdown, "text/plain": _plain(markdown)}, "prose", note=note)
     if not tagged:

@@ -38,9 +38,8 @@ def _file(name: str, path: str, endings: tuple[str, ...]) -> list | None:
     try:
         state = os.stat(path)
     except OSError:
-        raise InputError(
-            f"{name}={path}: berkas tidak ditemukan. Periksa letak dan ejaannya."
-        ) from None
+        why = "berkas tidak ditemukan. Periksa letak dan ejaannya."
+        raise InputError(f"{name}={path}: {why}") from None
     if not os.path.isfile(path) or not os.access(path, os.R_OK):
         raise InputError(f"{name}={path}: berkas tidak dapat dibaca. Periksa izin berkas itu.")
     return [os.path.abspath(path), state.st_size, state.st_mtime_ns]
@@ -69,10 +68,8 @@ def _environment() -> dict:
         except PackageNotFoundError:
             wrong.append(name)
     if wrong:
-        raise InputError(
-            f"{sys.executable} belum memiliki paket {', '.join(wrong)}: "
-            "jalankan `make setup` di lingkungan yang sama."
-        )
+        cure = "jalankan `make setup` di lingkungan yang sama."
+        raise InputError(f"{sys.executable} belum memiliki paket {', '.join(wrong)}: {cure}")
     return installed
 
 

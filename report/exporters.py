@@ -24,6 +24,7 @@ import nbformat
 import pypandoc
 import typst
 from nbconvert.exporters import TemplateExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
@@ -67,6 +68,7 @@ class _Laporan(TemplateExporter):
 
     def __init__(self, *args, **kw):
         super().__init__(*args, **kw)
+        self.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # a loop's prints
         # for each notebook whose page stands beside this one: the ids of its figures and tables
         self.beside: dict[str, set[str]] = {}
 
@@ -132,6 +134,8 @@ class _Laporan(TemplateExporter):
             return foreign.output(data, number, self._pictures, alone=len(cell.outputs) == 1)
         if mark["kind"] in ("cover", "lab"):  # set by the template; for JupyterLab alone
             return ""
+        if mark["kind"] == "guess":  # whoever reads the page may guess as well
+            return f'::: {{.lipat judul="Jawaban"}}\n{mark["page"]}\n:::'
         if mark["kind"] == "prose":
             if "note" in mark and not self.paged:
                 self._note(mark["note"])

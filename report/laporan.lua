@@ -206,9 +206,10 @@ local function reference(link)
   return pandoc.Link(text, link.target)
 end
 
--- PDF/UA wants a text for each formula; its TeX source is what a reader of formulas knows.
+-- PDF/UA wants a text: its TeX source. A browser sets a decimal comma wide and a function close, unlike TeX and Typst.
 local function formula(math)
-  if html then return nil end
+  local text = math.text:gsub("{,}", "\\text{,}"):gsub("\\log", "\\,%0\\,"):gsub("\\exp", "\\,%0")
+  if html then return pandoc.Math(math.mathtype, text) end
   local source = pandoc.write(pandoc.Pandoc({ pandoc.Plain({ math }) }), "typst"):gsub("%s+$", "")
   return pandoc.RawInline("typst", "#{ set math.equation(alt: " .. quoted(math.text) .. "); " .. source .. " }")
 end

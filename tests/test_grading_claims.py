@@ -159,6 +159,8 @@ def test_a_claimed_number_must_be_the_recomputed_one(path, said):
         (f"{KEY}/config.json:config:lr", 3.0, "rusak", "diubah"),
         (f"{OTHER}/config.json", None, "tidak cocok", "04: Laju (tanpa pelatihan)"),
         (f"{FOUR}:changed", {"lr": 5.0}, "tidak cocok", "04: Laju (tanpa pelatihan)"),
+        (f"{FOUR}:seeds", [SEED, SEED], "tidak cocok", "04: Laju (tanpa pelatihan)"),
+        (f"{KEY}/history.csv", b"," * 10**5, "rusak", "riwayat"),
         (f"{FOUR}:verdict", "lebih baik", "tidak cocok", "04: Laju (angkanya lain)"),
         ("04_perbaikan.json:variants", ["x"], "rusak", "tidak lengkap"),
         ("04_perbaikan.json:shown", [], "tidak cocok", "04: tabel acuan"),

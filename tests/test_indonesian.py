@@ -3,6 +3,7 @@
 import math
 
 from cxr_helpers.engine import indonesian
+from report.chapter import FORMATS
 
 
 def test_numbers_have_a_decimal_comma():
@@ -18,9 +19,8 @@ def test_shares_differences_and_intervals():
     assert points == ["+2,1", "−2,1", "0,0", "0,0"]
     assert indonesian.interval((0.81, 0.88)) == "81,0–88,0"
     assert indonesian.interval((-0.02, 0.03)) == "−2,0 hingga 3,0"
-    assert [indonesian.p_value(p) for p in (0.00099, 0.001, 0.0213, 1.0)] == [
-        "<0,001", "0,001", "0,021", "1,000",
-    ]  # fmt: skip
+    written = [FORMATS["nilai_p"](p) for p in (0.00099, 0.001, 0.0213, 1.0)]
+    assert written == ["<0,001", "0,001", "0,021", "1,000"]
     assert [indonesian.plain(value) for value in (0.0004, 32, 0.0)] == ["0,0004", "32", "0"]
 
 

@@ -61,6 +61,7 @@ def lab(folder, tmp_path):
     places = ("JUPYTER_CONFIG", "JUPYTER_RUNTIME", "JUPYTERLAB_SETTINGS", "JUPYTERLAB_WORKSPACES")
     variables = {f"{name}_DIR": str(tmp_path / name) for name in places}
     variables |= {"IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(folder)}
+    variables["JUPYTER_CONFIG_PATH"] = str(folder / "report/jupyter")
     options = "--no-browser --allow-root --expose-app-in-browser --ip=127.0.0.1"
     (ours,) = re.findall(r"--notebook-dir.*", (folder / "Makefile").read_text())
     options += f" {ours.replace('01_adaptasi_bobot', 'coba')}"
@@ -116,7 +117,8 @@ def test_a_student_reads_moves_widgets_trains_interrupts_resumes_compares_and_gu
     failed = "flatMap(c => c.outputs).filter(o => o.output_type === 'error').map(o => o.evalue)"
     until(f"{code}.every(c => c.execution_count) || {code}.{failed}.length")
     assert page.evaluate(f"{code}.{failed}") == []
-    show(next(i for i, cell in enumerate(cells) if "adaptation_panel" in cell.source))
+    adaptation = next(i for i, cell in enumerate(cells) if "adaptation_panel" in cell.source)
+    show(adaptation)
     picture = page.locator(".jupyter-widgets img.cxr").first
     before = picture.get_attribute("src")
     page.locator(".jupyter-widgets select").nth(1).select_option(index=4)
@@ -149,3 +151,12 @@ def test_a_student_reads_moves_widgets_trains_interrupts_resumes_compares_and_gu
     curve = panel.locator(".jupyter-widgets img.cxr")
     assert curve.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
     expect(button).to_be_disabled()  # until the next guess
+
+    # a panel outlives its kernel and a reload
+    saved = "jupyterapp.commands.execute('docmanager:save').then(() => true)"
+    ended = "jupyterapp.serviceManager.sessions.shutdownAll().then(() => true)"
+    assert page.evaluate(saved) and page.evaluate(ended)
+    page.goto(lab)
+    until(f"window.jupyterapp && {CELLS}?.length === {len(cells)}")
+    show(adaptation)
+    expect(picture).to_be_visible(timeout=120_000)

@@ -14,7 +14,7 @@ import nbformat
 import psutil
 import pytest
 
-from cxr_helpers.engine import runtime
+from cxr_helpers.engine import settings
 from cxr_helpers.engine.errors import InputError
 from report import check, execute
 from tests.conftest import ROOT, SETTINGS, Project, environment
@@ -126,7 +126,7 @@ def processes_in(folder: Path) -> list[str]:
 def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(project, tmp_path):
     """Notebook 04 with N_JOBS=2 is stopped while it trains: on two cores in two processes."""
     before, store = project.outputs(), tmp_path / "store"
-    workers = 2 if runtime.cores() > 1 else 0
+    workers = 2 if settings.cores() > 1 else 0
     (project.folder / "notebooks/text/04_perbaikan.md.j2").touch()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
     process = subprocess.Popen(

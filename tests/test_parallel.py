@@ -14,7 +14,7 @@ from distributed import LocalCluster, Worker
 from joblib.externals.loky.backend import context
 
 from cxr_helpers import experiments, training
-from cxr_helpers.engine import files, parallel, runs, runtime, settings
+from cxr_helpers.engine import files, parallel, runs, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.model import resolve_weights
 from cxr_helpers.study import Study
@@ -77,7 +77,7 @@ def test_a_silent_dask_scheduler_is_asked_only_for_what_is_missing(store, monkey
 
 
 def test_processes_share_the_cores(monkeypatch, request):
-    monkeypatch.setattr(runtime, "cores", lambda: 2)
+    monkeypatch.setattr(settings, "cores", lambda: 2)
     request.addfinalizer(lambda: torch.set_num_threads(1))
     torch.set_num_threads(3)
     with parallel.sharing(2, CPU):

@@ -50,11 +50,6 @@ def interval(ci: Sequence[float], digits: int = 1, scale: float = 100) -> str:
     return f"{low} hingga {high}" if "−" in low + high else f"{low}–{high}"
 
 
-def p_value(value: float) -> str:
-    """0.0213 → '0,021'; below 0.001 '<0,001', since no test ends in a p of zero."""
-    return "<0,001" if value < 0.001 else number(value)
-
-
 def duration(seconds: float) -> str:
     """75 → '1 menit 15 detik'."""
     minutes, rest = divmod(round(seconds), 60)

@@ -13,7 +13,7 @@ import joblib
 import torch
 from joblib.externals import loky
 
-from cxr_helpers.engine import files, runs, runtime
+from cxr_helpers.engine import files, runs, runtime, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Outcome, Run, Task
 
@@ -29,7 +29,7 @@ def sharing(n_jobs: int, device: torch.device, cluster: str = ""):
     """torch's threads while n_jobs processes share this computer's cores."""
     before = torch.get_num_threads()
     if n_jobs > 1 and device.type == "cpu" and not cluster:
-        torch.set_num_threads(max(1, min(before, runtime.cores() // n_jobs)))
+        torch.set_num_threads(max(1, min(before, settings.cores() // n_jobs)))
     try:
         yield
     finally:
@@ -71,15 +71,13 @@ def _fetch(
     """Have the missing runs trained and put them into the store as they come in."""
     # on a cluster the store may lie elsewhere; processes of this computer use this very one
     store = None if cluster else str(files.runs_folder().resolve())
-    threads = torch.get_num_threads()
     calls = [
-        joblib.delayed(_work)(make, trainer, threads, number, store, *task.given)
+        joblib.delayed(_work)(make, trainer, torch.get_num_threads(), number, store, *task.given)
         for number, task in enumerate(missing.values())
     ]
     # data and weights, which dask sends once and not with every task
     shared = {id(value): value for task in missing.values() for value in task.given[1:-1]}
     options = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": "all"}
-    died = loky.process_executor.TerminatedWorkerError
     with _backend(n_jobs, cluster, list(shared.values())):
         try:
             with _leaving_interrupts():
@@ -89,10 +87,8 @@ def _fetch(
                     raise InputError("Pekerja memakai kode lain: samakan git commit dan paketnya.")
                 runs.put(key, contents)
                 done(1)
-        except (died, RuntimeError) as error:
-            why = (
-                f"Sebuah proses pekerja mati ({type(error).__name__}), biasanya karena memori habis"
-            )
+        except (loky.process_executor.TerminatedWorkerError, RuntimeError) as error:
+            why = f"Proses pekerja mati ({type(error).__name__}), biasanya karena memori habis"
             raise InputError(f"{why}: kurangi N_JOBS, lalu jalankan lagi.") from error
 
 
@@ -131,7 +127,7 @@ def _leaving_interrupts():
 def _backend(n_jobs: int, cluster: str, shared: list):
     """joblib's processes here, or the workers of a dask scheduler, which get `shared` once."""
     if not cluster:
-        threads = max(1, runtime.cores() // n_jobs)
+        threads = max(1, settings.cores() // n_jobs)
         worker = {"inner_max_num_threads": threads, "initializer": runtime.begin_worker}
         with joblib.parallel_config(backend="loky", n_jobs=n_jobs, **worker):
             try:

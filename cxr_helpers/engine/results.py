@@ -32,10 +32,8 @@ COMMON = {
     "perangkat": ("device",),
     "presisi": ("precision",),
 }
-PACKAGES = (
-    "torch torchvision medmnist numpy scipy scikit-learn pandas matplotlib seaborn papermill "
-    "nbconvert pypandoc_binary typst"
-).split()
+PACKAGES = "torch torchvision medmnist numpy scipy scikit-learn pandas matplotlib seaborn".split()
+PACKAGES += "papermill nbconvert pypandoc_binary typst".split()
 
 
 @cache

@@ -61,6 +61,16 @@ class Task:
         return (self.folder / "info.json").exists()
 
 
+def digest(state: dict[str, Tensor]) -> str:
+    """16 hexadecimal digits of SHA-256 over the names and values of a state dict."""
+    summary = hashlib.sha256()
+    for name in sorted(state):
+        values = state[name].detach().cpu().contiguous().flatten()
+        summary.update(name.encode())
+        summary.update(values.view(torch.uint8).numpy().tobytes())
+    return summary.hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a training leaves: as in Run, all logits, and the state dicts "best" and "last"."""

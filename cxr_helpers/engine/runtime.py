@@ -2,17 +2,14 @@
 
 import ctypes
 import os
-import platform
-import re
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_helpers.engine import files
 from cxr_helpers.engine.errors import InputError
-from cxr_helpers.engine.settings import cores, threads
+from cxr_helpers.engine.settings import threads
 
 if TYPE_CHECKING:
     import torch
@@ -34,13 +31,24 @@ def begin_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def processor() -> str:
-    """The processor's name as the system gives it, with the number of cores that may be used."""
-    try:
-        models = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text("utf-8"))
-    except OSError:
-        models = []
-    return f"{models[0] if models else platform.processor()}, {cores()} core"
+def pick_device(name: str) -> "torch.device":
+    """auto: CUDA, then MPS, then the CPU. Raises InputError when the named device is not there."""
+    import torch
+
+    known = {"cuda": torch.cuda, "mps": torch.backends.mps}
+    there = [kind for kind, backend in known.items() if backend.is_available()] + ["cpu"]
+    if name not in ("auto", *there):
+        raise InputError(f"DEVICE={name} tidak ada di sini: pakai DEVICE=cpu atau DEVICE=auto.")
+    return torch.device(there[0] if name == "auto" else name)
+
+
+def device_name(device: "torch.device") -> str:
+    """'CPU (2 thread)' or the GPU's own name."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({torch.get_num_threads()} thread)" if device.type == "cpu" else "GPU Apple (MPS)"
 
 
 def prepare(n_threads: int | None = None) -> None:
