@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from cxr_helpers.engine import runtime, settings
+from cxr_helpers.engine import settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.study import open_study
 from cxr_helpers.training import TrainConfig
@@ -57,13 +57,6 @@ def test_jupyterlab_is_opened_with_the_settings_of_the_report(tmp_path, words, s
     told = {"cwd": ROOT, "env": environment(), "capture_output": True, "text": True}
     done = subprocess.run(["make", "-s", *words], **told)
     assert f"lab 1 phantom smoke {seed}\n" in done.stdout, done.stderr
-
-
-@pytest.mark.parametrize("given", ["abc", "0", "1.5"])
-def test_a_number_of_threads_that_is_none_is_one_line(monkeypatch, given):
-    monkeypatch.setenv("CXR_THREADS", given)
-    with pytest.raises(InputError, match=r"^CXR_THREADS=.*mulai dari 1"):
-        runtime.prepare()
 
 
 @pytest.mark.parametrize("given", ["3", " 3 ", 3.0, np.int64(3), np.float32(3)])
