@@ -19,6 +19,7 @@ from cxr_helpers.engine.runs import Outcome, Run, Task
 
 CONNECT_SECONDS = 15
 Maker = Callable[..., Task]  # of what a training is given: how the store sees it
+Done = Callable[[int], None]  # is told how many runs have come in
 Trainer = Callable[..., Outcome]  # as runs.get takes it
 # the random state is the process's: a worker of several threads still trains one by one
 _one_at_a_time = threading.Lock()
@@ -42,7 +43,7 @@ def train(
     trainer: Trainer,
     n_jobs: int = 1,
     cluster: str = "",
-    done: Callable[[int], None] = lambda n: None,
+    done: Done = lambda n: None,
 ) -> list[Run]:
     """The run of each training, in order: read, or trained by n_jobs processes or the workers of
     "dask://host:port". given: what `make` and `trainer` take, the device last. Raises InputError.
@@ -61,12 +62,7 @@ def train(
 
 
 def _fetch(
-    missing: dict[str, Task],
-    make: Maker,
-    trainer: Trainer,
-    n_jobs: int,
-    cluster: str,
-    done: Callable[[int], None],
+    missing: dict[str, Task], make: Maker, trainer: Trainer, n_jobs: int, cluster: str, done: Done
 ) -> None:
     """Have the missing runs trained and put them into the store as they come in."""
     # on a cluster the store may lie elsewhere; processes of this computer use this very one
@@ -112,9 +108,7 @@ def _work(
 
 @contextmanager
 def _leaving_interrupts():
-    """Processes that start here leave Ctrl-C to the process that asked, from their first line on:
-    they inherit that it is blocked, while another thread still hears it here.
-    """
+    """Processes that start here inherit that Ctrl-C is blocked; a thread still hears it here."""
     resource_tracker.ensure_running()  # starting later, it would end the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

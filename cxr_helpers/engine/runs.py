@@ -66,8 +66,7 @@ def digest(state: dict[str, Tensor]) -> str:
     summary = hashlib.sha256()
     for name in sorted(state):
         values = state[name].detach().cpu().contiguous().flatten()
-        summary.update(name.encode())
-        summary.update(values.view(torch.uint8).numpy().tobytes())
+        summary.update(name.encode() + values.view(torch.uint8).numpy().tobytes())
     return summary.hexdigest()[:16]
 
 
