@@ -159,7 +159,7 @@ def _made(part: str, kinds: tuple[type, ...], make: Callable, *given, **offered)
     """make(*given) with those of `offered` that it takes and a partial has not fixed."""
     fixed = make.keywords if isinstance(make, partial) else {}
     takes = inspect.signature(make).parameters if callable(make) else {}
-    names = set(takes)
+    names = set(takes) - ({"total_steps"} if "steps_per_epoch" in fixed else set())
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
         names |= {"lr", "weight_decay"}
     offered = {name: offered[name] for name in offered if name in names and name not in fixed}

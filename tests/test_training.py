@@ -20,6 +20,7 @@ from cxr_helpers.training import TrainConfig
 from tests.conftest import made
 
 MINORITY = {"augment": ("exposure",), "augment_target": "minority"}
+LONGER = {"epochs": 6, "steps_per_epoch": 2, "final_div_factor": 400}
 SMALL = TrainConfig(epochs=3, batch_size=16, architecture="small_cnn", seed=5)
 RANDOM = resolve_weights("random")
 
@@ -330,6 +331,7 @@ def test_an_optimizer_of_ones_own_gets_the_rate_unless_it_has_one():
         (partial(lr_scheduler.ReduceLROnPlateau, patience=0), [1, 1, 1, 1, 0.1, 0.1]),
         (lr_scheduler.CosineAnnealingLR, [1, 1, 0.75, 0.75, 0.25, 0.25]),
         (partial(lr_scheduler.OneCycleLR, final_div_factor=400), published_rates("onecycle", 1, 6)),
+        (partial(lr_scheduler.OneCycleLR, **LONGER), published_rates("onecycle", 1, 12)[:6]),
     ],
 )
 def test_a_schedule_of_ones_own_counts_what_it_counts(make, wanted):
