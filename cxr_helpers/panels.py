@@ -272,7 +272,7 @@ class Laboratory(ipywidgets.VBox):
         self.button = ipywidgets.Button(description="Latih", button_style="primary", disabled=True)
         self.said, self.table = ipywidgets.HTML(), ipywidgets.HTML()
         self.table.add_class("jp-RenderedHTMLCommon")  # JupyterLab's own style of tables
-        self.picture = ipywidgets.HTML(layout={"display": "none"})
+        self.picture = ipywidgets.HTML()
         choices = beside(*self.controls.values(), self.seeds)
         guess = beside(ipywidgets.HTML("<b>Dugaan Anda:</b>"), self.guess, self.button)
         self.children = [choices, guess, self.said, self.picture, self.table]

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from cxr_helpers.engine import files, indonesian, settings, sources
+from cxr_helpers.engine import files, indonesian, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runtime import bar
 from grading import again, answers, box, challenge, claims, marking, package, pages, roster, shown
@@ -286,13 +286,6 @@ def retrain(records: dict[Path, Record], chosen: list[Record], out: Path) -> Non
             progress.update(1)
 
 
-def fetch_nothing(remote: sources.Remote, path: Path, *_, **__) -> Path:
-    """In the place of sources.fetch while a class is graded."""
-    if path.exists():
-        return path
-    raise InputError(f"{path.name} tidak ada di sini, dan penilaian tidak mengunduh apa pun")
-
-
 def main() -> int:
     get = os.environ.get
     boxed, repeat = get("TANPA_KOTAK", "") in ("", "0"), get("ULANG", "") not in ("", "0")
@@ -302,7 +295,6 @@ def main() -> int:
     per_day = settings.to_number("TERLAMBAT", get("TERLAMBAT") or 10, (0, 100), whole=False) / 100
     if (boxed or repeat) and (why := box.refusal()):
         raise InputError(why)
-    sources.fetch = fetch_nothing
     own = Path(get("KUNCI")) if get("KUNCI") else None
     course, key = read_course(own_keys=own), challenge.read_key(own)
     people = roster.read(Path(get("KELAS"))) if get("KELAS") else None

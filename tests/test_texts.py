@@ -233,6 +233,7 @@ def found(verdict: str, source: str = "reference") -> dict:
 
 
 # (template, macro, what is replaced in the results, words that this branch says or ¬does not, …)
+LOWER = {"selection.1.differs": ["acc"], "selection.1.difference.acc.value": -0.1}
 BRANCHES = [
     (ONE, "text_strategies", {"best_strategy": STRATEGY}, "jumlah, rata-rata area, skala norma"),
     (ONE, "text_strategies", {"strategies": [STRATEGY], "best_strategy": STRATEGY}, "tidak ada"),
@@ -241,7 +242,7 @@ BRANCHES = [
     (TWO, "text_overlap", {"shared": [{"splits": ["train", "test"], "n": 3}]}, "3 citra latih dan"),
     (TWO, "text_intensity", {"brighter": None}, "tidak terlihat bahwa"),
     (TWO, "text_intensity", {"brighter": 1}, "pneumotoraks lebih terang"),
-    (TWO, "text_leakage", {"flattery": 0.123}, "+12,3 poin persen itu"),
+    (TWO, "text_leakage", {"flattery": 0.123}, "Selisih 12,3 poin persen itu"),
     (TWO, "text_leakage", {"flattery": 0.0}, "kebetulan sama"),
     (THREE, "text_overfitting", BOTH, "*loss* validasi dan pada penurunan daya"),
     (THREE, "text_overfitting", BOTH | {"turned": False}, "tidak terbukti: k"),
@@ -249,8 +250,9 @@ BRANCHES = [
     (THREE, "text_gap", {"seeds": [0, 1, 2]}, "¬citra saja"),
     (THREE, "text_turn", RISEN, f"terakhir *loss* naik {NUMBER}"),
     (THREE, "text_selection", {"selection.1.differs": ["acc", "auc"]}, "akurasi uji dan"),
+    (THREE, "text_selection", LOWER, "terbukti menurunkan akurasi uji."),
     (THREE, "text_selection", {"selection.1.differs": ["auc"]}, "AUC uji.", "¬akurasi"),
-    (THREE, "text_threshold", ALOUD, "57,0–85,0%", "ambangnya, bukan urutan"),
+    (THREE, "text_threshold", ALOUD, "57,0–85,0%", "sebagian goyahnya"),
     (THREE, "text_threshold", RESTLESS, "tidak membuatnya lebih ajek"),
     (THREE, "text_memorisation", WEAKER, "0,539 berbanding 0,589"),
     (THREE, "text_memorisation", WEAKER | {"weaker": False}, "¬berbanding"),
@@ -352,6 +354,7 @@ SMALLER = [
     (FIVE, {"guesses": [None], "ensembles": [None]}, "text_guesses text_ensemble"),
     (FIVE, {"partner": "reference"}, "text_partner"),
     (REPORT, NONE, "text_memory text_errors text_patients"),
+    (REPORT, {"overfitting.patient_folds.flattery.side": "above"}, "text_patients"),
     (
         REPORT,
         {"weaker": True, "n_flipped": 1, "beyond_chance": True},
