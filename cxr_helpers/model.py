@@ -326,9 +326,7 @@ def resolve_weights(
     """
     note = "Model belum pernah melihat citra apa pun."
     if weights == "gabor":
-        state = {"conv1.weight": gabor_bank()}
-        note = "Lapisan pertama berisi saringan berarah dari rumus; lapisan lainnya acak."
-        return Weights("gabor", "Bank Gabor", note, state, digest(state))
+        return _gabor()
     if weights != "random":
         try:
             return _from_file(weights, folder, architecture)
@@ -337,6 +335,12 @@ def resolve_weights(
                 raise
             note = f"Bobot ImageNet tidak dapat diunduh ({error.reason}), maka dimulai dari acak."
     return Weights("random", "Bobot acak", note, None, "random")
+
+
+def _gabor() -> Weights:
+    state = {"conv1.weight": gabor_bank()}
+    note = "Lapisan pertama berisi saringan berarah dari rumus; lapisan lainnya acak."
+    return Weights("gabor", "Bank Gabor", note, state, digest(state))
 
 
 def _from_file(weights: str, folder: Path, architecture: str) -> Weights:

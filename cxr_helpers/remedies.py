@@ -11,15 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_helpers import evaluation, model, training
-from cxr_helpers.data import Dataset, Split, grey
-from cxr_helpers.engine import files, npz, settings
+from cxr_helpers import evaluation, training
+from cxr_helpers.data import Dataset
+from cxr_helpers.engine import files, settings
 from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run
 from cxr_helpers.engine.runtime import bar
 from cxr_helpers.evaluation import Measured, minus, of_images, right, side
-from cxr_helpers.model import Weights
-from cxr_helpers.training import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -333,51 +331,6 @@ def _train(study, remedies: list[Remedy], n_jobs: int, cluster: str) -> list[Row
         trainings = [trained(next(fits), remedy.which) for _ in seeds]
         rows.append(Row(remedy, trainings, study.config(**remedy.changes).changed()))
     return rows
-
-
-# --- pre-training on the whole file ---------------------------------------------------------------
-
-# over all images of the file: of ChestMNIST ten times the steps that the pair's ten epochs take
-PRETRAINING_EPOCHS = 3
-
-
-def wider(study) -> Dataset | None:
-    """The file's train and val splits whole, class 1 with any finding and class 0 with none; left
-    out of train is what equals a validation or test image of the pair, or shows a patient of
-    theirs. None of a file too large to be read whole or without either class.
-    """
-    source, data = study.data.source, study.data
-    if not source.many_labels or npz.is_large(npz.headers(source.path)["train_images"][0]):
-        return None
-    parts = {}
-    for name in ("train", "val"):
-        images, labels = npz.read(source.path, f"{name}_images", f"{name}_labels")
-        images, findings = grey(images), labels.any(axis=1).astype(np.uint8)
-        parts[name] = Split(images, findings, np.arange(len(images)))
-    judged = {image.tobytes() for split in (data.val, data.test) for image in split.images}
-    kept = np.array([image.tobytes() not in judged for image in parts["train"].images])
-    if data.train.patients is not None:
-        others = np.concatenate([data.val.patients, data.test.patients])
-        kept[data.train.rows[np.isin(data.train.patients, others)]] = False
-    parts["train"] = parts["train"].at(np.flatnonzero(kept))
-    whole = all(part.labels.min() == 0 < part.labels.max() for part in parts.values())
-    return replace(data, extra=None, **parts) if whole else None
-
-
-def pretrain(study, config: TrainConfig | None = None) -> Weights:
-    """The network of `config` (default: the recipe), trained to tell images with a finding from
-    those without on the study's whole file, as the start of another training. Raises InputError.
-    """
-    config, everything = config or study.config(), wider(study)
-    if everything is None:
-        raise InputError(
-            "Prapelatihan memerlukan berkas dengan banyak label setiap citra, yang juga memuat "
-            "citra tanpa temuan, misalnya DATA=chestmnist SIZE=28."
-        )
-    config = replace(config, epochs=PRETRAINING_EPOCHS)
-    state = training.run(config, everything, study.weights, study.device).weights("last")
-    note = "Dilatih lebih dahulu untuk mengenali citra dengan temuan pada seluruh berkas."
-    return Weights("run", "Prapelatihan dengan seluruh berkas", note, state, model.digest(state))
 
 
 # --- the reference study that ships with the package ----------------------------------------------

@@ -187,14 +187,18 @@ def make_optimizer(
         groups = _by_stage(config, network, groups)
     rates = {"lr": config.lr, "weight_decay": config.weight_decay}
     if "optimizer" in parts:
-        if not config.weight_decay:  # its own default may be another one
-            del rates["weight_decay"]
-        given = (parts["optimizer"], groups)
-        return _made("optimizer", (Optimizer,), *given, network=network, **rates)
+        return _own_optimizer(parts["optimizer"], groups, network, rates)
     if config.optimizer in ("adam", "adamw"):
         # The fused step is the same arithmetic in one pass over the parameters.
         rates["fused"] = device.type in ("cpu", "cuda")
     return OPTIMIZERS[config.optimizer](groups, **rates)
+
+
+def _own_optimizer(make: Callable, groups: list, network: nn.Module, rates: dict) -> Optimizer:
+    """By torch's class, or a function."""
+    if not rates["weight_decay"]:  # its own default may be another one
+        del rates["weight_decay"]
+    return _made("optimizer", (Optimizer,), make, groups, network=network, **rates)
 
 
 def _by_stage(config: TrainConfig, network: nn.Module, trained: list) -> list[dict]:
@@ -266,13 +270,23 @@ def make_criterion(config: TrainConfig, labels: Tensor, parts: dict) -> Loss:
 def make_transform(config: TrainConfig, labels: Tensor, parts: dict) -> Transform:
     """What augments a batch (B, 1, H, W). labels: (N,) of the training images."""
     if "augment" in parts:
-        named = augment.TRANSFORMS
-        steps = [named[step] if isinstance(step, str) else step for step in parts["augment"]]
-        return lambda x, y: augment.apply_own(x, y, steps)
-    if config.augment_target == "minority":  # which teaches a network to see the augmentation
-        minority = float(labels.mean() <= 0.5)
-        return lambda x, y: (augment.apply(x, config.augment, only=y.squeeze(1) == minority), y)
+        return _own_transform(parts["augment"])
+    if config.augment_target == "minority":
+        return _of_minority(config, labels)
     return lambda x, y: (augment.apply(x, config.augment), y)
+
+
+def _own_transform(given: list) -> Transform:
+    """Of one's own functions, and names among them."""
+    named = augment.TRANSFORMS
+    steps = [named[step] if isinstance(step, str) else step for step in given]
+    return lambda x, y: augment.apply_own(x, y, steps)
+
+
+def _of_minority(config: TrainConfig, labels: Tensor) -> Transform:
+    """Of the rarer class alone, which teaches a network to see the augmentation."""
+    minority = float(labels.mean() <= 0.5)
+    return lambda x, y: (augment.apply(x, config.augment, only=y.squeeze(1) == minority), y)
 
 
 def make_mean(config: TrainConfig, network: nn.Module, optimizer: Optimizer) -> AveragedModel:
@@ -607,9 +621,7 @@ class Fitting:
         config = self.config
         seed = config.seed * 10_007 + epoch + 1  # 0 must not reuse the seed that drew the weights
         if self.method is None:
-            with seeded(seed, self.device):
-                self.network.fit(self.inputs["train"], self.labels["train"])
-            return evaluate(self.network, self.inputs["train"])
+            return self._fit_classifier(seed)
         if config.unfreeze:  # a stage more every so many epochs (Howard & Ruder 2018)
             model.open_stages(self.network, 1 + epoch // config.unfreeze)
         generator = torch.Generator().manual_seed(seed)
@@ -618,10 +630,19 @@ class Fitting:
         with seeded(seed, self.device):
             logits = train_epoch(*given, tick)
         if config.average == "swa" and epoch >= config.epochs // 2:  # the mean of later epochs
-            self.mean.update_parameters(self.network)
-            # statistics of the averaged weights
-            update_bn(self.inputs["train"].split(EVALUATION_BATCH), self.mean)
+            self._average()
         return logits
+
+    def _fit_classifier(self, seed: int) -> Tensor:
+        """All that a classifier learns, in one epoch; returns its logits (N,)."""
+        with seeded(seed, self.device):
+            self.network.fit(self.inputs["train"], self.labels["train"])
+        return evaluate(self.network, self.inputs["train"])
+
+    def _average(self) -> None:
+        """Add the weights to their mean, and take its BatchNorm's statistics anew."""
+        self.mean.update_parameters(self.network)
+        update_bn(self.inputs["train"].split(EVALUATION_BATCH), self.mean)
 
     def _judged(self) -> nn.Module:
         """What predictions are made with: the averaged weights, as soon as there are some."""
@@ -636,10 +657,12 @@ class Fitting:
         return {name: plain(tensor.detach().cpu()) for name, tensor in state.items()}
 
     def predict(self, split: str) -> Tensor:
-        """Final logits (N,) of a split; with `tta` the mean over augmented copies of it."""
+        """Final logits (N,) of a split."""
         inputs = self.inputs[split]
-        if not self.config.tta:
-            return evaluate(self.part, inputs)
+        return self._of_copies(inputs) if self.config.tta else evaluate(self.part, inputs)
+
+    def _of_copies(self, inputs: Tensor) -> Tensor:
+        """The mean logits (N,) over `tta` augmented copies of images."""
         labels = torch.zeros(len(inputs), 1, device=self.device)  # a transform takes some
         with seeded(self.config.seed, self.device):
             copies = (self.method.transform(inputs, labels)[0] for _ in range(self.config.tta))
