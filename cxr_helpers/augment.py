@@ -99,7 +99,7 @@ def prepare(step: Callable, images: Tensor) -> Tensor:
     other, so that each draws anew, in 0…1 as they expect it. Raises InputError.
     """
     if not _of_library(step):
-        return step(images)
+        return step(images.clone())  # which it may change in place
     try:
         return torch.stack([step(image) for image in (images + 1) / 2])
     except (AttributeError, TypeError, ValueError, KeyError):

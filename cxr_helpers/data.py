@@ -172,8 +172,11 @@ def _pair(source: Source, classes: str) -> tuple[list[str], tuple[int, int]]:
     if classes == "auto" and len(names) == 2:
         return names, (0, 1)
     wanted = DEFAULT_CLASSES if classes == "auto" and source.flag == "chestmnist" else classes
-    if not source.flag and (given := _named(names, wanted)):
-        return given, (0, 1)
+    if not source.flag and len(names) == 2 and all(name.lstrip("-").isdigit() for name in names):
+        # Bare numbers take the two names given, in ascending order.
+        given = [word.strip() for word in wanted.split(",")]
+        if len(given) == len({*given} - {"", *names}) == 2:
+            return given, (0, 1)
     for pair in itertools.permutations(range(len(names)), 2):  # a name may itself hold a comma
         written = ",".join(names[place] for place in pair).lower()
         if written.replace(" ", "") == wanted.replace(" ", ""):
@@ -182,16 +185,6 @@ def _pair(source: Source, classes: str) -> tuple[list[str], tuple[int, int]]:
         f"CLASSES={classes} tidak memilih dua dari {len(names)} kelas {source.title}: "
         f"berikan dua kelas yang berbeda, dipisahkan koma. Kelas yang ada: {'; '.join(names)}."
     )
-
-
-def _named(names: list[str], wanted: str) -> list[str] | None:
-    """Two classes that the file calls by bare numbers take the two names given, in ascending order;
-    None where they have names.
-    """
-    numbers = len(names) == 2 and all(name.lstrip("-").isdigit() for name in names)
-    given = [word.strip() for word in wanted.split(",")]
-    new = len(given) == len({*given} - {"", *names}) == 2
-    return given if numbers and new else None
 
 
 def _read_split(source: Source, split: str, names: list[str], pair: tuple[int, int]) -> Split:

@@ -227,8 +227,7 @@ def _observe(study, fit: Callable[..., training.Fitting], parts: dict) -> dict[s
     network, config, method = fitting.part, fitting.config, fitting.method
     images, labels = fitting.inputs["train"], fitting.target
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    held = {id(p) for group in method.optimizer.param_groups for p in group["params"]}
-    before = [p.detach().clone() for p in trained.values()]
+    before, numbers = [p.detach().clone() for p in trained.values()], model.plain_numbers(network)
     modes = (False, False) if method.step else (True, False, False)
     with training.seeded(config.seed, fitting.device):
         for step in parts.get("augment", ()):
@@ -240,21 +239,13 @@ def _observe(study, fit: Callable[..., training.Fitting], parts: dict) -> dict[s
         method.update(network, x, y)
         gradients = [p.grad.norm() for p in trained.values() if p.grad is not None]
         method.update(network, x, y)  # a head may start at zero and let a gradient through only now
-    rates = []
-    for _ in range(min(3, config.epochs)):
-        method.schedule.step()
-        method.schedule.end_epoch(1.0, 1.0)
-        rates += [group["lr"] for group in method.optimizer.param_groups]
-    name, first = next(iter(trained.items()))
-    cut = first.grad is None or not first.grad.any()
-    cut = cut and config.trainable == "all" and not config.unfreeze
     restless = not torch.allclose(logits[-2], logits[-1], rtol=1e-4, atol=1e-6)
-    foreign = bool(held - set(map(id, network.parameters())))
+    counted = dict(model.plain_numbers(network).items() - numbers.items())
     _refuse(
-        (foreign, "Pengoptimal melatih model lain: tulis optimizer=lambda params, network: …."),
         (restless, "Model acak dalam mode eval: tulis F.dropout(x, training=self.training)."),
-        (cut, f"{CUT}; bila {name} memang tidak dilatih, bekukan."),
+        (bool(counted), f"{', '.join(counted)} berubah selagi dipakai: pakai register_buffer."),
     )
+    _refuse_untrained(fitting, *next(iter(trained.items())))
     moved = [(p.detach() - old).norm() for p, old in zip(trained.values(), before, strict=True)]
     return {
         "hasil augmentasi": x,
@@ -263,8 +254,33 @@ def _observe(study, fit: Callable[..., training.Fitting], parts: dict) -> dict[s
         "loss": loss,
         "gradien loss": torch.stack(gradients),
         "langkah pengoptimal": torch.stack(moved),
-        "jadwal learning rate": torch.tensor(rates),
+        "jadwal learning rate": _rates(method, min(3, config.epochs)),
     }
+
+
+def _refuse_untrained(fitting: training.Fitting, name: str, first: nn.Parameter) -> None:
+    """Refuse what leaves the network as it is; first: its first trained parameter."""
+    network, config, groups = fitting.part, fitting.config, fitting.method.optimizer.param_groups
+    foreign = {id(p) for g in groups for p in g["params"]} - set(map(id, network.parameters()))
+    cut = first.grad is None or not first.grad.any()
+    cut = cut and config.trainable == "all" and not config.unfreeze
+    _refuse(
+        (
+            bool(foreign),
+            "Pengoptimal melatih model lain: tulis optimizer=lambda params, network: ….",
+        ),
+        (cut, f"{CUT}; bila {name} memang tidak dilatih, bekukan."),
+    )
+
+
+def _rates(method: training.Method, epochs: int) -> torch.Tensor:
+    """The learning rates of each group over so many epochs of one step."""
+    rates = []
+    for _ in range(epochs):
+        method.schedule.step()
+        method.schedule.end_epoch(1.0, 1.0)
+        rates += [group["lr"] for group in method.optimizer.param_groups]
+    return torch.tensor(rates)
 
 
 def _refuse_fixed(step: Callable, images: torch.Tensor, labels: torch.Tensor) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -157,9 +158,16 @@ def small_cnn(dropout: float = 0.0) -> nn.Module:
 
 def drop_before(layer: nn.Module, rate: float) -> None:
     """Dropout of a layer's input, by a hook: weights with and without dropout are one format."""
-    layer.register_forward_pre_hook(
-        lambda layer, given: (F.dropout(given[0], rate, layer.training),)
-    )
+    layer.register_forward_pre_hook(partial(_drop, rate))
+
+
+def _drop(rate: float, layer: nn.Module, given: tuple) -> tuple[Tensor]:
+    return (F.dropout(given[0], rate, layer.training),)
+
+
+def change_input(change: Callable, layer: nn.Module, given: tuple) -> tuple[Tensor]:
+    """A hook, by `partial`, of what a layer is given: unlike a lambda it is saved with it."""
+    return (change(given[0]),)
 
 
 def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
@@ -170,7 +178,7 @@ def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
         # ResNet's images have shrunk to 4×4 here while the kernels hold three quarters of all
         # weights, and torch reorders the gradient of a channels_last kernel twice in every step.
         last.to(memory_format=torch.contiguous_format)
-        last.register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
+        last.register_forward_pre_hook(partial(change_input, Tensor.contiguous))
     return network
 
 
@@ -486,6 +494,16 @@ def split_frozen(network: nn.Module, trainable: str) -> tuple[nn.Module, nn.Modu
     before, rest = children[:at], children[at:]
     rest.insert(-1, ("flatten", nn.Flatten()))  # ResNet-18 does this in its forward
     return nn.Sequential(OrderedDict(before)), nn.Sequential(OrderedDict(rest))
+
+
+def plain_numbers(network: nn.Module) -> dict[str, float]:
+    """What its modules count in plain Python, by name: its state_dict, and so a file, lacks it."""
+    return {
+        f"{place}.{name}".strip("."): value
+        for place, module in network.named_modules()
+        for name, value in vars(module).items()
+        if name != "training" and isinstance(value, int | float)
+    }
 
 
 @torch.no_grad()

@@ -335,12 +335,10 @@ def _prepare(
     if config.resize:
         side = (config.resize, config.resize)
         enlarge = partial(F.interpolate, size=side, mode="bilinear", align_corners=False)
-        network.register_forward_pre_hook(lambda _, given: (enlarge(given[0]),))
+        network.register_forward_pre_hook(partial(model.change_input, enlarge))
     if parts.keys() & {"network", "preprocess"}:  # which may change what they are given
         prepare = partial(augment.prepare, parts.get("preprocess", nn.Identity()))
-        network.register_forward_pre_hook(
-            lambda _, given: (prepare(given[0].clone()),), prepend=True
-        )
+        network.register_forward_pre_hook(partial(model.change_input, prepare), prepend=True)
     if any(map(nn.parameter.is_lazy, network.parameters())):
         with torch.no_grad():  # which gives lazy layers their shapes
             network.eval()(torch.zeros(2, 1, size, size))

@@ -128,6 +128,9 @@ TOLD = {  # what a cell does, by the words that say it
     "probabilitas dalam mode eval": DRESSED.format(EVAL + "z.softmax(0)[:]"),
     "tuple dalam mode eval": DRESSED.format(EVAL + "(z, z)"),
     "Model memberi NaN": DRESSED.format("return (super().forward(x) - 99).log()"),
+    "calls berubah .*register_buffer": DRESSED.format(
+        "self.calls = getattr(self, 'calls', 0) + 1; return super().forward(x)"
+    ),
     "Gradien": DRESSED.format("return super().forward(x).detach()"),
     "ModuleList": DRESSED.format("return super().forward(x) * layers[0].weight").replace(
         "class", "layers = [nn.Linear(1, 1)]\nclass", 1
@@ -208,6 +211,8 @@ FINE = {
     "what a check would change": "mean = Net()\ndef follow(): mean.fc.weight.data += 1\n"
     "def step(net, x, y): follow(); return smoothed(net(x), mean(x).sigmoid())\n"
     "assert all(made(study.train(network=Net, step=step, lr=lr)) for lr in (1e-3, 1e-4))",
+    "a network in a file": "for parts in ({'network': Net}, {'dropout': 0.1}):\n"
+    "    torch.save(study.train(**parts, resize=32).network(), 'whole.pt')",
     "a list that is filled": "kept = []\nclass Keeps(Net):\n"
     "    def forward(self, x): kept.append(len(x)); return super().forward(x)\n"
     "run = study.train(network=Keeps).runs[0]\nassert not run.key and kept.count(32) > 1",
@@ -219,7 +224,8 @@ FINE = {
 
 
 @pytest.mark.parametrize("name", FINE)
-def test_what_only_looks_wrong_passes(name, small, shell):
+def test_what_only_looks_wrong_passes(name, small, shell, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # one cell leaves a file
     in_cells(small, shell)(FINE[name])
 
 

@@ -15,6 +15,7 @@ CURES = {  # of what PyTorch says of one's own code, which part means what to do
     "Target|shape mismatch|can't be cast": "label float32 (N, 1), satu logit, BCEWithLogitsLoss",
     "got dict": "berikan tuple, logit yang pertama",
     "KeyError": "isi dict itu di sel yang membuatnya",
+    "ScriptModule": "berikan modelnya tanpa torch.jit",
     "empty parameter list": "berikan parameter yang diterima fungsi itu",
 }
 

@@ -358,7 +358,7 @@ class _Collector:
                 sources.append(binding if binding and name in anew else statement.source)
         sources = sources or [binding]
         if not any(sources):
-            raise Unknown(f"teks {name} tidak ditemukan; tuliskan pada panggilannya")
+            raise Unknown(f"teks {name} tidak ditemukan; tulis dengan def, atau pada panggilannya")
         self.collected |= names
         for source in sources:
             if source != binding:
