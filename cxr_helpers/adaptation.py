@@ -42,13 +42,6 @@ def source(weights: Weights) -> Weights:
     return weights if rgb else model.resolve_weights("gabor")
 
 
-def source_kernels(weights: Weights) -> tuple[Tensor, str]:
-    """The RGB kernels that the notebook adapts, and what they are (Indonesian)."""
-    chosen, why = source(weights), "karena bobot awal pelatihan tidak mempunyai kernel RGB 7×7"
-    title = chosen.title if chosen is weights else f"bank Gabor sebagai contoh, {why}"
-    return chosen.state["conv1.weight"], title
-
-
 @torch.no_grad()
 def original_response(weight: Tensor, images: np.ndarray, enlarge: int = 2) -> Tensor:
     """Response (N, 64, H, W) of the original kernels, stride 2, to grey images (N, H, W) uint8,
@@ -65,16 +58,6 @@ def original_response(weight: Tensor, images: np.ndarray, enlarge: int = 2) -> T
 def adapted_response(weight: Tensor, images: np.ndarray, stride: int = 1) -> Tensor:
     """Response (N, 64, H, W) of adapted kernels (64, 1, k, k) to grey images (N, H, W) uint8."""
     return F.conv2d(to_tensor(images), weight, stride=stride, padding=weight.shape[-1] // 2)
-
-
-def agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
-    """(mean correlation over channels, ‖a−b‖/‖b‖) of responses (N, C, H, W) inside the border."""
-    a, b = (r[..., 1:-1, 1:-1].transpose(0, 1).flatten(1) for r in (ours, theirs))
-    a0, b0 = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    # A colour kernel does not answer a grey image: nothing to correlate with.
-    varied = b0.norm(dim=1) > 1e-4 * b0.norm(dim=1).max()
-    correlation = F.cosine_similarity(a0, b0)[varied].mean()
-    return correlation.item(), ((a - b).norm() / b.norm()).item()
 
 
 def probe_logits(network: nn.Module, train: Split, test: Split, seed: int = 0) -> np.ndarray:
