@@ -218,7 +218,7 @@ def patient_panel(networks: dict[str, nn.Module]) -> ipywidgets.VBox:
 PARTNER = TrainConfig(architecture="small_cnn")  # the recipe, but trained in seconds
 NETWORKS = {
     "CNN kecil": "small_cnn",
-    "ResNet-18 hingga layer2": "resnet18_layer2",
+    "ResNet-18 tanpa layer3–4": "resnet18_layer2",
     "ResNet-18": "resnet18",
 }
 BALANCING = {

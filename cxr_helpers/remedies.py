@@ -45,7 +45,7 @@ REMEDIES = (
     Remedy("augmentation", 3, "Augmentasi geometri, paparan, dan kontras", {"augment": ANATOMICAL}),
     Remedy("flip", 3, "Augmentasi cermin kiri-kanan", {"augment": ("flip",)}),
     Remedy("small_cnn", 4, "CNN kecil", {"architecture": "small_cnn"}),
-    Remedy("resnet18_layer2", 4, "ResNet-18 hingga layer2", {"architecture": "resnet18_layer2"}),
+    Remedy("resnet18_layer2", 4, "ResNet-18 tanpa layer3–4", {"architecture": "resnet18_layer2"}),
     Remedy("head_only", 5, "Hanya lapisan klasifikasi", {"trainable": "head"}),
     Remedy("layer4_and_head", 5, "Layer4 dan lapisan klasifikasi", {"trainable": "layer4+head"}),
     Remedy("cosine", 6, "Jadwal kosinus", {"schedule": "cosine"}),
