@@ -35,7 +35,8 @@ study.compare({{"Jaringan saya": result}})
 # %%
 panels.show_panel(panels.Laboratory, study)
 """
-SHOWN = "sel-02 sel-03 lihat-tahap satu-kernel kernel-lenyap pelajaran-adaptasi-kode sel-09 sel-16"
+SHOWN = "sel-02 sel-03 lihat-tahap satu-kernel kernel-lenyap pelajaran-adaptasi-kode kemiripan"
+SHOWN += " sel-09 sel-16"
 WIDGET = "jupyterapp.shell.currentWidget"
 CELLS = f"{WIDGET}?.content?.model?.cells"
 IDLE = f"{WIDGET}.sessionContext.session?.kernel?.status === 'idle'"
