@@ -264,13 +264,8 @@ def _refuse_untrained(fitting: training.Fitting, name: str, first: nn.Parameter)
     foreign = {id(p) for g in groups for p in g["params"]} - set(map(id, network.parameters()))
     cut = first.grad is None or not first.grad.any()
     cut = cut and config.trainable == "all" and not config.unfreeze
-    _refuse(
-        (
-            bool(foreign),
-            "Pengoptimal melatih model lain: tulis optimizer=lambda params, network: ….",
-        ),
-        (cut, f"{CUT}; bila {name} memang tidak dilatih, bekukan."),
-    )
+    other = "Pengoptimal melatih model lain: tulis optimizer=lambda params, network: …."
+    _refuse((bool(foreign), other), (cut, f"{CUT}; bila {name} memang tidak dilatih, bekukan."))
 
 
 def _rates(method: training.Method, epochs: int) -> torch.Tensor:
