@@ -214,11 +214,6 @@ def grey(images: np.ndarray) -> np.ndarray:
     """uint8 (N, H, W[, 1 or 3]) → uint8 (N, H, W), in C order."""
     if images.ndim == 3 or images.shape[3] == 1:
         return np.ascontiguousarray(images.reshape(images.shape[:3]))
-    return _luminance(images)
-
-
-def _luminance(images: np.ndarray) -> np.ndarray:
-    """The grey values (N, H, W) of colour images."""
     weights = np.array(LUMINANCE, np.uint32)
     # Whole numbers round alike on every machine; one image at a time, since they take 32 bits.
     shades = [(image.astype(np.uint32) @ weights + 500) // 1000 for image in images]

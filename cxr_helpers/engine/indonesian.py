@@ -60,7 +60,7 @@ def duration(seconds: float) -> str:
 
 def date(iso: str) -> str:
     """'2026-11-23T18:00:00+00:00' → '23 November 2026'."""
-    from babel.dates import format_date  # late: it takes seconds to import, for the cover alone
+    from babel.dates import format_date  # late: slow to import, for the cover alone
 
     return format_date(datetime.fromisoformat(iso), format="long", locale=LOCALE)
 
