@@ -417,7 +417,7 @@ def _roc_axes(panel: Axes) -> None:
 
 def against_ruler(ruler: dict, points: dict) -> Figure:
     """ROC curves of a network and of a score without one; the points of two thresholds."""
-    figure, panel = canvas(width=NARROW, height=3)
+    figure, panel = canvas(width=NARROW, height=2.6)
     _roc_axes(panel)
     names = {"ratio": "rasio kardiotoraks saja", "pixels": "regresi logistik atas piksel"}
     curves = ((ruler, names[ruler["kind"]], GREEN, "-."), (ruler["network"], "model", BLUE, "-"))
