@@ -296,7 +296,9 @@ def metrics(
     {"value"}; of logits (N,), or one array a seed, and labels (N,) in {0, 1}.
     """
     seeds = list(np.atleast_2d(np.stack(logits)))
-    if 0 <= np.min(seeds) < 0.1 and 0.9 < np.max(seeds) <= 1:  # a network's logits spread so rarely
+    # A network's logits spread so rarely; those of an untrained one tell nothing at a half.
+    confined = 0 <= np.min(seeds) < 0.1 and 0.9 < np.max(seeds) <= 1
+    if confined and np.mean((np.stack(seeds) > 0.5) == labels) > majority_share(labels):
         cure = "bila itu probabilitas p, berikan logitnya, scipy.special.logit(p)"
         print(f"Catatan: metrics menerima logit, dan semua nilai ini antara 0 dan 1; {cure}.")
     ece = [expected_calibration_error(expit(given), labels) for given in seeds]

@@ -122,6 +122,14 @@ def test_a_perfect_network_has_no_interval_of_no_width():
     assert np.isnan([nothing["value"], *nothing["ci95"]]).all()
 
 
+def test_probabilities_are_told_from_the_logits_of_an_untrained_network(capsys):
+    labels, values = np.tile([0, 1], 20), np.linspace(0.01, 0.99, 40)
+    evaluation.metrics(values, labels)  # tells nothing of the classes
+    assert not capsys.readouterr().out
+    evaluation.metrics(values, np.sort(labels))
+    assert "berikan logitnya, scipy.special.logit(p)" in capsys.readouterr().out
+
+
 def test_calibration_error_at_the_edges_of_its_bins():
     """0.5 is called 0 with confidence 0.5; 0 and 1 lie in the last bin; 0.6 begins a bin."""
     probability, labels = np.array([0.5, 0.5, 1.0, 0.0, 0.6, 0.59]), np.array([0, 1, 0, 0, 1, 0])
