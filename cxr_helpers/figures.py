@@ -417,7 +417,7 @@ def _roc_axes(panel: Axes) -> None:
 
 def against_ruler(ruler: dict, points: dict) -> Figure:
     """ROC curves of a network and of a score without one; the points of two thresholds."""
-    figure, panel = canvas(width=NARROW, height=2.6)
+    figure, panel = canvas(width=NARROW, height=2.4)
     _roc_axes(panel)
     names = {"ratio": "rasio kardiotoraks saja", "pixels": "regresi logistik atas piksel"}
     curves = ((ruler, names[ruler["kind"]], GREEN, "-."), (ruler["network"], "model", BLUE, "-"))
@@ -508,7 +508,7 @@ def _two_curves(rows: list[dict], x: list[int], styles: dict[str, dict]) -> tupl
 
 def reliability(before: list[dict], after: list[dict]) -> Figure:
     """Reliability before and after temperature scaling, over the counts of the bins."""
-    figure, panels = canvas(2, 2, height=2.6, sharex=True, sharey="row", height_ratios=(3, 1))
+    figure, panels = canvas(2, 2, height=2.3, sharex=True, sharey="row", height_ratios=(3, 1))
     panels[0][0].set_ylabel("Proporsi yang benar")
     panels[1][0].set_ylabel("Citra")
     for panel, word in zip(panels[0], ("Sebelum", "Sesudah"), strict=True):
