@@ -1,7 +1,5 @@
 """Hand in and grade: what an instructor uses (docs/pengajar.md).
 
-Run as `python -m grading WORD`.
-
 exercises   `periksa`, the exercises of notebooks 01–04 and their hidden tests
 submit      `make kumpul`; release: `make tugas`; grade: `make nilai`; bundel.sh: `make bundel`;
             challenge: `make tantangan`

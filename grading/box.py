@@ -51,19 +51,16 @@ class Ended(Exception):
 
 def refusal() -> str | None:
     """Why the box cannot be used here and how to cure it (Indonesian, one line), or None."""
-    cure = "atau jalankan dengan TANPA_KOTAK=1 (kode mahasiswa berjalan dengan hak akses Anda, "
-    cure += "dan setiap hasil ditandai)."
+    cure = "atau TANPA_KOTAK=1 (kode mahasiswa berjalan dengan hak akses Anda, dan ditandai)."
     if not all(map(shutil.which, ("bwrap", "prlimit"))):
         why = "Kotak memerlukan bubblewrap dan prlimit, di Linux atau WSL"
         return f"{why}: jalankan `sudo apt-get install bubblewrap util-linux`, {cure}"
     ask = "bwrap --unshare-all --ro-bind / / true".split()
     tried = subprocess.run(ask, capture_output=True, text=True)
     if tried.returncode:
-        return (
-            f"bubblewrap tidak boleh membuat ruang nama di sini ({tried.stderr.strip()[-120:]}): "
-            "di Ubuntu 23.10 ke atas pasang profil AppArmor untuk bwrap yang memuat `userns,`; "
-            f"di dalam kontainer jalankan di luarnya; {cure}"
-        )
+        why = f"bubblewrap tidak boleh membuat ruang nama di sini ({tried.stderr.strip()[-120:]})"
+        how = "di Ubuntu 23.10 ke atas pasang profil AppArmor untuk bwrap yang memuat `userns,`"
+        return f"{why}: {how}; di dalam kontainer jalankan di luarnya; {cure}"
     return None
 
 

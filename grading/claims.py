@@ -25,6 +25,7 @@ from cxr_helpers.engine.errors import InputError
 from cxr_helpers.engine.runs import Run, Task
 from cxr_helpers.study import Study, open_study
 from grading import package
+from report.check import nims as in_one_form
 
 LESSON, ANALYSIS = "02_pelatihan", "03_analisis_overfitting"
 COMPARED = ("acc", "balanced_acc", "auc", "f1", "sensitivity", "specificity")
@@ -216,7 +217,9 @@ class Runs:
 
 def table(name: str, runs: Runs, claim: Claim) -> list[str]:
     """What is wrong with the rows of notebook 04 or 05; counts them in the claim."""
-    body = package.results(runs.handin, name) or {}
+    body = package.results(runs.handin, name)
+    if body is None:
+        return [f"{name[:2]}: tidak ada atau tidak terbaca"]
     said = (body.get("variants") or [])[:MOST]
     rows = [runs.row(row, claim.trained) for row in said]
     if rows and body.get("partner") == "reference":
@@ -256,6 +259,7 @@ def made_again(fits: list[Run], study: Study) -> dict[str, dict]:
     """What notebooks 02 and 03 say that follows from the predictions of the recipe's runs."""
     run, data = fits[0], study.used
     opened, val, test = run.open_test(), data.val, data.test
+    last = run.logits["val_last"]
     columns = ["epoch", "train_loss", "train_acc", "val_loss", "val_acc", "val_auc"]
     different = cxr_helpers.claims.differences(fits, study)
     return {
@@ -264,12 +268,16 @@ def made_again(fits: list[Run], study: Study) -> dict[str, dict]:
             "validation": evaluation.metrics(run.logits["val_best"], val.labels, val.patients),
             "test": evaluation.metrics(opened["best"], test.labels, test.patients),
             "test_last": evaluation.metrics(opened["last"], test.labels, test.patients),
+            "leakage": {"test_acc": evaluation.right(opened["epochs"], test.labels).mean(axis=1)},
         },
         ANALYSIS: {
             "final_gap": overfitting.gap(fits, data),
             "turn": overfitting.turn(fits, data),
             "selection": overfitting.selection(fits, data),
             "memorisation": overfitting.memorisation(fits, data.train),
+            "confidence": evaluation.calibration(last, val.labels, val.patients),
+            "confident_errors": overfitting.confident_errors(last, val),
+            "temperature": overfitting.temperature(last, val, opened["last"], test),
             "claims": {"numbers": cxr_helpers.claims.numbers(fits, data, different)},
         },
     }
@@ -302,7 +310,7 @@ def _check(claim: Claim, handin: package.Handin, studies: Studies) -> None:
     body = package.results(handin, LESSON)
     if body is None:
         raise package.Refused("tanpa hasil", "02_pelatihan.json tidak ada atau tidak dapat dibaca.")
-    claim.key, claim.seed = str(body["run"]["key"])[:40], int(body["provenance"]["seed"])
+    claim.key = str(body["run"]["key"])[:40]
     claimed = {name: float(body["test"][name]["value"]) for name in COMPARED}
     if not all(0 <= value <= 1 for value in claimed.values()):
         raise ValueError
@@ -313,6 +321,7 @@ def _check(claim: Claim, handin: package.Handin, studies: Studies) -> None:
     study = _study(studies, body["provenance"])
     runs = Runs(handin, study, claim.key)
     run = runs.run(claim.key)
+    claim.seed = int(run.config.seed) % 2**64  # what PyTorch takes, whatever is written there
     labels, best = study.used.test.labels, run.test["best"]
     measured = evaluation.influence(best, labels)
     claim.recomputed = {name: float(measured[name][0]) for name in COMPARED}
@@ -346,8 +355,11 @@ def unlike_recipe(config: training.TrainConfig, study: Study, nims) -> list[str]
     """The settings of notebook 02's run that are not the recipe's, with the seed of the NIM."""
     recipe = asdict(study.config(seed=config.seed, precision=config.precision))
     unlike = [name for name, value in asdict(config).items() if value != recipe[name]]
-    seed = settings.seed_of(",".join(map(str, nims))) if nims else config.seed
-    return unlike + ([] if config.seed == seed else [f"seed {config.seed}, dari NIM {seed}"])
+    said = ",".join(in_one_form(",".join(map(str, nims or []))))
+    seed = settings.seed_of(said) if said else "tidak disebut"
+    return unlike + (
+        [] if config.seed == seed else [f"seed {config.seed % 2**64}, dari NIM {seed}"]
+    )
 
 
 def remarks(claimed: dict[str, Claim]) -> dict[str, list[str]]:

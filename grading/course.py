@@ -63,7 +63,7 @@ def read_course(
 
 def _check_keys(folder: Path) -> None:
     """Refuse a folder one level too high or too low: solutions would be taken for keys."""
-    keys = any("hasil" in path.read_text("utf-8") for path in folder.glob("*.py"))
+    keys = any("\nhasil[" in "\n" + path.read_text("utf-8") for path in folder.glob("*.py"))
     if not (keys or (folder / "solusi").is_dir() or (folder / "tantangan.json").is_file()):
         raise InputError(f"KUNCI={folder} tidak memuat solusi/ atau kunci: berikan pengajar/.")
 

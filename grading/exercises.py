@@ -219,7 +219,7 @@ def _accuracy_at(rng: Generator) -> Iterator[Case]:
     low, high = rng.uniform(0.05, 0.4), rng.uniform(0.6, 0.95)
     thresholds = {"tepat 0,5": [0.5], "di bawah 0,5": [0.2, low], "di atas 0,5": [0.9, high]}
     for situation, probability in _pairs(thresholds):
-        logits, labels = _logits(rng, 90)
+        logits, labels = _logits(rng, 301)
         right = ((logits > logit(probability)) == (labels == 1)).mean()
         given = {"logits": logits, "labels": labels, "probability": probability}
         yield Case(situation, given, right)
@@ -234,6 +234,7 @@ def _best_threshold(rng: Generator) -> Iterator[Case]:
     }
     for situation, (n, up) in _pairs(sizes):
         logits, labels = _logits(rng, n, up)
+        logits = np.round(logits, 2) + 1000 * (np.arange(n) == 0)  # no even grid finds the best
         false_positive, true_positive, _ = roc_curve(labels, logits)
         best = float((true_positive - false_positive).max())
         yield Case(situation, {"logits": logits, "labels": labels}, best, _youden)
@@ -314,7 +315,7 @@ def _holm_adjusted(rng: Generator) -> Iterator[Case]:
 def _decide(rng: Generator) -> Iterator[Case]:
     m = float(rng.uniform(0.01, 0.03))
     intervals = {  # (low, high, p after Holm, margin)
-        "p kecil": [(1.1 * m, 5 * m, 0.01, m), (0.2 * m, 3 * m, 0.04, m), (-9 * m, -m, 0.001, m)],
+        "p kecil": [(1.1 * m, 5 * m, 0.01, m), (m / 5, 3 * m, 0.04, m), (-9 * m, -m / 2, 0.01, m)],
         "di batas": [(0.1 * m, 0.8 * m, 0.001, m), (0.1 * m, 1.2 * m, 0.04, m)],
         "memuat nol": [(-0.4 * m, 0.6 * m, 1.0, m), (-m / 2, 3 * m, 0.3, m), (-2 * m, m, 0.2, m)],
         "p besar": [(m / 5, 3 * m, 0.06, m), (-m / 2, -m / 4, 0.1, m), (-3 * m, -m, 0.4, m)],

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -55,19 +55,16 @@ class Record:
 
 
 def said(handin: package.Handin, path: Path) -> dict:
-    """What a hand-in says of who made it and when, within bounds, else what its file says."""
-    body, made = package.manifest(handin), None
-    with suppress(OSError):
-        state = (path.parent if path.parent.is_file() else path).stat()
-        made = datetime.fromtimestamp(state.st_mtime).astimezone().isoformat(timespec="seconds")
+    """What a hand-in says of who made it and when, within bounds."""
+    body = package.manifest(handin)
     given = {key: body[key] if isinstance(body.get(key), list) else [] for key in ("nims", "names")}
     texts = {key: [package.clean(x)[:100] for x in given[key][:SAID]] for key in given}
     moodle = package.MOODLE.match(path.name)
     # who says nothing is nobody else who says nothing; a ZIP could pretend to be Moodle's
     sender = f"ZIP {body['sender']}" if body.get("sender") else f"berkas {path.name}"
-    sender = f"Moodle {moodle[2]} di {path.parent.name}" if moodle else sender
+    sender = f"Moodle {moodle[2]} di {path.parent.name}/{path.name}" if moodle else sender
     sender = package.clean(sender)[:99]
-    return {**texts, "sender": sender, "made": package.clean(body.get("made") or made or "")[:40]}
+    return {**texts, "sender": sender, "made": package.clean(body.get("made") or "")[:40]}
 
 
 def grade(

@@ -1,7 +1,7 @@
 """Whether laporan.html and laporan.pdf say what the hand-in's own results say.
 
-The report's sentences and tables are worded once more, from its results and our templates: every
-word and number of them has to stand in the pages as often. Their order is not compared.
+The report's sentences and tables are worded once more, from its results and our templates. Each
+line of them has to stand in the HTML, in its order; its words in the PDF, as often.
 """
 
 import base64
@@ -20,11 +20,16 @@ CHAPTER = re.compile(r'^(\w+) = Chapter\.read\("(\w+)"', re.M)
 SHOWN = re.compile(r"^(\w+)\.(text|table)\((.+)\)$", re.M)  # what hangs on a condition is indented
 COVER = [("report", name) for name in ("abstract", "facts", "points")]
 WORD, TAG = re.compile(r"\w+(?:,\d+)?"), re.compile(r"<[^<>]*>")
-WITHIN = re.compile(r"</?(?:a|b|code|em|i|span|strong|su[bp])\b[^<>]*>")  # tags that end no word
+# elements whose text nobody reads
+UNSEEN = re.compile(r"<(head|style|script|template|details)\b[^<]*(?:<(?!/\1)[^<]*)*", re.I)
+STYLE, OURS = re.compile(r"<style\b[^<]*", re.I), ("huruf/huruf.css", "templates/laporan.css")
+INLINE = re.compile(
+    r"""\shidden\b|\sstyle\s*=(?!"(?:text-align: (?:left|right);|width:\d+%)")""", re.I
+)
 # of Markdown, what the pages do not show as it is: targets of links, citations, formulas
-UNSHOWN = re.compile(r"\]\([^()]*\)|@\w+|<[^<>]*>|\$[^$]*\$|\{[^{}]*\}|\\(?=.)")
+UNSHOWN = re.compile(r"\]\([^()]*\)|@\w+|<[^<>]*>|\$[^$]*\$|\{[^{}]*\}|\\(?=.)|\n")
 SECONDS, ASK = 60, "hasil['kurang'] = sorted(lost)"
-LOST = "kata atau angka dari hasilnya tidak ada di sana"
+LOST = "lain daripada hasilnya"
 # without the lines and curves of figures, which take pypdf seconds; strings match first and stay
 PATHS = rb"(\((?:[^()\\]|\\.)*\))|(?:[-+]?[\d.]+\s+){2,6}(?:[clmvy]|re)(?![A-Za-z])"
 PDF = """
@@ -39,9 +44,10 @@ lost = collections.Counter({wanted!r}) - collections.Counter(re.findall({word!r}
 """
 
 
-def expected(handin: package.Handin) -> Counter:
-    """How often the report says each word and number that follows from its results."""
-    source = "\n".join(cell.source for cell in nbformat.read(REPORT, 4).cells)
+def expected(handin: package.Handin) -> list[str]:
+    """The words and numbers, a blank between, of each line that follows from the results."""
+    cells = nbformat.read(REPORT, 4).cells
+    source = "\n".join(cell.source for cell in cells)
     parts = {}
     for part, name in CHAPTER.findall(source):
         parts[part] = Chapter(name)
@@ -51,22 +57,27 @@ def expected(handin: package.Handin) -> Counter:
     for part, kind, given in SHOWN.findall(source):
         names = re.findall(r'"([\w-]+)"', given)
         macros += [(part, f"text_{n}" if kind == "text" else n.replace("-", "_")) for n in names]
-    said = " ".join(parts[part].words(macro)[0] for part, macro in macros)
-    return _words(UNSHOWN.sub(" ", said))
+    said = [parts[part].words(macro)[0] for part, macro in macros]
+    said += [cell.source for cell in cells if cell.cell_type == "markdown"]
+    lines = [" ".join(WORD.findall(line)) for line in UNSHOWN.split("\n".join(said).lower())]
+    return list(filter(None, lines))
 
 
-def _words(text: str) -> Counter:
-    return Counter(WORD.findall(text.lower()))
-
-
-def _lost(wanted: Counter, name: str, content: bytes, boxed: bool) -> list[str]:
-    """Which words a page lacks; the box reads a PDF, because any file may lie there."""
+def _lost(wanted: list[str], name: str, content: bytes, boxed: bool) -> list[str]:
+    """What a page lacks; the box reads a PDF, because any file may lie there."""
     if name.endswith("html"):
-        text = TAG.sub(" ", WITHIN.sub("", package.text(content)))
-        return sorted(wanted - _words(html.unescape(text)))
+        page = package.text(content)
+        text = html.unescape(TAG.sub(" ", UNSEEN.sub(" ", page)))
+        shown = " ".join(WORD.findall(text.lower()))
+        lost = [line for line in wanted if f" {line} " not in f" {shown} "]
+        ours = "".join((files.ROOT / "report" / name).read_text("utf-8") for name in OURS)
+        styles = ["".join(style.split()) for style in STYLE.findall(page)]
+        hides = styles != ["<style>" + "".join(ours.split())] or INLINE.search(page)
+        return lost + ["gaya halaman (dapat menyembunyikan teks)"] * bool(hides)
+    words = Counter(" ".join(wanted).split())
     given = {"content": base64.b64encode(content), "paths": PATHS, "word": WORD.pattern}
     with box.Kernel(boxed) as kernel:
-        answer = kernel.run(PDF.format(**given, wanted=dict(wanted)), SECONDS, ASK)[1]
+        answer = kernel.run(PDF.format(**given, wanted=dict(words)), SECONDS, ASK)[1]
     return [package.clean(word) for word in answer["kurang"]]
 
 
@@ -78,11 +89,12 @@ def remarks(handin: package.Handin, boxed: bool) -> list[str]:
     except Exception as error:  # a results file may hold anything
         return [f"laporan tidak dapat dibandingkan dengan hasilnya ({type(error).__name__})"]
     for name in ("laporan.html", "laporan.pdf"):
-        content = next((c for p, c in handin.files.items() if p.rsplit("/", 1)[-1] == name), b"")
+        pages = [c for p, c in handin.files.items() if p.rsplit("/", 1)[-1] == name] or [b""]
         try:
-            lost = _lost(wanted, name, content, boxed)
+            lost = _lost(wanted, name, pages[0], boxed)
         except (box.Ended, TypeError, KeyError, ValueError):
             lost = ["semuanya"]
+        lost += ["berkas lain dengan nama itu"] * (len(set(pages)) > 1)
         if lost:
-            said.append(f"{name}: {LOST}: {package.listed(lost)}")
+            said.append(f"{name}: {LOST}: {package.listed([one[:80] for one in lost])}")
     return said

@@ -114,13 +114,8 @@ def pack(
     sender = path.with_name(".pengirim")  # a random word that stays with this copy of the project
     if not sender.exists():
         files.write(sender, secrets.token_hex(16).encode())
-    manifest = {
-        "names": who,
-        "nims": numbers,
-        "made": results.now(),
-        "missing": lacks,
-        "sender": sender.read_text("utf-8"),
-    }
+    manifest = {"names": who, "nims": numbers, "made": results.now()}
+    manifest["sender"] = sender.read_text("utf-8")
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))

@@ -75,7 +75,7 @@ def test_the_solution_is_right_the_skeleton_open_and_what_is_praised_gets_points
 def test_a_cell_with_a_syntax_error_is_said_and_its_older_function_not_judged(monkeypatch, capsys):
     shell = InteractiveShell()
     monkeypatch.setattr(exercises, "get_ipython", lambda: shell)
-    good = COURSE.solutions["mayoritas"]
+    good = "# JAWABAN: mayoritas\n" + COURSE.solutions["mayoritas"]
     asking = "from grading.exercises import periksa\nperiksa('mayoritas', majority_accuracy)"
     broken = good.replace("):", ")", 1)
     for cell, said in ((good, "benar."), (broken, "SyntaxError"), (good, "benar.")):

@@ -130,6 +130,7 @@ FOUR = "04_perbaikan.json:variants:1"
     [
         *[(f"02_pelatihan.json:test:{name}:value", "02: test") for name in claims.COMPARED],
         ("03_analisis_overfitting.json:final_gap:value", "03: final_gap"),
+        ("03_analisis_overfitting.json:temperature:after:ece_measured", "03: temperature"),
         ("03_analisis_overfitting.json:claims:numbers:3:value", "03: claims"),
         *[(f"{FOUR}:test:{name}:value", "04: Laju") for name in claims.COMPARED],
         ("05_percobaan.json:variants:1:gap:value", "05: Jaringan"),
@@ -164,7 +165,9 @@ def test_a_claimed_number_must_be_the_recomputed_one(path, said):
         (f"{FOUR}:verdict", "lebih baik", "tidak cocok", "04: Laju (angkanya lain)"),
         ("04_perbaikan.json:variants", ["x"], "rusak", "tidak lengkap"),
         ("04_perbaikan.json:shown", [], "tidak cocok", "04: tabel acuan"),
+        ("04_perbaikan.json", None, "tidak cocok", "04: tidak ada"),
         ("03_analisis_overfitting.json", None, "tidak cocok", "03: final_gap"),
+        ("manifest.json", {"nims": []}, "bukan resep", f"seed {SEED}, dari NIM tidak disebut"),
         ("manifest.json", {"nims": ["7"]}, "bukan resep", f"seed {SEED}, dari NIM"),
     ],
 )

@@ -112,8 +112,18 @@ def test_a_hand_in_has_no_weights_and_agrees_and_an_edited_page_is_remarked(hand
     assert claim.status == "cocok" and claim.rows >= 2, claim.why
     assert shown.remarks(handin, boxed) == []
     page, body = handin.files["build/report/laporan.html"], package.results(handin, "02_pelatihan")
-    handin.files["build/report/laporan.html"] = page.replace(b"belum", b"sudah")
-    assert shown.remarks(handin, boxed) == [f"laporan.html: {shown.LOST}: belum"]
+    hidden = page.replace(b"<main", b"<style>main { display: none }</style>Lulus<main")
+    for edited, said in (
+        (page.replace(b"belum", b"sudah"), "belum"),
+        (page.replace(b" citra", b"1 citra"), " citra"),  # of whole numbers, too
+        (hidden, "gaya halaman"),
+        (page.replace(b"text-align: right;", b"display: none;"), "gaya halaman"),
+    ):
+        handin.files["build/report/laporan.html"] = edited
+        (remark,) = shown.remarks(handin, boxed)
+        assert remark.startswith(f"laporan.html: {shown.LOST}: ") and said in remark
+    handin.files["salinan/laporan.html"] = page
+    assert "berkas lain dengan nama itu" in shown.remarks(handin, boxed)[0]
     body["test"]["auc"]["value"] = 0.98765
     handin.files["build/results/02_pelatihan.json"] = json.dumps(body).encode()
     _, pdf = shown.remarks(handin, boxed)
@@ -150,6 +160,10 @@ def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path):
     assert ";12,5;13;0;10;11,25;" in (tmp_path / "nilai.csv").read_text("utf-8-sig")
     longer = Roster([Student("7", limit="2026-12-02"), Student("0088", limit="2026-11-30")])
     pages.write(tmp_path, [record, second], course, limit, longer, 0.25)  # a day ends at night
+    unread = dataclasses.replace(record, status="rusak", parts={})
+    (tmp_path / "lain").mkdir()
+    pages.write(tmp_path / "lain", [unread], course, limit, Roster([Student("7", "", "a@b")]))
+    assert "7,a@b" not in (tmp_path / "lain/moodle-nilai.csv").read_text()  # no silent zero
     for points in (";12,5;13;0;0;12,5;", ";8;13;1;25;6;"):
         assert points in (tmp_path / "nilai.csv").read_text("utf-8-sig")
     for path in tmp_path.rglob("*.html"):

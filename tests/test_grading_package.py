@@ -83,7 +83,10 @@ def test_moodles_archive_is_as_many_hand_ins_as_it_has_senders(tmp_path):
     for entry, number in zip(entries, ("483922", "483921"), strict=True):
         handin = package.read(entry)
         assert len(package.find(handin, made.FIRST)[1]) > 100
-        assert grade.said(handin, entry)["sender"] == f"Moodle {number} di tugas.zip"
+        sender = grade.said(handin, entry)["sender"]
+        assert sender == f"Moodle {number} di tugas.zip/{entry.name}"
+        loose = grade.said(handin, tmp_path / f"{entry.name}x.zip")["sender"]  # anybody's file
+        assert loose.startswith(f"Moodle {number} di ") and loose != sender
     for said, sender in (("Moodle 483921", "ZIP Moodle 483921"), ("", "berkas x.zip")):
         forged = package.Handin("x", {"manifest.json": b'{"sender": "%s"}' % said.encode()})
         assert grade.said(forged, tmp_path / "x.zip")["sender"] == sender

@@ -1,4 +1,3 @@
-# JAWABAN: bagian-terbaca
 def share_read(source, target):
     read = set()
     for i in range(target):

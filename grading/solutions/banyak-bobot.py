@@ -1,3 +1,2 @@
-# JAWABAN: banyak-bobot
 def n_weights(outputs, inputs, side):
     return outputs * inputs * side**2

@@ -1,4 +1,3 @@
-# JAWABAN: ece
 def calibration_error(probability, labels):
     chosen = probability > 0.5
     confidence = np.where(chosen, probability, 1 - probability)

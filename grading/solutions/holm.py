@@ -1,4 +1,3 @@
-# JAWABAN: holm
 def holm_adjusted(p_values):
     p_values = np.asarray(p_values, dtype=float)
     adjusted, highest = np.empty(len(p_values)), 0.0

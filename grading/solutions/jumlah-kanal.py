@@ -1,3 +1,2 @@
-# JAWABAN: jumlah-kanal
 def sum_channels(weight):
     return weight.sum(dim=1, keepdim=True)

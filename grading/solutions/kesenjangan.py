@@ -1,4 +1,3 @@
-# JAWABAN: kesenjangan
 def gap_points(train_logits, train_labels, val_logits, val_labels):
     def accuracy(logits, labels):
         return np.mean((logits > 0) == (labels == 1))

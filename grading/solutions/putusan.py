@@ -1,4 +1,3 @@
-# JAWABAN: putusan
 def decide(low, high, p, margin):
     if -margin < low and high < margin:
         return "setara"

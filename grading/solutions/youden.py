@@ -1,4 +1,3 @@
-# JAWABAN: youden
 def best_threshold(logits, labels):
     def youden(threshold):
         predicted = logits > threshold
