@@ -31,8 +31,8 @@ SOME = 200  # images of which a classifier of scikit-learn learns in `check`
 DRAWS = 16  # of a step that augments: one that always gives the same draws nothing
 ALSO_CALLED = {"learning_rate": "lr", "criterion": "loss", "transform": "augment"}
 CUT = "Gradien tidak sampai ke lapisan pertama: periksa detach(), no_grad(), dan aktivasi nol"
+UNTRAINED = "Parameter di luar model tidak dilatih: pakai nn.ModuleList; bila dalam loss, step=…."
 UNDEFINED = "NaN atau tak hingga: periksa pembagian, log, dan akarnya."
-RESHAPING = ("View", "Unsafe", "Reshape", "Slice", "Select", "Unsqueeze", "Squeeze", "Index")
 
 
 # --- an experiment --------------------------------------------------------------------------------
@@ -62,7 +62,10 @@ def duga(arah: str, besar: float | None = None, ukuran: str = "auc") -> Guess:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Changed settings, own parts as a program; what it defines, as passed; parts without text."""
+    """What is to be trained. changes: the settings that differ from the course's recipe; `own`
+    among them is the program of one's own parts. passed: what that program defines, as it was
+    passed. live: the parts themselves where no text of them was found; they are not kept.
+    """
 
     changes: dict
     passed: dict | None = None
@@ -81,18 +84,19 @@ class Experiment:
 
 def separate(changes: dict, frame: types.FrameType) -> Recipe:
     """Tell plain settings from own parts, whose program the call in `frame` gives. InputError."""
-    own = {name: part for name, part in changes.items() if name in PARTS and not _worded(part)}
-    plain = {name: value for name, value in changes.items() if name not in own}
     settable = [field.name for field in fields(TrainConfig) if field.name != "own"]
-    for name in plain.keys() - settable:
-        if name in PARTS:
-            raise InputError(f"{name}: berikan {PARTS[name]}; dari torchvision: architecture=….")
-        known = [*settable, *PARTS]
+    known = list(dict.fromkeys([*settable, *PARTS]))
+    for name in changes.keys() - set(known):
         near = ALSO_CALLED.get(name) or "".join(difflib.get_close_matches(name, known, n=1))
         asked = f"mungkin maksud Anda {near}?" if near else f"yang ada: {', '.join(known)}."
         raise InputError(f"{name} bukan pengaturan: {asked}")
-    listed = isinstance(own.get("augment", ()), Sequence)
-    _refuse((not listed, "augment: berikan daftar, misalnya augment=[geser]."))
+    worded = {name for name in settable if name not in PARTS or _worded(changes.get(name))}
+    own = {name: part for name, part in changes.items() if name not in worded}
+    plain = {name: value for name, value in changes.items() if name in worded}
+    for name, part in own.items():
+        fits = isinstance(part, Sequence) if name == "augment" else callable(part)
+        also = "; model torchvision: architecture=…" * (name == "network")
+        _refuse((name != "model" and not fits, f"{name}: berikan {PARTS[name]}{also}."))
     if "model" in own:
         beside = changes.keys() - {"model", "preprocess", "epochs"}
         why = "model: berikan hanya pengklasifikasi scikit-learn; untuk jaringan saraf, network=…."
@@ -135,11 +139,9 @@ class Result:
 
     def __repr__(self) -> str:
         last = self.history.iloc[-1]
-        return (
-            f"{len(self.runs)} pelatihan, {len(self.history)} epoch: "
-            f"akurasi latih {number(last['train_acc'])}, akurasi validasi "
-            f"{number(last['val_acc'])}, AUC validasi {number(last['val_auc'])} (seed pertama)"
-        )
+        train, val, auc = (number(last[name]) for name in ("train_acc", "val_acc", "val_auc"))
+        found = f"akurasi latih {train}, akurasi validasi {val}, AUC validasi {auc} (seed pertama)"
+        return f"{len(self.runs)} pelatihan, {len(self.history)} epoch: {found}"
 
 
 def train(
@@ -153,7 +155,8 @@ def train(
     first = study.config(**recipe.changes)
     start = starting(study, first, start, recipe.live)
     if first.own or recipe.live or first.architecture not in model.OURS:
-        check(study, recipe, start)
+        recipe = check(study, recipe, start)
+        first = study.config(**recipe.changes)
     configs = [replace(first, seed=first.seed + i) for i in range(seeds)]
     given = [(config, study.used, start, study.device) for config in configs]
     if recipe.live is None and (n_jobs > 1 or cluster):
@@ -169,33 +172,33 @@ def starting(
     if start is None or isinstance(start, Weights):
         return start or study.weights
     if isinstance(start, Result):
-        return _as_start("pelatihan sebelumnya", start.runs[0].weights("best"))
-    if not isinstance(start, str | Path):
-        raise InputError("start: berikan hasil study.train, 'imagenet', atau letak berkas bobot.")
-    given, cpu = files.from_root(str(start)), torch.device("cpu")
-    parts = training.parts_of(config, cpu) if live is None else live
-    if config.architecture == "small_cnn" or "network" in parts:
+        whence, state = "pelatihan sebelumnya", start.runs[0].weights("best")
+    elif isinstance(start, str | Path):
+        given, cpu = files.from_root(str(start)), torch.device("cpu")
+        parts = training.parts_of(config, cpu) if live is None else live
+        if config.architecture != "small_cnn" and "network" not in parts:
+            known = "resnet18" if config.architecture in model.OURS else config.architecture
+            return resolve_weights(given, files.data_folder(), known)
         random, size = resolve_weights("random"), study.used.source.size
-        network, path = training.network_of(config, size, random, cpu, parts), Path(given)
-        state, _ = ownfiles.read_checkpoint(path.expanduser(), network)
-        return _as_start(path.name, state)
-    architecture = "resnet18" if config.architecture in model.OURS else config.architecture
-    return resolve_weights(given, files.data_folder(), architecture)
-
-
-def _as_start(whence: str, state: dict[str, torch.Tensor]) -> Weights:
+        network, whence = training.network_of(config, size, random, cpu, parts), Path(given).name
+        state, _ = ownfiles.read_checkpoint(Path(given).expanduser(), network)
+    else:
+        raise InputError("start: berikan hasil study.train, 'imagenet', atau letak berkas bobot.")
     return Weights("run", f"Bobot dari {whence}", "", state, model.digest(state))
 
 
-def check(study, recipe: Recipe, start: "Result | Weights | str | None" = None) -> None:
-    """One batch through a recipe: parts as passed and as of their text behave alike. InputError."""
+def check(study, recipe: Recipe, start: "Result | Weights | str | None" = None) -> Recipe:
+    """One batch through a recipe: parts as passed and as of their text behave alike. Returns it
+    with the files that they read. Raises InputError.
+    """
     config = replace(study.config(**recipe.changes), batch_size=FEW)
     with explained():
         start = starting(study, config, start, recipe.live)
         fit = partial(training.Fitting, config, weights=start, device=study.device)
         if not config.own:
             _observe(study, fit, recipe.live or {})
-            return
+            return recipe
+        ownfiles.OPENED.clear()
         with training.seeded(config.seed, study.device):
             made = owncode.namespace(config.own)
         differs = owncode.align(made, recipe.passed)
@@ -208,7 +211,9 @@ def check(study, recipe: Recipe, start: "Result | Weights | str | None" = None) 
             alike = {name: a.shape == b.shape and same(a, b) for name, (a, b) in pairs.items()}
             differs = next((name for name in alike if not alike[name]), "")
         why = f"Yang dilatih dibuat dari teks, dan {differs} lain daripada yang diberikan"
-        _refuse((bool(differs), f"{why}: ubah di fungsi atau __init__, atau jalankan lagi selnya."))
+        cure = "buat dan ubah di satu fungsi atau __init__, atau jalankan lagi selnya"
+        _refuse((bool(differs), f"{why}: {cure}."))
+        return replace(recipe, changes=recipe.changes | {"own": ownfiles.reading(config.own)})
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:
@@ -238,11 +243,14 @@ def _observe(study, fit: Callable[..., training.Fitting], parts: dict) -> dict[s
         loss = _loss(method, network.train(), x, y)
         method.update(network, x, y)
         gradients = [p.grad.norm() for p in trained.values() if p.grad is not None]
+        for _ in range(min(3, config.epochs)):  # how far the next step goes tells the schedule
+            method.schedule.step()
+            method.schedule.end_epoch(1.0, 1.0)
         method.update(network, x, y)  # a head may start at zero and let a gradient through only now
     restless = not torch.allclose(logits[-2], logits[-1], rtol=1e-4, atol=1e-6)
     counted = dict(model.plain_numbers(network).items() - numbers.items())
     _refuse(
-        (restless, "Model acak dalam mode eval: tulis F.dropout(x, training=self.training)."),
+        (restless, "Model (atau preprocess) acak dalam mode eval: pakai training=self.training."),
         (bool(counted), f"{', '.join(counted)} berubah selagi dipakai: pakai register_buffer."),
     )
     _refuse_untrained(fitting, *next(iter(trained.items())))
@@ -253,8 +261,7 @@ def _observe(study, fit: Callable[..., training.Fitting], parts: dict) -> dict[s
         "keluaran model": logits,
         "loss": loss,
         "gradien loss": torch.stack(gradients),
-        "langkah pengoptimal": torch.stack(moved),
-        "jadwal learning rate": _rates(method, min(3, config.epochs)),
+        "langkah pengoptimal, atau jadwalnya,": torch.stack(moved),
     }
 
 
@@ -268,23 +275,19 @@ def _refuse_untrained(fitting: training.Fitting, name: str, first: nn.Parameter)
     _refuse((bool(foreign), other), (cut, f"{CUT}; bila {name} memang tidak dilatih, bekukan."))
 
 
-def _rates(method: training.Method, epochs: int) -> torch.Tensor:
-    """The learning rates of each group over so many epochs of one step."""
-    rates = []
-    for _ in range(epochs):
-        method.schedule.step()
-        method.schedule.end_epoch(1.0, 1.0)
-        rates += [group["lr"] for group in method.optimizer.param_groups]
-    return torch.tensor(rates)
-
-
 def _refuse_fixed(step: Callable, images: torch.Tensor, labels: torch.Tensor) -> None:
     """Refuse a step that changes training images always in one way: the others would lack it."""
-    first, *others = (augment.apply_own(images, labels, [step])[0] for _ in range(DRAWS))
-    fixed = not torch.equal(first, images) and all(torch.equal(first, draw) for draw in others)
+    draws = [augment.apply_own(images, labels, [step])[0] for _ in range(DRAWS)]
+    fixed = all(torch.equal(draws[0], draw) for draw in draws) and not torch.equal(draws[0], images)
+    cut = images.min() < -0.1 and torch.stack(draws).min() >= 0
     name = getattr(step, "__name__", type(step).__name__)
+    if any(type(part).__name__ == "Normalize" for part in getattr(step, "transforms", ())):
+        fixed, name = True, "Normalize"
     cure = "untuk citra latih, validasi, dan uji, berikan dengan preprocess="
-    _refuse((fixed, f"augment: {name} selalu memberi hasil yang sama: {cure}{name}."))
+    _refuse(
+        (fixed, f"augment: {name} selalu memberi hasil yang sama: {cure}{name}."),
+        (bool(cut), f"augment: {name} memotong nilai di bawah 0: berikan (x + 1) / 2, lalu balik."),
+    )
 
 
 def _loss(method: training.Method, network: nn.Module, x: torch.Tensor, y: torch.Tensor):
@@ -297,6 +300,7 @@ def _loss(method: training.Method, network: nn.Module, x: torch.Tensor, y: torch
     _refuse(
         (not one_number, "loss harus memberi satu bilangan: rata-ratakan hasilnya."),
         (one_number and not loss.isfinite(), f"loss memberi {UNDEFINED}"),
+        (one_number and not method.step and _made_of(loss, network)[1], UNTRAINED),
         (logits.shape != y.shape, "step harus memanggil network(x); keluaran pertamanya (N, 1)."),
     )
     return loss.detach()
@@ -309,21 +313,25 @@ def _logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     mode = f"dalam mode {'train' if network.training else 'eval'}"
     wanted = f"satu logit setiap citra, ({n}, 1); dua dijadikan satu: return z[:, 1:] - z[:, :1]."
     _refuse((shape != (n, 1), f"Model memberi {shape} {mode}, seharusnya {wanted}"))
+    kinds, foreign = _made_of(output, network)
+    last = any(kind.startswith(("Sigmoid", "Softmax")) for kind in kinds[:3])  # but for reshaping
+    squashed = last and bool(((output >= 0) & (output <= 1)).all())
+    _refuse(
+        (not output.isfinite().all(), f"Model memberi {UNDEFINED}"),
+        (foreign, UNTRAINED),
+        (squashed, f"Model memberi probabilitas {mode}: hapus sigmoid di akhir."),
+    )
+    return output
+
+
+def _made_of(output: torch.Tensor, network: nn.Module) -> tuple[list[str], bool]:
+    """The kinds of a tensor's steps, the last first; whether others' parameters are in it."""
     nodes = [output.grad_fn] if output.requires_grad else []
     for node in nodes:  # and those that are added on the way
         nodes += {before for before, _ in node.next_functions if before} - set(nodes)
     reached = {id(node.variable) for node in nodes if hasattr(node, "variable")}
-    unknown = reached - set(map(id, network.parameters()))
-    kinds = [type(node).__name__ for node in nodes]
-    end = next((kind for kind in kinds if not kind.startswith(RESHAPING)), "")
-    confined = bool(((output >= 0) & (output <= 1)).all())
-    squashed = confined and end.startswith(("Sigmoid", "Softmax"))
-    _refuse(
-        (not output.isfinite().all(), f"Model memberi {UNDEFINED}"),
-        (bool(unknown), "Lapisan dalam daftar Python tidak dilatih: pakai nn.ModuleList."),
-        (squashed, f"Model memberi probabilitas {mode}: hapus sigmoid di akhir."),
-    )
-    return output
+    foreign = bool(reached - set(map(id, network.parameters())))
+    return [type(node).__name__ for node in nodes], foreign
 
 
 # --- holding it against the recipe ----------------------------------------------------------------
@@ -354,18 +362,13 @@ def compared_before(study, results: Sequence[Result]) -> dict[str, list[float]]:
     return {name: [row[name] for row in others] for name in QUESTIONS.values()}
 
 
-def _count(study, result: Result, row: dict) -> None:
-    """Keep an experiment's p-values beside its first run, however often it is compared."""
-    p_values = {name: row[question]["p"] for question, name in QUESTIONS.items()}
-    if None not in p_values.values():  # else no verdict is possible
-        kept = {"data": study.used.fingerprint} | p_values
-        files.write(result.runs[0].folder / COMPARED, json.dumps(kept).encode())
-
-
 @dataclass(frozen=True)
 class Comparison:
-    """Experiments beside the recipe (variants: rows of remedies.judge); before: how many others
-    were compared; compared: rows whose curves are shown.
+    """Experiments beside the recipe. variants: the rows of remedies.judge, the recipe's first;
+    partner: whose recipe that is, "reference" or "own"; before: how many other experiments have
+    been compared on these data; guesses, ensembles: one an experiment (see `outcome` and
+    remedies.ensemble); summary: of all rows; compared: the names of the rows whose curves are
+    shown; margin: the least difference of each measure that counts.
     """
 
     variants: list[dict]
@@ -399,7 +402,10 @@ def compare(study, results: dict[str, Result], guesses: Sequence[Guess | None] =
     earlier = compared_before(study, results.values())
     judged = remedies.judge([recipe, *rows], study.used, earlier)
     for result, row in zip(results.values(), judged[1:], strict=True):
-        _count(study, result, row)
+        p_values = {name: row[question]["p"] for question, name in QUESTIONS.items()}
+        if None not in p_values.values():  # else no verdict is possible
+            kept = json.dumps({"data": study.used.fingerprint} | p_values)
+            files.write(result.runs[0].folder / COMPARED, kept.encode())
     guesses = guesses or [None] * len(rows)
     outcomes = [outcome(guess, row) for guess, row in zip(guesses, judged[1:], strict=True)]
     ensembles = [remedies.ensemble(row, study.used) for row in rows]
@@ -424,14 +430,12 @@ def outcome(guess: Guess | None, row: dict) -> dict | None:
 
 def agrees(guess: Guess, ci95: tuple[float, float]) -> str:
     """Whether an interval agrees with the guessed direction: "ya", "tidak" or UNDECIDED."""
-    if guess.direction != "across":
-        came = {guess.direction: "ya", "across": evaluation.UNDECIDED}
-        return came.get(evaluation.side(ci95), "tidak")
-    margin = evaluation.MARGIN[QUESTIONS[guess.measure]]
+    across = guess.direction == "across"
+    margin = evaluation.MARGIN[QUESTIONS[guess.measure]] if across else 0
     sides = {evaluation.side(ci95, bound) for bound in (-margin, margin)}
     if "across" in sides:
         return evaluation.UNDECIDED
-    return "ya" if len(sides) == 2 else "tidak"
+    return "ya" if sides == ({"above", "below"} if across else {guess.direction}) else "tidak"
 
 
 def run_all(

@@ -105,6 +105,13 @@ TOLD = {  # what a cell does, by the words that say it
     "\\(16, 2\\).*dua .*z\\[:, 1:\\]": "study.check(network=partial(Net, outputs=2))",
     "augment: Normalize .*preprocess=": "norm = v2.Normalize([0.5], [1])\n"
     "study.check(network=Net, augment=[norm])",
+    "Normalize selalu": "both = v2.Compose([v2.RandomHorizontalFlip(), v2.Normalize([0.5], [1])])\n"
+    "study.check(network=Net, augment=[both])",
+    "memotong nilai": "light = v2.ColorJitter(0.3)\n"
+    "study.check(network=Net, augment=[lambda x: light(x)])",
+    "^preprocess: berikan": "study.check(network=Net, preprocess=[v2.Normalize([0.5], [1])])",
+    "bila dalam loss": "net = Net()\ndef l1(z, y): return smoothed(z, y) + net.fc.weight.norm()\n"
+    "study.check(network=Net, loss=l1)",
     "StepLR, nama=": "study.check(network=Net, schedule=lr_scheduler.StepLR)",
     "model lain, bukan Net .*fc": "torch.save({'fc.weight': torch.ones(1, 8)}, 'other.pt')\n"
     "study.check(network=Net, start='other.pt')",
@@ -213,6 +220,13 @@ FINE = {
     "assert all(made(study.train(network=Net, step=step, lr=lr)) for lr in (1e-3, 1e-4))",
     "a network in a file": "for parts in ({'network': Net}, {'dropout': 0.1}):\n"
     "    torch.save(study.train(**parts, resize=32).network(), 'whole.pt')",
+    "several statements on a line": "net = Net(2); net.fc.requires_grad_(False); "
+    "two = study.train(network=net); net = Net(3); three = study.train(network=net); net = None\n"
+    "assert made(two) == 20 and made(three) == 34",
+    "a saved network": "state = study.train(network=Net).network().state_dict()\n"
+    "torch.save(state, 'net.pt')\nnet = Net()\nnet.load_state_dict(torch.load('net.pt'))\n"
+    "again = study.train(network=net, lr=1e-9)\nread = again.network().state_dict()\n"
+    "assert made(again) and all((read[name] - state[name]).abs().max() < 1e-4 for name in state)",
     "a list that is filled": "kept = []\nclass Keeps(Net):\n"
     "    def forward(self, x): kept.append(len(x)); return super().forward(x)\n"
     "run = study.train(network=Keeps).runs[0]\nassert not run.key and kept.count(32) > 1",
@@ -330,11 +344,14 @@ def test_a_class_that_was_written_anew_is_said_and_what_is_of_other_code_is_clea
     assert list(small.runs().kunci) == [name for name in listed.index if name != old.name]
 
 
+@pytest.mark.parametrize("name", ["'scale.pt'", "f'{folder}/scale.pt'", "open('scale.pt', 'rb')"])
 def test_a_files_content_is_the_runs_and_what_is_drawn_leaves_the_students_numbers_alone(
-    small, shell, tmp_path
+    name, small, shell, tmp_path, monkeypatch
 ):
+    monkeypatch.chdir(tmp_path)
     run, file = in_cells(small, shell), tmp_path / "scale.pt"
-    run(f"def brighter(x): return x * torch.load({str(file)!r}) + np.random.rand()")
+    run(f"folder = {str(tmp_path)!r}")
+    run(f"def brighter(x): return x * torch.load({name}) + np.random.rand()")
     before, keys = np.random.get_state()[1].copy(), []
     for value in (1.0, 1.0, 2.0):
         torch.save(torch.tensor(value), file)

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 CURES = {  # of what PyTorch says of one's own code, which part means what to do
     "memory": "kecilkan batch_size atau resize",
-    "closure": "tulis langkah yang menghitung loss dua kali sebagai step=…",
+    "closure|'NoneType' object is not c": "tulis langkah berloss ganda itu sebagai step=…",
     "shapes cannot be multiplied": "samakan ukuran masukan nn.Linear, atau pakai nn.LazyLinear",
     "to have . channels": "citra berkanal satu: nn.Conv2d(1, …), atau x.expand(-1, 3, -1, -1)",
     "type .* should be the same": "pakai float32: hapus half() dan double(), atau beri .float()",
     "Target|shape mismatch|can't be cast": "label float32 (N, 1), satu logit, BCEWithLogitsLoss",
     "got dict": "berikan tuple, logit yang pertama",
-    "KeyError": "isi dict itu di sel yang membuatnya",
+    "KeyError": "isi dict itu di sel yang membuatnya, bukan oleh fungsi",
     "ScriptModule": "berikan modelnya tanpa torch.jit",
     "empty parameter list": "berikan parameter yang diterima fungsi itu",
 }

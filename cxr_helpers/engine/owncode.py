@@ -5,10 +5,9 @@ rests on, as executed; part of the run's key, and executed anew by every trainin
 import ast
 import builtins
 import copy
-import hashlib
 import importlib.util
+import inspect
 import linecache
-import os
 import re
 import symtable
 import sys
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from cxr_helpers.engine.errors import InputError
+from cxr_helpers.engine.ownfiles import files_read  # noqa: F401 - part of a run's identity
 
 PARTS = "BAGIAN"  # the name that a program gives its parts
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
@@ -32,7 +32,7 @@ DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
 TRAINING = ("cxr_helpers.study", "cxr_helpers.experiments")  # none is part of another
 MAGIC = re.compile(r"(?:\s|#.*\n)*get_ipython\(\)\.run_(?:cell|line)_magic(\((?s:.*)\))\s*")
 NUMBERS = 4096  # an array or tensor of no more is kept by its values
-ITSELF = "tidak dijalankan lagi oleh pelatihan; tulis float(nilai), atau network=lambda: Net(lebar)"
+ITSELF = "tidak dijalankan lagi oleh pelatihan; tulis float(nilai), lambda: Net(lebar), start=hasil"
 _numbers = count(1)
 
 
@@ -91,18 +91,6 @@ def expressions(source: str) -> dict[str, str]:
     return {name.value: ast.unparse(part) for name, part in made}
 
 
-def files_read(source: str) -> dict[str, str]:
-    """SHA-256 of the files that a program names, but those of Python: it holds their text."""
-    digests = {}
-    for node in ast.walk(_tree(source)):
-        text = getattr(node, "value", None)
-        if isinstance(text, str) and "\n" in text:
-            digests |= files_read(text)  # of `load`
-        elif isinstance(text, str) and os.path.isfile(text) and not text.endswith(".py"):
-            digests[text] = hashlib.sha256(Path(text).read_bytes()).hexdigest()
-    return digests
-
-
 def program(parts: dict[str, object], frame: types.FrameType) -> tuple[str, dict[str, object]]:
     """The program of the `parts` of the call in `frame`, and what it names, as it is. Unknown."""
     cells = [_without_magic(cell) for cell in frame.f_globals.get("In", []) if cell]
@@ -110,11 +98,13 @@ def program(parts: dict[str, object], frame: types.FrameType) -> tuple[str, dict
     if name.startswith("<timed"):  # under %%time
         linecache.cache[name] = (0, None, cells[-1].splitlines(keepends=True), name)
     *earlier, running = cells if _text(frame) in cells else [*cells, _text(frame)]
-    lines = [line for above, line in traceback.walk_stack(frame) if _text(above) == running]
+    ends = [_end(above) for above, _ in traceback.walk_stack(frame) if _text(above) == running]
     executed = [statement for cell in earlier for statement in _statements(cell)]
-    executed += map(Statement, _above([sys.maxsize, *lines][-1], _tree(running).body))
+    executed += map(Statement, _above([(sys.maxsize, 0), *ends][-1], _tree(running).body))
     collector = _Collector(frame, executed)
-    call = executing.Source.executing(frame).node
+    calls = [node for node in ast.walk(_tree(_text(frame))) if isinstance(node, ast.Call)]
+    ended = {(call.end_lineno, call.end_col_offset): call for call in calls}
+    call = ended.get(_end(frame)) or executing.Source.executing(frame).node
     written = {word.arg: ast.unparse(word.value) for word in getattr(call, "keywords", [])}
     lines = []
     for name, value in parts.items():
@@ -135,20 +125,25 @@ def _text(frame: types.FrameType) -> str:
     return "".join(linecache.getlines(frame.f_code.co_filename)).rstrip("\n")
 
 
-def _above(line: float, nodes: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements before what executes at a line, also those within a loop that spans it."""
-    begun = [node for node in nodes if node.lineno <= line]
-    if not begun or begun[-1].end_lineno < line:
+def _end(frame: types.FrameType) -> tuple[int, int]:
+    """Line and column where what executes in a frame ends; Python 3.10 tells where it begins."""
+    place = getattr(inspect.getframeinfo(frame, 0), "positions", None)
+    return (place.end_lineno, place.end_col_offset) if place else (frame.f_lineno, 0)
+
+
+def _above(place: tuple[int, int], nodes: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements before what ends at a place, also those within a loop that spans it."""
+    begun = [node for node in nodes if (node.lineno, node.col_offset) < place]
+    if not begun or (begun[-1].end_lineno, begun[-1].end_col_offset) < place:
         return begun
     inner = [child for child in ast.iter_child_nodes(begun[-1]) if isinstance(child, ast.stmt)]
-    return begun[:-1] + _above(line, inner)
+    return begun[:-1] + _above(place, inner)
 
 
 def rewritten(source: str, frame: types.FrameType) -> list[str]:
     """Functions and classes of a program that a cell has defined otherwise since."""
     cells = map(_without_magic, frame.f_globals.get("In", []))
-    executed = [statement for cell in cells for statement in _statements(cell)]
-    latest = {name: statement.source for statement in executed for name in statement.binds}
+    latest = {name: s.source for cell in cells for s in _statements(cell) for name in s.binds}
     defined = [s for s in _statements(source) if isinstance(s.node, DEFINITIONS)]
     return [n for s in defined for n in s.binds if latest.get(n, s.source) != s.source]
 
@@ -230,12 +225,10 @@ def _tree(text: str) -> ast.Module:
 def _globals_of(source: str) -> set[str]:
     """Names that a piece of code takes from around it, also inside its functions and classes."""
     names, tables = set(), [symtable.symtable(source, "kode", "exec")]
-    while tables:
-        table = tables.pop()
+    for table in tables:  # and those that are added on the way
         tables += table.get_children()
-        top = table.get_type() == "module"
         for symbol in table.get_symbols():
-            own = top and not symbol.is_imported()
+            own = table.get_type() == "module" and not symbol.is_imported()
             if symbol.is_referenced() and (own or symbol.is_global()):
                 names.add(symbol.get_name())
     loops = [node for node in _tree(source).body if isinstance(node, ast.For)]
@@ -243,7 +236,7 @@ def _globals_of(source: str) -> set[str]:
 
 
 class Statement:
-    """A statement of an executed text: the names it binds, changes, and gives other names to."""
+    """A statement, and the names it binds (anew: whatever they were), changes, and renames."""
 
     def __init__(self, node: ast.stmt):
         self.node, self.source = node, ast.unparse(node)  # no comment decides a run
@@ -256,14 +249,10 @@ class Statement:
             if looped and _names(loop.target) & self.changes:
                 self.changes |= _names(loop.iter)
         self.renames = _root(node.value) if isinstance(node, ast.Assign) else set()
-
-    def keeps(self, name: str) -> bool:
-        """Whether what a bound name was before matters: to x = x + 1, in an if, in a try."""
-        if isinstance(self.node, DEFINITIONS):
-            return False
-        added = [n.target for n in ast.walk(self.node) if isinstance(n, ast.AugAssign)]
-        partly = isinstance(self.node, (ast.If, ast.Try)) or name in map(ast.unparse, added)
-        return partly or name in _globals_of(self.source)
+        # what a name was before matters to x = x + 1, to x += 1, in an if, in a try
+        kept = {ast.unparse(added.target) for added in inner if isinstance(added, ast.AugAssign)}
+        kept |= _globals_of(self.source) if inner else set()
+        self.anew = set() if isinstance(node, ast.If | ast.Try) else self.binds - kept
 
 
 def _names(node: ast.AST) -> set[str]:
@@ -313,9 +302,7 @@ class _Collector:
         for name in sorted(_globals_of(source) - self.collected):
             if name in changed and isinstance(values.get(name), list | dict | set):
                 raise Unknown(f"{name} diisi kode itu, padahal pelatihan memakai salinannya")
-            if name == "open":
-                raise Unknown("isi berkas dari open() tidak tersimpan; tuliskan dalam sel")
-            if name in values:
+            if name in values and name != "open":  # IPython has one of its own
                 self.collected.add(name)
                 self._define(name, values[name])
             elif not hasattr(builtins, name):
@@ -326,17 +313,12 @@ class _Collector:
         self.imports += [line] if line else []
         if expression and not isinstance(value, nn.Module):
             self.written.append(f"{name} = {expression}")
-        elif isinstance(value, types.ModuleType):
-            self._import(f"import {value.__name__}", name)
-        elif isinstance(value, DEFINED) and _importable(value):
-            self._import(f"from {value.__module__} import {value.__qualname__}", name)
+        elif line := _import_of(value):
+            self.imports.append(line if line.split()[-1] == name else f"{line} as {name}")
         elif any(kind.__module__ in TRAINING for kind in type(value).__mro__):
             raise Unknown(f"{name} {ITSELF}")
         else:
             self._from_text(name, value, expression and f"{name} = {expression}")
-
-    def _import(self, line: str, name: str) -> None:
-        self.imports.append(line if line.split()[-1] == name else f"{line} as {name}")
 
     def _from_text(self, name: str, value: object, binding: str) -> None:
         """Collect what bound a name (or binding), and changed its value since."""
@@ -348,14 +330,13 @@ class _Collector:
             return
         sources, names = [], {name}
         for statement in () if name in self.locals else self._executed:
-            anew = {bound for bound in statement.binds if not statement.keeps(bound)}
-            names = names - anew | {name}
-            if name in anew:
+            names = names - statement.anew | {name}
+            if name in statement.anew:
                 sources, names = [], {name}
             if statement.renames & names:  # last = net.fc: what changes it changes net
                 names |= statement.binds
             if names & (statement.binds | statement.changes):
-                sources.append(binding if binding and name in anew else statement.source)
+                sources.append(binding if binding and name in statement.anew else statement.source)
         sources = sources or [binding]
         if not any(sources):
             raise Unknown(f"teks {name} tidak ditemukan; tulis dengan def, atau pada panggilannya")
@@ -395,31 +376,28 @@ def _is_plain(value: object) -> bool:
         return False
 
 
-def _importable(value: object) -> bool:
-    """Whether `from module import name` gives back this very object."""
-    module = getattr(value, "__module__", None) or "__main__"
-    a_file = not module.startswith(("__main__", "<"))
-    return a_file and getattr(sys.modules.get(module), value.__qualname__, None) is value
+def _import_of(value: object) -> str:
+    """The import that gives back this very module, class or function, or ""."""
+    if isinstance(value, types.ModuleType):
+        return f"import {value.__name__}"
+    module, name = (getattr(value, place, None) or "" for place in ("__module__", "__qualname__"))
+    same = isinstance(value, DEFINED) and getattr(sys.modules.get(module), name, None) is value
+    return (
+        "" if not same or module.startswith(("__main__", "<")) else f"from {module} import {name}"
+    )
 
 
 def _check_imports(source: str) -> None:
-    """Refuse a text that imports a file of one's own, inside its functions too."""
-    for node in ast.walk(_tree(source)):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                _check_installed(alias.name)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            _check_installed(node.module)
-
-
-def _check_installed(module: str) -> None:
-    """Refuse a module that belongs neither to Python nor to this or an installed package."""
-    if module in TRAINING:
-        raise Unknown(f"{module} {ITSELF}")
-    top = module.split(".")[0]
-    if top in ("cxr_helpers", "phantom") or top in sys.stdlib_module_names:
-        return
-    spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
-    place = str(spec and (spec.origin or spec.submodule_search_locations))
-    if spec and "-packages" not in place:
-        raise Unknown(f'{module} adalah berkas Anda; bacalah dengan study.load("{module}.py")')
+    """Refuse a text that imports, inside its functions too, a file of one's own."""
+    nodes = list(ast.walk(_tree(source)))
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    for module in modules:
+        if module in TRAINING:
+            raise Unknown(f"{module} {ITSELF}")
+        top = module.split(".")[0]
+        if top not in (*sys.stdlib_module_names, "cxr_helpers", "phantom"):
+            spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
+            place = str(spec and (spec.origin or spec.submodule_search_locations))
+            if spec and "-packages" not in place:
+                raise Unknown(f'{module} berkas Anda: bacalah dengan study.load("{module}.py")')

@@ -1,8 +1,10 @@
-"""Files that people bring: weights, of which tensors alone are read, and pictures."""
+"""Files that people bring: weights, of which tensors alone are read; pictures; own code's."""
 
+import hashlib
 import itertools
 import os
 import re
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -208,3 +210,23 @@ def _dicom(path: Path) -> np.ndarray:
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
         share = 1 - share
     return (share * 255).round().astype(np.uint8)
+
+
+# what is nobody's data: hidden files, Python's, the system's, those of a stored run
+FOREIGN = r"/\.|\.pyc?$|^/(proc|sys|dev|etc)/|/[0-9a-f]{16}/|^" + re.escape(sys.prefix)
+OPENED = set()  # what this process has opened
+sys.addaudithook(lambda event, given: event == "open" and OPENED.add(str(given[0])))
+
+
+def files_read(source: str) -> dict[str, str]:
+    """SHA-256 of the files that a program names, but those of Python: it holds their text."""
+    words = sorted(set(re.split(r"[\"'\n]", source)))
+    named = [word for word in words if os.path.isfile(word) and not word.endswith(".py")]
+    return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in named}
+
+
+def reading(source: str) -> str:
+    """A program that also names the files of one's own that were opened, for `files_read`."""
+    others = filter(os.path.isfile, OPENED - files_read(source).keys())
+    read = sorted(name for name in others if not re.search(FOREIGN, os.path.abspath(name)))
+    return f"BERKAS = {read}\n\n{source}" if read else source
