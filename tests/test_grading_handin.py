@@ -160,7 +160,7 @@ def test_pages_run_no_script_keep_marks_and_show_late_hand_ins(tmp_path):
     assert ";12,5;13;0;10;11,25;" in (tmp_path / "nilai.csv").read_text("utf-8-sig")
     longer = Roster([Student("7", limit="2026-12-02"), Student("0088", limit="2026-11-30")])
     pages.write(tmp_path, [record, second], course, limit, longer, 0.25)  # a day ends at night
-    unread = dataclasses.replace(record, status="rusak", parts={})
+    unread = dataclasses.replace(record, status="rusak", parts={}, given={})
     (tmp_path / "lain").mkdir()
     pages.write(tmp_path / "lain", [unread], course, limit, Roster([Student("7", "", "a@b")]))
     assert "7,a@b" not in (tmp_path / "lain/moodle-nilai.csv").read_text()  # no silent zero

@@ -47,7 +47,9 @@ def test_a_page_is_whole_alone_and_quiet_and_its_links_lead_somewhere(built, pag
     for width, media in ((1280, "screen"), (1100, "screen"), (360, "screen"), (800, "print")):
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(media=media)
-        page.wait_for_function(LAID_OUT)  # another width or medium may load a picture or a font
+        # another width or medium may load a picture or a font
+        tries = (page.evaluate(LAID_OUT) or page.wait_for_timeout(100) for _ in range(100))
+        assert any(tries), "pictures, fonts or triangles are missing"
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "scrolls sideways"
     expect(page.locator("nav"), "the contents are printed").to_have_css("display", "none")
     assert requests == [address] and errors == []

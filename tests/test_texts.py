@@ -318,6 +318,8 @@ BRANCHES = [
     (REPORT, "text_remedies", {"remedies.shown": [PARTNER]}, "belum satu pun perlakuan terbukti"),
     (REPORT, "text_remedies", {"remedies.shown": [PARTNER, ROW]}, "baris A menaikkan", "0,123;"),
     (REPORT, "text_remedies", found(PENDING), "1 perlakuan belum terbukti.", "Tidak satu pun p"),
+    (REPORT, "text_combination", {"training_sets": SETS}, "tetap lebih baik dan putusan belum"),
+    (REPORT, "text_combination", {"training_sets": None}, "¬pasien lain"),
     (REPORT, "text_conclusion", {"experiments.summary": counted("setara")}, "1 setara."),
     (REPORT, "text_conclusion", TWO_GROUPS, "1 setara; 1 belum terbukti."),
     (REPORT, "text_history", {"turned": True, "rise": ESTIMATE}, "terakhir ia naik 0,123"),
@@ -351,6 +353,7 @@ SMALLER = [
     (FOUR, SMALL | {"combination": None}, "text_combination text_background"),
     (FOUR, OTHER, "text_remedies text_ensemble text_repetition"),
     (FOUR, COARSE, "text_repetition"),
+    (FOUR, COARSE | {"provenance.precision": "float32"}, "text_repetition"),
     (FIVE, {"guesses": [None], "ensembles": [None]}, "text_guesses text_ensemble"),
     (FIVE, {"partner": "reference"}, "text_partner"),
     (REPORT, NONE, "text_memory text_errors text_patients"),
@@ -378,7 +381,7 @@ SMALLER = [
         "text_conclusion",
     ),
     (REPORT, {"remedies.source": "own"}, "text_source"),
-    (REPORT, {"combination": None}, "text_combination"),
+    (REPORT, {"combination": None, "training_sets": None}, "text_combination"),
 ]
 
 
