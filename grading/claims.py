@@ -357,9 +357,9 @@ def unlike_recipe(config: training.TrainConfig, study: Study, nims) -> list[str]
     unlike = [name for name, value in asdict(config).items() if value != recipe[name]]
     said = ",".join(in_one_form(",".join(map(str, nims or []))))
     seed = settings.seed_of(said) if said else "tidak disebut"
-    return unlike + (
-        [] if config.seed == seed else [f"seed {config.seed % 2**64}, dari NIM {seed}"]
-    )
+    if config.seed != seed:
+        unlike.append(f"seed {config.seed % 2**64}, dari NIM {seed}")
+    return unlike
 
 
 def remarks(claimed: dict[str, Claim]) -> dict[str, list[str]]:

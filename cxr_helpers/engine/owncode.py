@@ -382,9 +382,8 @@ def _import_of(value: object) -> str:
         return f"import {value.__name__}"
     module, name = (getattr(value, place, None) or "" for place in ("__module__", "__qualname__"))
     same = isinstance(value, DEFINED) and getattr(sys.modules.get(module), name, None) is value
-    return (
-        "" if not same or module.startswith(("__main__", "<")) else f"from {module} import {name}"
-    )
+    typed = module.startswith(("__main__", "<"))  # in a cell, or read from a text
+    return f"from {module} import {name}" if same and not typed else ""
 
 
 def _check_imports(source: str) -> None:
